@@ -1,0 +1,193 @@
+/**
+ * The memory engine: a `Map` with deadlines, bounded, without timers. State lives in one isolate and dies with
+ * it: right for tests, development and single-process servers, wrong where two isolates must agree.
+ */
+import { type Clock, systemClock } from "../../src/clock.ts";
+import { HoldfastError } from "../../src/errors.ts";
+import type { AtomicStore } from "../../src/store/atomic_store.ts";
+import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
+import type { ListPage } from "../../src/store/key_value_store.ts";
+import { atomicStore } from "../../src/store/store.ts";
+import type { Fields, Transition, Write } from "../../src/store/transition.ts";
+
+/** Options of {@linkcode memoryStore}. */
+export interface MemoryStoreOptions {
+  /**
+   * How many records to keep. When full, a new one takes the place of the next record in order of creation that
+   * has expired or may go; held locks and idempotency records never go, and when nothing else is left the
+   * write fails with `store-full`.
+   * @default {100_000}
+   */
+  readonly maxEntries?: number;
+  /**
+   * Whose time decides about deadlines.
+   * @default {systemClock}
+   */
+  readonly clock?: Clock;
+}
+
+/**
+ * A store in this isolate's memory.
+ *
+ * @throws {RangeError} when `maxEntries` is not a positive integer
+ * @example
+ * ```ts
+ * import { memoryStore } from "@holdfast/edge";
+ * const store = memoryStore({ maxEntries: 10_000 });
+ * await store.set("greeting", "hello", { ttl: "5m" });
+ * if (await store.get("greeting") !== "hello") throw new Error("unexpected");
+ * ```
+ */
+export function memoryStore(options: MemoryStoreOptions = {}): AtomicStore {
+  const { maxEntries = 100_000, clock = systemClock } = options;
+  if (!(Number.isInteger(maxEntries) && maxEntries > 0)) {
+    throw new RangeError(
+      `Cannot make a memory store as 'maxEntries' must be a positive integer: current value is ${maxEntries}`,
+    );
+  }
+  return atomicStore(new MemoryEngine(maxEntries, clock));
+}
+
+/** How many old records each write looks at: enough to keep the dead below the living, too few to feel. */
+const SWEEP = 2;
+
+/** A plain value keeps its text alone; a contract's record keeps its fields. */
+class Entry {
+  constructor(
+    readonly content: string | Fields,
+    public expiresAt: number,
+    readonly pinned: boolean,
+  ) {}
+}
+
+class MemoryEngine implements AtomicEngine {
+  readonly name = "memory";
+  readonly limits = { maxKeyBytes: 2048, maxValueLength: 128 * 1024 * 1024 };
+  readonly #entries = new Map<string, Entry>();
+  readonly #watchers = new Map<string, Set<() => void>>();
+  readonly #maxEntries: number;
+  readonly #clock: Clock;
+  // One hand goes round and round; a Map's iterator lives through changes.
+  #hand: Iterator<[string, Entry]>;
+
+  constructor(maxEntries: number, clock: Clock) {
+    this.#maxEntries = maxEntries;
+    this.#clock = clock;
+    this.#hand = this.#entries.entries();
+  }
+
+  get(key: string): string | undefined {
+    const entry = this.#live(key);
+    if (entry === undefined) return undefined;
+    return typeof entry.content === "string" ? entry.content : entry.content.v ?? "";
+  }
+
+  set(key: string, value: string, ttl: number | undefined): void {
+    this.#put(key, new Entry(value, ttl === undefined ? Infinity : this.#clock.now() + ttl, false));
+  }
+
+  delete(key: string): boolean {
+    const live = this.#live(key) !== undefined;
+    if (this.#entries.delete(key)) this.#notify(key);
+    return live;
+  }
+
+  touch(key: string, ttl: number): boolean {
+    const entry = this.#live(key);
+    if (entry === undefined) return false;
+    entry.expiresAt = this.#clock.now() + ttl;
+    return true;
+  }
+
+  list({ prefix, cursor, limit }: EngineListOptions): ListPage {
+    const keys: string[] = [];
+    for (const key of this.#entries.keys()) {
+      if (key.startsWith(prefix) && (cursor === undefined || key > cursor) && this.#live(key)) keys.push(key);
+    }
+    keys.sort();
+    return keys.length > limit ? { keys: keys.slice(0, limit), cursor: keys[limit - 1]! } : { keys };
+  }
+
+  transact(transition: Transition, key: string, input: Fields): Fields {
+    const entry = this.#live(key);
+    const step = transition.apply(entry && fieldsOf(entry), input, this.#clock.now());
+    if (step.write) this.#write(key, step.write);
+    return step.output;
+  }
+
+  watch(key: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const watchers = this.#watchers.get(key) ?? new Set();
+      this.#watchers.set(key, watchers);
+      const done = () => {
+        signal.removeEventListener("abort", done);
+        watchers.delete(done);
+        if (watchers.size === 0 && this.#watchers.get(key) === watchers) this.#watchers.delete(key);
+        resolve();
+      };
+      watchers.add(done);
+      signal.addEventListener("abort", done, { once: true });
+    });
+  }
+
+  #live(key: string): Entry | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || entry.expiresAt === Infinity || this.#clock.now() < entry.expiresAt) return entry;
+    return undefined;
+  }
+
+  #write(key: string, { record, expiresAt = Infinity, pinned = false }: Write): void {
+    if (record === undefined) {
+      if (this.#entries.delete(key)) this.#notify(key);
+      return;
+    }
+    // A value's deadline is kept once, in the entry.
+    const plain = record.v !== undefined && Object.keys(record).length === (record.e === undefined ? 1 : 2);
+    this.#put(key, new Entry(plain ? record.v! : record, expiresAt, pinned));
+  }
+
+  #put(key: string, entry: Entry): void {
+    if (this.#entries.size >= this.#maxEntries && !this.#entries.has(key)) this.#makeRoom();
+    this.#entries.set(key, entry);
+    this.#sweep();
+    if (this.#watchers.size > 0) this.#notify(key);
+  }
+
+  #sweep(): void {
+    for (let i = 0; i < SWEEP; i++) {
+      const { value, done } = this.#hand.next();
+      if (done) return void (this.#hand = this.#entries.entries());
+      if (value[1].expiresAt !== Infinity && this.#clock.now() >= value[1].expiresAt) this.#entries.delete(value[0]);
+    }
+  }
+
+  #makeRoom(): void {
+    for (let looked = 0; looked <= this.#entries.size; looked++) {
+      let { value, done } = this.#hand.next();
+      if (done) {
+        this.#hand = this.#entries.entries();
+        value = this.#hand.next().value;
+      }
+      if (value && (!value[1].pinned || this.#clock.now() >= value[1].expiresAt)) {
+        return void this.#entries.delete(value[0]);
+      }
+    }
+    throw new HoldfastError(
+      "store-full",
+      `Cannot store the record as all ${this.#maxEntries} entries are held locks or idempotency records`,
+      { retryable: true },
+    );
+  }
+
+  #notify(key: string): void {
+    for (const done of [...this.#watchers.get(key) ?? []]) done();
+  }
+}
+
+function fieldsOf(entry: Entry): Fields {
+  if (typeof entry.content !== "string") return entry.content;
+  return entry.expiresAt === Infinity
+    ? { v: entry.content }
+    : { v: entry.content, e: String(entry.expiresAt) };
+}

@@ -1,0 +1,30 @@
+/** Where a contract takes its time from; tests hand in one they can move. */
+export interface Clock {
+  /** Wall-clock time in whole milliseconds since the Unix epoch. */
+  now(): number;
+  /** Milliseconds that never step back; only differences mean anything. */
+  monotonic(): number;
+  /** Waits that long, or rejects with the signal's reason. */
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** The runtime's own clock. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const onAbort = () => {
+        clearTimeout(timer);
+        reject(signal!.reason);
+      };
+      // setTimeout fires at once beyond 2^31 - 1 ms: a longer wait is cut there, and its caller looks again.
+      const timer = setTimeout(() => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      }, Math.min(Math.ceil(milliseconds), 2 ** 31 - 1));
+      signal?.addEventListener("abort", onAbort, { once: true });
+    });
+  },
+};

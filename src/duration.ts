@@ -1,0 +1,29 @@
+/** A length of time: milliseconds as a number, or digits and a unit (`"250ms"`, `"30s"`, `"5m"`, `"1h"`, `"7d"`). */
+export type Duration = number | `${number}${"ms" | "s" | "m" | "h" | "d"}`;
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/**
+ * Reads a duration as whole milliseconds, rounded up so that nothing ever ends early.
+ *
+ * @throws {RangeError} when it is zero, negative, not finite or not a duration at all
+ * @example
+ * ```ts
+ * import { toMilliseconds } from "@holdfast/edge";
+ * if (toMilliseconds("1.5s") !== 1500) throw new Error("unexpected");
+ * ```
+ */
+export function toMilliseconds(duration: Duration, name = "duration"): number {
+  let ms: number;
+  if (typeof duration === "number") ms = duration;
+  else {
+    const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(String(duration));
+    ms = match ? Number(match[1]) * UNITS[match[2]!]! : NaN;
+  }
+  if (!(ms > 0 && ms <= Number.MAX_SAFE_INTEGER)) {
+    throw new RangeError(
+      `Cannot read '${name}' as a duration must be positive and finite: current value is ${duration}`,
+    );
+  }
+  return Math.ceil(ms);
+}

@@ -1,0 +1,57 @@
+import type { CallOptions, KeyValueStore, SetOptions } from "./key_value_store.ts";
+import type { Fields, Transition } from "./transition.ts";
+
+/** Options of {@linkcode AtomicStore.increment}. */
+export interface IncrementOptions extends SetOptions {
+  /**
+   * How much to add, a safe integer; may be negative.
+   * @default {1}
+   */
+  readonly by?: number;
+}
+
+/** What {@linkcode AtomicStore.increment} answers. */
+export interface Counter {
+  /** The value after the addition. */
+  readonly value: number;
+  /** When the counter dies, in milliseconds since the epoch; set by the addition that created it. */
+  readonly expiresAt?: number;
+}
+
+/** What a conditional write answers: done, or what stood in the way. */
+export type Conditional<T> =
+  | { readonly set: true }
+  | { readonly set: false; readonly current: T | undefined };
+
+/**
+ * A {@linkcode KeyValueStore} whose single keys can be changed atomically, each change in one round trip.
+ * Locks, idempotency, throttles and merging sessions need one; Workers KV is none, so they do not compile on it.
+ *
+ * A conditional write compares values by their stored form: what `get` returned compares equal to what is there.
+ */
+export interface AtomicStore extends KeyValueStore {
+  /** Runs a transition on one key's record, atomically, and answers its output. */
+  transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields>;
+  /** Adds to an integer; a missing one counts from 0. The deadline is fixed by the addition that creates it. */
+  increment(key: string, options?: IncrementOptions): Promise<Counter>;
+  /** Stores a value where there is none, or answers the one in the way. */
+  setIfAbsent<T = unknown>(key: string, value: T, options?: SetOptions): Promise<Conditional<T>>;
+  /** Stores a value where `expected` is (`undefined`: where nothing is), or answers what is there instead. */
+  compareAndSet<T = unknown>(
+    key: string,
+    expected: T | undefined,
+    value: T,
+    options?: SetOptions,
+  ): Promise<Conditional<T>>;
+  /** Deletes the key where `expected` is; answers whether it did. */
+  compareAndDelete(key: string, expected: unknown, options?: CallOptions): Promise<boolean>;
+  /** Takes the value away; of many callers one gets it. */
+  getAndDelete<T = unknown>(key: string, options?: CallOptions): Promise<T | undefined>;
+  /**
+   * Resolves when the key's record may have changed, or when the signal aborts. Only engines that can notify
+   * have it; the others are asked again after a while.
+   */
+  watch?(key: string, options: { readonly signal: AbortSignal }): Promise<void>;
+  /** The same store, in a room of its own. */
+  namespace(name: string): AtomicStore;
+}

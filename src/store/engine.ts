@@ -1,0 +1,69 @@
+/**
+ * What an engine author writes. `transact` and `list` are enough; the rest are shorter native ways that an
+ * engine may have. Keys arrive validated and namespaced; values arrive encoded.
+ */
+import type { CallOptions, ListPage } from "./key_value_store.ts";
+import type { Fields, Transition } from "./transition.ts";
+
+/** A promise, or the thing itself: an engine in the caller's own process answers at once. */
+export type Awaitable<T> = T | Promise<T>;
+
+/** What an engine accepts. */
+export interface EngineLimits {
+  /** The longest key in UTF-8 bytes, namespaces included. */
+  readonly maxKeyBytes: number;
+  /** The longest encoded value or record in UTF-16 code units. */
+  readonly maxValueLength: number;
+}
+
+/** How an engine is asked for a page of keys. */
+export interface EngineListOptions extends CallOptions {
+  /** Only keys that begin like this. */
+  readonly prefix: string;
+  /** Where the page before ended. */
+  readonly cursor: string | undefined;
+  /** How many keys at most. */
+  readonly limit: number;
+}
+
+/** An engine that stores values but cannot change one atomically. */
+export interface KeyValueEngine {
+  /** A short name for events and tables. */
+  readonly name: string;
+  /** What it accepts. */
+  readonly limits: EngineLimits;
+  /** The encoded value. */
+  get(key: string, options?: CallOptions): Awaitable<string | undefined>;
+  /** Stores an encoded value for `ttl` milliseconds, or for good. */
+  set(key: string, value: string, ttl: number | undefined, options?: CallOptions): Awaitable<void>;
+  /** Deletes and answers whether there was something. */
+  delete(key: string, options?: CallOptions): Awaitable<boolean>;
+  /** Gives an existing record a new time to live. */
+  touch(key: string, ttl: number, options?: CallOptions): Awaitable<boolean>;
+  /** A page of live keys. */
+  list(options: EngineListOptions): Awaitable<ListPage>;
+  /** Many encoded values at once. */
+  getMany?(keys: readonly string[], options?: CallOptions): Awaitable<(string | undefined)[]>;
+  /** Many encoded values at once. */
+  setMany?(
+    entries: readonly (readonly [string, string])[],
+    ttl: number | undefined,
+    options?: CallOptions,
+  ): Awaitable<void>;
+  /** Many keys at once; answers how many there were. */
+  deleteMany?(keys: readonly string[], options?: CallOptions): Awaitable<number>;
+}
+
+/** An engine that runs a transition atomically on one key. */
+export interface AtomicEngine extends Partial<Omit<KeyValueEngine, "name" | "limits" | "list">> {
+  /** A short name for events and tables. */
+  readonly name: string;
+  /** What it accepts. */
+  readonly limits: EngineLimits;
+  /** Runs the transition on the key's record, atomically, on the engine's own clock. */
+  transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Awaitable<Fields>;
+  /** A page of live keys. */
+  list(options: EngineListOptions): Awaitable<ListPage>;
+  /** Resolves when the record may have changed, or when the signal aborts. */
+  watch?(key: string, options: { readonly signal: AbortSignal }): Promise<void>;
+}

@@ -1,0 +1,105 @@
+import type { Duration } from "../duration.ts";
+import type { Schema } from "../schema.ts";
+
+/** Options every call takes. */
+export interface CallOptions {
+  /** Gives the call up; it rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Options of {@linkcode KeyValueStore.get}. */
+export interface GetOptions<T> extends CallOptions {
+  /** Checks what was stored; any Standard Schema. Without one the type is the caller's claim. */
+  readonly schema?: Schema<T>;
+}
+
+/** Options of everything that writes a value. */
+export interface SetOptions extends CallOptions {
+  /** How long the value lives; without it, until it is deleted. */
+  readonly ttl?: Duration | undefined;
+}
+
+/** Options of {@linkcode KeyValueStore.list}. */
+export interface ListOptions extends CallOptions {
+  /**
+   * Only keys that begin like this.
+   * @default {""}
+   */
+  readonly prefix?: string;
+}
+
+/** Options of {@linkcode KeyValueStore.listPage}. */
+export interface ListPageOptions extends ListOptions {
+  /** Where the page before ended; without it, the first page. */
+  readonly cursor?: string | undefined;
+  /**
+   * How many keys at most; an engine may answer fewer.
+   * @default {1000}
+   */
+  readonly limit?: number;
+}
+
+/** One page of keys. An empty page is not the end: only a missing cursor is. */
+export interface ListPage {
+  /** The keys, relative to the namespace. */
+  readonly keys: readonly string[];
+  /** Where to go on; absent on the last page. */
+  readonly cursor?: string;
+}
+
+/** Options of {@linkcode KeyValueStore.clear}. */
+export interface ClearOptions extends CallOptions {
+  /**
+   * How many keys to delete at most; call again to go on.
+   * @default {Infinity}
+   */
+  readonly limit?: number;
+}
+
+/** What {@linkcode KeyValueStore.clear} did. */
+export interface Cleared {
+  /** How many keys it deleted. */
+  readonly deleted: number;
+  /** Whether nothing it saw is left. */
+  readonly done: boolean;
+}
+
+/**
+ * Values under keys, with deadlines.
+ *
+ * - A missing key is `undefined`. A record is dead at `now >= expiresAt`, and every read checks that.
+ * - Strings and `Uint8Array` come back exact; everything else travels as JSON, on every engine, so nothing is
+ *   shared with the caller.
+ * - Keys are any well-formed, non-empty string, taken as they are. Namespaces never meet each other or a bare key.
+ *
+ * Every method rejects with a `TypeError` or `RangeError` on misuse before any I/O, and with a
+ * `HoldfastError` on a fault.
+ */
+export interface KeyValueStore {
+  /** The engine's name, for events and tables. */
+  readonly engine: string;
+  /** The value, or `undefined`. `schema-mismatch` when it is not what the schema wants. */
+  get<T = unknown>(key: string, options?: GetOptions<T>): Promise<T | undefined>;
+  /** Stores a value; a deadline from an earlier write does not outlive it. */
+  set(key: string, value: unknown, options?: SetOptions): Promise<void>;
+  /** Deletes and answers whether there was something. */
+  delete(key: string, options?: CallOptions): Promise<boolean>;
+  /** Whether there is a value. */
+  exists(key: string, options?: CallOptions): Promise<boolean>;
+  /** Gives an existing value a new time to live; answers whether there was one. */
+  touch(key: string, ttl: Duration, options?: CallOptions): Promise<boolean>;
+  /** The values of many keys, in the order asked. */
+  getMany<T = unknown>(keys: readonly string[], options?: GetOptions<T>): Promise<(T | undefined)[]>;
+  /** Stores many values; each is atomic, the whole is not. */
+  setMany(entries: Iterable<readonly [string, unknown]>, options?: SetOptions): Promise<void>;
+  /** Deletes many keys and answers how many there were. */
+  deleteMany(keys: readonly string[], options?: CallOptions): Promise<number>;
+  /** All keys of this namespace (not of namespaces inside it), page by page. */
+  list(options?: ListOptions): AsyncIterable<string>;
+  /** One page of keys. */
+  listPage(options?: ListPageOptions): Promise<ListPage>;
+  /** Deletes everything in this namespace and the namespaces inside it, and nothing else. */
+  clear(options?: ClearOptions): Promise<Cleared>;
+  /** The same store, in a room of its own. */
+  namespace(name: string): KeyValueStore;
+}

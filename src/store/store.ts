@@ -1,0 +1,278 @@
+/** The conveniences of both stores, written once over an engine. */
+import { decodeValue, encodeValue } from "../codec.ts";
+import { type Duration, toMilliseconds } from "../duration.ts";
+import { HoldfastError } from "../errors.ts";
+import type { Schema } from "../schema.ts";
+import { engineKey, roomPath } from "./_keys.ts";
+import type { AtomicStore, Conditional, Counter, IncrementOptions } from "./atomic_store.ts";
+import type { AtomicEngine, KeyValueEngine } from "./engine.ts";
+import type {
+  CallOptions,
+  Cleared,
+  ClearOptions,
+  GetOptions,
+  KeyValueStore,
+  ListOptions,
+  ListPage,
+  ListPageOptions,
+  SetOptions,
+} from "./key_value_store.ts";
+import type { Fields, Transition } from "./transition.ts";
+import {
+  getValue,
+  incrementValue,
+  removeValue,
+  replaceValue,
+  setValue,
+  takeValue,
+  touchValue,
+} from "./value_transitions.ts";
+
+/** Makes a {@linkcode KeyValueStore} of an engine that cannot change a key atomically. */
+export function keyValueStore(engine: KeyValueEngine): KeyValueStore {
+  return new EngineStore(engine, "");
+}
+
+/** Makes an {@linkcode AtomicStore} of an engine; what it has no shorter way for runs as a transition. */
+export function atomicStore(engine: AtomicEngine): AtomicStore {
+  return new AtomicEngineStore(engine, completed(engine), "");
+}
+
+function completed(engine: AtomicEngine): KeyValueEngine {
+  const full: KeyValueEngine = {
+    name: engine.name,
+    limits: engine.limits,
+    list: (options) => engine.list(options),
+    get: engine.get?.bind(engine) ??
+      (async (key, options) => (await engine.transact(getValue, key, {}, options)).v),
+    set: engine.set?.bind(engine) ??
+      (async (key, v, ttl, options) => void await engine.transact(setValue, key, timed({ v }, ttl), options)),
+    delete: engine.delete?.bind(engine) ??
+      (async (key, options) => (await engine.transact(takeValue, key, {}, options)).v !== undefined),
+    touch: engine.touch?.bind(engine) ??
+      (async (key, ttl, options) =>
+        (await engine.transact(touchValue, key, timed({}, ttl), options)).done === "1"),
+  };
+  if (engine.getMany) full.getMany = engine.getMany.bind(engine);
+  if (engine.setMany) full.setMany = engine.setMany.bind(engine);
+  if (engine.deleteMany) full.deleteMany = engine.deleteMany.bind(engine);
+  return full;
+}
+
+function timed(input: Fields, ttl: number | undefined): Fields {
+  return ttl === undefined ? input : { ...input, ttl: String(ttl) };
+}
+
+class EngineStore implements KeyValueStore {
+  readonly engine: string;
+  readonly #engine: KeyValueEngine;
+  protected readonly path: string;
+
+  constructor(engine: KeyValueEngine, path: string) {
+    this.engine = engine.name;
+    this.#engine = engine;
+    this.path = path;
+  }
+
+  protected key(key: string): string {
+    return engineKey(this.path, key, this.#engine.limits.maxKeyBytes);
+  }
+
+  protected encode(value: unknown): string {
+    const text = encodeValue(value);
+    const { maxValueLength } = this.#engine.limits;
+    if (text.length > maxValueLength) {
+      throw new HoldfastError(
+        "value-too-large",
+        `Cannot store the value as ${this.engine} takes at most ${maxValueLength}: current length is ${text.length}`,
+      );
+    }
+    return text;
+  }
+
+  // Awaits only what is a promise: an engine in this process answers at once, and each await costs it a third.
+  async get<T = unknown>(key: string, options?: GetOptions<T>): Promise<T | undefined> {
+    options?.signal?.throwIfAborted();
+    let text = this.#engine.get(this.key(key), options);
+    if (text instanceof Promise) text = await text;
+    if (text === undefined) return undefined;
+    const value = decodeValue(text);
+    return options?.schema ? await checked(value, options.schema) : value as T;
+  }
+
+  async set(key: string, value: unknown, options?: SetOptions): Promise<void> {
+    options?.signal?.throwIfAborted();
+    const done = this.#engine.set(this.key(key), this.encode(value), milliseconds(options?.ttl), options);
+    if (done instanceof Promise) await done;
+  }
+
+  async delete(key: string, options?: CallOptions): Promise<boolean> {
+    options?.signal?.throwIfAborted();
+    return await this.#engine.delete(this.key(key), options);
+  }
+
+  async exists(key: string, options?: CallOptions): Promise<boolean> {
+    options?.signal?.throwIfAborted();
+    return (await this.#engine.get(this.key(key), options)) !== undefined;
+  }
+
+  async touch(key: string, ttl: Duration, options?: CallOptions): Promise<boolean> {
+    options?.signal?.throwIfAborted();
+    return await this.#engine.touch(this.key(key), toMilliseconds(ttl, "ttl"), options);
+  }
+
+  async getMany<T = unknown>(keys: readonly string[], options?: GetOptions<T>): Promise<(T | undefined)[]> {
+    options?.signal?.throwIfAborted();
+    const full = keys.map((key) => this.key(key));
+    if (full.length === 0) return [];
+    const texts = this.#engine.getMany
+      ? await this.#engine.getMany(full, options)
+      : await Promise.all(full.map((key) => this.#engine.get(key, options)));
+    return await Promise.all(texts.map((text) => {
+      if (text === undefined) return undefined;
+      const value = decodeValue(text);
+      return options?.schema ? checked(value, options.schema) : value as T;
+    }));
+  }
+
+  async setMany(entries: Iterable<readonly [string, unknown]>, options?: SetOptions): Promise<void> {
+    options?.signal?.throwIfAborted();
+    const ttl = milliseconds(options?.ttl);
+    const full = Array.from(entries, ([key, value]) => [this.key(key), this.encode(value)] as const);
+    if (full.length === 0) return;
+    if (this.#engine.setMany) await this.#engine.setMany(full, ttl, options);
+    else await Promise.all(full.map(([key, text]) => this.#engine.set(key, text, ttl, options)));
+  }
+
+  async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
+    options?.signal?.throwIfAborted();
+    return await this.#deleteMany(keys.map((key) => this.key(key)), options);
+  }
+
+  async #deleteMany(keys: readonly string[], options: CallOptions | undefined): Promise<number> {
+    if (keys.length === 0) return 0;
+    if (this.#engine.deleteMany) return await this.#engine.deleteMany(keys, options);
+    const deleted = await Promise.all(keys.map((key) => this.#engine.delete(key, options)));
+    return deleted.filter(Boolean).length;
+  }
+
+  async *list(options?: ListOptions): AsyncIterable<string> {
+    let cursor: string | undefined;
+    do {
+      const page: ListPage = await this.listPage({ ...options, cursor });
+      yield* page.keys;
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+  }
+
+  async listPage(options: ListPageOptions = {}): Promise<ListPage> {
+    const { prefix = "", cursor, limit = 1000, signal } = options;
+    signal?.throwIfAborted();
+    if (!(Number.isInteger(limit) && limit > 0)) {
+      throw new RangeError(`Cannot list as 'limit' must be a positive integer: current value is ${limit}`);
+    }
+    const room = this.path + ":";
+    const page = await this.#engine.list({ prefix: room + prefix, cursor, limit, signal });
+    return { ...page, keys: page.keys.map((key) => key.slice(room.length)) };
+  }
+
+  async clear(options: ClearOptions = {}): Promise<Cleared> {
+    const { limit = Infinity, signal } = options;
+    if (!(limit > 0)) {
+      throw new RangeError(`Cannot clear as 'limit' must be positive: current value is ${limit}`);
+    }
+    let deleted = 0;
+    let cursor: string | undefined;
+    do {
+      signal?.throwIfAborted();
+      if (deleted >= limit) return { deleted, done: false };
+      const size = Math.min(1000, limit - deleted);
+      const page = await this.#engine.list({ prefix: this.path, cursor, limit: size, signal });
+      deleted += await this.#deleteMany(page.keys, { signal });
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    return { deleted, done: true };
+  }
+
+  namespace(name: string): KeyValueStore {
+    return new EngineStore(this.#engine, roomPath(this.path, name));
+  }
+}
+
+class AtomicEngineStore extends EngineStore implements AtomicStore {
+  readonly #atomic: AtomicEngine;
+  readonly #full: KeyValueEngine;
+  readonly watch?: (key: string, options: { readonly signal: AbortSignal }) => Promise<void>;
+
+  constructor(engine: AtomicEngine, full: KeyValueEngine, path: string) {
+    super(full, path);
+    this.#atomic = engine;
+    this.#full = full;
+    if (engine.watch) this.watch = (key, options) => engine.watch!(this.key(key), options);
+  }
+
+  async transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
+    options?.signal?.throwIfAborted();
+    const output = this.#atomic.transact(transition, this.key(key), input, options);
+    return output instanceof Promise ? await output : output;
+  }
+
+  async increment(key: string, options: IncrementOptions = {}): Promise<Counter> {
+    const { by = 1, ttl } = options;
+    if (!Number.isSafeInteger(by)) {
+      throw new RangeError(`Cannot increment as 'by' must be a safe integer: current value is ${by}`);
+    }
+    const input = timed({ by: String(by) }, milliseconds(ttl));
+    const output = await this.transact(incrementValue, key, input, options);
+    if (output.error !== undefined) {
+      throw new HoldfastError("not-an-integer", "Cannot increment as the value and the sum must be safe integers");
+    }
+    const value = Number(output.n);
+    return output.e === undefined ? { value } : { value, expiresAt: Number(output.e) };
+  }
+
+  setIfAbsent<T = unknown>(key: string, value: T, options?: SetOptions): Promise<Conditional<T>> {
+    return this.compareAndSet(key, undefined, value, options);
+  }
+
+  async compareAndSet<T = unknown>(
+    key: string,
+    expected: T | undefined,
+    value: T,
+    options?: SetOptions,
+  ): Promise<Conditional<T>> {
+    const input = timed({ v: this.encode(value) }, milliseconds(options?.ttl));
+    const output = await this.transact(
+      replaceValue,
+      key,
+      expected === undefined ? input : { ...input, expected: encodeValue(expected) },
+      options,
+    );
+    if (output.done === "1") return { set: true };
+    return { set: false, current: output.v === undefined ? undefined : decodeValue(output.v) as T };
+  }
+
+  async compareAndDelete(key: string, expected: unknown, options?: CallOptions): Promise<boolean> {
+    const output = await this.transact(removeValue, key, { expected: encodeValue(expected) }, options);
+    return output.done === "1";
+  }
+
+  async getAndDelete<T = unknown>(key: string, options?: CallOptions): Promise<T | undefined> {
+    const output = await this.transact(takeValue, key, {}, options);
+    return output.v === undefined ? undefined : decodeValue(output.v) as T;
+  }
+
+  override namespace(name: string): AtomicStore {
+    return new AtomicEngineStore(this.#atomic, this.#full, roomPath(this.path, name));
+  }
+}
+
+function milliseconds(ttl: Duration | undefined): number | undefined {
+  return ttl === undefined ? undefined : toMilliseconds(ttl, "ttl");
+}
+
+async function checked<T>(value: unknown, schema: Schema<T>): Promise<T> {
+  const result = await schema["~standard"].validate(value);
+  if (result.issues === undefined) return result.value;
+  throw new HoldfastError("schema-mismatch", "Cannot return the stored value as it does not match its schema");
+}

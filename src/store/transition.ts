@@ -1,0 +1,53 @@
+/**
+ * The one idea: a contract is a set of transitions, pure functions over one key's record, and an engine runs
+ * them next to the data. No I/O, no clock and no randomness inside: `now` is the engine's, ids come in as input.
+ */
+
+/** A flat map of strings: a Redis hash, a SQL row or a key-value entry alike. Numbers are decimal integers. */
+export type Fields = Readonly<Record<string, string>>;
+
+/** What a transition decided. */
+export interface Step {
+  /** What the caller gets to know. */
+  readonly output: Fields;
+  /** What becomes of the record; absent when it stays as it is, byte for byte. */
+  readonly write?: Write;
+}
+
+/** The next state of a record. */
+export interface Write {
+  /** The whole next record; `undefined` deletes it. */
+  readonly record: Fields | undefined;
+  /** When it dies, in milliseconds since the epoch by the engine's clock; absent means never. */
+  readonly expiresAt?: number;
+  /**
+   * Whether a bounded engine must refuse new work rather than evict this record.
+   * @default {false}
+   */
+  readonly pinned?: boolean;
+}
+
+/**
+ * A named pure function over one key's record. The name is how an engine finds its native form (a Lua twin, a
+ * method inside a Durable Object). Equal input on an equal record at an equal time gives an equal step.
+ *
+ * @example
+ * ```ts
+ * import { memoryStore, type Transition } from "@holdfast/edge";
+ * const push: Transition = {
+ *   name: "example.push",
+ *   apply: (record, input) => ({
+ *     output: { length: String((record?.items ?? "").length + 1) },
+ *     write: { record: { items: (record?.items ?? "") + input.item } },
+ *   }),
+ * };
+ * const { length } = await memoryStore().transact(push, "letters", { item: "a" });
+ * if (length !== "1") throw new Error("unexpected");
+ * ```
+ */
+export interface Transition {
+  /** `contract.verb`, unique within the module. */
+  readonly name: string;
+  /** Decides on the record as it is (`undefined` when there is none or it has expired) at `now`, in milliseconds. */
+  apply(record: Fields | undefined, input: Fields, now: number): Step;
+}

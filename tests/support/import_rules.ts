@@ -1,0 +1,1 @@
+export default { name: "import-rules", rules: {} } satisfies Deno.lint.Plugin;
