@@ -1,17 +1,40 @@
+/**
+ * Storage, sessions, locks, idempotency and throttling for edge apps: one set of contracts, proven by one published
+ * test suite.
+ *
+ * ```ts
+ * import { createLocks, memoryStore } from "@holdfast/edge";
+ *
+ * const locks = createLocks(memoryStore());
+ * await locks.withLock("job:nightly", { ttl: "30s", wait: "5s" }, async (lock) => {
+ *   lock.signal.throwIfAborted(); // aborted the moment the lease is lost
+ *   await Promise.resolve(lock.fencingToken); // strictly increasing: hand it to what you write to
+ * });
+ * ```
+ *
+ * @module
+ */
+
+export * from "./adapters/memory/memory_store.ts";
 export * from "./src/clock.ts";
 export * from "./src/duration.ts";
 export * from "./src/errors.ts";
+export * from "./src/idempotency/idempotency.ts";
+export * from "./src/idempotency/idempotency_transitions.ts";
+export * from "./src/lock/lock_transitions.ts";
+export * from "./src/lock/locks.ts";
 export * from "./src/schema.ts";
+export * from "./src/session/session_cookie.ts";
+export * from "./src/session/session_transitions.ts";
+export * from "./src/session/sessions.ts";
 export * from "./src/store/atomic_store.ts";
 export * from "./src/store/compare_and_set.ts";
 export * from "./src/store/engine.ts";
 export * from "./src/store/key_value_store.ts";
 export * from "./src/store/store.ts";
 export * from "./src/store/transition.ts";
-export * from "./adapters/memory/memory_store.ts";
-export * from "./src/idempotency/idempotency.ts";
-export * from "./src/idempotency/idempotency_transitions.ts";
-export * from "./src/lock/lock_transitions.ts";
-export * from "./src/lock/locks.ts";
+export * from "./src/store/value_transitions.ts";
 export * from "./src/throttle/throttle.ts";
 export * from "./src/throttle/throttle_transitions.ts";
+export type { Session } from "./src/session/session.ts";
+export { base64ToBytes, bytesToBase64, bytesToBase64Url } from "./src/codec.ts";

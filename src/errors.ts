@@ -50,6 +50,7 @@ export interface HoldfastErrorOptions {
  * ```
  */
 export class HoldfastError extends Error {
+  /** Survives minifiers. */
   override readonly name = "HoldfastError";
   /** Why it failed. */
   readonly code: HoldfastErrorCode;

@@ -133,7 +133,9 @@ class MemoryEngine implements AtomicEngine {
 
   #live(key: string): Entry | undefined {
     const entry = this.#entries.get(key);
-    if (entry === undefined || entry.expiresAt === Infinity || this.#clock.now() < entry.expiresAt) return entry;
+    if (entry === undefined || entry.expiresAt === Infinity || this.#clock.now() < entry.expiresAt) {
+      return entry;
+    }
     return undefined;
   }
 
@@ -158,7 +160,9 @@ class MemoryEngine implements AtomicEngine {
     for (let i = 0; i < SWEEP; i++) {
       const { value, done } = this.#hand.next();
       if (done) return void (this.#hand = this.#entries.entries());
-      if (value[1].expiresAt !== Infinity && this.#clock.now() >= value[1].expiresAt) this.#entries.delete(value[0]);
+      if (value[1].expiresAt !== Infinity && this.#clock.now() >= value[1].expiresAt) {
+        this.#entries.delete(value[0]);
+      }
     }
   }
 

@@ -11,7 +11,13 @@ import { HoldfastError } from "../errors.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
-import { abandonClaim, beginClaim, completeClaim, extendClaim, readClaim } from "./idempotency_transitions.ts";
+import {
+  abandonClaim,
+  beginClaim,
+  completeClaim,
+  extendClaim,
+  readClaim,
+} from "./idempotency_transitions.ts";
 
 /** Options of {@linkcode createIdempotency}. */
 export interface IdempotencyOptions {
@@ -161,7 +167,10 @@ class StoreIdempotency implements Idempotency {
     const output = await this.#store.transact(beginClaim, key, input, { signal });
     switch (output.state) {
       case "new":
-        return { state: "new", claim: { key, owner, attempt: Number(output.a), fingerprint, lease, retention } };
+        return {
+          state: "new",
+          claim: { key, owner, attempt: Number(output.a), fingerprint, lease, retention },
+        };
       case "in-progress":
         return { state: "in-progress", retryAfter: Number(output.remaining) };
       case "completed":
@@ -267,12 +276,17 @@ class StoreIdempotency implements Idempotency {
       }
       const held = await this.extend(claim).catch(() => true);
       if (!held && !stop.aborted) {
-        return lost.abort(new HoldfastError("claim-lost", "Cannot go on with the work as another caller took it over"));
+        return lost.abort(
+          new HoldfastError("claim-lost", "Cannot go on with the work as another caller took it over"),
+        );
       }
     }
   }
 }
 
 function corrupt(): HoldfastError {
-  return new HoldfastError("corrupt-record", "Cannot read the idempotency record as it was not written by this module");
+  return new HoldfastError(
+    "corrupt-record",
+    "Cannot read the idempotency record as it was not written by this module",
+  );
 }

@@ -15,7 +15,11 @@ function held(record: Fields | undefined, now: number): boolean {
 function hold(owner: string, fence: string, until: number): Step {
   return {
     output: { fence, e: String(until) },
-    write: { record: { f: fence, o: owner, e: String(until) }, expiresAt: until + FENCE_RETENTION, pinned: true },
+    write: {
+      record: { f: fence, o: owner, e: String(until) },
+      expiresAt: until + FENCE_RETENTION,
+      pinned: true,
+    },
   };
 }
 

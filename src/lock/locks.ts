@@ -158,7 +158,9 @@ class StoreLocks implements Locks {
   async withLock<T>(key: string, options: AcquireOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T> {
     const lock = await this.acquire(key, options);
     if (lock === undefined) {
-      throw new HoldfastError("lock-timeout", "Cannot run under the lock as somebody else has it", { retryable: true });
+      throw new HoldfastError("lock-timeout", "Cannot run under the lock as somebody else has it", {
+        retryable: true,
+      });
     }
     try {
       return await fn(lock);
@@ -231,7 +233,10 @@ class HeldLock implements Lock {
     const length = ttl === undefined ? this.#ttl : toMilliseconds(ttl, "ttl");
     if (this.#over()) return false;
     const sentAt = this.#clock.monotonic();
-    const output = await this.#store.transact(extendLock, this.key, { owner: this.owner, ttl: String(length) });
+    const output = await this.#store.transact(extendLock, this.key, {
+      owner: this.owner,
+      ttl: String(length),
+    });
     if (output.e === undefined) this.#lose();
     if (this.#over()) return false;
     this.#expiresAt = Number(output.e);

@@ -23,7 +23,9 @@ export function engineKey(path: string, key: string, maxBytes: number): string {
   if (full.length * 3 > maxBytes) {
     const bytes = encoder.encode(full).length;
     if (bytes > maxBytes) {
-      throw new RangeError(`Cannot use the key as it must take at most ${maxBytes} bytes: current value is ${bytes}`);
+      throw new RangeError(
+        `Cannot use the key as it must take at most ${maxBytes} bytes: current value is ${bytes}`,
+      );
     }
   }
   return full;

@@ -52,10 +52,16 @@ export async function transactByCompareAndSet(
     const now = clock.now();
     const live = expiresAt !== undefined && now >= expiresAt ? undefined : record;
     const step: Step = transition.apply(live, input, now);
-    if (step.write === undefined || await backend.commit(key, version, step.write, signal)) return step.output;
+    if (step.write === undefined || await backend.commit(key, version, step.write, signal)) {
+      return step.output;
+    }
     await clock.sleep(Math.random() * Math.min(2 ** attempt, 100), signal);
   }
-  throw new HoldfastError("contention", `Cannot change the record as others changed it first ${attempts} times`, {
-    retryable: true,
-  });
+  throw new HoldfastError(
+    "contention",
+    `Cannot change the record as others changed it first ${attempts} times`,
+    {
+      retryable: true,
+    },
+  );
 }

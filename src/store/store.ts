@@ -225,7 +225,10 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     const input = timed({ by: String(by) }, milliseconds(ttl));
     const output = await this.transact(incrementValue, key, input, options);
     if (output.error !== undefined) {
-      throw new HoldfastError("not-an-integer", "Cannot increment as the value and the sum must be safe integers");
+      throw new HoldfastError(
+        "not-an-integer",
+        "Cannot increment as the value and the sum must be safe integers",
+      );
     }
     const value = Number(output.n);
     return output.e === undefined ? { value } : { value, expiresAt: Number(output.e) };
@@ -274,5 +277,8 @@ function milliseconds(ttl: Duration | undefined): number | undefined {
 async function checked<T>(value: unknown, schema: Schema<T>): Promise<T> {
   const result = await schema["~standard"].validate(value);
   if (result.issues === undefined) return result.value;
-  throw new HoldfastError("schema-mismatch", "Cannot return the stored value as it does not match its schema");
+  throw new HoldfastError(
+    "schema-mismatch",
+    "Cannot return the stored value as it does not match its schema",
+  );
 }

@@ -30,7 +30,9 @@ export const setValue: Transition = {
 export const takeValue: Transition = {
   name: "value.take",
   apply: (record) =>
-    record === undefined ? { output: {} } : { output: { v: "", ...current(record) }, write: { record: undefined } },
+    record === undefined
+      ? { output: {} }
+      : { output: { v: "", ...current(record) }, write: { record: undefined } },
 };
 
 /** `{ ttl }` → `{ done }`. */

@@ -108,7 +108,7 @@ export interface Throttle {
   readonly policies: readonly ResolvedPolicy[];
   /** Takes `cost` units from every policy, or from none. One round trip. */
   check(key: string, options?: CheckOptions): Promise<ThrottleDecision>;
-  /** Looks without taking. */
+  /** Looks without taking: whether one unit would be there. */
   peek(key: string, options?: CallOptions): Promise<ThrottleDecision>;
   /** Gives units back, never beyond full. */
   refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision>;
@@ -132,7 +132,9 @@ export function createThrottle(store: AtomicStore, options: ThrottleOptions): Th
   const given = "policies" in options ? options.policies : [options];
   const policies = given.map(resolvePolicy);
   if (policies.length === 0 || new Set(policies.map(({ name }) => name)).size < policies.length) {
-    throw new RangeError("Cannot make a throttle as it needs at least one policy, each with a name of its own");
+    throw new RangeError(
+      "Cannot make a throttle as it needs at least one policy, each with a name of its own",
+    );
   }
   return new StoreThrottle(store.namespace(options.namespace ?? "throttle"), policies);
 }
@@ -147,10 +149,14 @@ function resolvePolicy(policy: ThrottlePolicy): ResolvedPolicy {
   }
   // Microseconds of a full burst stay exact as a double, beside the clock's.
   if (!(Number.isSafeInteger(burst) && burst > 0 && burst * Math.ceil(window * 1000 / limit) < 2 ** 52)) {
-    throw new RangeError(`Cannot throttle as 'burst' must be a positive integer in range: current value is ${burst}`);
+    throw new RangeError(
+      `Cannot throttle as 'burst' must be a positive integer in range: current value is ${burst}`,
+    );
   }
   if (!/^[\x20-\x7e]+$/.test(name)) {
-    throw new TypeError("Cannot throttle as the name of a policy must be printable ASCII: it travels in headers");
+    throw new TypeError(
+      "Cannot throttle as the name of a policy must be printable ASCII: it travels in headers",
+    );
   }
   if (!["gcra", "token-bucket", "fixed-window", "sliding-window"].includes(algorithm)) {
     throw new TypeError(`Cannot throttle as 'algorithm' is not one of ours: current value is ${algorithm}`);
@@ -190,21 +196,31 @@ class StoreThrottle implements Throttle {
   }
 
   async #take(key: string, cost: number, options: CallOptions | undefined): Promise<ThrottleDecision> {
-    const output = await this.#store.transact(checkThrottle, key, { ...this.#input, cost: String(cost) }, options);
+    const output = await this.#store.transact(
+      checkThrottle,
+      key,
+      { ...this.#input, cost: String(cost) },
+      options,
+    );
     const policies = this.policies.map(({ name, limit, window }, i): PolicyState => {
-      const retry = Number(output[`${i}.retry`]);
+      const remaining = Number(output[`${i}.remaining`]);
+      const nextAfter = Number(output[`${i}.next`]);
+      // A look takes nothing: it answers for the one unit that a call would take.
+      const retry = cost === 0 ? (remaining > 0 ? 0 : nextAfter) : Number(output[`${i}.retry`]);
       return {
         name,
         limit,
         window,
-        remaining: Number(output[`${i}.remaining`]),
+        remaining,
         resetAfter: Number(output[`${i}.reset`]),
-        nextAfter: Number(output[`${i}.next`]),
+        nextAfter,
         retryAfter: retry < 0 ? Infinity : retry,
       };
     });
-    const allowed = output.allowed === "1";
-    const tightest = policies.reduce((a, b) => (allowed ? b.remaining < a.remaining : b.retryAfter > a.retryAfter) ? b : a);
+    const allowed = cost === 0 ? policies.every(({ remaining }) => remaining > 0) : output.allowed === "1";
+    const tightest = policies.reduce((a, b) =>
+      (allowed ? b.remaining < a.remaining : b.retryAfter > a.retryAfter) ? b : a
+    );
     const { limit, remaining, resetAfter, nextAfter, retryAfter } = tightest;
     return { allowed, limit, remaining, resetAfter, nextAfter, retryAfter, policies };
   }

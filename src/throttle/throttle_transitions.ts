@@ -140,7 +140,10 @@ export const checkThrottle: Transition = {
       output[`${i}.retry`] = String(verdict.retry);
     });
     if (!allowed || cost === 0) return { output };
-    return { output, write: lasts === 0 ? { record: undefined } : { record: next as Fields, expiresAt: now + lasts } };
+    return {
+      output,
+      write: lasts === 0 ? { record: undefined } : { record: next as Fields, expiresAt: now + lasts },
+    };
   },
 };
 
