@@ -16,12 +16,17 @@ export function encodeValue(value: unknown): string {
   try {
     json = JSON.stringify(value);
   } catch (cause) {
-    throw new TypeError(`Cannot store the value as JSON must be able to hold it: current type is ${typeof value}`, {
-      cause,
-    });
+    throw new TypeError(
+      `Cannot store the value as JSON must be able to hold it: current type is ${typeof value}`,
+      {
+        cause,
+      },
+    );
   }
   if (json === undefined) {
-    throw new TypeError(`Cannot store the value as JSON must be able to hold it: current type is ${typeof value}`);
+    throw new TypeError(
+      `Cannot store the value as JSON must be able to hold it: current type is ${typeof value}`,
+    );
   }
   return "j" + json;
 }
@@ -44,13 +49,18 @@ export function decodeValue(text: string): unknown {
   } catch {
     // the cause would quote the value
   }
-  throw new HoldfastError("corrupt-record", "Cannot read the stored value as it was not written by this codec");
+  throw new HoldfastError(
+    "corrupt-record",
+    "Cannot read the stored value as it was not written by this codec",
+  );
 }
 
 /** Base64 of bytes, in chunks that never overflow the stack. */
 export function bytesToBase64(bytes: Uint8Array): string {
   let binary = "";
-  for (let i = 0; i < bytes.length; i += 0x8000) binary += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
+  for (let i = 0; i < bytes.length; i += 0x8000) {
+    binary += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
+  }
   return btoa(binary);
 }
 

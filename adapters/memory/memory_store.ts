@@ -48,12 +48,16 @@ export function memoryStore(options: MemoryStoreOptions = {}): AtomicStore {
   return atomicStore(new MemoryEngine(maxEntries, clock));
 }
 
-/** How many old records each write looks at: enough to keep the dead below the living, too few to feel. */
+/** How many records each write looks at beside its own: enough to keep the dead below the living, too few to feel. */
 const SWEEP = 2;
+
+/** Finding a dead one buys one more look, up to this many: every dead record was paid for by the write that made it. */
+const SWEEP_MOST = 1000;
 
 /** A plain value keeps its text alone; a contract's record keeps its fields. */
 class Entry {
   constructor(
+    readonly key: string,
     readonly content: string | Fields,
     public expiresAt: number,
     readonly pinned: boolean,
@@ -68,12 +72,12 @@ class MemoryEngine implements AtomicEngine {
   readonly #maxEntries: number;
   readonly #clock: Clock;
   // One hand goes round and round; a Map's iterator lives through changes.
-  #hand: Iterator<[string, Entry]>;
+  #hand: Iterator<Entry>;
 
   constructor(maxEntries: number, clock: Clock) {
     this.#maxEntries = maxEntries;
     this.#clock = clock;
-    this.#hand = this.#entries.entries();
+    this.#hand = this.#entries.values();
   }
 
   get(key: string): string | undefined {
@@ -83,7 +87,8 @@ class MemoryEngine implements AtomicEngine {
   }
 
   set(key: string, value: string, ttl: number | undefined): void {
-    this.#put(key, new Entry(value, ttl === undefined ? Infinity : this.#clock.now() + ttl, false));
+    const now = ttl === undefined ? undefined : this.#clock.now();
+    this.#put(new Entry(key, value, now === undefined ? Infinity : now + ttl!, false), now);
   }
 
   delete(key: string): boolean {
@@ -146,23 +151,26 @@ class MemoryEngine implements AtomicEngine {
     }
     // A value's deadline is kept once, in the entry.
     const plain = record.v !== undefined && Object.keys(record).length === (record.e === undefined ? 1 : 2);
-    this.#put(key, new Entry(plain ? record.v! : record, expiresAt, pinned));
+    this.#put(new Entry(key, plain ? record.v! : record, expiresAt, pinned), undefined);
   }
 
-  #put(key: string, entry: Entry): void {
+  #put(entry: Entry, now: number | undefined): void {
+    const { key } = entry;
     if (this.#entries.size >= this.#maxEntries && !this.#entries.has(key)) this.#makeRoom();
     this.#entries.set(key, entry);
-    this.#sweep();
+    this.#sweep(now);
     if (this.#watchers.size > 0) this.#notify(key);
   }
 
-  #sweep(): void {
-    for (let i = 0; i < SWEEP; i++) {
+  #sweep(now: number | undefined): void {
+    for (let looked = 0, most = SWEEP; looked < most; looked++) {
       const { value, done } = this.#hand.next();
-      if (done) return void (this.#hand = this.#entries.entries());
-      if (value[1].expiresAt !== Infinity && this.#clock.now() >= value[1].expiresAt) {
-        this.#entries.delete(value[0]);
-      }
+      if (done) return void (this.#hand = this.#entries.values());
+      if (value.expiresAt === Infinity) continue;
+      now ??= this.#clock.now();
+      if (now < value.expiresAt) continue;
+      this.#entries.delete(value.key);
+      if (most < SWEEP_MOST) most++;
     }
   }
 
@@ -170,11 +178,11 @@ class MemoryEngine implements AtomicEngine {
     for (let looked = 0; looked <= this.#entries.size; looked++) {
       let { value, done } = this.#hand.next();
       if (done) {
-        this.#hand = this.#entries.entries();
+        this.#hand = this.#entries.values();
         value = this.#hand.next().value;
       }
-      if (value && (!value[1].pinned || this.#clock.now() >= value[1].expiresAt)) {
-        return void this.#entries.delete(value[0]);
+      if (value && (!value.pinned || this.#clock.now() >= value.expiresAt)) {
+        return void this.#entries.delete(value.key);
       }
     }
     throw new HoldfastError(

@@ -1,6 +1,7 @@
 /**
- * Where a key lives in an engine: `room/inner/:key`. Slashes, colons and percents are escaped in room names, so
- * the first colon ends the path, rooms and keys can never meet, and a room's prefix holds just what is in it.
+ * Where a key lives in an engine. A key outside any namespace is itself; one in a namespace is `/outer/inner/:key`.
+ * Slashes, colons and percents are escaped in names, so the first colon ends the path and no two ever meet; a bare key
+ * that begins with a slash is kept apart as `/:` and the key.
  */
 
 /** The path of a namespace inside another. */
@@ -8,17 +9,17 @@ export function roomPath(path: string, name: string): string {
   if (typeof name !== "string" || name === "" || !name.isWellFormed()) {
     throw new TypeError("Cannot open the namespace as its name must be a non-empty, well-formed string");
   }
-  return path + name.replace(/[%/:]/g, encodeURIComponent) + "/";
+  return (path || "/") + name.replace(/[%/:]/g, encodeURIComponent) + "/";
 }
 
 const encoder = new TextEncoder();
 
-/** The key as the engine sees it. */
+/** The key as the engine sees it. Bare keys stay the caller's own string, whose hash the runtime has already. */
 export function engineKey(path: string, key: string, maxBytes: number): string {
   if (typeof key !== "string" || key === "" || !key.isWellFormed()) {
     throw new TypeError("Cannot use the key as it must be a non-empty, well-formed string");
   }
-  const full = path + ":" + key;
+  const full = enginePrefix(path, key);
   // A code unit takes at most three bytes: only long keys need counting.
   if (full.length * 3 > maxBytes) {
     const bytes = encoder.encode(full).length;
@@ -29,4 +30,17 @@ export function engineKey(path: string, key: string, maxBytes: number): string {
     }
   }
   return full;
+}
+
+/** How all keys begin, as the engine sees them, that begin with `prefix` in the namespace at `path`. */
+export function enginePrefix(path: string, prefix: string): string {
+  if (path !== "") return path + ":" + prefix;
+  return prefix.charCodeAt(0) === 47 /* slash */ ? "/:" + prefix : prefix;
+}
+
+/** The key as its namespace knows it, or `undefined` when it lives in another one. */
+export function localKey(path: string, full: string): string | undefined {
+  if (path !== "") return full.slice(path.length + 1);
+  if (full.charCodeAt(0) !== 47) return full;
+  return full.charCodeAt(1) === 58 /* colon */ ? full.slice(2) : undefined;
 }

@@ -3,7 +3,7 @@ import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Schema } from "../schema.ts";
-import { engineKey, roomPath } from "./_keys.ts";
+import { engineKey, enginePrefix, localKey, roomPath } from "./_keys.ts";
 import type { AtomicStore, Conditional, Counter, IncrementOptions } from "./atomic_store.ts";
 import type { AtomicEngine, KeyValueEngine } from "./engine.ts";
 import type {
@@ -171,9 +171,9 @@ class EngineStore implements KeyValueStore {
     if (!(Number.isInteger(limit) && limit > 0)) {
       throw new RangeError(`Cannot list as 'limit' must be a positive integer: current value is ${limit}`);
     }
-    const room = this.path + ":";
-    const page = await this.#engine.list({ prefix: room + prefix, cursor, limit, signal });
-    return { ...page, keys: page.keys.map((key) => key.slice(room.length)) };
+    const page = await this.#engine.list({ prefix: enginePrefix(this.path, prefix), cursor, limit, signal });
+    const keys = page.keys.map((key) => localKey(this.path, key)).filter((key) => key !== undefined);
+    return { ...page, keys };
   }
 
   async clear(options: ClearOptions = {}): Promise<Cleared> {
