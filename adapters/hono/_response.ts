@@ -1,0 +1,41 @@
+/** How a response is kept under an idempotency key, and comes back. */
+import { base64ToBytes, bytesToBase64 } from "../../src/codec.ts";
+
+/** A response as it is stored. */
+export interface StoredResponse {
+  /** Its status. */
+  readonly status: number;
+  /** Its headers, but for those that belong to one exchange alone. */
+  readonly headers: readonly (readonly [string, string])[];
+  /** Its bytes in base64; absent when there were too many to keep. */
+  readonly body?: string;
+}
+
+const OF_ONE_EXCHANGE =
+  /^(set-cookie|date|connection|keep-alive|transfer-encoding|content-length|content-encoding|retry-after|ratelimit.*|x-ratelimit.*|server-timing|cf-.*|traceparent|x-request-id|idempotency-replayed)$/;
+
+/** The response with its bytes, or without them when there are too many. */
+export function storedResponse(response: Response, body: Uint8Array | undefined): StoredResponse {
+  const headers = [...response.headers].filter(([name]) => !OF_ONE_EXCHANGE.test(name));
+  return { status: response.status, headers, ...(body && { body: bytesToBase64(body) }) };
+}
+
+/** The response once more, marked as a replay. */
+export function replayed({ status, headers, body }: StoredResponse): Response {
+  const bytes = body === undefined || body === "" || [101, 204, 205, 304].includes(status)
+    ? null
+    : base64ToBytes(body);
+  const response = new Response(bytes, {
+    status,
+    headers: headers.map(([name, value]): [string, string] => [name, value]),
+  });
+  response.headers.set("idempotency-replayed", "true");
+  return response;
+}
+
+/** Whether what was stored is a response of ours. */
+export function isStoredResponse(value: unknown): value is StoredResponse {
+  const stored = value as StoredResponse | null;
+  return typeof stored === "object" && stored !== null && Number.isInteger(stored.status) &&
+    Array.isArray(stored.headers);
+}

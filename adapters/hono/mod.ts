@@ -1,0 +1,25 @@
+/**
+ * Hono middleware for sessions, idempotency, throttles and locks. They fit any copy of Hono 4 by shape, and take a
+ * store or `(c) => store`.
+ *
+ * ```ts
+ * import { Hono } from "hono";
+ * import { memoryStore } from "@holdfast/edge";
+ * import { session, type SessionVariables, throttle } from "@holdfast/edge/hono";
+ *
+ * const store = memoryStore();
+ * const app = new Hono<{ Variables: SessionVariables }>();
+ * app.use(session({ store }));
+ * app.use("/api/*", throttle({ store, limit: 100, window: "1m" }));
+ * app.get("/api/me", async (c) => c.json({ user: await c.var.session.userId() }));
+ * ```
+ *
+ * @module
+ */
+
+export type { RouteContext, RouteMiddleware, StoreSource } from "./_context.ts";
+export * from "./idempotency.ts";
+export * from "./lock.ts";
+export { problem, type ProblemOptions } from "./problem.ts";
+export * from "./session.ts";
+export * from "./throttle.ts";

@@ -1,0 +1,47 @@
+/** What a {@linkcode problem} says besides its status and title. */
+export interface ProblemOptions {
+  /**
+   * Names the kind of problem.
+   * @default {"about:blank"}
+   */
+  readonly type?: string;
+  /** What this occurrence is about; no keys and no values. */
+  readonly detail?: string;
+  /** Further members of the object. */
+  readonly extensions?: Readonly<Record<string, unknown>>;
+  /** Milliseconds after which to come back: becomes `Retry-After`, in whole seconds, at least one. */
+  readonly retryAfter?: number;
+}
+
+/**
+ * A response that says what is wrong, for machines and people.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9457
+ * @example
+ * ```ts
+ * import { problem } from "@holdfast/edge/hono";
+ * const response = problem(409, "Somebody else is at it", { retryAfter: 1500 });
+ * if (response.headers.get("retry-after") !== "2") throw new Error("unexpected");
+ * ```
+ */
+export function problem(status: number, title: string, options: ProblemOptions = {}): Response {
+  const { type = "about:blank", detail, extensions, retryAfter } = options;
+  const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
+  if (retryAfter !== undefined && Number.isFinite(retryAfter)) {
+    headers.set("retry-after", seconds(retryAfter));
+  }
+  return new Response(JSON.stringify({ type, title, status, detail, ...extensions }), { status, headers });
+}
+
+/** The store is down: the request was not served, and nothing claims otherwise. */
+export function unavailable(): Response {
+  return problem(503, "The service is temporarily unavailable", {
+    type: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+    retryAfter: 1000,
+  });
+}
+
+/** Whole seconds, rounded up, at least one: a client that waits that long is never early. */
+export function seconds(milliseconds: number): string {
+  return String(Math.max(1, Math.ceil(milliseconds / 1000)));
+}

@@ -1,0 +1,113 @@
+/** The shop: each contract at work on real requests, as JSON and as one page. Runs wherever Hono does. */
+import { Hono } from "hono";
+import { z } from "zod";
+import { type AtomicStore, createLocks, createSessions, memoryStore } from "@holdfast/edge";
+import { idempotency, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
+import { page } from "./page.ts";
+
+const PRODUCTS = [
+  { id: "rope", name: "Climbing rope", price: 8900 },
+  { id: "anchor", name: "Storm anchor", price: 24500 },
+  { id: "lantern", name: "Deck lantern", price: 4200 },
+];
+
+const Visitor = z.object({ cart: z.array(z.string()).default([]) });
+
+/** What a shop needs to know. */
+export interface ShopOptions {
+  /** Where its state lives. */
+  readonly store: AtomicStore;
+  /**
+   * Whether the session cookie needs HTTPS; off for plain-HTTP development.
+   * @default {true}
+   */
+  readonly secureCookies?: boolean;
+}
+
+/** Makes the shop on a store. */
+export function createShop({ store, secureCookies = true }: ShopOptions): Hono<
+  { Variables: SessionVariables<typeof Visitor> }
+> {
+  const sessionOptions = { schema: Visitor, cookie: { secure: secureCookies } };
+  const sessions = createSessions(store, sessionOptions);
+  const locks = createLocks(store);
+  const app = new Hono<{ Variables: SessionVariables<typeof Visitor> }>();
+
+  app.get("/", (c) => c.html(page));
+  app.use("/api/*", session({ store, ...sessionOptions }));
+
+  app.get("/api/products", (c) => c.json(PRODUCTS));
+
+  app.get("/api/cart", async (c) => c.json({ cart: await c.var.session.get("cart") }));
+  app.post("/api/cart/:product", async (c) => {
+    const { product } = c.req.param();
+    if (!PRODUCTS.some(({ id }) => id === product)) return c.json({ error: "no such product" }, 404);
+    const cart = [...await c.var.session.get("cart"), product];
+    c.var.session.set("cart", cart);
+    return c.json({ cart }, 201);
+  });
+  app.delete("/api/cart", (c) => {
+    c.var.session.set("cart", []);
+    return c.json({ cart: [] });
+  });
+
+  app.get("/api/me", async (c) => {
+    const user = await c.var.session.userId();
+    if (user === undefined) return c.json({ user: null, sessions: [] });
+    const current = await c.var.session.handle();
+    const list = await sessions.listSessions(user);
+    return c.json({ user, sessions: list.map((entry) => ({ ...entry, current: entry.handle === current })) });
+  });
+  app.post("/api/login/:user", (c) => {
+    c.var.session.login(c.req.param("user"));
+    return c.json({ user: c.req.param("user") });
+  });
+  app.post("/api/logout", (c) => {
+    c.var.session.revoke();
+    return c.json({ user: null });
+  });
+  app.post("/api/logout-everywhere", async (c) => {
+    const user = await c.var.session.userId();
+    if (user === undefined) return c.json({ error: "not logged in" }, 401);
+    const ended = await sessions.revokeUser(user);
+    c.var.session.revoke();
+    return c.json({ ended });
+  });
+
+  // Guests without a session share one scope; the keys of a session are its own.
+  const scope = async (c: { var: SessionVariables<typeof Visitor> }) =>
+    await c.var.session.isNew() ? "guest" : `session:${await c.var.session.handle()}`;
+  app.post("/api/pay", idempotency({ store, scope, wait: "5s" }), async (c) => {
+    await new Promise((resolve) => setTimeout(resolve, 150)); // the bank takes its time
+    const { value: charge } = await store.increment("charges");
+    const cart = await c.var.session.get("cart");
+    const total = cart.reduce((sum, id) => sum + PRODUCTS.find((product) => product.id === id)!.price, 0);
+    return c.json({ charge, total, items: cart.length }, 201);
+  });
+  app.get("/api/charges", async (c) => c.json({ charges: await store.get<number>("charges") ?? 0 }));
+
+  app.get(
+    "/api/flood",
+    throttle({ store, name: "flood", limit: 5, window: "10s" }),
+    (c) => c.json({ ok: true }),
+  );
+
+  app.post("/api/race", async (c) => {
+    const began = performance.now();
+    const workers = Array.from({ length: 10 }, (_, i) => i + 1);
+    const turns = await Promise.all(
+      workers.map((worker) =>
+        locks.withLock("race", { ttl: "5s", wait: "10s" }, async (lock) => {
+          const from = Math.round(performance.now() - began);
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          return { worker, fencingToken: lock.fencingToken, from, to: Math.round(performance.now() - began) };
+        })
+      ),
+    );
+    return c.json({ turns: turns.sort((a, b) => a.fencingToken - b.fencingToken) });
+  });
+
+  return app;
+}
+
+export default createShop({ store: memoryStore() });
