@@ -1,0 +1,195 @@
+/**
+ * Drives the shop in a real Chromium: `deno task test:browser`. Takes the browser from CHROMIUM or /usr/bin/chromium;
+ * as root on Debian it installs one. Leaves screenshots in `.cache/`.
+ */
+// deno-lint-ignore-file no-console
+import { type Browser, chromium, type Page } from "playwright-core";
+import { assert, assertEquals, assertMatch } from "../support/assert.ts";
+
+const root = new URL("../../", import.meta.url).pathname;
+let passed = 0, failed = 0;
+
+const executablePath = await findChromium();
+await Deno.mkdir(`${root}.cache`, { recursive: true });
+const server = new Deno.Command(Deno.execPath(), {
+  args: ["run", "--allow-net", "--allow-read", "--allow-env=PORT", `${root}examples/shop/main.ts`],
+  env: { PORT: "0", NO_COLOR: "1" },
+  stdout: "piped",
+}).spawn();
+try {
+  const url = await address(server.stdout);
+  const browser = await chromium.launch({
+    executablePath,
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  try {
+    await drive(browser, url);
+  } finally {
+    await browser.close();
+  }
+} finally {
+  server.kill("SIGTERM");
+  await server.status;
+}
+console.log(`${passed} passed, ${failed} failed`);
+Deno.exit(failed === 0 && passed > 0 ? 0 : 1);
+
+async function drive(browser: Browser, url: string): Promise<void> {
+  const page = await (await browser.newContext({ viewport: { width: 1280, height: 900 } })).newPage();
+  page.setDefaultTimeout(15_000);
+  const complaints: string[] = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("dialog", (dialog) => {
+    complaints.push(dialog.message());
+    dialog.dismiss();
+  });
+
+  await check("the cart survives a reload", async () => {
+    await page.goto(url);
+    await page.click("#add-rope");
+    await says(page, "#cart", /1 in the cart/);
+    await page.reload();
+    await says(page, "#cart", /1 in the cart/);
+  });
+  await check("logging in shows the session, and the cart comes along", async () => {
+    await page.fill("#user", "<b>ada</b>");
+    await page.press("#user", "Enter");
+    await says(page, "#me", /Logged in as <b>ada<\/b>/);
+    assertEquals(await page.locator("#sessions li").count(), 1);
+    await says(page, "#cart", /1 in the cart/);
+  });
+  await check("five payments are one charge and four replays", async () => {
+    await page.click("#pay");
+    await says(page, "#pay-sum", /1 charge, 4 replays/);
+    assertEquals(await page.locator("#pay-rows tbody tr").count(), 5);
+  });
+  await check("a flood turns into 429s with Retry-After", async () => {
+    await page.click("#flood");
+    await says(page, "#flood-sum", /5 admitted, \d+ turned away/);
+    const last = await page.locator("#flood-rows tbody tr").last().locator("td").allTextContents();
+    assertEquals(last[0], "429");
+    assertMatch(last[1]!, /^"flood";r=0/);
+    assertMatch(last[2]!, /^[1-9]\d*$/);
+  });
+  await check("ten workers take turns, with rising fencing tokens", async () => {
+    await page.click("#race");
+    await says(page, "#race-sum", /Ten turns/);
+    const tokens = (await page.locator("#race-rows tbody tr td:nth-child(2)").allTextContents()).map(Number);
+    assertEquals(tokens.length, 10);
+    assert(tokens.every((token, i) => i === 0 || token > tokens[i - 1]!), `tokens must rise: ${tokens}`);
+  });
+  await page.screenshot({ path: `${root}.cache/shop.png`, fullPage: true });
+  await page.emulateMedia({ colorScheme: "dark" });
+  await page.screenshot({ path: `${root}.cache/shop-dark.png`, fullPage: true });
+  await page.emulateMedia({ colorScheme: "light" });
+
+  await check("the Pay button is reached and pressed by keyboard alone", async () => {
+    await page.reload();
+    await says(page, "#me", /Logged in/);
+    const focused = () => page.evaluate("document.activeElement.id");
+    for (let i = 0; i < 30 && await focused() !== "pay"; i++) await page.keyboard.press("Tab");
+    assertEquals(await focused(), "pay");
+    assert(await page.evaluate("document.activeElement.matches(':focus-visible')"), "focus must be visible");
+    await page.keyboard.press("Enter");
+    await says(page, "#pay-sum", /1 charge, 4 replays/);
+    assertEquals(await focused(), "pay");
+  });
+  await check("logging out everywhere ends the session of a second browser", async () => {
+    const other = await (await browser.newContext()).newPage();
+    await other.goto(url);
+    await other.fill("#user", "<b>ada</b>");
+    await other.press("#user", "Enter");
+    await says(other, "#me", /sessions: 2/);
+    await other.click("#everywhere");
+    await says(other, "#me", /Nobody is logged in/);
+    await page.reload();
+    await says(page, "#me", /Nobody is logged in/);
+    await other.context().close();
+  });
+  await check("a phone shows it all without scrolling sideways", async () => {
+    const phone = await (await browser.newContext({ viewport: { width: 360, height: 740 }, hasTouch: true }))
+      .newPage();
+    await phone.goto(url);
+    await phone.tap("#add-lantern");
+    await says(phone, "#cart", /1 in the cart/);
+    for (const id of ["pay", "flood", "race"]) {
+      await phone.tap(`#${id}`);
+      await phone.waitForSelector(`#${id}-rows:not([hidden])`);
+    }
+    const [wide, narrow] = await phone.evaluate<[number, number]>(
+      "[document.documentElement.scrollWidth, innerWidth]",
+    );
+    assert(wide <= narrow, `the page is ${wide} px wide on ${narrow}`);
+    const small = await phone.evaluate<string[]>(
+      "[...document.querySelectorAll('button, input')].filter((e) => e.getBoundingClientRect().height < 44).map((e) => e.id)",
+    );
+    assertEquals(small, [], "what fingers press must be 44 px high");
+    await phone.screenshot({ path: `${root}.cache/shop-phone.png`, fullPage: true });
+    await phone.context().close();
+  });
+  await check("the page complained about nothing", () => {
+    assertEquals(complaints, []);
+    return Promise.resolve();
+  });
+}
+
+async function check(name: string, run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+    passed++;
+    console.log(`ok      ${name}`);
+  } catch (error) {
+    failed++;
+    console.log(`FAILED  ${name}\n        ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** Waits until an element says it. */
+async function says(page: Page, selector: string, text: RegExp): Promise<void> {
+  try {
+    await page.locator(selector).filter({ hasText: text }).waitFor();
+  } catch {
+    throw new Error(`${selector} says ${JSON.stringify(await page.textContent(selector))}, not ${text}`);
+  }
+}
+
+/** The shop's URL, as it prints it. */
+async function address(stdout: ReadableStream<Uint8Array>): Promise<string> {
+  const reader = stdout.pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = "";;) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error(`the shop did not open: ${text}`);
+    text += value;
+    const url = /http:\/\/localhost:\d+/.exec(text)?.[0];
+    if (url !== undefined) {
+      reader.cancel();
+      return url;
+    }
+  }
+}
+
+async function findChromium(): Promise<string> {
+  const path = Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium";
+  const there = () => Deno.stat(path).then(({ isFile }) => isFile, () => false);
+  if (await there()) return path;
+  if (!Deno.env.has("CHROMIUM") && Deno.build.os === "linux" && Deno.uid() === 0) {
+    console.log("No Chromium here: installing Debian's");
+    const install =
+      "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null";
+    await new Deno.Command("sh", { args: ["-c", install], stdin: "null" }).spawn().status;
+    if (await there()) return path;
+  }
+  console.error(
+    `No Chromium at ${path}: install it (apt-get install chromium) or say where it is with CHROMIUM=`,
+  );
+  Deno.exit(1);
+}
