@@ -1,0 +1,119 @@
+import { HoldfastError } from "../errors.ts";
+import type { AtomicStore } from "../store/atomic_store.ts";
+import type { Transition } from "../store/transition.ts";
+import { check, equal, rejection } from "./_check.ts";
+import type { Law, StoreSubject } from "./law.ts";
+
+const push: Transition = {
+  name: "law.push",
+  apply: (record, { item }) => {
+    const items = (record?.items ?? "") + item;
+    return { output: { length: String(items.length) }, write: { record: { items } } };
+  },
+};
+
+const drop: Transition = { name: "law.drop", apply: () => ({ output: {}, write: { record: undefined } }) };
+
+/** What every {@linkcode AtomicStore} promises beyond a key-value store. */
+export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
+  {
+    name: "1,000 parallel increments give the exact sum, each value once",
+    async run({ store }) {
+      const values = await Promise.all(Array.from({ length: 1000 }, () => store.increment("counter")));
+      equal(new Set(values.map(({ value }) => value)).size, 1000, "distinct values");
+      equal(await store.get("counter"), 1000, "the sum");
+    },
+  },
+  {
+    name: "the increment that creates a counter fixes its deadline",
+    async run({ store, wait }) {
+      const first = await store.increment("counter", { ttl: 200 });
+      await wait(50);
+      const second = await store.increment("counter", { ttl: "1h", by: 4 });
+      equal([second.value, second.expiresAt], [5, first.expiresAt], "the second");
+      await wait(200);
+      equal((await store.increment("counter", { by: -2 })).value, -2, "after the deadline");
+    },
+  },
+  {
+    name: "incrementing what is no safe integer is a typed error and changes nothing",
+    async run({ store }) {
+      for (const value of ["5", 1.5, null, [1], Number.MAX_SAFE_INTEGER]) {
+        await store.set("value", value);
+        const error = await rejection(() => store.increment("value"), "increment");
+        check(
+          error instanceof HoldfastError && error.code === "not-an-integer",
+          "its code is not-an-integer",
+        );
+        equal(await store.get("value"), value, "unchanged");
+      }
+      check(
+        await rejection(() => store.increment("x", { by: 0.5 }), "by") instanceof RangeError,
+        "a bad 'by' is a RangeError",
+      );
+    },
+  },
+  {
+    name: "of 100 that set an absent key one does, and the others learn who",
+    async run({ store }) {
+      const answers = await Promise.all(
+        Array.from({ length: 100 }, (_, i) => store.setIfAbsent("leader", i)),
+      );
+      equal(answers.filter(({ set }) => set).length, 1, "winners");
+      const leader = answers.findIndex(({ set }) => set);
+      equal(answers.filter((answer) => !answer.set && answer.current === leader).length, 99, "the others");
+    },
+  },
+  {
+    name: "setIfAbsent sets again after the deadline",
+    async run({ store, wait }) {
+      equal(await store.setIfAbsent("key", "a", { ttl: 100 }), { set: true }, "first");
+      equal(await store.setIfAbsent("key", "b"), { set: false, current: "a" }, "second");
+      await wait(100);
+      equal(await store.setIfAbsent("key", "c"), { set: true }, "after the deadline");
+    },
+  },
+  {
+    name: "compareAndSet and compareAndDelete act on just what was expected",
+    async run({ store }) {
+      equal(await store.compareAndSet("key", 1, 2), { set: false, current: undefined }, "absent");
+      equal(await store.compareAndSet("key", undefined, { n: 1 }), { set: true }, "from nothing");
+      equal(
+        await store.compareAndSet("key", { n: 2 }, 3),
+        { set: false, current: { n: 1 } },
+        "another value",
+      );
+      equal(await store.compareAndSet("key", { n: 1 }, "3"), { set: true }, "the value");
+      equal(await store.compareAndDelete("key", 3), false, "a number is no string");
+      equal(await store.compareAndDelete("key", "3"), true, "the value goes");
+      equal(await store.compareAndDelete("key", "3"), false, "once");
+    },
+  },
+  {
+    name: "of 100 that take a value one gets it",
+    async run({ store }) {
+      await store.set("prize", { gold: 1 });
+      const taken = await Promise.all(Array.from({ length: 100 }, () => store.getAndDelete("prize")));
+      equal(taken.filter((value) => value !== undefined), [{ gold: 1 }], "taken");
+    },
+  },
+  {
+    name: "a transition of the user's own runs atomically",
+    async run({ store }) {
+      const lengths = await Promise.all(
+        Array.from({ length: 50 }, () => store.transact(push, "list", { item: "x" })),
+      );
+      equal(new Set(lengths.map(({ length }) => length)).size, 50, "distinct lengths");
+      await store.transact(drop, "list", {});
+      equal((await store.transact(push, "list", { item: "y" })).length, "1", "after deletion");
+    },
+  },
+  {
+    name: "a record that is no value is a typed error, not a value",
+    async run({ store }) {
+      await store.transact(push, "foreign", { item: "x" });
+      const error = await rejection(() => store.get("foreign"), "get");
+      check(error instanceof HoldfastError && error.code === "corrupt-record", "its code is corrupt-record");
+    },
+  },
+];

@@ -1,0 +1,260 @@
+import { HoldfastError } from "../errors.ts";
+import type { KeyValueStore } from "../store/key_value_store.ts";
+import { check, equal, rejection } from "./_check.ts";
+import type { Law, StoreSubject } from "./law.ts";
+
+const VALUES: readonly unknown[] = [
+  "text",
+  "",
+  "123",
+  "null",
+  "true",
+  '{"a":1}',
+  '"q"',
+  "1e3",
+  "9007199254740993",
+  "\u{1F600} \u0000",
+  0,
+  -1,
+  1.5,
+  true,
+  false,
+  null,
+  [],
+  {},
+  [1, [2]],
+  { a: { b: [null, "x"] } },
+  { "": 1, "a:b": 2 },
+  new Uint8Array(),
+  new Uint8Array([0, 255, 128, 10]),
+];
+
+const KEYS: readonly string[] = [
+  "plain",
+  "a:b",
+  "a/b",
+  "/",
+  ":",
+  "//",
+  "/a/:b",
+  "*",
+  "a?c",
+  "[abc]",
+  "back\\slash",
+  "{tag}",
+  "per%cent",
+  "sp ace",
+  "\u00e9",
+  "\u{1F600}",
+  "\u0000",
+  "__proto__",
+  "constructor",
+  ".",
+  "..",
+];
+
+async function all(keys: AsyncIterable<string>): Promise<string[]> {
+  const found: string[] = [];
+  for await (const key of keys) found.push(key);
+  return found.sort();
+}
+
+/** What every {@linkcode KeyValueStore} promises. */
+export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
+  {
+    name: "a missing key is undefined, absent and not deleted",
+    async run({ store }) {
+      equal(await store.get("missing"), undefined, "get");
+      equal(await store.exists("missing"), false, "exists");
+      equal(await store.delete("missing"), false, "delete");
+      equal(await store.touch("missing", "1h"), false, "touch");
+      equal(await store.getMany(["missing"]), [undefined], "getMany");
+    },
+  },
+  {
+    name: "every value comes back as it was stored, falsy ones too",
+    async run({ store }) {
+      for (const value of VALUES) {
+        await store.set("value", value);
+        equal(await store.get("value"), value, "get");
+        equal(await store.exists("value"), true, "exists");
+      }
+    },
+  },
+  {
+    name: "a stored value shares nothing with the caller's",
+    async run({ store }) {
+      const value = { list: [1] };
+      await store.set("value", value);
+      value.list.push(2);
+      const first = await store.get<typeof value>("value");
+      first!.list.push(3);
+      equal(await store.get("value"), { list: [1] }, "get");
+    },
+  },
+  {
+    name: "keys are taken as they are",
+    async run({ store }) {
+      for (const key of KEYS) await store.set(key, key);
+      for (const key of KEYS) equal(await store.get(key), key, "get");
+      equal(await all(store.list()), [...KEYS].sort(), "list");
+    },
+  },
+  {
+    name: "delete answers whether there was something",
+    async run({ store }) {
+      await store.set("key", 0);
+      equal(await store.delete("key"), true, "the first time");
+      equal(await store.delete("key"), false, "the second time");
+      equal(await store.get("key"), undefined, "get");
+    },
+  },
+  {
+    name: "a value is dead at its deadline, for every way to look at it",
+    async run({ store, wait }) {
+      await store.set("short", 1, { ttl: 100 });
+      await store.set("long", 2, { ttl: "1h" });
+      equal(await store.get("short"), 1, "before");
+      await wait(100);
+      equal(await store.get("short"), undefined, "get");
+      equal(await store.exists("short"), false, "exists");
+      equal(await store.getMany(["short", "long"]), [undefined, 2], "getMany");
+      equal(await store.touch("short", "1h"), false, "touch");
+      equal(await all(store.list()), ["long"], "list");
+      equal(await store.delete("short"), false, "delete");
+    },
+  },
+  {
+    name: "touch gives a value a new deadline, and set without ttl takes it away",
+    async run({ store, wait }) {
+      await store.set("touched", 1, { ttl: 150 });
+      await store.set("kept", 1, { ttl: 150 });
+      await store.set("kept", 2);
+      equal(await store.touch("touched", "1h"), true, "touch");
+      await wait(200);
+      equal(await store.getMany(["touched", "kept"]), [1, 2], "getMany");
+    },
+  },
+  {
+    name: "many values travel in the order asked",
+    async run({ store }) {
+      const keys = Array.from({ length: 250 }, (_, i) => `key-${i}`);
+      await store.setMany(keys.map((key, i) => [key, i]));
+      equal(await store.getMany([...keys, "no", keys[0]!]), [...keys.keys(), undefined, 0], "getMany");
+      equal(await store.deleteMany([...keys, "no"]), 250, "deleteMany");
+      equal(await all(store.list()), [], "list");
+      equal(await store.getMany([]), [], "getMany of nothing");
+    },
+  },
+  {
+    name: "list answers the keys with a prefix, page by page",
+    async run({ store }) {
+      for (let i = 0; i < 25; i++) await store.set(`a-${i}`, i);
+      await store.set("b", 1);
+      equal((await all(store.list({ prefix: "a-" }))).length, 25, "list");
+      const seen = new Set<string>();
+      let cursor: string | undefined;
+      do {
+        const page = await store.listPage({ prefix: "a-", limit: 10, cursor });
+        check(page.keys.length <= 10, "a page holds at most what was asked");
+        for (const key of page.keys) seen.add(key);
+        cursor = page.cursor;
+      } while (cursor !== undefined);
+      equal(seen.size, 25, "pages");
+    },
+  },
+  {
+    name: "namespaces never meet each other or a bare key",
+    async run({ store }) {
+      const places: [KeyValueStore, string][] = [
+        [store, "a:b:c"],
+        [store, "/a/:c"],
+        [store.namespace("a"), "b:c"],
+        [store.namespace("a:b"), "c"],
+        [store.namespace("a").namespace("b"), "c"],
+        [store.namespace("a"), "c"],
+        [store.namespace("a/b"), "c"],
+        [store.namespace("a%2Fb"), "c"],
+        [store.namespace("ab"), "c"],
+        [store.namespace("A"), "c"],
+      ];
+      for (const [i, [room, key]] of places.entries()) await room.set(key, i);
+      for (const [i, [room, key]] of places.entries()) equal(await room.get(key), i, `place ${i}`);
+    },
+  },
+  {
+    name: "clear empties a namespace and the ones inside it, and nothing beside",
+    async run({ store }) {
+      const room = store.namespace("room");
+      const beside = [store, store.namespace("room2"), store.namespace("roo"), store.namespace("Room")];
+      for (const other of beside) await other.set("key", 1);
+      for (let i = 0; i < 30; i++) await room.set(`key-${i}`, i);
+      await room.namespace("inner").set("key", 1);
+      equal(await room.clear({ limit: 10 }), { deleted: 10, done: false }, "the first ten");
+      equal(await room.clear(), { deleted: 21, done: true }, "the rest");
+      equal(await all(room.list()), [], "list");
+      equal(await room.namespace("inner").get("key"), undefined, "inside");
+      for (const other of beside) equal(await other.get("key"), 1, "beside");
+    },
+  },
+  {
+    name: "misuse is refused before anything happens",
+    async run({ store }) {
+      for (const key of ["", "\ud800", "x".repeat(100_000)]) {
+        const error = await rejection(() => store.set(key, 1), "a bad key");
+        check(
+          error instanceof TypeError || error instanceof RangeError,
+          "a bad key is a TypeError or RangeError",
+        );
+      }
+      for (const ttl of [0, -1, NaN, Infinity]) {
+        check(
+          await rejection(() => store.set("key", 1, { ttl }), "a bad ttl") instanceof RangeError,
+          "a bad ttl is a RangeError",
+        );
+      }
+      for (const value of [undefined, () => {}, 1n, Symbol("no")]) {
+        check(
+          await rejection(() => store.set("key", value), "a bad value") instanceof TypeError,
+          "a bad value is a TypeError",
+        );
+      }
+      equal(await store.get("key"), undefined, "nothing was stored");
+    },
+  },
+  {
+    name: "a value that does not match its schema is a typed error",
+    async run({ store }) {
+      await store.set("key", "text");
+      const schema = {
+        "~standard": {
+          validate: (value: unknown) =>
+            typeof value === "number" ? { value } : { issues: [{ message: "no number" }] },
+        },
+      };
+      const error = await rejection(() => store.get("key", { schema }), "a mismatch");
+      check(
+        error instanceof HoldfastError && error.code === "schema-mismatch",
+        "its code is schema-mismatch",
+      );
+      await store.set("key", 7);
+      equal(await store.get("key", { schema }), 7, "a match");
+    },
+  },
+  {
+    name: "an aborted call rejects with the signal's reason and changes nothing",
+    async run({ store }) {
+      const reason = new Error("enough");
+      const signal = AbortSignal.abort(reason);
+      check(
+        await rejection(() => store.set("key", 1, { signal }), "set") === reason,
+        "set rejects with the reason",
+      );
+      check(
+        await rejection(() => store.get("key", { signal }), "get") === reason,
+        "get rejects with the reason",
+      );
+      equal(await store.get("key"), undefined, "nothing was stored");
+    },
+  },
+];

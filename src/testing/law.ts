@@ -1,0 +1,23 @@
+/** A law: a sentence, and how to find out whether it holds. */
+
+/** One promise, as data: any test runner can register it, also inside a Worker. */
+export interface Law<Subject> {
+  /** The promise as a sentence. */
+  readonly name: string;
+  /** Rejects when the promise is broken. */
+  run(subject: Subject): Promise<void>;
+}
+
+/** What the laws of a store need: a store to use up, and a way to let time pass on its clock. */
+export interface StoreSubject<Store> {
+  /** An empty room of its own: the laws write what they like. */
+  readonly store: Store;
+  /** Lets that many milliseconds pass for the engine: moves an injected clock, or really waits. */
+  wait(milliseconds: number): Promise<void>;
+}
+
+/** A broken law. */
+export class LawError extends Error {
+  /** Survives minifiers. */
+  override readonly name = "LawError";
+}

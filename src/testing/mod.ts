@@ -1,0 +1,23 @@
+/**
+ * The laws of every contract, as data: prove your own engine with the suite that ours run.
+ *
+ * ```ts
+ * import { memoryStore } from "@holdfast/edge";
+ * import { atomicStoreLaw, keyValueStoreLaw } from "@holdfast/edge/testing";
+ *
+ * for (const law of [...keyValueStoreLaw, ...atomicStoreLaw]) {
+ *   const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+ *   await law.run({ store: memoryStore(), wait }); // rejects when the promise is broken
+ * }
+ * ```
+ *
+ * @module
+ */
+
+export * from "./atomic_store_law.ts";
+export * from "./idempotency_law.ts";
+export * from "./key_value_store_law.ts";
+export * from "./law.ts";
+export * from "./lock_law.ts";
+export * from "./session_law.ts";
+export * from "./throttle_law.ts";

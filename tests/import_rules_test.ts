@@ -1,0 +1,32 @@
+import { assertEquals } from "./support/assert.ts";
+import rules from "./support/import_rules.ts";
+
+function reports(file: string, source: string): string[] {
+  return Deno.lint.runPlugin(rules, file, source).map(({ message }) => message);
+}
+
+Deno.test("src/ may import src/ and nothing else", () => {
+  assertEquals(reports("/repo/src/lock/locks.ts", `import { a } from "../clock.ts";`), []);
+  assertEquals(
+    reports("/repo/src/lock/locks.ts", `import { a } from "../../adapters/memory/memory_store.ts";`).length,
+    1,
+  );
+  assertEquals(reports("/repo/src/lock/locks.ts", `import { z } from "zod";`).length, 1);
+  assertEquals(reports("/repo/src/lock/locks.ts", `export * from "node:fs";`).length, 1);
+});
+
+Deno.test("adapters/ may import src/ and adapters/, but not the root's mod.ts", () => {
+  assertEquals(reports("/repo/adapters/hono/lock.ts", `import { a } from "../../src/clock.ts";`), []);
+  assertEquals(reports("/repo/adapters/hono/lock.ts", `import { a } from "../_shared.ts";`), []);
+  assertEquals(reports("/repo/adapters/hono/lock.ts", `import { a } from "../../mod.ts";`).length, 1);
+  assertEquals(
+    reports("/repo/adapters/hono/lock.ts", `import { a } from "../../tests/support/assert.ts";`).length,
+    1,
+  );
+});
+
+Deno.test("one file alone may import cloudflare:workers", () => {
+  const source = `import { DurableObject } from "cloudflare:workers";`;
+  assertEquals(reports("/repo/adapters/durable_objects/object.ts", source), []);
+  assertEquals(reports("/repo/adapters/durable_objects/mod.ts", source).length, 1);
+});
