@@ -2,7 +2,7 @@
 import { memoryStore } from "@holdfast/edge";
 import { createShop } from "./shop.ts";
 
-const port = Number(Deno.env.get("PORT") ?? 8000);
+const port = Number(Deno.env.get("PORT") || 8000);
 if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
   fail(`PORT must be a number between 0 and 65535: current value is ${Deno.env.get("PORT")}`);
 }

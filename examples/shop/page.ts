@@ -5,6 +5,7 @@ export const page = `<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>The Holdfast shop</title>
+<link rel="icon" href="data:,">
 <style>
   :root { color-scheme: light dark; --ink: #10202b; --paper: #f4f1ea; --card: #fffdf8; --line: #ddd5c5; --sea: #0b6e72; --warn: #a8401c; --ok: #1f6f43; --soft: #5c6a72; }
   @media (prefers-color-scheme: dark) { :root { --ink: #e8edef; --paper: #0e161b; --card: #16222a; --line: #2a3a44; --sea: #4fc3c0; --warn: #ff9270; --ok: #7bd8a1; --soft: #9fb0b8; } }
@@ -29,6 +30,8 @@ export const page = `<!doctype html>
   table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; }
   th, td { text-align: left; padding: .35rem .6rem .35rem 0; border-top: 1px solid var(--line); white-space: nowrap; }
   th { color: var(--soft); font-weight: 600; border: 0; }
+  section:last-child:nth-child(odd) { grid-column: 1 / -1; }
+  @media (max-width: 30rem) { header, main { padding-inline: .75rem; } section { padding: 1rem; } table { font-size: .78rem; } th, td { padding-right: .4rem; } }
   .ok { color: var(--ok); font-weight: 700; } .no { color: var(--warn); font-weight: 700; }
   .sum { font-weight: 600; color: var(--ink); min-height: 1.5em; }
 </style>
@@ -55,8 +58,8 @@ export const page = `<!doctype html>
     <ul id="sessions"></ul>
   </section>
   <section aria-labelledby="pay-title">
-    <h2 id="pay-title">One charge, however often you press</h2>
-    <p>Sends five identical requests at once, with one Idempotency-Key.</p>
+    <h2 id="pay-title">Sent five times, charged once</h2>
+    <p>Pays for the cart with five identical requests at once that share one Idempotency-Key.</p>
     <div class="row"><button id="pay">Pay five times</button></div>
     <p class="sum" id="pay-sum" aria-live="polite">&nbsp;</p>
     <div class="scroll"><table id="pay-rows" hidden><thead><tr><th>Request</th><th>Status</th><th>Charge no.</th><th>Answer</th></tr></thead><tbody></tbody></table></div>
@@ -103,7 +106,7 @@ export const page = `<!doctype html>
       button.disabled = true;
       try { await run(); } catch (error) { alert("The server did not answer: " + error.message); }
       button.disabled = false;
-      button.focus({ preventScroll: true });
+      if (document.activeElement === document.body) button.focus({ preventScroll: true }); // disabling it took the focus away
     });
   }
 
@@ -121,14 +124,16 @@ export const page = `<!doctype html>
       return li;
     }));
   }
+  let turn = Promise.resolve(); // quick presses change the cart one after the other: each reads what the last one wrote
+  const changeCart = (method, path) => turn = turn.catch(() => {}).then(async () => showCart(await json(method, path)));
   for (const { id, name, price } of products) {
     const button = document.createElement("button");
     button.id = "add-" + id;
     button.textContent = name + ", " + money(price);
     $("products").append(button);
-    on(button.id, "click", async () => showCart(await json("POST", "cart/" + id)));
+    on(button.id, "click", () => changeCart("POST", "cart/" + id));
   }
-  on("empty", "click", async () => showCart(await json("DELETE", "cart")));
+  on("empty", "click", () => changeCart("DELETE", "cart"));
   on("login", "submit", async () => { await call("POST", "login/" + encodeURIComponent($("user").value)); await showMe(); });
   on("logout", "click", async () => { await call("POST", "logout"); await showMe(); showCart(await json("GET", "cart")); });
   on("everywhere", "click", async () => { await call("POST", "logout-everywhere"); await showMe(); showCart(await json("GET", "cart")); });
@@ -140,8 +145,10 @@ export const page = `<!doctype html>
       return { response, body: await response.json() };
     }));
     const replays = answers.filter(({ response }) => response.headers.has("idempotency-replayed")).length;
-    $("pay-sum").textContent = answers.length - replays + " charge, " + replays + " replays";
-    rows("pay-rows", answers.map(({ response, body }, i) => [i + 1, status(response.status), body.charge, response.headers.has("idempotency-replayed") ? "replayed" : { text: "charged", kind: "ok" }]));
+    const paid = answers.filter(({ response }) => response.ok);
+    $("pay-sum").textContent = paid.length - replays + " charge, " + replays + " replays" + (paid.length ? ": " + money(paid[0].body.total) : "");
+    rows("pay-rows", answers.map(({ response, body }, i) => [i + 1, status(response.status), body.charge, response.headers.has("idempotency-replayed") ? "replayed" : response.ok ? { text: "charged", kind: "ok" } : body.title]));
+    await changeCart("GET", "cart");
   });
   on("flood", "click", async () => {
     const list = [];

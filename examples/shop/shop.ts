@@ -82,6 +82,7 @@ export function createShop({ store, secureCookies = true }: ShopOptions): Hono<
     const { value: charge } = await store.increment("charges");
     const cart = await c.var.session.get("cart");
     const total = cart.reduce((sum, id) => sum + PRODUCTS.find((product) => product.id === id)!.price, 0);
+    if (cart.length > 0) c.var.session.set("cart", []);
     return c.json({ charge, total, items: cart.length }, 201);
   });
   app.get("/api/charges", async (c) => c.json({ charges: await store.get<number>("charges") ?? 0 }));

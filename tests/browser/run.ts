@@ -53,24 +53,29 @@ async function drive(browser: Browser, url: string): Promise<void> {
     dialog.dismiss();
   });
 
-  await check("the cart survives a reload", async () => {
+  await check("the cart survives a reload, and quick presses lose nothing", async () => {
     await page.goto(url);
-    await page.click("#add-rope");
-    await says(page, "#cart", /1 in the cart/);
+    await says(page, "#me", /Nobody is logged in/);
+    await page.evaluate(
+      "for (const id of ['rope', 'anchor', 'lantern']) document.getElementById('add-' + id).click()",
+    );
+    await says(page, "#cart", /3 in the cart/);
     await page.reload();
-    await says(page, "#cart", /1 in the cart/);
+    await says(page, "#cart", /3 in the cart/);
   });
   await check("logging in shows the session, and the cart comes along", async () => {
     await page.fill("#user", "<b>ada</b>");
     await page.press("#user", "Enter");
     await says(page, "#me", /Logged in as <b>ada<\/b>/);
     assertEquals(await page.locator("#sessions li").count(), 1);
-    await says(page, "#cart", /1 in the cart/);
+    await says(page, "#cart", /3 in the cart/);
+    assertEquals(await page.evaluate("document.activeElement.id"), "user");
   });
   await check("five payments are one charge and four replays", async () => {
     await page.click("#pay");
-    await says(page, "#pay-sum", /1 charge, 4 replays/);
+    await says(page, "#pay-sum", /^1 charge, 4 replays: \D*376\.00/);
     assertEquals(await page.locator("#pay-rows tbody tr").count(), 5);
+    await says(page, "#cart", /Your cart is empty/);
   });
   await check("a flood turns into 429s with Retry-After", async () => {
     await page.click("#flood");
@@ -121,6 +126,8 @@ async function drive(browser: Browser, url: string): Promise<void> {
     await phone.goto(url);
     await phone.tap("#add-lantern");
     await says(phone, "#cart", /1 in the cart/);
+    const clipped =
+      "[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth).length";
     for (const id of ["pay", "flood", "race"]) {
       await phone.tap(`#${id}`);
       await phone.waitForSelector(`#${id}-rows:not([hidden])`);
@@ -129,6 +136,7 @@ async function drive(browser: Browser, url: string): Promise<void> {
       "[document.documentElement.scrollWidth, innerWidth]",
     );
     assert(wide <= narrow, `the page is ${wide} px wide on ${narrow}`);
+    assertEquals(await phone.evaluate(clipped), 0, "tables must fit");
     const small = await phone.evaluate<string[]>(
       "[...document.querySelectorAll('button, input')].filter((e) => e.getBoundingClientRect().height < 44).map((e) => e.id)",
     );

@@ -105,7 +105,9 @@ shopTest("five identical payments at once are one charge and four replays", asyn
   assertEquals(responses.map(({ status }) => status), [201, 201, 201, 201, 201]);
   assertEquals(responses.filter(({ headers }) => headers.get("idempotency-replayed") === "true").length, 4);
   assertEquals(new Set(bodies.map((body) => JSON.stringify(body))).size, 1);
+  assertEquals(bodies[0], { charge: 1, total: 4200, items: 1 });
   assertEquals(await ada.json("GET", "/api/charges"), { charges: 1 });
+  assertEquals(await ada.json("GET", "/api/cart"), { cart: [] });
 });
 
 shopTest("the same key of another session is another payment, and no key is a 400", async (visitor) => {
