@@ -6,7 +6,10 @@ import {
   createIdempotency,
   type Idempotency,
 } from "../../src/idempotency/idempotency.ts";
+import { systemClock } from "../../src/clock.ts";
 import { sha256 } from "../../src/secret.ts";
+import { Turn } from "../../src/store/_turn.ts";
+import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import {
   perStore,
   replace,
@@ -165,7 +168,7 @@ export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware 
     const { keys, store } = stores(c);
     let begun: Begin;
     try {
-      begun = await begin(keys, store, id, await fingerprint(c, body), wait, c.req.raw.signal);
+      begun = await begin(keys, store, id, await fingerprint(c, body), wait);
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       onFault(error);
@@ -325,25 +328,22 @@ function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
 
 async function begin(
   keys: Idempotency,
-  store: { watch?(key: string, options: { readonly signal: AbortSignal }): Promise<void> },
+  store: AtomicStore,
   id: string,
   fingerprint: string,
   wait: number,
-  signal: AbortSignal,
 ): Promise<Begin> {
   const giveUpAt = performance.now() + wait;
   for (let round = 1;; round++) {
-    const begun = await keys.begin(id, { fingerprint, signal });
-    const left = giveUpAt - performance.now();
-    if (begun.state !== "in-progress" || left <= 0) return begun;
-    const pause = Math.min(
-      left,
-      begun.retryAfter + 1,
-      store.watch ? Infinity : Math.min(1000, 20 * 2 ** round),
-    );
-    const over = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(pause))]);
-    if (store.watch) await store.watch(id, { signal: over });
-    else await new Promise((resolve) => over.addEventListener("abort", resolve, { once: true }));
+    const turn = round === 1 ? undefined : new Turn(store, systemClock, id, undefined);
+    try {
+      const begun = await keys.begin(id, { fingerprint });
+      const left = giveUpAt - performance.now();
+      if (begun.state !== "in-progress" || left <= 0) return begun;
+      await turn?.wait(Math.min(left, begun.retryAfter + 1), round);
+    } finally {
+      turn?.end();
+    }
   }
 }
 

@@ -65,7 +65,7 @@ export function lock(options: LockOptions): RouteMiddleware {
     const name = await key(c);
     let held: Lock | undefined;
     try {
-      held = await mine.acquire(name, { ttl, wait, signal: c.req.raw.signal });
+      held = await mine.acquire(name, { ttl, wait });
       if (held === undefined) {
         const { remaining } = await mine.inspect(name);
         return problem(status, "Another request is working on this", { retryAfter: remaining });

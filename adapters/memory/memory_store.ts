@@ -13,9 +13,8 @@ import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 /** Options of {@linkcode memoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * How many records to keep. When full, a new one takes the place of the next record in order of creation that
-   * has expired or may go; held locks and idempotency records never go, and when nothing else is left the
-   * write fails with `store-full`.
+   * How many records to keep. When full, a new one takes the place of the one created longest ago; held locks and
+   * idempotency records never go, and when nothing else is left the write fails with `store-full`.
    * @default {100_000}
    */
   readonly maxEntries?: number;
@@ -71,13 +70,15 @@ class MemoryEngine implements AtomicEngine {
   readonly #watchers = new Map<string, Set<() => void>>();
   readonly #maxEntries: number;
   readonly #clock: Clock;
-  // One hand goes round and round; a Map's iterator lives through changes.
+  // Two hands go round and round, one for the dead, one for the oldest; a Map's iterator lives through changes.
   #hand: Iterator<Entry>;
+  #oldest: Iterator<Entry>;
 
   constructor(maxEntries: number, clock: Clock) {
     this.#maxEntries = maxEntries;
     this.#clock = clock;
     this.#hand = this.#entries.values();
+    this.#oldest = this.#entries.values();
   }
 
   get(key: string): string | undefined {
@@ -176,12 +177,9 @@ class MemoryEngine implements AtomicEngine {
 
   #makeRoom(): void {
     for (let looked = 0; looked <= this.#entries.size; looked++) {
-      let { value, done } = this.#hand.next();
-      if (done) {
-        this.#hand = this.#entries.values();
-        value = this.#hand.next().value;
-      }
-      if (value && (!value.pinned || this.#clock.now() >= value.expiresAt)) {
+      const { value, done } = this.#oldest.next();
+      if (done) this.#oldest = this.#entries.values();
+      else if (!value.pinned || this.#clock.now() >= value.expiresAt) {
         return void this.#entries.delete(value.key);
       }
     }

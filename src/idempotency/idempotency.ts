@@ -9,6 +9,7 @@ import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { randomToken } from "../secret.ts";
+import { Turn } from "../store/_turn.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import {
@@ -40,7 +41,7 @@ export interface IdempotencyOptions {
    * Who waits between looks at somebody else's work.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /** Options of {@linkcode Idempotency.begin}. */
@@ -218,34 +219,29 @@ class StoreIdempotency implements Idempotency {
     const wait = options.wait === undefined ? 0 : toMilliseconds(options.wait, "wait");
     const giveUpAt = this.#clock.monotonic() + wait;
     for (let round = 1;; round++) {
-      const begun = await this.begin(key, options);
-      if (begun.state === "completed") return begun.response as T;
-      if (begun.state === "new") return await this.#work(begun.claim, fn, options.signal);
-      if (begun.state === "mismatch") {
-        throw new HoldfastError(
-          "fingerprint-mismatch",
-          "Cannot run the work as the key was used with another fingerprint",
-        );
+      const turn = round === 1 ? undefined : new Turn(this.#store, this.#clock, key, options.signal);
+      try {
+        const begun = await this.begin(key, options);
+        if (begun.state === "completed") return begun.response as T;
+        if (begun.state === "new") return await this.#work(begun.claim, fn, options.signal);
+        if (begun.state === "mismatch") {
+          throw new HoldfastError(
+            "fingerprint-mismatch",
+            "Cannot run the work as the key was used with another fingerprint",
+          );
+        }
+        const left = giveUpAt - this.#clock.monotonic();
+        if (left <= 0) {
+          throw new HoldfastError("in-progress", "Cannot run the work as another caller is at it", {
+            retryable: true,
+            retryAfter: begun.retryAfter,
+          });
+        }
+        await turn?.wait(Math.min(begun.retryAfter + 1, left), round);
+      } finally {
+        turn?.end();
       }
-      const left = giveUpAt - this.#clock.monotonic();
-      if (left <= 0) {
-        throw new HoldfastError("in-progress", "Cannot run the work as another caller is at it", {
-          retryable: true,
-          retryAfter: begun.retryAfter,
-        });
-      }
-      await this.#pause(key, Math.min(begun.retryAfter + 1, left), round, options.signal);
     }
-  }
-
-  async #pause(key: string, longest: number, round: number, signal: AbortSignal | undefined): Promise<void> {
-    const backoff = this.#store.watch ? longest : Math.min(1000, 20 * 2 ** round) * (0.5 + Math.random() / 2);
-    const over = new AbortController();
-    const until = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
-    const timer = this.#clock.sleep(Math.min(longest, backoff), until).catch(() => {});
-    await Promise.race(this.#store.watch ? [timer, this.#store.watch(key, { signal: until })] : [timer]);
-    over.abort();
-    signal?.throwIfAborted();
   }
 
   async #work<T>(claim: Claim, fn: (attempt: Attempt) => T | Promise<T>, signal?: AbortSignal): Promise<T> {

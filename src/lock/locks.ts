@@ -10,6 +10,7 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import { Turn } from "../store/_turn.ts";
 import { acquireLock, extendLock, inspectLock, releaseLock } from "./lock_transitions.ts";
 
 /** Options of {@linkcode createLocks}. */
@@ -23,7 +24,7 @@ export interface LocksOptions {
    * Whose monotonic time bounds a holder.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /** Options of {@linkcode Locks.acquire}. */
@@ -126,33 +127,25 @@ class StoreLocks implements Locks {
     const giveUpAt = clock.monotonic() + wait;
     for (let round = 1;; round++) {
       signal?.throwIfAborted();
-      const sentAt = clock.monotonic();
-      const output = await this.#store.transact(acquireLock, key, { owner, ttl: String(ttl) });
-      if (output.fence !== undefined) {
-        const lock = new HeldLock(this.#store, clock, key, owner, ttl, sentAt, output);
-        if (!signal?.aborted && lock.remaining > 0) return lock;
-        await lock.release().catch(() => {}); // it ends by itself
-        signal?.throwIfAborted();
-        if (clock.monotonic() >= giveUpAt) return undefined;
-        continue;
+      // Whoever waits listens before it asks again, or a release in between would go unheard.
+      const turn = round === 1 ? undefined : new Turn(this.#store, clock, key, signal);
+      try {
+        const sentAt = clock.monotonic();
+        const output = await this.#store.transact(acquireLock, key, { owner, ttl: String(ttl) });
+        if (output.fence !== undefined) {
+          const lock = new HeldLock(this.#store, clock, key, owner, ttl, sentAt, output);
+          if (!signal?.aborted && lock.remaining > 0) return lock;
+          await lock.release().catch(() => {}); // it ends by itself
+          if (clock.monotonic() >= giveUpAt) return undefined;
+          continue;
+        }
+        const left = giveUpAt - clock.monotonic();
+        if (left <= 0) return undefined;
+        await turn?.wait(Math.min(Number(output.remaining) + 1, left), round);
+      } finally {
+        turn?.end();
       }
-      const left = giveUpAt - clock.monotonic();
-      if (left <= 0) return undefined;
-      await this.#pause(key, Math.min(Number(output.remaining) + 1, left), round, signal);
     }
-  }
-
-  /** Until the holder's lease is over, the engine says that something changed, or (where it cannot) a jittered while. */
-  async #pause(key: string, longest: number, round: number, signal: AbortSignal | undefined): Promise<void> {
-    if (!this.#store.watch) {
-      const backoff = Math.min(1000, 10 * 2 ** round) * (0.5 + Math.random() / 2);
-      return await this.#clock.sleep(Math.min(longest, backoff), signal);
-    }
-    const over = new AbortController();
-    const until = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
-    const timer = this.#clock.sleep(longest, until).catch(() => {});
-    await Promise.race([this.#store.watch(key, { signal: until }), timer]);
-    over.abort();
   }
 
   async withLock<T>(key: string, options: AcquireOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T> {

@@ -59,7 +59,7 @@ export interface SessionsOptions<S extends Schema> {
    * Whose time decides when a session is touched again.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /** Hears what happens; must not throw. */
   readonly onEvent?: (event: SessionEvent) => void;
 }

@@ -35,12 +35,12 @@ export interface AtomicStore extends KeyValueStore {
   /** Adds to an integer; a missing one counts from 0. The deadline is fixed by the addition that creates it. */
   increment(key: string, options?: IncrementOptions): Promise<Counter>;
   /** Stores a value where there is none, or answers the one in the way. */
-  setIfAbsent<T = unknown>(key: string, value: T, options?: SetOptions): Promise<Conditional<T>>;
+  setIfAbsent<T = unknown>(key: string, value: unknown, options?: SetOptions): Promise<Conditional<T>>;
   /** Stores a value where `expected` is (`undefined`: where nothing is), or answers what is there instead. */
   compareAndSet<T = unknown>(
     key: string,
-    expected: T | undefined,
-    value: T,
+    expected: unknown,
+    value: unknown,
     options?: SetOptions,
   ): Promise<Conditional<T>>;
   /** Deletes the key where `expected` is; answers whether it did. */

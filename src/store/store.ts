@@ -234,14 +234,14 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     return output.e === undefined ? { value } : { value, expiresAt: Number(output.e) };
   }
 
-  setIfAbsent<T = unknown>(key: string, value: T, options?: SetOptions): Promise<Conditional<T>> {
+  setIfAbsent<T = unknown>(key: string, value: unknown, options?: SetOptions): Promise<Conditional<T>> {
     return this.compareAndSet(key, undefined, value, options);
   }
 
   async compareAndSet<T = unknown>(
     key: string,
-    expected: T | undefined,
-    value: T,
+    expected: unknown,
+    value: unknown,
     options?: SetOptions,
   ): Promise<Conditional<T>> {
     const input = timed({ v: this.encode(value) }, milliseconds(options?.ttl));

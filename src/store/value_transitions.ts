@@ -10,8 +10,9 @@ function value(text: string, ttl: string | undefined, now: number): Write {
   return { record: { v: text, e: String(expiresAt) }, expiresAt };
 }
 
+/** What is there; a record that is no value shows as an empty text, which no codec writes. */
 function current(record: Fields | undefined): Fields {
-  return record?.v === undefined ? {} : { v: record.v };
+  return record === undefined ? {} : { v: record.v ?? "" };
 }
 
 /** `{}` → `{ v? }`. */
@@ -30,9 +31,7 @@ export const setValue: Transition = {
 export const takeValue: Transition = {
   name: "value.take",
   apply: (record) =>
-    record === undefined
-      ? { output: {} }
-      : { output: { v: "", ...current(record) }, write: { record: undefined } },
+    record === undefined ? { output: {} } : { output: current(record), write: { record: undefined } },
 };
 
 /** `{ ttl }` → `{ done }`. */

@@ -5,7 +5,7 @@ export function check(condition: unknown, sentence: string): asserts condition {
   if (!condition) throw new LawError(sentence);
 }
 
-/** Fails unless both have the same JSON, with `undefined` kept apart from `null` and bytes shown. */
+/** Fails unless both have the same JSON but for the order of keys, with `undefined` kept apart from `null` and bytes shown. */
 export function equal(actual: unknown, expected: unknown, sentence: string): void {
   const [a, b] = [show(actual), show(expected)];
   if (a !== b) throw new LawError(`${sentence}: expected ${b}, got ${a}`);
@@ -16,7 +16,8 @@ function show(value: unknown): string {
     if (part === undefined) return "(undefined)";
     if (part instanceof Uint8Array) return `(bytes ${[...part]})`;
     if (typeof part === "number" && !Number.isFinite(part)) return `(${part})`;
-    return part;
+    if (typeof part !== "object" || part === null || Array.isArray(part)) return part;
+    return Object.fromEntries(Object.entries(part).sort(([a], [b]) => a < b ? -1 : 1));
   }) ?? "(undefined)";
 }
 

@@ -8,8 +8,8 @@ import type { Law, StoreSubject } from "./law.ts";
 export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "of 100 parallel begins one is new, the others are told to come back",
-    async run({ store }) {
-      const idempotency = createIdempotency(store);
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
       const begun = await Promise.all(Array.from({ length: 100 }, () => idempotency.begin("key")));
       equal(begun.filter(({ state }) => state === "new").length, 1, "new");
       check(
@@ -20,8 +20,8 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a completed key answers the stored response, null included",
-    async run({ store }) {
-      const idempotency = createIdempotency(store);
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
       for (const response of [{ status: 201 }, null, "", 0, new Uint8Array([1, 255])]) {
         const key = `key-${JSON.stringify(response)}`;
         const begun = await idempotency.begin(key);
@@ -36,8 +36,8 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "another fingerprint is a mismatch, also while the first is in progress",
-    async run({ store }) {
-      const idempotency = createIdempotency(store);
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
       const begun = await idempotency.begin("key", { fingerprint: "a" });
       equal((await idempotency.begin("key", { fingerprint: "b" })).state, "mismatch", "in progress");
       check(begun.state === "new", "the first is new");
@@ -48,8 +48,8 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a crashed claimant is replaced after its lease, never before, as the next attempt",
-    async run({ store, wait }) {
-      const idempotency = createIdempotency(store, { lease: 100 });
+    async run({ store, wait, clock }) {
+      const idempotency = createIdempotency(store, { clock, lease: 100 });
       const first = await idempotency.begin("key");
       equal((await idempotency.begin("key")).state, "in-progress", "before");
       await wait(110);
@@ -60,8 +60,8 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a late completer changes nothing and gets the winner's response",
-    async run({ store, wait }) {
-      const idempotency = createIdempotency(store, { lease: 100 });
+    async run({ store, wait, clock }) {
+      const idempotency = createIdempotency(store, { clock, lease: 100 });
       const late = await idempotency.begin("key");
       await wait(110);
       const winner = await idempotency.begin("key");
@@ -84,8 +84,8 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "an extended claim is not taken over, an abandoned one is free",
-    async run({ store, wait }) {
-      const idempotency = createIdempotency(store, { lease: 200 });
+    async run({ store, wait, clock }) {
+      const idempotency = createIdempotency(store, { clock, lease: 200 });
       const begun = await idempotency.begin("key");
       check(begun.state === "new", "the first is new");
       await wait(120);
@@ -98,8 +98,8 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a record that vanished is stored again, for the work was done",
-    async run({ store }) {
-      const idempotency = createIdempotency(store);
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
       const begun = await idempotency.begin("key");
       check(begun.state === "new", "the first is new");
       await store.clear();
@@ -109,8 +109,8 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a response is kept for its retention",
-    async run({ store, wait }) {
-      const idempotency = createIdempotency(store, { lease: 50, retention: 150 });
+    async run({ store, wait, clock }) {
+      const idempotency = createIdempotency(store, { clock, lease: 50, retention: 150 });
       const begun = await idempotency.begin("key");
       check(begun.state === "new", "the first is new");
       await idempotency.complete(begun.claim, 1);
@@ -120,8 +120,8 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "run() works once, answers everybody, and runs again after an error",
-    async run({ store }) {
-      const idempotency = createIdempotency(store);
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
       let runs = 0;
       const work = async () => {
         await Promise.resolve();

@@ -1,4 +1,5 @@
 /** A law: a sentence, and how to find out whether it holds. */
+import type { Clock } from "../clock.ts";
 
 /** One promise, as data: any test runner can register it, also inside a Worker. */
 export interface Law<Subject> {
@@ -14,6 +15,8 @@ export interface StoreSubject<Store> {
   readonly store: Store;
   /** Lets that many milliseconds pass for the engine: moves an injected clock, or really waits. */
   wait(milliseconds: number): Promise<void>;
+  /** The clock that `wait` moves, for contracts that look at one themselves; absent where real time passes. */
+  readonly clock?: Clock | undefined;
 }
 
 /** A broken law. */

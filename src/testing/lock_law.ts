@@ -10,8 +10,8 @@ const TTL = 10_000;
 export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "acquire() answers undefined while a live holder has the key",
-    async run({ store }) {
-      const locks = createLocks(store);
+    async run({ store, clock }) {
+      const locks = createLocks(store, { clock });
       const lock = await locks.acquire("key", { ttl: TTL });
       check(lock, "the first acquires");
       equal(await locks.acquire("key", { ttl: TTL }), undefined, "the second");
@@ -25,8 +25,8 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "of 200 parallel acquires one wins",
-    async run({ store }) {
-      const locks = createLocks(store);
+    async run({ store, clock }) {
+      const locks = createLocks(store, { clock });
       const won = (await Promise.all(Array.from({ length: 200 }, () => locks.acquire("key", { ttl: TTL }))))
         .filter((lock) => lock !== undefined);
       equal(won.length, 1, "winners");
@@ -35,8 +35,8 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "fencing tokens strictly increase over release and expiry, and are safe integers",
-    async run({ store, wait }) {
-      const locks = createLocks(store);
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
       let last = 0;
       for (let i = 0; i < 10; i++) {
         const lock = await locks.acquire("key", { ttl: i % 3 === 0 ? 60 : TTL });
@@ -53,8 +53,8 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a stale holder can neither extend nor release a newer holder's lock",
-    async run({ store, wait }) {
-      const locks = createLocks(store);
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
       const stale = await locks.acquire("key", { ttl: 60 });
       await wait(70);
       const fresh = await locks.acquire("key", { ttl: TTL });
@@ -67,8 +67,8 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a holder whose lease ended knows, and an expired lease is not revived",
-    async run({ store, wait }) {
-      const lock = await createLocks(store).acquire("key", { ttl: 60 });
+    async run({ store, wait, clock }) {
+      const lock = await createLocks(store, { clock }).acquire("key", { ttl: 60 });
       check(lock && !lock.signal.aborted, "held at first");
       lock.assertHeld();
       await wait(70);
@@ -81,8 +81,8 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "extend() makes the lease end that long from now",
-    async run({ store, wait }) {
-      const locks = createLocks(store);
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
       const lock = await locks.acquire("key", { ttl: 200 });
       equal(await lock!.extend(TTL), true, "extend");
       await wait(250);
@@ -93,11 +93,12 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a waiting acquire gets the lock when it is released, and gives up in time",
-    async run({ store }) {
-      const locks = createLocks(store);
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
       const first = await locks.acquire("key", { ttl: TTL });
       const waiting = locks.acquire("key", { ttl: TTL, wait: 5000 });
       await first!.release();
+      await wait(50);
       const second = await waiting;
       check(second, "the waiter got it");
       const controller = new AbortController();
@@ -111,8 +112,8 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "withLock() releases whatever happens, and says lock-timeout when it had no turn",
-    async run({ store }) {
-      const locks = createLocks(store);
+    async run({ store, clock }) {
+      const locks = createLocks(store, { clock });
       equal(await locks.withLock("key", { ttl: TTL }, () => 7), 7, "the result");
       const thrown = new Error("mine");
       check(

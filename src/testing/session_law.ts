@@ -23,8 +23,8 @@ async function begin(sessions: Sessions<Data>, change: (session: Session<Data>) 
 export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "a session nobody changed sets no cookie and stores nothing",
-    async run({ store }) {
-      const sessions = createSessions(store);
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
       const session = sessions.open(null);
       equal(await session.data(), {}, "data");
       equal([await session.isNew(), await session.userId()], [true, undefined], "new");
@@ -34,8 +34,8 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "what one request sets the next one reads, typed values exact",
-    async run({ store }) {
-      const sessions = createSessions(store);
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
       const cookie = await begin(sessions, (session) => {
         session.set("name", "ada");
         session.set("list", [1, { a: null }]);
@@ -54,8 +54,8 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "parallel requests that change different values lose nothing",
-    async run({ store }) {
-      const sessions = createSessions(store);
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
       const cookie = await begin(sessions, (session) => session.set("start", 0));
       await Promise.all(["a", "b", "c", "d"].map(async (key) => {
         const session = sessions.open(cookie);
@@ -68,9 +68,9 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a slow request never revives a session that was revoked",
-    async run({ store }) {
+    async run({ store, clock }) {
       const events: SessionEvent[] = [];
-      const sessions = createSessions(store, { onEvent: (event) => events.push(event) });
+      const sessions = createSessions(store, { clock, onEvent: (event) => events.push(event) });
       const cookie = await begin(sessions, (session) => session.set("x", 1));
       const slow = sessions.open(cookie);
       await slow.data();
@@ -85,8 +85,8 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "login changes the token, keeps the data, and kills the old token",
-    async run({ store }) {
-      const sessions = createSessions(store);
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
       const before = await begin(sessions, (session) => session.set("cart", ["rope"]));
       const login = sessions.open(before);
       login.login("ada");
@@ -100,8 +100,8 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "of two parallel rotations one wins, the other stays silent, and nothing is lost",
-    async run({ store }) {
-      const sessions = createSessions(store);
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
       const cookie = await begin(sessions, (session) => session.set("x", 1));
       const rotations = [sessions.open(cookie), sessions.open(cookie)];
       for (const session of rotations) await session.data();
@@ -119,8 +119,8 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "an idle session ends, an active one is touched and lives, none outlives its absolute timeout",
-    async run({ store, wait }) {
-      const sessions = createSessions(store, { idleTimeout: 400, absoluteTimeout: 1000 });
+    async run({ store, wait, clock }) {
+      const sessions = createSessions(store, { clock, idleTimeout: 400, absoluteTimeout: 1000 });
       const idle = await begin(sessions, (session) => session.set("x", 1));
       const active = await begin(sessions, (session) => session.set("n", 0));
       for (let i = 1; i <= 3; i++) {
@@ -136,9 +136,9 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "an id the server did not issue is never adopted, and is reported",
-    async run({ store }) {
+    async run({ store, clock }) {
       const events: SessionEvent[] = [];
-      const sessions = createSessions(store, { onEvent: (event) => events.push(event) });
+      const sessions = createSessions(store, { clock, onEvent: (event) => events.push(event) });
       const planted = `${sessions.cookieName}=${"A".repeat(43)}`;
       const session = sessions.open(planted);
       session.set("x", 1);
@@ -152,8 +152,8 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "the store never sees a token",
-    async run({ store }) {
-      const sessions = createSessions(store);
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
       const token = (await begin(sessions, (session) => session.login("ada"))).split("=")[1]!;
       const room = store.namespace("session");
       for (const inner of ["record", "user"]) {
@@ -166,8 +166,8 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a change after the commit throws, as nobody would ever see it",
-    async run({ store }) {
-      const sessions = createSessions(store);
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
       const session = sessions.open(null);
       await sessions.commit(session);
       const error = await rejection(() => Promise.resolve().then(() => session.set("x", 1)), "set");
@@ -179,8 +179,8 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a failed request drops its data, while revoking holds",
-    async run({ store }) {
-      const sessions = createSessions(store);
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
       const cookie = await begin(sessions, (session) => session.set("x", 1));
       const failed = sessions.open(cookie);
       failed.set("x", 2);
@@ -194,8 +194,8 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "a flash value is there for one request",
-    async run({ store }) {
-      const sessions = createSessions(store);
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
       const cookie = await begin(sessions, (session) => session.flash("note", "saved"));
       const first = sessions.open(cookie);
       equal(await first.takeFlash("note"), "saved", "the next request");
@@ -205,8 +205,8 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name: "the sessions of a user are listed and ended, but for the one excepted",
-    async run({ store }) {
-      const sessions = createSessions(store);
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
       const cookies = await Promise.all(
         Array.from({ length: 20 }, () => begin(sessions, (session) => session.login("ada"))),
       );
