@@ -1,6 +1,7 @@
 /**
- * How values become strings and come back, the same on every engine: a one-letter tag and the rest. `s` is an
- * exact string, `b` exact bytes in base64, `j` JSON (a counter is a JSON integer).
+ * How values become text and come back, the same on every engine. A string is itself. What is not begins with a control
+ * character: a tab and JSON (which JSON.parse reads as it is), or U+0001 and bytes in base64. A string that begins with a
+ * control character of its own is kept behind U+0002.
  */
 import { HoldfastError } from "./errors.ts";
 
@@ -10,8 +11,8 @@ import { HoldfastError } from "./errors.ts";
  * @throws {TypeError} when the value has no JSON form (a function, `undefined`, a cycle, a bigint)
  */
 export function encodeValue(value: unknown): string {
-  if (typeof value === "string") return "s" + value;
-  if (value instanceof Uint8Array) return "b" + bytesToBase64(value);
+  if (typeof value === "string") return value.charCodeAt(0) < 32 ? "\u0002" + value : value;
+  if (value instanceof Uint8Array) return "\u0001" + bytesToBase64(value);
   let json: string | undefined;
   try {
     json = JSON.stringify(value);
@@ -28,7 +29,7 @@ export function encodeValue(value: unknown): string {
       `Cannot store the value as JSON must be able to hold it: current type is ${typeof value}`,
     );
   }
-  return "j" + json;
+  return "\t" + json;
 }
 
 /**
@@ -37,15 +38,12 @@ export function encodeValue(value: unknown): string {
  * @throws {HoldfastError} `corrupt-record` when it is nothing of ours
  */
 export function decodeValue(text: string): unknown {
+  const tag = text.charCodeAt(0);
+  if (!(tag < 32)) return text; // an empty text has none
   try {
-    switch (text.charCodeAt(0)) {
-      case 115: // s
-        return text.slice(1);
-      case 106: // j
-        return JSON.parse(text.slice(1));
-      case 98: // b
-        return base64ToBytes(text.slice(1));
-    }
+    if (tag === 9) return JSON.parse(text);
+    if (tag === 1) return base64ToBytes(text.slice(1));
+    if (tag === 2) return text.slice(1);
   } catch {
     // the cause would quote the value
   }

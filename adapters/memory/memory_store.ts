@@ -84,7 +84,7 @@ class MemoryEngine implements AtomicEngine {
   get(key: string): string | undefined {
     const entry = this.#live(key);
     if (entry === undefined) return undefined;
-    return typeof entry.content === "string" ? entry.content : entry.content.v ?? "";
+    return typeof entry.content === "string" ? entry.content : entry.content.v ?? "\0";
   }
 
   set(key: string, value: string, ttl: number | undefined): void {

@@ -10,9 +10,9 @@ function value(text: string, ttl: string | undefined, now: number): Write {
   return { record: { v: text, e: String(expiresAt) }, expiresAt };
 }
 
-/** What is there; a record that is no value shows as an empty text, which no codec writes. */
+/** What is there; a record that is no value shows as a text that the codec never writes. */
 function current(record: Fields | undefined): Fields {
-  return record === undefined ? {} : { v: record.v ?? "" };
+  return record === undefined ? {} : { v: record.v ?? "\0" };
 }
 
 /** `{}` → `{ v? }`. */
@@ -67,13 +67,13 @@ export const incrementValue: Transition = {
   name: "value.increment",
   apply(record, input, now): Step {
     if (record === undefined) {
-      const write = value("j" + input.by, input.ttl, now);
+      const write = value("\t" + input.by, input.ttl, now);
       return { output: { n: input.by!, ...(write.record!.e && { e: write.record!.e }) }, write };
     }
-    if (!/^j-?[0-9]{1,16}$/.test(record.v ?? "")) return { output: { error: "not-an-integer" } };
+    if (!/^\t-?[0-9]{1,16}$/.test(record.v ?? "\0")) return { output: { error: "not-an-integer" } };
     const sum = Number(record.v!.slice(1)) + Number(input.by);
     if (!Number.isSafeInteger(sum)) return { output: { error: "not-an-integer" } };
-    const next = { ...record, v: "j" + sum };
+    const next = { ...record, v: "\t" + sum };
     if (record.e === undefined) return { output: { n: String(sum) }, write: { record: next } };
     return { output: { n: String(sum), e: record.e }, write: { record: next, expiresAt: Number(record.e) } };
   },

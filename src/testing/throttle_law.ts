@@ -92,7 +92,7 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         const policy of [{ limit: 0 }, { limit: -1 }, { limit: 1.5 }, { limit: NaN }, { limit: 1, burst: 0 }]
       ) {
         const error = await rejection(
-          async () => createThrottle(store, { window: "1s", ...policy }),
+          () => Promise.resolve().then(() => createThrottle(store, { window: "1s", ...policy })),
           "a bad policy",
         );
         check(error instanceof RangeError, "it is a RangeError");
