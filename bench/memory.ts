@@ -10,7 +10,7 @@ import { Keyv } from "keyv";
 import { memoryStore } from "@holdfast/edge";
 
 const KEYS = Array.from({ length: 10_000 }, (_, i) => `user:${i}`);
-const VALUE = { id: 17, name: "Ada", tags: ["a", "b"] };
+const VALUE = { id: 17, name: "Ada" };
 const TEXT = "a short text";
 const TTL = 60_000;
 const ROUNDS = 7;
