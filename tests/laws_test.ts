@@ -1,5 +1,6 @@
 /** Every law on every engine. */
 import { type AtomicStore, type Clock, memoryStore } from "@holdfast/edge";
+import { denoKvStore } from "@holdfast/edge/deno-kv";
 import {
   atomicStoreLaw,
   idempotencyLaw,
@@ -13,10 +14,16 @@ import {
 import { compareAndSetStore } from "./support/cas_engine.ts";
 import { ManualClock } from "./support/manual_clock.ts";
 
-const engines: Record<string, (clock: Clock) => AtomicStore> = {
-  "memory": (clock) => memoryStore({ clock }),
-  "memory, in a namespace": (clock) => memoryStore({ clock }).namespace("tenant:1"),
-  "compare-and-set": compareAndSetStore,
+/** Opens an engine on a clock; `close` gives back what it holds. */
+type Opened = { store: AtomicStore; close?: () => void };
+const engines: Record<string, (clock: Clock) => Opened | Promise<Opened>> = {
+  "memory": (clock) => ({ store: memoryStore({ clock }) }),
+  "memory, in a namespace": (clock) => ({ store: memoryStore({ clock }).namespace("tenant:1") }),
+  "compare-and-set": (clock) => ({ store: compareAndSetStore(clock) }),
+  "Deno KV": async (clock) => {
+    const kv = await Deno.openKv(":memory:");
+    return { store: denoKvStore(kv, { clock }), close: () => kv.close() };
+  },
 };
 
 const laws: Record<string, readonly Law<StoreSubject<AtomicStore>>[]> = {
@@ -33,7 +40,12 @@ for (const [engine, open] of Object.entries(engines)) {
     for (const law of list) {
       Deno.test(`${engine}: ${contract}: ${law.name}`, async () => {
         const clock = new ManualClock();
-        await law.run({ store: open(clock), clock, wait: (ms) => clock.advance(ms) });
+        const { store, close } = await open(clock);
+        try {
+          await law.run({ store, clock, wait: (ms) => clock.advance(ms) });
+        } finally {
+          close?.();
+        }
       });
     }
   }

@@ -1,0 +1,144 @@
+/** What is Deno KV's own, beside the laws. */
+import { createIdempotency, createLocks, createThrottle, HoldfastError } from "@holdfast/edge";
+import { type DenoKv, denoKvStore } from "@holdfast/edge/deno-kv";
+import { assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+
+/** Counts what goes to the database. */
+function counted(kv: Deno.Kv): { kv: DenoKv; trips: () => number } {
+  let trips = 0;
+  const counting = new Set(["get", "set", "getMany", "list"]);
+  const spy = new Proxy(kv as DenoKv, {
+    get(target, name) {
+      const value = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]) => {
+        if (counting.has(String(name))) trips++;
+        const result = value.apply(target, args);
+        if (name !== "atomic") return result;
+        const commit = result.commit.bind(result);
+        result.commit = () => (trips++, commit());
+        return result;
+      };
+    },
+  });
+  return {
+    kv: spy,
+    trips: () => {
+      const since = trips;
+      trips = 0;
+      return since;
+    },
+  };
+}
+
+Deno.test("Deno KV: an uncontended transition is two round trips, a read or a plain write one", async () => {
+  using real = await Deno.openKv(":memory:");
+  const { kv, trips } = counted(real);
+  const store = denoKvStore(kv);
+  const costs: Record<string, number> = {};
+  const cost = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+    trips();
+    const result = await work();
+    costs[name] = trips();
+    return result;
+  };
+  await cost("set", () => store.set("key", 1));
+  await cost("get", () => store.get("key"));
+  await cost("increment", () => store.increment("counter"));
+  const lock = await cost("acquire", () => createLocks(store).acquire("key", { ttl: "1m" }));
+  await cost("acquire a held one", () => createLocks(store).acquire("key", { ttl: "1m" }));
+  await cost("extend", () => lock!.extend());
+  await cost("release", () => lock!.release());
+  const begun = await cost("begin", () => createIdempotency(store).begin("key"));
+  if (begun.state === "new") await cost("complete", () => createIdempotency(store).complete(begun.claim, 1));
+  await cost("replay", () => createIdempotency(store).begin("key"));
+  const throttle = createThrottle(store, { limit: 1, window: "1m" });
+  await cost("check", () => throttle.check("key"));
+  await cost("a denied check", () => throttle.check("key"));
+  await cost(
+    "100 increments at once",
+    () => Promise.all(Array.from({ length: 100 }, () => store.increment("n"))),
+  );
+  assertEquals(costs, {
+    "set": 1,
+    "get": 1,
+    "increment": 2,
+    "acquire": 2,
+    "acquire a held one": 1,
+    "extend": 2,
+    "release": 2,
+    "begin": 2,
+    "complete": 2,
+    "replay": 1,
+    "check": 2,
+    "a denied check": 1,
+    "100 increments at once": 4, // the first one alone, the other 99 together
+  });
+});
+
+Deno.test("Deno KV: isolates that contend for a key lose nothing", async () => {
+  const path = await Deno.makeTempFile();
+  const opened = await Promise.all(Array.from({ length: 4 }, () => Deno.openKv(path)));
+  try {
+    const stores = opened.map((kv) => denoKvStore(kv));
+    await Promise.all(
+      stores.flatMap((store) => Array.from({ length: 50 }, () => store.increment("counter"))),
+    );
+    assertEquals(await stores[0]!.get("counter"), 200);
+    const locks = await Promise.all(stores.map((store) => createLocks(store).acquire("key", { ttl: "1m" })));
+    assertEquals(locks.filter(Boolean).length, 1);
+    await Promise.all(locks.map((lock) => lock?.release()));
+  } finally {
+    for (const kv of opened) kv.close();
+  }
+});
+
+Deno.test("Deno KV: what was stored on disk is there when it is opened again", async () => {
+  const path = await Deno.makeTempFile();
+  {
+    using kv = await Deno.openKv(path);
+    await denoKvStore(kv).namespace("room").set("key", { kept: true });
+  }
+  using kv = await Deno.openKv(path);
+  assertEquals(await denoKvStore(kv).namespace("room").get("key"), { kept: true });
+});
+
+Deno.test("Deno KV: a value beyond 64 KiB is a typed error before any I/O, and one below fits", async () => {
+  using kv = await Deno.openKv(":memory:");
+  const store = denoKvStore(kv);
+  for (const value of ["x".repeat(70_000), "\u{1F600}".repeat(20_000), new Uint8Array(60_000)]) {
+    const error = await assertRejects(() => store.set("key", value), HoldfastError);
+    assertEquals(error.code, "value-too-large");
+  }
+  for (const value of ["x".repeat(65_000), "\u4e2d".repeat(32_000), new Uint8Array(48_000)]) {
+    await store.set("key", value);
+    assertEquals(await store.get("key"), value);
+  }
+});
+
+Deno.test("Deno KV: clear goes beyond the limit of one atomic operation", async () => {
+  using kv = await Deno.openKv(":memory:");
+  const store = denoKvStore(kv);
+  await store.setMany(Array.from({ length: 2500 }, (_, i) => [`key-${i}`, i] as const));
+  await kv.set(["mine"], "untouched");
+  assertEquals(await store.clear(), { deleted: 2500, done: true });
+  assertEquals((await kv.get(["mine"])).value, "untouched");
+});
+
+Deno.test("Deno KV: a waiter hears of a release without asking again and again", async () => {
+  using real = await Deno.openKv(":memory:");
+  const { kv, trips } = counted(real);
+  const locks = createLocks(denoKvStore(kv));
+  const first = await locks.acquire("key", { ttl: "10s" });
+  const waiting = locks.acquire("key", { ttl: "10s", wait: "5s" });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  trips();
+  await first!.release();
+  const second = await waiting;
+  assertEquals(await second!.release(), "released");
+  assertEquals(trips() <= 8, true, "release 2, acquire 2, release 2, and one more look at most");
+});
+
+Deno.test("denoKvStore() refuses what is no Deno KV", () => {
+  assertThrows(() => denoKvStore({} as DenoKv), TypeError);
+});
