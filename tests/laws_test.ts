@@ -1,16 +1,7 @@
 /** Every law on every engine. */
 import { type AtomicStore, type Clock, memoryStore } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
-import {
-  atomicStoreLaw,
-  idempotencyLaw,
-  keyValueStoreLaw,
-  type Law,
-  lockLaw,
-  sessionLaw,
-  type StoreSubject,
-  throttleLaw,
-} from "@holdfast/edge/testing";
+import { contracts } from "./support/contracts.ts";
 import { compareAndSetStore } from "./support/cas_engine.ts";
 import { ManualClock } from "./support/manual_clock.ts";
 
@@ -26,17 +17,8 @@ const engines: Record<string, (clock: Clock) => Opened | Promise<Opened>> = {
   },
 };
 
-const laws: Record<string, readonly Law<StoreSubject<AtomicStore>>[]> = {
-  "key-value store": keyValueStoreLaw,
-  "atomic store": atomicStoreLaw,
-  "locks": lockLaw,
-  "idempotency": idempotencyLaw,
-  "throttle": throttleLaw,
-  "sessions": sessionLaw,
-};
-
 for (const [engine, open] of Object.entries(engines)) {
-  for (const [contract, list] of Object.entries(laws)) {
+  for (const [contract, list] of Object.entries(contracts)) {
     for (const law of list) {
       Deno.test(`${engine}: ${contract}: ${law.name}`, async () => {
         const clock = new ManualClock();

@@ -1,0 +1,242 @@
+/**
+ * An Upstash-compatible REST endpoint in front of a real Redis, faithful where clients can tell (research/storage.md, part 3),
+ * with hooks to break it: what happens between a client and its database is the whole point.
+ */
+import { RedisError, type Reply, RespConnection } from "./resp.ts";
+
+/** What goes wrong with one request. */
+export type Fault =
+  | { readonly cut: "before" | "after" } // the connection breaks, unexecuted or executed
+  | {
+    readonly status: number;
+    readonly body: string;
+    readonly headers?: Record<string, string>;
+    readonly execute?: boolean;
+  }
+  | { readonly delay: number };
+
+/** A request as it arrived. */
+export interface LoggedRequest {
+  readonly path: string;
+  readonly command: unknown;
+  readonly bytes: number;
+  readonly syncToken: string | null;
+}
+
+export interface UpstashServer extends AsyncDisposable {
+  readonly url: string;
+  readonly token: string;
+  /** Every request since the last look; looking forgets. */
+  requests(): LoggedRequest[];
+  /** Decides what goes wrong with the next requests; answers undefined for those that go well. */
+  fault: ((request: LoggedRequest) => Fault | undefined) | undefined;
+}
+
+const REFUSED = new Set([
+  "MULTI",
+  "EXEC",
+  "DISCARD",
+  "WATCH",
+  "UNWATCH",
+  "SUBSCRIBE",
+  "PSUBSCRIBE",
+  "SELECT",
+  "AUTH",
+  "MONITOR",
+]);
+const TOKEN = "test-token";
+const READ_ONLY_TOKEN = "read-only-token";
+const READS = new Set([
+  "GET",
+  "MGET",
+  "HGET",
+  "HGETALL",
+  "EXISTS",
+  "TTL",
+  "PTTL",
+  "SCAN",
+  "KEYS",
+  "PING",
+  "ECHO",
+  "TYPE",
+  "STRLEN",
+]);
+
+export function startUpstash(redisPort: number, maxRequest = 1_048_576): UpstashServer {
+  const idle: RespConnection[] = [];
+  let log: LoggedRequest[] = [];
+  let token = 0;
+
+  async function withConnection<T>(use: (connection: RespConnection) => Promise<T>): Promise<T> {
+    const connection = idle.pop() ?? await RespConnection.open(redisPort);
+    const result = await use(connection);
+    if (!connection.broken) idle.push(connection);
+    return result;
+  }
+
+  function checked(command: unknown): string[] {
+    if (!Array.isArray(command) || command.length === 0) {
+      throw new Refusal(400, "ERR failed to parse command");
+    }
+    return command.map((arg) => {
+      if (["string", "number", "boolean"].includes(typeof arg)) return String(arg);
+      throw new Refusal(400, "ERR failed to parse command");
+    });
+  }
+
+  async function run(commands: string[][], atomic: boolean): Promise<Reply[]> {
+    return await withConnection(async (connection) => {
+      const refused = commands.map(([name = ""]) =>
+        REFUSED.has(name.toUpperCase())
+          ? new RedisError(`ERR Command is not available: '${name}'`)
+          : undefined
+      );
+      if (!atomic) {
+        const sent = await connection.send(...commands.filter((_, i) => refused[i] === undefined));
+        return refused.map((refusal) => refusal ?? sent.shift()!);
+      }
+      const replies = await connection.send(["MULTI"], ...commands, ["EXEC"]);
+      const result = replies.at(-1)!;
+      if (!Array.isArray(result)) {
+        const queued = replies.find((reply) => reply instanceof RedisError);
+        throw new Refusal(
+          400,
+          queued instanceof RedisError ? queued.message : "EXECABORT Transaction discarded",
+        );
+      }
+      return result;
+    });
+  }
+
+  function shown(reply: Reply, base64: boolean): string {
+    if (reply === null) return "null";
+    if (typeof reply === "bigint") return String(reply); // its digits: 64 bits survive
+    if (Array.isArray(reply)) return `[${reply.map((part) => shown(part, base64)).join(",")}]`;
+    if (reply instanceof RedisError) return JSON.stringify({ error: reply.message });
+    if (!base64) return JSON.stringify(typeof reply === "string" ? reply : new TextDecoder().decode(reply));
+    if (reply === "OK") return '"OK"';
+    const bytes = typeof reply === "string" ? new TextEncoder().encode(reply) : reply;
+    let binary = "";
+    for (const byte of bytes) binary += String.fromCharCode(byte);
+    return JSON.stringify(btoa(binary));
+  }
+
+  const envelope = (reply: Reply, base64: boolean) =>
+    reply instanceof RedisError ? shown(reply, base64) : `{"result":${shown(reply, base64)}}`;
+
+  async function answer(
+    request: Request,
+    path: string,
+    body: Uint8Array,
+  ): Promise<{ status: number; body: string }> {
+    const url = new URL(request.url);
+    const given = request.headers.get("authorization")?.replace(/^Bearer /, "") ??
+      url.searchParams.get("_token");
+    if (given !== TOKEN && given !== READ_ONLY_TOKEN) {
+      return { status: 401, body: '{"error":"Unauthorized"}' };
+    }
+    if (!["POST", "GET", "PUT", "HEAD"].includes(request.method)) {
+      return { status: 405, body: '{"error":"Method not allowed"}' };
+    }
+    if (body.length > maxRequest) {
+      throw new Refusal(
+        400,
+        `ERR max request size exceeded. Limit: ${maxRequest} bytes, Actual: ${body.length} bytes`,
+      );
+    }
+    const base64 = request.headers.get("upstash-encoding") === "base64";
+    const permitted = (commands: string[][]) => {
+      if (given === READ_ONLY_TOKEN && !commands.every(([name = ""]) => READS.has(name.toUpperCase()))) {
+        throw new Refusal(400, "NOPERM this user has no permissions to run the command");
+      }
+      return commands;
+    };
+    const text = new TextDecoder().decode(body);
+    if (path === "pipeline" || path === "multi-exec") {
+      const commands = JSON.parse(text);
+      if (!Array.isArray(commands)) throw new Refusal(400, "ERR failed to parse pipeline request");
+      const replies = await run(permitted(commands.map(checked)), path === "multi-exec");
+      return { status: 200, body: `[${replies.map((reply) => envelope(reply, base64)).join(",")}]` };
+    }
+    const command = path === "" ? checked(JSON.parse(text)) : [
+      ...path.split("/").map(decodeURIComponent),
+      ...(text === "" ? [] : [text]),
+      ...[...url.searchParams].filter(([name]) => name !== "_token").flatMap(([name, value]) =>
+        value === "" ? [name] : [name, value]
+      ),
+    ];
+    const [reply] = await run(permitted([command]), false);
+    return { status: reply instanceof RedisError ? 400 : 200, body: envelope(reply!, base64) };
+  }
+
+  async function handle(request: Request): Promise<Response> {
+    const path = new URL(request.url).pathname.replace(/^\/|\/$/g, "");
+    const body = new Uint8Array(await request.arrayBuffer());
+    let command: unknown = path;
+    try {
+      if (body.length > 0 && body.length < 100_000) command = JSON.parse(new TextDecoder().decode(body));
+    } catch {
+      // path style carries a bare value
+    }
+    const logged = {
+      path,
+      command,
+      bytes: body.length,
+      syncToken: request.headers.get("upstash-sync-token"),
+    };
+    log.push(logged);
+    const fault = server.fault?.(logged);
+    if (fault && "delay" in fault) await new Promise((resolve) => setTimeout(resolve, fault.delay));
+    if (fault && "cut" in fault && fault.cut === "before") return cut();
+    if (fault && "status" in fault && !fault.execute) return new Response(fault.body, fault);
+    let result: { status: number; body: string };
+    try {
+      result = await answer(request, path, body);
+    } catch (error) {
+      if (error instanceof Refusal) {
+        result = { status: error.status, body: JSON.stringify({ error: error.message }) };
+      } else if (error instanceof SyntaxError) {
+        result = { status: 400, body: '{"error":"ERR failed to parse JSON"}' };
+      } else result = { status: 500, body: '{"error":"ERR the database cannot be reached"}' };
+    }
+    if (fault && "cut" in fault) return cut();
+    if (fault && "status" in fault) return new Response(fault.body, fault);
+    return new Response(result.body, {
+      status: result.status,
+      headers: { "content-type": "application/json", "upstash-sync-token": `sync-${++token}` },
+    });
+  }
+
+  /** A body that breaks in the middle: the client's fetch fails as it does when a connection is lost. */
+  function cut(): Response {
+    return new Response(new ReadableStream({ pull: (controller) => controller.error(new Error("cut")) }), {
+      headers: { "content-length": "100" },
+    });
+  }
+
+  const http = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {}, onError: () => cut() },
+    handle,
+  );
+  const server: UpstashServer = {
+    url: `http://127.0.0.1:${http.addr.port}`,
+    token: TOKEN,
+    fault: undefined,
+    requests() {
+      const since = log;
+      log = [];
+      return since;
+    },
+    async [Symbol.asyncDispose]() {
+      await http.shutdown();
+      for (const connection of idle) connection.close();
+    },
+  };
+  return server;
+}
+
+class Refusal extends Error {
+  constructor(readonly status: number, message: string) {
+    super(message);
+  }
+}
