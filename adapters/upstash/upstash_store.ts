@@ -7,8 +7,9 @@ import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts"
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
-import { COMMIT, DELETE_MANY, GET_MANY, LIST, LOAD, LUA_TWINS, luaScript, SET_MANY } from "./_lua.ts";
+import { COMMIT, DELETE_MANY, GET_MANY, LIST, LOAD, luaScript, SET_MANY } from "./_lua.ts";
 import { RedisReplyError, type UpstashConnection, upstashScripts } from "./_transport.ts";
+import { LUA_TWINS } from "./_twins.ts";
 
 /**
  * What we use of a Redis client, by shape. `Redis` from `@upstash/redis` has it, on any of its import paths; other clients are
@@ -73,18 +74,6 @@ export function upstashStore(
   return atomicStore(new UpstashEngine(scripts, handedIn, options));
 }
 
-/** Transitions whose second application would not answer what the first did. */
-const ONCE_ONLY = new Set([
-  "value.take",
-  "value.replace",
-  "value.remove",
-  "value.increment",
-  "throttle.check",
-  "idempotency.abandon",
-  "lock.release",
-  "session.claim",
-]);
-
 const CHUNK = 500;
 const CHUNK_BYTES = 250_000;
 
@@ -113,11 +102,9 @@ class UpstashEngine implements AtomicEngine {
   async transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
     const twin = LUA_TWINS[transition.name];
     if (twin === undefined) return await this.#byCompareAndSet(transition, key, input, options?.signal);
-    const keys = this.#keys(key, ONCE_ONLY.has(transition.name));
+    const keys = this.#keys(key, twin.kind === "once");
     const args = [this.#now(), ...Object.entries(input).flat()];
-    return fields(
-      await this.#run(luaScript(twin), keys, args, options?.signal, transition.name !== "value.get"),
-    );
+    return fields(await this.#run(luaScript(twin.lua), keys, args, options?.signal, twin.kind !== "read"));
   }
 
   #byCompareAndSet(

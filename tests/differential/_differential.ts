@@ -1,0 +1,104 @@
+/**
+ * Holds a Lua twin to its TypeScript original: random histories on one key under a virtual clock, each step's output and
+ * record compared. A history is predicted here, then sent to a real Redis as one pipeline.
+ */
+import type { Fields, Transition } from "@holdfast/edge";
+import { luaScript } from "../../adapters/upstash/_lua.ts";
+import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
+import { assertEquals } from "../support/assert.ts";
+import { startRedis } from "../support/redis_server.ts";
+import { RedisError, type Reply, RespConnection } from "../support/resp.ts";
+import { Random } from "../support/random.ts";
+
+/** A transition and how to make an input for it. */
+export interface Case {
+  readonly transition: Transition;
+  readonly input: (random: Random, record: Fields | undefined, now: number) => Fields;
+}
+
+/** Options of {@linkcode compare}. */
+export interface CompareOptions {
+  /** Steps per transition at least. */
+  readonly steps?: number;
+  /** How far the clock may go in one step, in milliseconds. */
+  readonly stride?: number;
+  /** The twin of a transition, for planting a difference. */
+  readonly lua?: (name: string) => string;
+}
+
+const HISTORY = 40;
+const decoder = new TextDecoder();
+
+/** Runs histories until every case had its steps; throws on the first difference, with the seed that repeats it. */
+export async function compare(cases: readonly Case[], options: CompareOptions = {}): Promise<number> {
+  const { steps = 10_000, stride = 3000, lua = (name) => LUA_TWINS[name]!.lua } = options;
+  const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
+  const random = new Random(seed);
+  await using redis = await startRedis();
+  const connection = await RespConnection.open(redis.port);
+  try {
+    const shas = new Map<string, string>();
+    for (const { transition } of cases) {
+      const [sha] = await connection.send(["SCRIPT", "LOAD", luaScript(lua(transition.name))]);
+      if (!(sha instanceof Uint8Array)) throw new Error(`the twin of ${transition.name} does not compile`);
+      shas.set(transition.name, decoder.decode(sha));
+    }
+    const counts = new Map<string, number>();
+    let total = 0;
+    while (cases.some(({ transition }) => (counts.get(transition.name) ?? 0) < steps)) {
+      let now = 1_700_000_000_000 + random.below(2 ** 31);
+      let record: Fields | undefined;
+      let deadline: number | undefined;
+      const commands: string[][] = [["DEL", "key"]];
+      const expected: { name: string; input: Fields; output: Fields; stored: Fields }[] = [];
+      for (let i = 0; i < HISTORY; i++) {
+        // Mostly onwards, often not at all, at times far, now and then back.
+        now += random.pick([
+          0,
+          0,
+          1,
+          random.below(stride),
+          random.below(stride),
+          random.below(100_000_000),
+          -random.below(50),
+        ]);
+        if (deadline !== undefined && random.chance(0.15)) now = deadline + random.pick([-1, 0, 1]);
+        const { transition, input: make } = random.pick(cases);
+        const live = deadline !== undefined && now >= deadline ? undefined : record;
+        const input = make(random, live, now);
+        const { output, write } = transition.apply(live, input, now);
+        if (write) {
+          record = write.record;
+          deadline = write.record && write.expiresAt;
+        }
+        const stored = record && deadline !== undefined ? { ...record, "@": String(deadline) } : record ?? {};
+        expected.push({ name: transition.name, input, output, stored });
+        commands.push(
+          ["EVALSHA", shas.get(transition.name)!, "1", "key", String(now), ...Object.entries(input).flat()],
+          ["HGETALL", "key"],
+        );
+        counts.set(transition.name, (counts.get(transition.name) ?? 0) + 1);
+        total++;
+      }
+      const replies = await connection.send(...commands);
+      expected.forEach(({ name, input, output, stored }, i) => {
+        const where = `SEED=${seed}: ${name} ${JSON.stringify(input)}, step ${i} of its history`;
+        assertEquals(pairs(replies[1 + 2 * i]!, "~"), sorted(output), `the output differs: ${where}`);
+        assertEquals(pairs(replies[2 + 2 * i]!, ""), sorted(stored), `the record differs: ${where}`);
+      });
+    }
+    return total;
+  } finally {
+    connection.close();
+  }
+}
+
+function pairs(reply: Reply, mark: string): [string, string][] {
+  if (reply instanceof RedisError) throw new Error(reply.message);
+  const flat = (reply as Uint8Array[]).map((part) => decoder.decode(part).slice(mark.length));
+  return sorted(Object.fromEntries(flat.flatMap((name, i) => i % 2 === 0 ? [[name, flat[i + 1]!]] : [])));
+}
+
+function sorted(fields: Fields): [string, string][] {
+  return Object.entries(fields).sort(([a], [b]) => a < b ? -1 : 1);
+}

@@ -1,0 +1,39 @@
+import { valueTransitions } from "@holdfast/edge";
+import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
+import { assert, assertMatch, assertRejects } from "../support/assert.ts";
+import type { Random } from "../support/random.ts";
+import { type Case, compare } from "./_differential.ts";
+
+const TEXTS = ["", "a", "\t1", "\t-41", "\t9007199254740991", "\t1.5", "\u0001AAEC", "\u{1F600}\u0000", "~"];
+const text = (random: Random) => random.pick(TEXTS);
+const ttl = (random: Random) => random.chance(0.5) ? {} : { ttl: String(1 + random.below(5000)) };
+
+const inputs: Record<string, Case["input"]> = {
+  "value.get": () => ({}),
+  "value.set": (random) => ({ v: text(random), ...ttl(random) }),
+  "value.take": () => ({}),
+  "value.touch": (random) => ({ ttl: String(1 + random.below(5000)) }),
+  "value.replace": (random, record) => ({
+    v: text(random),
+    ...ttl(random),
+    ...(random.chance(0.3) ? {} : { expected: random.chance(0.5) ? record?.v ?? "a" : text(random) }),
+  }),
+  "value.remove": (random, record) => ({ expected: random.chance(0.5) ? record?.v ?? "a" : text(random) }),
+  "value.increment": (random) => ({
+    by: String(random.pick([1, 1, -1, 40, 2 ** 52, -(2 ** 53 - 1)])),
+    ...ttl(random),
+  }),
+};
+const cases = valueTransitions.map((transition) => ({ transition, input: inputs[transition.name]! }));
+
+Deno.test("differential: values: Lua and TypeScript agree on every step", async () => {
+  console.log(`values: ${await compare(cases)} steps`);
+});
+
+Deno.test("differential: a planted difference is caught", async () => {
+  const planted = (name: string) =>
+    LUA_TWINS[name]!.lua.replace("now + tonumber(ttl)", "now + tonumber(ttl) + 1");
+  assert(planted("value.set") !== LUA_TWINS["value.set"]!.lua);
+  const error = await assertRejects(() => compare(cases, { steps: 100, lua: planted }));
+  assertMatch(error.message, /differs: SEED=\d+: value\./);
+});
