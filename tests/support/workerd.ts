@@ -11,7 +11,6 @@
  * `node:` import does not start. workerd is a child process with sockets of its own, so a test that uses it sets
  * `sanitizeOps: false, sanitizeResources: false` (`workerdTest` does). A start takes about a second: share one per file.
  */
-import type { Miniflare, MiniflareOptions } from "miniflare";
 import { bundle } from "./bundle.ts";
 
 /** What runs, and what it is bound to. */
@@ -46,9 +45,7 @@ export interface Workerd extends AsyncDisposable {
 export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
   const { kv = [], durableObjects = {}, vars = {}, persist, port = 0 } = options;
   const { code } = await bundle(options);
-  // Loaded here, as loading it already asks for permissions that a run without workerd does without.
-  const { Miniflare } = await import("miniflare");
-  const settings: MiniflareOptions = {
+  const settings = {
     modules: [{ type: "ESModule", path: "worker.mjs", contents: code }],
     compatibilityDate: options.compatibilityDate ?? "2026-07-01",
     host: "127.0.0.1",
@@ -61,7 +58,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
     bindings: { ...vars },
     ...(persist === undefined ? {} : { kvPersist: `${persist}/kv`, durableObjectsPersist: `${persist}/do` }),
   };
-  let running: Miniflare = new Miniflare(settings);
+  let running = await start(settings);
   let url = await address(running);
   return {
     get url() {
@@ -69,11 +66,24 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
     },
     async restart() {
       await running.dispose();
-      running = new Miniflare(settings);
+      running = await start(settings);
       url = await address(running);
     },
     [Symbol.asyncDispose]: () => running.dispose(),
   };
+}
+
+/** What we use of miniflare. Its own types bring the Workers' globals into the whole program, so nobody imports them. */
+interface Miniflare {
+  readonly ready: Promise<URL>;
+  dispose(): Promise<void>;
+}
+
+async function start(settings: object): Promise<Miniflare> {
+  // Loaded here, as loading it already asks for permissions that a run without workerd does without.
+  const name = "miniflare";
+  const { Miniflare } = await import(name);
+  return new Miniflare(settings);
 }
 
 async function address(running: Miniflare): Promise<string> {
