@@ -107,7 +107,8 @@ class DurableObjectEngine implements AtomicEngine {
     const work = this.#transact(transition.name, key, input, options, transition.name !== getValue.name);
     if (listener?.key === key) {
       this.#listener = undefined;
-      listener.from(work.then(({ version }) => version));
+      // A moment later: whoever got what it wanted stops listening now, and no call is spent on it.
+      listener.from(work.then(({ version }) => systemClock.sleep(0).then(() => version)));
     }
     return work.then(({ output }) => output);
   }
