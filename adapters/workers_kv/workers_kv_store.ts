@@ -43,7 +43,7 @@ export interface KvNamespace {
 /** Options of {@linkcode workersKvStore}. */
 export interface WorkersKvStoreOptions {
   /**
-   * What every key begins with; nothing outside it is ever touched.
+   * What every key begins with; nothing outside it is ever touched. Never empty: Workers KV refuses some bare keys.
    * @default {"holdfast:"}
    */
   readonly prefix?: string;
@@ -68,8 +68,8 @@ export interface WorkersKvStoreOptions {
  * A store on Workers KV. It reads in one operation (`getMany` in one per hundred keys) and writes in one. `delete`, `deleteMany`
  * and `touch` read first, because Workers KV does not say whether there was something; a `touch` writes the value again.
  *
- * @throws {TypeError} when the first argument is no binding, or `prefix` is empty
- * @throws {RangeError} when `cacheTtl` is below 30 seconds
+ * @throws {TypeError} when the first argument is no binding
+ * @throws {RangeError} when `prefix` does not take 1 to 256 bytes, or `cacheTtl` is below 30 seconds
  * @example
  * ```ts ignore
  * import { workersKvStore } from "@holdfast/edge/workers-kv";
@@ -81,9 +81,10 @@ export function workersKvStore(kv: KvNamespace, options: WorkersKvStoreOptions =
   if (typeof kv?.getWithMetadata !== "function") {
     throw new TypeError("Cannot make a store as it needs the binding of a Workers KV namespace");
   }
-  if (options.prefix === "") {
-    throw new TypeError(
-      "Cannot make a store as 'prefix' must not be empty: Workers KV refuses some bare keys",
+  const prefixBytes = new TextEncoder().encode(options.prefix ?? PREFIX).length;
+  if (prefixBytes < 1 || prefixBytes > 256) {
+    throw new RangeError(
+      `Cannot make a store as 'prefix' must take 1 to 256 bytes: current value takes ${prefixBytes}`,
     );
   }
   const cacheTtl = options.cacheTtl === undefined ? undefined : toMilliseconds(options.cacheTtl, "cacheTtl");
@@ -92,8 +93,10 @@ export function workersKvStore(kv: KvNamespace, options: WorkersKvStoreOptions =
       `Cannot make a store as 'cacheTtl' must be at least 30 seconds: current value is ${cacheTtl} ms`,
     );
   }
-  return keyValueStore(new WorkersKvEngine(kv, options, cacheTtl));
+  return keyValueStore(new WorkersKvEngine(kv, options, cacheTtl, MOST_KEY_BYTES - prefixBytes));
 }
+
+const PREFIX = "holdfast:";
 
 /** Workers KV's own limits. */
 const MOST_KEY_BYTES = 512;
@@ -116,13 +119,15 @@ class WorkersKvEngine implements KeyValueEngine {
   readonly #timeout: number;
   readonly #clock: Clock;
 
-  constructor(kv: KvNamespace, options: WorkersKvStoreOptions, cacheTtl: number | undefined) {
+  constructor(
+    kv: KvNamespace,
+    options: WorkersKvStoreOptions,
+    cacheTtl: number | undefined,
+    maxKeyBytes: number,
+  ) {
     this.#kv = kv;
-    this.#prefix = options.prefix ?? "holdfast:";
-    this.limits = {
-      maxKeyBytes: MOST_KEY_BYTES - new TextEncoder().encode(this.#prefix).length,
-      maxValueLength: MOST_VALUE_BYTES,
-    };
+    this.#prefix = options.prefix ?? PREFIX;
+    this.limits = { maxKeyBytes, maxValueLength: MOST_VALUE_BYTES };
     this.#cache = cacheTtl === undefined ? {} : { cacheTtl: Math.floor(cacheTtl / 1000) };
     this.#timeout = toMilliseconds(options.timeout ?? "10s", "timeout");
     this.#clock = options.clock ?? systemClock;
