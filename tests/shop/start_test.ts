@@ -1,12 +1,17 @@
 /** `deno task start`: its banner's curl lines answer as written, and what it cannot do it says in one line. */
 import { assert, assertEquals, assertMatch, assertStrictEquals } from "../support/assert.ts";
+import { startWorkerd, workerdTest, wranglerOptions } from "../support/workerd.ts";
 
-const main = new URL("../../examples/shop/main.ts", import.meta.url);
-
-function command(port: string): Deno.Command {
+/** The very task, with its permissions; state goes to a folder of the test's own unless told otherwise. */
+function command(port: string, ...args: string[]): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-net", "--allow-read", "--allow-env=PORT", main.pathname],
-    env: { PORT: port, NO_COLOR: "1" },
+    args: [
+      "task",
+      "--quiet",
+      "start",
+      ...(args.length > 0 ? args : [`--data=${Deno.makeTempDirSync()}/shop`]),
+    ],
+    env: { PORT: port, NO_COLOR: "1", UPSTASH_REDIS_REST_URL: "", UPSTASH_REDIS_REST_TOKEN: "" },
     stdout: "piped",
     stderr: "piped",
   });
@@ -54,11 +59,78 @@ Deno.test("start: a PORT that is none is refused", async () => {
   for (const port of ["http", "-1", "65536", "80.5"]) await refused(port, /^PORT must be/);
 });
 
+Deno.test("start: a store that is none, or one without its address, is refused", async () => {
+  await refused("0", /^--store must be deno-kv, memory or upstash/, "--store=paper");
+  await refused("0", /^--store=upstash needs UPSTASH_REDIS_REST_URL/, "--store=upstash");
+  await refused("0", /--stroe/, "--stroe=memory");
+});
+
+Deno.test("start, stop, start: the cart is still there", async () => {
+  const data = `--data=${await Deno.makeTempDir()}/not/yet/there`;
+  let cookie = "";
+  for (const cart of [["rope"], ["rope", "rope"]]) {
+    const server = command("0", data).spawn();
+    const errors = server.stderr.cancel();
+    try {
+      const url = /http:\/\/localhost:\d+/.exec(await banner(server.stdout))![0];
+      const response = await fetch(`${url}/api/cart/rope`, { method: "POST", headers: { cookie } });
+      cookie ||= response.headers.get("set-cookie")!.split(";")[0]!;
+      assertEquals(await response.json(), { cart });
+    } finally {
+      server.kill("SIGTERM");
+      await Promise.all([server.status, errors]);
+    }
+  }
+});
+
+Deno.test("deno serve: the shop is served on the Deno KV of the place", async () => {
+  const server = new Deno.Command(Deno.execPath(), {
+    args: [
+      "serve",
+      "-A",
+      "--port=0",
+      "--host=127.0.0.1",
+      new URL("../../examples/shop/serve.ts", import.meta.url).pathname,
+    ],
+    env: { NO_COLOR: "1" },
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const lines = server.stderr.pipeThrough(new TextDecoderStream());
+  try {
+    let said = "";
+    let products: unknown[] = [];
+    for await (const text of lines) {
+      said += text;
+      const url = /http:\/\/127\.0\.0\.1:\d+/.exec(said)?.[0];
+      if (url === undefined) continue;
+      products = await (await fetch(`${url}/api/products`)).json();
+      break;
+    }
+    assertEquals(products.length, 3, said);
+  } finally {
+    server.kill("SIGTERM");
+    await server.status;
+  }
+});
+
 /** The shop does not start and says why in one line. */
-async function refused(port: string, why: RegExp): Promise<void> {
-  const { code, stdout, stderr } = await command(port).output();
+async function refused(port: string, why: RegExp, ...args: string[]): Promise<void> {
+  const { code, stdout, stderr } = await command(port, ...args).output();
   const message = new TextDecoder().decode(stderr);
   assertEquals([code, stdout.length], [1, 0]);
   assert(message.trimEnd().split("\n").length === 1, `more than one line: ${message}`);
   assertMatch(message, why);
 }
+
+workerdTest("start:worker, stop, start: the cart is still there", async () => {
+  const persist = await Deno.makeTempDir();
+  const options = { ...await wranglerOptions(), vars: { PLAIN_HTTP: "1" }, persist };
+  let cookie = "";
+  for (const cart of [["rope"], ["rope", "rope"]]) {
+    await using worker = await startWorkerd(options);
+    const response = await fetch(`${worker.url}/api/cart/rope`, { method: "POST", headers: { cookie } });
+    cookie ||= response.headers.get("set-cookie")!.split(";")[0]!;
+    assertEquals(await response.json(), { cart });
+  }
+});

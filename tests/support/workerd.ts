@@ -9,7 +9,8 @@
  *
  * The Worker imports `@holdfast/edge/…`, npm packages and `cloudflare:…` like a user's own. There is no `nodejs_compat`: a
  * `node:` import does not start. workerd is a child process with sockets of its own, so a test that uses it sets
- * `sanitizeOps: false, sanitizeResources: false` (`workerdTest` does). A start takes about a second: share one per file.
+ * `sanitizeOps: false, sanitizeResources: false` (`workerdTest` does), and stands last in its file: miniflare cleans up after its
+ * end. A start takes about a second: share one per file.
  */
 import { bundle } from "./bundle.ts";
 
@@ -70,6 +71,26 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
       url = await address(running);
     },
     [Symbol.asyncDispose]: () => running.dispose(),
+  };
+}
+
+/** What `wrangler.toml` says, for `startWorkerd`. */
+export async function wranglerOptions(): Promise<WorkerdOptions> {
+  const { parse } = await import("smol-toml");
+  const root = new URL("../../", import.meta.url);
+  const toml = parse(await Deno.readTextFile(new URL("wrangler.toml", root))) as unknown as {
+    main: string;
+    compatibility_date: string;
+    durable_objects: { bindings: { name: string; class_name: string }[] };
+    kv_namespaces: { binding: string }[];
+  };
+  return {
+    entry: new URL(toml.main, root),
+    compatibilityDate: toml.compatibility_date,
+    kv: toml.kv_namespaces.map(({ binding }) => binding),
+    durableObjects: Object.fromEntries(
+      toml.durable_objects.bindings.map(({ name, class_name }) => [name, class_name]),
+    ),
   };
 }
 
