@@ -45,6 +45,7 @@ interface Row {
 export class ObjectRecords {
   readonly #storage: DurableStorage;
   readonly #find: (name: string) => Transition | undefined;
+  readonly #now: () => number;
   // All of this may be lost at any time: the table and the alarm are the truth.
   readonly #waiting = new Map<string, Set<(version: number) => void>>();
   #table: boolean | undefined;
@@ -52,15 +53,16 @@ export class ObjectRecords {
   #alarm = Infinity;
   #purged = 0;
 
-  constructor(storage: DurableStorage, find: (name: string) => Transition | undefined) {
+  constructor(storage: DurableStorage, find: (name: string) => Transition | undefined, now: () => number) {
     this.#storage = storage;
     this.#find = find;
+    this.#now = now;
   }
 
   transact(name: string, key: string, input: Fields): Transacted {
     const transition = this.#find(name);
     if (transition === undefined) return { refused: "transition-unknown" };
-    const now = Date.now();
+    const now = this.#now();
     const row = this.#read(key, now);
     const { output, write } = transition.apply(row?.record, input, now);
     if (write === undefined) return { output, version: row?.version ?? 0 };
@@ -69,7 +71,7 @@ export class ObjectRecords {
   }
 
   getMany(keys: readonly string[]): (string | undefined)[] {
-    const now = Date.now();
+    const now = this.#now();
     const values: (string | undefined)[] = [];
     let length = 0;
     for (const key of keys) {
@@ -82,7 +84,7 @@ export class ObjectRecords {
   }
 
   setMany(entries: readonly (readonly [string, string])[], ttl: number | undefined): Refusal | undefined {
-    const now = Date.now();
+    const now = this.#now();
     for (const [key, v] of entries) {
       const input = ttl === undefined ? { v } : { v, ttl: String(ttl) };
       const { write } = setValue.apply(undefined, input, now);
@@ -92,7 +94,7 @@ export class ObjectRecords {
   }
 
   deleteMany(keys: readonly string[]): number {
-    const now = Date.now();
+    const now = this.#now();
     let deleted = 0;
     for (const key of keys) {
       if (this.#read(key, now) === undefined) continue;
@@ -109,7 +111,7 @@ export class ObjectRecords {
       `SELECT key FROM records WHERE key ${cursor === undefined ? ">=" : ">"} ?
          AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?`,
       cursor ?? prefix,
-      Date.now(),
+      this.#now(),
       limit,
     ).toArray().map(({ key }) => key as string);
     const keys = found.filter((key) => key.startsWith(prefix));
@@ -117,7 +119,7 @@ export class ObjectRecords {
   }
 
   watch(key: string, seen: number | undefined, milliseconds: number): Promise<Watched> {
-    const version = this.#read(key, Date.now())?.version ?? 0;
+    const version = this.#read(key, this.#now())?.version ?? 0;
     if (seen !== undefined && version !== seen) return Promise.resolve({ changed: true, version });
     return new Promise((resolve) => {
       const waiting = this.#waiting.get(key) ?? new Set();
@@ -137,7 +139,7 @@ export class ObjectRecords {
   /** The alarm: takes away what has expired, and comes again when the next one does. */
   purge(): void {
     this.#alarm = Infinity;
-    this.#purged = Date.now();
+    this.#purged = this.#now();
     if (!this.#hasTable()) return;
     this.#storage.sql.exec("DELETE FROM records WHERE expires <= ?", this.#purged);
     const [row] = this.#storage.sql.exec("SELECT COUNT(*) AS n, MIN(expires) AS e FROM records").toArray();
@@ -167,7 +169,7 @@ export class ObjectRecords {
       if (bytes(key) + bytes(text) > MOST_RECORD_BYTES) return undefined;
       this.#makeTable();
       // Above every version before a restart too, as it is seeded with the clock in microseconds.
-      version = this.#version = Math.max(this.#version + 1, Date.now() * 1000);
+      version = this.#version = Math.max(this.#version + 1, this.#now() * 1000);
       this.#storage.sql.exec(
         "INSERT OR REPLACE INTO records (key, record, expires, version) VALUES (?, ?, ?, ?)",
         key,
@@ -186,7 +188,7 @@ export class ObjectRecords {
     const due = Math.max(time, this.#purged + PURGE_INTERVAL);
     if (due >= this.#alarm) return;
     this.#alarm = due;
-    this.#storage.setAlarm(due);
+    this.#storage.setAlarm(Date.now() + due - this.#now()); // the runtime's clock rings it
   }
 
   #hasTable(): boolean {

@@ -66,7 +66,13 @@ export class HoldfastObject extends DurableObject {
     this.#records = new ObjectRecords(
       state.storage,
       (name) => [...this.transitions, ...OUR_TRANSITIONS].find((transition) => transition.name === name),
+      () => this.now(),
     );
+  }
+
+  /** The object's clock, in milliseconds since the epoch; for tests that move it. */
+  protected now(): number {
+    return Date.now();
   }
 
   /** Runs a transition by its name on a key's record. */

@@ -5,7 +5,7 @@
  *       script: `import { app } from "./tests/hono/app.ts"; export default app;`,
  *       kv: ["CACHE"],
  *     });
- *     const response = await fetch(worker.url + "/path");
+ *     const response = await worker.fetch("/path");
  *
  * The Worker imports `@holdfast/edge/…`, npm packages and `cloudflare:…` like a user's own. There is no `nodejs_compat`: a
  * `node:` import does not start. workerd is a child process with sockets of its own, so a test that uses it sets
@@ -38,6 +38,8 @@ export interface WorkerdOptions {
 export interface Workerd extends AsyncDisposable {
   /** Where it listens, without a slash at the end. */
   readonly url: string;
+  /** Asks it; a connection each, as a kept one may be closed just when it is used again. */
+  fetch(path: string, init?: RequestInit): Promise<Response>;
   /** Ends workerd and starts it again: everything in memory is lost, what `persist` keeps is not. */
   restart(): Promise<void>;
 }
@@ -61,16 +63,21 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
   };
   let running = await start(settings);
   let url = await address(running);
+  const client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
   return {
     get url() {
       return url;
     },
+    fetch: (path, init) => fetch(url + path, { ...init, client }),
     async restart() {
       await running.dispose();
       running = await start(settings);
       url = await address(running);
     },
-    [Symbol.asyncDispose]: () => running.dispose(),
+    async [Symbol.asyncDispose]() {
+      client.close();
+      await running.dispose();
+    },
   };
 }
 

@@ -13,7 +13,7 @@ import { startWorkerd, type Workerd, workerdTest } from "../support/workerd.ts";
 type Found = any;
 
 async function probe(worker: Workerd, name: string, query = ""): Promise<Found> {
-  const response = await fetch(`${worker.url}/${name}?${query}`);
+  const response = await worker.fetch(`/${name}?${query}`);
   if (!response.ok) throw new Error(await response.text());
   return await response.json();
 }

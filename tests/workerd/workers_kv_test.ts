@@ -64,7 +64,7 @@ workerdTest("Workers KV", async (t) => {
   await using worker = await startWorkerd({ entry: new URL("kv_worker.ts", import.meta.url), kv: ["CACHE"] });
   // deno-lint-ignore no-explicit-any
   const probe = async (name: string): Promise<any> => {
-    const response = await fetch(`${worker.url}/${name}`);
+    const response = await worker.fetch(`/${name}`);
     if (!response.ok) throw new Error(await response.text());
     return await response.json();
   };
