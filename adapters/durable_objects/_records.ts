@@ -50,7 +50,7 @@ export class ObjectRecords {
   readonly #waiting = new Map<string, Set<(version: number) => void>>();
   #table: boolean | undefined;
   #version = 0;
-  #alarm = Infinity;
+  #alarm: number | undefined;
   #purged = 0;
 
   constructor(storage: DurableStorage, find: (name: string) => Transition | undefined, now: () => number) {
@@ -142,9 +142,9 @@ export class ObjectRecords {
     this.#purged = this.#now();
     if (!this.#hasTable()) return;
     this.#storage.sql.exec("DELETE FROM records WHERE expires <= ?", this.#purged);
-    const [row] = this.#storage.sql.exec("SELECT COUNT(*) AS n, MIN(expires) AS e FROM records").toArray();
-    if (row!.n === 0) this.#vanish();
-    else if (row!.e !== null) this.#wakeAt(row!.e as number);
+    const next = this.#firstExpiry();
+    if (next !== null) this.#wakeAt(next);
+    else if (this.#isEmpty()) this.#vanish();
   }
 
   #read(key: string, now: number): Row | undefined {
@@ -163,7 +163,7 @@ export class ObjectRecords {
     if (record === undefined) {
       if (!this.#hasTable()) return version;
       this.#storage.sql.exec("DELETE FROM records WHERE key = ?", key);
-      if (this.#storage.sql.exec("SELECT 1 FROM records LIMIT 1").toArray().length === 0) this.#vanish();
+      if (this.#isEmpty()) this.#vanish();
     } else {
       const text = JSON.stringify(record);
       if (bytes(key) + bytes(text) > MOST_RECORD_BYTES) return undefined;
@@ -185,10 +185,22 @@ export class ObjectRecords {
 
   /** Nothing here is awaited: the runtime holds every reply back until all that was written is on disk. */
   #wakeAt(time: number): void {
-    const due = Math.max(time, this.#purged + PURGE_INTERVAL);
-    if (due >= this.#alarm) return;
+    // After a restart an alarm may be set for an earlier one: it must not be put off.
+    const first = this.#alarm === undefined ? this.#firstExpiry()! : time;
+    const due = Math.max(first, this.#purged + PURGE_INTERVAL);
+    if (due >= (this.#alarm ?? Infinity)) return;
     this.#alarm = due;
     this.#storage.setAlarm(Date.now() + due - this.#now()); // the runtime's clock rings it
+  }
+
+  #firstExpiry(): number | null {
+    return this.#storage.sql.exec("SELECT MIN(expires) AS first FROM records").toArray()[0]!.first as
+      | number
+      | null;
+  }
+
+  #isEmpty(): boolean {
+    return this.#storage.sql.exec("SELECT 1 FROM records LIMIT 1").toArray().length === 0;
   }
 
   #hasTable(): boolean {
