@@ -5,15 +5,19 @@ export async function inTime<T>(
   signal: AbortSignal | undefined,
   late: () => Error,
 ): Promise<T> {
-  const over = Promise.withResolvers<never>();
-  const timer = setTimeout(() => over.reject(late()), milliseconds);
-  const abort = () => over.reject(signal!.reason);
-  signal?.addEventListener("abort", abort, { once: true });
+  let timer: ReturnType<typeof setTimeout>;
+  let abort: () => void;
+  // Promise.withResolvers would read better, but Node 20 has none.
+  const over = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(late()), milliseconds);
+    abort = () => reject(signal!.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+  });
   try {
-    return await Promise.race([work, over.promise]);
+    return await Promise.race([work, over]);
   } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", abort);
+    clearTimeout(timer!);
+    signal?.removeEventListener("abort", abort!);
     work.catch(() => {});
   }
 }

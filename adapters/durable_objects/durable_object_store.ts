@@ -274,7 +274,13 @@ class DurableObjectEngine implements AtomicEngine {
     key: (item: T) => string,
     run: (name: string, some: T[]) => Promise<void>,
   ): Promise<void> {
-    const byObject = Map.groupBy(items, (item) => this.#object(key(item)));
+    const byObject = new Map<string, T[]>();
+    for (const item of items) {
+      const name = this.#object(key(item));
+      const some = byObject.get(name);
+      if (some) some.push(item);
+      else byObject.set(name, [item]);
+    }
     await Promise.all(Array.from(byObject, ([name, some]) => run(name, some)));
   }
 }
