@@ -56,7 +56,8 @@ local function once(run)
   local known = redis.call('LRANGE', KEYS[2], 0, -1)
   if #known > 0 then table.remove(known, 1) return known end
   local out = run()
-  redis.call('RPUSH', KEYS[2], '~', unpack(out))
+  redis.call('RPUSH', KEYS[2], '~')
+  for n = 1, #out do redis.call('RPUSH', KEYS[2], out[n]) end
   redis.call('PEXPIRE', KEYS[2], 60000)
   return out
 end
