@@ -10,7 +10,7 @@
 export interface LuaTwin {
   /**
    * `read`: it never writes, so a lost reply leaves nothing in doubt. `write`: repeated with the same input it answers the
-   * same. `once`: a repetition would answer differently, so its answer is remembered where a client may resend.
+   * same. `once`: a repetition would answer differently, so its answer is remembered for a minute.
    */
   readonly kind: "read" | "write" | "once";
   /** Helpers and `apply`. */
@@ -50,15 +50,13 @@ local function reply(fields)
   for k, v in pairs(fields) do out[#out + 1] = '~' .. k out[#out + 1] = '~' .. v end
   return out
 end
--- KEYS[2] holds the answer of a call that a client may send twice without telling us.
+-- KEYS[2] keeps the answer of a call that may arrive twice: clients resend, and so does a runtime's own fetch.
 local function once(run)
   if not KEYS[2] then return run() end
-  local known = redis.call('LRANGE', KEYS[2], 0, -1)
-  if #known > 0 then table.remove(known, 1) return known end
+  local known = redis.call('GET', KEYS[2])
+  if known then return cjson.decode(known) end
   local out = run()
-  redis.call('RPUSH', KEYS[2], '~')
-  for n = 1, #out do redis.call('RPUSH', KEYS[2], out[n]) end
-  redis.call('PEXPIRE', KEYS[2], 60000)
+  redis.call('SET', KEYS[2], cjson.encode(out), 'PX', 60000)
   return out
 end
 `;

@@ -42,8 +42,9 @@ const MOST_BYTES = 1_000_000;
 const MOST_TRIES = 3;
 
 /**
- * The REST protocol over fetch. Calls of one tick share one request, in the order they were made. The sync token is kept,
- * and nothing is ever sent twice unless the server said that it did not run.
+ * The REST protocol over fetch. Calls of one tick share one request, in the order they were made. The sync token is kept.
+ * We send nothing twice unless the server said that it did not run; a runtime may (Deno's fetch does, when a reused
+ * connection breaks before the reply), which is why scripts that must run once are marked.
  *
  * @see https://upstash.com/docs/redis/features/restapi
  */

@@ -55,8 +55,7 @@ export function upstashStore(
   }
   const timeout = toMilliseconds(options.timeout ?? "5s", "timeout");
   const runner = handedIn ? clientRunner(redis, timeout) : new UpstashTransport(redis, timeout);
-  // A client that was handed in may send a call twice without telling: what must not happen twice is marked.
-  return atomicStore(new UpstashEngine(runner, handedIn, options));
+  return atomicStore(new UpstashEngine(runner, options));
 }
 
 const CHUNK = 500;
@@ -66,15 +65,13 @@ class UpstashEngine implements AtomicEngine {
   readonly name = "upstash";
   readonly limits: { maxKeyBytes: number; maxValueLength: number };
   readonly #runner: ScriptRunner;
-  readonly #resends: boolean;
   readonly #prefix: string;
   readonly #now: () => string;
   #keyLocking = true;
 
-  constructor(runner: ScriptRunner, resends: boolean, options: UpstashStoreOptions) {
+  constructor(runner: ScriptRunner, options: UpstashStoreOptions) {
     const { prefix = "holdfast:", maxValueLength = 900_000, virtualTime } = options;
     this.#runner = runner;
-    this.#resends = resends;
     this.#prefix = prefix;
     this.limits = { maxKeyBytes: 8192, maxValueLength };
     this.#now = virtualTime ? () => String(virtualTime()) : () => "";
@@ -170,7 +167,7 @@ class UpstashEngine implements AtomicEngine {
   /** No key of a store begins with two slashes: what is remembered there meets none, and `list` passes over it. */
   #keys(key: string, once: boolean): string[] {
     const full = this.#prefix + key;
-    return once && this.#resends ? [full, `${this.#prefix}//${randomToken(12)}`] : [full];
+    return once ? [full, `${this.#prefix}//${randomToken(12)}`] : [full];
   }
 
   async #run(
