@@ -11,21 +11,7 @@
  * every earlier one, because it is seeded with the engine's clock in microseconds.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
-
-/** How long a free lock remembers its fence. After that the clock's seed is above it anyway. */
-const FENCE_RETENTION = 86_400_000;
-
-/** How long a lock that was handed over waits for its new holder to speak up: what a dead waiter costs. */
-export const HAND_OVER = 1000;
-
-/** How long a place in the queue lasts without a word from its owner. */
-const TICKET = 15_000;
-
-/** Asking again renews a ticket that would gain at least this much. */
-const TICKET_GAIN = 4000;
-
-/** The longest queue, and the most that may share one lock: a record must fit into every engine's value. */
-export const MOST_SHARING = 256;
+import { FENCE_RETENTION, HAND_OVER, MOST_SHARING, TICKET, TICKET_GAIN } from "./_limits.ts";
 
 interface Holder {
   until: number;
