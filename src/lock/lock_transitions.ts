@@ -44,11 +44,11 @@ function open(record: Fields | undefined, now: number): Book {
     queue: [],
   };
   for (const [name, value] of Object.entries(record ?? {})) {
-    const match = /^([hq]) (\d+) (\d+) (\d+) (\d+)$/.exec(value);
-    if (!name.startsWith("p") || match === null) continue;
+    const [kind, ...figures] = value.split(" ");
+    if (!name.startsWith("p") || figures.length !== 4) continue;
     const owner = name.slice(1);
-    const [a, b, limit, d] = match.slice(2).map(Number) as [number, number, number, number];
-    if (match[1] === "h") {
+    const [a, b, limit, d] = figures.map(Number) as [number, number, number, number];
+    if (kind === "h") {
       if (now < a + d) book.holders.set(owner, { until: a, fence: b, limit, delay: d });
       else book.lapsed = Math.max(book.lapsed, b);
     } else if (now < b) book.queue.push({ owner, number: a, until: b, limit, next: d });
@@ -78,7 +78,7 @@ function fits({ holders }: Book, limit: number): boolean {
 }
 
 function grant(book: Book, owner: string, until: number, limit: number, now: number): Holder {
-  const fence = Math.max(book.fence + 1, now * 1000);
+  const fence = Math.max(book.fence + 1, Math.floor(now * 1000));
   if (book.fence === 0) book.lapsed = fence - 1; // whoever held before the record was lost cannot be told that it released
   book.fence = fence;
   const holder = { until, fence, limit, delay: 0 };
