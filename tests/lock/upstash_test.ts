@@ -17,7 +17,7 @@ function test(name: string, run: (locks: Locks, upstash: UpstashServer) => Promi
     ...quiet,
     async fn() {
       await using redis = await startRedis();
-      await using upstash = startUpstash(redis.port);
+      await using upstash = await startUpstash(redis.port);
       const { url, token } = upstash;
       const locks = createLocks(upstashStore({ url, token }, { timeout: 300 }));
       // The scripts are known from here on, as they are in any database that is in use.
