@@ -144,14 +144,14 @@ Deno.test("what was stored under a key never changes until its retention is over
       if (complete) {
         const output = run(
           completeClaim,
-          { owner, fp: "", r: owner, attempt: "1", retention: "1000000" },
+          { o: owner, r: owner, a: "1", t: "1000000" },
           now,
         );
-        if (output.state === "stored") assertEquals(stored ??= owner, owner);
+        if (output.s === "stored") assertEquals(stored ??= owner, owner);
         else if (stored !== undefined) assertEquals(output.r, stored);
       } else {
-        const output = run(beginClaim, { owner, fp: "", lease: "100", retention: "1000000" }, now);
-        assertEquals(output.state === "completed", stored !== undefined);
+        const output = run(beginClaim, { o: owner, l: "100", t: "1000000" }, now);
+        assertEquals(output.s === "done", stored !== undefined);
         if (stored !== undefined) assertEquals(output.r, stored);
       }
     }

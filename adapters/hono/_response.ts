@@ -8,13 +8,14 @@ export interface StoredResponse {
   /** Its headers, but for those that belong to one exchange alone. */
   readonly headers: readonly (readonly [string, string])[];
   /** Its bytes in base64; absent when there were too many to keep. */
-  readonly body?: string;
+  readonly body?: string | undefined;
 }
 
+// A Content-Encoding stays: the bytes are the handler's own, and go out the way they did the first time.
 const OF_ONE_EXCHANGE =
-  /^(set-cookie|date|connection|keep-alive|transfer-encoding|content-length|content-encoding|retry-after|ratelimit.*|x-ratelimit.*|server-timing|cf-.*|traceparent|x-request-id|idempotency-replayed)$/;
+  /^(set-cookie|date|connection|keep-alive|transfer-encoding|content-length|retry-after|ratelimit.*|x-ratelimit.*|server-timing|cf-.*|traceparent|x-request-id|idempotency-replayed)$/;
 
-/** The response with its bytes, or without them when there are too many. */
+/** The response with its bytes, or without them when they are not to be kept. */
 export function storedResponse(response: Response, body: Uint8Array | undefined): StoredResponse {
   const headers = [...response.headers].filter(([name]) => !OF_ONE_EXCHANGE.test(name));
   return { status: response.status, headers, ...(body && { body: bytesToBase64(body) }) };
@@ -22,7 +23,7 @@ export function storedResponse(response: Response, body: Uint8Array | undefined)
 
 /** The response once more, marked as a replay. */
 export function replayed({ status, headers, body }: StoredResponse): Response {
-  const bytes = body === undefined || body === "" || [101, 204, 205, 304].includes(status)
+  const bytes = body === undefined || body === "" || [204, 205, 304].includes(status)
     ? null
     : base64ToBytes(body);
   const response = new Response(bytes, {
