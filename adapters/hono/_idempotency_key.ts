@@ -17,7 +17,7 @@ const BARE = /^([\x21\x23-\x2b\x2d-\x3a\x3c-\x7e]+) *(?:;[\x20-\x2b\x2d-\x7e]*)?
 const ANOTHER_TYPE = /^(@?-?\d+(\.\d+)?|\?[01]|:.*:)$/;
 
 function quoted(text: string): string | undefined {
-  return QUOTED.exec(text)?.[1]!.replace(/\\(["\\])/g, "$1");
+  return QUOTED.exec(text)?.[1]?.replace(/\\(["\\])/g, "$1");
 }
 
 function bare(text: string): string | undefined {
