@@ -45,6 +45,11 @@ export class Tap {
     return undefined;
   }
 
+  /** What was at hand. */
+  get begun(): Uint8Array<ArrayBuffer> {
+    return joined(this.#first);
+  }
+
   /** The whole body for the client. When the client goes, the rest is read for its next request, for `patience` at most. */
   passOn(patience: number, end: TapEnd): ReadableStream<Uint8Array> {
     return new ReadableStream<Uint8Array>({

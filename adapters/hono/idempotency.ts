@@ -17,7 +17,7 @@ import {
 } from "./_context.ts";
 import { readIdempotencyKey } from "./_idempotency_key.ts";
 import { joined, readBody } from "./_request_body.ts";
-import { isStoredResponse, replayed, type StoredResponse, storedResponse } from "./_response.ts";
+import { around, isStoredResponse, replayed, type StoredResponse, storedResponse } from "./_response.ts";
 import { Tap } from "./_tap.ts";
 import { problem, unavailable } from "./problem.ts";
 
@@ -248,18 +248,20 @@ async function serve(
     const tap = new Tap(body, maxResponse);
     const bytes = await tap.atHand();
     if (bytes !== undefined) {
-      replace(c, new Response(bytes, response));
-      return overtaken(c, await keep(storedResponse(response, bytes)));
+      const copy = around(response, bytes, bytes);
+      replace(c, copy);
+      return overtaken(c, await keep(storedResponse(copy, bytes)));
     }
-    const settled = Promise.withResolvers<void>();
-    const passed = tap.passOn(claim.lease, async (bytes, whole) => {
-      await (whole ? keep(storedResponse(response, bytes)) : giveUp(status));
-      hold.stop();
-      settled.resolve();
-    });
     streams = true;
-    replace(c, new Response(passed, response));
-    waitUntil(c, settled.promise);
+    const settled = new Promise<void>((resolve) => {
+      const passed = tap.passOn(claim.lease, async (bytes, whole) => {
+        await (whole ? keep(storedResponse(response, bytes)) : giveUp(status));
+        hold.stop();
+        resolve();
+      });
+      replace(c, around(response, passed, tap.begun));
+    });
+    waitUntil(c, settled);
   } catch (thrown) {
     await giveUp(500); // no Error, which Hono would have made a response, or a response that was read already
     throw thrown;
