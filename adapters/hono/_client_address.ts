@@ -17,7 +17,9 @@ function forwarded(c: RouteContext, proxies: number): string | undefined {
 
 /** The other end of the connection. On Workers alone is `CF-Connecting-IP` the runtime's own word. */
 function peer(c: RouteContext): unknown {
-  if (globalThis.navigator?.userAgent === "Cloudflare-Workers") return c.req.header("cf-connecting-ip");
+  if (typeof navigator === "object" && navigator.userAgent === "Cloudflare-Workers") {
+    return c.req.header("cf-connecting-ip");
+  }
   const env = c.env ?? {};
   const bun = env.server ?? env;
   return env.remoteAddr?.hostname ?? env.info?.remoteAddr?.hostname ?? // Deno

@@ -10,7 +10,7 @@ workerdTest(
   "idempotency() and throttle() answer the same under Deno, Node, Bun and workerd, on memory and Upstash",
   async () => {
     await using redis = await startRedis();
-    await using server = startUpstash(redis.port);
+    await using server = await startUpstash(redis.port);
     const inputs: CallsInput[] = [{}, { upstash: { url: server.url, token: server.token } }];
     let reference: unknown[] | undefined;
     for (const input of inputs) {
