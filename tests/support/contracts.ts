@@ -8,6 +8,7 @@ import {
   lockLaw,
   sessionLaw,
   sessionStoreLaw,
+  sessionUserLaw,
   type StoreSubject,
   throttleLaw,
 } from "@holdfast/edge/testing";
@@ -23,4 +24,5 @@ export const contracts: Record<string, readonly Law<StoreSubject<AtomicStore>>[]
     run: ({ store, ...subject }) => run({ ...subject, store: atomicSessionStore(store) }),
   })),
   "sessions": sessionLaw,
+  "sessions of users": sessionUserLaw,
 };
