@@ -1,6 +1,5 @@
 /** `deno task start`: its banner's curl lines answer as written, and what it cannot do it says in one line. */
 import { assert, assertEquals, assertMatch, assertStrictEquals } from "../support/assert.ts";
-import { startWorkerd, workerdTest, wranglerOptions } from "../support/workerd.ts";
 
 /** The very task, with its permissions; state goes to a folder of the test's own unless told otherwise. */
 function command(port: string, ...args: string[]): Deno.Command {
@@ -65,23 +64,29 @@ Deno.test("start: a store that is none, or one without its address, is refused",
   await refused("0", /--stroe/, "--stroe=memory");
 });
 
-Deno.test("start, stop, start: the cart is still there", async () => {
-  const data = `--data=${await Deno.makeTempDir()}/not/yet/there`;
-  let cookie = "";
-  for (const cart of [["rope"], ["rope", "rope"]]) {
-    const server = command("0", data).spawn();
-    const errors = server.stderr.cancel();
-    try {
-      const url = /http:\/\/localhost:\d+/.exec(await banner(server.stdout))![0];
-      const response = await fetch(`${url}/api/cart/rope`, { method: "POST", headers: { cookie } });
-      cookie ||= response.headers.get("set-cookie")!.split(";")[0]!;
-      assertEquals(await response.json(), { cart });
-    } finally {
-      server.kill("SIGTERM");
-      await Promise.all([server.status, errors]);
+for (const task of ["start", "start:worker"]) {
+  Deno.test(`${task}, stop, ${task}: the cart is still there`, async () => {
+    const data = `--data=${await Deno.makeTempDir()}/not/yet/there`;
+    let cookie = "";
+    for (const cart of [["rope"], ["rope", "rope"]]) {
+      const server = new Deno.Command(Deno.execPath(), {
+        args: ["task", "--quiet", task, data],
+        env: { PORT: "0", NO_COLOR: "1" },
+        stdout: "piped",
+        stderr: "null",
+      }).spawn();
+      try {
+        const url = await address(server.stdout);
+        const response = await fetch(`${url}/api/cart/rope`, { method: "POST", headers: { cookie } });
+        cookie ||= response.headers.get("set-cookie")!.split(";")[0]!;
+        assertEquals(await response.json(), { cart });
+      } finally {
+        server.kill("SIGTERM");
+        await server.status;
+      }
     }
-  }
-});
+  });
+}
 
 Deno.test("deno serve: the shop is served on the Deno KV of the place", async () => {
   const server = new Deno.Command(Deno.execPath(), {
@@ -96,18 +101,10 @@ Deno.test("deno serve: the shop is served on the Deno KV of the place", async ()
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  const lines = server.stderr.pipeThrough(new TextDecoderStream());
   try {
-    let said = "";
-    let products: unknown[] = [];
-    for await (const text of lines) {
-      said += text;
-      const url = /http:\/\/127\.0\.0\.1:\d+/.exec(said)?.[0];
-      if (url === undefined) continue;
-      products = await (await fetch(`${url}/api/products`)).json();
-      break;
-    }
-    assertEquals(products.length, 3, said);
+    const url = await address(server.stderr);
+    const products = await (await fetch(`${url}/api/products`)).json();
+    assertEquals(products.length, 3);
   } finally {
     server.kill("SIGTERM");
     await server.status;
@@ -123,14 +120,18 @@ async function refused(port: string, why: RegExp, ...args: string[]): Promise<vo
   assertMatch(message, why);
 }
 
-workerdTest("start:worker, stop, start: the cart is still there", async () => {
-  const persist = await Deno.makeTempDir();
-  const options = { ...await wranglerOptions(), vars: { PLAIN_HTTP: "1" }, persist };
-  let cookie = "";
-  for (const cart of [["rope"], ["rope", "rope"]]) {
-    await using worker = await startWorkerd(options);
-    const response = await fetch(`${worker.url}/api/cart/rope`, { method: "POST", headers: { cookie } });
-    cookie ||= response.headers.get("set-cookie")!.split(";")[0]!;
-    assertEquals(await response.json(), { cart });
+/** Where a server says it listens. */
+async function address(output: ReadableStream<Uint8Array>): Promise<string> {
+  const reader = output.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    text += value ?? "";
+    const url = /http:\/\/(localhost|127\.0\.0\.1|0\.0\.0\.0):\d+/.exec(text)?.[0];
+    if (url !== undefined || done) {
+      await reader.cancel();
+      if (url === undefined) throw new Error(`the server ended before it listened: ${text}`);
+      return url;
+    }
   }
-});
+}

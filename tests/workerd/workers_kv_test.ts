@@ -118,6 +118,10 @@ workerdTest("Workers KV", async (t) => {
     });
   });
 
+  await t.step("sessions live here for who says that eventual will do", async () => {
+    assertEquals(await probe("sessions"), { lazy: 0, found: ["dark", "ada"], after: [null, null] });
+  });
+
   await t.step("a cacheTtl of 30 seconds is accepted", async () => {
     assertEquals(await probe("cacheTtl"), 1);
   });
