@@ -7,6 +7,7 @@ import {
   type ThrottleDecision,
   type ThrottleOptions as PolicyOptions,
 } from "../../src/throttle/throttle.ts";
+import { inTime } from "../_in_time.ts";
 import {
   changeable,
   perStore,
@@ -92,7 +93,7 @@ export function throttle(options: ThrottleOptions): RouteMiddleware {
     const who = await key(c);
     let decision: ThrottleDecision | undefined;
     try {
-      decision = await inTime(throttles(c).check(who, { cost: units }), timeout);
+      decision = await inTime(throttles(c).check(who, { cost: units }), timeout, undefined, late);
     } catch (error) {
       if (error instanceof TypeError || error instanceof RangeError || onError === "throw") throw error;
       onFault?.(error);
@@ -150,27 +151,12 @@ function stateItem({ name, remaining, nextAfter }: PolicyState): string {
   return `${quoted(name)};r=${remaining}${nextAfter > 0 ? `;t=${seconds(nextAfter)}` : ""}`;
 }
 
-async function inTime<T>(work: Promise<T>, milliseconds: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new HoldfastError("timeout", "Cannot throttle as the store did not answer in time", {
-          retryable: true,
-        }),
-      );
-    }, milliseconds);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+const late = () =>
+  new HoldfastError("timeout", "Cannot throttle as the store did not answer in time", { retryable: true });
 
 /** The client's address as the runtime knows it; on Workers alone is `CF-Connecting-IP` the runtime's own word. */
 function clientAddress(c: RouteContext): string {
-  const address = globalThis.navigator?.userAgent === "Cloudflare-Workers"
+  const address = typeof navigator === "object" && navigator.userAgent === "Cloudflare-Workers"
     ? c.req.header("cf-connecting-ip")
     : c.env?.remoteAddr?.hostname ?? c.env?.info?.remoteAddr?.hostname ??
       c.env?.incoming?.socket?.remoteAddress;
