@@ -65,7 +65,7 @@ interface Contender {
 }
 
 await using redis = await startRedis();
-await using upstash = startUpstash(redis.port);
+await using upstash = await startUpstash(redis.port);
 const proxy = startProxy(redis.port);
 const { url, token } = upstash;
 const sdk = new Redis({ url, token, enableTelemetry: false });
@@ -156,18 +156,22 @@ async function roundTrip(command: unknown[]): Promise<void> {
   await response.text();
 }
 
-/** Times one after the other, all contenders in turns, so that nobody has the quiet moments alone. */
-async function sequential(
-  works: Record<string, (i: number) => Promise<unknown>>,
-): Promise<Record<string, number[]>> {
+/** Notes how long each of its steps took. */
+type Timed = (
+  i: number,
+  time: (name: string, work: () => Promise<unknown>) => Promise<void>,
+) => Promise<void>;
+
+/** Times one after the other, all in turns, so that nobody has the quiet moments alone. */
+async function sequential(works: readonly Timed[]): Promise<Record<string, number[]>> {
   const times: Record<string, number[]> = {};
-  const names = Object.keys(works);
   for (let i = 0; i < SEQUENTIAL * ROUNDS; i++) {
-    for (let k = 0; k < names.length; k++) {
-      const name = names[(k + i) % names.length]!;
-      const began = performance.now();
-      await works[name]!(i);
-      (times[name] ??= []).push(performance.now() - began);
+    for (let k = 0; k < works.length; k++) {
+      await works[(k + i) % works.length]!(i, async (name, work) => {
+        const began = performance.now();
+        await work();
+        (times[name] ??= []).push(performance.now() - began);
+      });
     }
   }
   return times;
@@ -176,18 +180,16 @@ async function sequential(
 upstash.fault = () => ({ delay: DELAY });
 proxy.delay = DELAY;
 console.log(`\none after the other, through a proxy that holds every request up for ${DELAY} ms`);
-const grants = new Map<string, Grant>();
-const times = await sequential(Object.fromEntries([
-  ["one round trip (PING)", () => roundTrip(["PING"])],
-  ...contenders.flatMap((contender) => [
-    [`${contender.name}: acquire`, async () => {
-      grants.set(contender.name, (await contender.acquire("timed"))!);
-    }],
-    [`${contender.name}: release`, () => grants.get(contender.name)?.release() ?? Promise.resolve()],
-  ]),
-]));
+const times = await sequential([
+  (_i, time) => time("one round trip (PING)", () => roundTrip(["PING"])),
+  ...contenders.map((contender): Timed => async (_i, time) => {
+    let grant: Grant | undefined;
+    await time(`${contender.name}: acquire`, async () => grant = await contender.acquire("timed"));
+    await time(`${contender.name}: release`, () => grant!.release());
+  }),
+]);
 const trip = median(times["one round trip (PING)"]!);
-for (const [name, all] of Object.entries(times)) {
+for (const [name, all] of Object.entries(times).sort(([a], [b]) => a < b ? -1 : 1)) {
   console.log(
     `  ${name.padEnd(34)}p50 ${median(all).toFixed(2)} ms (${
       ratio(median(all), trip)
@@ -242,7 +244,10 @@ console.log("\nwhat a single command in place of the script would earn: SET NX P
     fast.push(await seconds(set));
     script.push(await seconds((i) => overSdk.acquire(`fast-${round}-${i}`)));
   }
-  const ms = await sequential({ fast: (i) => set(1e6 + i), script: (i) => overSdk.acquire(`slow-${i}`) });
+  const ms = await sequential([
+    (i, time) => time("fast", () => set(1e6 + i)),
+    (i, time) => time("script", () => overSdk.acquire(`slow-${i}`)),
+  ]);
   console.log(
     `  acquire alone, script to command: bytes ${ratio(costs.get(own.name)!.acquire!.bytes, bytes)}, p50 ${
       ratio(median(ms.script!), median(ms.fast!))

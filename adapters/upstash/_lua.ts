@@ -46,7 +46,7 @@ local function write(key, stored, nxt, deadline, native)
   for n = 1, #set, 2000 do redis.call('HSET', key, unpack(set, n, math.min(n + 1999, #set))) end
   for n = 1, #gone, 2000 do redis.call('HDEL', key, unpack(gone, n, math.min(n + 1999, #gone))) end
   if not deadline then redis.call('PERSIST', key)
-  elseif native then redis.call('PEXPIREAT', key, int(deadline)) end
+  elseif native and stored['@'] ~= nxt['@'] then redis.call('PEXPIREAT', key, int(deadline)) end
 end
 -- One text: the tilde keeps clients that guess at types from taking it for anything else.
 local function reply(list) return '~' .. cjson.encode(list) end

@@ -31,7 +31,7 @@ local function close(b, now)
     r['p' .. t.owner] = table.concat({'q', int(t.number), int(t.till), int(t.limit), int(t.first)}, ' ')
     last = math.max(last, t.till)
   end
-  return r, last + 86400000
+  return r, math.ceil((last + 86400000) / 3600000) * 3600000
 end
 local function fits(b, limit)
   if b.n == 0 then return true end

@@ -11,7 +11,7 @@
  * every earlier one, because it is seeded with the engine's clock in microseconds.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
-import { FENCE_RETENTION, HAND_OVER, MOST_SHARING, TICKET, TICKET_GAIN } from "./_limits.ts";
+import { FENCE_RETENTION, HAND_OVER, HOUR, MOST_SHARING, TICKET, TICKET_GAIN } from "./_limits.ts";
 
 interface Holder {
   until: number;
@@ -69,7 +69,9 @@ function close({ fence, lapsed, holders, queue }: Book, now: number): Write {
     record["p" + owner] = `q ${number} ${until} ${limit} ${next}`;
     last = Math.max(last, until);
   }
-  return { record, expiresAt: last + FENCE_RETENTION, pinned: last > now };
+  // Whole hours: most changes of a lock then leave its deadline alone, and cost an engine that keeps it apart nothing.
+  const expiresAt = Math.ceil((last + FENCE_RETENTION) / HOUR) * HOUR;
+  return { record, expiresAt, pinned: last > now };
 }
 
 function fits({ holders }: Book, limit: number): boolean {

@@ -28,7 +28,7 @@ export const engines: Record<string, (random: Random, faults: number) => Promise
   },
   async "Upstash"(random, faults) {
     const redis = await startRedis();
-    const upstash = startUpstash(redis.port);
+    const upstash = await startUpstash(redis.port);
     upstash.fault = () => someFault(random, faults);
     return {
       store: () => upstashStore({ url: upstash.url, token: upstash.token }, { timeout: 1000 }),
