@@ -11,7 +11,7 @@ import redlockModule from "redlock";
 import { createLocks } from "@holdfast/edge";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { someFault } from "../tests/checks/faulty_store.ts";
-import { type Acquire, runWorkload, shown } from "../tests/checks/lock_workload.ts";
+import { type Acquire, heldLock, runWorkload, shown } from "../tests/checks/lock_workload.ts";
 import { Random } from "../tests/support/random.ts";
 import { startRedis } from "../tests/support/redis_server.ts";
 import { startUpstash } from "../tests/support/upstash_server.ts";
@@ -261,8 +261,7 @@ console.log(`\nthe checker, 12 clients x ${SECTIONS} sections, pauses past the l
   const mine = (): Acquire => {
     const locks = createLocks(upstashStore({ url, token }, { timeout: 1000 }));
     return async (key, ttl) => {
-      const lock = await locks.acquire(key, { ttl, wait: "20s" });
-      return lock && { fence: lock.fencingToken, signal: lock.signal, release: () => lock.release() };
+      return heldLock(await locks.acquire(key, { ttl, wait: "20s" }));
     };
   };
   const theirs = (): Acquire => async (key, lease) => {

@@ -12,6 +12,7 @@ import { RespConnection } from "../support/resp.ts";
 import { engines, type Opened } from "./lock_engines.ts";
 import {
   type Acquire,
+  heldLock,
   runWorkload,
   shown,
   type WorkloadOptions,
@@ -28,8 +29,7 @@ const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31))
 function ours(store: AtomicStore, renew = false): Acquire {
   const locks = createLocks(store);
   return async (key, ttl) => {
-    const lock = await locks.acquire(key, { ttl, wait: "20s", renew });
-    return lock && { fence: lock.fencingToken, signal: lock.signal, release: () => lock.release() };
+    return heldLock(await locks.acquire(key, { ttl, wait: "20s", renew }));
   };
 }
 
@@ -182,8 +182,8 @@ Deno.test({
     const client = ({ store }: Opened): Acquire => {
       const locks = createLocks(store());
       return async (key, ttl) => {
-        const lock = await locks.acquire(key, { ttl, wait: "20s", permits: 3, fair: true });
-        return lock && { fence: undefined, signal: lock.signal, release: () => lock.release() };
+        const held = heldLock(await locks.acquire(key, { ttl, wait: "20s", permits: 3, fair: true }));
+        return held && { ...held, fence: undefined };
       };
     };
     const verdict = await check("Upstash", 0.2, client, {
