@@ -185,15 +185,15 @@ end`,
     lua: BOOK + `
 local function apply(r, i, now)
   if not r then return {result='expired'} end
-  local b, fence = open(r, now), tonumber(i.fence or '0')
+  local b, fence, result = open(r, now), i.fence and tonumber(i.fence), 'expired'
   local mine, n = b.h[i.owner], place(b, i.owner)
-  if not mine and not n then
-    return {result=fence > b.x and 'released' or fence == b.f and 'expired' or 'overtaken'}
-  end
   local live = mine and now < mine.till
+  if live or (not mine and not n and fence and fence > b.x) then result = 'released'
+  elseif fence and fence ~= b.f then result = 'overtaken' end
+  if not mine and not n then return {result=result} end
   if live then remove(b, i.owner) elseif mine then drop(b, i.owner) else table.remove(b.q, n) end
   serve(b, now)
-  return {result=live and 'released' or 'expired'}, close(b, now)
+  return {result=result}, close(b, now)
 end`,
   },
   "lock.force": {
