@@ -43,6 +43,8 @@ const policy = {
 const count = async (store: AtomicStore) => await store.get<number>(KEY) ?? 0;
 const there = async (store: AtomicStore) => Number(await store.exists(KEY));
 
+let fence = "";
+
 const operations: Record<string, Operation> = {
   get: { prepare: (store) => store.set(KEY, "secret-value"), run: (store) => store.get(KEY) },
   set: { run: (store) => store.set(KEY, "secret-value"), effect: there },
@@ -84,8 +86,9 @@ const operations: Record<string, Operation> = {
     again: true,
   },
   "lock.release": {
-    prepare: (store) => store.transact(acquireLock, KEY, acquire),
-    run: async (store) => (await store.transact(releaseLock, KEY, { owner: OWNER, fence: "1" })).result,
+    prepare: async (store) => void (fence = (await store.transact(acquireLock, KEY, acquire)).fence!),
+    run: async (store) => (await store.transact(releaseLock, KEY, { owner: OWNER, fence })).result,
+    again: "released",
   },
   "idempotency.begin": {
     run: async (store) => (await store.transact(beginClaim, KEY, begin)).state,
