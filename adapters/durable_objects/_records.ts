@@ -47,7 +47,7 @@ export class ObjectRecords {
   readonly #find: (name: string) => Transition | undefined;
   readonly #now: () => number;
   // All of this may be lost at any time: the table and the alarm are the truth.
-  readonly #waiting = new Map<string, Set<(version: number) => void>>();
+  readonly #waiting = new Map<string, Set<(version: number, record: Fields | undefined) => void>>();
   #table: boolean | undefined;
   #version = 0;
   #alarm: number | undefined;
@@ -118,8 +118,10 @@ export class ObjectRecords {
     return keys.length < limit ? { keys } : { keys, cursor: keys.at(-1)! };
   }
 
-  watch(key: string, seen: number | undefined, milliseconds: number): Promise<Watched> {
-    const version = this.#read(key, this.#now())?.version ?? 0;
+  watch(key: string, seen: number | undefined, milliseconds: number, field?: string): Promise<Watched> {
+    const row = this.#read(key, this.#now());
+    const version = row?.version ?? 0;
+    const before = field === undefined ? undefined : row?.record[field];
     if (seen !== undefined && version !== seen) return Promise.resolve({ changed: true, version });
     return new Promise((resolve) => {
       const waiting = this.#waiting.get(key) ?? new Set();
@@ -130,7 +132,9 @@ export class ObjectRecords {
         if (waiting.size === 0 && this.#waiting.get(key) === waiting) this.#waiting.delete(key);
         resolve(watched);
       };
-      const wake = (version: number) => end({ changed: true, version });
+      const wake = (version: number, record: Fields | undefined) => {
+        if (field === undefined || record?.[field] !== before) end({ changed: true, version });
+      };
       const timer = setTimeout(() => end({ changed: false, version }), Math.min(milliseconds, MOST_WAIT));
       waiting.add(wake);
     });
@@ -179,7 +183,7 @@ export class ObjectRecords {
       );
       if (expiresAt !== undefined) this.#wakeAt(expiresAt);
     }
-    for (const wake of [...this.#waiting.get(key) ?? []]) wake(version);
+    for (const wake of [...this.#waiting.get(key) ?? []]) wake(version, record);
     return version;
   }
 

@@ -107,9 +107,12 @@ export class HoldfastObject extends DurableObject {
     return this.#records.list(prefix, cursor, limit);
   }
 
-  /** Waits until the record is in another state than `seen` (absent: than now), at most so long and at most 20 seconds. */
-  watch(key: string, seen: number | undefined, milliseconds: number): Promise<Watched> {
-    return this.#records.watch(key, seen, milliseconds);
+  /**
+   * Waits until the record is in another state than `seen` (absent: than now), at most so long and at most 20 seconds. With
+   * `field`, what happens to the others while it waits does not count.
+   */
+  watch(key: string, seen: number | undefined, milliseconds: number, field?: string): Promise<Watched> {
+    return this.#records.watch(key, seen, milliseconds, field);
   }
 
   /** The runtime calls it when the first record has expired. */

@@ -1,6 +1,7 @@
 import { lockTransitions } from "@holdfast/edge";
 import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
 import { assert, assertMatch, assertRejects } from "../support/assert.ts";
+import { report } from "../support/report.ts";
 import type { Random } from "../support/random.ts";
 import { report } from "../support/report.ts";
 import { type Case, compare } from "./_differential.ts";
