@@ -21,6 +21,7 @@ export * from "./src/duration.ts";
 export * from "./src/errors.ts";
 export * from "./src/idempotency/idempotency.ts";
 export * from "./src/idempotency/idempotency_transitions.ts";
+export * from "./src/lock/lock.ts";
 export * from "./src/lock/lock_transitions.ts";
 export * from "./src/lock/locks.ts";
 export * from "./src/schema.ts";

@@ -4,7 +4,7 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { checked } from "./_checked.ts";
 import { engineKey, enginePrefix, localKey, roomPath } from "./_keys.ts";
-import type { AtomicStore, Conditional, Counter, IncrementOptions } from "./atomic_store.ts";
+import type { AtomicStore, Conditional, Counter, IncrementOptions, WatchOptions } from "./atomic_store.ts";
 import type { AtomicEngine, KeyValueEngine } from "./engine.ts";
 import type {
   CallOptions,
@@ -202,7 +202,7 @@ class EngineStore implements KeyValueStore {
 class AtomicEngineStore extends EngineStore implements AtomicStore {
   readonly #atomic: AtomicEngine;
   readonly #full: KeyValueEngine;
-  readonly watch?: (key: string, options: { readonly signal: AbortSignal }) => Promise<void>;
+  readonly watch?: (key: string, options: WatchOptions) => Promise<void>;
 
   constructor(engine: AtomicEngine, full: KeyValueEngine, path: string) {
     super(full, path);
