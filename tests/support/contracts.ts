@@ -1,12 +1,15 @@
 /** All laws, by contract. */
-import type { AtomicStore } from "@holdfast/edge";
+import { atomicSessionStore, type AtomicStore } from "@holdfast/edge";
 import {
   atomicStoreLaw,
   idempotencyLaw,
   keyValueStoreLaw,
   type Law,
   lockLaw,
+  sessionIndexLaw,
   sessionLaw,
+  sessionStoreLaw,
+  sessionUserLaw,
   type StoreSubject,
   throttleLaw,
 } from "@holdfast/edge/testing";
@@ -17,5 +20,14 @@ export const contracts: Record<string, readonly Law<StoreSubject<AtomicStore>>[]
   "locks": lockLaw,
   "idempotency": idempotencyLaw,
   "throttle": throttleLaw,
+  "session store": sessionStoreLaw.map(({ name, run }) => ({
+    name,
+    run: ({ store, ...subject }) => run({ ...subject, store: atomicSessionStore(store) }),
+  })),
+  "session index": sessionIndexLaw.map(({ name, run }) => ({
+    name,
+    run: ({ store, ...subject }) => run({ ...subject, store: atomicSessionStore(store).index }),
+  })),
   "sessions": sessionLaw,
+  "sessions of users": sessionUserLaw,
 };
