@@ -1,117 +1,109 @@
-/** The Lua twins of throttles; see `_lua.ts` for the rules. */
+/** The Lua twins of throttles; see `_lua.ts` for the rules. They are asked at every request, so they make few tables. */
 import type { LuaTwin } from "./_lua.ts";
 
 const SOUND = `
 local function whole(v) return v and #v <= 16 and string.find(v, '^%d+$') end
-local function sound(r) return whole(r.x) and whole(r.b or '0') end
 `;
 
 const DECIDE = SOUND + `
-local function parts(s)
-  local out = {}
-  for n in string.gmatch(s or '', '[^:]+') do out[#out + 1] = n end
-  return out
+local max, floor, ceil, match = math.max, math.floor, math.ceil, string.match
+local states = {g='^(%d+)$', f='^(%d+):(%d+)$', s='^(%d+):(%d+):(%d+)$'}
+local function till(p, room, current, previous)
+  if room < 0 then return -1 end
+  local window, elapsed, lag = p.b, p.elapsed, p.lag
+  if room >= current then
+    local at = 0
+    if previous ~= 0 then at = window - floor((room - current) * window / previous) end
+    if at <= elapsed then return 0 end
+    if at < window or room == current then return at - elapsed + lag end
+  end
+  return window - elapsed + max(0, window - floor(room * window / current)) + lag
 end
-local function sane(s, count)
-  local list = parts(s)
-  for n = 1, count do if not whole(list[n]) then return false end end
-  return #list == count and #table.concat(list, ':') == #s
-end
-local function gcra(unit, burst, s, cost, now)
-  local us = now * 1000
-  local nxt = math.max(math.max(tonumber(s or '0'), us) + cost * unit, us)
-  local over = 0
-  if cost > 0 then over = nxt - burst * unit - us end
-  local retry = 0
-  if over > 0 then retry = cost > burst and -1 or math.ceil(over / 1000) end
-  return retry, int(nxt), function(st)
-    local ahead = math.max(tonumber(st or '0'), us) - us
-    local remaining = math.max(0, math.floor((burst * unit - ahead) / unit))
+-- What is left, when all is back, when one more is: of the state before (taken = false) or after.
+local function view(p, taken, us)
+  if p.kind == 'g' then
+    local unit, burst, ahead = p.a, p.b, (taken and p.taken or p.current) - us
+    local remaining = max(0, floor((burst * unit - ahead) / unit))
     local wait = 0
-    if ahead ~= 0 then wait = ahead - (burst - remaining - 1) * unit end
-    return remaining, math.ceil(ahead / 1000), math.ceil(math.max(0, wait) / 1000)
+    if ahead ~= 0 then wait = max(0, ahead - (burst - remaining - 1) * unit) end
+    return remaining, ceil(ahead / 1000), ceil(wait / 1000)
   end
+  local current, limit = taken and p.taken or p.current, p.a
+  if p.kind == 'f' then
+    local reset = current == 0 and 0 or p.left
+    return max(0, limit - current), reset, reset
+  end
+  local used = current + ceil(p.previous * (p.b - p.elapsed) / p.b)
+  local remaining = max(0, limit - used)
+  return remaining, till(p, 0, current, p.previous), used == 0 and 0 or till(p, limit - remaining - 1, current, p.previous)
 end
-local function fixed(limit, window, s, cost, now)
-  local index = math.max(math.floor(now / window), tonumber(parts(s)[1] or '0'))
-  local left = (index + 1) * window - now
-  local function read(st)
-    local n = parts(st)
-    if tonumber(n[1]) == index then return tonumber(n[2]) end
-    return 0
-  end
-  local nxt = math.max(0, read(s) + cost)
-  local retry = 0
-  if cost > 0 and nxt > limit then retry = cost > limit and -1 or left end
-  return retry, int(index) .. ':' .. int(nxt), function(st)
-    local count = read(st)
-    local reset = count == 0 and 0 or left
-    return math.max(0, limit - count), reset, reset
-  end
-end
-local function sliding(limit, window, s, cost, now)
-  local index = math.max(math.floor(now / window), tonumber(parts(s)[1] or '0'))
-  local elapsed, lag = math.max(0, now - index * window), math.max(0, index * window - now)
-  local function read(st)
-    local n = parts(st)
-    if tonumber(n[1]) == index then return tonumber(n[2]), tonumber(n[3]) end
-    if tonumber(n[1]) == index - 1 then return 0, tonumber(n[2]) end
-    return 0, 0
-  end
-  local function till(room, current, previous)
-    if room < 0 then return -1 end
-    if room >= current then
-      local at = 0
-      if previous ~= 0 then at = window - math.floor((room - current) * window / previous) end
-      if at <= elapsed then return 0 end
-      if at < window or room == current then return at - elapsed + lag end
-    end
-    return window - elapsed + math.max(0, window - math.floor(room * window / current)) + lag
-  end
-  local current, previous = read(s)
-  local taken = math.max(0, current + cost)
-  local retry = 0
-  if cost > 0 then retry = till(limit - cost, current, previous) end
-  return retry, int(index) .. ':' .. int(taken) .. ':' .. int(previous), function(st)
-    local c, v = read(st)
-    local used = c + math.ceil(v * (window - elapsed) / window)
-    local remaining = math.max(0, limit - used)
-    local more = 0
-    if used ~= 0 then more = till(limit - remaining - 1, c, v) end
-    return remaining, till(0, c, v), more
-  end
-end
-local kinds = {g=gcra, f=fixed, s=sliding}
-local sizes = {g=1, f=2, s=3}
 local function decide(r, i, now, cost)
-  if r and not sound(r) then return {e='corrupt'} end
-  local blocked = math.max(0, tonumber(r and r.b or '0') - now)
-  local allowed, list, n, ours = cost < 0 or blocked == 0, {}, 0, {x=true}
+  if r and not (whole(r.x) and whole(r.b or '0')) then return {e='corrupt'} end
+  local us, blocked, list, n = now * 1000, 0, {}, 0
+  if r and r.b then blocked = max(0, tonumber(r.b) - now) end
+  local again = r and r.i and i.i and string.find(',' .. r.i, ',' .. i.i .. ',', 1, true)
+  local allowed = again or cost < 0 or blocked == 0
   while i[tostring(n)] do
-    local kind, a, b, name = string.match(i[tostring(n)], '^(%w):(%d+):(%d+):(.*)$')
-    local field = kind .. ':' .. name
-    local state = r and r[field]
-    if state and not sane(state, sizes[kind]) then return {e='corrupt'} end
-    local retry, taken, view = kinds[kind](tonumber(a), tonumber(b), state, cost, now)
-    if retry ~= 0 then allowed = false end
-    n = n + 1
-    list[n], ours[field] = {field=field, retry=retry, taken=taken, view=view}, true
+    local kind, a, b, name = match(i[tostring(n)], '^(%w):(%d+):(%d+):(.*)$')
+    a, b, n = tonumber(a), tonumber(b), n + 1
+    local p = {kind=kind, a=a, b=b, field=kind .. ':' .. name}
+    local state, s1, s2, s3, retry = r and r[p.field], nil, nil, nil, 0
+    if state then
+      s1, s2, s3 = match(state, states[kind])
+      if not s1 or #s1 > 16 or (s2 and #s2 > 16) or (s3 and #s3 > 16) then return {e='corrupt'} end
+      s1, s2, s3 = tonumber(s1), tonumber(s2 or '0'), tonumber(s3 or '0')
+    end
+    if kind == 'g' then
+      p.current = max(s1 or 0, us)
+      p.taken = max(p.current + cost * a, us)
+      local over = cost > 0 and p.taken - b * a - us or 0
+      if over > 0 then retry = cost > b and -1 or ceil(over / 1000) end
+    else
+      local index = max(floor(now / b), s1 or 0)
+      p.index, p.current, p.previous = index, 0, 0
+      if s1 == index then p.current, p.previous = s2, s3
+      elseif s1 == index - 1 then p.previous = s2 end
+      p.taken = max(0, p.current + cost)
+      if kind == 'f' then
+        p.left = (index + 1) * b - now
+        if cost > 0 and p.taken > a then retry = cost > a and -1 or p.left end
+      else
+        p.elapsed, p.lag = max(0, now - index * b), max(0, index * b - now)
+        if cost > 0 then retry = till(p, a - cost, p.current, p.previous) end
+      end
+    end
+    if retry ~= 0 and not again then allowed = false end
+    p.retry, list[n] = again and 0 or retry, p
   end
-  local out, nxt, lasts = {a=allowed and '1' or '0'}, r or {}, 0
-  if blocked > 0 then out.b = int(blocked) else nxt.b = nil end
-  for n, p in ipairs(list) do
-    if allowed and cost ~= 0 then nxt[p.field] = p.taken end
-    local remaining, reset, more = p.view(nxt[p.field])
-    lasts = math.max(lasts, reset)
-    out[tostring(n - 1)] = int(remaining) .. ':' .. int(reset) .. ':' .. int(more) .. ':' .. int(p.retry)
+  local take, out, lasts = allowed and cost ~= 0 and not again, {a=allowed and '1' or '0'}, 0
+  if blocked > 0 then out.b = int(blocked) end
+  for n = 1, #list do
+    local p = list[n]
+    local remaining, reset, more = view(p, take, us)
+    lasts = max(lasts, reset)
+    out[tostring(n - 1)] = string.format('%.0f:%.0f:%.0f:%.0f', remaining, reset, more, p.retry)
   end
-  if not allowed or cost == 0 then return out end
+  if not take then return out end
+  local nxt = r or {}
+  if blocked == 0 then nxt.b = nil end
+  for n = 1, #list do
+    local p = list[n]
+    if p.kind == 'g' then nxt[p.field] = int(p.taken)
+    elseif p.kind == 'f' then nxt[p.field] = string.format('%.0f:%.0f', p.index, p.taken)
+    else nxt[p.field] = string.format('%.0f:%.0f:%.0f', p.index, p.taken, p.previous) end
+  end
   if lasts == 0 then
-    local alone = true
+    local ours, alone = {x=true, i=true}, true
+    for n = 1, #list do ours[list[n].field] = true end
     for field in pairs(nxt) do alone = alone and ours[field] end
     if alone then return out, false end
   end
-  local x = math.max(now + lasts, tonumber(nxt.x or '0'))
+  if i.i then
+    local known = (r and r.i or '') .. i.i .. ','
+    while #known > 512 do known = string.sub(known, string.find(known, ',', 1, true) + 1) end
+    nxt.i = known
+  end
+  local x = max(now + lasts, tonumber(nxt.x or '0'))
   nxt.x = int(x)
   return out, nxt, x
 end
@@ -120,7 +112,7 @@ end
 /** By the name of the transition. */
 export const throttleTwins: Readonly<Record<string, LuaTwin>> = {
   "throttle.check": {
-    kind: "once",
+    kind: "write",
     lua: DECIDE + `
 local function apply(r, i, now) return decide(r, i, now, tonumber(i.c)) end`,
   },
@@ -133,7 +125,7 @@ local function apply(r, i, now) return decide(r, i, now, 0) end`,
     kind: "write",
     lua: SOUND + `
 local function apply(r, i, now)
-  if r and not sound(r) then return {e='corrupt'} end
+  if r and not (whole(r.x) and whole(r.b or '0')) then return {e='corrupt'} end
   local b = now + tonumber(i.ms)
   local x = math.max(b, tonumber(r and r.x or '0'))
   r = r or {}

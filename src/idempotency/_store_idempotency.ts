@@ -34,6 +34,9 @@ import type {
 /** How an `undefined` result is stored: JSON has no word for it. */
 const UNDEFINED = "\u0003";
 
+/** Milliseconds for which storing what was done is tried at least: to lose that is to do it again. */
+const DONE_IS_WORTH = 2000;
+
 /** See {@linkcode createIdempotency}. */
 export class StoreIdempotency implements Idempotency {
   readonly #store: AtomicStore;
@@ -125,7 +128,7 @@ export class StoreIdempotency implements Idempotency {
       a: String(claim.attempt),
       t: String(claim.retention),
     };
-    const output = await this.#persist(completeClaim, claim.key, input, signal);
+    const output = await this.#persist(completeClaim, claim.key, input, signal, DONE_IS_WORTH);
     if (output.s === "stored") return { state: "stored" };
     if (output.s === "overtaken") return { state: "superseded", completed: false };
     return {
@@ -237,8 +240,19 @@ export class StoreIdempotency implements Idempotency {
     }
   }
 
-  #persist(transition: Transition, key: string, input: Fields, signal?: AbortSignal): Promise<Fields> {
-    return persist(() => this.#transact(transition, key, input, signal), { clock: this.#clock, signal });
+  #persist(
+    transition: Transition,
+    key: string,
+    input: Fields,
+    signal: AbortSignal | undefined,
+    patience = 0,
+  ): Promise<Fields> {
+    const until = this.#clock.monotonic() + patience;
+    return persist(() => this.#transact(transition, key, input, signal), {
+      clock: this.#clock,
+      until,
+      signal,
+    });
   }
 
   async #transact(transition: Transition, key: string, input: Fields, signal?: AbortSignal): Promise<Fields> {

@@ -6,6 +6,7 @@ import {
   type ThrottleAlgorithm,
   type ThrottleOptions,
 } from "../throttle/throttle.ts";
+import { checkThrottle } from "../throttle/throttle_transitions.ts";
 import { check, equal, rejection } from "./_check.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
@@ -183,6 +184,21 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const denied = decisions.filter(({ allowed }) => !allowed);
       check(denied.every(({ retryAfter }) => retryAfter > 0), "the others know how long to wait");
       equal((await isolates[0]!.check("other")).allowed, true, "another key");
+    },
+  },
+  {
+    name: "a check that arrives twice counts once, and a refund too",
+    async run({ store }) {
+      const room = store.namespace("throttle");
+      const throttle = strict(store, { limit: 5, window: "7d" });
+      await throttle.check("key", { cost: 2 });
+      for (const c of ["2", "-1"]) {
+        const input = { c, i: `call${c}`, 0: `g:${7 * 86_400_000_000 / 5}:5:default` };
+        const answers = [await room.transact(checkThrottle, "key", input)];
+        answers.push(await room.transact(checkThrottle, "key", input));
+        check(answers.every(({ a }) => a === "1"), "allowed, both times");
+      }
+      equal((await throttle.peek("key")).remaining, 2, "5 - 2 - 2 + 1");
     },
   },
 ];

@@ -2,6 +2,7 @@
 import { systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
+import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
@@ -31,6 +32,8 @@ export class StoreThrottle implements Throttle {
   readonly #timeout: number;
   readonly #denials: DenyCache | undefined;
   readonly #reserve: Reserve | undefined;
+  #name: string | undefined; // drawn at the first call: Workers have no randomness before a request
+  #calls = 0;
 
   constructor(store: AtomicStore, policies: readonly ResolvedPolicy[], options: ThrottleBaseOptions) {
     const { onError = "allow", onFault = () => {}, timeout = "1s", clock = systemClock } = options;
@@ -149,7 +152,7 @@ export class StoreThrottle implements Throttle {
     cost: number,
     options: CallOptions | undefined,
   ): Promise<ThrottleDecision> {
-    const input = cost === 0 ? this.#input : { c: String(cost), ...this.#input };
+    const input = cost === 0 ? this.#input : { c: String(cost), i: this.#id(), ...this.#input };
     const output = await this.#transact(transition, key, input, options);
     const blockedFor = Number(output.b ?? 0);
     const policies = this.policies.map(({ name, limit, window }, i): PolicyState => {
@@ -172,6 +175,12 @@ export class StoreThrottle implements Throttle {
     const tightest = summary(policies, allowed);
     const retryAfter = allowed ? 0 : Math.max(blockedFor, tightest.retryAfter);
     return { allowed, blockedFor, degraded: false, ...tightest, retryAfter, policies };
+  }
+
+  /** Names a call, so that one that arrives twice counts once: a random beginning, then a count. */
+  #id(): string {
+    this.#name ??= randomToken(4);
+    return this.#name + (this.#calls++).toString(36);
   }
 
   async #transact(

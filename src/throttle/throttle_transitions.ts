@@ -2,11 +2,12 @@
  * The transitions of a throttle. One record holds the state of all policies, so that several policies are one
  * decision: all take the cost, or none does. A denied call changes nothing.
  *
- * Input: `c` (the cost) and a policy each under `0`, `1`, …: `g:unit:burst:name` (GCRA, microseconds per unit),
+ * Input: `c` (the cost), `i` (the call's id, if it may arrive twice) and a policy each under `0`, `1`, …: `g:unit:burst:name` (GCRA, microseconds per unit),
  * `f:limit:window:name` (fixed windows, milliseconds) or `s:limit:window:name` (sliding windows).
  * Output: `a` (allowed), `b` (milliseconds the key is still blocked, if it is), and per policy under its number
  * `remaining:reset:next:retry` (milliseconds; `retry` -1 means never).
- * Record: a state per policy under `g:name` and so on, `b` (blocked until) and `x` (when all of it is over), milliseconds.
+ * Record: a state per policy under `g:name` and so on, `b` (blocked until) and `x` (when all of it is over), milliseconds, and
+ * `i`, the ids of the last calls that were counted: one that arrives again is not counted again.
  */
 import type { Fields, Step, Transition } from "../store/transition.ts";
 
@@ -109,6 +110,8 @@ const KINDS: Readonly<Record<string, { decide: Algorithm; state: RegExp }>> = {
   s: { decide: slidingWindow, state: /^\d{1,16}:\d{1,16}:\d{1,16}$/ },
 };
 const WHOLE = /^\d{1,16}$/;
+/** How long the list of counted calls may be: forty or more, each with its comma. */
+const KNOWN_LENGTH = 512;
 const CORRUPT: Step = { output: { e: "corrupt" } };
 
 /** What somebody else put under the key, or another version, is left alone. */
@@ -120,6 +123,7 @@ function decide(record: Fields | undefined, input: Fields, now: number): Step {
   if (record !== undefined && !sound(record)) return CORRUPT;
   const cost = Number(input.c);
   const blocked = Math.max(0, Number(record?.b ?? 0) - now);
+  const again = input.i !== undefined && `,${record?.i ?? ""}`.includes(`,${input.i},`);
   const verdicts: { field: string; verdict: Verdict }[] = [];
   for (let i = 0; input[i] !== undefined; i++) {
     const [, kind, a, b, name] = /^(\w):(\d+):(\d+):(.*)$/.exec(input[i]!)!;
@@ -128,7 +132,9 @@ function decide(record: Fields | undefined, input: Fields, now: number): Step {
     if (record?.[field] !== undefined && !state.test(record[field]!)) return CORRUPT;
     verdicts.push({ field, verdict: decide(Number(a), Number(b), record?.[field], cost, now) });
   }
-  const allowed = (cost < 0 || blocked === 0) && verdicts.every(({ verdict }) => verdict.retry === 0);
+  const fits = (cost < 0 || blocked === 0) && verdicts.every(({ verdict }) => verdict.retry === 0);
+  const allowed = again || fits;
+  const take = fits && cost !== 0 && !again;
   const { b: _, ...others } = record ?? {};
   const next: Record<string, string> = blocked > 0 ? { ...record } : others;
   const output: Record<string, string> = {
@@ -137,15 +143,20 @@ function decide(record: Fields | undefined, input: Fields, now: number): Step {
   };
   let lasts = 0;
   verdicts.forEach(({ field, verdict }, i) => {
-    if (allowed && cost !== 0) next[field] = verdict.taken;
+    if (take) next[field] = verdict.taken;
     const { remaining, reset, next: more } = verdict.view(next[field]);
     lasts = Math.max(lasts, reset);
-    output[i] = [remaining, reset, more, verdict.retry].join(":");
+    output[i] = [remaining, reset, more, again ? 0 : verdict.retry].join(":");
   });
-  if (!allowed || cost === 0) return { output };
-  const ours = new Set(["x", ...verdicts.map(({ field }) => field)]);
+  if (!take) return { output };
+  const ours = new Set(["x", "i", ...verdicts.map(({ field }) => field)]);
   if (lasts === 0 && Object.keys(next).every((field) => ours.has(field))) {
     return { output, write: { record: undefined } };
+  }
+  if (input.i !== undefined) {
+    let known = `${record?.i ?? ""}${input.i},`;
+    while (known.length > KNOWN_LENGTH) known = known.slice(known.indexOf(",") + 1);
+    next.i = known;
   }
   // Policies of other throttles in this record may last longer than ours.
   const x = Math.max(now + lasts, Number(next.x ?? 0));

@@ -28,6 +28,9 @@ const policies = (random: Random): Record<string, string> => {
 const inputs: Record<string, Case["input"]> = {
   "throttle.check": (random) => ({
     c: String(random.pick([1, 1, 1, 1, 2, 3, 5, 11, 50_000, -1, -2, -100, 0])),
+    ...(random.chance(0.7)
+      ? { i: random.pick(["a", "b", "ab", "a-long-one-of-many-letters-" + random.below(40)]) }
+      : {}),
     ...policies(random),
   }),
   "throttle.peek": (random) => policies(random),
@@ -68,7 +71,7 @@ Deno.test("differential: throttle: they agree on records that are none of theirs
 
 Deno.test("differential: throttle: a planted difference is caught", async () => {
   const planted = (name: string) =>
-    LUA_TWINS[name]!.lua.replace("math.ceil(over / 1000)", "math.floor(over / 1000)");
+    LUA_TWINS[name]!.lua.replace("or ceil(over / 1000)", "or floor(over / 1000)");
   assert(planted("throttle.check") !== LUA_TWINS["throttle.check"]!.lua);
   const error = await assertRejects(() => compare(often, { lua: planted }));
   assertMatch(error.message, /differs: SEED=\d+: throttle\./);

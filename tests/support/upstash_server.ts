@@ -232,7 +232,11 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
   // Of the servers at hand this one can break a connection before it answers.
   const http = createServer(async (incoming, outgoing) => {
     const chunks: Uint8Array[] = [];
-    for await (const chunk of incoming) chunks.push(chunk);
+    try {
+      for await (const chunk of incoming) chunks.push(chunk);
+    } catch {
+      return; // the client went away in the middle
+    }
     const { method = "GET", url = "/" } = incoming;
     const init = { method, headers: incoming.headers as Record<string, string> };
     const bodiless = method === "GET" || method === "HEAD";
