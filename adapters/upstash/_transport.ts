@@ -1,10 +1,9 @@
-import { HoldfastError } from "../../src/errors.ts";
+import { late, lost, RedisReplyError, refused, says } from "./_faults.ts";
+import type { Script } from "./_scripts.ts";
+import { deferred } from "../_deferred.ts";
 
 /** A Redis reply, as far as we ask for any. */
 export type Reply = string | number | null | readonly Reply[];
-
-/** Sends one command and answers its reply; strings exact. */
-type SendCommand = (command: readonly string[]) => Promise<Reply>;
 
 /** Where an Upstash database answers, and how. */
 export interface UpstashConnection {
@@ -19,87 +18,190 @@ export interface UpstashConnection {
   readonly fetch?: typeof fetch;
 }
 
-/** An error the server answered; its text is the server's own and never shown. */
-export class RedisReplyError extends Error {
-  /** Survives minifiers. */
-  override readonly name = "RedisReplyError";
+/** Runs a script by its hash, or by its text where the server does not know it. */
+export interface ScriptRunner {
+  /** Answers the script's reply; rejects with a fault, or with the server's own error. */
+  run(script: Script, keys: string[], args: string[], signal: AbortSignal | undefined): Promise<unknown>;
 }
 
-/** The REST protocol over fetch: one command a request, the sync token kept, nothing retried behind the caller's back. */
-export function upstashScripts(connection: UpstashConnection, timeout: number): {
-  evalsha(sha: string, keys: string[], args: string[]): Promise<Reply>;
-  eval(script: string, keys: string[], args: string[]): Promise<Reply>;
-} {
-  const send = transport(connection, timeout);
-  return {
-    evalsha: (sha, keys, args) => send(["EVALSHA", sha, String(keys.length), ...keys, ...args]),
-    eval: (script, keys, args) => send(["EVAL", script, String(keys.length), ...keys, ...args]),
-  };
+/** A call that waits for its reply. */
+interface Call {
+  readonly script: Script;
+  readonly rest: string;
+  readonly reply: PromiseWithResolvers<Reply>;
+  byText: boolean;
+  tries: number;
+  settled: boolean;
 }
 
-function transport(connection: UpstashConnection, timeout: number): SendCommand {
-  const { url, token, fetch: send = fetch } = connection;
-  if (!/^https?:\/\//.test(url ?? "") || !token) {
-    throw new TypeError("Cannot connect to Upstash as it needs an http(s) 'url' and a 'token'");
+/** What the server says to a request, by the command. */
+type Answer = { readonly result?: Reply; readonly error?: string } | undefined;
+
+/** Upstash's own limits; the size is that of its smallest plan, with some air. */
+const MOST_COMMANDS = 1000;
+const MOST_BYTES = 1_000_000;
+const MOST_TRIES = 3;
+
+/**
+ * The REST protocol over fetch. Calls of one tick share one request, in the order they were made. The sync token is kept.
+ * We send nothing twice unless the server said that it did not run; a runtime may (Deno's fetch does, when a reused
+ * connection breaks before the reply), which is why scripts that must run once are marked.
+ *
+ * @see https://upstash.com/docs/redis/features/restapi
+ */
+export class UpstashTransport implements ScriptRunner {
+  readonly #url: string;
+  readonly #token: string;
+  readonly #fetch: typeof fetch;
+  readonly #timeout: number;
+  #syncToken: string | undefined;
+  #waiting: Call[] = [];
+
+  constructor(connection: UpstashConnection, timeout: number) {
+    const { url, token, fetch: send } = connection;
+    if (typeof url !== "string" || !/^https?:\/\/./.test(url) || typeof token !== "string" || token === "") {
+      throw new TypeError("Cannot connect to Upstash as it needs an http(s) 'url' and a 'token'");
+    }
+    this.#url = url.replace(/\/+$/, "");
+    this.#token = token;
+    this.#fetch = send ?? ((input, init) => fetch(input, init)); // Workers refuse a fetch called as a method
+    this.#timeout = timeout;
   }
-  let syncToken: string | undefined;
-  return async (command) => {
-    const deadline = AbortSignal.timeout(Math.ceil(timeout));
+
+  run(script: Script, keys: string[], args: string[], signal: AbortSignal | undefined): Promise<Reply> {
+    const rest = JSON.stringify([String(keys.length), ...keys, ...args]).slice(1);
+    const reply = deferred<Reply>();
+    const call: Call = { script, rest, reply, byText: false, tries: 0, settled: false };
+    if (signal) {
+      // The others of its request go on; this one hears at once.
+      const abort = () => settle(call, () => reply.reject(signal.reason));
+      signal.addEventListener("abort", abort, { once: true });
+      reply.promise.catch(() => {}).finally(() => signal.removeEventListener("abort", abort));
+    }
+    this.#enqueue(call);
+    return reply.promise;
+  }
+
+  #enqueue(call: Call): void {
+    if (this.#waiting.push(call) === 1) queueMicrotask(() => this.#flush());
+  }
+
+  async #flush(): Promise<void> {
+    const calls = this.#waiting.filter(({ settled }) => !settled);
+    this.#waiting = [];
+    for (let at = 0; at < calls.length;) {
+      const texts = new Set<Script>(); // a script's text travels once a request
+      const bodies: string[] = [];
+      let bytes = 0;
+      const from = at;
+      for (; at < calls.length && bodies.length < MOST_COMMANDS; at++) {
+        const { script, rest, byText } = calls[at]!;
+        const named = !byText || texts.has(script);
+        const body = `[${
+          named ? `"EVALSHA","${script.sha}"` : `"EVAL",${JSON.stringify(script.text)}`
+        },${rest}`;
+        bytes += body.length * (isAscii(body) ? 1 : 3) + 1;
+        if (bodies.length > 0 && bytes > MOST_BYTES) break;
+        if (byText) texts.add(script);
+        bodies.push(body);
+      }
+      await this.#exchange(calls.slice(from, at), bodies); // one after the other: order is kept
+    }
+  }
+
+  /** One request; settles each of its calls. */
+  async #exchange(calls: readonly Call[], bodies: readonly string[]): Promise<void> {
+    let answers: Answer[];
+    try {
+      const single = bodies.length === 1;
+      const { status, body } = await this.#post(
+        single ? "" : "/pipeline",
+        single ? bodies[0]! : `[${bodies}]`,
+      );
+      answers = single
+        ? [body as Answer]
+        : status === 200 && Array.isArray(body)
+        ? body
+        : calls.map(() => body as Answer);
+    } catch (error) {
+      for (const call of calls) settle(call, () => call.reply.reject(error));
+      return;
+    }
+    calls.forEach((call, i) => {
+      const answer = answers[i];
+      if (typeof answer?.error === "string") {
+        const error = new RedisReplyError(answer.error);
+        if (says(error, "NOSCRIPT") && call.tries++ < MOST_TRIES) {
+          call.byText = true;
+          return this.#enqueue(call);
+        }
+        return settle(call, () => call.reply.reject(error));
+      }
+      const { result } = answer ?? {};
+      if (result === undefined) {
+        return settle(call, () => call.reply.reject(lost("its answer has no result")));
+      }
+      settle(call, () => call.reply.resolve(decoded(result)));
+    });
+  }
+
+  async #post(path: string, body: string): Promise<{ status: number; body: unknown }> {
+    const deadline = AbortSignal.timeout(this.#timeout);
     let response: Response;
     let text: string;
     try {
-      response = await send(url, {
+      response = await this.#fetch(this.#url + path, {
         method: "POST",
         headers: {
-          authorization: `Bearer ${token}`,
+          authorization: `Bearer ${this.#token}`,
           "content-type": "application/json",
           "upstash-encoding": "base64",
-          ...(syncToken && { "upstash-sync-token": syncToken }),
+          ...(this.#syncToken && { "upstash-sync-token": this.#syncToken }),
         },
-        body: JSON.stringify(command),
+        body,
         signal: deadline,
-        redirect: "error",
+        redirect: "manual", // a token follows no redirect; Workers know no "error"
       });
       text = await response.text();
     } catch (cause) {
-      if (deadline.aborted) throw unavailable("timeout", `no reply within ${timeout} ms`, true, { cause });
-      throw unavailable("backend-unavailable", "the request failed", true, { cause });
+      throw deadline.aborted ? late(this.#timeout) : lost("the request failed", { cause });
     }
-    syncToken = response.headers.get("upstash-sync-token") ?? syncToken;
-    let body: { result?: Reply; error?: string } | undefined;
+    this.#syncToken = response.headers.get("upstash-sync-token") ?? this.#syncToken;
+    const { status } = response;
+    if (status === 429) throw refused("it is asked too often", retryAfter(response));
+    if (status >= 500) throw lost(`it answered status ${status}`, retryAfterOption(response));
     try {
-      body = JSON.parse(text);
+      const body = JSON.parse(text);
+      if (status === 200 || status === 400 || status === 401) return { status, body };
     } catch {
-      throw unavailable(
-        "backend-unavailable",
-        `status ${response.status} and no JSON`,
-        response.status !== 429,
-      );
+      if (status === 200) throw lost("its answer is no JSON");
     }
-    if (response.status === 429 || response.status >= 500) {
-      const seconds = Number(response.headers.get("retry-after"));
-      throw unavailable("backend-unavailable", `status ${response.status}`, response.status !== 429, {
-        ...(seconds > 0 && { retryAfter: seconds * 1000 }),
-      });
-    }
-    if (typeof body?.error === "string") throw new RedisReplyError(body.error);
-    if (!response.ok || body?.result === undefined) {
-      throw new HoldfastError(
-        "backend-unavailable",
-        `Cannot use Upstash as it answered status ${response.status}`,
-      );
-    }
-    return decoded(body.result);
-  };
+    throw new RedisReplyError(`status ${status}`);
+  }
 }
 
-function unavailable(
-  code: "timeout" | "backend-unavailable",
-  what: string,
-  ambiguous: boolean,
-  options: { cause?: unknown; retryAfter?: number } = {},
-): HoldfastError {
-  return new HoldfastError(code, `Cannot reach Upstash: ${what}`, { retryable: true, ambiguous, ...options });
+function settle(call: Call, how: () => void): void {
+  if (call.settled) return;
+  call.settled = true;
+  how();
+}
+
+/** Milliseconds from a Retry-After header, which holds seconds or a date. */
+function retryAfter(response: Response): number | undefined {
+  const header = response.headers.get("retry-after");
+  if (header === null) return undefined;
+  const milliseconds = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return milliseconds > 0 ? milliseconds : undefined;
+}
+
+function retryAfterOption(response: Response): { retryAfter?: number } {
+  const wait = retryAfter(response);
+  return wait === undefined ? {} : { retryAfter: wait };
+}
+
+function isAscii(text: string): boolean {
+  // deno-lint-ignore no-control-regex
+  return /^[\x00-\x7f]*$/.test(text);
 }
 
 /** Every string but "OK" travels in base64. */

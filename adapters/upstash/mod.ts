@@ -16,5 +16,6 @@
  * @module
  */
 
+export type { RedisScripts } from "./_client.ts";
 export type { UpstashConnection } from "./_transport.ts";
 export * from "./upstash_store.ts";

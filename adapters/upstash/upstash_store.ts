@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../../src/clock.ts";
-import { HoldfastError } from "../../src/errors.ts";
+import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { randomToken } from "../../src/secret.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { transactByCompareAndSet, type VersionedRecord } from "../../src/store/compare_and_set.ts";
@@ -7,27 +7,11 @@ import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts"
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
-import { COMMIT, DELETE_MANY, GET_MANY, LIST, LOAD, luaScript, SET_MANY } from "./_lua.ts";
-import { RedisReplyError, type UpstashConnection, upstashScripts } from "./_transport.ts";
+import { clientRunner, type RedisScripts } from "./_client.ts";
+import { fault, refused, says } from "./_faults.ts";
+import { scripts } from "./_scripts.ts";
+import { type ScriptRunner, type UpstashConnection, UpstashTransport } from "./_transport.ts";
 import { LUA_TWINS } from "./_twins.ts";
-
-/**
- * What we use of a Redis client, by shape. `Redis` from `@upstash/redis` has it, on any of its import paths; other clients are
- * fitted in two lines:
- *
- * ```ts ignore
- * const store = upstashStore({
- *   evalsha: (sha, keys, args) => ioredis.evalsha(sha, keys.length, ...keys, ...args),
- *   eval: (script, keys, args) => ioredis.eval(script, keys.length, ...keys, ...args),
- * });
- * ```
- */
-export interface RedisScripts {
-  /** Runs a script the server knows by its SHA-1. */
-  evalsha(sha: string, keys: string[], args: string[]): Promise<unknown>;
-  /** Runs a script. */
-  eval(script: string, keys: string[], args: string[]): Promise<unknown>;
-}
 
 /** Options of {@linkcode upstashStore}. */
 export interface UpstashStoreOptions {
@@ -37,10 +21,10 @@ export interface UpstashStoreOptions {
    */
   readonly prefix?: string;
   /**
-   * Milliseconds until an operation counts as lost.
-   * @default {5000}
+   * After how long without a reply an operation counts as lost.
+   * @default {"5s"}
    */
-  readonly timeout?: number;
+  readonly timeout?: Duration;
   /**
    * The longest value; Upstash takes requests of 1 MB unless the plan says otherwise.
    * @default {900_000}
@@ -69,9 +53,9 @@ export function upstashStore(
   if (handedIn && (typeof redis.evalsha !== "function" || typeof redis.eval !== "function")) {
     throw new TypeError("Cannot make a store as the Redis client must have 'evalsha' and 'eval'");
   }
-  const scripts = handedIn ? redis : upstashScripts(redis, options.timeout ?? 5000);
-  // A client that was handed in may send a call twice without telling: what must not happen twice is marked.
-  return atomicStore(new UpstashEngine(scripts, handedIn, options));
+  const timeout = toMilliseconds(options.timeout ?? "5s", "timeout");
+  const runner = handedIn ? clientRunner(redis, timeout) : new UpstashTransport(redis, timeout);
+  return atomicStore(new UpstashEngine(runner, options));
 }
 
 const CHUNK = 500;
@@ -80,31 +64,25 @@ const CHUNK_BYTES = 250_000;
 class UpstashEngine implements AtomicEngine {
   readonly name = "upstash";
   readonly limits: { maxKeyBytes: number; maxValueLength: number };
-  readonly #redis: RedisScripts;
-  readonly #resends: boolean;
+  readonly #runner: ScriptRunner;
   readonly #prefix: string;
-  readonly #timeout: number;
   readonly #now: () => string;
-  readonly #clock: Clock;
-  readonly #scripts = new Map<string, Promise<{ text: string; sha: string }>>();
+  #keyLocking = true;
 
-  constructor(redis: RedisScripts, resends: boolean, options: UpstashStoreOptions) {
-    this.#redis = redis;
-    this.#resends = resends;
-    this.#prefix = options.prefix ?? "holdfast:";
-    this.#timeout = options.timeout ?? 5000;
-    this.limits = { maxKeyBytes: 8192, maxValueLength: options.maxValueLength ?? 900_000 };
-    const { virtualTime } = options;
+  constructor(runner: ScriptRunner, options: UpstashStoreOptions) {
+    const { prefix = "holdfast:", maxValueLength = 900_000, virtualTime } = options;
+    this.#runner = runner;
+    this.#prefix = prefix;
+    this.limits = { maxKeyBytes: 8192, maxValueLength };
     this.#now = virtualTime ? () => String(virtualTime()) : () => "";
-    this.#clock = systemClock;
   }
 
   async transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
     const twin = LUA_TWINS[transition.name];
     if (twin === undefined) return await this.#byCompareAndSet(transition, key, input, options?.signal);
-    const keys = this.#keys(key, twin.kind === "once");
+    const keys = this.#keys([key], twin.kind === "once");
     const args = [this.#now(), ...Object.entries(input).flat()];
-    return fields(await this.#run(luaScript(twin.lua), keys, args, options?.signal, twin.kind !== "read"));
+    return fields(await this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read"));
   }
 
   #byCompareAndSet(
@@ -116,8 +94,8 @@ class UpstashEngine implements AtomicEngine {
     let time = 0;
     const backend = {
       load: async (): Promise<VersionedRecord> => {
-        const [now, ...pairs] = texts(
-          await this.#run(LOAD, this.#keys(key, false), [this.#now()], signal, false),
+        const [now, ...pairs] = list(
+          await this.#run("load", this.#keys([key], false), [this.#now()], signal, false),
         );
         time = Number(now);
         return { record: pairs.length === 0 ? undefined : fromPairs(pairs), version: pairs };
@@ -127,11 +105,11 @@ class UpstashEngine implements AtomicEngine {
         const next = write.record === undefined ? [] : Object.entries(write.record).flat();
         const deadline = write.expiresAt === undefined ? "" : String(write.expiresAt);
         const args = [this.#now(), String(loaded.length), ...loaded, deadline, ...next];
-        return texts(await this.#run(COMMIT, this.#keys(key, true), args, signal, true))[0] === "1";
+        return list(await this.#run("commit", this.#keys([key], true), args, signal, true))[0] === "1";
       },
     };
     // The transition sees the time that its record was read at.
-    const clock: Clock = { ...this.#clock, now: () => time };
+    const clock: Clock = { ...systemClock, now: () => time };
     return transactByCompareAndSet(backend, transition, key, input, { clock, signal });
   }
 
@@ -141,25 +119,29 @@ class UpstashEngine implements AtomicEngine {
     let keys = left;
     if (left.length === 0) {
       const pattern = (this.#prefix + prefix).replace(/[\\*?[\]]/g, "\\$&") + "*";
-      [next = "0", ...keys] = texts(await this.#run(LIST, [], [from, pattern, String(limit)], signal, false));
+      [next = "0", ...keys] = list(
+        await this.#run("list", [], [from, pattern, String(limit)], signal, false),
+      );
+      // SCAN may show a key twice.
+      keys = [...new Set(keys)].map((key) => key.slice(this.#prefix.length)).filter((key) =>
+        !key.startsWith("//")
+      );
     }
     // SCAN answers about as many as it was asked for: the rest waits in the cursor.
-    const rest = keys.slice(limit);
-    const page = keys.slice(0, limit).map((key) => left.length > 0 ? key : key.slice(this.#prefix.length));
-    if (rest.length > 0) {
-      const later = rest.map((key) => left.length > 0 ? key : key.slice(this.#prefix.length));
-      return { keys: page, cursor: JSON.stringify([next, ...later]) };
-    }
-    return next === "0" ? { keys: page } : { keys: page, cursor: JSON.stringify([next]) };
+    const later = keys.splice(limit);
+    if (later.length === 0 && next === "0") return { keys };
+    return { keys, cursor: JSON.stringify([next, ...later]) };
   }
 
   async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
     const replies = await Promise.all(
       chunks(keys, (key) => key.length).map((some) =>
-        this.#run(GET_MANY, some.map((key) => this.#prefix + key), [], options?.signal, false)
+        this.#run("get-many", this.#keys(some, false), [], options?.signal, false)
       ),
     );
-    return (replies as string[][]).flat().map((reply) => reply === "" ? undefined : reply.slice(1));
+    return replies.flatMap((reply) => list<string | false>(reply)).map((text) =>
+      text === false ? undefined : text
+    );
   }
 
   async setMany(
@@ -170,7 +152,7 @@ class UpstashEngine implements AtomicEngine {
     await Promise.all(
       chunks(entries, ([key, value]) => key.length + value.length).map((some) => {
         const args = [ttl === undefined ? "" : String(ttl), ...some.map(([, value]) => value)];
-        return this.#run(SET_MANY, some.map(([key]) => this.#prefix + key), args, options?.signal, true);
+        return this.#run("set-many", some.map(([key]) => this.#prefix + key), args, options?.signal, true);
       }),
     );
   }
@@ -178,72 +160,47 @@ class UpstashEngine implements AtomicEngine {
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
     const replies = await Promise.all(
       chunks(keys, (key) => key.length).map((some) =>
-        this.#run(DELETE_MANY, some.map((key) => this.#prefix + key), [], options?.signal, true)
+        this.#run("delete-many", this.#keys(some, true), [], options?.signal, true)
       ),
     );
-    return replies.reduce((sum: number, reply) => sum + Number(reply), 0);
+    return replies.reduce((sum: number, reply) => sum + Number(list(reply)[0]), 0);
   }
 
-  #keys(key: string, once: boolean): string[] {
-    const full = this.#prefix + key;
-    return once && this.#resends ? [full, `holdfast-once:${randomToken(12)}`] : [full];
+  /** No key of a store begins with two slashes: what is remembered there meets none, and `list` passes over it. */
+  #keys([first, ...others]: readonly string[], once: boolean): string[] {
+    const memory = once ? [`//${randomToken(12)}`] : [];
+    return [first!, ...memory, ...others].map((key) => this.#prefix + key);
   }
 
-  /** EVALSHA, and EVAL once where the server does not know the script: nothing has happened then. */
   async #run(
-    text: string,
+    name: string,
     keys: string[],
     args: string[],
     signal: AbortSignal | undefined,
     writes: boolean,
   ): Promise<unknown> {
-    const { sha } = await this.#script(text);
+    const keyLocking = this.#keyLocking;
+    const known = await scripts(keyLocking);
     signal?.throwIfAborted();
     try {
-      return await this.#inTime(this.#redis.evalsha(sha, keys, args), signal, writes);
+      return await this.#runner.run(known.get(name)!, keys, args, signal);
     } catch (error) {
-      if (!isReply(error, "NOSCRIPT")) throw fault(error, writes, signal);
+      if (signal?.aborted) throw signal.reason;
+      // Redis and Valkey know no key locking and refuse to compile such a script: nothing has happened then.
+      if (!keyLocking || !says(error, /shebang|compiling script/)) throw fault(error, writes);
     }
-    try {
-      return await this.#inTime(this.#redis.eval(text, keys, args), signal, writes);
-    } catch (error) {
-      throw fault(error, writes, signal);
-    }
-  }
-
-  async #inTime<T>(work: Promise<T>, signal: AbortSignal | undefined, writes: boolean): Promise<T> {
-    if (!this.#resends) return await work; // our own transport keeps time itself
-    const over = Promise.withResolvers<never>();
-    const timer = setTimeout(() => over.reject(lost("timeout", writes)), this.#timeout);
-    const abort = () => over.reject(signal!.reason);
-    signal?.addEventListener("abort", abort, { once: true });
-    try {
-      return await Promise.race([work, over.promise]);
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-      work.catch(() => {}); // a loser's failure is nobody's
-    }
-  }
-
-  #script(text: string): Promise<{ text: string; sha: string }> {
-    let script = this.#scripts.get(text);
-    if (script === undefined) {
-      script = crypto.subtle.digest("SHA-1", new TextEncoder().encode(text)).then((digest) => ({
-        text,
-        sha: Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join(""),
-      }));
-      this.#scripts.set(text, script);
-    }
-    return script;
+    this.#keyLocking = false;
+    return await this.#run(name, keys, args, signal, writes);
   }
 }
 
-function texts(reply: unknown): string[] {
-  if (Array.isArray(reply) && reply.every((part) => typeof part === "string" && part.startsWith("~"))) {
-    return reply.map((part: string) => part.slice(1));
+/** What a script answered; Lua has one word for an empty list and an empty object. */
+function list<T = string>(reply: unknown): T[] {
+  if (typeof reply !== "string" || !reply.startsWith("~")) {
+    throw refused("its reply was none of our scripts'");
   }
-  throw new HoldfastError("backend-unavailable", "Cannot use Redis as its reply was none of our scripts'");
+  const items = JSON.parse(reply.slice(1));
+  return Array.isArray(items) ? items : [];
 }
 
 function fromPairs(pairs: readonly string[]): Fields {
@@ -253,7 +210,7 @@ function fromPairs(pairs: readonly string[]): Fields {
 }
 
 function fields(reply: unknown): Fields {
-  return fromPairs(texts(reply));
+  return fromPairs(list(reply));
 }
 
 /** Few enough and small enough for one request. */
@@ -269,44 +226,4 @@ function chunks<T>(items: readonly T[], size: (item: T) => number): T[][] {
     bytes += size(item);
   }
   return all;
-}
-
-function isReply(error: unknown, word: string): boolean {
-  return error instanceof Error && error.message.includes(word);
-}
-
-function lost(code: "timeout" | "backend-unavailable", ambiguous: boolean): HoldfastError {
-  return new HoldfastError(
-    code,
-    `Cannot use Redis as ${code === "timeout" ? "it did not reply in time" : "it failed"}`,
-    {
-      retryable: true,
-      ambiguous,
-    },
-  );
-}
-
-/** Clients quote the whole command in their errors, values included: nothing of that is passed on. */
-function fault(error: unknown, writes: boolean, signal: AbortSignal | undefined): unknown {
-  if (signal?.aborted) return signal.reason;
-  if (error instanceof HoldfastError) {
-    if (error.ambiguous && !writes) {
-      const { code, message, retryable, retryAfter } = error;
-      return new HoldfastError(code, message, { retryable, ...(retryAfter !== undefined && { retryAfter }) });
-    }
-    return error;
-  }
-  if (isReply(error, "WRONGTYPE")) {
-    return new HoldfastError(
-      "corrupt-record",
-      "Cannot read the record as another program wrote under its key",
-    );
-  }
-  if (isReply(error, "max request size exceeded")) {
-    return new HoldfastError("value-too-large", "Cannot send the request as Redis refuses one so large");
-  }
-  if (error instanceof RedisReplyError || isReply(error, "ERR ") || isReply(error, "NOPERM")) {
-    return new HoldfastError("backend-unavailable", "Cannot use Redis as it refused the command");
-  }
-  return lost("backend-unavailable", writes);
 }

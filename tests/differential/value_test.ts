@@ -2,6 +2,7 @@ import { valueTransitions } from "@holdfast/edge";
 import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
 import { assert, assertMatch, assertRejects } from "../support/assert.ts";
 import type { Random } from "../support/random.ts";
+import { report } from "../support/report.ts";
 import { type Case, compare } from "./_differential.ts";
 
 const TEXTS = ["", "a", "\t1", "\t-41", "\t9007199254740991", "\t1.5", "\u0001AAEC", "\u{1F600}\u0000", "~"];
@@ -27,7 +28,7 @@ const inputs: Record<string, Case["input"]> = {
 const cases = valueTransitions.map((transition) => ({ transition, input: inputs[transition.name]! }));
 
 Deno.test("differential: values: Lua and TypeScript agree on every step", async () => {
-  console.log(`values: ${await compare(cases)} steps`);
+  report(`values: ${await compare(cases)} steps`);
 });
 
 Deno.test("differential: a planted difference is caught", async () => {

@@ -15,7 +15,7 @@ Deno.test({
   sanitizeResources: false,
   async fn(t) {
     await using redis = await startRedis();
-    await using upstash = startUpstash(redis.port);
+    await using upstash = await startUpstash(redis.port);
     const { url, token } = upstash;
     const sdk = new Redis({ url, token, enableTelemetry: false });
     const tcp = new IoRedis(redis.port, "127.0.0.1");

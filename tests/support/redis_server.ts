@@ -1,5 +1,7 @@
 /** A real redis-server for the tests: from REDIS_SERVER, from PATH, or installed from Debian's packages. */
 
+import { type Reply, RespConnection } from "./resp.ts";
+
 /** Where a binary came from, kept for the run. */
 let found: Promise<string> | undefined;
 
@@ -10,6 +12,8 @@ export interface RedisServer extends AsyncDisposable {
   kill(): Promise<void>;
   /** Starts it again on the same port, empty. */
   start(): Promise<void>;
+  /** Sends it a command of the test's own. */
+  send(...command: string[]): Promise<Reply>;
 }
 
 export async function startRedis(): Promise<RedisServer> {
@@ -40,6 +44,14 @@ export async function startRedis(): Promise<RedisServer> {
       await process?.status;
       process = undefined;
     },
+    async send(...command) {
+      const connection = await RespConnection.open(port);
+      try {
+        return (await connection.send(command))[0]!;
+      } finally {
+        connection.close();
+      }
+    },
     [Symbol.asyncDispose]: () => server.kill(),
   };
   await server.start();
@@ -54,47 +66,49 @@ function freePort(): number {
 }
 
 async function findRedis(): Promise<string> {
-  const cached = `${Deno.cwd()}/.cache/redis/usr/bin/redis-server`;
-  for (const path of [Deno.env.get("REDIS_SERVER"), "redis-server", "valkey-server", cached]) {
-    if (path && await succeeds(path, "--version")) return path;
+  const unpacked = `${Deno.cwd()}/.cache/redis`;
+  for (const path of [Deno.env.get("REDIS_SERVER"), "redis-server", "valkey-server", `${unpacked}/run`]) {
+    if (path && await succeeds([path, "--version"])) return path;
   }
   if (Deno.uid() === 0) {
-    await succeeds("apt-get", "update", "-qq");
-    await succeeds("apt-get", "install", "-y", "-qq", "redis-server");
-    if (await succeeds("redis-server", "--version")) return "redis-server";
-  } else {
-    // Without root the packages are unpacked beside the project; what they link to comes along.
-    const folder = `${Deno.cwd()}/.cache/redis`;
-    await Deno.mkdir(folder, { recursive: true });
-    const packages = [
-      "redis-server",
-      "redis-tools",
-      "libjemalloc2",
-      "liblua5.1-0",
-      "liblzf1",
-      "libatomic1",
-      "lua-cjson",
-      "lua-bitop",
-    ];
-    await new Deno.Command("apt-get", { args: ["download", ...packages], cwd: folder }).output().catch(
-      () => {},
-    );
-    await new Deno.Command("sh", { args: ["-c", "for d in *.deb; do dpkg -x $d .; done"], cwd: folder })
-      .output();
-    const script =
-      `#!/bin/sh\nLD_LIBRARY_PATH=$(echo ${folder}/usr/lib/*-linux-gnu) exec ${folder}/usr/bin/redis-check-rdb "$@"\n`;
-    await Deno.writeTextFile(`${folder}/redis-server`, script.replace("redis-check-rdb", "redis-server"), {
-      mode: 0o755,
-    });
-    if (await succeeds(`${folder}/redis-server`, "--version")) return `${folder}/redis-server`;
-  }
+    await succeeds(["apt-get", "update", "-qq"]);
+    await succeeds(["apt-get", "install", "-y", "-qq", "redis-server"]);
+    if (await succeeds(["redis-server", "--version"])) return "redis-server";
+  } else if (await unpack(unpacked)) return `${unpacked}/run`;
   throw new Error("No redis-server: install it (apt-get install redis-server) or name one in REDIS_SERVER");
 }
 
-async function succeeds(command: string, ...args: string[]): Promise<boolean> {
+/** Without root, Debian's packages are unpacked into a folder, beside what they link to. */
+async function unpack(folder: string): Promise<boolean> {
+  await Deno.mkdir(folder, { recursive: true });
+  const needed = [
+    "libatomic1",
+    "libhiredis0.14",
+    "libjemalloc2",
+    "liblua5.1-0",
+    "liblzf1",
+    "lua-bitop",
+    "lua-cjson",
+  ];
+  for (const name of ["redis-server", "redis-tools", ...needed]) {
+    await succeeds(["apt-get", "download", name], folder); // a library the system has under another name need not come
+  }
+  await succeeds(["sh", "-c", "for package in *.deb; do dpkg -x $package .; done"], folder);
+  const libraries = `LD_LIBRARY_PATH=$(echo ${folder}/usr/lib/*-linux-gnu)`;
+  await Deno.writeTextFile(
+    `${folder}/run`,
+    `#!/bin/sh\n${libraries} exec ${folder}/usr/bin/redis-server "$@"\n`,
+    {
+      mode: 0o755,
+    },
+  );
+  return await succeeds([`${folder}/run`, "--version"]);
+}
+
+async function succeeds([command, ...args]: [string, ...string[]], cwd?: string): Promise<boolean> {
   try {
-    return (await new Deno.Command(command, { args, stdin: "null", stdout: "null", stderr: "null" }).output())
-      .success;
+    const options = { args, stdin: "null", stdout: "null", stderr: "null", ...(cwd && { cwd }) } as const;
+    return (await new Deno.Command(command, options).output()).success;
   } catch {
     return false;
   }

@@ -2,11 +2,15 @@
  * An Upstash-compatible REST endpoint in front of a real Redis, faithful where clients can tell (research/storage.md, part 3),
  * with hooks to break it: what happens between a client and its database is the whole point.
  */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { systemClock } from "@holdfast/edge";
 import { RedisError, type Reply, RespConnection } from "./resp.ts";
 
 /** What goes wrong with one request. */
 export type Fault =
-  | { readonly cut: "before" | "after" } // the connection breaks, unexecuted or executed
+  | { readonly cut: "before" | "after" } // the reply breaks off, unexecuted or executed
+  | { readonly drop: "before" | "after" } // the connection closes without a reply: SDKs resend, and runtimes may
   | {
     readonly status: number;
     readonly body: string;
@@ -44,6 +48,7 @@ const REFUSED = new Set([
   "AUTH",
   "MONITOR",
 ]);
+const KEY_LOCKING = "#!lua flags=allow-key-locking\n";
 const TOKEN = "test-token";
 const READ_ONLY_TOKEN = "read-only-token";
 const READS = new Set([
@@ -62,10 +67,11 @@ const READS = new Set([
   "STRLEN",
 ]);
 
-export function startUpstash(redisPort: number, maxRequest = 1_048_576): UpstashServer {
+export async function startUpstash(redisPort: number, maxRequest = 1_048_576): Promise<UpstashServer> {
   const idle: RespConnection[] = [];
   let log: LoggedRequest[] = [];
   let token = 0;
+  const closing = new AbortController(); // ends delays that nobody waits for any more
 
   async function withConnection<T>(use: (connection: RespConnection) => Promise<T>): Promise<T> {
     const connection = idle.pop() ?? await RespConnection.open(redisPort);
@@ -84,7 +90,19 @@ export function startUpstash(redisPort: number, maxRequest = 1_048_576): Upstash
     });
   }
 
-  async function run(commands: string[][], atomic: boolean): Promise<Reply[]> {
+  // Upstash knows a line that lets a script lock its keys alone; Redis does not: it travels without, under another hash.
+  const plain = new Map<string, string>();
+  async function understood(command: string[]): Promise<string[]> {
+    const [name = "", script = ""] = command;
+    if (/^evalsha$/i.test(name)) return command.with(1, plain.get(script.toLowerCase()) ?? script);
+    if (!/^eval$/i.test(name) || !script.startsWith(KEY_LOCKING)) return command;
+    const rest = script.slice(KEY_LOCKING.length);
+    plain.set(await sha1(script), await sha1(rest));
+    return command.with(1, rest);
+  }
+
+  async function run(given: string[][], atomic: boolean): Promise<Reply[]> {
+    const commands = await Promise.all(given.map(understood));
     return await withConnection(async (connection) => {
       const refused = commands.map(([name = ""]) =>
         REFUSED.has(name.toUpperCase())
@@ -169,7 +187,7 @@ export function startUpstash(redisPort: number, maxRequest = 1_048_576): Upstash
     return { status: reply instanceof RedisError ? 400 : 200, body: envelope(reply!, base64) };
   }
 
-  async function handle(request: Request): Promise<Response> {
+  async function handle(request: Request): Promise<Response | "cut" | "drop"> {
     const path = new URL(request.url).pathname.replace(/^\/|\/$/g, "");
     const body = new Uint8Array(await request.arrayBuffer());
     let command: unknown = path;
@@ -186,8 +204,12 @@ export function startUpstash(redisPort: number, maxRequest = 1_048_576): Upstash
     };
     log.push(logged);
     const fault = server.fault?.(logged);
-    if (fault && "delay" in fault) await new Promise((resolve) => setTimeout(resolve, fault.delay));
-    if (fault && "cut" in fault && fault.cut === "before") return cut();
+    if (fault && "delay" in fault) await systemClock.sleep(fault.delay, closing.signal).catch(() => {});
+    if (closing.signal.aborted) return "drop";
+    const breaks = fault && ("cut" in fault ? "cut" : "drop" in fault ? "drop" : undefined);
+    if (fault && ("cut" in fault ? fault.cut : "drop" in fault ? fault.drop : undefined) === "before") {
+      return breaks!;
+    }
     if (fault && "status" in fault && !fault.execute) return new Response(fault.body, fault);
     let result: { status: number; body: string };
     try {
@@ -199,7 +221,7 @@ export function startUpstash(redisPort: number, maxRequest = 1_048_576): Upstash
         result = { status: 400, body: '{"error":"ERR failed to parse JSON"}' };
       } else result = { status: 500, body: '{"error":"ERR the database cannot be reached"}' };
     }
-    if (fault && "cut" in fault) return cut();
+    if (breaks) return breaks;
     if (fault && "status" in fault) return new Response(fault.body, fault);
     return new Response(result.body, {
       status: result.status,
@@ -207,19 +229,29 @@ export function startUpstash(redisPort: number, maxRequest = 1_048_576): Upstash
     });
   }
 
-  /** A body that breaks in the middle: the client's fetch fails as it does when a connection is lost. */
-  function cut(): Response {
-    return new Response(new ReadableStream({ pull: (controller) => controller.error(new Error("cut")) }), {
-      headers: { "content-length": "100" },
-    });
-  }
-
-  const http = Deno.serve(
-    { hostname: "127.0.0.1", port: 0, onListen: () => {}, onError: () => cut() },
-    handle,
-  );
+  // Of the servers at hand this one can break a connection before it answers.
+  const http = createServer(async (incoming, outgoing) => {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of incoming) chunks.push(chunk);
+    const { method = "GET", url = "/" } = incoming;
+    const init = { method, headers: incoming.headers as Record<string, string> };
+    const bodiless = method === "GET" || method === "HEAD";
+    const request = new Request(
+      `http://upstash${url}`,
+      bodiless ? init : { ...init, body: await new Blob(chunks as BlobPart[]).arrayBuffer() },
+    );
+    const response = await handle(request);
+    if (response === "drop") return void incoming.socket.destroy();
+    if (response === "cut") {
+      outgoing.writeHead(200, { "content-type": "application/json", "content-length": "100" });
+      return void outgoing.write('{"result":', () => incoming.socket.destroy());
+    }
+    outgoing.writeHead(response.status, Object.fromEntries(response.headers));
+    outgoing.end(await response.text());
+  });
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
   const server: UpstashServer = {
-    url: `http://127.0.0.1:${http.addr.port}`,
+    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
     token: TOKEN,
     fault: undefined,
     requests() {
@@ -228,11 +260,18 @@ export function startUpstash(redisPort: number, maxRequest = 1_048_576): Upstash
       return since;
     },
     async [Symbol.asyncDispose]() {
-      await http.shutdown();
+      closing.abort();
+      http.closeAllConnections();
+      await new Promise((resolve) => http.close(resolve));
       for (const connection of idle) connection.close();
     },
   };
   return server;
+}
+
+async function sha1(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-1", new TextEncoder().encode(text));
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 class Refusal extends Error {

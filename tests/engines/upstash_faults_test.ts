@@ -1,0 +1,308 @@
+/** What goes wrong between a client and Upstash: nothing is lost in silence, nothing happens twice, nothing leaks. */
+import { Redis } from "@upstash/redis";
+import {
+  acquireLock,
+  type AtomicStore,
+  beginClaim,
+  checkThrottle,
+  completeClaim,
+  createSession,
+  extendLock,
+  HoldfastError,
+  type HoldfastErrorCode,
+  releaseLock,
+} from "@holdfast/edge";
+import { upstashStore } from "@holdfast/edge/upstash";
+import { assert, assertEquals, assertRejects } from "../support/assert.ts";
+import { startRedis } from "../support/redis_server.ts";
+import { type Fault, startUpstash, type UpstashServer } from "../support/upstash_server.ts";
+
+const KEY = "secret-key";
+const OWNER = "secret-owner";
+
+/** An operation, what it needs beforehand, and how to see whether it took effect. */
+interface Operation {
+  readonly prepare?: (store: AtomicStore) => Promise<unknown>;
+  readonly run: (store: AtomicStore, prepared?: unknown) => Promise<unknown>;
+  /** What the same call answers when it is made once more after a fault. */
+  readonly again?: unknown;
+  readonly effect?: (store: AtomicStore) => Promise<number>;
+}
+
+const acquire = { owner: OWNER, ttl: "60000" };
+const begin = { owner: OWNER, fp: "secret-print", lease: "60000", retention: "60000" };
+const complete = { owner: OWNER, fp: "secret-print", attempt: "1", retention: "60000", r: "secret-response" };
+const policy = {
+  n: "1",
+  "0.name": "p",
+  "0.algorithm": "fixed-window",
+  "0.limit": "9",
+  "0.window": "86400000",
+  "0.burst": "9",
+};
+const count = async (store: AtomicStore) => await store.get<number>(KEY) ?? 0;
+const there = async (store: AtomicStore) => Number(await store.exists(KEY));
+
+const operations: Record<string, Operation> = {
+  get: { prepare: (store) => store.set(KEY, "secret-value"), run: (store) => store.get(KEY) },
+  set: { run: (store) => store.set(KEY, "secret-value"), effect: there },
+  delete: {
+    prepare: (store) => store.set(KEY, 1),
+    run: (store) => store.delete(KEY),
+    effect: async (store) => 1 - await there(store),
+  },
+  setMany: { run: (store) => store.setMany([[KEY, "secret-value"]]), effect: there },
+  increment: { run: (store) => store.increment(KEY), effect: count },
+  setIfAbsent: { run: (store) => store.setIfAbsent(KEY, "secret-value"), effect: there },
+  getAndDelete: {
+    prepare: (store) => store.set(KEY, "secret-value"),
+    run: (store) => store.getAndDelete(KEY),
+    effect: async (store) => 1 - await there(store),
+  },
+  "a transition without a twin": {
+    run: (store) =>
+      store.transact(
+        {
+          name: "test.add",
+          apply: (record, _input, _now) => {
+            const n = String(Number(record?.v?.slice(1) ?? 0) + 1);
+            return { output: { n }, write: { record: { v: "\t" + n } } };
+          },
+        },
+        KEY,
+        {},
+      ),
+    effect: count,
+  },
+  "lock.acquire": {
+    run: async (store) => Number((await store.transact(acquireLock, KEY, acquire)).fence) > 0,
+    again: true,
+  },
+  "lock.extend": {
+    prepare: (store) => store.transact(acquireLock, KEY, acquire),
+    run: async (store) => (await store.transact(extendLock, KEY, acquire)).e !== undefined,
+    again: true,
+  },
+  "lock.release": {
+    prepare: async (store) => (await store.transact(acquireLock, KEY, acquire)).fence,
+    run: async (store, fence = "1") =>
+      (await store.transact(releaseLock, KEY, { owner: OWNER, fence: String(fence) })).result,
+  },
+  "idempotency.begin": {
+    run: async (store) => (await store.transact(beginClaim, KEY, begin)).state,
+    again: "new",
+  },
+  "idempotency.complete": {
+    prepare: (store) => store.transact(beginClaim, KEY, begin),
+    run: async (store) => (await store.transact(completeClaim, KEY, complete)).state,
+    again: "stored",
+  },
+  "throttle.check": {
+    run: async (store) => (await store.transact(checkThrottle, KEY, { ...policy, cost: "1" }))["0.remaining"],
+    effect: async (store) =>
+      9 - Number((await store.transact(checkThrottle, KEY, { ...policy, cost: "0" }))["0.remaining"]),
+  },
+  "session.create": {
+    run: async (store) =>
+      (await store.transact(createSession, KEY, { h: "secret-handle", idle: "60000", absolute: "60000" }))
+        .done,
+    again: "1",
+  },
+};
+
+/** A fault, what the caller is told, and whether the call ran all the same. */
+interface Case {
+  readonly fault: Fault;
+  readonly code: HoldfastErrorCode;
+  readonly retryable: boolean;
+  /** Of a write. */
+  readonly ambiguous: boolean;
+  readonly executed: boolean;
+  readonly retryAfter?: number;
+}
+
+const faults: Record<string, Case> = {
+  "the reply is lost": {
+    fault: { cut: "after" },
+    code: "backend-unavailable",
+    retryable: true,
+    ambiguous: true,
+    executed: true,
+  },
+  "the connection closes instead of a reply": {
+    fault: { drop: "after" },
+    code: "backend-unavailable",
+    retryable: true,
+    ambiguous: true,
+    executed: true,
+  },
+  "the request is lost": {
+    fault: { cut: "before" },
+    code: "backend-unavailable",
+    retryable: true,
+    ambiguous: true,
+    executed: false,
+  },
+  "a 429 with Retry-After": {
+    fault: { status: 429, body: '{"error":"too many"}', headers: { "retry-after": "2" } },
+    code: "backend-unavailable",
+    retryable: true,
+    ambiguous: false,
+    executed: false,
+    retryAfter: 2000,
+  },
+  "a 500": {
+    fault: { status: 500, body: '{"error":"internal"}', execute: true },
+    code: "backend-unavailable",
+    retryable: true,
+    ambiguous: true,
+    executed: true,
+  },
+  "malformed JSON": {
+    fault: { status: 200, body: '{"result":', execute: true },
+    code: "backend-unavailable",
+    retryable: true,
+    ambiguous: true,
+    executed: true,
+  },
+  "a hang": { fault: { delay: 30_000 }, code: "timeout", retryable: true, ambiguous: true, executed: false },
+};
+
+/** Breaks requests that run a script, until told to stop. */
+function broken(server: UpstashServer, fault: Fault): Disposable {
+  server.fault = () => fault;
+  return { [Symbol.dispose]: () => void (server.fault = undefined) };
+}
+
+function assertDiscreet(error: unknown, token: string): void {
+  const shown = Deno.inspect(error, { depth: 20 });
+  for (const secret of ["secret-", token]) assert(!shown.includes(secret), `it shows ${secret}: ${shown}`);
+}
+
+Deno.test("Upstash, own transport: each operation under each fault", async (t) => {
+  await using redis = await startRedis();
+  await using server = await startUpstash(redis.port);
+  const sound = upstashStore(server);
+  for (const [name, { prepare, run, again, effect }] of Object.entries(operations)) {
+    for (
+      const [what, { fault, code, retryable, ambiguous, executed, retryAfter }] of Object.entries(faults)
+    ) {
+      await t.step(`${name}: ${what}`, async () => {
+        const room = crypto.randomUUID();
+        const store = upstashStore(server, { timeout: 250 }).namespace(room);
+        const checking = sound.namespace(room);
+        const prepared = await prepare?.(checking);
+        await run(store.namespace("warm")).catch(() => {}); // the server knows the script
+        server.requests();
+        const error = await (async () => {
+          using _ = broken(server, fault);
+          return await assertRejects(() => run(store, prepared), HoldfastError);
+        })();
+        // We resend nothing; Deno's own fetch does, once, when a reused connection breaks before the reply.
+        assert(server.requests().length <= ("drop" in fault ? 2 : 1), "nothing was resent");
+        const writes = name !== "get" && name !== "a transition without a twin"; // that one broke while it read
+        assertEquals(
+          [error.code, error.retryable, error.ambiguous, error.retryAfter],
+          [code, retryable, ambiguous && writes, retryAfter],
+        );
+        assertDiscreet(error, server.token);
+        if (effect) assertEquals(await effect(checking), Number(executed && writes), "how often it happened");
+        if (again !== undefined) assertEquals(await run(store), again, "the same call once more");
+      });
+    }
+  }
+});
+
+Deno.test({
+  name:
+    "Upstash, @upstash/redis with its own retries: each operation happens once and answers as if nothing had been",
+  sanitizeOps: false,
+  sanitizeResources: false, // the SDK reads no body of a reply that broke
+  async fn(t) {
+    await using redis = await startRedis();
+    await using server = await startUpstash(redis.port);
+    const { url, token } = server;
+    const sdk = new Redis({ url, token, enableTelemetry: false, retry: { retries: 3, backoff: () => 5 } });
+    const sound = upstashStore(server);
+    const store = upstashStore(sdk, { timeout: "2s" });
+    for (const [name, { prepare, run, effect }] of Object.entries(operations)) {
+      for (const drop of ["before", "after"] as const) {
+        await t.step(`${name}: the ${drop === "after" ? "reply" : "request"} is lost, twice`, async () => {
+          const [expected, actual] = [crypto.randomUUID(), crypto.randomUUID()];
+          const answer = await run(sound.namespace(expected), await prepare?.(sound.namespace(expected)));
+          const prepared = await prepare?.(sound.namespace(actual));
+          let left = 2;
+          server.fault = () => left-- > 0 ? { drop } : undefined;
+          assertEquals(await run(store.namespace(actual), prepared), answer);
+          server.fault = undefined;
+          assert(left < 0, "both faults struck");
+          if (effect) assertEquals(await effect(sound.namespace(actual)), 1, "how often it happened");
+        });
+      }
+      for (const [what, { fault }] of Object.entries(faults)) {
+        if ("drop" in fault) continue;
+        await t.step(`${name}: ${what}`, async () => {
+          using _ = broken(server, fault);
+          const room = upstashStore(sdk, { timeout: 250 }).namespace(crypto.randomUUID());
+          const error = await assertRejects(() => run(room), HoldfastError);
+          assertEquals([error.retryable, error.ambiguous], [
+            true,
+            name !== "get" && !name.includes("without"),
+          ]);
+          assertDiscreet(error, token);
+        });
+      }
+    }
+    await server[Symbol.asyncDispose](); // ends what still hangs, before the next test begins
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  },
+});
+
+Deno.test("Upstash: SCRIPT FLUSH costs one more request and nothing else", async () => {
+  await using redis = await startRedis();
+  await using server = await startUpstash(redis.port);
+  const store = upstashStore(server);
+  await store.increment(KEY);
+  await redis.send("SCRIPT", "FLUSH");
+  server.requests();
+  assertEquals((await store.increment(KEY)).value, 2);
+  assertEquals(server.requests().length, 2);
+  assertEquals((await store.increment(KEY)).value, 3);
+  assertEquals(server.requests().length, 1);
+  await redis.send("SCRIPT", "FLUSH");
+  const values = await Promise.all(Array.from({ length: 50 }, () => store.increment(KEY)));
+  assertEquals(
+    values.map(({ value }) => value),
+    Array.from({ length: 50 }, (_, i) => i + 4),
+    "in order, each once",
+  );
+});
+
+Deno.test("Upstash: a server that was killed is a typed error, and its restart is survived", async () => {
+  await using redis = await startRedis();
+  await using server = await startUpstash(redis.port);
+  const store = upstashStore(server);
+  const before = await store.transact(acquireLock, KEY, acquire);
+  await redis.kill();
+  const error = await assertRejects(() => store.transact(acquireLock, KEY, acquire), HoldfastError);
+  assertEquals([error.code, error.retryable, error.ambiguous], ["backend-unavailable", true, true]);
+  assertDiscreet(error, server.token);
+  await redis.start(); // empty: it kept nothing
+  const after = await store.transact(acquireLock, KEY, { ...acquire, owner: "another" });
+  assert(Number(after.fence) > Number(before.fence), "the fence goes on above every earlier one");
+});
+
+Deno.test("Upstash: a wrong token is refused for good, and not shown", async () => {
+  await using redis = await startRedis();
+  await using server = await startUpstash(redis.port);
+  for (
+    const client of [
+      { url: server.url, token: "secret-wrong" },
+      new Redis({ url: server.url, token: "secret-wrong" }),
+    ]
+  ) {
+    const error = await assertRejects(() => upstashStore(client).set(KEY, 1), HoldfastError);
+    assertEquals([error.code, error.retryable, error.ambiguous], ["backend-unavailable", false, false]);
+    assertDiscreet(error, "secret-wrong");
+  }
+});
