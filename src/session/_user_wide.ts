@@ -1,7 +1,7 @@
 /** What concerns all sessions of a user, or of everybody. */
 import type { Clock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
-import { sha256 } from "../secret.ts";
+import { sha256 } from "./_sha256.ts";
 import type { ListPage } from "../store/key_value_store.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
@@ -28,7 +28,7 @@ const CREATED_WITHIN = 60_000;
 export async function isRevoked(index: SessionIndex, record: SessionRecord): Promise<boolean> {
   const [everybody, user] = await Promise.all([
     index.read(EVERYBODY),
-    record.userId === undefined ? undefined : sha256(record.userId).then((key) => index.read(key)),
+    record.userId === undefined ? undefined : index.read(sha256(record.userId)),
   ]);
   if (record.bornAt < everybody.epoch) return true;
   return user !== undefined && record.bornAt < user.epoch && user.spared !== record.handle;
@@ -58,7 +58,7 @@ export class UserWide {
     entry: Omit<SessionEntry, "listedAt">,
     continues: { readonly handle: string; readonly bornAt: number } | undefined,
   ): Promise<number | "stale"> {
-    const user = await sha256(userId);
+    const user = sha256(userId);
     const { limit, evict } = this.#options;
     // Each round makes room for one; others may take it.
     for (let round = 0; round < 16; round++) {
@@ -77,12 +77,12 @@ export class UserWide {
 
   /** Takes a session off the list. */
   async remove(userId: string, handle: string): Promise<void> {
-    await this.index.remove(await sha256(userId), handle);
+    await this.index.remove(sha256(userId), handle);
   }
 
   /** The live sessions of a user. */
   async live(userId: string): Promise<Located[]> {
-    const user = await sha256(userId);
+    const user = sha256(userId);
     const { entries, epoch, spared } = await this.index.read(user);
     return (await this.#live(user, entries, epoch, spared)).live;
   }
@@ -112,7 +112,7 @@ export class UserWide {
 
   /** Ends one session of a user. */
   async end(userId: string, handle: string): Promise<boolean> {
-    const user = await sha256(userId);
+    const user = sha256(userId);
     const entry = (await this.index.read(user)).entries.find((entry) => entry.handle === handle);
     return entry !== undefined && await this.#end(user, entry, "revoked", userId);
   }
@@ -132,7 +132,7 @@ export class UserWide {
 
   /** Ends all sessions of a user but one. */
   async revoke(userId: string, except: string | undefined): Promise<number> {
-    const user = await sha256(userId);
+    const user = sha256(userId);
     const { entries } = await this.index.revoke(user, { except, remember: this.#options.absolute });
     const doomed = entries.filter(({ handle }) => handle !== except);
     const ended = await Promise.all(doomed.map((entry) => this.#end(user, entry, "revoked", userId)));
