@@ -166,7 +166,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
       this.#emit({ type: "conflict" }); // the browser is about to get the new token: no other may overwrite it
       return "done";
     }
-    this.#emit({ type: saved.state === "unknown" ? "unknown-id" : "expired" });
+    if (saved.state === "unknown") this.#emit({ type: "unknown-id" });
+    else if (saved.state === "ended" && saved.why === "expired") this.#emit({ type: "expired" });
     return "unknown";
   }
 
@@ -220,12 +221,16 @@ export class StoreSessions<Data> implements Sessions<Data> {
     const handle = session.newHandle;
     const key = sha256(session.newToken);
     const now = this.#clock.now();
-    const endsAt = old?.endsAt ?? now + this.#absolute;
-    let bornAt = old?.bornAt;
+    // Whoever proves once more who they are begins a new life; whatever else continues the old one.
+    const before = login ? undefined : old;
+    const endsAt = before?.endsAt ?? now + this.#absolute;
+    let bornAt = before?.bornAt;
     if (userId !== undefined && this.#users !== undefined) {
       const entry = { handle, key, endsAt };
-      const continues = login || old === undefined ? undefined : { handle: old.handle, bornAt: old.bornAt };
-      const added = await this.#users.list(userId, entry, continues);
+      const place = login
+        ? { replaces: old?.userId === userId ? old?.handle : undefined }
+        : { continues: before && { handle: before.handle, bornAt: before.bornAt } };
+      const added = await this.#users.list(userId, entry, place);
       if (added === "stale") return "revoked";
       bornAt = added;
     }
@@ -239,7 +244,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
       userId,
       authenticatedAt: login ? "now" : old?.authenticatedAt,
       bornAt,
-      continues: old && { createdAt: old.createdAt, endsAt: old.endsAt },
+      continues: before && { createdAt: before.createdAt, endsAt: before.endsAt },
     });
     if (saved.state !== "saved") return "revoked";
     return { key, maxAge: Math.max(1, Math.ceil((endsAt - now) / 1000)) };

@@ -5,7 +5,13 @@ import { sha256 } from "./_sha256.ts";
 import type { ListPage } from "../store/key_value_store.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
-import { EVERYBODY, type SessionEntry, type SessionIndex, type SessionStore } from "./session_store.ts";
+import {
+  EVERYBODY,
+  type SessionAddOptions,
+  type SessionEntry,
+  type SessionIndex,
+  type SessionStore,
+} from "./session_store.ts";
 
 /** A session and where it is. */
 interface Located {
@@ -56,13 +62,13 @@ export class UserWide {
   async list(
     userId: string,
     entry: Omit<SessionEntry, "listedAt">,
-    continues: { readonly handle: string; readonly bornAt: number } | undefined,
+    options: Pick<SessionAddOptions, "continues" | "replaces">,
   ): Promise<number | "stale"> {
     const user = sha256(userId);
     const { limit, evict } = this.#options;
     // Each round makes room for one; others may take it.
     for (let round = 0; round < 16; round++) {
-      const added = await this.index.add(user, entry, { continues, limit });
+      const added = await this.index.add(user, entry, { ...options, limit });
       if (added.state === "added") return added.bornAt;
       if (added.state === "stale") return "stale";
       const { live, forgotten } = await this.#live(user, added.entries, 0);

@@ -223,17 +223,18 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
       throw new TypeError("Cannot commit the session as its data does not match the schema");
     }
     const renewed = old === undefined || rotate;
+    const before = login === undefined ? old : undefined; // a login begins a new life
     const userId = login ?? old?.userId;
     const authenticatedAt = login === undefined ? old?.authenticatedAt : now;
     const record: SessionRecord = {
       handle: renewed ? session.newHandle : old.handle,
       version: renewed ? 1 : old.version + 1,
-      createdAt: old?.createdAt ?? now,
+      createdAt: before?.createdAt ?? now,
       touchedAt: now,
       checkedAt: now,
       bornAt: login === undefined ? old?.bornAt ?? now : await this.#birth(login, now),
       idleTimeout: this.#idle,
-      endsAt: old?.endsAt ?? now + this.#absolute,
+      endsAt: before?.endsAt ?? now + this.#absolute,
       schemaVersion: this.#version,
       ...(userId !== undefined && { userId }),
       ...(authenticatedAt !== undefined && { authenticatedAt }),

@@ -55,7 +55,7 @@ export interface Session<Data> {
   login(userId: string): void;
   /** Notes that the token changes; the old one dies at once. */
   rotate(): void;
-  /** Notes that the session ends. */
+  /** Notes that the session ends, whatever else the request noted. */
   revoke(): void;
 }
 

@@ -43,7 +43,7 @@ export interface SessionsOptions<S extends Schema> {
    */
   readonly idleTimeout?: Duration;
   /**
-   * How long a session lives at most, whatever happens, rotation included.
+   * How long a session lives at most, whatever happens, rotation included; only a login begins anew.
    * @default {"12h"}
    */
   readonly absoluteTimeout?: Duration;

@@ -304,6 +304,21 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
+    name: "a login begins a new life: what was left of the old one does not shorten it",
+    async run({ store, wait, clock }) {
+      const sessions = createSessions(store, { clock, idleTimeout: "1h", absoluteTimeout: 600 });
+      const cookie = await begin(sessions, (session) => session.set("x", 1));
+      for (let i = 0; i < 2; i++) await wait(180);
+      const login = sessions.open(cookie);
+      login.login("ada");
+      const after = sent(await sessions.commit(login));
+      for (let i = 0; i < 2; i++) await wait(150);
+      equal(await sessions.open(after).userId(), "ada", "longer than the old one would have lived");
+      for (let i = 0; i < 2; i++) await wait(180);
+      equal(await sessions.open(after).isNew(), true, "but no longer than one life");
+    },
+  },
+  {
     name: "a failed request logs nobody in",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });

@@ -197,7 +197,10 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
       check(error instanceof HoldfastError && error.code === "session-limit", "its code is session-limit");
       const rotation = strict.open(cookies[2]);
       rotation.rotate();
-      check(await strict.commit(rotation) !== undefined, "rotating is not one more");
+      const rotated = sent(await strict.commit(rotation));
+      const again = strict.open(rotated);
+      again.login("ada");
+      check(await strict.commit(again) !== undefined, "neither rotating nor logging in again is one more");
       const logout = strict.open(cookies[1]);
       logout.revoke();
       await strict.commit(logout);
