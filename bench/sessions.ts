@@ -9,8 +9,8 @@ import { MemoryStore, sessionMiddleware } from "hono-sessions";
 import { createSealedSessions, memoryStore } from "@holdfast/edge";
 import { session } from "@holdfast/edge/hono";
 
-const ROUNDS = 9;
-const REQUESTS = 4000;
+const ROUNDS = 7;
+const REQUESTS = 1500;
 const SECRET = "0123456789abcdef".repeat(4);
 
 // deno-lint-ignore no-explicit-any
