@@ -3,7 +3,6 @@ import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
 import { assert, assertMatch, assertRejects } from "../support/assert.ts";
 import { report } from "../support/report.ts";
 import type { Random } from "../support/random.ts";
-import { report } from "../support/report.ts";
 import { type Case, compare } from "./_differential.ts";
 
 const OWNERS = ["a", "b", "c", "d", "e", "f", "g h", ":*{}", "\u{1F600}"];
