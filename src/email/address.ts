@@ -96,3 +96,9 @@ function asciiDomain(domain: string): string | undefined {
   }
   return DOMAIN.test(ascii) || ascii === "localhost" ? ascii : undefined;
 }
+
+/** A mailbox as one line of Unicode, its name quoted where that is needed. */
+export function formatAddress({ name, address }: Address): string {
+  if (!name) return address;
+  return `${/["()<>[\],.;:@\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name} <${address}>`;
+}
