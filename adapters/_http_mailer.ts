@@ -3,8 +3,7 @@ import { type Duration, toMilliseconds } from "../src/duration.ts";
 import { needsSmtpUtf8 } from "../src/email/address.ts";
 import { readAttachments } from "../src/email/attachment.ts";
 import { sendEach } from "../src/email/bulk.ts";
-import { textWords } from "../src/email/encoded_word.ts";
-import { MailError, type MailErrorOptions, unsupported } from "../src/email/mail_error.ts";
+import { MailError, mailError, unsupported } from "../src/email/mail_error.ts";
 import { checkIdempotencyKey, type Mailer, type Receipt, type SendOptions } from "../src/email/mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../src/email/message.ts";
 import type { HoldfastErrorCode } from "../src/errors.ts";
@@ -145,9 +144,13 @@ export function refuseUnsupported(provider: Provider, message: PreparedMessage):
   }
 }
 
-/** Headers in ASCII, so they arrive as they are whatever is on the way. */
-export function wireHeaders(message: PreparedMessage): [name: string, value: string][] {
-  return Object.entries(message.headers).map(([name, value]) => [name, textWords(value).join(" ")]);
+/** Headers as they are: what an API makes of others than ASCII is nowhere said. */
+export function wireHeaders(message: PreparedMessage, mailer: string): [name: string, value: string][] {
+  const headers = Object.entries(message.headers);
+  if (headers.some(([, value]) => !/^[ -~]*$/.test(value))) {
+    throw unsupported(mailer, "headers outside ASCII");
+  }
+  return headers;
 }
 
 /** Attachments, read, and the invitation as one more: the way providers have for it. */
@@ -224,63 +227,40 @@ export async function attempt(
   { signal: given, timeout, keyed }: Pick<SendOptions, "signal" | "timeout"> & { readonly keyed: boolean },
 ): Promise<Answer> {
   const { name, maxBytes } = provider;
-  const limit = toMilliseconds(timeout ?? provider.timeout ?? "30s", "timeout");
-  const signal = AbortSignal.any([AbortSignal.timeout(limit), ...(given ? [given] : [])]);
+  const limit = AbortSignal.timeout(toMilliseconds(timeout ?? provider.timeout ?? "30s", "timeout"));
+  const signal = given ? AbortSignal.any([given, limit]) : limit;
   let sent = false;
   let answer: Answer;
   try {
-    const request = await beforeAbort(signal, build);
-    if (request.size > maxBytes) {
-      throw failure(name, "message-too-large", `${maxBytes} bytes is its limit`, { phase: "prepare" });
-    }
     signal.throwIfAborted();
+    const aborted = new Promise<never>((_, reject) =>
+      signal.addEventListener("abort", () => reject(signal.reason))
+    );
+    const request = await Promise.race([build(), aborted]);
+    if (request.size > maxBytes) {
+      throw mailError(name, "message-too-large", `it takes ${maxBytes} bytes at most`);
+    }
     sent = true;
     answer = await provider.exchange(request, signal);
   } catch (cause) {
     if (cause instanceof MailError || (!sent && !signal.aborted)) throw cause;
-    if (sent && !signal.aborted && neverConnected(cause)) {
-      throw failure(name, "backend-unavailable", "it cannot be reached", {
-        phase: "connect",
-        retryable: true,
-        cause,
-      });
-    }
+    const connected = sent && !neverConnected(cause);
     const code = given?.aborted ? "aborted" : signal.aborted ? "timeout" : "backend-unavailable";
-    throw failure(
-      name,
-      code,
-      {
-        "aborted": "the signal was aborted",
-        "timeout": `no answer came within ${limit} ms`,
-        "backend-unavailable": "the connection broke",
-      }[code],
-      {
-        phase: sent ? "body" : "prepare",
-        delivery: sent ? "unknown" : "not-sent",
-        retryable: sent && keyed && code !== "aborted",
-        cause,
-      },
-    );
+    throw mailError(name, code, "no answer came", {
+      phase: connected ? "body" : sent ? "connect" : "prepare",
+      delivery: connected ? "unknown" : "not-sent",
+      retryable: code !== "aborted" && (connected ? keyed : sent),
+      cause,
+    });
   }
   if (answer.status >= 200 && answer.status < 300) return answer;
   throw refused(provider, answer, keyed);
 }
 
-/** Waits for the work, but no longer than for the signal. */
-function beforeAbort<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    work().then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
-}
-
 /** Whether the runtime says that no connection came about: then nothing was sent. What it does not say stays unknown. */
 function neverConnected(error: unknown): boolean {
   const { message, cause } = error as { message?: string; cause?: { code?: string } };
-  return /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/.test(cause?.code ?? "") ||
-    (message ?? "").includes("client error (Connect)");
+  return /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|CONNECT_TIMEOUT|\(Connect\)/.test(`${cause?.code} ${message}`);
 }
 
 function refused(provider: Provider, answer: Answer, keyed: boolean): MailError {
@@ -288,67 +268,51 @@ function refused(provider: Provider, answer: Answer, keyed: boolean): MailError 
   // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429 say it did not.
   const unknown = status >= 500 && status !== 501 && status !== 503;
   const {
-    code = codeOf(status),
-    retryable = unknown ? keyed : /^(?:408|429|503)$/.test(String(status)),
+    code = CODES[status] ?? (status >= 400 && status < 500 ? "message-rejected" : "backend-unavailable"),
+    retryable = unknown ? keyed : [408, 429, 503].includes(status),
     reason,
   } = provider.refusal?.(answer) ?? {};
-  const said = [reason, detail(answer)].filter(Boolean).join(": ");
-  return failure(provider.name, code, `it answered ${status}${said && ` (${said})`}`, {
+  const { json, text } = answer;
+  const told = json?.message ?? json?.errors?.[0]?.message ?? (json ? "" : text);
+  return mailError(provider.name, code, `it answered ${status} ${reason ?? ""}: ${redacted(told)}`, {
     phase: "reply",
     delivery: unknown ? "unknown" : "not-sent",
     status,
     retryable,
-    ...(retryable && retryAfter(answer)),
+    retryAfter: retryable ? retryAfter(answer) : undefined,
   });
 }
 
-function codeOf(status: number): HoldfastErrorCode {
-  if (status === 401 || status === 403) return "unauthorized";
-  if (status === 413) return "message-too-large";
-  if (status === 429) return "rate-limited";
-  return status >= 400 && status < 500 && status !== 408 ? "message-rejected" : "backend-unavailable";
-}
-
-function detail({ json, text }: Answer): string {
-  const said = json?.message ?? json?.errors?.[0]?.message ??
-    (json === undefined && !text.includes("<") ? text : "");
-  return redacted(String(said));
-}
+const CODES: Readonly<Record<number, HoldfastErrorCode>> = {
+  401: "unauthorized",
+  403: "unauthorized",
+  408: "backend-unavailable",
+  413: "message-too-large",
+  429: "rate-limited",
+};
 
 /** The first line of what a provider says, without what could be an address or a key. */
-export function redacted(text: string): string {
-  return text.split(/[\p{C}\p{Zl}\p{Zp}]/u, 1)[0]!.replace(/\S*@\S*|[\w+/=-]{24,}/g, "…").slice(0, 200);
+export function redacted(text: unknown): string {
+  return String(text).split(/[\p{C}\p{Zl}\p{Zp}]/u, 1)[0]!.replace(/\S*@\S*|[\w+/=-]{24,}/g, "…").slice(
+    0,
+    200,
+  );
 }
 
 /** From Retry-After in seconds or as a date, or from the reset headers: seconds in the draft's, the epoch's in the older. */
-function retryAfter({ header }: Answer): { retryAfter?: number } {
-  const told = header("retry-after") ?? header("ratelimit-reset") ?? header("x-ratelimit-reset");
-  if (!told) return {};
-  const at = Number(told) > 1e9 ? Number(told) * 1000 : Date.parse(told);
-  const wait = /^\d+(?:\.\d+)?$/.test(told) && Number(told) <= 1e9 ? Number(told) * 1000 : at - Date.now();
-  return Number.isFinite(wait) ? { retryAfter: Math.max(0, Math.ceil(wait)) } : {};
+function retryAfter({ header }: Answer): number | undefined {
+  const told = header("retry-after") ?? header("ratelimit-reset") ?? header("x-ratelimit-reset") ?? "";
+  const seconds = Number(told);
+  const wait = seconds < 1e9 ? seconds * 1000 : (seconds * 1000 || Date.parse(told)) - Date.now();
+  return wait > 0 ? Math.ceil(wait) : undefined;
 }
 
 /** It took the message, so it says, but not under which id: that may be a proxy talking. */
 export function unreadable(mailer: string, { status }: Answer, keyed: boolean): MailError {
-  return failure(mailer, "backend-unavailable", `it answered ${status} without an id`, {
+  return mailError(mailer, "backend-unavailable", `it answered ${status} without an id`, {
     phase: "reply",
     delivery: "unknown",
     status,
     retryable: keyed,
-  });
-}
-
-/** An error of a mailer; nothing was sent unless told otherwise. */
-export function failure(
-  mailer: string,
-  code: HoldfastErrorCode,
-  why: string,
-  options: Partial<MailErrorOptions> & Pick<MailErrorOptions, "phase">,
-): MailError {
-  return new MailError(code, `Cannot send by ${mailer} as ${why}`, {
-    delivery: "not-sent",
-    ...options,
-    mailer,
   });
 }

@@ -117,7 +117,7 @@ async function formRequest(
   form.append("subject", subject);
   if (text !== undefined) form.append("text", text);
   if (html !== undefined) form.append("html", html);
-  for (const [name, value] of wireHeaders(message)) form.append(`h:${name}`, value);
+  for (const [name, value] of wireHeaders(message, NAME)) form.append(`h:${name}`, value);
   let size = (text ?? "").length + (html ?? "").length;
   for (const { filename, contentType, contentId, bytes } of await wireFiles(message, NAME)) {
     size += bytes.length;

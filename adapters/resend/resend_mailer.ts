@@ -1,6 +1,6 @@
 import { formatAddress } from "../../src/email/address.ts";
 import { asMailError, type BulkItem, sendInBatches, settled } from "../../src/email/bulk.ts";
-import { type MailError, unsupported } from "../../src/email/mail_error.ts";
+import { type MailError, mailError, unsupported } from "../../src/email/mail_error.ts";
 import type { BulkOptions, Mailer, Receipt } from "../../src/email/mailer.ts";
 import type { Message, PreparedMessage } from "../../src/email/message.ts";
 import { bytesToBase64 } from "../../src/codec.ts";
@@ -9,7 +9,6 @@ import {
   type Answer,
   attempt,
   type Exchange,
-  failure,
   fetchExchange,
   httpMailer,
   type HttpMailerOptions,
@@ -168,7 +167,7 @@ async function payload(message: PreparedMessage): Promise<object> {
     subject,
     text,
     html,
-    headers: someOf(wireHeaders(message)),
+    headers: someOf(wireHeaders(message, "resend")),
     tags: some(tags),
     attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
       filename,
@@ -242,7 +241,7 @@ function readBatch(answer: Answer, count: number, keyed: boolean): (Receipt | Ma
     const message = refused.get(i);
     if (message !== undefined) {
       if (holes) next++;
-      return failure("resend", "message-rejected", `it refused the message (${redacted(message)})`, {
+      return mailError("resend", "message-rejected", `it refused the message (${redacted(message)})`, {
         phase: "reply",
         status: 422,
       });

@@ -101,7 +101,7 @@ async function payload(message: PreparedMessage): Promise<object> {
       disposition: contentId === undefined ? "attachment" : "inline",
       content_id: contentId,
     }))),
-    headers: someOf(wireHeaders(message)),
+    headers: someOf(wireHeaders(message, NAME)),
     categories: some(tags),
     custom_args: someOf(custom),
     send_at: sendAt && Math.floor(sendAt.getTime() / 1000),

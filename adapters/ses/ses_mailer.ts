@@ -131,7 +131,7 @@ function envelope(message: PreparedMessage, content: object, configurationSet: s
 
 async function simple(message: PreparedMessage): Promise<object> {
   const { subject, text, html } = message;
-  const headers = wireHeaders(message);
+  const headers = wireHeaders(message, NAME);
   if (headers.some(([name, value]) => value.length > 995 || name.length + value.length > 996)) {
     throw unsupported(NAME, "headers of more than 995 characters");
   }
