@@ -180,7 +180,7 @@ function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, s
     if (url !== undefined) pairs.push(["List-Unsubscribe-Post", "List-Unsubscribe=One-Click"]);
   }
   for (const [name] of pairs) {
-    need(/^[!-9;-~]{1,126}$/.test(name), "headers", "must have names of visible ASCII without a colon");
+    need(/^[\w!#$%&'*+.^`|~-]{1,126}$/.test(name), "headers", "must have names of letters, digits and '-'");
     need(!STRUCTURAL.test(name), "headers", "must not set what the message's own fields say");
   }
   const names = new Set(pairs.map(([name]) => name.toLowerCase()));
