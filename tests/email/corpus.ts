@@ -1,6 +1,6 @@
 /** Messages to try a mailer with: made by hand where mail programs are known to break, and by chance around that. */
 import type { Attachment, Message } from "@holdfast/edge";
-import { Random } from "../support/random.ts";
+import type { Random } from "../support/random.ts";
 
 const LOREM = "The quick brown fox jumps over the lazy dog. ";
 const SCRIPTS = [

@@ -163,14 +163,14 @@ Deno.test(`injection: ${CASES} cases end in a typed error or harmless, on every 
         continue;
       }
       counts["harmless"]!++;
-      for (const { name, send } of wires) {
+      await Promise.all(wires.map(async ({ name, send }) => {
         try {
           const mail = await send(message, `${idempotencyKey}${i}`);
           if (mail) checkMail(mail, meant);
         } catch (error) {
           throw new Error(`${where}, by ${name}: ${(error as Error).message}`, { cause: error });
         }
-      }
+      }));
     }
   } finally {
     for (const server of servers) await server[Symbol.asyncDispose]();
