@@ -11,11 +11,10 @@ export interface Address {
 /** An address as an object, as `local@domain`, as `Name <local@domain>` or as `"Name, quoted" <local@domain>`. */
 export type AddressInput = string | Address;
 
-/** Anything that is not a space, a control character or a separator, and means nothing in the grammar of addresses. */
-const ATOM = /^[^\s\p{C}\p{Z}()<>[\]:;@\\,."]+(?:\.[^\s\p{C}\p{Z}()<>[\]:;@\\,."]+)*$/u;
+/** Dots where none may be, spaces, control characters, and what means something in the grammar of addresses. */
+const NO_ATOM = /^$|^\.|\.\.|\.$|[\s\p{C}\p{Z}()<>[\]:;@\\,"]/u;
 const QUOTED_LOCAL = /^"(?:[^\p{C}\p{Zl}\p{Zp}"\\]|\\[^\p{C}\p{Zl}\p{Zp}])*"$/u;
-const DOMAIN =
-  /^(?=.{1,253}$)(?:[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.)+(?!\d+$)[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?$/;
+const DOMAIN = /^(?:(?!-)[a-z\d-]{1,63}(?<!-)\.)+(?!\d+$|-)[a-z\d-]{1,63}(?<!-)$/;
 const WITH_NAME = /^\s*(?:"((?:[^"\\]|\\.)*)"|([^"<>()[\],;:@\\]*?))\s*<([^<>]*)>\s*$/u;
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 
@@ -71,7 +70,8 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
   const domain = asciiDomain(text.slice(at + 1));
   const bytes = new TextEncoder().encode(local).length;
   need(
-    (ATOM.test(local) || QUOTED_LOCAL.test(local)) && domain && bytes <= 64 && bytes + domain.length < 254,
+    (!NO_ATOM.test(local) || QUOTED_LOCAL.test(local)) && domain && bytes <= 64 &&
+      bytes + domain.length < 254,
     what,
     "must be one address, like local@domain or Name <local@domain>",
   );

@@ -23,7 +23,7 @@ export interface BulkItem {
 export type SendBatch = (items: readonly BulkItem[]) => Promise<readonly (Receipt | MailError)[]>;
 
 /** One outcome for one message: the error, or what came back. */
-export async function settled(mailer: string, sending: Promise<Receipt>): Promise<Receipt | MailError> {
+export async function settled<T>(mailer: string, sending: Promise<T>): Promise<T | MailError> {
   try {
     return await sending;
   } catch (error) {
