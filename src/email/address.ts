@@ -29,9 +29,16 @@ export function headerText(value: unknown, what: string): string {
   need(
     !CONTROL.test(value) && value.isWellFormed(),
     what,
-    "must not hold control characters, line breaks or lone surrogates",
+    "must hold no control characters and no lone surrogates",
   );
   return value;
+}
+
+/** The same for what has a length that fits a line. */
+export function shortText(value: unknown, what: string): string {
+  const text = headerText(value, what);
+  need(text.trim() && text.length <= 256, what, "must be 1 to 256 characters");
+  return text;
 }
 
 /** Says what is wrong with a field unless it is right; never what it holds. */
@@ -64,7 +71,6 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
     if (input.name !== undefined) name = headerText(input.name, `${what}.name`).trim();
     text = headerText(input.address, `${what}.address`);
   }
-  need(!name || name.length <= 256, what, "must have a name of at most 256 characters");
   const at = text.lastIndexOf("@");
   const local = text.slice(0, Math.max(at, 0));
   const domain = asciiDomain(text.slice(at + 1));
@@ -73,7 +79,7 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
     (!NO_ATOM.test(local) || QUOTED_LOCAL.test(local)) && domain && bytes <= 64 &&
       bytes + domain.length < 254,
     what,
-    "must be one address, like local@domain or Name <local@domain>",
+    "must be one address: local@domain or Name <local@domain>",
   );
   return Object.freeze({ ...(name && { name }), address: `${local}@${domain}` });
 }
