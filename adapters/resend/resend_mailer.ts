@@ -89,14 +89,14 @@ export function resendMailer(
   }
   const provider: Provider = {
     name: NAME,
-    timeout: options.timeout ?? (byKey ? access.timeout : undefined),
+    timeout: options.timeout ?? (byKey ? access.timeout : undefined) ?? "30s",
     maxBytes: 40_000_000,
     maxRecipients: 150,
     scheduleHours: 30 * 24,
     deduplicates: true,
     exchange: byKey ? keyExchange(access) : clientExchange(access),
     request: async (message, key) => request("/emails", await payload(message), key),
-    id: ({ json }) => typeof json?.id === "string" ? json.id : null,
+    id: ({ json }) => json?.id,
     refusal: ({ json }) => ({ ...ANSWERS[json?.name], reason: json?.name }),
   };
   const mailer = httpMailer(provider);

@@ -51,7 +51,7 @@ const NAME = "sendgrid";
  * ```
  */
 export function sendgridMailer(access: SendGridAccess): Mailer {
-  const { apiKey, region = "global", timeout } = access;
+  const { apiKey, region = "global", timeout = "30s" } = access;
   if (!apiKey) throw new TypeError("Cannot send by sendgrid as it needs an 'apiKey'");
   const headers = { authorization: `Bearer ${apiKey}`, accept: "application/json" };
   return httpMailer({
@@ -62,6 +62,7 @@ export function sendgridMailer(access: SendGridAccess): Mailer {
     scheduleHours: 72,
     exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}sendgrid.com`, access),
     request: async (message) => jsonRequest("/v3/mail/send", await payload(message), headers),
+    withoutId: true,
     id: (answer) => answer.header("x-message-id") ?? undefined,
   });
 }

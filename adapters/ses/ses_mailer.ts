@@ -70,7 +70,7 @@ const PATH = "/v2/email/outbound-emails";
  * ```
  */
 export function sesMailer(access: SesAccess): Mailer {
-  const { region, credentials, configurationSet, timeout, mime } = access;
+  const { region, credentials, configurationSet, timeout = "30s", mime } = access;
   if (!/^[a-z\d-]+$/.test(region ?? "") || !credentials) {
     throw new TypeError("Cannot send by ses as it needs a 'region' and 'credentials'");
   }
@@ -99,7 +99,7 @@ export function sesMailer(access: SesAccess): Mailer {
       );
       return { ...request, headers: Object.fromEntries((await signer.sign()).headers) };
     },
-    id: ({ json }) => typeof json?.MessageId === "string" ? json.MessageId : null,
+    id: ({ json }) => json?.MessageId,
     refusal,
   });
 }

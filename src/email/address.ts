@@ -13,9 +13,9 @@ export type AddressInput = string | Address;
 
 /** Dots where none may be, spaces, control characters, and what means something in the grammar of addresses. */
 const NO_ATOM = /^$|^\.|\.\.|\.$|[\s\p{C}\p{Z}()<>[\]:;@\\,"]/u;
-const QUOTED_LOCAL = /^"(?:[^\p{C}\p{Zl}\p{Zp}"\\]|\\[^\p{C}\p{Zl}\p{Zp}])*"$/u;
-const DOMAIN = /^(?:(?!-)[a-z\d-]{1,63}(?<!-)\.)+(?!\d+$|-)[a-z\d-]{1,63}(?<!-)$/;
-const WITH_NAME = /^\s*(?:"((?:[^"\\]|\\.)*)"|([^"<>()[\],;:@\\]*?))\s*<([^<>]*)>\s*$/u;
+const QUOTED = /^"(?:[^"\\]|\\.)*"$/;
+const DOMAIN = /^localhost$|^(?:(?!-)[a-z\d-]{1,63}(?<!-)\.)+(?!\d+$|-)[a-z\d-]{1,63}(?<!-)$/;
+const ONE = "must be one address: local@domain or Name <local@domain>";
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 
 /**
@@ -63,11 +63,18 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
   let name: string | undefined;
   let text: string;
   if (typeof input === "string") {
-    const match = WITH_NAME.exec(headerText(input, what));
-    name = (match?.[1]?.replace(/\\(.)/gu, "$1") ?? match?.[2])?.trim();
-    text = match ? match[3]! : input.trim();
+    text = headerText(input, what).trim();
+    if (text.endsWith(">")) {
+      const start = text.lastIndexOf("<");
+      need(start >= 0, what, ONE);
+      name = text.slice(0, start).trim();
+      text = text.slice(start + 1, -1);
+      // Without quotes, a name with one of these could be more than a name.
+      if (QUOTED.test(name)) name = name.slice(1, -1).replace(/\\(.)/g, "$1");
+      else need(!/["<>()[\],;:@\\]/.test(name), what, ONE);
+    }
   } else {
-    need(typeof input === "object" && input, what, "must be a string or an object");
+    need(typeof input === "object" && input, what, ONE);
     if (input.name !== undefined) name = headerText(input.name, `${what}.name`).trim();
     text = headerText(input.address, `${what}.address`);
   }
@@ -76,10 +83,10 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
   const domain = asciiDomain(text.slice(at + 1));
   const bytes = new TextEncoder().encode(local).length;
   need(
-    (!NO_ATOM.test(local) || QUOTED_LOCAL.test(local)) && domain && bytes <= 64 &&
+    (!NO_ATOM.test(local) || QUOTED.test(local)) && domain && bytes <= 64 &&
       bytes + domain.length < 254,
     what,
-    "must be one address: local@domain or Name <local@domain>",
+    ONE,
   );
   return Object.freeze({ ...(name && { name }), address: `${local}@${domain}` });
 }
@@ -89,17 +96,14 @@ export function needsSmtpUtf8({ address }: Address): boolean {
   return /[^\0-\x7f]/.test(address);
 }
 
+/** The URL parser knows how to write names in ASCII, but would read ports, paths and much more: letters and digits only. */
 function asciiDomain(domain: string): string | undefined {
-  let ascii = domain.toLowerCase();
-  // The URL parser knows how to write names in ASCII, but would read ports, paths and much more: letters only.
-  if (/^[\p{L}\p{N}\p{M}.-]+$/u.test(domain) && !/^[a-z\d.-]*$/i.test(domain)) {
-    try {
-      ascii = new URL(`http://${domain}`).hostname;
-    } catch {
-      return undefined;
-    }
+  try {
+    const ascii = /^[\p{L}\p{N}\p{M}.-]+$/u.test(domain) ? new URL(`http://${domain}`).hostname : "";
+    return DOMAIN.test(ascii) ? ascii : undefined;
+  } catch {
+    return undefined;
   }
-  return DOMAIN.test(ascii) || ascii === "localhost" ? ascii : undefined;
 }
 
 /** A mailbox as one line of Unicode, its name quoted where that is needed. */

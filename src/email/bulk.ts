@@ -34,9 +34,8 @@ export async function settled<T>(mailer: string, sending: Promise<T>): Promise<T
 /** Whatever was thrown, as an error that says what is known of the message. */
 export function asMailError(mailer: string, cause: unknown): MailError {
   if (cause instanceof MailError) return cause;
-  const invalid = cause instanceof TypeError || cause instanceof RangeError;
-  return invalid
-    ? mailError(mailer, "invalid-message", "the message is not valid", { cause })
+  return cause instanceof TypeError || cause instanceof RangeError
+    ? mailError(mailer, "invalid-message", "it is not valid", { cause })
     : mailError(mailer, "backend-unavailable", "it failed", { delivery: "unknown", phase: "body", cause });
 }
 
@@ -46,13 +45,10 @@ export function sendEach(
   messages: Iterable<Message> | AsyncIterable<Message>,
   options: BulkOptions = {},
 ): AsyncIterableIterator<BulkResult> {
-  const { signal, timeout } = options;
-  return sendInBatches(mailer.name, messages, options, 1, (items) =>
-    Promise.all(
-      items.map(({ message, idempotencyKey }) =>
-        settled(mailer.name, mailer.send(message, { signal, timeout, idempotencyKey }))
-      ),
-    ));
+  return sendInBatches(mailer.name, messages, options, 1, ([item]) => {
+    const sending = mailer.send(item!.message, { ...options, idempotencyKey: item!.idempotencyKey });
+    return Promise.all([settled(mailer.name, sending)]);
+  });
 }
 
 /** Waits for the work, but no longer than for the signal. */
