@@ -1,6 +1,6 @@
 /** What all mailers over HTTP do alike: one request, a deadline, and what an answer or its absence means for the message. */
 import { type Duration, toMilliseconds } from "../src/duration.ts";
-import { needsSmtpUtf8 } from "../src/email/address.ts";
+import { need, needsSmtpUtf8 } from "../src/email/address.ts";
 import { readAttachments } from "../src/email/attachment.ts";
 import { abortable, sendEach } from "../src/email/bulk.ts";
 import { MailError, mailError, unsupported } from "../src/email/mail_error.ts";
@@ -189,9 +189,7 @@ export function jsonRequest(
 /** Speaks to the provider's address by fetch. */
 export function fetchExchange(address: string, options: HttpMailerOptions): Exchange {
   const { fetch: send = fetch, baseUrl = address } = options;
-  if (new URL(baseUrl).origin !== baseUrl) {
-    throw new TypeError("Cannot make a mailer as 'baseUrl' must be an origin, without a path");
-  }
+  need(new URL(baseUrl).origin === baseUrl, "baseUrl", "must be an origin, without a path");
   return async ({ path, headers, body }, signal) => {
     // A redirect would carry the key elsewhere; Workers know no "error".
     const response = await send(baseUrl + path, {
@@ -263,7 +261,7 @@ function neverConnected(error: unknown): boolean {
 function refused(provider: Provider, answer: Answer, keyed: boolean): MailError {
   const { status } = answer;
   // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429 say it did not.
-  const unknown = status >= 500 && status !== 501 && status !== 503;
+  const unknown = status >= 500 && status !== 503;
   const {
     code = CODES[status] ?? (status >= 400 && status < 500 ? "message-rejected" : "backend-unavailable"),
     retryable = unknown ? keyed : [408, 429, 503].includes(status),

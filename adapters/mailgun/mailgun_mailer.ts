@@ -1,4 +1,4 @@
-import { formatAddress } from "../../src/email/address.ts";
+import { formatAddress, need } from "../../src/email/address.ts";
 import { unsupported } from "../../src/email/mail_error.ts";
 import type { Mailer } from "../../src/email/mailer.ts";
 import type { PreparedMessage } from "../../src/email/message.ts";
@@ -58,9 +58,7 @@ const NAME = "mailgun";
  */
 export function mailgunMailer(access: MailgunAccess): Mailer {
   const { apiKey, domain, region = "us", timeout = "30s", mime } = access;
-  if (!apiKey || !/^[a-z\d.-]+$/i.test(domain ?? "")) {
-    throw new TypeError("Cannot send by mailgun as it needs an 'apiKey' and a 'domain'");
-  }
+  need(apiKey && /^[a-z\d.-]+$/i.test(domain ?? ""), "apiKey", "or 'domain' is missing");
   const headers = { authorization: `Basic ${btoa(`api:${apiKey}`)}` };
   return httpMailer({
     name: NAME,
@@ -86,13 +84,13 @@ export function mailgunMailer(access: MailgunAccess): Mailer {
 /** What stands beside the message. */
 function options({ tags, metadata, sendAt }: PreparedMessage): FormData {
   if (tags.length > 10 || tags.some((tag) => !/^[ -~]{1,128}$/.test(tag))) {
-    throw unsupported(NAME, "more than 10 tags, or long or non-ASCII ones");
+    throw unsupported(NAME, "more than 10 tags, long or non-ASCII tags");
   }
   const form = new FormData();
   for (const tag of tags) form.append("o:tag", tag);
   for (const [name, value] of Object.entries(metadata)) {
     // A form changes quotes.
-    if (!/^[\w.-]+$/.test(name)) throw unsupported(NAME, "metadata names beyond letters, digits and '_.-'");
+    if (!/^[\w.-]+$/.test(name)) throw unsupported(NAME, "metadata names beyond [a-zA-Z0-9_.-]");
     form.append(`v:${name}`, value);
   }
   if (sendAt) form.append("o:deliverytime", sendAt.toUTCString().replace("GMT", "+0000"));

@@ -1,4 +1,4 @@
-import { formatAddress } from "../../src/email/address.ts";
+import { formatAddress, need } from "../../src/email/address.ts";
 import { type BulkItem, sendInBatches, settled } from "../../src/email/bulk.ts";
 import { MailError, mailError, unsupported } from "../../src/email/mail_error.ts";
 import type { BulkOptions, Mailer, Receipt } from "../../src/email/mailer.ts";
@@ -84,9 +84,7 @@ export function resendMailer(
   options: Pick<HttpMailerOptions, "timeout"> = {},
 ): Mailer {
   const byKey = "apiKey" in access;
-  if (byKey ? !access.apiKey : typeof access?.post !== "function") {
-    throw new TypeError("Cannot send by resend as it needs a Resend client or an 'apiKey'");
-  }
+  need(byKey ? access.apiKey : typeof access?.post === "function", "apiKey", "or a Resend client is missing");
   const provider: Provider = {
     name: NAME,
     timeout: options.timeout ?? (byKey ? access.timeout : undefined) ?? "30s",

@@ -1,5 +1,5 @@
 import { bytesToBase64 } from "../../src/codec.ts";
-import type { Address } from "../../src/email/address.ts";
+import { type Address, need } from "../../src/email/address.ts";
 import { unsupported } from "../../src/email/mail_error.ts";
 import type { Mailer } from "../../src/email/mailer.ts";
 import type { PreparedMessage } from "../../src/email/message.ts";
@@ -52,7 +52,7 @@ const NAME = "sendgrid";
  */
 export function sendgridMailer(access: SendGridAccess): Mailer {
   const { apiKey, region = "global", timeout = "30s" } = access;
-  if (!apiKey) throw new TypeError("Cannot send by sendgrid as it needs an 'apiKey'");
+  need(apiKey, "apiKey", "is missing");
   const headers = { authorization: `Bearer ${apiKey}`, accept: "application/json" };
   return httpMailer({
     name: NAME,

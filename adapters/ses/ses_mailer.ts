@@ -3,7 +3,7 @@ import { bytesToBase64 } from "../../src/codec.ts";
 import { addressWords } from "../../src/email/encoded_word.ts";
 import { mailError, unsupported } from "../../src/email/mail_error.ts";
 import type { Mailer } from "../../src/email/mailer.ts";
-import type { Address } from "../../src/email/address.ts";
+import { type Address, need } from "../../src/email/address.ts";
 import type { PreparedMessage } from "../../src/email/message.ts";
 import type { MimeBuilder } from "../../src/email/mime.ts";
 import {
@@ -71,9 +71,7 @@ const PATH = "/v2/email/outbound-emails";
  */
 export function sesMailer(access: SesAccess): Mailer {
   const { region, credentials, configurationSet, timeout = "30s", mime } = access;
-  if (!/^[a-z\d-]+$/.test(region ?? "") || !credentials) {
-    throw new TypeError("Cannot send by ses as it needs a 'region' and 'credentials'");
-  }
+  need(/^[a-z\d-]+$/.test(region ?? "") && credentials, "region", "or 'credentials' is missing");
   const address = access.baseUrl ?? `https://email.${region}.amazonaws.com`;
   return httpMailer({
     name: NAME,

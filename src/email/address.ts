@@ -43,7 +43,7 @@ export function shortText(value: unknown, what: string): string {
 
 /** Says what is wrong with a field unless it is right; never what it holds. */
 export function need(right: unknown, what: string, needs: string): asserts right {
-  if (!right) throw new TypeError(`Cannot use '${what}' in a message as it ${needs}`);
+  if (!right) throw new TypeError(`Cannot send as '${what}' ${needs}`);
 }
 
 /**

@@ -1,4 +1,5 @@
 /** How every mailer sends many: in order, while reading, holding little, stopped by nothing but the caller. */
+import { need } from "./address.ts";
 import { MailError, mailError } from "./mail_error.ts";
 import {
   type BulkOptions,
@@ -77,12 +78,10 @@ export function sendInBatches(
   const { concurrency = 5, signal, idempotencyKey } = options;
   const open = (messages as AsyncIterable<Message>)?.[Symbol.asyncIterator] ??
     (messages as Iterable<Message>)?.[Symbol.iterator];
-  if (typeof messages !== "object" || typeof open !== "function") {
-    throw new TypeError("Cannot send in bulk as 'messages' must be iterable");
-  }
+  need(typeof messages === "object" && open, "messages", "must be iterable");
   if (!(Number.isInteger(concurrency) && concurrency > 0)) {
     throw new RangeError(
-      `Cannot send in bulk as 'concurrency' must be a positive integer: current value is ${concurrency}`,
+      `Cannot send as 'concurrency' must be a positive integer: current value is ${concurrency}`,
     );
   }
 
