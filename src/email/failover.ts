@@ -73,7 +73,7 @@ interface Choice {
 }
 
 class Failover implements Mailer {
-  readonly name = "failover";
+  readonly name: string;
   readonly deduplicates = false;
   readonly #choices: readonly Choice[];
   readonly #weighted: boolean;
@@ -81,6 +81,7 @@ class Failover implements Mailer {
   readonly #clock: Clock;
 
   constructor(mailers: readonly Mailer[], { weights, cooldown, clock }: FailoverOptions) {
+    this.name = [...new Set(mailers.map(({ name }) => name))].join(" or ");
     this.#choices = mailers.map((mailer, i) => ({ mailer, weight: weights?.[i] ?? 1, downUntil: -Infinity }));
     this.#weighted = weights !== undefined;
     this.#cooldown = toMilliseconds(cooldown ?? "30s", "cooldown");
