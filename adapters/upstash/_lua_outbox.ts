@@ -9,15 +9,7 @@ end
 local function text(e)
   return table.concat({e.s, int(e.t), int(e.a), int(e.k), int(e.b), e.o, int(e.x), e.c}, ':')
 end
-local function bucket(out, r)
-  local last
-  for _, v in pairs(r) do
-    local e = entry(v)
-    last = math.max(last or 0, e.s == 'l' and math.max(e.x, e.t) or e.x)
-  end
-  if not last then return out, false end
-  return out, r, last
-end
+local function bucket(out, r) return out, next(r) and r or false end
 `;
 
 /** By the name of the transition. */

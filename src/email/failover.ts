@@ -20,12 +20,12 @@ export interface FailoverOptions {
    * isolate alone.
    * @default {"30s"}
    */
-  readonly cooldown?: Duration;
+  readonly cooldown?: Duration | undefined;
   /**
    * Whose time the cooldown is.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /** What another mailer could do, although this one is as healthy as ever. */

@@ -30,7 +30,7 @@ export interface ObservedOptions {
    * Who measures.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /**

@@ -25,60 +25,60 @@ export interface OutboxOptions {
    * The namespace the messages live in.
    * @default {"outbox"}
    */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /**
    * How many records index the messages, of up to 500 each. It may grow while the outbox is empty.
    * @default {16}
    */
-  readonly buckets?: number;
+  readonly buckets?: number | undefined;
   /**
    * How often to try at most before a message is dead; attempts that crashed count.
    * @default {8}
    */
-  readonly attempts?: number;
+  readonly attempts?: number | undefined;
   /**
    * The longest wait before the second attempt; it doubles with each further one. The wait itself is a random part of it, a
    * Retry-After counts in full.
    * @default {"10s"}
    */
-  readonly delay?: Duration;
+  readonly delay?: Duration | undefined;
   /**
    * What the doubling ends at.
    * @default {"1h"}
    */
-  readonly maxDelay?: Duration;
+  readonly maxDelay?: Duration | undefined;
   /**
    * How long a message stays with a drainer that does not answer any more; a living one extends it.
    * @default {"1m"}
    */
-  readonly lease?: Duration;
+  readonly lease?: Duration | undefined;
   /**
    * How long an attempt may take.
    * @default {the mailer's own timeout}
    */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
   /**
    * How long a message is kept after it was due, the dead and the doubtful included; what leaves then is reported as
    * `expired`.
    * @default {"30d"}
    */
-  readonly retention?: Duration;
+  readonly retention?: Duration | undefined;
   /**
    * How long a sent message's idempotency key is remembered.
    * @default {"24h"}
    */
-  readonly remember?: Duration;
+  readonly remember?: Duration | undefined;
   /**
    * What to do when nobody can know whether a message was sent, and the mailer does not deduplicate: hold it as in doubt until
    * somebody decides, or send it again, which may make two of it.
    * @default {"hold"}
    */
-  readonly unknown?: "hold" | "resend";
+  readonly unknown?: "hold" | "resend" | undefined;
   /**
    * Who waits for heartbeats, and whose time bounds leases on this side.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /** The outbox has the message, or had it. */

@@ -44,13 +44,9 @@ function text({ s, t, a, k, b, o, x, c }: Entry): string {
   return [s, t, a, k, b, o, x, c].join(":");
 }
 
-/** A bucket lives as long as its last entry. */
+/** A bucket has no deadline of its own, or what expires in it would leave unreported; it goes with its last entry. */
 function bucket(record: Fields): Write {
-  const entries = Object.values(record);
-  if (entries.length === 0) return { record: undefined };
-  // A lease may outlive the time its message is kept.
-  const last = Math.max(...entries.map(readEntry).map(({ x, t, s }) => s === "l" ? Math.max(x, t) : x));
-  return { record, expiresAt: last, pinned: true };
+  return Object.keys(record).length === 0 ? { record: undefined } : { record, pinned: true };
 }
 
 /**

@@ -29,7 +29,7 @@ export interface RateLimitedOptions {
    * Who waits.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /**

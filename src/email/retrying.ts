@@ -14,28 +14,28 @@ export interface RetryingOptions {
    * How often to try at most, the first time included.
    * @default {4}
    */
-  readonly attempts?: number;
+  readonly attempts?: number | undefined;
   /**
    * The longest wait before the second attempt; it doubles with each further one. The wait itself is a random part of it.
    * @default {"500ms"}
    */
-  readonly delay?: Duration;
+  readonly delay?: Duration | undefined;
   /**
    * What the doubling ends at. A Retry-After counts in full, whatever this is.
    * @default {"30s"}
    */
-  readonly maxDelay?: Duration;
+  readonly maxDelay?: Duration | undefined;
   /**
    * How long it may take altogether, attempts and waits. An attempt under way is given up then, and a wait that would go
    * beyond it is not begun.
    * @default {"1m"}
    */
-  readonly deadline?: Duration;
+  readonly deadline?: Duration | undefined;
   /**
    * Who waits, and whose time the deadline is.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /**

@@ -6,6 +6,7 @@ import {
   keyValueStoreLaw,
   type Law,
   lockLaw,
+  outboxLaw,
   sessionLaw,
   type StoreSubject,
   throttleLaw,
@@ -18,4 +19,5 @@ export const contracts: Record<string, readonly Law<StoreSubject<AtomicStore>>[]
   "idempotency": idempotencyLaw,
   "throttle": throttleLaw,
   "sessions": sessionLaw,
+  "outbox": outboxLaw,
 };
