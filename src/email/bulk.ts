@@ -136,7 +136,6 @@ export function sendInBatches(
         ended = true;
         failure ??= { reason };
       }
-      reading = undefined;
     };
     try {
       for (;;) {
@@ -146,7 +145,7 @@ export function sendInBatches(
           batches.push(start(slots, index - slots.length));
           slots = [];
         }
-        if (more && batches.length < concurrency) reading ??= read();
+        if (more && batches.length < concurrency) reading ??= read().then(() => void (reading = undefined));
         if (batches[0]?.results) {
           yield* batches.shift()!.results!;
         } else if (batches.length > 0 || more) {
