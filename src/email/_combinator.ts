@@ -1,6 +1,5 @@
 /** What mailers that wrap mailers have in common. */
-import type { HoldfastErrorCode } from "../errors.ts";
-import { MailError, type MailErrorOptions } from "./mail_error.ts";
+import { MailError, mailError, type MailErrorOptions } from "./mail_error.ts";
 import { checkIdempotencyKey, type SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
 
@@ -19,31 +18,16 @@ export function prepareCall(mailer: string, message: Message, options: SendOptio
 
 /** Nothing went out, for the caller gave up first. */
 export function aborted(mailer: string, signal: AbortSignal): MailError {
-  return failure("aborted", mailer, "the signal was aborted", { cause: signal.reason });
-}
-
-/** An error of a wrapper's own; nothing was sent, unless it says otherwise. */
-export function failure(
-  code: HoldfastErrorCode,
-  mailer: string,
-  why: string,
-  options: Partial<MailErrorOptions> = {},
-): MailError {
-  return new MailError(code, `Cannot send by ${mailer} as ${why}`, {
-    delivery: "not-sent",
-    phase: "prepare",
-    mailer,
-    ...options,
-  });
+  return mailError(mailer, "aborted", "the signal was aborted", { cause: signal.reason });
 }
 
 /** The same error, but for what a wrapper knows better. */
 export function restated(
   error: MailError,
-  changes: Partial<MailErrorOptions> & { readonly code?: HoldfastErrorCode },
+  changes: Partial<MailErrorOptions>,
 ): MailError {
   const { delivery, phase, mailer, status, retryable, retryAfter } = error;
-  return new MailError(changes.code ?? error.code, error.message, {
+  return new MailError(error.code, error.message, {
     delivery,
     phase,
     mailer,

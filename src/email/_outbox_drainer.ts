@@ -2,11 +2,11 @@
 import { HoldfastError } from "../errors.ts";
 import { randomToken } from "../secret.ts";
 import type { Fields, Transition } from "../store/transition.ts";
-import { backoff, failure } from "./_combinator.ts";
+import { backoff } from "./_combinator.ts";
 import { bucketKey, mailKey, type OutboxSettings } from "./_outbox_settings.ts";
 import { unpackMessage } from "./_packed_message.ts";
 import { asMailError } from "./bulk.ts";
-import type { MailError } from "./mail_error.ts";
+import { type MailError, mailError } from "./mail_error.ts";
 import { type PreparedMessage, prepareMessage } from "./message.ts";
 import type { DrainReport } from "./outbox.ts";
 import { beginMail, claimMail, extendMail, sentMail, settleMail } from "./outbox_transitions.ts";
@@ -193,7 +193,7 @@ export class Drainer {
     try {
       message = prepareMessage(unpackMessage(begun));
     } catch (cause) {
-      return failure("corrupt-record", mailer.name, "the stored message cannot be read", { cause });
+      return mailError(mailer.name, "corrupt-record", "the stored message cannot be read", { cause });
     }
     try {
       await mailer.send(message, { idempotencyKey: begun.key, timeout });

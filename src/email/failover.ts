@@ -1,9 +1,9 @@
 /** Several mailers as one: the next is asked when it is certain that the one before did not send. */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
-import { aborted, failure, positiveInteger, prepareCall, restated } from "./_combinator.ts";
+import { aborted, positiveInteger, prepareCall, restated } from "./_combinator.ts";
 import { asMailError, sendEach } from "./bulk.ts";
-import type { MailError } from "./mail_error.ts";
+import { type MailError, mailError } from "./mail_error.ts";
 import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 
@@ -74,7 +74,7 @@ interface Choice {
 
 class Failover implements Mailer {
   readonly name: string;
-  readonly deduplicates = false;
+  readonly deduplicates: boolean;
   readonly #choices: readonly Choice[];
   readonly #weighted: boolean;
   readonly #cooldown: number;
@@ -83,6 +83,7 @@ class Failover implements Mailer {
   constructor(mailers: readonly Mailer[], { weights, cooldown, clock }: FailoverOptions) {
     this.name = [...new Set(mailers.map(({ name }) => name))].join(" or ");
     this.#choices = mailers.map((mailer, i) => ({ mailer, weight: weights?.[i] ?? 1, downUntil: -Infinity }));
+    this.deduplicates = mailers.length === 1 && mailers[0]!.deduplicates;
     this.#weighted = weights !== undefined;
     this.#cooldown = toMilliseconds(cooldown ?? "30s", "cooldown");
     this.#clock = clock ?? systemClock;
@@ -102,7 +103,7 @@ class Failover implements Mailer {
         this.#judge(choice, error);
         if (error.delivery === "unknown") {
           // Repeated from here it could reach another mailer, which knows nothing of the key.
-          throw error.retryable ? restated(error, { retryable: false }) : error;
+          throw error.retryable && !this.deduplicates ? restated(error, { retryable: false }) : error;
         }
         if (!goesOn(error)) throw error;
         errors.push(error);
@@ -137,7 +138,7 @@ class Failover implements Mailer {
     const retryable = errors.filter((error) => error.retryable);
     const said = (retryable[0] ?? errors[0])!;
     const soonest = Math.min(...retryable.map(({ retryAfter }) => retryAfter ?? 0));
-    return failure(said.code, this.name, `each of its ${errors.length} mailers failed`, {
+    return mailError(this.name, said.code, `each of its ${errors.length} mailers failed`, {
       phase: said.phase,
       status: said.status,
       retryable: retryable.length > 0,

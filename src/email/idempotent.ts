@@ -2,9 +2,10 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Idempotency } from "../idempotency/idempotency.ts";
-import { aborted, failure, prepareCall } from "./_combinator.ts";
+import { aborted, prepareCall } from "./_combinator.ts";
 import { fingerprintOf } from "./_packed_message.ts";
 import { asMailError, sendEach } from "./bulk.ts";
+import { mailError } from "./mail_error.ts";
 import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 
@@ -93,7 +94,7 @@ class Idempotent implements Mailer {
     }
     if (failed !== undefined && own !== undefined) throw asMailError(this.name, failed);
     if (outcome.state === "sent") return outcome.receipt;
-    throw failure("in-doubt", this.name, "what became of an earlier sending under the key is not known", {
+    throw mailError(this.name, "in-doubt", "what became of an earlier sending under the key is not known", {
       delivery: "unknown",
       phase: "reply",
     });
@@ -112,18 +113,18 @@ class Idempotent implements Mailer {
     if (!(error instanceof HoldfastError)) return error;
     switch (error.code) {
       case "in-progress":
-        return failure(error.code, this.name, "another call is sending under the key", {
+        return mailError(this.name, error.code, "another call is sending under the key", {
           delivery: "unknown", // by that other call
           retryable: true,
           ...(error.retryAfter !== undefined && { retryAfter: error.retryAfter }),
           cause: error,
         });
       case "fingerprint-mismatch":
-        return failure(error.code, this.name, "the idempotency key was used for another message", {
+        return mailError(this.name, error.code, "the idempotency key was used for another message", {
           cause: error,
         });
       default:
-        return failure(error.code, this.name, "its idempotency could not be asked", {
+        return mailError(this.name, error.code, "its idempotency could not be asked", {
           retryable: error.retryable,
           cause: error,
         });

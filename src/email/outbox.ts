@@ -9,12 +9,12 @@ import { randomToken, sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
-import { failure, positiveInteger, prepareCall } from "./_combinator.ts";
+import { positiveInteger, prepareCall } from "./_combinator.ts";
 import { bucketKey, bucketOf, mailKey, MOST_IN_BUCKET, type OutboxSettings } from "./_outbox_settings.ts";
 import { Drainer } from "./_outbox_drainer.ts";
 import { fingerprintOf, packMessage, unpackMessage } from "./_packed_message.ts";
 import { sendEach } from "./bulk.ts";
-import type { MailError } from "./mail_error.ts";
+import { type MailError, mailError } from "./mail_error.ts";
 import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
 import { addMail, putMail, readEntry, readMail, resolveMail } from "./outbox_transitions.ts";
@@ -235,14 +235,14 @@ class StoreOutbox implements Outbox {
     const call = { signal: callSignal(options) };
     const put = await this.#stored(options, false, () => store.transact(putMail, mailKey(id), input, call));
     if (put.state === "mismatch") {
-      throw failure("fingerprint-mismatch", this.name, "the idempotency key was used for another message");
+      throw mailError(this.name, "fingerprint-mismatch", "the idempotency key was used for another message");
     }
     if (put.state === "sent") return { mailer: this.name, id, state: "sent" };
     const entry = { id, most: String(MOST_IN_BUCKET), ...due };
     const at = bucketKey(bucketOf(id, buckets));
     const added = await this.#stored(options, true, () => store.transact(addMail, at, entry, call));
     if (added.state === "full") {
-      throw failure("store-full", this.name, `${MOST_IN_BUCKET} messages wait in its bucket`, {
+      throw mailError(this.name, "store-full", `${MOST_IN_BUCKET} messages wait in its bucket`, {
         retryable: true,
       });
     }
@@ -309,11 +309,11 @@ class StoreOutbox implements Outbox {
       const ours = error instanceof HoldfastError;
       const delivery = last && (!ours || error.ambiguous) ? "unknown" : "not-sent";
       if (signal?.aborted) {
-        throw failure("aborted", this.name, "the signal was aborted", { delivery, cause: error });
+        throw mailError(this.name, "aborted", "the signal was aborted", { delivery, cause: error });
       }
       if (!ours && !isTimeout(error)) throw error;
       if (ours && error.code === "value-too-large") throw this.#tooLarge(error);
-      throw failure(ours ? error.code : "timeout", this.name, "its store failed", {
+      throw mailError(this.name, ours ? error.code : "timeout", "its store failed", {
         delivery,
         phase: "body",
         // Without the caller's own key a repetition would be another message.
@@ -325,7 +325,7 @@ class StoreOutbox implements Outbox {
 
   #tooLarge(cause?: unknown): MailError {
     const { engine, limits } = this.#settings.store;
-    return failure("message-too-large", this.name, `${engine} holds at most ${limits.maxValueLength}`, {
+    return mailError(this.name, "message-too-large", `${engine} holds at most ${limits.maxValueLength}`, {
       cause,
     });
   }

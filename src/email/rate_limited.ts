@@ -3,8 +3,9 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Throttle, ThrottleDecision } from "../throttle/throttle.ts";
-import { aborted, failure, prepareCall } from "./_combinator.ts";
+import { aborted, prepareCall } from "./_combinator.ts";
 import { sendEach } from "./bulk.ts";
+import { mailError } from "./mail_error.ts";
 import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message, PreparedMessage } from "./message.ts";
 
@@ -90,10 +91,10 @@ class RateLimited implements Mailer {
       const { allowed, retryAfter } = await this.#check(cost, signal);
       if (allowed) return;
       if (retryAfter === Infinity) {
-        throw failure("rate-limited", this.name, "its rate limit never admits that much at once");
+        throw mailError(this.name, "rate-limited", "its rate limit never admits that much at once");
       }
       if (this.#clock.monotonic() + retryAfter > giveUpAt) {
-        throw failure("rate-limited", this.name, "its rate limit is reached", {
+        throw mailError(this.name, "rate-limited", "its rate limit is reached", {
           retryable: true,
           retryAfter,
         });
@@ -110,7 +111,7 @@ class RateLimited implements Mailer {
     } catch (error) {
       if (signal?.aborted) throw aborted(this.name, signal);
       if (!(error instanceof HoldfastError)) throw error;
-      throw failure(error.code, this.name, "its rate limit could not be asked", {
+      throw mailError(this.name, error.code, "its rate limit could not be asked", {
         retryable: error.retryable,
         cause: error,
       });

@@ -4,7 +4,7 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { randomToken } from "../secret.ts";
 import { aborted, backoff, positiveInteger, prepareCall, restated } from "./_combinator.ts";
 import { asMailError, sendEach } from "./bulk.ts";
-import { MailError } from "./mail_error.ts";
+import { MailError, mailError } from "./mail_error.ts";
 import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 
@@ -87,24 +87,34 @@ class Retrying implements Mailer {
     const late = new AbortController();
     this.#clock.sleep(this.#deadline, over.signal).then(() => late.abort(), () => {});
     const signal = options.signal ? AbortSignal.any([options.signal, late.signal]) : late.signal;
-    const stopped = (error: MailError) =>
-      late.signal.aborted && error.code === "aborted" ? restated(error, { code: "timeout" }) : error;
     let unsure = false;
+    /** What the caller needs to know of an error in the end. */
+    const last = (error: MailError) => {
+      const known = unsure && error.delivery === "not-sent"
+        ? restated(error, { delivery: "unknown" })
+        : error;
+      const inTime = late.signal.aborted && known.code === "aborted"
+        ? mailError(known.mailer, "timeout", "the deadline of all attempts passed", {
+          delivery: known.delivery,
+          phase: known.phase,
+          cause: known,
+        })
+        : known;
+      // A key that was drawn here is not the caller's: calling again would be another sending.
+      const blind = unsure && inTime.retryable && options.idempotencyKey === undefined;
+      return blind ? restated(inTime, { retryable: false }) : inTime;
+    };
     try {
       for (let attempt = 1;; attempt++) {
         const error = await this.#attempt(prepared, { ...options, signal, idempotencyKey });
         if (!(error instanceof MailError)) return error;
-        unsure ||= error.delivery === "unknown";
-        // A later "not sent" says nothing of an earlier attempt.
-        const known = unsure && error.delivery === "not-sent"
-          ? restated(error, { delivery: "unknown" })
-          : error;
+        unsure ||= error.delivery === "unknown"; // for good: a later "not sent" says nothing of an earlier attempt
         const again = error.retryable && (!unsure || this.deduplicates);
-        if (!again || attempt >= this.#attempts || signal.aborted) throw stopped(known);
+        if (!again || attempt >= this.#attempts || signal.aborted) throw last(error);
         const wait = backoff(attempt, this.#delay, this.#maxDelay, error.retryAfter);
-        if (this.#clock.monotonic() + wait >= giveUpAt) throw known;
+        if (this.#clock.monotonic() + wait >= giveUpAt) throw last(error);
         await this.#clock.sleep(wait, signal).catch(() => {
-          throw stopped(restated(aborted(this.name, signal), { delivery: known.delivery, cause: known }));
+          throw last(aborted(this.name, signal));
         });
       }
     } finally {
