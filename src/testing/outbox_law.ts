@@ -7,6 +7,7 @@ import {
   type OutboxEntry,
   type OutboxOptions,
 } from "../email/outbox.ts";
+import { beginMail, extendMail } from "../email/outbox_transitions.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
 import { mortal, ScriptedMailer } from "./_scripted_mailer.ts";
@@ -148,6 +149,48 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
+    name: "a drainer that slept beyond its lease sends nothing that another one has begun",
+    async run({ store, clock, wait }) {
+      const mailer = new ScriptedMailer(false);
+      await outbox(mailer, store, { clock }).send(mail("once"));
+      const asks = Promise.withResolvers<void>();
+      const wake = Promise.withResolvers<void>();
+      const sleepy = new Proxy(store, {
+        get(target, name) {
+          const value = Reflect.get(target, name, target);
+          if (name === "namespace") return (room: string) => asleep(target.namespace(room));
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      });
+      const asleep = (room: AtomicStore): AtomicStore =>
+        new Proxy(room, {
+          get: (target, name) =>
+            name !== "transact"
+              ? Reflect.get(target, name, target)
+              : async (...call: Parameters<AtomicStore["transact"]>) => {
+                if (call[0] === extendMail) throw new Error("asleep");
+                if (call[0] === beginMail) {
+                  asks.resolve();
+                  await wake.promise;
+                }
+                return await target.transact(...call);
+              },
+        });
+      const sleeping = outbox(mailer, sleepy, { clock, lease: 100, unknown: "resend" }).drain();
+      await asks.promise;
+      await wait(150);
+      const other = new ScriptedMailer(false);
+      other.script.push("hang");
+      const victim = mortal(store);
+      outbox(other, victim.store, { clock, lease: 60_000 }).drain().catch(() => {});
+      while (other.attempts === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      wake.resolve();
+      equal((await sleeping).sent, 0, "sent by the sleeper");
+      victim.kill();
+      equal([mailer.attempts, other.accepted.length], [0, 1], "attempts by the sleeper and taken");
+    },
+  },
+  {
     name: "a lost reply is in doubt and not sent again until somebody decides",
     async run({ store, clock }) {
       const mailer = new ScriptedMailer(false);
@@ -249,7 +292,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     name: "a limit is kept, an abort takes nothing more, and the rest stays due",
     async run({ store, clock }) {
       const mailer = new ScriptedMailer(false);
-      const box = outbox(mailer, store, { clock, buckets: 2 });
+      const box = outbox(mailer, store, { clock, buckets: 2, attempts: 1 });
       for (let i = 0; i < 12; i++) await box.send(mail(`number ${i}`));
       const some = await box.drain({ limit: 5 });
       equal([some.sent, some.nextAfter], [5, 0], "with a limit");
@@ -262,7 +305,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
           },
         },
       });
-      const stopped = await outbox(stopping, store, { clock, buckets: 2 })
+      const stopped = await outbox(stopping, store, { clock, buckets: 2, attempts: 1 })
         .drain({ signal: stop.signal, concurrency: 1 });
       equal([stopped.sent, stopped.nextAfter], [1, 0], "aborted");
       equal((await box.drain()).sent, 6, "the rest");
