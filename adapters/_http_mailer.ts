@@ -2,7 +2,7 @@
 import { type Duration, toMilliseconds } from "../src/duration.ts";
 import { needsSmtpUtf8 } from "../src/email/address.ts";
 import { readAttachments } from "../src/email/attachment.ts";
-import { sendEach } from "../src/email/bulk.ts";
+import { abortable, sendEach } from "../src/email/bulk.ts";
 import { MailError, mailError, unsupported } from "../src/email/mail_error.ts";
 import { checkIdempotencyKey, type Mailer, type Receipt, type SendOptions } from "../src/email/mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../src/email/message.ts";
@@ -190,8 +190,8 @@ export function jsonRequest(
 /** Speaks to the provider's address by fetch. */
 export function fetchExchange(address: string, options: HttpMailerOptions): Exchange {
   const { fetch: send = fetch, baseUrl = address } = options;
-  if (!/^https?:\/\/[^/?#@]+$/.test(baseUrl)) {
-    throw new TypeError("Cannot make a mailer as 'baseUrl' must be an http(s) origin without a path");
+  if (new URL(baseUrl).origin !== baseUrl) {
+    throw new TypeError("Cannot make a mailer as 'baseUrl' must be an origin, without a path");
   }
   return async ({ path, headers, body }, signal) => {
     // A redirect would carry the key elsewhere; Workers know no "error".
@@ -232,11 +232,7 @@ export async function attempt(
   let sent = false;
   let answer: Answer;
   try {
-    signal.throwIfAborted();
-    const aborted = new Promise<never>((_, reject) =>
-      signal.addEventListener("abort", () => reject(signal.reason))
-    );
-    const request = await Promise.race([build(), aborted]);
+    const request = await abortable(signal, build);
     if (request.size > maxBytes) {
       throw mailError(name, "message-too-large", `it takes ${maxBytes} bytes at most`);
     }
@@ -259,8 +255,10 @@ export async function attempt(
 
 /** Whether the runtime says that no connection came about: then nothing was sent. What it does not say stays unknown. */
 function neverConnected(error: unknown): boolean {
-  const { message, cause } = error as { message?: string; cause?: { code?: string } };
-  return /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|CONNECT_TIMEOUT|\(Connect\)/.test(`${cause?.code} ${message}`);
+  const { cause } = error as { cause?: { code?: string; message?: string } };
+  return /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|CONNECT_TIMEOUT|\(Connect\)/.test(
+    `${cause?.code} ${cause?.message}`,
+  );
 }
 
 function refused(provider: Provider, answer: Answer, keyed: boolean): MailError {

@@ -97,7 +97,12 @@ function options({ tags, metadata, sendAt }: PreparedMessage): FormData {
   }
   const form = new FormData();
   for (const tag of tags) form.append("o:tag", tag);
-  for (const [name, value] of Object.entries(metadata)) form.append(`v:${name}`, value);
+  for (const [name, value] of Object.entries(metadata)) {
+    if (!/^[\w.-]+$/.test(name)) {
+      throw unsupported(NAME, "metadata names of other characters than 'a-Z0-9_.-'");
+    }
+    form.append(`v:${name}`, value);
+  }
   if (sendAt) form.append("o:deliverytime", sendAt.toUTCString().replace("GMT", "+0000"));
   return form;
 }
@@ -121,6 +126,7 @@ async function formRequest(
   let size = (text ?? "").length + (html ?? "").length;
   for (const { filename, contentType, contentId, bytes } of await wireFiles(message, NAME)) {
     size += bytes.length;
+    if (/["\\]/.test(filename)) throw unsupported(NAME, "file names with quotes or backslashes"); // a form changes them
     const file = new Blob([bytes], { type: contentType });
     form.append(contentId === undefined ? "attachment" : "inline", file, contentId ?? filename);
   }

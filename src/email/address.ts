@@ -11,11 +11,10 @@ export interface Address {
 /** An address as an object, as `local@domain`, as `Name <local@domain>` or as `"Name, quoted" <local@domain>`. */
 export type AddressInput = string | Address;
 
-/** Anything that is not a space, a control character or a separator, and means nothing in the grammar of addresses. */
-const ATOM = /^[^\s\p{C}\p{Z}()<>[\]:;@\\,."]+(?:\.[^\s\p{C}\p{Z}()<>[\]:;@\\,."]+)*$/u;
+/** Dots where none may be, spaces, control characters, and what means something in the grammar of addresses. */
+const NO_ATOM = /^$|^\.|\.\.|\.$|[\s\p{C}\p{Z}()<>[\]:;@\\,"]/u;
 const QUOTED_LOCAL = /^"(?:[^\p{C}\p{Zl}\p{Zp}"\\]|\\[^\p{C}\p{Zl}\p{Zp}])*"$/u;
-const DOMAIN =
-  /^(?=.{1,253}$)(?:[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.)+(?!\d+$)[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?$/;
+const DOMAIN = /^(?:(?!-)[a-z\d-]{1,63}(?<!-)\.)+(?!\d+$|-)[a-z\d-]{1,63}(?<!-)$/;
 const WITH_NAME = /^\s*(?:"((?:[^"\\]|\\.)*)"|([^"<>()[\],;:@\\]*?))\s*<([^<>]*)>\s*$/u;
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 
@@ -30,9 +29,16 @@ export function headerText(value: unknown, what: string): string {
   need(
     !CONTROL.test(value) && value.isWellFormed(),
     what,
-    "must not hold control characters, line breaks or lone surrogates",
+    "must hold no control characters and no lone surrogates",
   );
   return value;
+}
+
+/** The same for what has a length that fits a line. */
+export function shortText(value: unknown, what: string): string {
+  const text = headerText(value, what);
+  need(text.trim() && text.length <= 256, what, "must be 1 to 256 characters");
+  return text;
 }
 
 /** Says what is wrong with a field unless it is right; never what it holds. */
@@ -65,15 +71,15 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
     if (input.name !== undefined) name = headerText(input.name, `${what}.name`).trim();
     text = headerText(input.address, `${what}.address`);
   }
-  need(!name || name.length <= 256, what, "must have a name of at most 256 characters");
   const at = text.lastIndexOf("@");
   const local = text.slice(0, Math.max(at, 0));
   const domain = asciiDomain(text.slice(at + 1));
   const bytes = new TextEncoder().encode(local).length;
   need(
-    (ATOM.test(local) || QUOTED_LOCAL.test(local)) && domain && bytes <= 64 && bytes + domain.length < 254,
+    (!NO_ATOM.test(local) || QUOTED_LOCAL.test(local)) && domain && bytes <= 64 &&
+      bytes + domain.length < 254,
     what,
-    "must be one address, like local@domain or Name <local@domain>",
+    "must be one address: local@domain or Name <local@domain>",
   );
   return Object.freeze({ ...(name && { name }), address: `${local}@${domain}` });
 }

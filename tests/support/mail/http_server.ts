@@ -124,10 +124,13 @@ export async function startMailServer(
     if (fault && "hang" in fault && fault.hang === "before") return;
     if (fault && "cut" in fault && fault.cut === "before") return void incoming.socket.destroy();
     if (fault && "status" in fault) return answer(outgoing, fault);
-    const reply = await handle(request, server).catch((error) => {
-      if (error instanceof Refusal) return refused(error);
-      throw error;
-    });
+    let reply: MailReply;
+    try {
+      reply = await handle(request, server);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      reply = refused(error);
+    }
     if (fault && "hang" in fault) return;
     if (fault && "cut" in fault) return void incoming.socket.destroy();
     const body = reply.body ?? "";

@@ -11,7 +11,7 @@ export function mailbox(text: unknown, what: string): Mailbox {
   }
   const found = addressParser(text);
   const [one] = found;
-  if (found.length !== 1 || !one?.address || !/^[^@\s]+@[^@\s]+$|^".*"@[^@\s]+$/.test(one.address)) {
+  if (found.length !== 1 || !one?.address || !/^[^@]+@[^@\s]+$/.test(one.address)) {
     throw new Refusal(422, `${what} is not valid`, "invalid");
   }
   return { name: decodeWords(one.name ?? ""), address: one.address };
