@@ -23,4 +23,5 @@ export * from "./lock.ts";
 export * from "./outbox.ts";
 export { problem, type ProblemOptions } from "./problem.ts";
 export * from "./session.ts";
+export * from "./session_guards.ts";
 export * from "./throttle.ts";

@@ -33,9 +33,9 @@ export function bucketKey(n: number): string {
   return `b:${n}`;
 }
 
-/** Which bucket has a message. Ids are hashes already: any four characters of one are as good as a number. */
+/** Which bucket has a message: all characters count, or buckets would fill unevenly. */
 export function bucketOf(id: string, buckets: number): number {
   let n = 0;
-  for (let i = 0; i < 4; i++) n = n * 128 + id.charCodeAt(i);
+  for (let i = 0; i < id.length; i++) n = (n * 31 + id.charCodeAt(i)) % 2 ** 31;
   return n % buckets;
 }

@@ -35,8 +35,8 @@ export interface RateLimitedOptions {
 
 /**
  * A mailer that keeps to a rate across isolates. A message waits for its turn as long as it may; then it is refused as
- * `rate-limited`, retryable after `retryAfter`. When the throttle's store is down nothing is sent, for the limit would not
- * hold.
+ * `rate-limited`, retryable after `retryAfter`. When the throttle's store is down, its `onError` decides: `allow` sends at any
+ * rate, `deny` and `throw` send nothing.
  *
  * @throws {RangeError} when `wait` is negative
  * @example
@@ -88,8 +88,11 @@ class RateLimited implements Mailer {
   async #turn(cost: number, signal: AbortSignal | undefined): Promise<void> {
     const giveUpAt = this.#clock.monotonic() + this.#wait;
     for (;;) {
-      const { allowed, retryAfter } = await this.#check(cost, signal);
+      const { allowed, retryAfter, degraded } = await this.#check(cost, signal);
       if (allowed) return;
+      if (degraded) {
+        throw mailError(this.name, "rate-limited", "its rate limit could not be asked", { retryable: true });
+      }
       if (retryAfter === Infinity) {
         throw mailError(this.name, "rate-limited", "its rate limit never admits that much at once");
       }

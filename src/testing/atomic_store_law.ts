@@ -14,6 +14,9 @@ const push: Transition = {
 
 const drop: Transition = { name: "law.drop", apply: () => ({ output: {}, write: { record: undefined } }) };
 
+/** Transitions that these laws make up; an engine that looks transitions up by name must know them to be tried. */
+export const lawTransitions: readonly Transition[] = [push, drop];
+
 /** What every {@linkcode AtomicStore} promises beyond a key-value store. */
 export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {

@@ -22,16 +22,17 @@ export interface CompareOptions {
   readonly steps?: number;
   /** How far the clock may go in one step, in milliseconds. */
   readonly stride?: number;
+  /** Steps on one record before it starts afresh. */
+  readonly history?: number;
   /** The twin of a transition, for planting a difference. */
   readonly lua?: (name: string) => string;
 }
 
-const HISTORY = 40;
 const decoder = new TextDecoder();
 
 /** Runs histories until every case had its steps; throws on the first difference, with the seed that repeats it. */
 export async function compare(cases: readonly Case[], options: CompareOptions = {}): Promise<number> {
-  const { steps = 10_000, stride = 3000, lua = (name) => LUA_TWINS[name]!.lua } = options;
+  const { steps = 10_000, stride = 3000, history = 40, lua = (name) => LUA_TWINS[name]!.lua } = options;
   const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
   const random = new Random(seed);
   await using redis = await startRedis();
@@ -51,7 +52,7 @@ export async function compare(cases: readonly Case[], options: CompareOptions = 
       let deadline: number | undefined;
       const commands: string[][] = [["DEL", "key"]];
       const expected: { name: string; input: Fields; output: Fields; stored: Fields }[] = [];
-      for (let i = 0; i < HISTORY; i++) {
+      for (let i = 0; i < history; i++) {
         // Mostly onwards, often not at all, at times far, now and then back.
         now += random.pick([
           0,

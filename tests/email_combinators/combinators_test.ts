@@ -260,13 +260,21 @@ Deno.test("rateLimited: costs count, a cost that never fits is refused for good,
   assertEquals(provider.took.length, 1);
 });
 
-Deno.test("rateLimited: when the store is down nothing is sent", async () => {
-  const kv = await Deno.openKv(":memory:");
-  const throttle = createThrottle(denoKvStore(kv), { limit: 3, window: "1m" });
-  kv.close();
-  const provider = new Provider("p");
-  const failed = await assertRejects(() => rateLimited(provider.mailer, throttle).send(message), MailError);
-  assertEquals([failed.code, failed.delivery, provider.asked.length], ["backend-unavailable", "not-sent", 0]);
+Deno.test("rateLimited: when the store is down the throttle's own policy decides", async () => {
+  const outcomes = { allow: "sent", deny: "rate-limited", throw: "backend-unavailable" } as const;
+  for (const [onError, outcome] of Object.entries(outcomes)) {
+    const kv = await Deno.openKv(":memory:");
+    const options = { limit: 3, window: "1m", onError: onError as keyof typeof outcomes } as const;
+    const throttle = createThrottle(denoKvStore(kv), options);
+    kv.close();
+    const provider = new Provider("p");
+    const sent = await rateLimited(provider.mailer, throttle).send(message).catch((error) => error);
+    assertEquals([sent instanceof MailError ? sent.code : "sent", provider.took.length], [
+      outcome,
+      outcome === "sent" ? 1 : 0,
+    ]);
+    if (sent instanceof MailError) assertEquals([sent.delivery, sent.retryable], ["not-sent", true]);
+  }
 });
 
 Deno.test("idempotent: of many at once one sends, all get its receipt, on any isolate", async () => {

@@ -1,5 +1,5 @@
 /** All laws, by contract. */
-import type { AtomicStore } from "@holdfast/edge";
+import { atomicSessionStore, type AtomicStore } from "@holdfast/edge";
 import {
   atomicStoreLaw,
   idempotencyLaw,
@@ -7,7 +7,10 @@ import {
   type Law,
   lockLaw,
   outboxLaw,
+  sessionIndexLaw,
   sessionLaw,
+  sessionStoreLaw,
+  sessionUserLaw,
   type StoreSubject,
   throttleLaw,
 } from "@holdfast/edge/testing";
@@ -18,6 +21,15 @@ export const contracts: Record<string, readonly Law<StoreSubject<AtomicStore>>[]
   "locks": lockLaw,
   "idempotency": idempotencyLaw,
   "throttle": throttleLaw,
+  "session store": sessionStoreLaw.map(({ name, run }) => ({
+    name,
+    run: ({ store, ...subject }) => run({ ...subject, store: atomicSessionStore(store) }),
+  })),
+  "session index": sessionIndexLaw.map(({ name, run }) => ({
+    name,
+    run: ({ store, ...subject }) => run({ ...subject, store: atomicSessionStore(store).index }),
+  })),
   "sessions": sessionLaw,
   "outbox": outboxLaw,
+  "sessions of users": sessionUserLaw,
 };
