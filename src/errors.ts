@@ -27,6 +27,7 @@ export type HoldfastErrorCode =
   | "message-rejected"
   | "message-too-large"
   | "attachment-unreadable"
+  | "in-doubt"
   | "aborted";
 
 /** What a {@linkcode HoldfastError} carries besides its message. */

@@ -7,6 +7,7 @@ import {
   idempotencyTransitions,
   type KeyValueStore,
   lockTransitions,
+  outboxTransitions,
   sessionTransitions,
   throttleTransitions,
   valueTransitions,
@@ -58,6 +59,7 @@ const transitions = [
   ...idempotencyTransitions,
   ...throttleTransitions,
   ...sessionTransitions,
+  ...outboxTransitions,
   ...lawTransitions,
 ];
 
