@@ -15,9 +15,16 @@
  * @module
  */
 
+export * from "./adapters/memory/memory_mailer.ts";
 export * from "./adapters/memory/memory_store.ts";
 export * from "./src/clock.ts";
 export * from "./src/duration.ts";
+export * from "./src/email/address.ts";
+export * from "./src/email/attachment.ts";
+export * from "./src/email/mail_error.ts";
+export * from "./src/email/mailer.ts";
+export * from "./src/email/message.ts";
+export * from "./src/email/mime.ts";
 export * from "./src/errors.ts";
 export * from "./src/idempotency/idempotency.ts";
 export * from "./src/idempotency/idempotency_transitions.ts";

@@ -16,7 +16,16 @@ export type HoldfastErrorCode =
   | "session-committed"
   | "session-unavailable"
   | "transition-unknown"
-  | "contention";
+  | "contention"
+  | "invalid-message"
+  | "unsupported"
+  | "unauthorized"
+  | "rate-limited"
+  | "quota-exceeded"
+  | "message-rejected"
+  | "message-too-large"
+  | "attachment-unreadable"
+  | "aborted";
 
 /** What a {@linkcode HoldfastError} carries besides its message. */
 export interface HoldfastErrorOptions {
@@ -51,7 +60,7 @@ export interface HoldfastErrorOptions {
  */
 export class HoldfastError extends Error {
   /** Survives minifiers. */
-  override readonly name = "HoldfastError";
+  override readonly name: string = "HoldfastError";
   /** Why it failed. */
   readonly code: HoldfastErrorCode;
   /** Whether the same call may succeed when repeated. */
