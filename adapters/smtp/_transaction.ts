@@ -1,0 +1,164 @@
+/** One message's way over a connection. */
+import { MailError, unsupported } from "../../src/email/mail_error.ts";
+import type { Rejection } from "../../src/email/mailer.ts";
+import type { MimeMessage } from "../../src/email/mime.ts";
+import { dataPieces } from "./_data.ts";
+import { Refusal } from "./_faults.ts";
+import { type Reply, WireFault } from "./_reply.ts";
+import type { Wire } from "./_wire.ts";
+
+/** The server took the message. */
+export interface Delivered {
+  readonly reply: Reply;
+  readonly rejected: readonly Rejection[];
+}
+
+/** How many commands go out before their replies are read: more could fill both directions and wait for ever. */
+const PIPELINE = 50;
+
+/** MAIL, RCPT, DATA and the message. */
+export class Transaction {
+  readonly #wire: Wire;
+  readonly #extensions: ReadonlyMap<string, string>;
+  /** What it leaves behind: a connection for the next, one that needs RSET, or none. */
+  state: "clean" | "dirty" | "broken" = "clean";
+  /** Whether the server has answered to any of it. */
+  answered = false;
+
+  constructor(wire: Wire, extensions: ReadonlyMap<string, string>) {
+    this.#wire = wire;
+    this.#extensions = extensions;
+  }
+
+  async run(mime: MimeMessage, reset: boolean): Promise<Delivered> {
+    const wire = this.#wire;
+    if (reset) this.state = "dirty";
+    const mail = this.#mail(mime);
+    this.state = "broken"; // until every reply was read
+    if (reset && (await wire.command("RSET")).code >= 300) {
+      throw new WireFault("the connection is of no more use");
+    }
+    const { to } = mime.envelope;
+    const { refusal, rejected, data } = await this.#envelope(mail, to);
+    if (refusal) {
+      if (data?.code === 354) await wire.command("."); // it waits for a message that nobody would get
+      this.state = "dirty";
+      throw refusal;
+    }
+    wire.phase = "data";
+    if (data === undefined || (data.code !== 354 && data.code < 400)) {
+      throw new WireFault("the server's reply is not one to DATA");
+    }
+    if (data.code !== 354) {
+      this.state = "dirty";
+      throw new Refusal(data);
+    }
+    const reply = await this.#body(mime.bytes);
+    this.state = "clean";
+    if (reply.code >= 400) throw new Refusal(reply);
+    return { reply, rejected };
+  }
+
+  /** The first command, once it is known that this server can take the message. */
+  #mail({ envelope, bytes, needsSmtpUtf8 }: MimeMessage): string {
+    const limit = Number(this.#extensions.get("SIZE") ?? 0);
+    if (limit > 0 && bytes.length > limit) {
+      throw new MailError(
+        "message-too-large",
+        `Cannot send by smtp as the server takes at most ${limit} bytes: current value is ${bytes.length}`,
+        { delivery: "not-sent", phase: "mail", mailer: "smtp" },
+      );
+    }
+    if (needsSmtpUtf8 && !this.#extensions.has("SMTPUTF8")) {
+      throw unsupported("smtp", "addresses outside ASCII with this server");
+    }
+    return [
+      `MAIL FROM:<${envelope.from}>`,
+      ...(this.#extensions.has("SIZE") ? [`SIZE=${bytes.length}`] : []),
+      ...(needsSmtpUtf8 ? ["SMTPUTF8"] : []),
+      // Bodies are always 7-bit: only headers can make a difference.
+      ...(needsSmtpUtf8 && this.#extensions.has("8BITMIME") ? ["BODY=8BITMIME"] : []),
+    ].join(" ");
+  }
+
+  async #envelope(
+    mail: string,
+    to: readonly string[],
+  ): Promise<{ refusal?: Refusal; rejected: Rejection[]; data: Reply | undefined }> {
+    const wire = this.#wire;
+    const commands = [mail, ...to.map((address) => `RCPT TO:<${address}>`), "DATA"];
+    const size = this.#extensions.has("PIPELINING") ? PIPELINE : 1;
+    const replies: Reply[] = [];
+    const nobody = () => replies.slice(1, to.length + 1).every(({ code }) => code >= 400);
+    for (let start = 0; start < commands.length; start += size) {
+      const group = commands.slice(start, start + size);
+      if (group[0] === "DATA" && nobody()) break;
+      wire.phase = phaseOf(group[0]!);
+      await wire.say(group);
+      for (const command of group) {
+        replies.push(await this.#answer(command, replies[0]));
+      }
+      if (replies[0]!.code >= 400) break;
+    }
+    const [first, ...others] = replies;
+    const answers = others.slice(0, to.length);
+    const refused = answers.filter(({ code }) => code >= 400);
+    const rejected = answers.flatMap(({ code }, i) => code >= 400 ? [{ address: to[i]!, status: code }] : []);
+    const data = others[to.length];
+    if (first!.code >= 400) {
+      wire.phase = "mail";
+      return { refusal: new Refusal(first!), rejected, data };
+    }
+    if (!nobody()) return { rejected, data };
+    // One that may change its mind comes first: it decides whether repeating makes sense.
+    const refusal = new Refusal(refused.find(({ code }) => code < 500) ?? refused[0]!);
+    wire.phase = "rcpt";
+    return { refusal, rejected, data };
+  }
+
+  async #answer(command: string, first: Reply | undefined): Promise<Reply> {
+    const wire = this.#wire;
+    wire.phase = phaseOf(command);
+    let reply: Reply;
+    try {
+      reply = await wire.reply(command.slice(0, 4));
+    } catch (error) {
+      if (first === undefined || first.code < 400) throw error;
+      wire.phase = "mail";
+      throw new Refusal(first); // a server may leave after its no
+    }
+    this.answered = true;
+    if (reply.code >= 300 && reply.code < 400 && command !== "DATA") {
+      throw new WireFault("the server's reply is not one to this command");
+    }
+    return reply;
+  }
+
+  /** The message and the answer to it. */
+  async #body(bytes: Uint8Array): Promise<Reply> {
+    const wire = this.#wire;
+    wire.phase = "body";
+    for (const { piece, last } of dataPieces(bytes)) {
+      if (wire.spoken) await this.#tooEarly();
+      if (last) wire.delivery = "unknown";
+      const writing = wire.write(piece, "data");
+      if (last) await writing;
+      else await Promise.race([writing, wire.more()]); // a server that has seen enough may read no further
+    }
+    wire.phase = "reply";
+    const reply = await wire.reply("message", "data");
+    if (reply.code >= 300 && reply.code < 400) {
+      throw new WireFault("the server's reply is not one to a message");
+    }
+    return reply;
+  }
+
+  async #tooEarly(): Promise<never> {
+    const reply = await this.#wire.reply("message");
+    throw reply.code >= 400 ? new Refusal(reply) : new WireFault("the server spoke without being asked");
+  }
+}
+
+function phaseOf(command: string): "mail" | "rcpt" | "data" {
+  return command === "DATA" ? "data" : command.startsWith("MAIL") ? "mail" : "rcpt";
+}
