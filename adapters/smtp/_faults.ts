@@ -55,8 +55,8 @@ export function mailError(error: unknown, { phase, delivery, transcript, secrets
   const interrupted = error instanceof Interrupted;
   const why = interrupted
     ? error.message
-    : phase === "connect"
-    ? "the connection failed"
+    : phase === "tls"
+    ? "it could not be encrypted"
     : "the connection broke";
   const detail = error instanceof Error ? error.message : "";
   const hopeless = phase === "tls" && /cert|issuer|self.signed|altname|hostname|name mismatch/i.test(detail);

@@ -56,7 +56,7 @@ export class Session {
 
   /** Connects, encrypts and authenticates. */
   async open(wait: Patience): Promise<void> {
-    this.#wire.begin(wait, "connect", []);
+    this.#wire.begin(wait, "connect", this.#secrets([]));
     try {
       await this.#start();
       this.#open = true;
@@ -98,6 +98,12 @@ export class Session {
     this.#wire.close();
   }
 
+  #secrets(addresses: readonly string[]): string[] {
+    const locals = addresses.map((address) => address.slice(0, address.lastIndexOf("@")));
+    const { auth } = this.#settings;
+    return auth ? [...locals, auth.username] : locals;
+  }
+
   async #start(): Promise<void> {
     const { host, port, security, auth, connector } = this.#settings;
     const wire = this.#wire;
@@ -122,10 +128,12 @@ export class Session {
   async #hello(): Promise<void> {
     const wire = this.#wire;
     const { clientName, security, auth } = this.#settings;
-    wire.phase = "hello";
+    // Workers find out about a certificate at the first use of what it secures.
+    if (wire.phase !== "tls") wire.phase = "hello";
     let reply = await wire.command(`EHLO ${clientName}`);
     // A server from before 1995 has no extensions, so neither encryption nor authentication.
     if (reply.code >= 500 && security === "none" && !auth) reply = await wire.command(`HELO ${clientName}`);
+    wire.phase = "hello";
     if (reply.code !== 250) throw new Refusal(reply);
     this.#extensions = new Map(
       reply.lines.slice(1).map((line) => {
