@@ -53,8 +53,10 @@ export function decodeValue(text: string): unknown {
   );
 }
 
-/** Base64 of bytes, in chunks that never overflow the stack. */
+/** Base64 of bytes, in chunks that never overflow the stack where the runtime has none of its own. */
 export function bytesToBase64(bytes: Uint8Array): string {
+  const native = (bytes as { toBase64?: () => string }).toBase64; // newer runtimes; far faster on files
+  if (native) return native.call(bytes);
   let binary = "";
   for (let i = 0; i < bytes.length; i += 0x8000) {
     binary += String.fromCharCode(...bytes.subarray(i, i + 0x8000));

@@ -40,7 +40,7 @@ export interface HoldfastErrorOptions {
    */
   readonly ambiguous?: boolean;
   /** Milliseconds after which repeating makes sense. */
-  readonly retryAfter?: number;
+  readonly retryAfter?: number | undefined;
   /** The fault underneath. */
   readonly cause?: unknown;
 }

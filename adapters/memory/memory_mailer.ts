@@ -2,7 +2,7 @@
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { sendEach } from "../../src/email/bulk.ts";
-import { MailError } from "../../src/email/mail_error.ts";
+import { mailError } from "../../src/email/mail_error.ts";
 import {
   type BulkOptions,
   type BulkResult,
@@ -114,13 +114,13 @@ class Outbox implements MemoryMailer {
     const prepared = prepareMessage(message);
     checkIdempotencyKey(key);
     if (signal?.aborted) {
-      throw failure("aborted", "the signal was aborted", { cause: signal.reason });
+      throw mailError(this.name, "aborted", "the signal was aborted", { cause: signal.reason });
     }
     if (key === undefined) return await this.#keep(prepared, key);
     const content = JSON.stringify(prepared);
     const known = this.#known.get(key);
     if (known && known.content !== content) {
-      throw failure("fingerprint-mismatch", "the idempotency key was used for another message");
+      throw mailError(this.name, "fingerprint-mismatch", "the idempotency key was used for another message");
     }
     if (known) return known.receipt;
     const receipt = this.#keep(prepared, key);
@@ -182,17 +182,4 @@ function matches({ message }: SentMail, { recipient, subject }: MailQuery): bool
   return (subject === undefined || message.subject === subject) &&
     (recipient === undefined ||
       recipientsOf(message).some(({ address }) => address.toLowerCase() === recipient.toLowerCase()));
-}
-
-function failure(
-  code: "aborted" | "fingerprint-mismatch",
-  why: string,
-  options: { cause?: unknown } = {},
-): MailError {
-  return new MailError(code, `Cannot send by memory as ${why}`, {
-    delivery: "not-sent",
-    phase: "prepare",
-    mailer: "memory",
-    ...options,
-  });
 }

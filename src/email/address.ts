@@ -26,16 +26,18 @@ const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
  * @throws {TypeError} when it is not a string, or holds one of those
  */
 export function headerText(value: unknown, what: string): string {
-  if (typeof value !== "string") throw refusal(what, "must be a string");
-  if (CONTROL.test(value) || !value.isWellFormed()) {
-    throw refusal(what, "must not hold control characters, line breaks or lone surrogates");
-  }
+  need(typeof value === "string", what, "must be a string");
+  need(
+    !CONTROL.test(value) && value.isWellFormed(),
+    what,
+    "must not hold control characters, line breaks or lone surrogates",
+  );
   return value;
 }
 
-/** What is wrong with a field; never what it holds. */
-export function refusal(what: string, needs: string): TypeError {
-  return new TypeError(`Cannot use '${what}' in a message as it ${needs}`);
+/** Says what is wrong with a field unless it is right; never what it holds. */
+export function need(right: unknown, what: string, needs: string): asserts right {
+  if (!right) throw new TypeError(`Cannot use '${what}' in a message as it ${needs}`);
 }
 
 /**
@@ -59,23 +61,20 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
     name = (match?.[1]?.replace(/\\(.)/gu, "$1") ?? match?.[2])?.trim();
     text = match ? match[3]! : input.trim();
   } else {
-    if (typeof input !== "object" || input === null) throw refusal(what, "must be a string or an object");
+    need(typeof input === "object" && input, what, "must be a string or an object");
     if (input.name !== undefined) name = headerText(input.name, `${what}.name`).trim();
     text = headerText(input.address, `${what}.address`);
   }
-  if (name !== undefined && name.length > 256) {
-    throw refusal(what, "must have a name of at most 256 characters");
-  }
+  need(!name || name.length <= 256, what, "must have a name of at most 256 characters");
   const at = text.lastIndexOf("@");
   const local = text.slice(0, Math.max(at, 0));
   const domain = asciiDomain(text.slice(at + 1));
   const bytes = new TextEncoder().encode(local).length;
-  if (
-    bytes > 64 || bytes + 1 + (domain?.length ?? 0) > 254 || !domain ||
-    !(ATOM.test(local) || QUOTED_LOCAL.test(local))
-  ) {
-    throw refusal(what, "must be one address, like local@domain or Name <local@domain>");
-  }
+  need(
+    (ATOM.test(local) || QUOTED_LOCAL.test(local)) && domain && bytes <= 64 && bytes + domain.length < 254,
+    what,
+    "must be one address, like local@domain or Name <local@domain>",
+  );
   return Object.freeze({ ...(name && { name }), address: `${local}@${domain}` });
 }
 
@@ -95,4 +94,10 @@ function asciiDomain(domain: string): string | undefined {
     }
   }
   return DOMAIN.test(ascii) || ascii === "localhost" ? ascii : undefined;
+}
+
+/** A mailbox as one line of Unicode, its name quoted where that is needed. */
+export function formatAddress({ name, address }: Address): string {
+  if (!name) return address;
+  return `${/["()<>[\],.;:@\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name} <${address}>`;
 }

@@ -1,5 +1,5 @@
-import { headerText, refusal } from "./address.ts";
-import { MailError } from "./mail_error.ts";
+import { headerText, need } from "./address.ts";
+import { mailError } from "./mail_error.ts";
 import type { PreparedMessage } from "./message.ts";
 
 /** What a file is made of. A string is its text in UTF-8, never base64. */
@@ -41,20 +41,22 @@ const MEDIA_TYPE = new RegExp(
 /** Checks a file and copies its bytes, so that later changes to them are not sent. */
 export function prepareAttachment(attachment: Attachment, index: number): PreparedAttachment {
   const what = `attachments[${index}]`;
-  if (typeof attachment !== "object" || attachment === null) throw refusal(what, "must be an object");
+  need(typeof attachment === "object" && attachment, what, "must be an object");
   const { content, contentId } = attachment;
   const filename = headerText(attachment.filename, `${what}.filename`);
-  if (filename.trim() === "" || filename.length > 255) {
-    throw refusal(`${what}.filename`, "must be 1 to 255 characters");
-  }
+  need(filename.trim() && filename.length < 256, `${what}.filename`, "must be 1 to 255 characters");
   const contentType = attachment.contentType ??
     ((content instanceof Blob && content.type) || "application/octet-stream");
-  if (typeof contentType !== "string" || !MEDIA_TYPE.test(contentType)) {
-    throw refusal(`${what}.contentType`, "must be a media type other than multipart and message");
-  }
-  if (contentId !== undefined && !(typeof contentId === "string" && /^[\w.+@-]{1,127}$/.test(contentId))) {
-    throw refusal(`${what}.contentId`, "must be letters, digits, '.', '_', '-', '+' and '@'");
-  }
+  need(
+    typeof contentType === "string" && MEDIA_TYPE.test(contentType),
+    `${what}.contentType`,
+    "must be a media type other than multipart and message",
+  );
+  need(
+    contentId === undefined || (typeof contentId === "string" && /^[\w.+@-]{1,127}$/.test(contentId)),
+    `${what}.contentId`,
+    "must be letters, digits, '.', '_', '-', '+' and '@'",
+  );
   const data = content instanceof Uint8Array || content instanceof ArrayBuffer
     ? new Uint8Array(content)
     : content;
@@ -63,7 +65,7 @@ export function prepareAttachment(attachment: Attachment, index: number): Prepar
   return Object.freeze({
     filename,
     contentType,
-    ...(contentId !== undefined && { contentId }),
+    contentId,
     content: () =>
       reading ??= read(data, what).catch((error) => {
         if (!(data instanceof ReadableStream)) reading = undefined; // the next attempt reads again
@@ -86,25 +88,18 @@ export async function readAttachments(
       message.attachments.map(async (file) => ({ ...file, bytes: await file.content() })),
     );
   } catch (cause) {
-    throw new MailError(
-      "attachment-unreadable",
-      `Cannot send by ${mailer} as an attachment could not be read`,
-      {
-        delivery: "not-sent",
-        phase: "prepare",
-        mailer,
-        cause,
-      },
-    );
+    throw mailError(mailer, "attachment-unreadable", "an attachment could not be read", { cause });
   }
 }
 
 function checkData(data: AttachmentData, what: string): void {
-  if (typeof data === "string") {
-    if (!data.isWellFormed()) throw refusal(what, "must not hold lone surrogates");
-  } else if (![Uint8Array, ArrayBuffer, Blob, ReadableStream].some((kind) => data instanceof kind)) {
-    throw refusal(what, "must be text, bytes, a Blob, a stream or a function that answers one");
-  }
+  need(
+    typeof data === "string"
+      ? data.isWellFormed()
+      : [Uint8Array, ArrayBuffer, Blob, ReadableStream].some((kind) => data instanceof kind),
+    what,
+    "must be well-formed text, bytes, a Blob, a stream or a function that answers one",
+  );
 }
 
 async function read(data: Attachment["content"], what: string): Promise<Uint8Array<ArrayBuffer>> {

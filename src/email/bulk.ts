@@ -1,5 +1,5 @@
 /** How every mailer sends many: in order, while reading, holding little, stopped by nothing but the caller. */
-import { MailError } from "./mail_error.ts";
+import { MailError, mailError } from "./mail_error.ts";
 import {
   type BulkOptions,
   type BulkResult,
@@ -35,11 +35,9 @@ export async function settled(mailer: string, sending: Promise<Receipt>): Promis
 export function asMailError(mailer: string, cause: unknown): MailError {
   if (cause instanceof MailError) return cause;
   const invalid = cause instanceof TypeError || cause instanceof RangeError;
-  return new MailError(
-    invalid ? "invalid-message" : "backend-unavailable",
-    `Cannot send by ${mailer} as ${invalid ? "the message is not valid" : "it failed"}`,
-    { delivery: invalid ? "not-sent" : "unknown", phase: invalid ? "prepare" : "body", mailer, cause },
-  );
+  return invalid
+    ? mailError(mailer, "invalid-message", "the message is not valid", { cause })
+    : mailError(mailer, "backend-unavailable", "it failed", { delivery: "unknown", phase: "body", cause });
 }
 
 /** The `sendBulk` of a mailer that sends one by one. */
@@ -89,29 +87,28 @@ export function sendInBatches(
   }
 
   /** Checked as it is read: the caller may use the object again. */
-  function itemOf(message: Message, index: number): BulkItem | BulkResult {
+  function itemOf(message: Message, index: number): BulkItem | MailError {
     try {
       const prepared = prepareMessage(message);
       const key = idempotencyKey?.(prepared, index);
       checkIdempotencyKey(key);
       return { index, message: prepared, idempotencyKey: key };
     } catch (error) {
-      return { index, state: "failed", error: asMailError(mailer, error) };
+      return asMailError(mailer, error);
     }
   }
 
-  function start(slots: readonly (BulkItem | BulkResult)[]): Batch {
-    const items = slots.filter((slot): slot is BulkItem => "message" in slot);
+  function start(slots: readonly (BulkItem | MailError)[], first: number): Batch {
+    const items = slots.filter((slot): slot is BulkItem => !(slot instanceof MailError));
     const sending = items.length === 0 ? Promise.resolve([]) : send(items);
     const batch: Batch = {
       done: sending.catch((error) => items.map(() => asMailError(mailer, error))).then((outcomes) => {
         let next = 0;
-        batch.results = slots.map((slot): BulkResult => {
-          if (!("message" in slot)) return slot;
-          const outcome = outcomes[next++]!;
-          return outcome instanceof Error
-            ? { index: slot.index, state: "failed", error: outcome }
-            : { index: slot.index, state: "sent", receipt: outcome };
+        batch.results = slots.map((slot, i): BulkResult => {
+          const outcome = slot instanceof MailError ? slot : outcomes[next++]!;
+          return outcome instanceof MailError
+            ? { index: first + i, state: "failed", error: outcome }
+            : { index: first + i, state: "sent", receipt: outcome };
         });
       }),
     };
@@ -125,7 +122,7 @@ export function sendInBatches(
     const aborted = new Promise<void>((resolve) =>
       signal?.addEventListener("abort", () => resolve(), { once: true, signal: over.signal })
     );
-    let slots: (BulkItem | BulkResult)[] = [];
+    let slots: (BulkItem | MailError)[] = [];
     let index = 0;
     let reading: Promise<void> | undefined;
     let failure: { readonly reason: unknown } | undefined;
@@ -139,17 +136,16 @@ export function sendInBatches(
         ended = true;
         failure ??= { reason };
       }
-      reading = undefined;
     };
     try {
       for (;;) {
         if (signal?.aborted) failure ??= { reason: signal.reason };
         const more = !ended && failure === undefined;
         if (slots.length === size || (!more && slots.length > 0)) {
-          batches.push(start(slots));
+          batches.push(start(slots, index - slots.length));
           slots = [];
         }
-        if (more && batches.length < concurrency) reading ??= read();
+        if (more && batches.length < concurrency) reading ??= read().then(() => void (reading = undefined));
         if (batches[0]?.results) {
           yield* batches.shift()!.results!;
         } else if (batches.length > 0 || more) {

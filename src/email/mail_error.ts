@@ -70,11 +70,22 @@ export class MailError extends HoldfastError {
   }
 }
 
-/** What a mailer cannot do is said before anything is sent. */
-export function unsupported(mailer: string, what: string): MailError {
-  return new MailError("unsupported", `Cannot send by ${mailer} as it does not support ${what}`, {
+/** The error of a mailer, as all of them word it; nothing was sent unless told otherwise. */
+export function mailError(
+  mailer: string,
+  code: HoldfastErrorCode,
+  why: string,
+  options: Partial<Omit<MailErrorOptions, "mailer">> = {},
+): MailError {
+  return new MailError(code, `Cannot send by ${mailer} as ${why}`, {
     delivery: "not-sent",
     phase: "prepare",
+    ...options,
     mailer,
   });
+}
+
+/** What a mailer cannot do is said before anything is sent. */
+export function unsupported(mailer: string, what: string): MailError {
+  return mailError(mailer, "unsupported", `it does not support ${what}`);
 }

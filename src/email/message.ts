@@ -2,7 +2,7 @@
  * The one message model. A message is a plain object; `prepareMessage` checks it once, as hard as every mailer together
  * needs, and freezes a copy, so no mailer checks or cleans anything again.
  */
-import { type Address, type AddressInput, headerText, parseAddress, refusal } from "./address.ts";
+import { type Address, type AddressInput, headerText, need, parseAddress } from "./address.ts";
 import { type Attachment, prepareAttachment, type PreparedAttachment } from "./attachment.ts";
 
 /** A message to send. */
@@ -87,7 +87,6 @@ export interface PreparedMessage extends Message {
 
 const STRUCTURAL =
   /^(?:from|to|b?cc|sender|reply-to|subject|date|message-id|mime-version|return-path|received|dkim-signature|content-.*|resent-.*|x-sg-e?id)$/i;
-const METHODS = /^(?:PUBLISH|REQUEST|REPLY|ADD|CANCEL|REFRESH|COUNTER|DECLINECOUNTER)$/;
 const prepared = new WeakSet<object>();
 
 /**
@@ -110,45 +109,34 @@ const prepared = new WeakSet<object>();
  */
 export function prepareMessage(message: Message): PreparedMessage {
   if (prepared.has(message)) return message as PreparedMessage;
-  if (typeof message !== "object" || message === null) throw refusal("message", "must be an object");
+  need(typeof message === "object" && message, "message", "must be an object");
   const { text, html, calendar, sendAt } = message;
   const subject = headerText(message.subject, "subject");
-  if (subject.trim() === "") throw refusal("subject", "must not be empty");
-  if (text === undefined && html === undefined) throw refusal("text", "or 'html' must be there");
-  if (text !== undefined) bodyText(text, "text");
-  if (html !== undefined) bodyText(html, "html");
-  if (calendar !== undefined) {
-    bodyText(calendar.content, "calendar.content");
-    if (!METHODS.test(calendar.method)) throw refusal("calendar.method", "must be an iCalendar method");
-  }
-  if (sendAt !== undefined && !(sendAt instanceof Date && sendAt.getTime() >= 0)) {
-    throw refusal("sendAt", "must be a valid date");
-  }
-  const from = parseAddress(message.from, "from");
-  const replyTo = addresses(message.replyTo, "replyTo", new Set());
+  need(subject.trim(), "subject", "must not be empty");
+  need(text ?? html, "text", "or 'html' must be there");
+  need(!sendAt || (sendAt instanceof Date && sendAt.getTime() >= 0), "sendAt", "must be a valid date");
+  need(!calendar || /^[A-Z]{3,14}$/.test(calendar.method), "calendar.method", "must be an iCalendar method");
   const seen = new Set<string>();
-  const to = addresses(message.to, "to", seen);
-  const cc = addresses(message.cc, "cc", seen);
-  const bcc = addresses(message.bcc, "bcc", seen);
-  if (seen.size === 0) throw refusal("to", "or 'cc' or 'bcc' must name a recipient");
   const result: PreparedMessage = Object.freeze({
-    from,
-    to,
-    cc,
-    bcc,
-    replyTo,
+    from: parseAddress(message.from, "from"),
+    to: addresses(message.to, "to", seen),
+    cc: addresses(message.cc, "cc", seen),
+    bcc: addresses(message.bcc, "bcc", seen),
+    replyTo: addresses(message.replyTo, "replyTo", new Set()),
     subject,
-    ...(text !== undefined && { text }),
-    ...(html !== undefined && { html }),
+    text: bodyText(text, "text"),
+    html: bodyText(html, "html"),
     headers: headersOf(message),
-    tags: Object.freeze([...new Set(list(message.tags, "tags").map((tag, i) => named(tag, `tags[${i}]`)))]),
+    tags: Object.freeze([...new Set(list(message.tags, "tags").map((tag) => named(tag, "tags")))]),
     metadata: record(message.metadata, "metadata"),
     attachments: Object.freeze(list(message.attachments, "attachments").map(prepareAttachment)),
-    ...(calendar && { calendar: Object.freeze({ method: calendar.method, content: calendar.content }) }),
-    ...(sendAt && { sendAt: new Date(sendAt) }),
+    calendar: calendar &&
+      Object.freeze({ method: calendar.method, content: bodyText(calendar.content, "calendar") ?? "" }),
+    sendAt: sendAt && new Date(sendAt),
   });
+  need(seen.size, "to", "or 'cc' or 'bcc' must name a recipient");
   const ids = result.attachments.flatMap(({ contentId }) => contentId ?? []);
-  if (new Set(ids).size < ids.length) throw refusal("attachments", "must not share a contentId");
+  need(new Set(ids).size === ids.length, "attachments", "must not share a contentId");
   prepared.add(result);
   return result;
 }
@@ -159,7 +147,7 @@ export function recipientsOf(message: PreparedMessage): readonly Address[] {
 }
 
 function list<T>(value: readonly T[] | undefined, what: string): readonly T[] {
-  if (value !== undefined && !Array.isArray(value)) throw refusal(what, "must be an array");
+  need(value === undefined || Array.isArray(value), what, "must be an array");
   return value ?? [];
 }
 
@@ -168,11 +156,7 @@ function addresses(
   what: string,
   seen: Set<string>,
 ): readonly Address[] {
-  const all = value === undefined
-    ? []
-    : Array.isArray(value)
-    ? value as readonly AddressInput[]
-    : [value as AddressInput];
+  const all = (value === undefined ? [] : [value].flat()) as readonly AddressInput[];
   return Object.freeze(
     all.map((one, i) => parseAddress(one, `${what}[${i}]`)).filter(({ address }) => {
       const known = seen.size;
@@ -182,59 +166,48 @@ function addresses(
 }
 
 function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, string>> {
-  const all: Record<string, string> = { ...record(headers, "headers") };
+  const pairs = Object.entries(record(headers, "headers"));
   if (unsubscribe !== undefined) {
     const { url, mailto } = unsubscribe;
-    if (url !== undefined && !(/^https:\/\/[!#-;=?-~]{1,880}$/.test(url) && URL.canParse(url))) {
-      throw refusal("unsubscribe.url", "must be an https URL in ASCII");
+    const ways: string[] = [];
+    if (url !== undefined) {
+      need(/^https:\/\/[!#-;=?-~]{1,880}$/.test(url), "unsubscribe.url", "must be an https URL in ASCII");
+      ways.push(`<${url}>`);
     }
-    const ways = [
-      ...(url === undefined ? [] : [`<${url}>`]),
-      ...(mailto === undefined ? [] : [`<mailto:${parseAddress(mailto, "unsubscribe.mailto").address}>`]),
-    ];
-    if (ways.length === 0) throw refusal("unsubscribe", "must have a 'url' or a 'mailto'");
-    define(all, "List-Unsubscribe", ways.join(", "));
-    if (url !== undefined) define(all, "List-Unsubscribe-Post", "List-Unsubscribe=One-Click");
+    if (mailto !== undefined) ways.push(`<mailto:${parseAddress(mailto, "unsubscribe.mailto").address}>`);
+    need(ways.length, "unsubscribe", "must have a 'url' or a 'mailto'");
+    pairs.push(["List-Unsubscribe", ways.join(", ")]);
+    if (url !== undefined) pairs.push(["List-Unsubscribe-Post", "List-Unsubscribe=One-Click"]);
   }
-  const names = Object.keys(all);
-  for (const name of names) {
-    if (!/^[!-9;-~]{1,126}$/.test(name)) {
-      throw refusal("headers", "must have names of visible ASCII without a colon");
-    }
-    if (STRUCTURAL.test(name)) throw refusal("headers", "must not set what the message's own fields say");
+  for (const [name] of pairs) {
+    need(/^[\w!#$%&'*+.^`|~-]{1,126}$/.test(name), "headers", "must have names of letters, digits and '-'");
+    need(!STRUCTURAL.test(name), "headers", "must not set what the message's own fields say");
   }
-  if (new Set(names.map((name) => name.toLowerCase())).size < names.length || names.length > 100) {
-    throw refusal("headers", "must be at most 100 and hold each name once");
-  }
-  return Object.freeze(all);
+  const names = new Set(pairs.map(([name]) => name.toLowerCase()));
+  need(names.size === pairs.length, "headers", "must hold each name once");
+  return Object.freeze(Object.fromEntries(pairs));
 }
 
 function record(
   value: Readonly<Record<string, string>> | undefined,
   what: string,
 ): Readonly<Record<string, string>> {
-  const all: Record<string, string> = {};
-  for (const [key, text] of Object.entries(value ?? {})) {
-    define(all, named(key, what), headerText(text, what));
-  }
-  return Object.freeze(all);
-}
-
-/** `__proto__` is a name like any other. */
-function define(all: Record<string, string>, name: string, value: string): void {
-  Object.defineProperty(all, name, { value, enumerable: true });
+  const pairs = Object.entries(value ?? {});
+  return Object.freeze(
+    Object.fromEntries(pairs.map(([key, text]) => [named(key, what), headerText(text, what)])),
+  );
 }
 
 function named(value: string, what: string): string {
   const text = headerText(value, what);
-  if (text === "" || text.length > 256) throw refusal(what, "must be 1 to 256 characters");
+  need(text && text.length <= 256, what, "must be 1 to 256 characters");
   return text;
 }
 
 /** Bodies are encoded, so anything goes but what has no encoding, or that mail programs cut off at. */
-function bodyText(value: unknown, what: string): void {
-  if (typeof value !== "string" || value === "") throw refusal(what, "must be a string that is not empty");
-  if (value.includes("\0") || !value.isWellFormed()) {
-    throw refusal(what, "must not hold NUL or lone surrogates");
-  }
+function bodyText(value: string | undefined, what: string): string | undefined {
+  if (value === undefined) return undefined;
+  need(typeof value === "string" && value, what, "must be a string that is not empty");
+  need(!value.includes("\0") && value.isWellFormed(), what, "must not hold NUL or lone surrogates");
+  return value;
 }

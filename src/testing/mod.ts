@@ -19,5 +19,6 @@ export * from "./idempotency_law.ts";
 export * from "./key_value_store_law.ts";
 export * from "./law.ts";
 export * from "./lock_law.ts";
+export * from "./mailer_law.ts";
 export * from "./session_law.ts";
 export * from "./throttle_law.ts";
