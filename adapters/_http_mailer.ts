@@ -260,7 +260,9 @@ export async function attempt(
 /** Whether the runtime says that no connection came about: then nothing was sent. What it does not say stays unknown. */
 function neverConnected(error: unknown): boolean {
   const { cause } = error as { cause?: { code?: string; message?: string } };
-  return /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|CONNECT_TIMEOUT|\(Connect\)/.test(`${cause?.code} ${cause?.message}`);
+  return /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|CONNECT_TIMEOUT|\(Connect\)/.test(
+    `${cause?.code} ${cause?.message}`,
+  );
 }
 
 function refused(provider: Provider, answer: Answer, keyed: boolean): MailError {

@@ -62,5 +62,6 @@ for (const { name, port, security, messages, bytes } of cases) {
   }
   await ours.close();
   theirs.close();
+  // deno-lint-ignore no-console
   console.log(JSON.stringify({ name, times }));
 }

@@ -32,6 +32,7 @@ const identity = await authority.issue(["localhost"]);
   await Deno.writeTextFile(file, await script(`export * from "@holdfast/edge/smtp";`, false));
   const input = JSON.stringify({ bundle: `file://${file}`, ca: authority.cert, cases, rounds: ROUNDS });
   const program = new URL("./_smtp_client.mjs", import.meta.url).pathname;
+  // deno-lint-ignore no-console
   console.log("messages per second      holdfast  nodemailer  ratio");
   for (const command of [[Deno.execPath(), "run", "-A", program], ["node", program]]) {
     const runtime = command.length === 2 ? "node" : "deno";
@@ -46,12 +47,14 @@ const identity = await authority.issue(["localhost"]);
         theirs.toFixed(0).padStart(10),
         (ours / theirs).toFixed(2),
       ];
+      // deno-lint-ignore no-console
       console.log(`${runtime}, ${name}`.padEnd(24), figures.join("  "));
     }
   }
   await Deno.remove(file);
 }
 
+// deno-lint-ignore no-console
 console.log("\nbytes                    minified     gzip");
 for (
   const [name, source, node] of [
@@ -63,6 +66,7 @@ for (
 ) {
   const code = await script(source, true, node);
   const size = gzipSync(code, { level: 9 }).length;
+  // deno-lint-ignore no-console
   console.log(name.padEnd(24), String(code.length).padStart(8), String(size).padStart(8));
 }
 
