@@ -1,5 +1,5 @@
 /** How a client proves who it is: the lines it says, in base64. */
-import { MailError, unsupported } from "../../src/email/mail_error.ts";
+import { mailError, unsupported } from "../../src/email/mail_error.ts";
 import { bytesToBase64 } from "../../src/codec.ts";
 
 /** Who we are: by password, or by a token of OAuth 2 (`XOAUTH2`). */
@@ -70,12 +70,7 @@ async function accessToken(source: string | (() => string | Promise<string>)): P
     if (!speakable(token)) throw new TypeError("The token must be a string without control characters");
     return token;
   } catch (cause) {
-    throw new MailError("unauthorized", "Cannot send by smtp as there is no access token", {
-      delivery: "not-sent",
-      phase: "auth",
-      mailer: "smtp",
-      cause,
-    });
+    throw mailError("smtp", "unauthorized", "there is no access token", { phase: "auth", cause });
   }
 }
 

@@ -1,14 +1,19 @@
 /** What went wrong, as an error that says what became of the message, and holds no address and no secret. */
-import { type Delivery, MailError, type MailPhase } from "../../src/email/mail_error.ts";
+import { type Delivery, MailError, mailError, type MailPhase } from "../../src/email/mail_error.ts";
 import type { HoldfastErrorCode } from "../../src/errors.ts";
 import { Interrupted } from "./_patience.ts";
-import type { Reply } from "./_reply.ts";
+import { type Reply, WireFault } from "./_reply.ts";
 
 /** The server said no. */
 export class Refusal extends Error {
   constructor(readonly reply: Reply) {
     super("the server refused");
   }
+}
+
+/** A reply other than the one that goes on: a no, or nothing that could be said here. */
+export function unfit(reply: Reply): Error {
+  return reply.code >= 400 ? new Refusal(reply) : new WireFault("the server's reply does not fit");
 }
 
 /** Where a fault found us. */
@@ -31,46 +36,43 @@ const REFUSED: Readonly<Partial<Record<MailPhase, string>>> = {
 };
 
 /** Whatever was thrown, as the error our caller gets. */
-export function mailError(error: unknown, { phase, delivery, transcript, secrets }: Place): MailError {
+export function told(error: unknown, { phase, delivery, transcript, secrets }: Place): MailError {
   if (error instanceof MailError) return error;
   const steps = transcript.slice(-20).join(", ");
   if (error instanceof Refusal) {
     const { reply } = error;
     const code = codeOf(reply, phase);
-    return new MailError(
-      code,
-      `Cannot send by smtp as the server refused ${REFUSED[phase] ?? "the message"}: reply is ${
-        shown(reply)
-      }`,
-      {
-        delivery: "not-sent", // an answer is an answer, also after the last dot
-        phase,
-        mailer: "smtp",
-        status: reply.code,
-        retryable: reply.code < 500 && code !== "quota-exceeded",
-        cause: new Error(`${steps}: ${spoken(reply, phase, secrets)}`),
-      },
-    );
+    const why = `the server refused ${REFUSED[phase] ?? "the message"}: reply is ${shown(reply)}`;
+    return mailError("smtp", code, why, { // an answer is an answer, also after the last dot
+      phase,
+      status: reply.code,
+      retryable: reply.code < 500 && code !== "quota-exceeded",
+      cause: new Error(`${steps}: ${spoken(reply, phase, secrets)}`),
+    });
   }
-  const interrupted = error instanceof Interrupted;
-  const why = interrupted
-    ? error.message
+  const notSent = delivery === "not-sent";
+  if (error instanceof Interrupted) {
+    const retryable = notSent && error.code === "timeout";
+    return mailError("smtp", error.code, error.message, {
+      phase,
+      delivery,
+      retryable,
+      cause: error.cause ?? new Error(steps),
+    });
+  }
+  // The runtimes have no word in common for it; Workers say nothing.
+  const certificate = phase === "tls" && /cert|issuer|altname|hostname/i.test(String(error));
+  const why = certificate
+    ? "the server's certificate is not valid for its name"
     : phase === "tls"
     ? "it could not be encrypted"
     : "the connection broke";
-  const detail = error instanceof Error ? error.message : "";
-  const hopeless = phase === "tls" && /cert|issuer|self.signed|altname|hostname|name mismatch/i.test(detail);
-  return new MailError(
-    interrupted ? error.code : phase === "tls" && hopeless ? "unauthorized" : "backend-unavailable",
-    `Cannot send by smtp as ${hopeless ? "the server's certificate is not valid for its name" : why}`,
-    {
-      delivery,
-      phase,
-      mailer: "smtp",
-      retryable: delivery === "not-sent" && !hopeless && !(interrupted && error.code === "aborted"),
-      cause: interrupted && error.cause !== undefined ? error.cause : new Error(steps, { cause: error }),
-    },
-  );
+  return mailError("smtp", certificate ? "unauthorized" : "backend-unavailable", why, {
+    phase,
+    delivery,
+    retryable: notSent && !certificate,
+    cause: new Error(steps, { cause: error }),
+  });
 }
 
 /** Codes alone: the text of a reply may hold anything. */

@@ -81,7 +81,7 @@ export class ReplyReader {
     for (;;) {
       const end = this.#buffer.indexOf("\n");
       if (end > MAX_LINE || (end < 0 && this.#buffer.length > MAX_LINE)) {
-        throw new WireFault("the server's reply is longer than any of SMTP");
+        throw new WireFault("the server's reply is not one of SMTP");
       }
       if (end >= 0) {
         const line = this.#buffer.slice(0, end).replace(/\r$/, "");

@@ -2,9 +2,8 @@
 import { unsupported } from "../../src/email/mail_error.ts";
 import type { MimeMessage } from "../../src/email/mime.ts";
 import { exchange, type SmtpAuth } from "./_auth.ts";
-import { mailError, Refusal } from "./_faults.ts";
+import { told, unfit } from "./_faults.ts";
 import type { Patience } from "./_patience.ts";
-import { WireFault } from "./_reply.ts";
 import { type Delivered, Transaction } from "./_transaction.ts";
 import { type StepTimeouts, Wire } from "./_wire.ts";
 import type { SmtpConnector, SmtpSecurity } from "./socket.ts";
@@ -62,7 +61,7 @@ export class Session {
       this.#open = true;
     } catch (error) {
       this.destroy();
-      throw mailError(error, this.#wire);
+      throw told(error, this.#wire);
     }
   }
 
@@ -81,7 +80,7 @@ export class Session {
       return await transaction.run(mime, reset);
     } catch (error) {
       if (transaction.state === "broken") this.destroy();
-      throw mailError(error, this.#wire);
+      throw told(error, this.#wire);
     }
   }
 
@@ -110,7 +109,7 @@ export class Session {
     await wire.connect(connector, { hostname: host, port, security });
     wire.phase = "greeting";
     const greeting = await wire.reply("greeting", "greeting");
-    if (greeting.code !== 220) throw new Refusal(greeting);
+    if (greeting.code !== 220) throw unfit(greeting);
     await this.#hello();
     if (security === "starttls") {
       wire.phase = "tls";
@@ -118,7 +117,7 @@ export class Session {
         throw unsupported("smtp", "'starttls' with this server: it does not offer it");
       }
       const reply = await wire.command("STARTTLS");
-      if (reply.code !== 220) throw new Refusal(reply);
+      if (reply.code !== 220) throw unfit(reply);
       await wire.startTls(host);
       await this.#hello(); // what was said in plain text counts no more
     }
@@ -134,7 +133,7 @@ export class Session {
     // A server from before 1995 has no extensions, so neither encryption nor authentication.
     if (reply.code >= 500 && security === "none" && !auth) reply = await wire.command(`HELO ${clientName}`);
     wire.phase = "hello";
-    if (reply.code !== 250) throw new Refusal(reply);
+    if (reply.code !== 250) throw unfit(reply);
     this.#extensions = new Map(
       reply.lines.slice(1).map((line) => {
         const [, keyword = "", parameters = ""] = /^([^ =]+)[ =]?(.*)$/.exec(line) ?? [];
@@ -152,7 +151,6 @@ export class Session {
     for (const answer of answers) {
       if (reply.code === 334) reply = await wire.command("", answer);
     }
-    if (reply.code >= 400) throw new Refusal(reply);
-    if (reply.code !== 235) throw new WireFault("the server's reply is not one to authentication");
+    if (reply.code !== 235) throw unfit(reply);
   }
 }

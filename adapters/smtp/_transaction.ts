@@ -1,9 +1,9 @@
 /** One message's way over a connection. */
-import { MailError, unsupported } from "../../src/email/mail_error.ts";
+import { mailError, unsupported } from "../../src/email/mail_error.ts";
 import type { Rejection } from "../../src/email/mailer.ts";
 import type { MimeMessage } from "../../src/email/mime.ts";
 import { dataPieces } from "./_data.ts";
-import { Refusal } from "./_faults.ts";
+import { Refusal, unfit } from "./_faults.ts";
 import { type Reply, WireFault } from "./_reply.ts";
 import type { Wire } from "./_wire.ts";
 
@@ -36,7 +36,7 @@ export class Transaction {
     const mail = this.#mail(mime);
     this.state = "broken"; // until every reply was read
     if (reset && (await wire.command("RSET")).code >= 300) {
-      throw new WireFault("the connection is of no more use");
+      throw new WireFault("RSET was refused");
     }
     const { to } = mime.envelope;
     const { refusal, rejected, data } = await this.#envelope(mail, to);
@@ -46,12 +46,9 @@ export class Transaction {
       throw refusal;
     }
     wire.phase = "data";
-    if (data === undefined || (data.code !== 354 && data.code < 400)) {
-      throw new WireFault("the server's reply is not one to DATA");
-    }
-    if (data.code !== 354) {
-      this.state = "dirty";
-      throw new Refusal(data);
+    if (data!.code !== 354) {
+      if (data!.code >= 400) this.state = "dirty";
+      throw unfit(data!);
     }
     const reply = await this.#body(mime.bytes);
     this.state = "clean";
@@ -63,11 +60,8 @@ export class Transaction {
   #mail({ envelope, bytes, needsSmtpUtf8 }: MimeMessage): string {
     const limit = Number(this.#extensions.get("SIZE") ?? 0);
     if (limit > 0 && bytes.length > limit) {
-      throw new MailError(
-        "message-too-large",
-        `Cannot send by smtp as the server takes at most ${limit} bytes: current value is ${bytes.length}`,
-        { delivery: "not-sent", phase: "mail", mailer: "smtp" },
-      );
+      const why = `the server takes at most ${limit} bytes: current value is ${bytes.length}`;
+      throw mailError("smtp", "message-too-large", why, { phase: "mail" });
     }
     if (needsSmtpUtf8 && !this.#extensions.has("SMTPUTF8")) {
       throw unsupported("smtp", "addresses outside ASCII with this server");
@@ -129,7 +123,7 @@ export class Transaction {
     }
     this.answered = true;
     if (reply.code >= 300 && reply.code < 400 && command !== "DATA") {
-      throw new WireFault("the server's reply is not one to this command");
+      throw unfit(reply);
     }
     return reply;
   }
@@ -139,7 +133,7 @@ export class Transaction {
     const wire = this.#wire;
     wire.phase = "body";
     for (const { piece, last } of dataPieces(bytes)) {
-      if (wire.spoken) await this.#tooEarly();
+      if (wire.spoken) throw unfit(await wire.reply("message"));
       if (last) wire.delivery = "unknown";
       const writing = wire.write(piece, "data");
       if (last) await writing;
@@ -147,15 +141,8 @@ export class Transaction {
     }
     wire.phase = "reply";
     const reply = await wire.reply("message", "data");
-    if (reply.code >= 300 && reply.code < 400) {
-      throw new WireFault("the server's reply is not one to a message");
-    }
+    if (reply.code >= 300 && reply.code < 400) throw unfit(reply);
     return reply;
-  }
-
-  async #tooEarly(): Promise<never> {
-    const reply = await this.#wire.reply("message");
-    throw reply.code >= 400 ? new Refusal(reply) : new WireFault("the server spoke without being asked");
   }
 }
 

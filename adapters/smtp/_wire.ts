@@ -8,6 +8,8 @@ import type { SmtpAddress, SmtpConnector, SmtpSocket } from "./socket.ts";
 /** Milliseconds per step. */
 export type StepTimeouts = Readonly<Record<"connect" | "greeting" | "command" | "data", number>>;
 
+const UNASKED = "the server spoke without being asked";
+
 /** How long a reply may take that says why the connection is being closed. */
 const LAST_WORDS = 1000;
 
@@ -54,7 +56,7 @@ export class Wire implements Place {
 
   /** Goes on encrypted. Whoever is in between could have anything that came before read as if it had come after. */
   async startTls(serverName: string): Promise<void> {
-    if (this.spoken) throw new WireFault("the server spoke before it encrypted");
+    if (this.spoken) throw new WireFault(UNASKED);
     this.#reader.release();
     this.#writer.releaseLock();
     await this.#encrypt(serverName);
@@ -130,6 +132,6 @@ export class Wire implements Place {
 
   /** A reply that nobody asked for would be taken for the next command's, and so on: every message would get another's. */
   #silent(): void {
-    if (this.spoken && !this.#reader.leaving) throw new WireFault("the server spoke without being asked");
+    if (this.spoken && !this.#reader.leaving) throw new WireFault(UNASKED);
   }
 }

@@ -12,7 +12,7 @@ import {
 import { type Message, type PreparedMessage, prepareMessage } from "../../src/email/message.ts";
 import { buildMime } from "../../src/email/mime.ts";
 import { checkAuth, type SmtpAuth } from "./_auth.ts";
-import { mailError } from "./_faults.ts";
+import { told } from "./_faults.ts";
 import { Patience } from "./_patience.ts";
 import { Pool, type PoolLimits } from "./_pool.ts";
 import { queueId } from "./_queue_id.ts";
@@ -242,7 +242,7 @@ class Smtp implements SmtpMailer {
         ...(rejected.length > 0 && { rejected }),
       };
     } catch (error) {
-      throw mailError(error, { phase: "prepare", delivery: "not-sent", transcript: [], secrets: [] });
+      throw told(error, { phase: "prepare", delivery: "not-sent", transcript: [], secrets: [] });
     } finally {
       wait.end();
     }
