@@ -24,23 +24,13 @@ export interface Exchange {
   readonly answers: readonly string[];
 }
 
-/**
- * Refuses credentials that no mechanism could carry.
- *
- * @throws {TypeError} never with what they are
- */
-export function checkAuth(auth: SmtpAuth): void {
+/** Whether every mechanism can carry them. */
+export function isAuth(auth: SmtpAuth): boolean {
   const secret = "accessToken" in auth ? auth.accessToken : auth.password;
-  for (const value of [auth.username, typeof secret === "function" ? "token" : secret]) {
-    if (!speakable(value)) {
-      throw new TypeError(
-        "Cannot make an SMTP mailer as 'auth' must be strings without control characters, and not empty",
-      );
-    }
-  }
+  return isSpeakable(auth.username) && (typeof secret === "function" || isSpeakable(secret));
 }
 
-function speakable(value: unknown): boolean {
+function isSpeakable(value: unknown): boolean {
   // deno-lint-ignore no-control-regex
   return typeof value === "string" && /^[^\0-\x1f\x7f]+$/.test(value) && value.isWellFormed();
 }
@@ -67,7 +57,7 @@ export async function exchange(auth: SmtpAuth, offered: ReadonlySet<string>): Pr
 async function accessToken(source: string | (() => string | Promise<string>)): Promise<string> {
   try {
     const token = typeof source === "function" ? await source() : source;
-    if (!speakable(token)) throw new TypeError("The token must be a string without control characters");
+    if (!isSpeakable(token)) throw new TypeError("The token must be a string without control characters");
     return token;
   } catch (cause) {
     throw mailError("smtp", "unauthorized", "there is no access token", { phase: "auth", cause });

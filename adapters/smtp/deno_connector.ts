@@ -34,7 +34,7 @@ interface DenoNet {
  * ```ts
  * import { denoConnector, smtpMailer } from "@holdfast/edge/smtp";
  * const caCerts: string[] = []; // [await Deno.readTextFile("ca.pem")]
- * await using mailer = smtpMailer({ host: "smtp.internal", connector: denoConnector({ caCerts }) });
+ * await using mailer = smtpMailer({ connector: denoConnector({ caCerts }), host: "smtp.internal" });
  * if (mailer.name !== "smtp") throw new Error("unexpected");
  * ```
  */

@@ -2,14 +2,15 @@
  * Mail over SMTP, on Deno, Node, Bun and Workers.
  *
  * ```ts
- * import { smtpMailer } from "@holdfast/edge/smtp";
+ * import { denoConnector, smtpMailer } from "@holdfast/edge/smtp";
  *
- * const mailer = smtpMailer({ host: "smtp.example.com", auth: { username: "shop", password: "secret" } });
+ * const auth = { username: "shop", password: "secret" };
+ * const mailer = smtpMailer({ host: "smtp.example.com", auth, connector: denoConnector() });
  * if (mailer.deduplicates) throw new Error("unexpected");
  * ```
  *
- * On Workers the sockets are handed in: `import { connect } from "cloudflare:sockets"`, and
- * `connector: cloudflareConnector(connect)`.
+ * The connector says whose sockets are used: `denoConnector()`, `nodeConnector()` (Node, Bun and Deno), or on Workers
+ * `cloudflareConnector(connect)` with the `connect` of `cloudflare:sockets`.
  *
  * **Guarantees.** One attempt, and an exact account of it: `not-sent` until the message's last dot is on its way, `unknown`
  * if no answer follows it. With `starttls` and `tls` nothing but the opening of the conversation goes over plain text, and

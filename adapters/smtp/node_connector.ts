@@ -34,7 +34,7 @@ interface NodeTls {
 }
 
 /**
- * Sockets of Node (from 20.16) and Bun. The modules are asked for at the first connection, so nothing imports them.
+ * Sockets of Node (from 20.16), Bun and Deno. The modules are asked for at the first connection, so nothing imports them.
  *
  * @example
  * ```ts

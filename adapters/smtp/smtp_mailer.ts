@@ -11,17 +11,18 @@ import {
 } from "../../src/email/mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "../../src/email/message.ts";
 import { buildMime } from "../../src/email/mime.ts";
-import { checkAuth, type SmtpAuth } from "./_auth.ts";
+import { isAuth, type SmtpAuth } from "./_auth.ts";
 import { told } from "./_faults.ts";
 import { Patience } from "./_patience.ts";
 import { Pool, type PoolLimits } from "./_pool.ts";
 import { queueId } from "./_queue_id.ts";
-import { runtimeConnector } from "./_runtime_connector.ts";
 import type { SessionSettings } from "./_session.ts";
 import type { SmtpConnector, SmtpSecurity } from "./socket.ts";
 
 /** Options of {@linkcode smtpMailer}. */
 export interface SmtpMailerOptions {
+  /** Where sockets come from: `denoConnector()`, `nodeConnector()` or `cloudflareConnector(connect)`. */
+  readonly connector: SmtpConnector;
   /** The server: a name, or an IP address. Its certificate must be valid for it; that is always checked. */
   readonly host: string;
   /**
@@ -44,11 +45,6 @@ export interface SmtpMailerOptions {
    * @default {false}
    */
   readonly allowPlaintextAuth?: boolean | undefined;
-  /**
-   * Where sockets come from.
-   * @default {denoConnector() or nodeConnector(); on Workers there is no default}
-   */
-  readonly connector?: SmtpConnector | undefined;
   /**
    * What to call ourselves: a host name, or an address in brackets.
    * @default {"[127.0.0.1]"}
@@ -117,8 +113,6 @@ export interface SmtpMailer extends Mailer, AsyncDisposable {
   close(): Promise<void>;
 }
 
-const TEXT = /^[\w.-]+$|^\[[\da-f.:]+\]$|^[\da-f]*:[\da-f.:]+$/i;
-
 /**
  * A mailer that speaks to a mail server. It has no idempotency, so a message whose reply was lost is `delivery: "unknown"`
  * and never sent again by itself. Tags, metadata and `sendAt` are `unsupported`.
@@ -127,8 +121,9 @@ const TEXT = /^[\w.-]+$|^\[[\da-f.:]+\]$|^[\da-f]*:[\da-f.:]+$/i;
  * @throws {RangeError} when a number or duration is out of its range
  * @example
  * ```ts
- * import { smtpMailer } from "@holdfast/edge/smtp";
+ * import { denoConnector, smtpMailer } from "@holdfast/edge/smtp";
  * await using mailer = smtpMailer({
+ *   connector: denoConnector(),
  *   host: "smtp.example.com",
  *   auth: { username: "shop", password: "secret" },
  * });
@@ -137,16 +132,16 @@ const TEXT = /^[\w.-]+$|^\[[\da-f.:]+\]$|^[\da-f]*:[\da-f.:]+$/i;
  * ```
  */
 export function smtpMailer(options: SmtpMailerOptions): SmtpMailer {
-  const { host, auth, clientName = "[127.0.0.1]", allowPlaintextAuth = false, timeouts = {} } = options;
+  const { host, auth, clientName = "[127.0.0.1]", connector, timeouts = {} } = options;
   const security = options.security ?? (options.port === 465 ? "tls" : "starttls");
   const port = options.port ?? { none: 25, starttls: 587, tls: 465 }[security];
-  if (port === undefined) {
-    throw new TypeError("Cannot make an SMTP mailer as 'security' must be 'none', 'starttls' or 'tls'");
-  }
-  for (const [name, value] of Object.entries({ host, clientName })) {
-    if (typeof value !== "string" || !TEXT.test(value)) {
-      throw new TypeError(`Cannot make an SMTP mailer as '${name}' must be a host name or an IP address`);
-    }
+  need(typeof connector?.connect === "function", "'connector' must be one that opens sockets");
+  need(["none", "starttls", "tls"].includes(security), "'security' must be 'none', 'starttls' or 'tls'");
+  need(isHost(host) && isHost(clientName), "'host' and 'clientName' must be a host name or an IP address");
+  if (auth) {
+    need(isAuth(auth), "'auth' must be strings without control characters, and not empty");
+    const open = security === "none" && !options.allowPlaintextAuth;
+    need(!open, "'auth' would go over plain text: encrypt, or set 'allowPlaintextAuth'");
   }
   const { maxConnections = 5, maxMessages = 100 } = options;
   for (const [name, value] of Object.entries({ port, maxConnections, maxMessages })) {
@@ -156,32 +151,34 @@ export function smtpMailer(options: SmtpMailerOptions): SmtpMailer {
       );
     }
   }
-  if (auth) checkAuth(auth);
-  if (auth && security === "none" && !allowPlaintextAuth) {
-    throw new TypeError(
-      "Cannot make an SMTP mailer as 'auth' would go over plain text: encrypt, or set 'allowPlaintextAuth'",
-    );
-  }
+  const step = (name: keyof SmtpTimeouts, fallback: Duration) =>
+    toMilliseconds(timeouts[name] ?? fallback, `timeouts.${name}`);
   const settings: SessionSettings = {
     host,
     port,
     security,
     auth,
     clientName,
-    connector: options.connector ?? runtimeConnector(),
+    connector,
     timeouts: {
-      connect: toMilliseconds(timeouts.connect ?? "10s", "timeouts.connect"),
-      greeting: toMilliseconds(timeouts.greeting ?? "30s", "timeouts.greeting"),
-      command: toMilliseconds(timeouts.command ?? "30s", "timeouts.command"),
-      data: toMilliseconds(timeouts.data ?? "2m", "timeouts.data"),
+      connect: step("connect", "10s"),
+      greeting: step("greeting", "30s"),
+      command: step("command", "30s"),
+      data: step("data", "2m"),
     },
   };
-  const limits: PoolLimits = {
-    maxConnections,
-    maxMessages,
-    idleTimeout: toMilliseconds(options.idleTimeout ?? "10s", "idleTimeout"),
-  };
+  const idleTimeout = toMilliseconds(options.idleTimeout ?? "10s", "idleTimeout");
+  const limits: PoolLimits = { maxConnections, maxMessages, idleTimeout };
   return new Smtp(settings, limits, toMilliseconds(options.timeout ?? "5m", "timeout"));
+}
+
+function need(condition: boolean, why: string): void {
+  if (!condition) throw new TypeError(`Cannot make an SMTP mailer as ${why}`);
+}
+
+/** What can be connected to, and said with EHLO. */
+function isHost(value: unknown): boolean {
+  return typeof value === "string" && /^[\w.-]+$|^\[[\da-f.:]+\]$|^[\da-f]*:[\da-f.:]+$/i.test(value);
 }
 
 class Smtp implements SmtpMailer {

@@ -1,5 +1,10 @@
 /** A mailer on a scripted server, for tests of one thing. */
-import { type SmtpMailer, smtpMailer, type SmtpMailerOptions } from "../../adapters/smtp/mod.ts";
+import {
+  denoConnector,
+  type SmtpMailer,
+  smtpMailer,
+  type SmtpMailerOptions,
+} from "../../adapters/smtp/mod.ts";
 import { MailError } from "../../src/email/mail_error.ts";
 import { assertRejects } from "../support/assert.ts";
 import { type Peer, type ScriptedServer, startScripted } from "../support/smtp/scripted_server.ts";
@@ -24,6 +29,7 @@ export function setup(
 ): Setup {
   const server = startScripted(script);
   const mailer = smtpMailer({
+    connector: denoConnector(),
     host: "127.0.0.1",
     port: server.port,
     security: "none",

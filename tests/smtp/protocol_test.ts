@@ -1,11 +1,19 @@
 /** What is said to a server, and what is made of its answers. */
 import { dataPieces } from "../../adapters/smtp/_data.ts";
-import { cloudflareConnector, denoConnector, smtpMailer } from "../../adapters/smtp/mod.ts";
+import {
+  cloudflareConnector,
+  denoConnector,
+  nodeConnector,
+  type SmtpConnector,
+  smtpMailer,
+} from "../../adapters/smtp/mod.ts";
 import { buildMime } from "../../src/email/mime.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { Random } from "../support/random.ts";
 import { type Peer, polite } from "../support/smtp/scripted_server.ts";
 import { failure, message, setup } from "./_setup.ts";
+
+const connector = denoConnector();
 
 Deno.test("dots are stuffed, the last one ends the message, and no byte changes, wherever pieces begin", () => {
   for (let seed = 1; seed <= 200; seed++) {
@@ -214,7 +222,10 @@ Deno.test("starttls: a server that does not offer it, or refuses it, hears nothi
 
 Deno.test("credentials never go over plain text unless asked for", () => {
   const auth = { username: "account", password: "secret" };
-  const error = assertThrows(() => smtpMailer({ host: "localhost", security: "none", auth }), TypeError);
+  const error = assertThrows(
+    () => smtpMailer({ connector, host: "localhost", security: "none", auth }),
+    TypeError,
+  );
   assert(!/account|secret/.test(error.message));
 });
 
@@ -313,6 +324,7 @@ Deno.test("options are checked when the mailer is made", () => {
     { host: "" },
     { host: "a b" },
     { host: "a\r\nb" },
+    { host: "h", connector: undefined as unknown as SmtpConnector },
     { host: "h", clientName: "me\r\nMAIL" },
     { host: "h", security: "ssl" as "tls" },
     { host: "h", auth: { username: "", password: "x" } },
@@ -320,7 +332,7 @@ Deno.test("options are checked when the mailer is made", () => {
     { host: "h", auth: { username: "a", password: "\ud800" } },
     { host: "h", auth: { username: "a", accessToken: "a\x01b" } },
   ];
-  for (const options of types) assertThrows(() => smtpMailer(options), TypeError);
+  for (const options of types) assertThrows(() => smtpMailer({ connector, ...options }), TypeError);
   const ranges = [
     { host: "h", port: 0 },
     { host: "h", port: 65536 },
@@ -330,7 +342,7 @@ Deno.test("options are checked when the mailer is made", () => {
     { host: "h", idleTimeout: Infinity },
     { host: "h", timeouts: { data: -1 } },
   ];
-  for (const options of ranges) assertThrows(() => smtpMailer(options), RangeError);
+  for (const options of ranges) assertThrows(() => smtpMailer({ connector, ...options }), RangeError);
 });
 
 Deno.test("port 25 on Workers is refused before a socket is asked for", async () => {
@@ -358,4 +370,10 @@ Deno.test("nobody at the port: not sent, in the phase of connecting", async () =
     [error.code, error.phase, error.delivery, error.retryable],
     ["backend-unavailable", "connect", "not-sent", true],
   );
+});
+
+Deno.test("the sockets of Node serve under Deno, too", async () => {
+  await using here = setup(polite(), { connector: nodeConnector() });
+  assertEquals((await here.mailer.send(message)).id, "N0");
+  assertEquals((await here.mailer.send(message)).id, "N0");
 });

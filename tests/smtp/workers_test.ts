@@ -41,24 +41,3 @@ workerdTest("workerd: one mailer for all requests, a socket for each, shared wit
   const connections = (part: typeof taken) => new Set(part.map(({ connection }) => connection)).size;
   assertEquals([connections(taken.slice(0, 8)), connections(taken.slice(8))], [8, 2]);
 });
-
-workerdTest("workerd: without a connector, smtpMailer says what is missing", async () => {
-  await using worker = await startWorkerd({
-    script: `
-      import { smtpMailer } from "@holdfast/edge/smtp";
-      export default {
-        fetch() {
-          try {
-            smtpMailer({ host: "localhost" });
-            return new Response("made");
-          } catch (error) {
-            return new Response(error.message);
-          }
-        },
-      };`,
-  });
-  assertEquals(
-    await (await fetch(worker.url)).text(),
-    "Cannot make an SMTP mailer as 'connector' must be given in this runtime: cloudflareConnector(connect) on Workers",
-  );
-});
