@@ -8,7 +8,7 @@ import { bundle } from "../tests/support/bundle.ts";
 import { createAuthority } from "../tests/support/smtp/certificates.ts";
 import { startSmtpServers } from "../tests/support/smtp/smtp_servers.ts";
 
-const ROUNDS = 7;
+const ROUNDS = 5;
 
 interface Line {
   readonly name: string;

@@ -51,7 +51,7 @@ export async function exchange(auth: SmtpAuth, offered: ReadonlySet<string>): Pr
   if (offered.has("LOGIN")) {
     return { mechanism: "LOGIN", initial: undefined, answers: [base64(username), base64(auth.password)] };
   }
-  throw unsupported("smtp", "authentication by password with this server: it takes neither PLAIN nor LOGIN");
+  throw unsupported("smtp", "authentication by password with this server");
 }
 
 async function accessToken(source: string | (() => string | Promise<string>)): Promise<string> {

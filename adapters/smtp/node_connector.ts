@@ -14,7 +14,7 @@ interface NodeSocket {
   readonly readableLength: number;
   on(event: string, listener: (argument: never) => void): unknown;
   once(event: string, listener: (argument: never) => void): unknown;
-  removeAllListeners(event?: string): unknown;
+  removeAllListeners(): unknown;
   pause(): unknown;
   resume(): unknown;
   setNoDelay(on: boolean): unknown;
@@ -55,8 +55,8 @@ export function nodeConnector(options: NodeConnectorOptions = {}): SmtpConnector
       ...streams(inner),
       async startTls(host) {
         // Node would not see these bytes as part of what is encrypted, but we must not take them for it.
-        if (inner.readableLength > 0) throw new Error("the server spoke before it encrypted");
-        for (const event of ["data", "end", "close", "error"]) inner.removeAllListeners(event);
+        if (inner.readableLength > 0) throw new Error("the server spoke early");
+        inner.removeAllListeners();
         inner.on("error", () => {}); // the encrypted one tells
         const servername = module<NodeNet>("node:net").isIP(host) ? {} : { servername: host };
         const encrypted = module<NodeTls>("node:tls").connect({
@@ -102,28 +102,22 @@ function ready(socket: NodeSocket, event: string): Promise<void> {
 
 /** The two streams of a socket: it is read while somebody waits, and what was written has left us. */
 function streams(socket: NodeSocket): Pick<SmtpSocket, "readable" | "writable"> {
-  let ended = false;
   const readable = new ReadableStream<Uint8Array>({
     start(controller) {
-      socket.pause();
-      const over = (act: () => void) => () => {
-        if (!ended) act();
-        ended = true;
+      let act = (how: () => void) => {
+        act = () => {};
+        how();
       };
+      socket.pause();
       socket.on("data", (bytes: Uint8Array) => {
         socket.pause();
-        if (!ended) controller.enqueue(bytes);
+        controller.enqueue(bytes);
       });
-      socket.on("end", over(() => controller.close()));
-      socket.on("close", over(() => controller.close()));
-      socket.on("error", (error: Error) => over(() => controller.error(error))());
+      for (const event of ["end", "close"]) socket.on(event, () => act(() => controller.close()));
+      socket.on("error", (error: Error) => act(() => controller.error(error)));
     },
     pull() {
       socket.resume();
-    },
-    cancel() {
-      ended = true;
-      socket.destroy();
     },
   }, { highWaterMark: 0 });
   const writable = new WritableStream<Uint8Array>({
@@ -131,9 +125,6 @@ function streams(socket: NodeSocket): Pick<SmtpSocket, "readable" | "writable"> 
       return new Promise((resolve, reject) => {
         socket.write(bytes, (error) => error ? reject(error) : resolve());
       });
-    },
-    abort() {
-      socket.destroy();
     },
   });
   return { readable, writable };
