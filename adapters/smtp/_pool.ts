@@ -27,6 +27,7 @@ export class Pool {
   readonly #limits: PoolLimits;
   readonly #idle: Idle[] = [];
   readonly #waiting = new Set<() => void>();
+  readonly #busy = new Set<Promise<unknown>>();
   #free: number;
   #closed = false;
 
@@ -37,7 +38,18 @@ export class Pool {
   }
 
   /** Sends a message over a connection that is free, or a new one. */
-  async deliver(mime: MimeMessage, wait: Patience): Promise<Delivered> {
+  deliver(mime: MimeMessage, wait: Patience): Promise<Delivered> {
+    return this.#known(this.#deliver(mime, wait));
+  }
+
+  /** Closes what is idle, and what is busy when it is done; whatever is sent later has a connection of its own. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const idle of [...this.#idle]) this.#forget(idle);
+    while (this.#busy.size > 0) await Promise.allSettled(this.#busy);
+  }
+
+  async #deliver(mime: MimeMessage, wait: Patience): Promise<Delivered> {
     await this.#turn(wait);
     let session = this.#take();
     try {
@@ -59,27 +71,20 @@ export class Pool {
     }
   }
 
-  /** Closes what is idle, and what is busy when it is done; whatever is sent later has a connection of its own. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    const { maxConnections } = this.#limits;
-    const idle = this.#idle.splice(0);
-    await Promise.all(idle.map(({ session, timer }) => {
-      clearTimeout(timer);
-      return leave(session);
-    }));
-    // Nothing is busy once every turn is ours.
-    for (let i = 0; i < maxConnections; i++) await this.#turn();
-    for (let i = 0; i < maxConnections; i++) this.#next();
+  #known<T>(work: Promise<T>): Promise<T> {
+    this.#busy.add(work);
+    const done = () => this.#busy.delete(work);
+    work.then(done, done);
+    return work;
   }
 
-  async #turn(wait?: Patience): Promise<void> {
+  async #turn(wait: Patience): Promise<void> {
     if (this.#free > 0) return void this.#free--;
     let go!: () => void;
     const turn = new Promise<void>((resolve) => go = resolve);
     this.#waiting.add(go);
     try {
-      await (wait ? wait.for(turn) : turn);
+      await wait.for(turn);
     } catch (error) {
       if (!this.#waiting.delete(go)) this.#next();
       throw error;
@@ -106,7 +111,7 @@ export class Pool {
   #put(session: Session): void {
     if (!session.usable) session.destroy();
     else if (this.#closed || session.messages >= this.#limits.maxMessages) {
-      return void leave(session).then(() => this.#next());
+      return void this.#known(leave(session).then(() => this.#next()));
     } else this.#keep(session);
     this.#next();
   }
@@ -124,7 +129,7 @@ export class Pool {
     if (at < 0) return;
     this.#idle.splice(at, 1);
     clearTimeout(idle.timer);
-    leave(idle.session);
+    this.#known(leave(idle.session));
   }
 }
 

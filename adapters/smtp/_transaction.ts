@@ -39,7 +39,9 @@ export class Transaction {
       throw new WireFault("RSET was refused");
     }
     const { to } = mime.envelope;
-    const { refusal, rejected, data } = await this.#envelope(mail, to);
+    const replies = await this.#envelope(mail, to);
+    const refusal = this.#refused(replies, to.length);
+    const data = replies[to.length + 1];
     if (refusal) {
       if (data?.code === 354) await wire.command("."); // it waits for a message that nobody would get
       this.state = "dirty";
@@ -53,6 +55,9 @@ export class Transaction {
     const reply = await this.#body(mime.bytes);
     this.state = "clean";
     if (reply.code >= 400) throw new Refusal(reply);
+    const rejected = replies.slice(1, -1).flatMap(({ code }, i) => {
+      return code >= 400 ? [{ address: to[i]!, status: code }] : [];
+    });
     return { reply, rejected };
   }
 
@@ -75,57 +80,45 @@ export class Transaction {
     ].join(" ");
   }
 
-  async #envelope(
-    mail: string,
-    to: readonly string[],
-  ): Promise<{ refusal?: Refusal; rejected: Rejection[]; data: Reply | undefined }> {
+  /** Who it is from and for, and whether the server wants the message: the replies, in order, as far as they came. */
+  async #envelope(mail: string, to: readonly string[]): Promise<readonly Reply[]> {
     const wire = this.#wire;
     const commands = [mail, ...to.map((address) => `RCPT TO:<${address}>`), "DATA"];
     const size = this.#extensions.has("PIPELINING") ? PIPELINE : 1;
     const replies: Reply[] = [];
-    const nobody = () => replies.slice(1, to.length + 1).every(({ code }) => code >= 400);
     for (let start = 0; start < commands.length; start += size) {
       const group = commands.slice(start, start + size);
-      if (group[0] === "DATA" && nobody()) break;
+      if (group[0] === "DATA" && this.#refused(replies, to.length)) break;
       wire.phase = phaseOf(group[0]!);
       await wire.say(group);
       for (const command of group) {
-        replies.push(await this.#answer(command, replies[0]));
+        wire.phase = phaseOf(command);
+        try {
+          const reply = await wire.reply(command.slice(0, 4));
+          this.answered = true;
+          if (reply.code >= 300 && reply.code < 400 && command !== "DATA") throw unfit(reply);
+          replies.push(reply);
+        } catch (error) {
+          throw this.#refused(replies, to.length) ?? error; // a server may leave after its no
+        }
       }
       if (replies[0]!.code >= 400) break;
     }
-    const [first, ...others] = replies;
-    const answers = others.slice(0, to.length);
-    const refused = answers.filter(({ code }) => code >= 400);
-    const rejected = answers.flatMap(({ code }, i) => code >= 400 ? [{ address: to[i]!, status: code }] : []);
-    const data = others[to.length];
-    if (first!.code >= 400) {
-      wire.phase = "mail";
-      return { refusal: new Refusal(first!), rejected, data };
-    }
-    if (!nobody()) return { rejected, data };
-    // One that may change its mind comes first: it decides whether repeating makes sense.
-    const refusal = new Refusal(refused.find(({ code }) => code < 500) ?? refused[0]!);
-    wire.phase = "rcpt";
-    return { refusal, rejected, data };
+    return replies;
   }
 
-  async #answer(command: string, first: Reply | undefined): Promise<Reply> {
-    const wire = this.#wire;
-    wire.phase = phaseOf(command);
-    let reply: Reply;
-    try {
-      reply = await wire.reply(command.slice(0, 4));
-    } catch (error) {
-      if (first === undefined || first.code < 400) throw error;
-      wire.phase = "mail";
-      throw new Refusal(first); // a server may leave after its no
+  /** Whether nobody gets the message, by the replies to MAIL and to so many RCPT. */
+  #refused([mail, ...others]: readonly Reply[], recipients: number): Refusal | undefined {
+    const answers = others.slice(0, recipients);
+    const refused = answers.filter(({ code }) => code >= 400);
+    if (mail && mail.code >= 400) {
+      this.#wire.phase = "mail";
+      return new Refusal(mail);
     }
-    this.answered = true;
-    if (reply.code >= 300 && reply.code < 400 && command !== "DATA") {
-      throw unfit(reply);
-    }
-    return reply;
+    if (refused.length < recipients) return undefined;
+    this.#wire.phase = "rcpt";
+    // One that may change its mind comes first: it decides whether repeating makes sense.
+    return new Refusal(refused.find(({ code }) => code < 500) ?? refused[0]!);
   }
 
   /** The message and the answer to it. */

@@ -90,8 +90,7 @@ export class Wire implements Place {
       await this.#wait.for(this.#writer.write(bytes), this.#timeouts[step]);
     } catch (error) {
       if (error instanceof Interrupted) throw error;
-      // Its last words may still be there to read.
-      const reply = await this.#wait.for(this.#reader.next(), LAST_WORDS).catch(() => undefined);
+      const reply = await this.#lastWords();
       if (reply && reply.code >= 400) throw new Refusal(reply);
       throw new WireFault("the connection was lost", { cause: error });
     }
@@ -107,6 +106,19 @@ export class Wire implements Place {
     this.transcript.push(`${what} ${shown(reply)}`);
     if (reply.code === 421) throw new Refusal(reply);
     return reply;
+  }
+
+  /** What a server said before it left may still be there to read. */
+  async #lastWords(): Promise<Reply | undefined> {
+    let timer;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, LAST_WORDS));
+    try {
+      return await this.#wait.for(Promise.race([this.#reader.next(), late])) ?? undefined;
+    } catch {
+      return undefined;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async #encrypt(serverName: string): Promise<void> {

@@ -72,6 +72,20 @@ Deno.test("close() waits for messages under way", async () => {
   assertEquals((await sending).id, "N0");
 });
 
+Deno.test("close() may be called twice, also at once", async () => {
+  await using here = setup(polite({ dot: () => pause(20).then(() => true) }), { maxConnections: 2 });
+  const sending = Promise.all([
+    here.mailer.send(message),
+    here.mailer.send(message),
+    here.mailer.send(message),
+  ]);
+  await pause(5);
+  await Promise.all([here.mailer.close(), here.mailer.close()]);
+  await here.mailer.close();
+  assertEquals((await sending).length, 3);
+  assert(here.said().every((verbs) => verbs.at(-1) === "QUIT"));
+});
+
 Deno.test("a server that leaves while nobody sends costs nothing", async () => {
   for (const farewell of ["", "421 4.4.2 idle too long\r\n"]) {
     await using here = setup(polite({

@@ -117,6 +117,19 @@ Deno.test("a server that wants a message nobody would get is given a lone dot", 
   assertEquals(heard.slice(heard.indexOf("DATA")).slice(0, 2), ["DATA", "."]);
 });
 
+Deno.test("a server that refuses and leaves is understood, whatever it left unanswered", async () => {
+  for (const step of ["MAIL", "RCPT"] as const) {
+    const leave = async (peer: Peer) => {
+      await peer.say("550 5.7.1 no");
+      peer.close();
+    };
+    await using here = setup(polite({ [step]: leave }));
+    const error = await failure(here.mailer.send(message));
+    assertEquals([error.code, error.phase, error.status], ["message-rejected", step.toLowerCase(), 550]);
+    assertEquals([error.delivery, error.retryable], ["not-sent", false]);
+  }
+});
+
 Deno.test("a message larger than SIZE is refused before the server hears of it", async () => {
   await using here = setup(polite({}, ["SIZE 1000"]));
   const error = await failure(here.mailer.send({ ...message, text: "x".repeat(2000) }));
