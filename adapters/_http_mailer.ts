@@ -1,8 +1,8 @@
 /** What all mailers over HTTP do alike: one request, a deadline, and what an answer or its absence means for the message. */
 import { type Duration, toMilliseconds } from "../src/duration.ts";
-import { needsSmtpUtf8 } from "../src/email/address.ts";
+import { need, needsSmtpUtf8 } from "../src/email/address.ts";
 import { readAttachments } from "../src/email/attachment.ts";
-import { sendEach } from "../src/email/bulk.ts";
+import { abortable, sendEach } from "../src/email/bulk.ts";
 import { MailError, mailError, unsupported } from "../src/email/mail_error.ts";
 import { checkIdempotencyKey, type Mailer, type Receipt, type SendOptions } from "../src/email/mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../src/email/message.ts";
@@ -72,14 +72,14 @@ export interface Provider {
   /** What to call it. */
   readonly name: string;
   /** How long an attempt may take unless told otherwise. */
-  readonly timeout?: Duration | undefined;
+  readonly timeout: Duration;
   /** The most bytes a request may have. */
   readonly maxBytes: number;
   /** The most recipients a message may have. */
   readonly maxRecipients: number;
   /** Whether `to` may be empty. */
   readonly withoutTo?: boolean;
-  /** How far ahead it schedules, in hours; absent when it does not. */
+  /** How far ahead it schedules, in hours. */
   readonly scheduleHours?: number;
   /** Whether it honours idempotency keys. */
   readonly deduplicates?: boolean;
@@ -87,8 +87,10 @@ export interface Provider {
   readonly exchange: Exchange;
   /** Writes the request; throws `unsupported` for what it cannot say. */
   request(message: PreparedMessage, idempotencyKey: string | undefined): Promise<MailRequest>;
-  /** The id in an answer of success; `null` when there should be one and is not. */
-  id(answer: Answer): string | undefined | null;
+  /** The id in an answer of success. */
+  id(answer: Answer): string | undefined;
+  /** Whether an answer of success may lack it. */
+  readonly withoutId?: boolean;
   /** What a refusal means where its status alone does not say. */
   refusal?(answer: Answer): Partial<Refusal> | undefined;
 }
@@ -104,7 +106,7 @@ export interface Refusal {
 /** A mailer for a provider. */
 export function httpMailer(provider: Provider): Mailer {
   const { name, deduplicates = false } = provider;
-  toMilliseconds(provider.timeout ?? "30s", "timeout");
+  toMilliseconds(provider.timeout, "timeout");
   const mailer: Mailer = {
     name,
     deduplicates,
@@ -119,7 +121,7 @@ export function httpMailer(provider: Provider): Mailer {
         keyed,
       });
       const id = provider.id(answer);
-      if (id === null) throw unreadable(name, answer, keyed);
+      if (typeof id !== "string" && !provider.withoutId) throw unreadable(name, answer, keyed);
       return { mailer: name, id };
     },
     sendBulk: (messages, options) => sendEach(mailer, messages, options),
@@ -129,18 +131,15 @@ export function httpMailer(provider: Provider): Mailer {
 
 /** Refuses what no request to this provider could say. */
 export function refuseUnsupported(provider: Provider, message: PreparedMessage): void {
-  const { name, maxRecipients, withoutTo, scheduleHours } = provider;
+  const { name, maxRecipients, withoutTo, scheduleHours = 0 } = provider;
   const recipients = recipientsOf(message);
   if (recipients.length > maxRecipients) throw unsupported(name, `more than ${maxRecipients} recipients`);
   if (message.to.length === 0 && !withoutTo) throw unsupported(name, "a message without 'to'");
   if ([message.from, ...message.replyTo, ...recipients].some(needsSmtpUtf8)) {
     throw unsupported(name, "addresses outside ASCII");
   }
-  if (message.sendAt !== undefined) {
-    if (scheduleHours === undefined) throw unsupported(name, "'sendAt'");
-    if (message.sendAt.getTime() - Date.now() > scheduleHours * 3_600_000) {
-      throw unsupported(name, `'sendAt' more than ${scheduleHours} hours ahead`);
-    }
+  if (message.sendAt && message.sendAt.getTime() - Date.now() > scheduleHours * 3_600_000) {
+    throw unsupported(name, `'sendAt' more than ${scheduleHours} hours ahead`);
   }
 }
 
@@ -190,9 +189,7 @@ export function jsonRequest(
 /** Speaks to the provider's address by fetch. */
 export function fetchExchange(address: string, options: HttpMailerOptions): Exchange {
   const { fetch: send = fetch, baseUrl = address } = options;
-  if (!/^https?:\/\/[^/?#@]+$/.test(baseUrl)) {
-    throw new TypeError("Cannot make a mailer as 'baseUrl' must be an http(s) origin without a path");
-  }
+  need(new URL(baseUrl).origin === baseUrl, "baseUrl", "must be an origin, without a path");
   return async ({ path, headers, body }, signal) => {
     // A redirect would carry the key elsewhere; Workers know no "error".
     const response = await send(baseUrl + path, {
@@ -227,16 +224,12 @@ export async function attempt(
   { signal: given, timeout, keyed }: Pick<SendOptions, "signal" | "timeout"> & { readonly keyed: boolean },
 ): Promise<Answer> {
   const { name, maxBytes } = provider;
-  const limit = AbortSignal.timeout(toMilliseconds(timeout ?? provider.timeout ?? "30s", "timeout"));
+  const limit = AbortSignal.timeout(toMilliseconds(timeout ?? provider.timeout, "timeout"));
   const signal = given ? AbortSignal.any([given, limit]) : limit;
   let sent = false;
   let answer: Answer;
   try {
-    signal.throwIfAborted();
-    const aborted = new Promise<never>((_, reject) =>
-      signal.addEventListener("abort", () => reject(signal.reason))
-    );
-    const request = await Promise.race([build(), aborted]);
+    const request = await abortable(signal, build);
     if (request.size > maxBytes) {
       throw mailError(name, "message-too-large", `it takes ${maxBytes} bytes at most`);
     }
@@ -268,7 +261,7 @@ function neverConnected(error: unknown): boolean {
 function refused(provider: Provider, answer: Answer, keyed: boolean): MailError {
   const { status } = answer;
   // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429 say it did not.
-  const unknown = status >= 500 && status !== 501 && status !== 503;
+  const unknown = status >= 500 && status !== 503;
   const {
     code = CODES[status] ?? (status >= 400 && status < 500 ? "message-rejected" : "backend-unavailable"),
     retryable = unknown ? keyed : [408, 429, 503].includes(status),
@@ -293,12 +286,10 @@ const CODES: Readonly<Record<number, HoldfastErrorCode>> = {
   429: "rate-limited",
 };
 
-/** The first line of what a provider says, without what could be an address or a key. */
+/** The beginning of what a provider says, without what could be an address or a key. */
 export function redacted(text: unknown): string {
-  return String(text).split(/[\p{C}\p{Zl}\p{Zp}]/u, 1)[0]!.replace(/\S*@\S*|[\w+/=-]{24,}/g, "…").slice(
-    0,
-    200,
-  );
+  const words = String(text).split(/[\p{C}\p{Z}]+/u, 30);
+  return words.map((word) => /@|[\w+/=-]{24}/.test(word) ? "…" : word).join(" ").slice(0, 200);
 }
 
 /** From Retry-After in seconds or as a date, or from the reset headers: seconds in the draft's, the epoch's in the older. */

@@ -1,14 +1,12 @@
-import { bytesToBase64 } from "../../src/codec.ts";
-import { formatAddress } from "../../src/email/address.ts";
+import { formatAddress, need } from "../../src/email/address.ts";
 import { unsupported } from "../../src/email/mail_error.ts";
 import type { Mailer } from "../../src/email/mailer.ts";
 import type { PreparedMessage } from "../../src/email/message.ts";
-import type { MimeBuilder } from "../../src/email/mime.ts";
+import type { MimeBuilder, MimeMessage } from "../../src/email/mime.ts";
 import {
   fetchExchange,
   httpMailer,
   type HttpMailerOptions,
-  type MailRequest,
   wireFiles,
   wireHeaders,
 } from "../_http_mailer.ts";
@@ -59,12 +57,9 @@ const NAME = "mailgun";
  * ```
  */
 export function mailgunMailer(access: MailgunAccess): Mailer {
-  const { apiKey, domain, region = "us", timeout, mime } = access;
-  if (!apiKey || !/^[a-z\d.-]+$/i.test(domain ?? "")) {
-    throw new TypeError("Cannot send by mailgun as it needs an 'apiKey' and a 'domain'");
-  }
-  const path = `/v3/${domain}/messages`;
-  const headers = { authorization: `Basic ${bytesToBase64(new TextEncoder().encode(`api:${apiKey}`))}` };
+  const { apiKey, domain, region = "us", timeout = "30s", mime } = access;
+  need(apiKey && /^[a-z\d.-]+$/i.test(domain ?? ""), "apiKey", "or 'domain' is missing");
+  const headers = { authorization: `Basic ${btoa(`api:${apiKey}`)}` };
   return httpMailer({
     name: NAME,
     timeout,
@@ -73,18 +68,14 @@ export function mailgunMailer(access: MailgunAccess): Mailer {
     withoutTo: mime !== undefined,
     scheduleHours: 72,
     exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}mailgun.net`, access),
-    request: async (message, key) => {
-      const form = options(message);
-      return mime
-        ? await mimeRequest(
-          `${path}.mime`,
-          headers,
-          form,
-          await mime(message, { mailer: NAME, idempotencyKey: key }),
-        )
-        : await formRequest(path, headers, form, message);
+    async request(message, idempotencyKey) {
+      const body = options(message);
+      const size = mime
+        ? addMime(body, await mime(message, { mailer: NAME, idempotencyKey }))
+        : await addFields(body, message);
+      return { path: `/v3/${domain}/messages${mime ? ".mime" : ""}`, headers, body, size };
     },
-    id: ({ json }) => typeof json?.id === "string" ? json.id : null,
+    id: ({ json }) => json?.id,
     refusal: ({ status }) =>
       status === 401 ? { reason: `check the key and the region, which is ${region}` } : {},
   });
@@ -93,29 +84,23 @@ export function mailgunMailer(access: MailgunAccess): Mailer {
 /** What stands beside the message. */
 function options({ tags, metadata, sendAt }: PreparedMessage): FormData {
   if (tags.length > 10 || tags.some((tag) => !/^[ -~]{1,128}$/.test(tag))) {
-    throw unsupported(NAME, "more than 10 tags, or tags of other than 1 to 128 ASCII characters");
+    throw unsupported(NAME, "more than 10 tags, long or non-ASCII tags");
   }
   const form = new FormData();
   for (const tag of tags) form.append("o:tag", tag);
   for (const [name, value] of Object.entries(metadata)) {
-    if (!/^[\w.-]+$/.test(name)) {
-      throw unsupported(NAME, "metadata names of other characters than 'a-Z0-9_.-'");
-    }
+    // A form changes quotes.
+    if (!/^[\w.-]+$/.test(name)) throw unsupported(NAME, "metadata names beyond [a-zA-Z0-9_.-]");
     form.append(`v:${name}`, value);
   }
   if (sendAt) form.append("o:deliverytime", sendAt.toUTCString().replace("GMT", "+0000"));
   return form;
 }
 
-async function formRequest(
-  path: string,
-  headers: Readonly<Record<string, string>>,
-  form: FormData,
-  message: PreparedMessage,
-): Promise<MailRequest> {
+/** The message as fields; answers about how many bytes that is. */
+async function addFields(form: FormData, message: PreparedMessage): Promise<number> {
   const { from, to, cc, bcc, replyTo, subject, text, html } = message;
-  form.append("from", formatAddress(from));
-  for (const [field, list] of Object.entries({ to, cc, bcc })) {
+  for (const [field, list] of Object.entries({ from: [from], to, cc, bcc })) {
     for (const address of list) form.append(field, formatAddress(address));
   }
   if (replyTo.length > 0) form.append("h:Reply-To", replyTo.map(formatAddress).join(", "));
@@ -126,20 +111,16 @@ async function formRequest(
   let size = (text ?? "").length + (html ?? "").length;
   for (const { filename, contentType, contentId, bytes } of await wireFiles(message, NAME)) {
     size += bytes.length;
-    if (/["\\]/.test(filename)) throw unsupported(NAME, "file names with quotes or backslashes"); // a form changes them
+    if (/["\\]/.test(filename)) throw unsupported(NAME, "file names with quotes or backslashes"); // likewise
     const file = new Blob([bytes], { type: contentType });
     form.append(contentId === undefined ? "attachment" : "inline", file, contentId ?? filename);
   }
-  return { path, headers, body: form, size };
+  return size;
 }
 
-function mimeRequest(
-  path: string,
-  headers: Readonly<Record<string, string>>,
-  form: FormData,
-  { bytes, envelope }: Awaited<ReturnType<MimeBuilder>>,
-): MailRequest {
+/** The message as a whole, for everybody in the envelope. */
+function addMime(form: FormData, { bytes, envelope }: MimeMessage): number {
   for (const address of envelope.to) form.append("to", address);
   form.append("message", new Blob([bytes], { type: "message/rfc822" }), "message.eml");
-  return { path, headers, body: form, size: bytes.length };
+  return bytes.length;
 }

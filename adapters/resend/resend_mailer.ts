@@ -1,6 +1,6 @@
-import { formatAddress } from "../../src/email/address.ts";
-import { asMailError, type BulkItem, sendInBatches, settled } from "../../src/email/bulk.ts";
-import { type MailError, mailError, unsupported } from "../../src/email/mail_error.ts";
+import { formatAddress, need } from "../../src/email/address.ts";
+import { type BulkItem, sendInBatches, settled } from "../../src/email/bulk.ts";
+import { MailError, mailError, unsupported } from "../../src/email/mail_error.ts";
 import type { BulkOptions, Mailer, Receipt } from "../../src/email/mailer.ts";
 import type { Message, PreparedMessage } from "../../src/email/message.ts";
 import { bytesToBase64 } from "../../src/codec.ts";
@@ -49,6 +49,8 @@ export interface ResendAccess extends HttpMailerOptions {
   readonly apiKey: string;
 }
 
+const NAME = "resend";
+
 /** Messages in one request to `/emails/batch`. */
 const BATCH = 100;
 const ANSWERS: Readonly<Record<string, Partial<Refusal>>> = {
@@ -82,19 +84,17 @@ export function resendMailer(
   options: Pick<HttpMailerOptions, "timeout"> = {},
 ): Mailer {
   const byKey = "apiKey" in access;
-  if (byKey ? !access.apiKey : typeof access?.post !== "function") {
-    throw new TypeError("Cannot send by resend as it needs a Resend client or an 'apiKey'");
-  }
+  need(byKey ? access.apiKey : typeof access?.post === "function", "apiKey", "or a Resend client is missing");
   const provider: Provider = {
-    name: "resend",
-    timeout: options.timeout ?? (byKey ? access.timeout : undefined),
+    name: NAME,
+    timeout: options.timeout ?? (byKey ? access.timeout : undefined) ?? "30s",
     maxBytes: 40_000_000,
     maxRecipients: 150,
     scheduleHours: 30 * 24,
     deduplicates: true,
     exchange: byKey ? keyExchange(access) : clientExchange(access),
     request: async (message, key) => request("/emails", await payload(message), key),
-    id: ({ json }) => typeof json?.id === "string" ? json.id : null,
+    id: ({ json }) => json?.id,
     refusal: ({ json }) => ({ ...ANSWERS[json?.name], reason: json?.name }),
   };
   const mailer = httpMailer(provider);
@@ -148,16 +148,16 @@ function clientExchange(client: ResendClient): Exchange {
 async function payload(message: PreparedMessage): Promise<object> {
   const { from, to, cc, bcc, replyTo, subject, text, html, sendAt } = message;
   if (Math.max(to.length, cc.length, bcc.length) > 50) {
-    throw unsupported("resend", "more than 50 recipients in a field");
+    throw unsupported(NAME, "more than 50 recipients in a field");
   }
   const tags = [
     ...message.tags.map((name) => ({ name, value: "true" })),
     ...Object.entries(message.metadata).map(([name, value]) => ({ name, value })),
   ];
   if (tags.some(({ name, value }) => !/^[\w-]{1,256}$/.test(name) || !/^[\w-]{1,256}$/.test(value))) {
-    throw unsupported("resend", "tags and metadata of other characters than letters, digits, '_' and '-'");
+    throw unsupported(NAME, "tags and metadata of other characters than letters, digits, '_' and '-'");
   }
-  const files = await wireFiles(message, "resend");
+  const files = await wireFiles(message, NAME);
   return {
     from: formatAddress(from),
     to: to.map(formatAddress),
@@ -167,7 +167,7 @@ async function payload(message: PreparedMessage): Promise<object> {
     subject,
     text,
     html,
-    headers: someOf(wireHeaders(message, "resend")),
+    headers: someOf(wireHeaders(message, NAME)),
     tags: some(tags),
     attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
       filename,
@@ -179,74 +179,66 @@ async function payload(message: PreparedMessage): Promise<object> {
   };
 }
 
-/** Each message is an entry of its own in one request; what must go alone goes beside it. */
+/** A message that waits for its batch. */
+interface Entry {
+  readonly entry: object;
+}
+
+/** Each message is an entry of its own in one request, after those that must go alone. */
 async function sendBatch(
   provider: Provider,
   mailer: Mailer,
   items: readonly BulkItem[],
-  options: BulkOptions,
+  { signal, timeout }: BulkOptions,
 ): Promise<(Receipt | MailError)[]> {
-  const { signal, timeout } = options;
-  const alone = ({ message }: BulkItem) => message.attachments.length > 0 || message.calendar !== undefined;
-  const entries: { readonly item: BulkItem; readonly entry: object }[] = [];
-  const outcomes = new Map<BulkItem, Receipt | MailError>();
-  for (const item of items) {
-    if (alone(item)) continue;
-    try {
-      refuseUnsupported(provider, item.message);
-      entries.push({ item, entry: await payload(item.message) });
-    } catch (error) {
-      outcomes.set(item, asMailError(provider.name, error));
-    }
-  }
-  const batch = async () => {
-    if (entries.length === 0) return;
-    const keys = entries.flatMap(({ item }) => item.idempotencyKey ?? []);
-    // One key for the whole: equal when all are equal, in the same order.
-    const key = keys.length === entries.length ? await sha256(keys.join("\n")) : undefined;
-    const keyed = key !== undefined;
-    const bodies = entries.map(({ entry }) => entry);
-    try {
-      const answer = await attempt(
-        provider,
-        () => Promise.resolve(request("/emails/batch", bodies, key, { "x-batch-validation": "permissive" })),
-        { signal, timeout, keyed },
-      );
-      const told = readBatch(answer, entries.length, keyed);
-      entries.forEach(({ item }, i) => outcomes.set(item, told[i]!));
-    } catch (error) {
-      const failed = asMailError(provider.name, error);
-      for (const { item } of entries) outcomes.set(item, failed);
-    }
-  };
-  const single = items.filter(alone).map(async (item) => {
-    const sending = mailer.send(item.message, { signal, timeout, idempotencyKey: item.idempotencyKey });
-    outcomes.set(item, await settled(provider.name, sending));
-  });
-  await Promise.all([batch(), ...single]);
-  return items.map((item) => outcomes.get(item)!);
+  const outcomes = await Promise.all(items.map(({ message, idempotencyKey }) =>
+    settled<Receipt | Entry>(
+      NAME,
+      message.attachments.length > 0 || message.calendar
+        ? mailer.send(message, { signal, timeout, idempotencyKey })
+        : entryOf(provider, message),
+    )
+  ));
+  const waiting = outcomes.filter((outcome) => "entry" in outcome);
+  if (waiting.length === 0) return outcomes as (Receipt | MailError)[];
+  // One key for the whole: equal when all are equal, in the same order.
+  const keys = items.filter((_, i) => "entry" in outcomes[i]!).flatMap(({ idempotencyKey }) =>
+    idempotencyKey ?? []
+  );
+  const keyed = keys.length === waiting.length;
+  const key = keyed ? await sha256(keys.join("\n")) : undefined;
+  const body = waiting.map(({ entry }) => entry);
+  const build = async () => await request("/emails/batch", body, key, { "x-batch-validation": "permissive" });
+  const answer = await settled(NAME, attempt(provider, build, { signal, timeout, keyed }));
+  const told = answer instanceof MailError
+    ? waiting.map(() => answer)
+    : readBatch(answer, waiting.length, keyed);
+  return outcomes.map((outcome) => "entry" in outcome ? told.shift()! : outcome);
+}
+
+async function entryOf(provider: Provider, message: PreparedMessage): Promise<Entry> {
+  refuseUnsupported(provider, message);
+  return { entry: await payload(message) };
 }
 
 /** Ids belong to the entries without an error, in order; whoever is left without either is unknown. */
 function readBatch(answer: Answer, count: number, keyed: boolean): (Receipt | MailError)[] {
-  const { data, errors = [] } = answer.json ?? {};
-  const refused = new Map<number, string>(
-    (Array.isArray(errors) ? errors : []).map((error) => [error?.index, String(error?.message)]),
-  );
-  const ids: unknown[] = Array.isArray(data) ? data.map((entry) => entry?.id) : [];
-  const holes = ids.length === count;
-  const whole = holes || ids.length === count - refused.size;
-  let next = 0;
+  const { data, errors } = answer.json ?? {};
+  const list = (value: unknown) => Array.isArray(value) ? value : [];
+  const refused = new Map<number, unknown>(list(errors).map((error) => [error?.index, error?.message]));
+  const ids = list(data).map((entry) => entry?.id);
+  if (ids.length === count - refused.size) {
+    [...refused.keys()].sort((a, b) => a - b).forEach((i) => ids.splice(i, 0, ""));
+  }
   return Array.from({ length: count }, (_, i) => {
-    const message = refused.get(i);
-    if (message !== undefined) {
-      if (holes) next++;
-      return mailError("resend", "message-rejected", `it refused the message (${redacted(message)})`, {
+    if (refused.has(i)) {
+      return mailError(NAME, "message-rejected", `it refused the message: ${redacted(refused.get(i))}`, {
         phase: "reply",
         status: 422,
       });
     }
-    const id = whole ? ids[next++] : undefined;
-    return typeof id === "string" ? { mailer: "resend", id } : unreadable("resend", answer, keyed);
+    return ids.length === count && typeof ids[i] === "string"
+      ? { mailer: NAME, id: ids[i] }
+      : unreadable(NAME, answer, keyed);
   });
 }

@@ -1,5 +1,5 @@
 import { bytesToBase64 } from "../../src/codec.ts";
-import type { Address } from "../../src/email/address.ts";
+import { type Address, need } from "../../src/email/address.ts";
 import { unsupported } from "../../src/email/mail_error.ts";
 import type { Mailer } from "../../src/email/mailer.ts";
 import type { PreparedMessage } from "../../src/email/message.ts";
@@ -51,8 +51,8 @@ const NAME = "sendgrid";
  * ```
  */
 export function sendgridMailer(access: SendGridAccess): Mailer {
-  const { apiKey, region = "global", timeout } = access;
-  if (!apiKey) throw new TypeError("Cannot send by sendgrid as it needs an 'apiKey'");
+  const { apiKey, region = "global", timeout = "30s" } = access;
+  need(apiKey, "apiKey", "is missing");
   const headers = { authorization: `Bearer ${apiKey}`, accept: "application/json" };
   return httpMailer({
     name: NAME,
@@ -62,6 +62,7 @@ export function sendgridMailer(access: SendGridAccess): Mailer {
     scheduleHours: 72,
     exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}sendgrid.com`, access),
     request: async (message) => jsonRequest("/v3/mail/send", await payload(message), headers),
+    withoutId: true,
     id: (answer) => answer.header("x-message-id") ?? undefined,
   });
 }

@@ -1,9 +1,9 @@
 import { AwsV4Signer } from "aws4fetch"; // signing is AWS's protocol, not ours, and this is the small kept library for it
 import { bytesToBase64 } from "../../src/codec.ts";
 import { addressWords } from "../../src/email/encoded_word.ts";
-import { unsupported } from "../../src/email/mail_error.ts";
+import { mailError, unsupported } from "../../src/email/mail_error.ts";
 import type { Mailer } from "../../src/email/mailer.ts";
-import type { Address } from "../../src/email/address.ts";
+import { type Address, need } from "../../src/email/address.ts";
 import type { PreparedMessage } from "../../src/email/message.ts";
 import type { MimeBuilder } from "../../src/email/mime.ts";
 import {
@@ -70,43 +70,44 @@ const PATH = "/v2/email/outbound-emails";
  * ```
  */
 export function sesMailer(access: SesAccess): Mailer {
-  const { region, credentials, configurationSet, timeout, mime } = access;
-  if (!/^[a-z\d-]+$/.test(region ?? "") || !credentials) {
-    throw new TypeError("Cannot send by ses as it needs a 'region' and 'credentials'");
-  }
+  const { region, credentials, configurationSet, timeout = "30s", mime } = access;
+  need(/^[a-z\d-]+$/.test(region ?? "") && credentials, "region", "or 'credentials' is missing");
   const address = access.baseUrl ?? `https://email.${region}.amazonaws.com`;
-  const send = fetchExchange(address, access);
   return httpMailer({
     name: NAME,
     timeout,
     maxBytes: 40_000_000,
     maxRecipients: 50,
     withoutTo: true,
-    exchange: async (request, signal) => {
-      const who = typeof credentials === "function" ? await credentials() : credentials;
-      const signer = new AwsV4Signer(
-        {
-          ...who,
-          service: "ses",
-          region,
-          method: "POST",
-          url: address + request.path,
-          headers: request.headers,
-          body: request.body,
-        } as ConstructorParameters<typeof AwsV4Signer>[0],
-      );
-      const { headers } = await signer.sign();
-      return await send({ ...request, headers: Object.fromEntries(headers) }, signal);
-    },
+    exchange: fetchExchange(address, access),
     request: async (message, key) => {
       const content = mime
         ? { Raw: { Data: bytesToBase64((await mime(message, { mailer: NAME, idempotencyKey: key })).bytes) } }
         : { Simple: await simple(message) };
-      return jsonRequest(PATH, envelope(message, content, configurationSet), {});
+      const request = jsonRequest(PATH, envelope(message, content, configurationSet), {});
+      const signer = new AwsV4Signer(
+        {
+          ...await current(credentials),
+          service: "ses",
+          region,
+          url: address + PATH,
+          headers: request.headers,
+          body: request.body,
+        } as ConstructorParameters<typeof AwsV4Signer>[0],
+      );
+      return { ...request, headers: Object.fromEntries((await signer.sign()).headers) };
     },
-    id: ({ json }) => typeof json?.MessageId === "string" ? json.MessageId : null,
+    id: ({ json }) => json?.MessageId,
     refusal,
   });
+}
+
+async function current(credentials: SesAccess["credentials"]): Promise<SesCredentials> {
+  try {
+    return typeof credentials === "function" ? await credentials() : credentials;
+  } catch (cause) {
+    throw mailError(NAME, "unauthorized", "there are no credentials", { cause });
+  }
 }
 
 function envelope(message: PreparedMessage, content: object, configurationSet: string | undefined): object {

@@ -11,12 +11,11 @@ export interface Address {
 /** An address as an object, as `local@domain`, as `Name <local@domain>` or as `"Name, quoted" <local@domain>`. */
 export type AddressInput = string | Address;
 
-/** Anything that is not a space, a control character or a separator, and means nothing in the grammar of addresses. */
-const ATOM = /^[^\s\p{C}\p{Z}()<>[\]:;@\\,."]+(?:\.[^\s\p{C}\p{Z}()<>[\]:;@\\,."]+)*$/u;
-const QUOTED_LOCAL = /^"(?:[^\p{C}\p{Zl}\p{Zp}"\\]|\\[^\p{C}\p{Zl}\p{Zp}])*"$/u;
-const DOMAIN =
-  /^(?=.{1,253}$)(?:[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.)+(?!\d+$)[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?$/;
-const WITH_NAME = /^\s*(?:"((?:[^"\\]|\\.)*)"|([^"<>()[\],;:@\\]*?))\s*<([^<>]*)>\s*$/u;
+/** Dots where none may be, spaces, control characters, and what means something in the grammar of addresses. */
+const NO_ATOM = /^$|^\.|\.\.|\.$|[\s\p{C}\p{Z}()<>[\]:;@\\,"]/u;
+const QUOTED = /^"(?:[^"\\]|\\.)*"$/;
+const DOMAIN = /^localhost$|^(?:(?!-)[a-z\d-]{1,63}(?<!-)\.)+(?!\d+$|-)[a-z\d-]{1,63}(?<!-)$/;
+const ONE = "must be one address: local@domain or Name <local@domain>";
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 
 /**
@@ -30,14 +29,21 @@ export function headerText(value: unknown, what: string): string {
   need(
     !CONTROL.test(value) && value.isWellFormed(),
     what,
-    "must not hold control characters, line breaks or lone surrogates",
+    "must hold no control characters and no lone surrogates",
   );
   return value;
 }
 
+/** The same for what has a length that fits a line. */
+export function shortText(value: unknown, what: string): string {
+  const text = headerText(value, what);
+  need(text.trim() && text.length <= 256, what, "must be 1 to 256 characters");
+  return text;
+}
+
 /** Says what is wrong with a field unless it is right; never what it holds. */
 export function need(right: unknown, what: string, needs: string): asserts right {
-  if (!right) throw new TypeError(`Cannot use '${what}' in a message as it ${needs}`);
+  if (!right) throw new TypeError(`Cannot send as '${what}' ${needs}`);
 }
 
 /**
@@ -57,23 +63,30 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
   let name: string | undefined;
   let text: string;
   if (typeof input === "string") {
-    const match = WITH_NAME.exec(headerText(input, what));
-    name = (match?.[1]?.replace(/\\(.)/gu, "$1") ?? match?.[2])?.trim();
-    text = match ? match[3]! : input.trim();
+    text = headerText(input, what).trim();
+    if (text.endsWith(">")) {
+      const start = text.lastIndexOf("<");
+      need(start >= 0, what, ONE);
+      name = text.slice(0, start).trim();
+      text = text.slice(start + 1, -1);
+      // Without quotes, a name with one of these could be more than a name.
+      if (QUOTED.test(name)) name = name.slice(1, -1).replace(/\\(.)/g, "$1");
+      else need(!/["<>()[\],;:@\\]/.test(name), what, ONE);
+    }
   } else {
-    need(typeof input === "object" && input, what, "must be a string or an object");
+    need(typeof input === "object" && input, what, ONE);
     if (input.name !== undefined) name = headerText(input.name, `${what}.name`).trim();
     text = headerText(input.address, `${what}.address`);
   }
-  need(!name || name.length <= 256, what, "must have a name of at most 256 characters");
   const at = text.lastIndexOf("@");
   const local = text.slice(0, Math.max(at, 0));
   const domain = asciiDomain(text.slice(at + 1));
   const bytes = new TextEncoder().encode(local).length;
   need(
-    (ATOM.test(local) || QUOTED_LOCAL.test(local)) && domain && bytes <= 64 && bytes + domain.length < 254,
+    (!NO_ATOM.test(local) || QUOTED.test(local)) && domain && bytes <= 64 &&
+      bytes + domain.length < 254,
     what,
-    "must be one address, like local@domain or Name <local@domain>",
+    ONE,
   );
   return Object.freeze({ ...(name && { name }), address: `${local}@${domain}` });
 }
@@ -83,17 +96,14 @@ export function needsSmtpUtf8({ address }: Address): boolean {
   return /[^\0-\x7f]/.test(address);
 }
 
+/** The URL parser knows how to write names in ASCII, but would read ports, paths and much more: letters and digits only. */
 function asciiDomain(domain: string): string | undefined {
-  let ascii = domain.toLowerCase();
-  // The URL parser knows how to write names in ASCII, but would read ports, paths and much more: letters only.
-  if (/^[\p{L}\p{N}\p{M}.-]+$/u.test(domain) && !/^[a-z\d.-]*$/i.test(domain)) {
-    try {
-      ascii = new URL(`http://${domain}`).hostname;
-    } catch {
-      return undefined;
-    }
+  try {
+    const ascii = /^[\p{L}\p{N}\p{M}.-]+$/u.test(domain) ? new URL(`http://${domain}`).hostname : "";
+    return DOMAIN.test(ascii) ? ascii : undefined;
+  } catch {
+    return undefined;
   }
-  return DOMAIN.test(ascii) || ascii === "localhost" ? ascii : undefined;
 }
 
 /** A mailbox as one line of Unicode, its name quoted where that is needed. */

@@ -1,4 +1,4 @@
-import { headerText, need } from "./address.ts";
+import { need, shortText } from "./address.ts";
 import { mailError } from "./mail_error.ts";
 import type { PreparedMessage } from "./message.ts";
 
@@ -43,19 +43,18 @@ export function prepareAttachment(attachment: Attachment, index: number): Prepar
   const what = `attachments[${index}]`;
   need(typeof attachment === "object" && attachment, what, "must be an object");
   const { content, contentId } = attachment;
-  const filename = headerText(attachment.filename, `${what}.filename`);
-  need(filename.trim() && filename.length < 256, `${what}.filename`, "must be 1 to 255 characters");
+  const filename = shortText(attachment.filename, `${what}.filename`);
   const contentType = attachment.contentType ??
     ((content instanceof Blob && content.type) || "application/octet-stream");
   need(
     typeof contentType === "string" && MEDIA_TYPE.test(contentType),
     `${what}.contentType`,
-    "must be a media type other than multipart and message",
+    "must be a media type, and no multipart or message",
   );
   need(
     contentId === undefined || (typeof contentId === "string" && /^[\w.+@-]{1,127}$/.test(contentId)),
     `${what}.contentId`,
-    "must be letters, digits, '.', '_', '-', '+' and '@'",
+    "must be letters, digits and '.-_+@'",
   );
   const data = content instanceof Uint8Array || content instanceof ArrayBuffer
     ? new Uint8Array(content)
@@ -98,7 +97,7 @@ function checkData(data: AttachmentData, what: string): void {
       ? data.isWellFormed()
       : [Uint8Array, ArrayBuffer, Blob, ReadableStream].some((kind) => data instanceof kind),
     what,
-    "must be well-formed text, bytes, a Blob, a stream or a function that answers one",
+    "must be well-formed text, bytes, a Blob or a stream",
   );
 }
 

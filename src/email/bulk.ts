@@ -1,4 +1,5 @@
 /** How every mailer sends many: in order, while reading, holding little, stopped by nothing but the caller. */
+import { need } from "./address.ts";
 import { MailError, mailError } from "./mail_error.ts";
 import {
   type BulkOptions,
@@ -23,7 +24,7 @@ export interface BulkItem {
 export type SendBatch = (items: readonly BulkItem[]) => Promise<readonly (Receipt | MailError)[]>;
 
 /** One outcome for one message: the error, or what came back. */
-export async function settled(mailer: string, sending: Promise<Receipt>): Promise<Receipt | MailError> {
+export async function settled<T>(mailer: string, sending: Promise<T>): Promise<T | MailError> {
   try {
     return await sending;
   } catch (error) {
@@ -34,9 +35,8 @@ export async function settled(mailer: string, sending: Promise<Receipt>): Promis
 /** Whatever was thrown, as an error that says what is known of the message. */
 export function asMailError(mailer: string, cause: unknown): MailError {
   if (cause instanceof MailError) return cause;
-  const invalid = cause instanceof TypeError || cause instanceof RangeError;
-  return invalid
-    ? mailError(mailer, "invalid-message", "the message is not valid", { cause })
+  return cause instanceof TypeError || cause instanceof RangeError
+    ? mailError(mailer, "invalid-message", "it is not valid", { cause })
     : mailError(mailer, "backend-unavailable", "it failed", { delivery: "unknown", phase: "body", cause });
 }
 
@@ -46,19 +46,20 @@ export function sendEach(
   messages: Iterable<Message> | AsyncIterable<Message>,
   options: BulkOptions = {},
 ): AsyncIterableIterator<BulkResult> {
-  const { signal, timeout } = options;
-  return sendInBatches(mailer.name, messages, options, 1, (items) =>
-    Promise.all(
-      items.map(({ message, idempotencyKey }) =>
-        settled(mailer.name, mailer.send(message, { signal, timeout, idempotencyKey }))
-      ),
-    ));
+  return sendInBatches(mailer.name, messages, options, 1, ([item]) => {
+    const sending = mailer.send(item!.message, { ...options, idempotencyKey: item!.idempotencyKey });
+    return Promise.all([settled(mailer.name, sending)]);
+  });
 }
 
-/** A batch under way, and its outcome once it is there. */
-interface Batch {
-  readonly done: Promise<void>;
-  results?: readonly BulkResult[];
+/** Waits for the work, but no longer than for the signal. */
+export function abortable<T>(signal: AbortSignal | undefined, work: () => T | Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const abort = () => reject(signal!.reason);
+    signal?.addEventListener("abort", abort);
+    Promise.resolve(work()).then(resolve, reject).finally(() => signal?.removeEventListener("abort", abort));
+  });
 }
 
 /**
@@ -77,12 +78,10 @@ export function sendInBatches(
   const { concurrency = 5, signal, idempotencyKey } = options;
   const open = (messages as AsyncIterable<Message>)?.[Symbol.asyncIterator] ??
     (messages as Iterable<Message>)?.[Symbol.iterator];
-  if (typeof messages !== "object" || typeof open !== "function") {
-    throw new TypeError("Cannot send in bulk as 'messages' must be iterable");
-  }
+  need(typeof messages === "object" && open, "messages", "must be iterable");
   if (!(Number.isInteger(concurrency) && concurrency > 0)) {
     throw new RangeError(
-      `Cannot send in bulk as 'concurrency' must be a positive integer: current value is ${concurrency}`,
+      `Cannot send as 'concurrency' must be a positive integer: current value is ${concurrency}`,
     );
   }
 
@@ -98,66 +97,56 @@ export function sendInBatches(
     }
   }
 
-  function start(slots: readonly (BulkItem | MailError)[], first: number): Batch {
+  async function start(slots: readonly (BulkItem | MailError)[], first: number): Promise<BulkResult[]> {
     const items = slots.filter((slot): slot is BulkItem => !(slot instanceof MailError));
-    const sending = items.length === 0 ? Promise.resolve([]) : send(items);
-    const batch: Batch = {
-      done: sending.catch((error) => items.map(() => asMailError(mailer, error))).then((outcomes) => {
-        let next = 0;
-        batch.results = slots.map((slot, i): BulkResult => {
-          const outcome = slot instanceof MailError ? slot : outcomes[next++]!;
-          return outcome instanceof MailError
-            ? { index: first + i, state: "failed", error: outcome }
-            : { index: first + i, state: "sent", receipt: outcome };
-        });
-      }),
-    };
-    return batch;
+    const sent = items.length === 0 ? [] : await settled(mailer, send(items));
+    const outcomes = sent instanceof MailError ? items.map(() => sent) : [...sent];
+    return slots.map((slot, i) => {
+      const outcome = slot instanceof MailError ? slot : outcomes.shift()!;
+      return outcome instanceof MailError
+        ? { index: first + i, state: "failed", error: outcome }
+        : { index: first + i, state: "sent", receipt: outcome };
+    });
   }
 
   return (async function* () {
     const input = open.call(messages) as Iterator<Message> | AsyncIterator<Message>;
-    const batches: Batch[] = [];
-    const over = new AbortController();
-    const aborted = new Promise<void>((resolve) =>
-      signal?.addEventListener("abort", () => resolve(), { once: true, signal: over.signal })
-    );
+    const batches: Promise<BulkResult[]>[] = [];
     let slots: (BulkItem | MailError)[] = [];
     let index = 0;
-    let reading: Promise<void> | undefined;
+    let more = true;
     let failure: { readonly reason: unknown } | undefined;
-    let ended = false;
+    let reading: Promise<void> | undefined;
     const read = async () => {
       try {
-        const { value, done } = await input.next();
-        if (done) ended = true;
-        else if (failure === undefined) slots.push(itemOf(value, index++));
+        const { value, done } = await abortable<IteratorResult<Message>>(signal, () => input.next());
+        if (done) more = false;
+        else slots.push(itemOf(value, index++));
       } catch (reason) {
-        ended = true;
-        failure ??= { reason };
+        more = false;
+        failure = { reason };
+      }
+      if (slots.length === size || (!more && slots.length > 0)) {
+        batches.push(start(slots, index - slots.length));
+        slots = [];
       }
     };
     try {
       for (;;) {
-        if (signal?.aborted) failure ??= { reason: signal.reason };
-        const more = !ended && failure === undefined;
-        if (slots.length === size || (!more && slots.length > 0)) {
-          batches.push(start(slots, index - slots.length));
-          slots = [];
-        }
         if (more && batches.length < concurrency) reading ??= read().then(() => void (reading = undefined));
-        if (batches[0]?.results) {
-          yield* batches.shift()!.results!;
-        } else if (batches.length > 0 || more) {
-          const waits = [batches[0]?.done, reading, failure === undefined ? aborted : undefined];
-          await Promise.race(waits.filter((wait) => wait !== undefined));
-        } else break;
+        // Whatever comes first: the oldest batch is done, or there is one more message.
+        const waits = [...batches.slice(0, 1), ...(reading ? [reading] : [])];
+        if (waits.length === 0) break;
+        const results = await Promise.race(waits);
+        if (results) {
+          batches.shift();
+          yield* results;
+        }
       }
       if (failure) throw failure.reason;
     } finally {
-      over.abort();
-      if (!ended) Promise.resolve(input.return?.()).catch(() => {}); // it may be busy for ever
-      await Promise.all(batches.map(({ done }) => done)); // whoever stops listening still has sent these
+      abortable(undefined, () => input.return?.()).catch(() => {}); // it may be busy for ever
+      await Promise.all(batches); // whoever stops listening still has sent these
     }
   })();
 }

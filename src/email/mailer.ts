@@ -3,6 +3,7 @@
  * mailer, so that there is one owner of retries.
  */
 import type { Duration } from "../duration.ts";
+import { need } from "./address.ts";
 import type { MailError } from "./mail_error.ts";
 import type { Message } from "./message.ts";
 
@@ -86,7 +87,9 @@ export interface Mailer {
  * @throws {TypeError} unless it is 1 to 256 visible ASCII characters
  */
 export function checkIdempotencyKey(key: string | undefined): void {
-  if (key !== undefined && !(typeof key === "string" && /^[!-~]{1,256}$/.test(key))) {
-    throw new TypeError("Cannot send as 'idempotencyKey' must be 1 to 256 visible ASCII characters");
-  }
+  need(
+    key === undefined || (typeof key === "string" && /^[!-~]{1,256}$/.test(key)),
+    "idempotencyKey",
+    "must be 1 to 256 visible ASCII characters",
+  );
 }

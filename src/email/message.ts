@@ -2,7 +2,7 @@
  * The one message model. A message is a plain object; `prepareMessage` checks it once, as hard as every mailer together
  * needs, and freezes a copy, so no mailer checks or cleans anything again.
  */
-import { type Address, type AddressInput, headerText, need, parseAddress } from "./address.ts";
+import { type Address, type AddressInput, headerText, need, parseAddress, shortText } from "./address.ts";
 import { type Attachment, prepareAttachment, type PreparedAttachment } from "./attachment.ts";
 
 /** A message to send. */
@@ -127,7 +127,7 @@ export function prepareMessage(message: Message): PreparedMessage {
     text: bodyText(text, "text"),
     html: bodyText(html, "html"),
     headers: headersOf(message),
-    tags: Object.freeze([...new Set(list(message.tags, "tags").map((tag) => named(tag, "tags")))]),
+    tags: Object.freeze([...new Set(list(message.tags, "tags").map((tag) => shortText(tag, "tags")))]),
     metadata: record(message.metadata, "metadata"),
     attachments: Object.freeze(list(message.attachments, "attachments").map(prepareAttachment)),
     calendar: calendar &&
@@ -180,11 +180,14 @@ function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, s
     if (url !== undefined) pairs.push(["List-Unsubscribe-Post", "List-Unsubscribe=One-Click"]);
   }
   for (const [name] of pairs) {
-    need(/^[\w!#$%&'*+.^`|~-]{1,126}$/.test(name), "headers", "must have names of letters, digits and '-'");
-    need(!STRUCTURAL.test(name), "headers", "must not set what the message's own fields say");
+    need(
+      /^[\w!#$%&'*+.^`|~-]{1,126}$/.test(name) && !STRUCTURAL.test(name),
+      "headers",
+      "must have plain names, and none that other fields set",
+    );
   }
   const names = new Set(pairs.map(([name]) => name.toLowerCase()));
-  need(names.size === pairs.length, "headers", "must hold each name once");
+  need(names.size === pairs.length, "headers", "must have each name once");
   return Object.freeze(Object.fromEntries(pairs));
 }
 
@@ -194,14 +197,8 @@ function record(
 ): Readonly<Record<string, string>> {
   const pairs = Object.entries(value ?? {});
   return Object.freeze(
-    Object.fromEntries(pairs.map(([key, text]) => [named(key, what), headerText(text, what)])),
+    Object.fromEntries(pairs.map(([key, text]) => [shortText(key, what), headerText(text, what)])),
   );
-}
-
-function named(value: string, what: string): string {
-  const text = headerText(value, what);
-  need(text && text.length <= 256, what, "must be 1 to 256 characters");
-  return text;
 }
 
 /** Bodies are encoded, so anything goes but what has no encoding, or that mail programs cut off at. */

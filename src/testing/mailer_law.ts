@@ -254,6 +254,8 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
         { ...message, headers: { "Content-Type": "text/html" } },
         { ...message, headers: { "X-A": "1", "x-a": "2" } },
         { ...message, to: "Jane Doe jane@example.com" },
+        { ...message, to: "jane doe@example.com" },
+        { ...message, to: "jane@example.com>" },
         { ...message, to: "jane@example.com, john@example.com" },
         { ...message, sendAt: new Date(NaN) },
         { ...message, attachments: [{ filename: "x", content: 7 }] },
