@@ -227,11 +227,7 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
   // Of the servers at hand this one can break a connection before it answers.
   const http = createServer(async (incoming, outgoing) => {
     const chunks: Uint8Array[] = [];
-    try {
-      for await (const chunk of incoming) chunks.push(chunk);
-    } catch {
-      return; // the client went away in the middle of its request
-    }
+    for await (const chunk of incoming) chunks.push(chunk);
     const { method = "GET", url = "/" } = incoming;
     const init = { method, headers: incoming.headers as Record<string, string> };
     const bodiless = method === "GET" || method === "HEAD";
@@ -241,7 +237,6 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
     );
     const response = await handle(request);
     if (response === "cut") return void incoming.socket.destroy();
-    if (outgoing.destroyed) return; // the client gave up
     outgoing.writeHead(response.status, Object.fromEntries(response.headers));
     outgoing.end(await response.text());
   });
