@@ -283,7 +283,9 @@ const KEYS = 20;
 async function executions(run: (key: string, work: () => void) => Promise<unknown>): Promise<string> {
   const random = new Random(seed);
   server.fault = () =>
-    random.chance(0.3) ? random.pick([{ cut: "before" }, { cut: "after" }] as const) : undefined;
+    random.chance(0.3)
+      ? random.pick([{ cut: "before" }, { cut: "after" }, { drop: "after" }] as const)
+      : undefined;
   const runs = new Map<string, number>();
   for (let k = 0; k < KEYS; k++) {
     const key = fresh();
@@ -326,7 +328,7 @@ await once.check("warm");
 await peerOnce.limit("warm");
 const loseFirst = () => {
   let lost = 0;
-  server.fault = () => lost++ < 2 ? { cut: "after" } : undefined;
+  server.fault = () => lost++ < 2 ? { drop: "after" } : undefined;
 };
 loseFirst();
 await once.check("k").catch(() => {});

@@ -207,9 +207,9 @@ function isAscii(text: string): boolean {
 /** Every string but "OK" travels in base64. */
 function decoded(reply: Reply): Reply {
   if (typeof reply === "string") {
-    return reply === "OK"
-      ? reply
-      : new TextDecoder().decode(Uint8Array.from(atob(reply), (c) => c.charCodeAt(0)));
+    if (reply === "OK") return reply;
+    const bytes = atob(reply); // a character a byte: where all are ASCII, it is the text
+    return isAscii(bytes) ? bytes : new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0)));
   }
   return Array.isArray(reply) ? reply.map(decoded) : reply;
 }
