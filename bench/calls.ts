@@ -175,14 +175,18 @@ async function wire({ run }: Contender): Promise<{ requests: number; sent: numbe
   return { requests: count.requests / times, sent: count.sent / times, got: count.got / times };
 }
 
-async function latency(run: (n: number) => Promise<unknown>): Promise<number[]> {
-  const times: number[] = [];
+/** Milliseconds of an operation, and of the bare trip just before it: the machine's other work meets both. */
+async function latency({ run }: Contender): Promise<{ times: number[]; trips: number[] }> {
+  const [times, trips]: [number[], number[]] = [[], []];
   for (let n = 0; n < SAMPLES / ROUNDS; n++) {
     const began = performance.now();
+    await trip();
+    const between = performance.now();
     await run(n);
-    times.push(performance.now() - began);
+    times.push(performance.now() - between);
+    trips.push(between - began);
   }
-  return times;
+  return { times, trips };
 }
 
 /** Operations a second, 64 callers at once. */
@@ -210,15 +214,17 @@ const results = new Map<
   { wire: Awaited<ReturnType<typeof wire>>; times: number[]; ops: number[] }
 >();
 const all = Object.values(groups).flat();
-for (const contender of all) results.set(contender, { wire: await wire(contender), times: [], ops: [] });
-const trips: number[] = [];
+for (const contender of all) {
+  results.set(contender, { wire: await wire(contender), times: [], trips: [], ops: [] });
+}
 for (let round = 0; round <= ROUNDS; round++) {
   const order = round % 2 === 0 ? all : all.toReversed();
   server.fault = () => ({ delay: DELAY });
-  if (round > 0) trips.push(...await latency(trip));
   for (const contender of order) {
-    const times = await latency(contender.run);
-    if (round > 0) results.get(contender)!.times.push(...times); // the first round warms up
+    const { times, trips } = await latency(contender);
+    if (round === 0) continue; // warms up
+    results.get(contender)!.times.push(...times);
+    results.get(contender)!.trips.push(...trips);
   }
   server.fault = undefined;
   for (const contender of order) {
@@ -228,8 +234,8 @@ for (let round = 0; round <= ROUNDS; round++) {
   }
 }
 
-const bare = median(trips);
-print(`one trip through the ${DELAY} ms proxy`, "", "", "", bare, at(trips, 0.99));
+const bare = [...results.values()].flatMap(({ trips }) => trips);
+print(`one trip through the ${DELAY} ms proxy`, "", "", "", median(bare), at(bare, 0.99));
 for (const [group, contenders] of Object.entries(groups)) {
   print(
     `\n${group}`.padEnd(43),
@@ -242,8 +248,9 @@ for (const [group, contenders] of Object.entries(groups)) {
     `ops/s @${WAYS}`,
   );
   for (const contender of contenders) {
-    const { wire, times, ops } = results.get(contender)!;
+    const { wire, times, trips, ops } = results.get(contender)!;
     const p50 = median(times);
+    const each = p50 / median(trips) / wire.requests;
     print(
       contender.name,
       wire.requests,
@@ -251,7 +258,7 @@ for (const [group, contenders] of Object.entries(groups)) {
       wire.got,
       p50,
       at(times, 0.99),
-      p50 / bare / wire.requests,
+      each,
       median(ops),
     );
   }
