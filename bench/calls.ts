@@ -209,10 +209,14 @@ const trip = async () => {
   await response.text();
 };
 
-const results = new Map<
-  Contender,
-  { wire: Awaited<ReturnType<typeof wire>>; times: number[]; ops: number[] }
->();
+/** What was measured of one. */
+interface Result {
+  readonly wire: Awaited<ReturnType<typeof wire>>;
+  readonly times: number[];
+  readonly trips: number[];
+  readonly ops: number[];
+}
+const results = new Map<Contender, Result>();
 const all = Object.values(groups).flat();
 for (const contender of all) {
   results.set(contender, { wire: await wire(contender), times: [], trips: [], ops: [] });
