@@ -15,9 +15,23 @@
  * @module
  */
 
+export * from "./adapters/memory/memory_mailer.ts";
 export * from "./adapters/memory/memory_store.ts";
 export * from "./src/clock.ts";
 export * from "./src/duration.ts";
+export * from "./src/email/address.ts";
+export * from "./src/email/attachment.ts";
+export * from "./src/email/mail_error.ts";
+export * from "./src/email/mailer.ts";
+export * from "./src/email/message.ts";
+export * from "./src/email/failover.ts";
+export * from "./src/email/idempotent.ts";
+export * from "./src/email/mime.ts";
+export * from "./src/email/observed.ts";
+export * from "./src/email/outbox.ts";
+export * from "./src/email/outbox_transitions.ts";
+export * from "./src/email/rate_limited.ts";
+export * from "./src/email/retrying.ts";
 export * from "./src/errors.ts";
 export * from "./src/idempotency/idempotency.ts";
 export * from "./src/idempotency/idempotency_transitions.ts";

@@ -18,7 +18,17 @@ export type HoldfastErrorCode =
   | "session-limit"
   | "cookie-too-large"
   | "transition-unknown"
-  | "contention";
+  | "contention"
+  | "invalid-message"
+  | "unsupported"
+  | "unauthorized"
+  | "rate-limited"
+  | "quota-exceeded"
+  | "message-rejected"
+  | "message-too-large"
+  | "attachment-unreadable"
+  | "in-doubt"
+  | "aborted";
 
 /** What a {@linkcode HoldfastError} carries besides its message. */
 export interface HoldfastErrorOptions {
@@ -33,7 +43,7 @@ export interface HoldfastErrorOptions {
    */
   readonly ambiguous?: boolean;
   /** Milliseconds after which repeating makes sense. */
-  readonly retryAfter?: number;
+  readonly retryAfter?: number | undefined;
   /** The fault underneath. */
   readonly cause?: unknown;
 }
@@ -53,7 +63,7 @@ export interface HoldfastErrorOptions {
  */
 export class HoldfastError extends Error {
   /** Survives minifiers. */
-  override readonly name = "HoldfastError";
+  override readonly name: string = "HoldfastError";
   /** Why it failed. */
   readonly code: HoldfastErrorCode;
   /** Whether the same call may succeed when repeated. */

@@ -3,6 +3,7 @@ import { type AtomicStore, type Clock, memoryStore } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { contracts } from "./support/contracts.ts";
 import { compareAndSetStore } from "./support/cas_engine.ts";
+import { lawKept } from "./support/law_table.ts";
 import { ManualClock } from "./support/manual_clock.ts";
 
 /** Opens an engine on a clock; `close` gives back what it holds. */
@@ -25,6 +26,7 @@ for (const [engine, open] of Object.entries(engines)) {
         const { store, close } = await open(clock);
         try {
           await law.run({ store, clock, wait: (ms) => clock.advance(ms) });
+          lawKept(engine, contract);
         } finally {
           close?.();
         }

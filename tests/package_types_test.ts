@@ -3,20 +3,29 @@ import { assertEquals } from "./support/assert.ts";
 
 const folder = new URL("types/", import.meta.url);
 
-async function deno(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+/** What the command said, if it failed. */
+async function run(command: string, args: string[], cwd: URL = folder): Promise<string> {
+  const { code, stdout, stderr } = await new Deno.Command(command, {
     args,
-    cwd: folder,
+    cwd,
     env: { NO_COLOR: "1" },
   }).output();
   const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
   return code === 0 ? "" : text;
 }
 
+const tsc = () => run(Deno.execPath(), ["run", "-A", "npm:typescript/tsc", "--project", "tsconfig.json"]);
+
 Deno.test("the types of Cloudflare, Upstash, Hono and zod fit ours, and misuse does not compile", async () => {
   // A project of its own: beside ours, Cloudflare's types would leak into every file.
-  assertEquals(await deno("install", "--frozen"), "");
-  assertEquals(await deno("run", "-A", "npm:typescript/tsc", "--project", "tsconfig.json"), "");
+  assertEquals(await run(Deno.execPath(), ["install", "--frozen"]), "");
+  const packed = await Deno.makeTempFile({ suffix: ".tgz" });
+  const pack = ["pack", "--allow-dirty", "--no-source-maps", "--output", packed];
+  assertEquals(await run(Deno.execPath(), pack, new URL("../", import.meta.url)), "");
+  const target = new URL("node_modules/@holdfast/edge/", folder).pathname;
+  await Deno.mkdir(target, { recursive: true });
+  assertEquals(await run("tar", ["xzf", packed, "-C", target, "--strip-components=1"]), "");
+  assertEquals(await tsc(), "");
 });
 
 Deno.test("a type that is `any` is noticed", async () => {
@@ -33,7 +42,7 @@ Deno.test("a type that is `any` is noticed", async () => {
      export { number, type KVNamespace };`,
   );
   try {
-    const text = await deno("run", "-A", "npm:typescript/tsc", "--project", "tsconfig.json");
+    const text = await tsc();
     const errors = [...text.matchAll(/^planted\.ts\(\d+,\d+\): error (TS\d+)/gm)].map(([, code]) => code);
     // no such module; any is never; an unused expectation
     assertEquals(errors.toSorted(), ["TS2307", "TS2345", "TS2578"]);

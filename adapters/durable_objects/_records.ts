@@ -45,22 +45,24 @@ interface Row {
 export class ObjectRecords {
   readonly #storage: DurableStorage;
   readonly #find: (name: string) => Transition | undefined;
+  readonly #now: () => number;
   // All of this may be lost at any time: the table and the alarm are the truth.
-  readonly #waiting = new Map<string, Set<(version: number) => void>>();
+  readonly #waiting = new Map<string, Set<(version: number, record: Fields | undefined) => void>>();
   #table: boolean | undefined;
   #version = 0;
-  #alarm = Infinity;
+  #alarm: number | undefined;
   #purged = 0;
 
-  constructor(storage: DurableStorage, find: (name: string) => Transition | undefined) {
+  constructor(storage: DurableStorage, find: (name: string) => Transition | undefined, now: () => number) {
     this.#storage = storage;
     this.#find = find;
+    this.#now = now;
   }
 
   transact(name: string, key: string, input: Fields): Transacted {
     const transition = this.#find(name);
     if (transition === undefined) return { refused: "transition-unknown" };
-    const now = Date.now();
+    const now = this.#now();
     const row = this.#read(key, now);
     const { output, write } = transition.apply(row?.record, input, now);
     if (write === undefined) return { output, version: row?.version ?? 0 };
@@ -69,7 +71,7 @@ export class ObjectRecords {
   }
 
   getMany(keys: readonly string[]): (string | undefined)[] {
-    const now = Date.now();
+    const now = this.#now();
     const values: (string | undefined)[] = [];
     let length = 0;
     for (const key of keys) {
@@ -82,7 +84,7 @@ export class ObjectRecords {
   }
 
   setMany(entries: readonly (readonly [string, string])[], ttl: number | undefined): Refusal | undefined {
-    const now = Date.now();
+    const now = this.#now();
     for (const [key, v] of entries) {
       const input = ttl === undefined ? { v } : { v, ttl: String(ttl) };
       const { write } = setValue.apply(undefined, input, now);
@@ -92,7 +94,7 @@ export class ObjectRecords {
   }
 
   deleteMany(keys: readonly string[]): number {
-    const now = Date.now();
+    const now = this.#now();
     let deleted = 0;
     for (const key of keys) {
       if (this.#read(key, now) === undefined) continue;
@@ -109,15 +111,17 @@ export class ObjectRecords {
       `SELECT key FROM records WHERE key ${cursor === undefined ? ">=" : ">"} ?
          AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?`,
       cursor ?? prefix,
-      Date.now(),
+      this.#now(),
       limit,
     ).toArray().map(({ key }) => key as string);
     const keys = found.filter((key) => key.startsWith(prefix));
     return keys.length < limit ? { keys } : { keys, cursor: keys.at(-1)! };
   }
 
-  watch(key: string, seen: number | undefined, milliseconds: number): Promise<Watched> {
-    const version = this.#read(key, Date.now())?.version ?? 0;
+  watch(key: string, seen: number | undefined, milliseconds: number, field?: string): Promise<Watched> {
+    const row = this.#read(key, this.#now());
+    const version = row?.version ?? 0;
+    const before = field === undefined ? undefined : row?.record[field];
     if (seen !== undefined && version !== seen) return Promise.resolve({ changed: true, version });
     return new Promise((resolve) => {
       const waiting = this.#waiting.get(key) ?? new Set();
@@ -128,7 +132,9 @@ export class ObjectRecords {
         if (waiting.size === 0 && this.#waiting.get(key) === waiting) this.#waiting.delete(key);
         resolve(watched);
       };
-      const wake = (version: number) => end({ changed: true, version });
+      const wake = (version: number, record: Fields | undefined) => {
+        if (field === undefined || record?.[field] !== before) end({ changed: true, version });
+      };
       const timer = setTimeout(() => end({ changed: false, version }), Math.min(milliseconds, MOST_WAIT));
       waiting.add(wake);
     });
@@ -137,12 +143,12 @@ export class ObjectRecords {
   /** The alarm: takes away what has expired, and comes again when the next one does. */
   purge(): void {
     this.#alarm = Infinity;
-    this.#purged = Date.now();
+    this.#purged = this.#now();
     if (!this.#hasTable()) return;
     this.#storage.sql.exec("DELETE FROM records WHERE expires <= ?", this.#purged);
-    const [row] = this.#storage.sql.exec("SELECT COUNT(*) AS n, MIN(expires) AS e FROM records").toArray();
-    if (row!.n === 0) this.#vanish();
-    else if (row!.e !== null) this.#wakeAt(row!.e as number);
+    const next = this.#firstExpiry();
+    if (next !== null) this.#wakeAt(next);
+    else if (this.#isEmpty()) this.#vanish();
   }
 
   #read(key: string, now: number): Row | undefined {
@@ -161,13 +167,13 @@ export class ObjectRecords {
     if (record === undefined) {
       if (!this.#hasTable()) return version;
       this.#storage.sql.exec("DELETE FROM records WHERE key = ?", key);
-      if (this.#storage.sql.exec("SELECT 1 FROM records LIMIT 1").toArray().length === 0) this.#vanish();
+      if (this.#isEmpty()) this.#vanish();
     } else {
       const text = JSON.stringify(record);
       if (bytes(key) + bytes(text) > MOST_RECORD_BYTES) return undefined;
       this.#makeTable();
       // Above every version before a restart too, as it is seeded with the clock in microseconds.
-      version = this.#version = Math.max(this.#version + 1, Date.now() * 1000);
+      version = this.#version = Math.max(this.#version + 1, this.#now() * 1000);
       this.#storage.sql.exec(
         "INSERT OR REPLACE INTO records (key, record, expires, version) VALUES (?, ?, ?, ?)",
         key,
@@ -177,16 +183,28 @@ export class ObjectRecords {
       );
       if (expiresAt !== undefined) this.#wakeAt(expiresAt);
     }
-    for (const wake of [...this.#waiting.get(key) ?? []]) wake(version);
+    for (const wake of [...this.#waiting.get(key) ?? []]) wake(version, record);
     return version;
   }
 
   /** Nothing here is awaited: the runtime holds every reply back until all that was written is on disk. */
   #wakeAt(time: number): void {
-    const due = Math.max(time, this.#purged + PURGE_INTERVAL);
-    if (due >= this.#alarm) return;
+    // After a restart an alarm may be set for an earlier one: it must not be put off.
+    const first = this.#alarm === undefined ? this.#firstExpiry()! : time;
+    const due = Math.max(first, this.#purged + PURGE_INTERVAL);
+    if (due >= (this.#alarm ?? Infinity)) return;
     this.#alarm = due;
-    this.#storage.setAlarm(due);
+    this.#storage.setAlarm(Date.now() + due - this.#now()); // the runtime's clock rings it
+  }
+
+  #firstExpiry(): number | null {
+    return this.#storage.sql.exec("SELECT MIN(expires) AS first FROM records").toArray()[0]!.first as
+      | number
+      | null;
+  }
+
+  #isEmpty(): boolean {
+    return this.#storage.sql.exec("SELECT 1 FROM records LIMIT 1").toArray().length === 0;
   }
 
   #hasTable(): boolean {

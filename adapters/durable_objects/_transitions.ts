@@ -1,3 +1,4 @@
+import { outboxTransitions } from "../../src/email/outbox_transitions.ts";
 import { idempotencyTransitions } from "../../src/idempotency/idempotency_transitions.ts";
 import { lockTransitions } from "../../src/lock/lock_transitions.ts";
 import { sessionTransitions } from "../../src/session/session_transitions.ts";
@@ -12,4 +13,5 @@ export const OUR_TRANSITIONS: readonly Transition[] = [
   ...idempotencyTransitions,
   ...throttleTransitions,
   ...sessionTransitions,
+  ...outboxTransitions,
 ];

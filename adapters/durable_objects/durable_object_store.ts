@@ -1,7 +1,7 @@
 import { systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
-import type { AtomicStore } from "../../src/store/atomic_store.ts";
+import type { AtomicStore, WatchOptions } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
@@ -184,14 +184,14 @@ class DurableObjectEngine implements AtomicEngine {
    * Waiting begins where the waiter's own next look ends: a transition started in the same turn says which state of the record
    * it left behind, and the object compares. So nothing goes unheard, whichever call arrives first, and after a restart too.
    */
-  watch(key: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+  watch(key: string, { signal, field }: WatchOptions): Promise<void> {
     return new Promise((resolve) => {
       if (signal.aborted) return resolve();
       signal.addEventListener("abort", () => resolve(), { once: true });
       const listener: Listener = {
         key,
         from: (seen) =>
-          void seen.then((version) => this.#changed(key, version, signal)).then(resolve, resolve),
+          void seen.then((version) => this.#changed(key, version, signal, field)).then(resolve, resolve),
       };
       this.#listener?.from(Promise.resolve(undefined));
       this.#listener = listener;
@@ -203,10 +203,15 @@ class DurableObjectEngine implements AtomicEngine {
     });
   }
 
-  async #changed(key: string, seen: number | undefined, signal: AbortSignal): Promise<void> {
+  async #changed(
+    key: string,
+    seen: number | undefined,
+    signal: AbortSignal,
+    field: string | undefined,
+  ): Promise<void> {
     while (!signal.aborted) {
       try {
-        const watched = await this.#stub(this.#object(key)).watch(key, seen, WATCH);
+        const watched = await this.#stub(this.#object(key)).watch(key, seen, WATCH, field);
         if (watched.changed) return;
         seen = watched.version;
       } catch {
@@ -274,7 +279,13 @@ class DurableObjectEngine implements AtomicEngine {
     key: (item: T) => string,
     run: (name: string, some: T[]) => Promise<void>,
   ): Promise<void> {
-    const byObject = Map.groupBy(items, (item) => this.#object(key(item)));
+    const byObject = new Map<string, T[]>();
+    for (const item of items) {
+      const name = this.#object(key(item));
+      const some = byObject.get(name);
+      if (some) some.push(item);
+      else byObject.set(name, [item]);
+    }
     await Promise.all(Array.from(byObject, ([name, some]) => run(name, some)));
   }
 }

@@ -53,6 +53,7 @@ export interface DurableState {
  */
 export class HoldfastObject extends DurableObject {
   readonly #records: ObjectRecords;
+  #known: ReadonlyMap<string, Transition> | undefined;
 
   /**
    * Transitions beside those of our contracts, which are always known; one of the same name takes the place of ours.
@@ -65,8 +66,20 @@ export class HoldfastObject extends DurableObject {
     super(state as never, env as never); // Deno cannot see this base class
     this.#records = new ObjectRecords(
       state.storage,
-      (name) => [...this.transitions, ...OUR_TRANSITIONS].find((transition) => transition.name === name),
+      (name) => this.#transition(name),
+      () => this.now(),
     );
+  }
+
+  /** The object's clock, in milliseconds since the epoch; for tests that move it. */
+  protected now(): number {
+    return Date.now();
+  }
+
+  /** Looked up at the first call: a subclass has its fields only after this constructor. */
+  #transition(name: string): Transition | undefined {
+    this.#known ??= new Map([...OUR_TRANSITIONS, ...this.transitions].map((known) => [known.name, known]));
+    return this.#known.get(name);
   }
 
   /** Runs a transition by its name on a key's record. */
@@ -94,9 +107,12 @@ export class HoldfastObject extends DurableObject {
     return this.#records.list(prefix, cursor, limit);
   }
 
-  /** Waits until the record is in another state than `seen` (absent: than now), at most so long and at most 20 seconds. */
-  watch(key: string, seen: number | undefined, milliseconds: number): Promise<Watched> {
-    return this.#records.watch(key, seen, milliseconds);
+  /**
+   * Waits until the record is in another state than `seen` (absent: than now), at most so long and at most 20 seconds. With
+   * `field`, what happens to the others while it waits does not count.
+   */
+  watch(key: string, seen: number | undefined, milliseconds: number, field?: string): Promise<Watched> {
+    return this.#records.watch(key, seen, milliseconds, field);
   }
 
   /** The runtime calls it when the first record has expired. */

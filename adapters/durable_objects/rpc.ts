@@ -38,6 +38,6 @@ export interface HoldfastStub {
   deleteMany(keys: string[]): Promise<number>;
   /** A page of live keys, in order, after `cursor`. */
   list(prefix: string, cursor: string | undefined, limit: number): Promise<ListPage>;
-  /** Waits at most so long until the record is in another state than `seen` (absent: than now). */
-  watch(key: string, seen: number | undefined, milliseconds: number): Promise<Watched>;
+  /** Waits at most so long until the record, or one field of it, is in another state than `seen` (absent: than now). */
+  watch(key: string, seen: number | undefined, milliseconds: number, field?: string): Promise<Watched>;
 }

@@ -49,7 +49,8 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * revoking and rotating hold. When the store is down, the answer is a 503 and the cookie stays as it is.
  *
  * The type of `c.var.session` is declared once, by `SessionVariables`: Hono infers a variable only from its own
- * `MiddlewareHandler`, and naming that would make Hono a dependency of everybody.
+ * `MiddlewareHandler`, and naming that would make Hono a dependency of everybody. In a bare chain, wrap it in Hono's own
+ * `createMiddleware<{ Variables: SessionVariables }>(session(…))`.
  *
  * @throws {TypeError} when the cookie's options contradict each other
  * @example

@@ -3,7 +3,8 @@
  * TypeScript in `src/`, line by line; a differential test holds them to it over random histories.
  *
  * `apply(r, i, now)` gets the record (or nil), the input and the time, and returns output, next record and
- * deadline. A nil record changes nothing, `false` deletes. Numbers become text through `int`, never by themselves.
+ * deadline. A nil record changes nothing, `false` deletes. Numbers become text through `int`, never by themselves. A twin may
+ * have a `fast(i, now)` besides: the usual case done at once, with its reply, or nil for `apply` to decide.
  */
 
 /** A transition's native form. */
@@ -15,16 +16,22 @@ export interface LuaTwin {
   readonly kind: "read" | "write" | "once";
   /** Helpers and `apply`. */
   readonly lua: string;
+  /** Helpers and `fast`; of what surrounds it, only `int` is there, as everything that a script defines costs it time. */
+  readonly fast?: string;
 }
 
-/** Reads the record as the engine keeps it: a hash whose field `@` is its deadline. */
-const READ = `
+/** The numbers of every script. */
+const CLOCK = `
 local function int(n) return string.format('%.0f', n) end
 local function clock(virtual)
   if virtual ~= '' then return tonumber(virtual) end
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
+`;
+
+/** Reads the record as the engine keeps it: a hash whose field `@` is its deadline. */
+const RECORD = `
 local function read(key)
   local flat, stored = redis.call('HGETALL', key), {}
   for n = 1, #flat, 2 do stored[flat[n]] = flat[n + 1] end
@@ -46,7 +53,7 @@ local function write(key, stored, nxt, deadline, native)
   for n = 1, #set, 2000 do redis.call('HSET', key, unpack(set, n, math.min(n + 1999, #set))) end
   for n = 1, #gone, 2000 do redis.call('HDEL', key, unpack(gone, n, math.min(n + 1999, #gone))) end
   if not deadline then redis.call('PERSIST', key)
-  elseif native then redis.call('PEXPIREAT', key, int(deadline)) end
+  elseif native and stored['@'] ~= nxt['@'] then redis.call('PEXPIREAT', key, int(deadline)) end
 end
 -- One text: the tilde keeps clients that guess at types from taking it for anything else.
 local function reply(list) return '~' .. cjson.encode(list) end
@@ -66,12 +73,19 @@ local function once(run)
 end
 `;
 
+const READ = CLOCK + RECORD;
+
 /** A twin with what surrounds it. `ARGV`: a virtual time for tests or empty, then the input's pairs. */
-export function luaScript(twin: string): string {
-  return `${READ}${twin.trim()}
+export function luaScript(twin: string, fast?: string): string {
+  return `${CLOCK}
+local now, input = clock(ARGV[1]), {}
+for n = 2, #ARGV, 2 do input[ARGV[n]] = ARGV[n + 1] end${
+    fast === undefined ? "" : `
+${fast.trim()}
+local done = fast(input, now)
+if done then return done end`
+  }${RECORD}${twin.trim()}
 return once(function()
-  local now, input = clock(ARGV[1]), {}
-  for n = 2, #ARGV, 2 do input[ARGV[n]] = ARGV[n + 1] end
   local stored, there = read(KEYS[1])
   local output, nxt, deadline = apply(live(stored, there, now), input, now)
   local out = pairsOf(output)

@@ -19,7 +19,7 @@ const KEY_LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** `LIST` declares no keys: it may not promise to touch only those. */
 const TEXTS: readonly (readonly [name: string, text: string])[] = [
-  ...Object.entries(LUA_TWINS).map(([name, { lua }]) => [name, luaScript(lua)] as const),
+  ...Object.entries(LUA_TWINS).map(([name, { lua, fast }]) => [name, luaScript(lua, fast)] as const),
   ["load", LOAD],
   ["commit", COMMIT],
   ["get-many", GET_MANY],

@@ -208,7 +208,8 @@ function isAscii(text: string): boolean {
 function decoded(reply: Reply): Reply {
   if (typeof reply === "string") {
     if (reply === "OK") return reply;
-    const bytes = atob(reply); // a character a byte: where all are ASCII, it is the text
+    const bytes = atob(reply);
+    // Mostly there is nothing to decode, and a byte at a time is slow.
     return isAscii(bytes) ? bytes : new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0)));
   }
   return Array.isArray(reply) ? reply.map(decoded) : reply;

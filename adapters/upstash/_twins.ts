@@ -2,6 +2,7 @@
 import type { LuaTwin } from "./_lua.ts";
 import { idempotencyTwins } from "./_lua_idempotency.ts";
 import { lockTwins } from "./_lua_lock.ts";
+import { outboxTwins } from "./_lua_outbox.ts";
 import { sessionTwins } from "./_lua_session.ts";
 import { throttleTwins } from "./_lua_throttle.ts";
 import { valueTwins } from "./_lua_value.ts";
@@ -13,4 +14,5 @@ export const LUA_TWINS: Readonly<Record<string, LuaTwin>> = {
   ...idempotencyTwins,
   ...throttleTwins,
   ...sessionTwins,
+  ...outboxTwins,
 };

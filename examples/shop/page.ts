@@ -1,5 +1,6 @@
-/** The shop's one page: plain HTML and a little script that shows what the API answers. */
-export const page = `<!doctype html>
+/** The shop's one page: plain HTML and a little script that shows what the API answers. Says which engine it runs on. */
+export const page = (engine: string): string =>
+  `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -39,7 +40,7 @@ export const page = `<!doctype html>
 <body>
 <header>
   <h1>The Holdfast shop</h1>
-  <p>Five contracts at work. Every button sends real requests to this server; what you see is what it answered.</p>
+  <p>Five contracts at work. Every button sends real requests to this server; what you see is what it answered. State lives in <strong id="engine">${engine}</strong>.</p>
 </header>
 <main>
   <section aria-labelledby="cart-title">

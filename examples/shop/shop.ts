@@ -1,7 +1,13 @@
 /** The shop: each contract at work on real requests, as JSON and as one page. Runs wherever Hono does. */
 import { Hono } from "hono";
 import { z } from "zod";
-import { type AtomicStore, createLocks, createSessions, memoryStore } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  cachedStore,
+  createLocks,
+  createSessions,
+  type KeyValueStore,
+} from "@holdfast/edge";
 import { idempotency, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
 import { page } from "./page.ts";
 
@@ -11,12 +17,18 @@ const PRODUCTS = [
   { id: "lantern", name: "Deck lantern", price: 4200 },
 ];
 
+const Products = z.array(z.object({ id: z.string(), name: z.string(), price: z.number().int() }));
 const Visitor = z.object({ cart: z.array(z.string()).default([]) });
 
 /** What a shop needs to know. */
 export interface ShopOptions {
   /** Where its state lives. */
   readonly store: AtomicStore;
+  /**
+   * Where the list of products lives: often read, seldom written, so that Workers KV will do.
+   * @default {store}
+   */
+  readonly catalogue?: KeyValueStore;
   /**
    * Whether the session cookie needs HTTPS; off for plain-HTTP development.
    * @default {true}
@@ -25,23 +37,31 @@ export interface ShopOptions {
 }
 
 /** Makes the shop on a store. */
-export function createShop({ store, secureCookies = true }: ShopOptions): Hono<
+export function createShop({ store, catalogue = store, secureCookies = true }: ShopOptions): Hono<
   { Variables: SessionVariables<typeof Visitor> }
 > {
   const sessionOptions = { schema: Visitor, cookie: { secure: secureCookies } };
   const sessions = createSessions(store, sessionOptions);
   const locks = createLocks(store);
+  const lists = cachedStore(catalogue, { ttl: "1m" });
+  const products = async () => {
+    const list = await lists.get("products", { schema: Products });
+    if (list === undefined) await lists.set("products", PRODUCTS).catch(() => {}); // another isolate just did
+    return list ?? PRODUCTS;
+  };
   const app = new Hono<{ Variables: SessionVariables<typeof Visitor> }>();
 
-  app.get("/", (c) => c.html(page));
+  app.get("/", (c) => c.html(page(store.engine)));
   app.use("/api/*", session({ store, ...sessionOptions }));
 
-  app.get("/api/products", (c) => c.json(PRODUCTS));
+  app.get("/api/products", async (c) => c.json(await products()));
 
   app.get("/api/cart", async (c) => c.json({ cart: await c.var.session.get("cart") }));
   app.post("/api/cart/:product", async (c) => {
     const { product } = c.req.param();
-    if (!PRODUCTS.some(({ id }) => id === product)) return c.json({ error: "no such product" }, 404);
+    if (!(await products()).some(({ id }) => id === product)) {
+      return c.json({ error: "no such product" }, 404);
+    }
     const cart = [...await c.var.session.get("cart"), product];
     c.var.session.set("cart", cart);
     return c.json({ cart }, 201);
@@ -81,7 +101,8 @@ export function createShop({ store, secureCookies = true }: ShopOptions): Hono<
     await new Promise((resolve) => setTimeout(resolve, 150)); // the bank takes its time
     const { value: charge } = await store.increment("charges");
     const cart = await c.var.session.get("cart");
-    const total = cart.reduce((sum, id) => sum + PRODUCTS.find((product) => product.id === id)!.price, 0);
+    const prices = new Map((await products()).map(({ id, price }) => [id, price]));
+    const total = cart.reduce((sum, id) => sum + (prices.get(id) ?? 0), 0);
     if (cart.length > 0) c.var.session.set("cart", []);
     return c.json({ charge, total, items: cart.length }, 201);
   });
@@ -110,5 +131,3 @@ export function createShop({ store, secureCookies = true }: ShopOptions): Hono<
 
   return app;
 }
-
-export default createShop({ store: memoryStore() });

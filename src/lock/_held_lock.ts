@@ -85,6 +85,13 @@ export async function giveBack(
   }
 }
 
+/** Why a timer ends; without a reason, each would get an exception of its own, with a stack. */
+const OVER = "over";
+
+function lost(why: string): HoldfastError {
+  return new HoldfastError("lock-lost", `Cannot go on under the lock as ${why}`);
+}
+
 /** The lock that {@linkcode Locks.acquire} answers. */
 export class HeldLock implements Lock {
   readonly key: string;
@@ -93,9 +100,11 @@ export class HeldLock implements Lock {
   readonly #place: Place;
   readonly #ttl: number;
   readonly #mostUntil: number;
-  readonly #controller = new AbortController();
   #expiresAt: number;
   #deadline: number;
+  #over: string | undefined;
+  // Both are made for those who look at the signal: most locks are over before anybody did.
+  #controller: AbortController | undefined;
   #timer: AbortController | undefined;
   #renewing: AbortController | undefined;
   #extending: Promise<unknown> = Promise.resolve();
@@ -112,7 +121,6 @@ export class HeldLock implements Lock {
     this.#mostUntil = grant.sentAt + grant.maxHold;
     this.#expiresAt = Number(grant.e);
     this.#deadline = deadline(grant.sentAt, grant.ttl);
-    this.#arm();
     if (grant.renew) this.#renew();
   }
 
@@ -121,16 +129,19 @@ export class HeldLock implements Lock {
   }
 
   get remaining(): number {
-    return this.#over() ? 0 : this.#deadline - this.#place.clock.monotonic();
+    return this.#ended() ? 0 : this.#deadline - this.#place.clock.monotonic();
   }
 
   get signal(): AbortSignal {
-    this.#over();
-    return this.#controller.signal;
+    const fresh = this.#controller === undefined;
+    const { signal } = this.#controller ??= new AbortController();
+    if (this.#ended()) this.#controller.abort(lost(this.#over!));
+    else if (fresh) this.#arm();
+    return signal;
   }
 
   assertHeld(): void {
-    if (this.#over()) throw this.#controller.signal.reason;
+    if (this.#ended()) throw lost(this.#over!);
   }
 
   toJSON(): LockHandle {
@@ -147,26 +158,26 @@ export class HeldLock implements Lock {
 
   async #extend(wanted: number): Promise<boolean> {
     const { store, clock, key, owner } = this.#place;
-    if (this.#over()) return false;
+    if (this.#ended()) return false;
     const sentAt = clock.monotonic();
     const length = Math.min(wanted, Math.ceil(this.#mostUntil - sentAt));
-    if (length <= 0) return !this.#over();
+    if (length <= 0) return !this.#ended();
     // It may make the lease shorter, and its reply may be lost.
     this.#deadline = Math.min(this.#deadline, deadline(sentAt, length));
     try {
       const call = store.transact(extendLock, key, { owner, ttl: String(length) });
-      const output = await interruptible(call, this.#controller.signal);
+      const output = await interruptible(call, this.signal);
       if (output.e === undefined) this.#lose();
-      if (this.#over()) return false;
+      if (this.#ended()) return false;
       this.#expiresAt = Number(output.e);
       this.#deadline = deadline(sentAt, length);
       this.#last = length < wanted;
-      return !this.#over();
+      return !this.#ended();
     } catch (error) {
-      if (this.#over()) return false;
+      if (this.#ended()) return false;
       throw error;
     } finally {
-      if (!this.#over()) this.#arm();
+      if (!this.#ended()) this.#arm();
     }
   }
 
@@ -192,30 +203,30 @@ export class HeldLock implements Lock {
 
   /** Stops renewing; the lease stays as long as it is. */
   settle(): void {
-    this.#renewing?.abort();
+    this.#renewing?.abort(OVER);
   }
 
   /** Lost is for good, and noticed also where no timer could run. */
-  #over(): boolean {
-    if (this.#controller.signal.aborted) return true;
-    if (this.#place.clock.monotonic() < this.#deadline) return false;
-    this.#lose();
-    return true;
+  #ended(): boolean {
+    if (this.#over === undefined && this.#place.clock.monotonic() >= this.#deadline) this.#lose();
+    return this.#over !== undefined;
   }
 
   #lose(why = "its lease has ended"): void {
-    this.#timer?.abort();
-    this.#renewing?.abort();
-    if (this.#controller.signal.aborted) return;
-    this.#controller.abort(new HoldfastError("lock-lost", `Cannot go on under the lock as ${why}`));
+    if (this.#over !== undefined) return;
+    this.#over = why;
+    this.#timer?.abort(OVER);
+    this.#renewing?.abort(OVER);
+    this.#controller?.abort(lost(why));
   }
 
   #arm(): void {
-    this.#timer?.abort();
+    if (this.#controller === undefined) return;
+    this.#timer?.abort(OVER);
     const timer = this.#timer = new AbortController();
     const { clock } = this.#place;
     clock.sleep(Math.max(0, this.#deadline - clock.monotonic()), timer.signal).then(() => {
-      if (!this.#over()) this.#arm(); // longer than one timer can be
+      if (!this.#ended()) this.#arm(); // longer than one timer can be
     }, () => {});
   }
 

@@ -3,6 +3,9 @@
 /** How long a free lock remembers its fence. After that the clock's seed is above it anyway. */
 export const FENCE_RETENTION = 86_400_000;
 
+/** What the deadline of a record is rounded up to. */
+export const HOUR = 3_600_000;
+
 /** How long a lock that was handed over waits for its new holder to speak up: what a dead waiter costs. */
 export const HAND_OVER = 1000;
 

@@ -11,7 +11,7 @@
  * every earlier one, because it is seeded with the engine's clock in microseconds.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
-import { FENCE_RETENTION, HAND_OVER, MOST_SHARING, TICKET, TICKET_GAIN } from "./_limits.ts";
+import { FENCE_RETENTION, HAND_OVER, HOUR, MOST_SHARING, TICKET, TICKET_GAIN } from "./_limits.ts";
 
 interface Holder {
   until: number;
@@ -69,7 +69,9 @@ function close({ fence, lapsed, holders, queue }: Book, now: number): Write {
     record["p" + owner] = `q ${number} ${until} ${limit} ${next}`;
     last = Math.max(last, until);
   }
-  return { record, expiresAt: last + FENCE_RETENTION, pinned: last > now };
+  // Whole hours: most changes of a lock then leave its deadline alone, and cost an engine that keeps it apart nothing.
+  const expiresAt = Math.ceil((last + FENCE_RETENTION) / HOUR) * HOUR;
+  return { record, expiresAt, pinned: last > now };
 }
 
 function fits({ holders }: Book, limit: number): boolean {
@@ -174,29 +176,28 @@ export const extendLock: Transition = {
   },
 };
 
-/** `{ owner, fence? }` → `{ result }`: `released`, `expired` (nobody came after) or `overtaken`. A ticket is given back too. */
+/**
+ * `{ owner, fence? }` → `{ result }`: `released`, `expired` (nobody came after) or `overtaken`. Repeated, it answers as the first
+ * time. A ticket, which has no token, is given back too.
+ */
 export const releaseLock: Transition = {
   name: "lock.release",
-  apply(record, { owner, fence = "0" }, now): Step {
+  apply(record, { owner, fence }, now): Step {
     if (record === undefined) return { output: { result: "expired" } };
     const book = open(record, now);
     const mine = book.holders.get(owner!);
     const ticket = book.queue.findIndex((ticket) => ticket.owner === owner);
-    if (!mine && ticket < 0) {
-      // Repeated, it answers as the first time: only what lapsed was not released.
-      const result = Number(fence) > book.lapsed
-        ? "released"
-        : Number(fence) === book.fence
-        ? "expired"
-        : "overtaken";
-      return { output: { result } };
-    }
     const live = mine !== undefined && now < mine.until;
+    let result = "expired";
+    // Whoever is gone and did not lapse has released it: this is a repetition.
+    if (live || (!mine && ticket < 0 && Number(fence) > book.lapsed)) result = "released";
+    else if (fence !== undefined && Number(fence) !== book.fence) result = "overtaken";
+    if (!mine && ticket < 0) return { output: { result } };
     if (live) book.holders.delete(owner!);
     else if (mine) drop(book, owner!, mine);
     else book.queue.splice(ticket, 1);
     serve(book, now);
-    return { output: { result: live ? "released" : "expired" }, write: close(book, now) };
+    return { output: { result }, write: close(book, now) };
   },
 };
 

@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Schema } from "../schema.ts";
-import { sha256 } from "../secret.ts";
+import { sha256 } from "./_sha256.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { Fields } from "../store/transition.ts";
 import { applied, combined, dataOf, difference, isEmpty, type Patch, without } from "./_patch.ts";
@@ -88,7 +88,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   async #load(session: RequestSession<Data>): Promise<SessionView> {
-    const key = await session.key();
+    const key = session.key;
     const found = await this.#store.load(key);
     if (found.state === "unknown") {
       this.#emit({ type: "unknown-id" });
@@ -150,7 +150,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
 
   /** Nothing was read and nothing needs to be: the merge finds out whether the session lives. */
   async #writeUnread(session: RequestSession<Data>, patch: Patch): Promise<"done" | "unknown"> {
-    const key = await session.key();
+    const key = session.key;
     const saved = await this.#store.save(key, { type: "update", ...patch });
     if (saved.state === "saved") {
       const { record } = saved;
@@ -166,12 +166,13 @@ export class StoreSessions<Data> implements Sessions<Data> {
       this.#emit({ type: "conflict" }); // the browser is about to get the new token: no other may overwrite it
       return "done";
     }
-    this.#emit({ type: saved.state === "unknown" ? "unknown-id" : "expired" });
+    if (saved.state === "unknown") this.#emit({ type: "unknown-id" });
+    else if (saved.state === "ended" && saved.why === "expired") this.#emit({ type: "expired" });
     return "unknown";
   }
 
   async #merge(session: RequestSession<Data>, first: SessionView, changes: SessionChanges): Promise<void> {
-    const key = await session.key();
+    const key = session.key;
     let view = first;
     let patch = changes.patch;
     for (let attempt = 1; attempt <= MOST_TRIES; attempt++) {
@@ -202,7 +203,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
     const { record, checked, degraded } = await session.view();
     if (record === undefined || degraded) return;
     if (!checked && this.#clock.now() - record.touchedAt < this.#touchEvery) return;
-    const key = await session.key();
+    const key = session.key;
     const work = this.#store.save(key, { type: "update", checked: checked ?? false }).then(
       () => {},
       () => this.#emit({ type: "touch-failed", handle: record.handle }),
@@ -218,14 +219,18 @@ export class StoreSessions<Data> implements Sessions<Data> {
   ): Promise<{ key: string; maxAge: number } | "revoked"> {
     const { userId, login = false, old } = owner;
     const handle = session.newHandle;
-    const key = await sha256(session.newToken);
+    const key = sha256(session.newToken);
     const now = this.#clock.now();
-    const endsAt = old?.endsAt ?? now + this.#absolute;
-    let bornAt = old?.bornAt;
+    // Whoever proves once more who they are begins a new life; whatever else continues the old one.
+    const before = login ? undefined : old;
+    const endsAt = before?.endsAt ?? now + this.#absolute;
+    let bornAt = before?.bornAt;
     if (userId !== undefined && this.#users !== undefined) {
       const entry = { handle, key, endsAt };
-      const continues = login || old === undefined ? undefined : { handle: old.handle, bornAt: old.bornAt };
-      const added = await this.#users.list(userId, entry, continues);
+      const place = login
+        ? { replaces: old?.userId === userId ? old?.handle : undefined }
+        : { continues: before && { handle: before.handle, bornAt: before.bornAt } };
+      const added = await this.#users.list(userId, entry, place);
       if (added === "stale") return "revoked";
       bornAt = added;
     }
@@ -239,7 +244,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
       userId,
       authenticatedAt: login ? "now" : old?.authenticatedAt,
       bornAt,
-      continues: old && { createdAt: old.createdAt, endsAt: old.endsAt },
+      continues: before && { createdAt: before.createdAt, endsAt: before.endsAt },
     });
     if (saved.state !== "saved") return "revoked";
     return { key, maxAge: Math.max(1, Math.ceil((endsAt - now) / 1000)) };
@@ -288,10 +293,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
     const stored = await this.#put(session, next, { userId, login: login !== undefined, old });
     if (stored === "revoked") {
       if (login !== undefined) throw this.#beaten(login);
-      await this.#revokeRecord(await session.key(), old);
+      await this.#revokeRecord(session.key, old);
       return this.#cookie.write("", 0);
     }
-    const last = await this.#store.delete(await session.key(), { why: "rotated" });
+    const last = await this.#store.delete(session.key, { why: "rotated" });
     const handle = session.newHandle;
     if (last === undefined && login === undefined) {
       await this.#store.delete(stored.key, { why: "rotated" });
@@ -325,7 +330,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
   async #revoke(session: RequestSession<Data>): Promise<string | undefined> {
     if (session.token === undefined) return undefined;
     // The index keeps its hint until somebody follows it: a logout is one call.
-    const last = await this.#store.delete(await session.key(), { why: "revoked" });
+    const last = await this.#store.delete(session.key, { why: "revoked" });
     if (last !== undefined) this.#emit({ type: "revoked", handle: last.handle, ...user(last.userId) });
     return this.#cookie.write("", 0);
   }

@@ -69,7 +69,7 @@ class AtomicSessionIndex implements SessionIndex {
     entry: Omit<SessionEntry, "listedAt">,
     options: SessionAddOptions = {},
   ): Promise<SessionAdded> {
-    const { continues, limit, ...call } = options;
+    const { continues, replaces, limit, ...call } = options;
     const input: Record<string, string> = {
       handle: entry.handle,
       key: entry.key,
@@ -79,7 +79,7 @@ class AtomicSessionIndex implements SessionIndex {
     if (continues !== undefined) {
       input.b = String(continues.bornAt);
       input.from = continues.handle;
-    }
+    } else if (replaces !== undefined) input.from = replaces;
     const output = await this.#users.transact(addToUser, user, input, call);
     if (output.done === "1") return { state: "added", bornAt: Number(output.b) };
     return output.done === "0" ? { state: "stale" } : { state: "full", entries: entriesOf(output) };

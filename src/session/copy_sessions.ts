@@ -1,5 +1,5 @@
 /** Moving sessions from one store to another, and tidying up. */
-import { sha256 } from "../secret.ts";
+import { sha256 } from "./_sha256.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import { isRevoked } from "./_user_wide.ts";
 import type { SessionRecord } from "./session_record.ts";
@@ -114,7 +114,7 @@ async function copy(
   if (userId !== undefined && to.index !== undefined) {
     // Listed first, as at a login; revoked there meanwhile, it must not come to life.
     const continues = { handle, bornAt };
-    const added = await to.index.add(await sha256(userId), { handle, key, endsAt }, { continues, signal });
+    const added = await to.index.add(sha256(userId), { handle, key, endsAt }, { continues, signal });
     if (added.state === "stale") return "ended";
   }
   const saved = await to.save(key, { type: "put", record }, { signal });

@@ -117,12 +117,12 @@ class KeyValueSessionIndex implements SessionIndex {
     entry: Omit<SessionEntry, "listedAt">,
     options: SessionAddOptions = {},
   ): Promise<SessionAdded> {
-    const { continues, limit, ...call } = options;
+    const { continues, replaces = continues?.handle, limit, ...call } = options;
     const { epoch, spared, entries } = await this.read(user, call);
     if (continues !== undefined && continues.bornAt < epoch && continues.handle !== spared) {
       return { state: "stale" };
     }
-    const others = entries.filter(({ handle }) => handle !== continues?.handle && handle !== entry.handle);
+    const others = entries.filter(({ handle }) => handle !== replaces && handle !== entry.handle);
     if (limit !== undefined && others.length >= limit) return { state: "full", entries: others };
     const now = this.#clock.now();
     const ttl = Math.max(1, entry.endsAt - now);

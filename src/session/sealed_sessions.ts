@@ -16,7 +16,7 @@ import { base64ToBytes, bytesToBase64Url } from "../codec.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
-import { sha256 } from "../secret.ts";
+import { sha256 } from "./_sha256.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { Fields } from "../store/transition.ts";
 import { applied, dataOf, isEmpty } from "./_patch.ts";
@@ -177,7 +177,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     }
     if (this.#graves !== undefined) {
       const [grave, revoked] = await Promise.all([
-        this.#graves.load(await sha256(record.handle)),
+        this.#graves.load(sha256(record.handle)),
         isRevoked(this.#graves.index, record),
       ]);
       if (grave.state === "ended") return { ...NO_SESSION, ended: grave.why };
@@ -223,17 +223,18 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
       throw new TypeError("Cannot commit the session as its data does not match the schema");
     }
     const renewed = old === undefined || rotate;
+    const before = login === undefined ? old : undefined; // a login begins a new life
     const userId = login ?? old?.userId;
     const authenticatedAt = login === undefined ? old?.authenticatedAt : now;
     const record: SessionRecord = {
       handle: renewed ? session.newHandle : old.handle,
       version: renewed ? 1 : old.version + 1,
-      createdAt: old?.createdAt ?? now,
+      createdAt: before?.createdAt ?? now,
       touchedAt: now,
       checkedAt: now,
       bornAt: login === undefined ? old?.bornAt ?? now : await this.#birth(login, now),
       idleTimeout: this.#idle,
-      endsAt: old?.endsAt ?? now + this.#absolute,
+      endsAt: before?.endsAt ?? now + this.#absolute,
       schemaVersion: this.#version,
       ...(userId !== undefined && { userId }),
       ...(authenticatedAt !== undefined && { authenticatedAt }),
@@ -251,7 +252,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   async #birth(userId: string, now: number): Promise<number> {
     if (this.#graves === undefined) return now;
     const { index } = this.#graves;
-    const known = await Promise.all([index.read(EVERYBODY), index.read(await sha256(userId))]);
+    const known = await Promise.all([index.read(EVERYBODY), index.read(sha256(userId))]);
     return Math.max(now, ...known.map(({ epoch }) => epoch));
   }
 
@@ -279,11 +280,11 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   }
 
   async #bury(record: SessionRecord, why: "rotated" | "revoked"): Promise<void> {
-    await this.#graves?.delete(await sha256(record.handle), { why, absent: "bury" });
+    await this.#graves?.delete(sha256(record.handle), { why, absent: "bury" });
   }
 
   async revokeUser(userId: string, options: { readonly except?: string | undefined } = {}): Promise<void> {
-    await this.#revocation().revoke(await sha256(userId), {
+    await this.#revocation().revoke(sha256(userId), {
       except: options.except,
       remember: this.#absolute,
     });

@@ -2,7 +2,8 @@ import type { Clock } from "../clock.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { randomToken, sha256 } from "../secret.ts";
+import { randomToken } from "../secret.ts";
+import { sha256 } from "./_sha256.ts";
 import type { Fields } from "../store/transition.ts";
 import { applied, dataOf, type Patch } from "./_patch.ts";
 import type { SessionEvent } from "./session_event.ts";
@@ -54,7 +55,7 @@ export interface Session<Data> {
   login(userId: string): void;
   /** Notes that the token changes; the old one dies at once. */
   rotate(): void;
-  /** Notes that the session ends. */
+  /** Notes that the session ends, whatever else the request noted. */
   revoke(): void;
 }
 
@@ -122,7 +123,7 @@ export class RequestSession<Data> implements Session<Data> {
   readonly #updates = new Map<string, Change[]>();
   #view: Promise<SessionView> | undefined;
   #asked = false;
-  #key: Promise<string> | undefined;
+  #key: string | undefined;
   #newHandle: string | undefined;
   #newToken: string | undefined;
   #create = false;
@@ -148,7 +149,7 @@ export class RequestSession<Data> implements Session<Data> {
   }
 
   /** Under which key the record is. */
-  key(): Promise<string> {
+  get key(): string {
     return this.#key ??= sha256(this.token!);
   }
 
@@ -319,15 +320,15 @@ export class RequestSession<Data> implements Session<Data> {
 
   async csrfToken(): Promise<string> {
     const { record, secret } = await this.view();
-    if (record !== undefined && !this.#rotate) return await csrf(secret ?? this.token!);
+    if (record !== undefined && !this.#rotate) return csrf(secret ?? this.token!);
     if (record === undefined && !this.#committed) this.#create = true;
-    return await csrf(this.newToken);
+    return csrf(this.newToken);
   }
 
   async verifyCsrfToken(token: string | null | undefined): Promise<boolean> {
     const { record, secret } = await this.view();
     const same = record !== undefined && typeof token === "string" &&
-      sameSecret(token, await csrf(secret ?? this.token!));
+      sameSecret(token, csrf(secret ?? this.token!));
     if (!same) this.#source.emit({ type: "csrf-rejected", ...(record && { handle: record.handle }) });
     return same;
   }
@@ -353,7 +354,7 @@ export class RequestSession<Data> implements Session<Data> {
 }
 
 /** Whoever knows the token can compute it, nobody else; it tells nothing about the token or its key. */
-function csrf(token: string): Promise<string> {
+function csrf(token: string): string {
   return sha256(`csrf:${token}`);
 }
 

@@ -12,7 +12,7 @@ export interface SessionRecord {
   readonly handle: string;
   /** Grows by one with every write: of two copies the larger one is newer. */
   readonly version: number;
-  /** When the first of its tokens was made. */
+  /** When it was created, or its user logged in. Rotation keeps it. */
   readonly createdAt: number;
   /** When it was last written. */
   readonly touchedAt: number;

@@ -43,11 +43,21 @@ export function boundSession<Data>(
         throw error;
       }
       if (cookie === undefined && !session.asked) return response;
-      const changed = new Response(response.body, response); // the headers of a fetched response cannot be changed
+      const changed = changeable(response);
       sessionHeaders(changed.headers, session, cookie);
       return changed;
     },
   });
+}
+
+/** The headers of a fetched response cannot be changed; others stay themselves, since Bun types an original's body alone. */
+function changeable(response: Response): Response {
+  try {
+    response.headers.delete("x-holdfast-probe");
+    return response;
+  } catch {
+    return new Response(response.body, response);
+  }
 }
 
 /** A response that sets the cookie is nobody else's; one that was made by looking at the session depends on the cookie. */

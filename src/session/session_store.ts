@@ -212,6 +212,8 @@ export type SessionAdded =
 export interface SessionAddOptions extends CallOptions {
   /** The session that this one continues: refused if it was revoked. Without it, the user has just logged in. */
   readonly continues?: { readonly handle: string; readonly bornAt: number } | undefined;
+  /** The handle of a session that ends for this one, and so does not count; when it continues none. */
+  readonly replaces?: string | undefined;
   /** How many there may be. */
   readonly limit?: number | undefined;
 }

@@ -43,7 +43,7 @@ export interface SessionsOptions<S extends Schema> {
    */
   readonly idleTimeout?: Duration;
   /**
-   * How long a session lives at most, whatever happens, rotation included.
+   * How long a session lives at most, whatever happens, rotation included; only a login begins anew.
    * @default {"12h"}
    */
   readonly absoluteTimeout?: Duration;
@@ -154,7 +154,10 @@ export interface Sessions<Data> extends RequestSessions<Data> {
   revokeSession(userId: string, handle: string): Promise<boolean>;
   /** Ends all sessions of a user but one, logins under way included, and answers how many. */
   revokeUser(userId: string, options?: { readonly except?: string | undefined }): Promise<number>;
-  /** Ends all sessions of everybody, and answers how many. */
+  /**
+   * Ends all sessions of everybody, and answers how many it ended at once. On a store that cannot list its keys (Durable
+   * Objects without shards) they end when they are next held against the epoch, after `touchEvery` at the latest.
+   */
   revokeAll(): Promise<number>;
 }
 

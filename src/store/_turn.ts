@@ -35,7 +35,7 @@ export class Turn {
 
   /** Stops listening. */
   end(): void {
-    this.#over.abort();
+    this.#over.abort("over"); // without a reason it would make an exception, with a stack
     this.#changed?.catch(() => {});
   }
 }

@@ -1,3 +1,4 @@
+import type { EngineLimits } from "./engine.ts";
 import type { CallOptions, KeyValueStore, SetOptions } from "./key_value_store.ts";
 import type { Fields, Transition } from "./transition.ts";
 
@@ -41,6 +42,8 @@ export interface WatchOptions {
  * A conditional write compares values by their stored form: what `get` returned compares equal to what is there.
  */
 export interface AtomicStore extends KeyValueStore {
+  /** What the engine accepts; a transition's record is bounded like a value. */
+  readonly limits: EngineLimits;
   /** Runs a transition on one key's record, atomically, and answers its output. */
   transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields>;
   /** Adds to an integer; a missing one counts from 0. The deadline is fixed by the addition that creates it. */

@@ -5,7 +5,7 @@ import { HoldfastError } from "../errors.ts";
 import { checked } from "./_checked.ts";
 import { engineKey, enginePrefix, localKey, roomPath } from "./_keys.ts";
 import type { AtomicStore, Conditional, Counter, IncrementOptions, WatchOptions } from "./atomic_store.ts";
-import type { AtomicEngine, KeyValueEngine } from "./engine.ts";
+import type { AtomicEngine, EngineLimits, KeyValueEngine } from "./engine.ts";
 import type {
   CallOptions,
   Cleared,
@@ -202,12 +202,14 @@ class EngineStore implements KeyValueStore {
 class AtomicEngineStore extends EngineStore implements AtomicStore {
   readonly #atomic: AtomicEngine;
   readonly #full: KeyValueEngine;
+  readonly limits: EngineLimits;
   readonly watch?: (key: string, options: WatchOptions) => Promise<void>;
 
   constructor(engine: AtomicEngine, full: KeyValueEngine, path: string) {
     super(full, path);
     this.#atomic = engine;
     this.#full = full;
+    this.limits = engine.limits;
     if (engine.watch) this.watch = (key, options) => engine.watch!(this.key(key), options);
   }
 

@@ -20,6 +20,8 @@ export * from "./key_value_store_law.ts";
 export * from "./law.ts";
 export * from "./lock_law.ts";
 export * from "./session_index_law.ts";
+export * from "./mailer_law.ts";
+export * from "./outbox_law.ts";
 export * from "./session_law.ts";
 export * from "./session_store_law.ts";
 export * from "./session_user_law.ts";

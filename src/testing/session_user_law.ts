@@ -152,14 +152,16 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   {
     name: "revokeAll ends everybody's sessions, those of nobody too, and new ones begin",
     async run({ store, wait, clock }) {
-      const sessions = createSessions(store, { clock });
+      const sessions = createSessions(store, { clock, touchEvery: 40 });
       const cookies = [
         await login(sessions),
         await login(sessions, "bob"),
         await begin(sessions, (session) => session.set("x", 1)),
       ];
       await wait(5);
-      equal(await sessions.revokeAll(), 3, "ended");
+      const ended = await sessions.revokeAll();
+      check(ended === 3 || ended === 0, "all at once, or none where keys cannot be listed");
+      if (ended === 0) await wait(50);
       equal(
         await Promise.all(cookies.map((cookie) => alive(sessions, cookie))),
         [false, false, false],
@@ -195,7 +197,10 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
       check(error instanceof HoldfastError && error.code === "session-limit", "its code is session-limit");
       const rotation = strict.open(cookies[2]);
       rotation.rotate();
-      check(await strict.commit(rotation) !== undefined, "rotating is not one more");
+      const rotated = sent(await strict.commit(rotation));
+      const again = strict.open(rotated);
+      again.login("ada");
+      check(await strict.commit(again) !== undefined, "neither rotating nor logging in again is one more");
       const logout = strict.open(cookies[1]);
       logout.revoke();
       await strict.commit(logout);

@@ -12,7 +12,14 @@ let passed = 0, failed = 0;
 const executablePath = await findChromium();
 await Deno.mkdir(`${root}.cache`, { recursive: true });
 const server = new Deno.Command(Deno.execPath(), {
-  args: ["run", "--allow-net", "--allow-read", "--allow-env=PORT", `${root}examples/shop/main.ts`],
+  args: [
+    "run",
+    "--allow-net",
+    "--allow-read",
+    "--allow-env=PORT",
+    `${root}examples/shop/main.ts`,
+    "--store=memory",
+  ],
   env: { PORT: "0", NO_COLOR: "1" },
   stdout: "piped",
 }).spawn();

@@ -1,4 +1,5 @@
 /** Many clients in and out of critical sections, some of them asleep for longer than their lease. */
+import type { Lock } from "@holdfast/edge";
 import type { Random } from "../support/random.ts";
 import { FencedRegister, mutualExclusion, type Verdict } from "./mutual_exclusion.ts";
 import { Recorder } from "./recorder.ts";
@@ -8,6 +9,8 @@ export interface Held {
   readonly fence: number | undefined;
   /** Absent where the holder is never told. */
   readonly signal: AbortSignal | undefined;
+  /** What it is told when it asks: a loop that stands still fires no timer, but `assertHeld()` looks at the clock. */
+  readonly held?: () => boolean;
   release(): Promise<unknown>;
 }
 
@@ -48,6 +51,8 @@ export async function runWorkload(options: WorkloadOptions): Promise<WorkloadVer
     { length: keys },
     () => ({ fenced: new FencedRegister(), plain: new FencedRegister() }),
   );
+  /** Who is inside, by key, and how to ask it whether it knows better. */
+  const inside = new Map<string, Map<number, () => void>>();
   let [errors, told] = [0, 0];
   const began = performance.now();
 
@@ -55,12 +60,13 @@ export async function runWorkload(options: WorkloadOptions): Promise<WorkloadVer
     for (let entered = 0, failures = 0; entered < sections && failures < sections * 20;) {
       const index = random.below(keys);
       const key = `resource-${index}`;
-      let held: Held | undefined;
+      let grant: Held | undefined;
       try {
-        held = await acquire(key, ttl);
+        grant = await acquire(key, ttl);
       } catch {
         errors++;
       }
+      const held = grant;
       if (held === undefined) {
         failures++;
         continue;
@@ -68,9 +74,14 @@ export async function runWorkload(options: WorkloadOptions): Promise<WorkloadVer
       entered++;
       const { fence, signal } = held;
       const at = { key, client, section: recorder.section() };
+      const out = () => signal !== undefined && (signal.aborted || held.held?.() === false);
+      if (!inside.has(key)) inside.set(key, new Map());
+      const others = inside.get(key)!;
+      for (const ask of others.values()) ask();
       recorder.note({ ...at, kind: "enter", fence });
-      if (signal?.aborted) recorder.note({ ...at, kind: "told" });
       const onAbort = () => recorder.note({ ...at, kind: "told" });
+      if (out()) onAbort();
+      others.set(at.section, () => out() && onAbort());
       signal?.addEventListener("abort", onAbort, { once: true });
       const { fenced, plain } = registers[index]!;
       const [seen, seenPlain] = [fenced.read(fence), plain.value];
@@ -78,8 +89,9 @@ export async function runWorkload(options: WorkloadOptions): Promise<WorkloadVer
       else if (random.chance(0.5)) await sleep(random.below(4));
       // The fenced register is written to whatever the signal says; the plain one by those who were not told.
       if (seen !== undefined) fenced.write(fence, seen + 1);
-      if (!signal?.aborted) plain.write(undefined, seenPlain + 1);
+      if (!out()) plain.write(undefined, seenPlain + 1);
       else told++;
+      others.delete(at.section);
       signal?.removeEventListener("abort", onAbort);
       recorder.note({ ...at, kind: "exit" });
       await held.release().catch(() => errors++);
@@ -109,4 +121,14 @@ export function shown(name: string, verdict: WorkloadVerdict): string {
   }, lost updates ${lost} (by signal alone ${lostUnfenced}), told ${told}, errors ${errors}, ${
     seconds.toFixed(1)
   } s`;
+}
+
+/** A lock of ours, as the workload sees it. */
+export function heldLock(lock: Lock | undefined): Held | undefined {
+  return lock && {
+    fence: lock.fencingToken,
+    signal: lock.signal,
+    held: () => lock.remaining > 0,
+    release: () => lock.release(),
+  };
 }

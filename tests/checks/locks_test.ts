@@ -2,16 +2,17 @@
  * Mutual exclusion under faults, judged from outside. CHECK_SECTIONS sets the sections per client (`deno task test:checks`: 1,000),
  * SEED repeats a run's choices.
  */
-// deno-lint-ignore-file no-console
 import { Redis } from "@upstash/redis";
 import { Lock } from "@upstash/lock";
 import { type AtomicStore, createLocks, memoryStore, systemClock } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
+import { report } from "../support/report.ts";
 import { Random } from "../support/random.ts";
 import { RespConnection } from "../support/resp.ts";
 import { engines, type Opened } from "./lock_engines.ts";
 import {
   type Acquire,
+  heldLock,
   runWorkload,
   shown,
   type WorkloadOptions,
@@ -28,8 +29,7 @@ const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31))
 function ours(store: AtomicStore, renew = false): Acquire {
   const locks = createLocks(store);
   return async (key, ttl) => {
-    const lock = await locks.acquire(key, { ttl, wait: "20s", renew });
-    return lock && { fence: lock.fencingToken, signal: lock.signal, release: () => lock.release() };
+    return heldLock(await locks.acquire(key, { ttl, wait: "20s", renew }));
   };
 }
 
@@ -77,7 +77,7 @@ async function check(
 }
 
 function assertSafe(name: string, verdict: WorkloadVerdict): void {
-  console.log(shown(name, verdict));
+  report(shown(name, verdict));
   const { overlaps, notIncreasing, lost, lostUnfenced, sections } = verdict;
   assertEquals(
     { overlaps, notIncreasing, lost, lostUnfenced },
@@ -97,7 +97,7 @@ for (const engine of Object.keys(engines)) {
     async fn() {
       assertSafe(`${engine}, 20 % faults`, await check(engine, 0.2, ({ store }) => ours(store())));
       if (engine !== "Upstash") return;
-      console.log(shown("  @upstash/lock, 20 % faults", await check(engine, 0.2, peer)));
+      report(shown("  @upstash/lock, 20 % faults", await check(engine, 0.2, peer)));
     },
   });
 }
@@ -110,7 +110,7 @@ Deno.test({
     const some = { sections, pauses: 0.1 };
     for (const renew of [false, true]) {
       const verdict = await check("Upstash", 0, ({ store }) => ours(store(), renew), some);
-      console.log(shown(`Upstash, no faults${renew ? ", renewed" : ""}`, verdict));
+      report(shown(`Upstash, no faults${renew ? ", renewed" : ""}`, verdict));
       assertEquals([verdict.overlaps, verdict.notIncreasing, verdict.lost, verdict.lostUnfenced], [
         0,
         0,
@@ -120,7 +120,7 @@ Deno.test({
       if (renew) assertEquals(verdict.told, 0, "who renews may pause");
     }
     const theirs = await check("Upstash", 0, peer, some);
-    console.log(shown("  @upstash/lock, no faults", theirs));
+    report(shown("  @upstash/lock, no faults", theirs));
     assert(theirs.overlaps > 0, "the checker sees a holder that is never told");
   },
 });
@@ -145,7 +145,7 @@ Deno.test({
         connection.close();
       },
     });
-    console.log(shown(`Upstash, ${disturbances} flushes and restarts`, verdict));
+    report(shown(`Upstash, ${disturbances} flushes and restarts`, verdict));
     assert(disturbances >= 3, "it was disturbed");
     assertEquals([verdict.notIncreasing, verdict.lost], [0, 0], `SEED=${seed}`);
   },
@@ -170,7 +170,7 @@ Deno.test({
     const verdict = await runWorkload({ random, clients, sections, pauses: 0.1 }).finally(() =>
       clearInterval(stepping)
     );
-    console.log(shown(`memory, ${steps} clock steps`, verdict));
+    report(shown(`memory, ${steps} clock steps`, verdict));
     assertEquals([verdict.notIncreasing, verdict.lost], [0, 0], `SEED=${seed}`);
   },
 });
@@ -182,8 +182,8 @@ Deno.test({
     const client = ({ store }: Opened): Acquire => {
       const locks = createLocks(store());
       return async (key, ttl) => {
-        const lock = await locks.acquire(key, { ttl, wait: "20s", permits: 3, fair: true });
-        return lock && { fence: undefined, signal: lock.signal, release: () => lock.release() };
+        const held = heldLock(await locks.acquire(key, { ttl, wait: "20s", permits: 3, fair: true }));
+        return held && { ...held, fence: undefined };
       };
     };
     const verdict = await check("Upstash", 0.2, client, {
@@ -191,7 +191,7 @@ Deno.test({
       permits: 3,
       sections: Math.min(SECTIONS, 100),
     });
-    console.log(shown("Upstash, 3 permits, 20 % faults", verdict));
+    report(shown("Upstash, 3 permits, 20 % faults", verdict));
     assertEquals(verdict.overlaps, 0, `SEED=${seed}`);
   },
 });

@@ -1,6 +1,7 @@
 import { lockTransitions } from "@holdfast/edge";
 import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
 import { assert, assertMatch, assertRejects } from "../support/assert.ts";
+import { report } from "../support/report.ts";
 import type { Random } from "../support/random.ts";
 import { type Case, compare } from "./_differential.ts";
 
@@ -37,7 +38,7 @@ const inputs: Record<string, Case["input"]> = {
 const cases = lockTransitions.map((transition) => ({ transition, input: inputs[transition.name]! }));
 
 Deno.test("differential: locks: Lua and TypeScript agree on every step", async () => {
-  console.log(`locks: ${await compare(cases)} steps`);
+  report(`locks: ${await compare(cases)} steps`);
 });
 
 Deno.test("differential: locks: a full queue and a full house agree too", async () => {
@@ -51,7 +52,7 @@ Deno.test("differential: locks: a full queue and a full house agree too", async 
     transition,
     input: transition.name === "lock.acquire" ? crowd : input,
   })).filter(({ transition }) => transition.name !== "lock.release" && transition.name !== "lock.force");
-  console.log(`crowded locks: ${await compare(some, { steps: 2000, stride: 20, history: 1200 })} steps`);
+  report(`crowded locks: ${await compare(some, { steps: 2000, stride: 20, history: 1200 })} steps`);
 });
 
 Deno.test("differential: locks: a planted difference is caught", async () => {

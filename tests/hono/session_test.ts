@@ -1,6 +1,7 @@
 /** session() and its guards through real Hono: responses of every kind, faults, hostile requests, several sessions. */
 import { Hono } from "hono";
 import { csrf } from "hono/csrf";
+import { createMiddleware } from "hono/factory";
 import { stream } from "hono/streaming";
 import { z } from "zod";
 import {
@@ -608,4 +609,24 @@ Deno.test("session(): four writers at once, a slow request, and two rotations, t
   gate.resolve();
   assertEquals((await slow).headers.getSetCookie(), []);
   assertEquals(await data(cookie), {});
+});
+
+Deno.test("session(): typed in a bare chain through Hono's createMiddleware, and a store from the bindings", async () => {
+  const Visitor = z.object({ n: z.number().default(0) });
+  const visitor = createMiddleware<{
+    Bindings: { STORE: AtomicStore };
+    Variables: SessionVariables<typeof Visitor>;
+  }>(session({ store: (c) => c.env.STORE, schema: Visitor }));
+  const app = new Hono().use(visitor).get("/", async (c) => {
+    const n: number = await c.var.session.update("n", (n) => n + 1);
+    // @ts-expect-error the schema knows no such value
+    const other = () => c.var.session.set("m", 1);
+    return c.json([n, typeof other]);
+  });
+  const [one, two] = [{ STORE: memoryStore() }, { STORE: memoryStore() }];
+  const first = await app.request("/", {}, one);
+  assertEquals(await first.json(), [1, "function"]);
+  const cookie = sent(first);
+  assertEquals((await (await app.request("/", withCookie(cookie), one)).json())[0], 2);
+  assertEquals((await (await app.request("/", withCookie(cookie), two)).json())[0], 1); // another store, another world
 });

@@ -1,7 +1,7 @@
 /** Fair queues at work: order, promptness, and how often the store is asked. */
-// deno-lint-ignore-file no-console
 import { type AtomicStore, createLocks, memoryStore } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
+import { report } from "../support/report.ts";
 
 /** Counts transitions. */
 function counted(store: AtomicStore): { store: AtomicStore; calls: () => number } {
@@ -58,7 +58,7 @@ for (const [engine, open] of Object.entries(engines)) {
     await first!.release();
     await Promise.all(waiters);
     const asked = calls();
-    console.log(
+    report(
       `${engine}: slowest hand-over ${slowest.toFixed(1)} ms, ${asked} calls for ${WAITERS} waiters`,
     );
     assertEquals(order, Array.from({ length: WAITERS }, (_, i) => i));

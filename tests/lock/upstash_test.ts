@@ -1,10 +1,10 @@
 /** Locks over a network that fails: real Redis behind an Upstash endpoint. */
-// deno-lint-ignore-file no-console
 import { Redis } from "@upstash/redis";
 import { Lock as PeerLock } from "@upstash/lock";
 import { createLocks, HoldfastError, type Locks } from "@holdfast/edge";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
+import { report } from "../support/report.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { type Fault, startUpstash, type UpstashServer } from "../support/upstash_server.ts";
 
@@ -65,7 +65,7 @@ test(
     };
     for (const name of ["acquire", "refused", "extend", "release"] as const) {
       const [[requests, bytes], [peerRequests, peerBytes]] = [ours[name], theirs[name]];
-      console.log(
+      report(
         `${name}: ${requests} request, ${bytes} bytes; @upstash/lock ${peerRequests}, ${peerBytes} bytes`,
       );
       assertEquals(requests, 1, name);

@@ -1,12 +1,16 @@
 /** `deno task start`: its banner's curl lines answer as written, and what it cannot do it says in one line. */
 import { assert, assertEquals, assertMatch, assertStrictEquals } from "../support/assert.ts";
 
-const main = new URL("../../examples/shop/main.ts", import.meta.url);
-
-function command(port: string): Deno.Command {
+/** The very task, with its permissions; state goes to a folder of the test's own unless told otherwise. */
+function command(port: string, ...args: string[]): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-net", "--allow-read", "--allow-env=PORT", main.pathname],
-    env: { PORT: port, NO_COLOR: "1" },
+    args: [
+      "task",
+      "--quiet",
+      "start",
+      ...(args.length > 0 ? args : [`--data=${Deno.makeTempDirSync()}/shop`]),
+    ],
+    env: { PORT: port, NO_COLOR: "1", UPSTASH_REDIS_REST_URL: "", UPSTASH_REDIS_REST_TOKEN: "" },
     stdout: "piped",
     stderr: "piped",
   });
@@ -54,11 +58,80 @@ Deno.test("start: a PORT that is none is refused", async () => {
   for (const port of ["http", "-1", "65536", "80.5"]) await refused(port, /^PORT must be/);
 });
 
+Deno.test("start: a store that is none, or one without its address, is refused", async () => {
+  await refused("0", /^--store must be deno-kv, memory or upstash/, "--store=paper");
+  await refused("0", /^--store=upstash needs UPSTASH_REDIS_REST_URL/, "--store=upstash");
+  await refused("0", /--stroe/, "--stroe=memory");
+});
+
+for (const task of ["start", "start:worker"]) {
+  Deno.test(`${task}, stop, ${task}: the cart is still there`, async () => {
+    const data = `--data=${await Deno.makeTempDir()}/not/yet/there`;
+    let cookie = "";
+    for (const cart of [["rope"], ["rope", "rope"]]) {
+      const server = new Deno.Command(Deno.execPath(), {
+        args: ["task", "--quiet", task, data],
+        env: { PORT: "0", NO_COLOR: "1" },
+        stdout: "piped",
+        stderr: "null",
+      }).spawn();
+      try {
+        const url = await address(server.stdout);
+        const response = await fetch(`${url}/api/cart/rope`, { method: "POST", headers: { cookie } });
+        cookie ||= response.headers.get("set-cookie")!.split(";")[0]!;
+        assertEquals(await response.json(), { cart });
+      } finally {
+        server.kill("SIGTERM");
+        await server.status;
+      }
+    }
+  });
+}
+
+Deno.test("deno serve: the shop is served on the Deno KV of the place", async () => {
+  const server = new Deno.Command(Deno.execPath(), {
+    args: [
+      "serve",
+      "-A",
+      "--port=0",
+      "--host=127.0.0.1",
+      new URL("../../examples/shop/serve.ts", import.meta.url).pathname,
+    ],
+    env: { NO_COLOR: "1" },
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  try {
+    const url = await address(server.stderr);
+    const products = await (await fetch(`${url}/api/products`)).json();
+    assertEquals(products.length, 3);
+  } finally {
+    server.kill("SIGTERM");
+    await server.status;
+  }
+});
+
 /** The shop does not start and says why in one line. */
-async function refused(port: string, why: RegExp): Promise<void> {
-  const { code, stdout, stderr } = await command(port).output();
+async function refused(port: string, why: RegExp, ...args: string[]): Promise<void> {
+  const { code, stdout, stderr } = await command(port, ...args).output();
   const message = new TextDecoder().decode(stderr);
   assertEquals([code, stdout.length], [1, 0]);
   assert(message.trimEnd().split("\n").length === 1, `more than one line: ${message}`);
   assertMatch(message, why);
+}
+
+/** Where a server says it listens. */
+async function address(output: ReadableStream<Uint8Array>): Promise<string> {
+  const reader = output.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    text += value ?? "";
+    const url = /http:\/\/(localhost|127\.0\.0\.1|0\.0\.0\.0):\d+/.exec(text)?.[0];
+    if (url !== undefined || done) {
+      await reader.cancel();
+      if (url === undefined) throw new Error(`the server ended before it listened: ${text}`);
+      return url;
+    }
+  }
 }

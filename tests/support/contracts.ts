@@ -6,6 +6,7 @@ import {
   keyValueStoreLaw,
   type Law,
   lockLaw,
+  outboxLaw,
   sessionIndexLaw,
   sessionLaw,
   sessionStoreLaw,
@@ -29,5 +30,6 @@ export const contracts: Record<string, readonly Law<StoreSubject<AtomicStore>>[]
     run: ({ store, ...subject }) => run({ ...subject, store: atomicSessionStore(store).index }),
   })),
   "sessions": sessionLaw,
+  "outbox": outboxLaw,
   "sessions of users": sessionUserLaw,
 };

@@ -5,11 +5,12 @@
  *       script: `import { app } from "./tests/hono/app.ts"; export default app;`,
  *       kv: ["CACHE"],
  *     });
- *     const response = await fetch(worker.url + "/path");
+ *     const response = await worker.fetch("/path");
  *
  * The Worker imports `@holdfast/edge/…`, npm packages and `cloudflare:…` like a user's own. There is no `nodejs_compat`: a
  * `node:` import does not start. workerd is a child process with sockets of its own, so a test that uses it sets
- * `sanitizeOps: false, sanitizeResources: false` (`workerdTest` does). A start takes about a second: share one per file.
+ * `sanitizeOps: false, sanitizeResources: false` (`workerdTest` does), and stands last in its file: miniflare cleans up after its
+ * end. A start takes about a second: share one per file.
  */
 import { bundle } from "./bundle.ts";
 
@@ -37,6 +38,8 @@ export interface WorkerdOptions {
 export interface Workerd extends AsyncDisposable {
   /** Where it listens, without a slash at the end. */
   readonly url: string;
+  /** Asks it; a connection each, as a kept one may be closed just when it is used again. */
+  fetch(path: string, init?: RequestInit): Promise<Response>;
   /** Ends workerd and starts it again: everything in memory is lost, what `persist` keeps is not. */
   restart(): Promise<void>;
 }
@@ -60,16 +63,41 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
   };
   let running = await start(settings);
   let url = await address(running);
+  const client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
   return {
     get url() {
       return url;
     },
+    fetch: (path, init) => fetch(url + path, { ...init, client }),
     async restart() {
       await running.dispose();
       running = await start(settings);
       url = await address(running);
     },
-    [Symbol.asyncDispose]: () => running.dispose(),
+    async [Symbol.asyncDispose]() {
+      client.close();
+      await running.dispose();
+    },
+  };
+}
+
+/** What `wrangler.toml` says, for `startWorkerd`. */
+export async function wranglerOptions(): Promise<WorkerdOptions> {
+  const { parse } = await import("smol-toml");
+  const root = new URL("../../", import.meta.url);
+  const toml = parse(await Deno.readTextFile(new URL("wrangler.toml", root))) as unknown as {
+    main: string;
+    compatibility_date: string;
+    durable_objects: { bindings: { name: string; class_name: string }[] };
+    kv_namespaces: { binding: string }[];
+  };
+  return {
+    entry: new URL(toml.main, root),
+    compatibilityDate: toml.compatibility_date,
+    kv: toml.kv_namespaces.map(({ binding }) => binding),
+    durableObjects: Object.fromEntries(
+      toml.durable_objects.bindings.map(({ name, class_name }) => [name, class_name]),
+    ),
   };
 }
 

@@ -1,6 +1,7 @@
 /**
- * The real packages against our structural types, for tsc with Cloudflare's own types: in Deno's check every import from
- * `@cloudflare/workers-types` is silently `any` and its globals leak into all other files. Compiled, never run.
+ * The real packages against our structural types, for tsc with Cloudflare's own types and our package as npm gets it: in Deno's
+ * check every import from `@cloudflare/workers-types` is silently `any` and its globals leak into all other files. Compiled,
+ * never run.
  */
 import { Redis } from "@upstash/redis";
 import { Redis as WorkersRedis } from "@upstash/redis/cloudflare";
@@ -12,12 +13,12 @@ import {
   type HoldfastStub,
   type Transacted,
   type Watched,
-} from "../../adapters/durable_objects/mod.ts";
-import { type DurableState, HoldfastObject } from "../../adapters/durable_objects/object.ts";
-import { idempotency, lock, session, type SessionVariables, throttle } from "../../adapters/hono/mod.ts";
-import { type RedisScripts, upstashStore } from "../../adapters/upstash/mod.ts";
-import { type KvNamespace, workersKvStore } from "../../adapters/workers_kv/mod.ts";
-import { type AtomicStore, createLocks, createSessions, type Transition } from "../../mod.ts";
+} from "@holdfast/edge/durable-objects";
+import { type DurableState, HoldfastObject } from "@holdfast/edge/durable-objects/object";
+import { idempotency, lock, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
+import { type RedisScripts, upstashStore } from "@holdfast/edge/upstash";
+import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
+import { type AtomicStore, createLocks, createSessions, type Transition } from "@holdfast/edge";
 
 /** Fails to compile when `T` is `any`, which satisfies everything and proves nothing. */
 type Real<T> = 0 extends 1 & T ? never : T;

@@ -8,17 +8,18 @@ import {
   type KeyValueStore,
   keyValueStore,
 } from "@holdfast/edge";
+import type { Workerd } from "../support/workerd.ts";
 
 /** Sends an operation on the engine with that name. */
 export type Send = (op: string, args: readonly unknown[], signal?: AbortSignal) => Promise<unknown>;
 
 /** Asks the Worker's `/store`, a few requests at a time: a burst of a thousand would run out of sockets. */
-export function sender(url: string, token: string, engine: string): Send {
+export function sender(worker: Workerd, token: string, engine: string): Send {
   let turns: Promise<unknown>[] = Array.from({ length: 32 }, () => Promise.resolve());
   return (op, args, signal) => {
     const [turn, ...others] = turns;
     const work = turn!.then(async () => {
-      const response = await fetch(`${url}/store`, {
+      const response = await worker.fetch("/store", {
         method: "POST",
         headers: { authorization: `Bearer ${token}` },
         body: JSON.stringify({ engine, op, args }),

@@ -13,10 +13,76 @@ import { startWorkerd, type Workerd, workerdTest } from "../support/workerd.ts";
 type Found = any;
 
 async function probe(worker: Workerd, name: string, query = ""): Promise<Found> {
-  const response = await fetch(`${worker.url}/${name}?${query}`);
+  const response = await worker.fetch(`/${name}?${query}`);
   if (!response.ok) throw new Error(await response.text());
   return await response.json();
 }
+
+Deno.test("Durable Objects: the object knows every transition that the package exports", () => {
+  const exported = Object.values(holdfast).flat().filter((value): value is holdfast.Transition =>
+    typeof value === "object" && value !== null && "apply" in value && typeof value.apply === "function"
+  );
+  const known = new Set(OUR_TRANSITIONS);
+  assertEquals(exported.filter((transition) => !known.has(transition)).map(({ name }) => name), []);
+  assertEquals(known.size, new Set(OUR_TRANSITIONS.map(({ name }) => name)).size);
+});
+
+/** A namespace whose objects do as told. */
+function namespace(transact: () => Promise<never>): { names: unknown[]; namespace: HoldfastNamespace } {
+  const names: unknown[] = [];
+  return {
+    names,
+    namespace: {
+      getByName(...args) {
+        names.push(args);
+        return { transact: transact as unknown } as HoldfastStub;
+      },
+    },
+  };
+}
+
+Deno.test("durableObjectStore(): what Cloudflare says about a failure decides about repeating it", async () => {
+  const said = {
+    overloaded: { overloaded: true, retryable: true },
+    retryable: { retryable: true },
+    neither: { remote: true },
+  };
+  const found: Record<string, unknown> = {};
+  for (const [name, flags] of Object.entries(said)) {
+    const error = Object.assign(new Error("secret key"), flags);
+    const store = durableObjectStore(namespace(() => Promise.reject(error)).namespace);
+    const fault = await assertRejects(() => store.increment("key"), holdfast.HoldfastError);
+    found[name] = [fault.code, fault.retryable, fault.ambiguous];
+    assert(!fault.message.includes("secret"));
+  }
+  assertEquals(found, {
+    overloaded: ["backend-unavailable", false, false],
+    retryable: ["backend-unavailable", true, true],
+    neither: ["backend-unavailable", false, true],
+  });
+});
+
+Deno.test("durableObjectStore(): an object that never replies is a timeout, an abort rejects with its reason", async () => {
+  const hanging = namespace(() => new Promise(() => {}));
+  const store = durableObjectStore(hanging.namespace, { timeout: 20, prefix: "p:", locationHint: "weur" });
+  const late = await assertRejects(() => store.increment("key"), holdfast.HoldfastError);
+  assertEquals([late.code, late.retryable, late.ambiguous], ["timeout", true, true]);
+  const reason = new Error("enough");
+  const controller = new AbortController();
+  const work = assertRejects(() => store.increment("key", { signal: controller.signal }));
+  controller.abort(reason);
+  assertEquals(await work, reason);
+  // A stub is never used twice: one that threw is broken.
+  assertEquals(hanging.names, [["p:key", { locationHint: "weur" }], ["p:key", { locationHint: "weur" }]]);
+});
+
+Deno.test("durableObjectStore() refuses what is no binding, and shards that are no number of objects", () => {
+  assertThrows(() => durableObjectStore({} as HoldfastNamespace), TypeError);
+  const { namespace: fine } = namespace(() => Promise.reject());
+  for (const shards of [0, -1, 1.5, NaN]) {
+    assertThrows(() => durableObjectStore(fine, { shards }), RangeError);
+  }
+});
 
 workerdTest("Durable Objects", async (t) => {
   const persist = await Deno.makeTempDir();
@@ -137,70 +203,4 @@ workerdTest("Durable Objects", async (t) => {
     assertEquals([short.changed, woken, stale], [false, true, true]);
     assertEquals(longest, 20_000);
   });
-});
-
-Deno.test("Durable Objects: the object knows every transition that the package exports", () => {
-  const exported = Object.values(holdfast).flat().filter((value): value is holdfast.Transition =>
-    typeof value === "object" && value !== null && "apply" in value && typeof value.apply === "function"
-  );
-  const known = new Set(OUR_TRANSITIONS);
-  assertEquals(exported.filter((transition) => !known.has(transition)).map(({ name }) => name), []);
-  assertEquals(known.size, new Set(OUR_TRANSITIONS.map(({ name }) => name)).size);
-});
-
-/** A namespace whose objects do as told. */
-function namespace(transact: () => Promise<never>): { names: unknown[]; namespace: HoldfastNamespace } {
-  const names: unknown[] = [];
-  return {
-    names,
-    namespace: {
-      getByName(...args) {
-        names.push(args);
-        return { transact: transact as unknown } as HoldfastStub;
-      },
-    },
-  };
-}
-
-Deno.test("durableObjectStore(): what Cloudflare says about a failure decides about repeating it", async () => {
-  const said = {
-    overloaded: { overloaded: true, retryable: true },
-    retryable: { retryable: true },
-    neither: { remote: true },
-  };
-  const found: Record<string, unknown> = {};
-  for (const [name, flags] of Object.entries(said)) {
-    const error = Object.assign(new Error("secret key"), flags);
-    const store = durableObjectStore(namespace(() => Promise.reject(error)).namespace);
-    const fault = await assertRejects(() => store.increment("key"), holdfast.HoldfastError);
-    found[name] = [fault.code, fault.retryable, fault.ambiguous];
-    assert(!fault.message.includes("secret"));
-  }
-  assertEquals(found, {
-    overloaded: ["backend-unavailable", false, false],
-    retryable: ["backend-unavailable", true, true],
-    neither: ["backend-unavailable", false, true],
-  });
-});
-
-Deno.test("durableObjectStore(): an object that never replies is a timeout, an abort rejects with its reason", async () => {
-  const hanging = namespace(() => new Promise(() => {}));
-  const store = durableObjectStore(hanging.namespace, { timeout: 20, prefix: "p:", locationHint: "weur" });
-  const late = await assertRejects(() => store.increment("key"), holdfast.HoldfastError);
-  assertEquals([late.code, late.retryable, late.ambiguous], ["timeout", true, true]);
-  const reason = new Error("enough");
-  const controller = new AbortController();
-  const work = assertRejects(() => store.increment("key", { signal: controller.signal }));
-  controller.abort(reason);
-  assertEquals(await work, reason);
-  // A stub is never used twice: one that threw is broken.
-  assertEquals(hanging.names, [["p:key", { locationHint: "weur" }], ["p:key", { locationHint: "weur" }]]);
-});
-
-Deno.test("durableObjectStore() refuses what is no binding, and shards that are no number of objects", () => {
-  assertThrows(() => durableObjectStore({} as HoldfastNamespace), TypeError);
-  const { namespace: fine } = namespace(() => Promise.reject());
-  for (const shards of [0, -1, 1.5, NaN]) {
-    assertThrows(() => durableObjectStore(fine, { shards }), RangeError);
-  }
 });

@@ -28,7 +28,7 @@ workerdTest("workerd: a Worker finds its bindings, and what is kept outlives a r
     vars: { LETTER: "x" },
     persist,
   });
-  const ask = async () => await (await fetch(worker.url)).json();
+  const ask = async () => await (await worker.fetch("/")).json();
   const always = { runtime: "Cloudflare-Workers", engine: "memory" };
   assertEquals(await ask(), { counted: [1, 1], kv: "x", ...always });
   assertEquals(await ask(), { counted: [2, 2], kv: "xx", ...always });

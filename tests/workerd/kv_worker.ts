@@ -1,5 +1,5 @@
 /** What is tried next to Workers KV: `/name` runs the probe of that name and answers what it found. */
-import type { HoldfastError } from "@holdfast/edge";
+import { createSessions, type HoldfastError, keyValueSessionStore } from "@holdfast/edge";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 
 interface Env {
@@ -105,6 +105,25 @@ const probes: Record<string, (env: Env) => Promise<unknown>> = {
       large: await fault(() => store.set("key", value + "x")),
       wide: await fault(() => store.set("key", "\u00e9".repeat(13 * 1024 * 1024 + 1))),
     };
+  },
+
+  /** Sessions as an app would keep them here. */
+  async sessions({ CACHE }) {
+    const { kv, calls } = counted(CACHE);
+    const sessions = createSessions(keyValueSessionStore(workersKvStore(kv)), { eventual: true });
+    const first = sessions.open(null);
+    first.set("theme", "dark");
+    first.login("ada");
+    const cookie = (await sessions.commit(first))!.split(";")[0]!;
+    calls.length = 0;
+    await sessions.commit(sessions.open(cookie));
+    const lazy = calls.length;
+    const second = sessions.open(cookie);
+    const found = [await second.get("theme"), await second.userId()];
+    second.revoke();
+    await sessions.commit(second);
+    const third = sessions.open(cookie);
+    return { lazy, found, after: [await third.get("theme") ?? null, await third.userId() ?? null] };
   },
 
   async cacheTtl({ CACHE }) {

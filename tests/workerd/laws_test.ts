@@ -14,7 +14,7 @@ function startLawWorker() {
   return startWorkerd({
     entry: new URL("laws_worker.ts", import.meta.url),
     kv: ["CACHE"],
-    durableObjects: { HOLDFAST: "LawObject" },
+    durableObjects: { HOLDFAST: "LawObject", TIMED: "TimedObject" },
     vars: { TOKEN },
   });
 }
@@ -30,7 +30,7 @@ workerdTest("laws inside workerd", async (t) => {
       if (engine === "Workers KV" && contract !== "key-value store") continue;
       for (const [index, law] of laws.entries()) {
         await t.step(`${engine}: ${contract}: ${law.name}`, async () => {
-          const response = await fetch(`${worker.url}/law`, {
+          const response = await worker.fetch("/law", {
             method: "POST",
             headers: { authorization: `Bearer ${TOKEN}` },
             body: JSON.stringify({ engine, contract, index }),
@@ -55,8 +55,8 @@ workerdTest("laws inside workerd", async (t) => {
 
 workerdTest("laws from outside workerd, over HTTP", async (t) => {
   await using worker = await startLawWorker();
-  const objects = httpAtomicStore(sender(worker.url, TOKEN, "Durable Objects, 4 shards"));
-  const kv = httpKeyValueStore(sender(worker.url, TOKEN, "Workers KV"));
+  const objects = httpAtomicStore(sender(worker, TOKEN, "Durable Objects"));
+  const kv = httpKeyValueStore(sender(worker, TOKEN, "Workers KV"));
   const engines: Record<string, [KeyValueStore, string[]]> = {
     "Durable Objects, over HTTP": [objects, Object.keys(contracts)],
     "Workers KV, over HTTP": [kv, ["key-value store"]],

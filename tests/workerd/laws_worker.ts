@@ -7,6 +7,7 @@ import {
   idempotencyTransitions,
   type KeyValueStore,
   lockTransitions,
+  outboxTransitions,
   sessionTransitions,
   throttleTransitions,
   valueTransitions,
@@ -16,21 +17,39 @@ import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 import { lawTransitions } from "@holdfast/edge/testing";
 import { contracts } from "../support/contracts.ts";
+import { ManualClock } from "../support/manual_clock.ts";
 
 interface Env {
   readonly HOLDFAST: HoldfastNamespace;
+  readonly TIMED: HoldfastNamespace;
   readonly CACHE: KvNamespace;
   readonly TOKEN: string;
 }
+
+/** Inside, time is the test's own: whatever else this machine does, a lease of 60 ms is one. */
+const clock = new ManualClock();
 
 /** Transitions that a user adds are known like our own. */
 export class LawObject extends HoldfastObject {
   override readonly transitions = lawTransitions;
 }
 
-const engines: Record<string, (env: Env) => KeyValueStore> = {
-  "Durable Objects": ({ HOLDFAST }) => durableObjectStore(HOLDFAST),
-  "Durable Objects, 4 shards": ({ HOLDFAST }) => durableObjectStore(HOLDFAST, { shards: 4 }),
+/** The same on the laws' own clock. */
+export class TimedObject extends LawObject {
+  protected override now(): number {
+    return clock.now();
+  }
+}
+
+const inside: Record<string, (env: Env) => KeyValueStore> = {
+  "Durable Objects": ({ TIMED }) => durableObjectStore(TIMED),
+  "Durable Objects, 4 shards": ({ TIMED }) => durableObjectStore(TIMED, { shards: 4 }),
+  "Workers KV": ({ CACHE }) => workersKvStore(CACHE, { clock }),
+};
+
+/** What a client reaches lives in real time. */
+const outside: Record<string, (env: Env) => KeyValueStore> = {
+  "Durable Objects": ({ HOLDFAST }) => durableObjectStore(HOLDFAST, { shards: 4 }),
   "Workers KV": ({ CACHE }) => workersKvStore(CACHE),
 };
 
@@ -40,14 +59,13 @@ const transitions = [
   ...idempotencyTransitions,
   ...throttleTransitions,
   ...sessionTransitions,
+  ...outboxTransitions,
   ...lawTransitions,
 ];
 
-const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms + 2));
-
 async function runLaw(store: KeyValueStore, contract: string, index: number): Promise<void> {
-  const subject = { store: store.namespace(crypto.randomUUID()) as AtomicStore, wait };
-  await contracts[contract]![index]!.run(subject);
+  const room = store.namespace(crypto.randomUUID()) as AtomicStore;
+  await contracts[contract]![index]!.run({ store: room, clock, wait: (ms) => clock.advance(ms) });
 }
 
 /** What a client outside may ask of the store: values travel encoded, as strings. */
@@ -76,12 +94,12 @@ export default {
     }
     const { pathname } = new URL(request.url);
     const { engine, contract, index, op, args } = await request.json();
-    const store = engines[engine]!(env);
     try {
       if (pathname === "/store") {
-        return Response.json({ value: await operate(store as AtomicStore, op, args) });
+        const store = outside[engine]!(env) as AtomicStore;
+        return Response.json({ value: await operate(store, op, args) });
       }
-      await runLaw(store, contract, index);
+      await runLaw(inside[engine]!(env), contract, index);
       return Response.json({});
     } catch (error) {
       const { name, message, code } = error as { name: string; message: string; code?: string };

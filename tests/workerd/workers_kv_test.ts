@@ -4,69 +4,6 @@ import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { startWorkerd, workerdTest } from "../support/workerd.ts";
 
-workerdTest("Workers KV", async (t) => {
-  await using worker = await startWorkerd({ entry: new URL("kv_worker.ts", import.meta.url), kv: ["CACHE"] });
-  // deno-lint-ignore no-explicit-any
-  const probe = async (name: string): Promise<any> => {
-    const response = await fetch(`${worker.url}/${name}`);
-    if (!response.ok) throw new Error(await response.text());
-    return await response.json();
-  };
-
-  await t.step("operations are counted: one each, and a read before what must answer whether", async () => {
-    assertEquals(await probe("costs"), {
-      "set": "1 put",
-      "get": "1 getWithMetadata",
-      "exists": "1 getWithMetadata",
-      "touch": "1 getWithMetadata, 1 put",
-      "delete": "1 getWithMetadata, 1 delete",
-      "setMany of 250": "250 put",
-      "getMany of 250, each twice": "3 getWithMetadata",
-      "listPage": "1 list",
-    });
-  });
-
-  await t.step(
-    "a deadline is exact on read, native expiry comes later and never under its floor",
-    async () => {
-      const { native, longest, read } = await probe("deadlines");
-      assertEquals(read, [null, 1, 1]);
-      assertEquals(native["deadlines:ever"], null);
-      assert(native["deadlines:short"] >= 60 && native["deadlines:short"] <= 62);
-      assert(native["deadlines:long"] >= 91 && native["deadlines:long"] <= 93);
-      assert(longest <= 1024);
-    },
-  );
-
-  await t.step("an empty page is not the end", async () => {
-    assertEquals(await probe("emptyPages"), {
-      first: [0, true],
-      all: ["b"],
-      cleared: { deleted: 1, done: true },
-    });
-  });
-
-  await t.step("keys of 512 bytes and values of 25 MiB fit, a byte more is a typed error", async () => {
-    const { back, bulk, namespaced, ...faults } = await probe("limits");
-    assertEquals([back, bulk, namespaced], [true, [true, true], "no fault: undefined"]);
-    const names = Object.fromEntries(
-      Object.entries(faults as Record<string, { name: string; code?: string }>)
-        .map(([what, { name, code }]) => [what, code ?? name]),
-    );
-    assertEquals(names, {
-      longKey: "RangeError",
-      wideKey: "RangeError",
-      tooLong: "RangeError",
-      large: "value-too-large",
-      wide: "value-too-large",
-    });
-  });
-
-  await t.step("a cacheTtl of 30 seconds is accepted", async () => {
-    assertEquals(await probe("cacheTtl"), 1);
-  });
-});
-
 /** A namespace that fails the way Cloudflare's does. */
 function failing(message: string): KvNamespace {
   const fail = () => Promise.reject(new Error(message));
@@ -121,4 +58,71 @@ Deno.test("workersKvStore() refuses what is no binding, a prefix that is none, a
   assertThrows(() => workersKvStore(kv, { cacheTtl: "29s" }), RangeError);
   assertThrows(() => workersKvStore(kv, { cacheTtl: 0 }), RangeError);
   assertThrows(() => workersKvStore(kv, { prefix: "x".repeat(512) }), RangeError);
+});
+
+workerdTest("Workers KV", async (t) => {
+  await using worker = await startWorkerd({ entry: new URL("kv_worker.ts", import.meta.url), kv: ["CACHE"] });
+  // deno-lint-ignore no-explicit-any
+  const probe = async (name: string): Promise<any> => {
+    const response = await worker.fetch(`/${name}`);
+    if (!response.ok) throw new Error(await response.text());
+    return await response.json();
+  };
+
+  await t.step("operations are counted: one each, and a read before what must answer whether", async () => {
+    assertEquals(await probe("costs"), {
+      "set": "1 put",
+      "get": "1 getWithMetadata",
+      "exists": "1 getWithMetadata",
+      "touch": "1 getWithMetadata, 1 put",
+      "delete": "1 getWithMetadata, 1 delete",
+      "setMany of 250": "250 put",
+      "getMany of 250, each twice": "3 getWithMetadata",
+      "listPage": "1 list",
+    });
+  });
+
+  await t.step(
+    "a deadline is exact on read, native expiry comes later and never under its floor",
+    async () => {
+      const { native, longest, read } = await probe("deadlines");
+      assertEquals(read, [null, 1, 1]);
+      assertEquals(native["deadlines:ever"], null);
+      assert(native["deadlines:short"] >= 60 && native["deadlines:short"] <= 62);
+      assert(native["deadlines:long"] >= 91 && native["deadlines:long"] <= 93);
+      assert(longest <= 1024);
+    },
+  );
+
+  await t.step("an empty page is not the end", async () => {
+    assertEquals(await probe("emptyPages"), {
+      first: [0, true],
+      all: ["b"],
+      cleared: { deleted: 1, done: true },
+    });
+  });
+
+  await t.step("keys of 512 bytes and values of 25 MiB fit, a byte more is a typed error", async () => {
+    const { back, bulk, namespaced, ...faults } = await probe("limits");
+    assertEquals([back, bulk, namespaced], [true, [true, true], "no fault: undefined"]);
+    const names = Object.fromEntries(
+      Object.entries(faults as Record<string, { name: string; code?: string }>)
+        .map(([what, { name, code }]) => [what, code ?? name]),
+    );
+    assertEquals(names, {
+      longKey: "RangeError",
+      wideKey: "RangeError",
+      tooLong: "RangeError",
+      large: "value-too-large",
+      wide: "value-too-large",
+    });
+  });
+
+  await t.step("sessions live here for who says that eventual will do", async () => {
+    assertEquals(await probe("sessions"), { lazy: 0, found: ["dark", "ada"], after: [null, null] });
+  });
+
+  await t.step("a cacheTtl of 30 seconds is accepted", async () => {
+    assertEquals(await probe("cacheTtl"), 1);
+  });
 });

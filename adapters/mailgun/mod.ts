@@ -1,0 +1,14 @@
+/**
+ * Mail by Mailgun, in the US and in the EU.
+ *
+ * ```ts
+ * import { mailgunMailer } from "@holdfast/edge/mailgun";
+ *
+ * const mailer = mailgunMailer({ apiKey: "key-123", domain: "mg.example.com", region: "eu" });
+ * ```
+ *
+ * @module
+ */
+
+export type { HttpMailerOptions } from "../_http_mailer.ts";
+export * from "./mailgun_mailer.ts";

@@ -1,0 +1,14 @@
+/**
+ * Mail by Resend: with your `Resend` from the package `resend`, or with a key.
+ *
+ * ```ts
+ * import { resendMailer } from "@holdfast/edge/resend";
+ *
+ * const mailer = resendMailer({ apiKey: "re_123" });
+ * ```
+ *
+ * @module
+ */
+
+export type { HttpMailerOptions } from "../_http_mailer.ts";
+export * from "./resend_mailer.ts";

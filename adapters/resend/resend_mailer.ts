@@ -1,0 +1,244 @@
+import { formatAddress, need } from "../../src/email/address.ts";
+import { type BulkItem, sendInBatches, settled } from "../../src/email/bulk.ts";
+import { MailError, mailError, unsupported } from "../../src/email/mail_error.ts";
+import type { BulkOptions, Mailer, Receipt } from "../../src/email/mailer.ts";
+import type { Message, PreparedMessage } from "../../src/email/message.ts";
+import { bytesToBase64 } from "../../src/codec.ts";
+import { sha256 } from "../../src/secret.ts";
+import {
+  type Answer,
+  attempt,
+  type Exchange,
+  fetchExchange,
+  httpMailer,
+  type HttpMailerOptions,
+  jsonRequest,
+  type MailRequest,
+  type Provider,
+  redacted,
+  type Refusal,
+  refuseUnsupported,
+  some,
+  someOf,
+  unreadable,
+  wireFiles,
+  wireHeaders,
+} from "../_http_mailer.ts";
+
+/** What we use of a `Resend` from the package `resend`. */
+export interface ResendClient {
+  /** Sends a request to the API and answers what came back, errors included. */
+  post(path: string, body: unknown, options: object): Promise<ResendReply>;
+}
+
+/** What a {@linkcode ResendClient} answers. */
+export interface ResendReply {
+  /** The answer's JSON. */
+  readonly data: unknown;
+  /** What went wrong; without a status when no answer came. */
+  readonly error:
+    | { readonly message: string; readonly statusCode: number | null; readonly name: string }
+    | null;
+  /** The answer's headers. */
+  readonly headers?: Readonly<Record<string, string>> | null;
+}
+
+/** How to reach Resend without its SDK. */
+export interface ResendAccess extends HttpMailerOptions {
+  /** The API key. */
+  readonly apiKey: string;
+}
+
+const NAME = "resend";
+
+/** Messages in one request to `/emails/batch`. */
+const BATCH = 100;
+const ANSWERS: Readonly<Record<string, Partial<Refusal>>> = {
+  daily_quota_exceeded: { code: "quota-exceeded", retryable: false },
+  monthly_quota_exceeded: { code: "quota-exceeded", retryable: false },
+  concurrent_idempotent_requests: { code: "in-progress", retryable: true },
+  invalid_idempotent_request: { code: "fingerprint-mismatch" },
+};
+
+/**
+ * Sends by Resend: with your `Resend` from the package `resend`, or with a key over fetch; the requests are the same.
+ * Resend remembers idempotency keys for 24 hours. `sendBulk` puts up to 100 messages into one request, each its own; those
+ * with attachments go alone, as Resend wants it. Tags become Resend tags with the value `true`, metadata Resend tags.
+ *
+ * @throws {TypeError} when there is neither a client nor a key
+ * @see https://resend.com/docs/api-reference/emails/send-email
+ * @example
+ * ```ts
+ * import { resendMailer } from "@holdfast/edge/resend";
+ * const mailer = resendMailer({
+ *   apiKey: "re_123",
+ *   fetch: () => Promise.resolve(Response.json({ id: "49a3999c" })), // leave this out
+ * });
+ * const message = { from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" };
+ * const receipt = await mailer.send(message, { idempotencyKey: "order-17" });
+ * if (receipt.id !== "49a3999c") throw new Error("unexpected");
+ * ```
+ */
+export function resendMailer(
+  access: ResendClient | ResendAccess,
+  options: Pick<HttpMailerOptions, "timeout"> = {},
+): Mailer {
+  const byKey = "apiKey" in access;
+  need(byKey ? access.apiKey : typeof access?.post === "function", "apiKey", "or a Resend client is missing");
+  const provider: Provider = {
+    name: NAME,
+    timeout: options.timeout ?? (byKey ? access.timeout : undefined) ?? "30s",
+    maxBytes: 40_000_000,
+    maxRecipients: 150,
+    scheduleHours: 30 * 24,
+    deduplicates: true,
+    exchange: byKey ? keyExchange(access) : clientExchange(access),
+    request: async (message, key) => request("/emails", await payload(message), key),
+    id: ({ json }) => json?.id,
+    refusal: ({ json }) => ({ ...ANSWERS[json?.name], reason: json?.name }),
+  };
+  const mailer = httpMailer(provider);
+  return {
+    ...mailer,
+    sendBulk: (messages: Iterable<Message> | AsyncIterable<Message>, options: BulkOptions = {}) =>
+      sendInBatches(
+        provider.name,
+        messages,
+        options,
+        BATCH,
+        (items) => sendBatch(provider, mailer, items, options),
+      ),
+  };
+}
+
+function request(
+  path: string,
+  body: unknown,
+  key: string | undefined,
+  headers: Readonly<Record<string, string>> = {},
+): MailRequest {
+  return jsonRequest(path, body, { ...headers, ...(key !== undefined && { "idempotency-key": key }) });
+}
+
+function keyExchange(access: ResendAccess): Exchange {
+  const send = fetchExchange("https://api.resend.com", access);
+  const own = { "authorization": `Bearer ${access.apiKey}`, "user-agent": "holdfast" };
+  return (request, signal) => send({ ...request, headers: { ...request.headers, ...own } }, signal);
+}
+
+/** The SDK hands its options to fetch, and makes one error of everything that is no answer. */
+function clientExchange(client: ResendClient): Exchange {
+  return async ({ path, headers, body }, signal) => {
+    const reply = await client.post(path, JSON.parse(body as string), {
+      headers,
+      signal,
+      redirect: "manual",
+    });
+    const { data, error } = reply;
+    if (error && !error.statusCode) throw new Error("the SDK got no answer");
+    return {
+      status: error?.statusCode ?? 200,
+      header: (name) => reply.headers?.[name],
+      text: "",
+      json: error ?? data,
+    };
+  };
+}
+
+async function payload(message: PreparedMessage): Promise<object> {
+  const { from, to, cc, bcc, replyTo, subject, text, html, sendAt } = message;
+  if (Math.max(to.length, cc.length, bcc.length) > 50) {
+    throw unsupported(NAME, "more than 50 recipients in a field");
+  }
+  const tags = [
+    ...message.tags.map((name) => ({ name, value: "true" })),
+    ...Object.entries(message.metadata).map(([name, value]) => ({ name, value })),
+  ];
+  if (tags.some(({ name, value }) => !/^[\w-]{1,256}$/.test(name) || !/^[\w-]{1,256}$/.test(value))) {
+    throw unsupported(NAME, "tags and metadata of other characters than letters, digits, '_' and '-'");
+  }
+  const files = await wireFiles(message, NAME);
+  return {
+    from: formatAddress(from),
+    to: to.map(formatAddress),
+    cc: some(cc.map(formatAddress)),
+    bcc: some(bcc.map(formatAddress)),
+    reply_to: some(replyTo.map(formatAddress)),
+    subject,
+    text,
+    html,
+    headers: someOf(wireHeaders(message, NAME)),
+    tags: some(tags),
+    attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
+      filename,
+      content: bytesToBase64(bytes),
+      content_type: contentType,
+      content_id: contentId,
+    }))),
+    scheduled_at: sendAt?.toISOString(),
+  };
+}
+
+/** A message that waits for its batch. */
+interface Entry {
+  readonly entry: object;
+}
+
+/** Each message is an entry of its own in one request, after those that must go alone. */
+async function sendBatch(
+  provider: Provider,
+  mailer: Mailer,
+  items: readonly BulkItem[],
+  { signal, timeout }: BulkOptions,
+): Promise<(Receipt | MailError)[]> {
+  const outcomes = await Promise.all(items.map(({ message, idempotencyKey }) =>
+    settled<Receipt | Entry>(
+      NAME,
+      message.attachments.length > 0 || message.calendar
+        ? mailer.send(message, { signal, timeout, idempotencyKey })
+        : entryOf(provider, message),
+    )
+  ));
+  const waiting = outcomes.filter((outcome) => "entry" in outcome);
+  if (waiting.length === 0) return outcomes as (Receipt | MailError)[];
+  // One key for the whole: equal when all are equal, in the same order.
+  const keys = items.filter((_, i) => "entry" in outcomes[i]!).flatMap(({ idempotencyKey }) =>
+    idempotencyKey ?? []
+  );
+  const keyed = keys.length === waiting.length;
+  const key = keyed ? await sha256(keys.join("\n")) : undefined;
+  const body = waiting.map(({ entry }) => entry);
+  const build = async () => await request("/emails/batch", body, key, { "x-batch-validation": "permissive" });
+  const answer = await settled(NAME, attempt(provider, build, { signal, timeout, keyed }));
+  const told = answer instanceof MailError
+    ? waiting.map(() => answer)
+    : readBatch(answer, waiting.length, keyed);
+  return outcomes.map((outcome) => "entry" in outcome ? told.shift()! : outcome);
+}
+
+async function entryOf(provider: Provider, message: PreparedMessage): Promise<Entry> {
+  refuseUnsupported(provider, message);
+  return { entry: await payload(message) };
+}
+
+/** Ids belong to the entries without an error, in order; whoever is left without either is unknown. */
+function readBatch(answer: Answer, count: number, keyed: boolean): (Receipt | MailError)[] {
+  const { data, errors } = answer.json ?? {};
+  const list = (value: unknown) => Array.isArray(value) ? value : [];
+  const refused = new Map<number, unknown>(list(errors).map((error) => [error?.index, error?.message]));
+  const ids = list(data).map((entry) => entry?.id);
+  if (ids.length === count - refused.size) {
+    [...refused.keys()].sort((a, b) => a - b).forEach((i) => ids.splice(i, 0, ""));
+  }
+  return Array.from({ length: count }, (_, i) => {
+    if (refused.has(i)) {
+      return mailError(NAME, "message-rejected", `it refused the message: ${redacted(refused.get(i))}`, {
+        phase: "reply",
+        status: 422,
+      });
+    }
+    return ids.length === count && typeof ids[i] === "string"
+      ? { mailer: NAME, id: ids[i] }
+      : unreadable(NAME, answer, keyed);
+  });
+}

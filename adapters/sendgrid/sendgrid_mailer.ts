@@ -1,0 +1,114 @@
+import { bytesToBase64 } from "../../src/codec.ts";
+import { type Address, need } from "../../src/email/address.ts";
+import { unsupported } from "../../src/email/mail_error.ts";
+import type { Mailer } from "../../src/email/mailer.ts";
+import type { PreparedMessage } from "../../src/email/message.ts";
+import {
+  fetchExchange,
+  httpMailer,
+  type HttpMailerOptions,
+  jsonRequest,
+  some,
+  someOf,
+  wireFiles,
+  wireHeaders,
+} from "../_http_mailer.ts";
+
+/** How to reach SendGrid. */
+export interface SendGridAccess extends HttpMailerOptions {
+  /** The API key. */
+  readonly apiKey: string;
+  /**
+   * Where the account's data live.
+   * @default {"global"}
+   */
+  readonly region?: "global" | "eu" | undefined;
+}
+
+const NAME = "sendgrid";
+
+/**
+ * Sends by SendGrid's v3 API. SendGrid knows no idempotency keys, so an attempt whose answer was lost is never repeatable.
+ * Tags become categories, metadata custom arguments.
+ *
+ * @throws {TypeError} when there is no key
+ * @see https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
+ * @example
+ * ```ts
+ * import { sendgridMailer } from "@holdfast/edge/sendgrid";
+ * const accepted = () => new Response(null, { status: 202, headers: { "x-message-id": "14c5d75ce93" } });
+ * const mailer = sendgridMailer({
+ *   apiKey: "SG.123",
+ *   fetch: () => Promise.resolve(accepted()), // leave this out
+ * });
+ * const receipt = await mailer.send({
+ *   from: "shop@example.com",
+ *   to: "jane@example.com",
+ *   subject: "Hello",
+ *   text: "Hello",
+ * });
+ * if (receipt.id !== "14c5d75ce93") throw new Error("unexpected");
+ * ```
+ */
+export function sendgridMailer(access: SendGridAccess): Mailer {
+  const { apiKey, region = "global", timeout = "30s" } = access;
+  need(apiKey, "apiKey", "is missing");
+  const headers = { authorization: `Bearer ${apiKey}`, accept: "application/json" };
+  return httpMailer({
+    name: NAME,
+    timeout,
+    maxBytes: 30_000_000,
+    maxRecipients: 1000,
+    scheduleHours: 72,
+    exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}sendgrid.com`, access),
+    request: async (message) => jsonRequest("/v3/mail/send", await payload(message), headers),
+    withoutId: true,
+    id: (answer) => answer.header("x-message-id") ?? undefined,
+  });
+}
+
+async function payload(message: PreparedMessage): Promise<object> {
+  const { from, to, cc, bcc, replyTo, subject, text, html, sendAt, tags, metadata } = message;
+  const custom = Object.entries(metadata);
+  if ([...to, ...cc, ...bcc].some(({ name }) => /[;,]/.test(name ?? ""))) {
+    throw unsupported(NAME, "names with ',' or ';'");
+  }
+  if (tags.length > 10 || tags.some((tag) => tag.length > 255)) {
+    throw unsupported(NAME, "more than 10 tags, or tags of more than 255 characters");
+  }
+  if (JSON.stringify(metadata).length > 9_999) throw unsupported(NAME, "metadata of 10,000 characters");
+  const files = await wireFiles({ ...message, calendar: undefined }, NAME);
+  if (files.some(({ contentType, bytes }) => contentType.includes(";") || bytes.length === 0)) {
+    throw unsupported(NAME, "empty attachments, or media types with parameters");
+  }
+  return {
+    personalizations: [{
+      to: to.map(mailbox),
+      cc: some(cc.map(mailbox)),
+      bcc: some(bcc.map(mailbox)),
+    }],
+    from: mailbox(from),
+    reply_to_list: some(replyTo.map(mailbox)),
+    subject,
+    content: [
+      ...(text === undefined ? [] : [{ type: "text/plain", value: text }]),
+      ...(html === undefined ? [] : [{ type: "text/html", value: html }]),
+      ...(message.calendar ? [{ type: "text/calendar", value: message.calendar.content }] : []),
+    ],
+    attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
+      content: bytesToBase64(bytes),
+      filename,
+      type: contentType,
+      disposition: contentId === undefined ? "attachment" : "inline",
+      content_id: contentId,
+    }))),
+    headers: someOf(wireHeaders(message, NAME)),
+    categories: some(tags),
+    custom_args: someOf(custom),
+    send_at: sendAt && Math.floor(sendAt.getTime() / 1000),
+  };
+}
+
+function mailbox({ name, address }: Address): { name?: string | undefined; email: string } {
+  return { email: address, name };
+}

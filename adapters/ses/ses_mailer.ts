@@ -1,0 +1,169 @@
+import { AwsV4Signer } from "aws4fetch"; // signing is AWS's protocol, not ours, and this is the small kept library for it
+import { bytesToBase64 } from "../../src/codec.ts";
+import { addressWords } from "../../src/email/encoded_word.ts";
+import { mailError, unsupported } from "../../src/email/mail_error.ts";
+import type { Mailer } from "../../src/email/mailer.ts";
+import { type Address, need } from "../../src/email/address.ts";
+import type { PreparedMessage } from "../../src/email/message.ts";
+import type { MimeBuilder } from "../../src/email/mime.ts";
+import {
+  type Answer,
+  fetchExchange,
+  httpMailer,
+  type HttpMailerOptions,
+  jsonRequest,
+  type Refusal,
+  some,
+  wireFiles,
+  wireHeaders,
+} from "../_http_mailer.ts";
+
+/** Who signs. */
+export interface SesCredentials {
+  /** The id of the access key. */
+  readonly accessKeyId: string;
+  /** Its secret. */
+  readonly secretAccessKey: string;
+  /** What temporary credentials come with. */
+  readonly sessionToken?: string | undefined;
+}
+
+/** How to reach SES. */
+export interface SesAccess extends HttpMailerOptions {
+  /** The region, such as `eu-central-1`. */
+  readonly region: string;
+  /** Who signs; a function is asked before every request, for credentials that expire. */
+  readonly credentials: SesCredentials | (() => SesCredentials | Promise<SesCredentials>);
+  /** The configuration set to send with. */
+  readonly configurationSet?: string | undefined;
+  /**
+   * Builds messages here and hands them over whole: hand in `buildMime`. It is not built in, as most do without.
+   * @default {SES builds them from fields}
+   */
+  readonly mime?: MimeBuilder | undefined;
+}
+
+const NAME = "ses";
+const PATH = "/v2/email/outbound-emails";
+
+/**
+ * Sends by Amazon SES, API version 2. SES knows no idempotency keys, so an attempt whose answer was lost is never repeatable.
+ * Tags become email tags with the value `true`, metadata email tags.
+ *
+ * @throws {TypeError} when region or credentials are missing
+ * @see https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
+ * @example
+ * ```ts
+ * import { sesMailer } from "@holdfast/edge/ses";
+ * const mailer = sesMailer({
+ *   region: "eu-central-1",
+ *   credentials: { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "secret" },
+ *   fetch: () => Promise.resolve(Response.json({ MessageId: "0107" })), // leave this out
+ * });
+ * const receipt = await mailer.send({
+ *   from: "shop@example.com",
+ *   to: "jane@example.com",
+ *   subject: "Hello",
+ *   text: "Hello",
+ * });
+ * if (receipt.id !== "0107") throw new Error("unexpected");
+ * ```
+ */
+export function sesMailer(access: SesAccess): Mailer {
+  const { region, credentials, configurationSet, timeout = "30s", mime } = access;
+  need(/^[a-z\d-]+$/.test(region ?? "") && credentials, "region", "or 'credentials' is missing");
+  const address = access.baseUrl ?? `https://email.${region}.amazonaws.com`;
+  return httpMailer({
+    name: NAME,
+    timeout,
+    maxBytes: 40_000_000,
+    maxRecipients: 50,
+    withoutTo: true,
+    exchange: fetchExchange(address, access),
+    request: async (message, key) => {
+      const content = mime
+        ? { Raw: { Data: bytesToBase64((await mime(message, { mailer: NAME, idempotencyKey: key })).bytes) } }
+        : { Simple: await simple(message) };
+      const request = jsonRequest(PATH, envelope(message, content, configurationSet), {});
+      const signer = new AwsV4Signer(
+        {
+          ...await current(credentials),
+          service: "ses",
+          region,
+          url: address + PATH,
+          headers: request.headers,
+          body: request.body,
+        } as ConstructorParameters<typeof AwsV4Signer>[0],
+      );
+      return { ...request, headers: Object.fromEntries((await signer.sign()).headers) };
+    },
+    id: ({ json }) => json?.MessageId,
+    refusal,
+  });
+}
+
+async function current(credentials: SesAccess["credentials"]): Promise<SesCredentials> {
+  try {
+    return typeof credentials === "function" ? await credentials() : credentials;
+  } catch (cause) {
+    throw mailError(NAME, "unauthorized", "there are no credentials", { cause });
+  }
+}
+
+function envelope(message: PreparedMessage, content: object, configurationSet: string | undefined): object {
+  const { from, to, cc, bcc, replyTo, tags, metadata } = message;
+  const named = [...tags.map((tag) => [tag, "true"] as const), ...Object.entries(metadata)];
+  if (named.some((pair) => pair.some((text) => !/^[\w-]{1,256}$/.test(text)))) {
+    throw unsupported(NAME, "tags and metadata of other characters than letters, digits, '_' and '-'");
+  }
+  return {
+    FromEmailAddress: mailbox(from),
+    Destination: {
+      ToAddresses: some(to.map(mailbox)),
+      CcAddresses: some(cc.map(mailbox)),
+      BccAddresses: some(bcc.map(mailbox)),
+    },
+    ReplyToAddresses: some(replyTo.map(mailbox)),
+    EmailTags: some(named.map(([Name, Value]) => ({ Name, Value }))),
+    ConfigurationSetName: configurationSet,
+    Content: content,
+  };
+}
+
+async function simple(message: PreparedMessage): Promise<object> {
+  const { subject, text, html } = message;
+  const headers = wireHeaders(message, NAME);
+  if (headers.some(([name, value]) => value.length > 995 || name.length + value.length > 996)) {
+    throw unsupported(NAME, "headers of more than 995 characters");
+  }
+  const files = await wireFiles(message, NAME);
+  const data = (text: string | undefined) =>
+    text === undefined ? undefined : { Data: text, Charset: "UTF-8" };
+  return {
+    Subject: data(subject),
+    Body: { Text: data(text), Html: data(html) },
+    Headers: some(headers.map(([Name, Value]) => ({ Name, Value }))),
+    Attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
+      RawContent: bytesToBase64(bytes),
+      FileName: filename,
+      ContentType: contentType,
+      ContentDisposition: contentId === undefined ? "ATTACHMENT" : "INLINE",
+      ContentId: contentId,
+      ContentTransferEncoding: "BASE64",
+    }))),
+  };
+}
+
+/** The name of an error is in a header, with a URL behind a colon, or in the body. */
+function refusal({ header, json }: Answer): Partial<Refusal> {
+  const reason = String(header("x-amzn-errortype") ?? json?.__type ?? json?.code ?? "").split(":", 1)[0]!;
+  const busy = /^(?:TooManyRequests|Throttling|LimitExceeded)/.test(reason);
+  if (busy && (/quota/i.test(json?.message) || reason.startsWith("Limit"))) {
+    return { code: "quota-exceeded", retryable: false, reason };
+  }
+  return { reason, ...(busy && { code: "rate-limited", retryable: true }) };
+}
+
+function mailbox(address: Address): string {
+  return addressWords(address).join(" ");
+}

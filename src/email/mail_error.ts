@@ -1,0 +1,91 @@
+import { HoldfastError, type HoldfastErrorCode, type HoldfastErrorOptions } from "../errors.ts";
+
+/**
+ * How far a message got. `prepare`: nothing went out. `connect`, `greeting`, `hello`, `tls`, `auth`, `mail`, `rcpt`, `data`:
+ * the steps of SMTP before the message itself. `body`: while the request or the message was going out. `reply`: the other
+ * side's answer, or waiting for it.
+ */
+export type MailPhase =
+  | "prepare"
+  | "connect"
+  | "greeting"
+  | "hello"
+  | "tls"
+  | "auth"
+  | "mail"
+  | "rcpt"
+  | "data"
+  | "body"
+  | "reply";
+
+/** What is known about a message whose sending failed. */
+export type Delivery = "not-sent" | "unknown";
+
+/** What a {@linkcode MailError} carries besides its message. */
+export interface MailErrorOptions extends Omit<HoldfastErrorOptions, "ambiguous"> {
+  /** Whether it is certain that nothing was sent. */
+  readonly delivery: Delivery;
+  /** How far it got. */
+  readonly phase: MailPhase;
+  /** Which mailer failed. */
+  readonly mailer: string;
+  /** The status of an HTTP answer, or the code of an SMTP reply. */
+  readonly status?: number | undefined;
+}
+
+/**
+ * A message that was not sent, or may not have been. `retryable` means: sending the same again, with the same options, may
+ * succeed and cannot send twice. So with `delivery: "unknown"` it is `true` only where the provider was given an idempotency
+ * key and honours it. Messages hold no address.
+ *
+ * @example
+ * ```ts
+ * import { MailError, memoryMailer } from "@holdfast/edge";
+ * const mailer = memoryMailer();
+ * const abort = AbortSignal.abort();
+ * const message = { from: "a@example.com", to: "b@example.com", subject: "Hello", text: "Hello" };
+ * const error = await mailer.send(message, { signal: abort }).catch((error) => error);
+ * if (!(error instanceof MailError && error.code === "aborted" && error.delivery === "not-sent")) throw error;
+ * ```
+ */
+export class MailError extends HoldfastError {
+  /** Survives minifiers. */
+  override readonly name = "MailError";
+  /** Whether it is certain that nothing was sent. */
+  readonly delivery: Delivery;
+  /** How far it got. */
+  readonly phase: MailPhase;
+  /** Which mailer failed. */
+  readonly mailer: string;
+  /** The status of an HTTP answer, or the code of an SMTP reply; absent when there was none. */
+  readonly status: number | undefined;
+
+  /** Makes an error that knows what became of the message. */
+  constructor(code: HoldfastErrorCode, message: string, options: MailErrorOptions) {
+    super(code, message, { ...options, ambiguous: options.delivery === "unknown" });
+    this.delivery = options.delivery;
+    this.phase = options.phase;
+    this.mailer = options.mailer;
+    this.status = options.status;
+  }
+}
+
+/** The error of a mailer, as all of them word it; nothing was sent unless told otherwise. */
+export function mailError(
+  mailer: string,
+  code: HoldfastErrorCode,
+  why: string,
+  options: Partial<Omit<MailErrorOptions, "mailer">> = {},
+): MailError {
+  return new MailError(code, `Cannot send by ${mailer} as ${why}`, {
+    delivery: "not-sent",
+    phase: "prepare",
+    ...options,
+    mailer,
+  });
+}
+
+/** What a mailer cannot do is said before anything is sent. */
+export function unsupported(mailer: string, what: string): MailError {
+  return mailError(mailer, "unsupported", `it does not support ${what}`);
+}

@@ -1,0 +1,104 @@
+/** Tells what a mailer does, to whoever measures. */
+import { type Clock, systemClock } from "../clock.ts";
+import type { HoldfastErrorCode } from "../errors.ts";
+import { asMailError } from "./bulk.ts";
+import type { Delivery, MailError } from "./mail_error.ts";
+import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
+import type { Message } from "./message.ts";
+
+/** One message a mailer was given, without anything of the message: no address, subject, key or id. */
+export interface MailOperation {
+  /** Always `mailer`. */
+  readonly contract: "mailer";
+  /** How it was given. */
+  readonly operation: "send" | "sendBulk";
+  /** The mailer's name. */
+  readonly engine: string;
+  /** How long it took, in milliseconds; in a bulk, since the bulk began. */
+  readonly durationMs: number;
+  /** `sent`, or the error's code. */
+  readonly outcome: "sent" | HoldfastErrorCode;
+  /** What is known of a message that failed. */
+  readonly delivery?: Delivery | undefined;
+}
+
+/** Options of {@linkcode observed}. */
+export interface ObservedOptions {
+  /** Hears of every message. What it throws is dropped: a sent message must not look failed. */
+  readonly onOperation: (operation: MailOperation) => void;
+  /**
+   * Who measures.
+   * @default {systemClock}
+   */
+  readonly clock?: Clock | undefined;
+}
+
+/**
+ * A mailer that reports. Inside {@linkcode retrying} it reports attempts, around it messages.
+ *
+ * @example
+ * ```ts
+ * import { memoryMailer, observed, retrying } from "@holdfast/edge";
+ * const outcomes: string[] = [];
+ * const mailer = retrying(observed(memoryMailer(), { onOperation: ({ outcome }) => outcomes.push(outcome) }));
+ * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });
+ * if (outcomes.join() !== "sent") throw new Error("unexpected");
+ * ```
+ */
+export function observed(mailer: Mailer, options: ObservedOptions): Mailer {
+  return new Observed(mailer, options);
+}
+
+class Observed implements Mailer {
+  readonly name: string;
+  readonly deduplicates: boolean;
+  readonly #mailer: Mailer;
+  readonly #hook: (operation: MailOperation) => void;
+  readonly #clock: Clock;
+
+  constructor(mailer: Mailer, { onOperation, clock = systemClock }: ObservedOptions) {
+    this.name = mailer.name;
+    this.deduplicates = mailer.deduplicates;
+    this.#mailer = mailer;
+    this.#hook = onOperation;
+    this.#clock = clock;
+  }
+
+  async send(message: Message, options?: SendOptions): Promise<Receipt> {
+    const since = this.#clock.monotonic();
+    try {
+      const receipt = await this.#mailer.send(message, options);
+      this.#tell("send", since);
+      return receipt;
+    } catch (error) {
+      this.#tell("send", since, asMailError(this.name, error));
+      throw error;
+    }
+  }
+
+  async *sendBulk(
+    messages: Iterable<Message> | AsyncIterable<Message>,
+    options?: BulkOptions,
+  ): AsyncIterableIterator<BulkResult> {
+    const since = this.#clock.monotonic();
+    for await (const result of this.#mailer.sendBulk(messages, options)) {
+      this.#tell("sendBulk", since, result.state === "failed" ? result.error : undefined);
+      yield result;
+    }
+  }
+
+  #tell(operation: MailOperation["operation"], since: number, error?: MailError): void {
+    try {
+      this.#hook({
+        contract: "mailer",
+        operation,
+        engine: this.name,
+        durationMs: this.#clock.monotonic() - since,
+        outcome: error?.code ?? "sent",
+        ...(error && { delivery: error.delivery }),
+      });
+    } catch {
+      // said in the options
+    }
+  }
+}

@@ -1,0 +1,52 @@
+/** What is published bundles for any runtime: nothing from `node:`, no package, Cloudflare's modules where they belong. */
+import { bundles } from "../bench/bundles.ts";
+import { bundle } from "./support/bundle.ts";
+import { assert, assertEquals, assertRejects } from "./support/assert.ts";
+
+const options = { sanitizeOps: false, sanitizeResources: false }; // esbuild is a process of its own
+
+const { exports } = JSON.parse(await Deno.readTextFile(new URL("../deno.json", import.meta.url)));
+const entries: Record<string, string> = {
+  ...bundles,
+  ...Object.fromEntries(
+    Object.keys(exports).map((path) => [
+      `all of ${path}`,
+      `export * from "@holdfast/edge${path.slice(1)}";`,
+    ]),
+  ),
+};
+
+for (const [name, script] of Object.entries(entries)) {
+  Deno.test({
+    name: `bundle: ${name} imports nothing of node's and no package`,
+    ...options,
+    async fn() {
+      const { metafile } = await bundle({ script });
+      const [output] = Object.values(metafile.outputs);
+      const cloudflare = name.includes("./durable-objects/object") ? ["cloudflare:workers"] : [];
+      assertEquals(output!.imports.map(({ path }) => path), cloudflare);
+      const foreign = Object.keys(metafile.inputs).filter((path) =>
+        !/^(src|adapters)\/|^mod\.ts$|stdin/.test(path)
+      );
+      assertEquals(foreign, []);
+    },
+  });
+}
+
+Deno.test({
+  name: "bundle: what imports from node: is refused",
+  ...options,
+  async fn() {
+    const error = await assertRejects(() => bundle({ script: `export { readFile } from "node:fs";` }));
+    assert(error.message.includes("node:fs"));
+  },
+});
+
+Deno.test({
+  name: "bundle: who takes locks alone does not carry sessions",
+  ...options,
+  async fn() {
+    const alone = (await bundle({ script: bundles["locks alone"]! })).code;
+    assert(alone.includes("lock.acquire") && !alone.includes("session.") && !alone.includes("throttle."));
+  },
+});

@@ -1,0 +1,95 @@
+/** Every mailer that sends beside its provider, for the tests that all of them take. */
+import { buildMime, type Mailer } from "@holdfast/edge";
+import { mailgunMailer } from "@holdfast/edge/mailgun";
+import { resendMailer } from "@holdfast/edge/resend";
+import { sendgridMailer } from "@holdfast/edge/sendgrid";
+import { sesMailer } from "@holdfast/edge/ses";
+import type { DeliveredMail, MailerFault } from "@holdfast/edge/testing";
+import { Resend } from "resend";
+import type { AcceptedMail, MailFault, MailServer } from "./http_server.ts";
+import { MAILGUN_DOMAIN, MAILGUN_KEY, startMailgun } from "./mailgun_server.ts";
+import { RESEND_KEY, startResend } from "./resend_server.ts";
+import { SENDGRID_KEY, startSendGrid } from "./sendgrid_server.ts";
+import { SES_CREDENTIALS, SES_REGION, SES_SESSION_TOKEN, startSes } from "./ses_server.ts";
+import { smtpTo, startSmtp } from "./smtp_server.ts";
+
+/** A mailer and its provider. */
+export interface ProviderCase {
+  start(): Promise<MailServer>;
+  mailer(url: string): Mailer;
+}
+
+/** Each way to send. */
+export const providers: Readonly<Record<string, ProviderCase>> = {
+  "resend": { start: startResend, mailer: (baseUrl) => resendMailer({ apiKey: RESEND_KEY, baseUrl }) },
+  "resend, by its SDK": {
+    start: startResend,
+    mailer: (baseUrl) => resendMailer(new Resend(RESEND_KEY, { baseUrl })),
+  },
+  "sendgrid": {
+    start: startSendGrid,
+    mailer: (baseUrl) => sendgridMailer({ apiKey: SENDGRID_KEY, baseUrl }),
+  },
+  "ses": {
+    start: startSes,
+    mailer: (baseUrl) => sesMailer({ region: SES_REGION, credentials: SES_CREDENTIALS, baseUrl }),
+  },
+  "ses, raw, temporary credentials": {
+    start: startSes,
+    mailer: (baseUrl) =>
+      sesMailer({
+        region: SES_REGION,
+        credentials: () => Promise.resolve({ ...SES_CREDENTIALS, sessionToken: SES_SESSION_TOKEN }),
+        baseUrl,
+        mime: buildMime,
+      }),
+  },
+  "mailgun": {
+    start: startMailgun,
+    mailer: (baseUrl) => mailgunMailer({ apiKey: MAILGUN_KEY, domain: MAILGUN_DOMAIN, baseUrl }),
+  },
+  "mailgun, MIME": {
+    start: startMailgun,
+    mailer: (baseUrl) =>
+      mailgunMailer({ apiKey: MAILGUN_KEY, domain: MAILGUN_DOMAIN, baseUrl, mime: buildMime }),
+  },
+  "smtp": { start: startSmtp, mailer: smtpTo },
+};
+
+/** What the laws ask about. */
+export function delivered(mail: AcceptedMail): DeliveredMail {
+  const addresses = (list: readonly { readonly address: string }[]) => list.map(({ address }) => address);
+  return {
+    from: mail.from.address,
+    recipients: addresses([...mail.to, ...mail.cc, ...mail.bcc]),
+    visible: addresses([...mail.to, ...mail.cc, ...mail.replyTo]),
+    subject: mail.subject,
+    text: mail.text,
+    html: mail.html,
+    headers: mail.headers,
+    attachments: mail.attachments,
+  };
+}
+
+/** What each fault of the laws is on the wire. */
+export function wireFault(fault: MailerFault): MailFault {
+  switch (fault) {
+    case "lost-reply":
+      return { cut: "after" };
+    case "silent":
+      return { hang: "before" };
+    case "busy":
+      return {
+        status: 429,
+        headers: { "retry-after": "2" },
+        body: '{"statusCode":429,"name":"rate_limit_exceeded","message":"slow down, jane@example.com"}',
+      };
+    case "refused":
+      return {
+        status: 422,
+        body: '{"statusCode":422,"name":"validation_error","message":"we do not like jane@example.com"}',
+      };
+    case "unauthorized":
+      return { status: 401, body: "Forbidden" };
+  }
+}
