@@ -2,7 +2,6 @@ import { inTime } from "../_in_time.ts";
 import { late, says } from "./_faults.ts";
 import type { Script } from "./_scripts.ts";
 import type { ScriptRunner } from "./_transport.ts";
-import { deferred } from "../_deferred.ts";
 
 /**
  * What we use of a Redis client, by shape. `Redis` from `@upstash/redis` has it, on any of its import paths; other clients are
