@@ -12,13 +12,13 @@
  * kind passes for another. Keys form a ring: the first one seals, all of them open.
  */
 import { type Clock, systemClock } from "../clock.ts";
-import { base64ToBytes, bytesToBase64Url } from "../codec.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
 import { sha256 } from "./_sha256.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { Fields } from "../store/transition.ts";
+import { KeyRing, type SealingKey } from "./_key_ring.ts";
 import { applied, dataOf, isEmpty } from "./_patch.ts";
 import { interpreter, quietly } from "./_interpret.ts";
 import { isRevoked } from "./_user_wide.ts";
@@ -31,13 +31,7 @@ import { type BoundSession, boundSession } from "./session_response.ts";
 import { type Atomic, EVERYBODY, type IndexedSessionStore } from "./session_store.ts";
 import type { CommitOptions, RequestSessions, SessionsOptions } from "./sessions.ts";
 
-/** A key of the ring. */
-export interface SealingKey {
-  /** Its name, sent along in clear: letters, digits, `_` and `-`, at most 16. */
-  readonly id: string;
-  /** 32 random bytes, or those in base64url: no password. */
-  readonly secret: Uint8Array | string;
-}
+export type { SealingKey } from "./_key_ring.ts";
 
 /** Options of {@linkcode createSealedSessions}. */
 export interface SealedSessionsOptions<S extends Schema> extends
@@ -297,84 +291,5 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   #revocation(): IndexedSessionStore["index"] {
     if (this.#graves !== undefined) return this.#graves.index;
     throw new TypeError("Cannot revoke sealed sessions as they have no 'revocation' store");
-  }
-}
-
-/** AES-256-GCM under named keys, bound to a context. */
-class KeyRing {
-  readonly #keys = new Map<string, Uint8Array<ArrayBuffer>>();
-  readonly #imported = new Map<string, Promise<CryptoKey>>();
-  readonly #first: string;
-  readonly #context: string;
-
-  constructor(keys: readonly SealingKey[], context: string) {
-    this.#context = context;
-    for (const { id, secret } of keys) {
-      const bytes = typeof secret === "string" ? fromBase64Url(secret) : new Uint8Array(secret);
-      if (bytes?.length !== 32) {
-        throw new TypeError("Cannot seal sessions as a key must be 32 random bytes, or those in base64url");
-      }
-      if (!/^[A-Za-z0-9_-]{1,16}$/.test(id) || this.#keys.has(id)) {
-        throw new TypeError(
-          "Cannot seal sessions as each key needs an id of its own: 1 to 16 letters, digits, '_' or '-'",
-        );
-      }
-      this.#keys.set(id, bytes);
-    }
-    if (keys.length === 0) throw new TypeError("Cannot seal sessions as there is no key");
-    this.#first = keys[0]!.id;
-  }
-
-  #key(id: string): Promise<CryptoKey> | undefined {
-    const bytes = this.#keys.get(id);
-    if (bytes === undefined) return undefined;
-    let key = this.#imported.get(id);
-    if (key === undefined) {
-      key = crypto.subtle.importKey("raw", bytes, "AES-GCM", false, ["encrypt", "decrypt"]);
-      this.#imported.set(id, key);
-    }
-    return key;
-  }
-
-  #algorithm(id: string, iv: Uint8Array<ArrayBuffer>): AesGcmParams {
-    return { name: "AES-GCM", iv, additionalData: new TextEncoder().encode(`${this.#context}\n${id}`) };
-  }
-
-  async seal(text: string): Promise<string> {
-    const iv = crypto.getRandomValues(new Uint8Array(12));
-    const id = this.#first;
-    const data = new TextEncoder().encode(text);
-    const sealed = new Uint8Array(
-      await crypto.subtle.encrypt(this.#algorithm(id, iv), await this.#key(id)!, data),
-    );
-    const bytes = new Uint8Array(iv.length + sealed.length);
-    bytes.set(iv);
-    bytes.set(sealed, iv.length);
-    return `${id}.${bytesToBase64Url(bytes)}`;
-  }
-
-  /** What was sealed; `undefined` for whatever was not sealed by this ring for this purpose. */
-  async open(value: string): Promise<string | undefined> {
-    const dot = value.indexOf(".");
-    const id = value.slice(0, dot);
-    const key = this.#key(id);
-    const bytes = fromBase64Url(value.slice(dot + 1));
-    if (key === undefined || bytes === undefined || bytes.length < 29) return undefined;
-    try {
-      const algorithm = this.#algorithm(id, bytes.slice(0, 12));
-      const data = await crypto.subtle.decrypt(algorithm, await key, bytes.slice(12));
-      return new TextDecoder().decode(data);
-    } catch {
-      return undefined;
-    }
-  }
-}
-
-function fromBase64Url(text: string): Uint8Array<ArrayBuffer> | undefined {
-  try {
-    const bytes = base64ToBytes(text.replaceAll("-", "+").replaceAll("_", "/"));
-    return bytesToBase64Url(bytes) === text ? bytes : undefined; // one text per value
-  } catch {
-    return undefined;
   }
 }

@@ -157,3 +157,40 @@ Deno.test("a store that ignores every ttl ends sessions all the same", async () 
   assertEquals(await sessions.open(cookie).isNew(), true);
   assertEquals(await sessions.listSessions("ada"), []);
 });
+
+Deno.test("a read from a copy that may be behind is marked, never fresh, and touches nothing", async () => {
+  const clock = new ManualClock();
+  const inner = atomicSessionStore(memoryStore({ clock }));
+  let degraded = false;
+  const calls: string[] = [];
+  const store: Atomic<IndexedSessionStore> = {
+    consistency: "atomic",
+    index: inner.index,
+    async load(key, options) {
+      const found = await inner.load(key, options);
+      return degraded && found.state === "live" ? { ...found, degraded: true } : found;
+    },
+    save(key, change, options) {
+      calls.push(change.type);
+      return inner.save(key, change, options);
+    },
+    delete: inner.delete.bind(inner),
+    exists: inner.exists.bind(inner),
+  };
+  const sessions = createSessions(store, { clock });
+  const login = sessions.open(null);
+  login.login("ada");
+  const cookie = (await sessions.commit(login))!.split(";")[0];
+  await clock.advance(120_000);
+  degraded = true;
+  const session = sessions.open(cookie);
+  assertEquals([await session.userId(), await session.isDegraded()], ["ada", true]);
+  assertEquals(await session.isFresh("1h"), false);
+  await sessions.commit(session);
+  assertEquals(calls, ["create"]);
+  degraded = false;
+  const later = sessions.open(cookie);
+  assertEquals([await later.isDegraded(), await later.isFresh("1h")], [false, true]);
+  await sessions.commit(later);
+  assertEquals(calls, ["create", "update"]);
+});
