@@ -99,6 +99,8 @@ export interface Provider {
 export interface Refusal {
   readonly code: HoldfastErrorCode;
   readonly retryable: boolean;
+  /** Whether the message may have been sent all the same. */
+  readonly unknown: boolean;
   /** The provider's name for it, or a hint of ours. */
   readonly reason: string;
 }
@@ -260,9 +262,9 @@ function neverConnected(error: unknown): boolean {
 
 function refused(provider: Provider, answer: Answer, keyed: boolean): MailError {
   const { status } = answer;
-  // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429 say it did not.
-  const unknown = status >= 500 && status !== 503;
   const {
+    // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429 say it did not.
+    unknown = status >= 500 && status !== 503,
     code = CODES[status] ?? (status >= 400 && status < 500 ? "message-rejected" : "backend-unavailable"),
     retryable = unknown ? keyed : [408, 429, 503].includes(status),
     reason,

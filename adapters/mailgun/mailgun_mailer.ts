@@ -90,7 +90,7 @@ function options({ tags, metadata, sendAt }: PreparedMessage): FormData {
   for (const tag of tags) form.append("o:tag", tag);
   for (const [name, value] of Object.entries(metadata)) {
     // A form changes quotes.
-    if (!/^[\w.-]+$/.test(name)) throw unsupported(NAME, "metadata names beyond [a-zA-Z0-9_.-]");
+    if (!/^[\w.-]+$/.test(name)) throw unsupported(NAME, "metadata names beyond [\\w.-]");
     form.append(`v:${name}`, value);
   }
   if (sendAt) form.append("o:deliverytime", sendAt.toUTCString().replace("GMT", "+0000"));

@@ -56,7 +56,7 @@ const BATCH = 100;
 const ANSWERS: Readonly<Record<string, Partial<Refusal>>> = {
   daily_quota_exceeded: { code: "quota-exceeded", retryable: false },
   monthly_quota_exceeded: { code: "quota-exceeded", retryable: false },
-  concurrent_idempotent_requests: { code: "in-progress", retryable: true },
+  concurrent_idempotent_requests: { code: "in-progress", unknown: true },
   invalid_idempotent_request: { code: "fingerprint-mismatch" },
 };
 
@@ -191,28 +191,28 @@ async function sendBatch(
   items: readonly BulkItem[],
   { signal, timeout }: BulkOptions,
 ): Promise<(Receipt | MailError)[]> {
-  const outcomes = await Promise.all(items.map(({ message, idempotencyKey }) =>
-    settled<Receipt | Entry>(
-      NAME,
-      message.attachments.length > 0 || message.calendar
-        ? mailer.send(message, { signal, timeout, idempotencyKey })
-        : entryOf(provider, message),
-    )
-  ));
+  const outcomes = await Promise.all(
+    items.map(({ message, idempotencyKey }) =>
+      settled<Receipt | Entry>(
+        NAME,
+        () =>
+          message.attachments.length > 0 || message.calendar
+            ? mailer.send(message, { signal, timeout, idempotencyKey })
+            : entryOf(provider, message),
+      )
+    ),
+  );
   const waiting = outcomes.filter((outcome) => "entry" in outcome);
   if (waiting.length === 0) return outcomes as (Receipt | MailError)[];
-  // One key for the whole: equal when all are equal, in the same order.
+  // One key for the whole, equal when all are equal, in the same order: it makes the bulk repeatable, but no message alone.
   const keys = items.filter((_, i) => "entry" in outcomes[i]!).flatMap(({ idempotencyKey }) =>
     idempotencyKey ?? []
   );
-  const keyed = keys.length === waiting.length;
-  const key = keyed ? await sha256(keys.join("\n")) : undefined;
+  const key = keys.length === waiting.length ? await sha256(keys.join("\n")) : undefined;
   const body = waiting.map(({ entry }) => entry);
   const build = async () => await request("/emails/batch", body, key, { "x-batch-validation": "permissive" });
-  const answer = await settled(NAME, attempt(provider, build, { signal, timeout, keyed }));
-  const told = answer instanceof MailError
-    ? waiting.map(() => answer)
-    : readBatch(answer, waiting.length, keyed);
+  const answer = await settled(NAME, () => attempt(provider, build, { signal, timeout, keyed: false }));
+  const told = answer instanceof MailError ? waiting.map(() => answer) : readBatch(answer, waiting.length);
   return outcomes.map((outcome) => "entry" in outcome ? told.shift()! : outcome);
 }
 
@@ -222,7 +222,7 @@ async function entryOf(provider: Provider, message: PreparedMessage): Promise<En
 }
 
 /** Ids belong to the entries without an error, in order; whoever is left without either is unknown. */
-function readBatch(answer: Answer, count: number, keyed: boolean): (Receipt | MailError)[] {
+function readBatch(answer: Answer, count: number): (Receipt | MailError)[] {
   const { data, errors } = answer.json ?? {};
   const list = (value: unknown) => Array.isArray(value) ? value : [];
   const refused = new Map<number, unknown>(list(errors).map((error) => [error?.index, error?.message]));
@@ -239,6 +239,6 @@ function readBatch(answer: Answer, count: number, keyed: boolean): (Receipt | Ma
     }
     return ids.length === count && typeof ids[i] === "string"
       ? { mailer: NAME, id: ids[i] }
-      : unreadable(NAME, answer, keyed);
+      : unreadable(NAME, answer, false);
   });
 }

@@ -49,7 +49,7 @@ export function prepareAttachment(attachment: Attachment, index: number): Prepar
   need(
     typeof contentType === "string" && MEDIA_TYPE.test(contentType),
     `${what}.contentType`,
-    "must be a media type, and no multipart or message",
+    "must be a media type, no multipart or message",
   );
   need(
     contentId === undefined || (typeof contentId === "string" && /^[\w.+@-]{1,127}$/.test(contentId)),

@@ -24,9 +24,9 @@ export interface BulkItem {
 export type SendBatch = (items: readonly BulkItem[]) => Promise<readonly (Receipt | MailError)[]>;
 
 /** One outcome for one message: the error, or what came back. */
-export async function settled<T>(mailer: string, sending: Promise<T>): Promise<T | MailError> {
+export async function settled<T>(mailer: string, work: () => Promise<T>): Promise<T | MailError> {
   try {
-    return await sending;
+    return await work();
   } catch (error) {
     return asMailError(mailer, error);
   }
@@ -47,8 +47,9 @@ export function sendEach(
   options: BulkOptions = {},
 ): AsyncIterableIterator<BulkResult> {
   return sendInBatches(mailer.name, messages, options, 1, ([item]) => {
-    const sending = mailer.send(item!.message, { ...options, idempotencyKey: item!.idempotencyKey });
-    return Promise.all([settled(mailer.name, sending)]);
+    const { message, idempotencyKey } = item!;
+    const sending = settled(mailer.name, () => mailer.send(message, { ...options, idempotencyKey }));
+    return Promise.all([sending]);
   });
 }
 
@@ -99,7 +100,7 @@ export function sendInBatches(
 
   async function start(slots: readonly (BulkItem | MailError)[], first: number): Promise<BulkResult[]> {
     const items = slots.filter((slot): slot is BulkItem => !(slot instanceof MailError));
-    const sent = items.length === 0 ? [] : await settled(mailer, send(items));
+    const sent = items.length === 0 ? [] : await settled(mailer, () => send(items));
     const outcomes = sent instanceof MailError ? items.map(() => sent) : [...sent];
     return slots.map((slot, i) => {
       const outcome = slot instanceof MailError ? slot : outcomes.shift()!;
@@ -117,9 +118,11 @@ export function sendInBatches(
     let more = true;
     let failure: { readonly reason: unknown } | undefined;
     let reading: Promise<void> | undefined;
+    let left = false;
     const read = async () => {
       try {
         const { value, done } = await abortable<IteratorResult<Message>>(signal, () => input.next());
+        if (left) return; // whoever stopped listening does not want it sent
         if (done) more = false;
         else slots.push(itemOf(value, index++));
       } catch (reason) {
@@ -145,6 +148,7 @@ export function sendInBatches(
       }
       if (failure) throw failure.reason;
     } finally {
+      left = true;
       abortable(undefined, () => input.return?.()).catch(() => {}); // it may be busy for ever
       await Promise.all(batches); // whoever stops listening still has sent these
     }

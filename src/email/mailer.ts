@@ -25,7 +25,11 @@ export interface SendOptions {
 
 /** Options of {@linkcode Mailer.sendBulk}. */
 export interface BulkOptions extends Omit<SendOptions, "idempotencyKey"> {
-  /** Names each sending; called once per message, in order, before its first attempt. */
+  /**
+   * Names each sending; called once per message, in order, before its first attempt. Where the mailer deduplicates, the whole
+   * bulk may be repeated with the same messages and keys in the same order. One message alone may be when its error is
+   * `retryable`; where messages travel in batches, a message whose delivery is `unknown` is not.
+   */
   readonly idempotencyKey?: ((message: Message, index: number) => string) | undefined;
   /**
    * How many requests may be under way at once. Where the provider takes batches, a request is a batch.

@@ -183,7 +183,7 @@ function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, s
     need(
       /^[\w!#$%&'*+.^`|~-]{1,126}$/.test(name) && !STRUCTURAL.test(name),
       "headers",
-      "must have plain names, and none that other fields set",
+      "must have plain names that no field sets",
     );
   }
   const names = new Set(pairs.map(([name]) => name.toLowerCase()));

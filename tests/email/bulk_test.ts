@@ -1,0 +1,140 @@
+/** How a bulk flows: promptly, in order, holding little, and not a message further than somebody listens. */
+import { type BulkResult, memoryMailer, type Message } from "@holdfast/edge";
+import { assert, assertEquals } from "../support/assert.ts";
+import { sendInBatches } from "../../src/email/bulk.ts";
+
+const message: Message = {
+  from: "shop@example.com",
+  to: "jane@example.com",
+  subject: "Hello",
+  text: "Hello",
+};
+
+function gate(): { readonly opened: Promise<void>; open(): void } {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => open = resolve);
+  return { opened, open };
+}
+
+Deno.test("a result comes while the input still waits for its next message", async () => {
+  const { opened, open } = gate();
+  const input = async function* () {
+    yield message;
+    await opened;
+    yield message;
+  };
+  const results = memoryMailer().sendBulk(input());
+  assertEquals((await results.next()).value.index, 0);
+  open();
+  assertEquals((await results.next()).value.index, 1);
+  assertEquals((await results.next()).done, true);
+});
+
+Deno.test("whoever stops listening has nothing sent that was still to be read", async () => {
+  const mailer = memoryMailer();
+  const { opened, open } = gate();
+  let closed = false;
+  const input = async function* () {
+    try {
+      yield message;
+      await opened;
+      yield message;
+    } finally {
+      closed = true;
+    }
+  };
+  for await (const _ of mailer.sendBulk(input())) break;
+  open();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assertEquals([mailer.outbox.length, closed], [1, true]);
+});
+
+Deno.test("whoever stops listening has waited for what is under way", async () => {
+  const mailer = memoryMailer();
+  for await (const _ of mailer.sendBulk(Array(20).fill(message), { concurrency: 4 })) break;
+  const sent = mailer.outbox.length;
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert(sent <= 5, `${sent} sent`);
+  assertEquals(mailer.outbox.length, sent);
+});
+
+Deno.test("a silent input does not keep an abort waiting", async () => {
+  const controller = new AbortController();
+  const silent: AsyncIterable<Message> = {
+    [Symbol.asyncIterator]: () => ({ next: () => new Promise<IteratorResult<Message>>(() => {}) }),
+  };
+  const results = memoryMailer().sendBulk(silent, { signal: controller.signal });
+  const next = results.next().catch((error) => error);
+  controller.abort(new Error("enough"));
+  assertEquals((await next).message, "enough");
+});
+
+Deno.test("what comes out of order goes out in order, and no more than the window is held", async () => {
+  let under = 0;
+  let most = 0;
+  let pulled = 0;
+  const input = function* () {
+    for (; pulled < 300; pulled++) yield { ...message, subject: `number ${pulled}` };
+  };
+  const results = sendInBatches("test", input(), { concurrency: 3 }, 10, async (items) => {
+    most = Math.max(most, ++under);
+    await new Promise((resolve) => setTimeout(resolve, (items[0]!.index * 7) % 11));
+    under--;
+    return items.map(({ message }) => ({ mailer: "test", id: message.subject }));
+  });
+  const seen: BulkResult[] = [];
+  for await (const result of results) {
+    seen.push(result);
+    assert(pulled - seen.length <= 40, `${pulled} read, ${seen.length} seen`);
+  }
+  assertEquals(
+    seen.map((result) => result.state === "sent" && result.receipt.id),
+    seen.map((_, i) => `number ${i}`),
+  );
+  assertEquals([seen.length, most], [300, 3]);
+});
+
+Deno.test("a message that changes after it was read is sent as it was", async () => {
+  const mailer = memoryMailer();
+  const one = { ...message, subject: "" };
+  const input = function* () {
+    for (let i = 0; i < 10; i++) {
+      one.subject = `number ${i}`;
+      yield one;
+    }
+  };
+  for await (const { state } of mailer.sendBulk(input())) assertEquals(state, "sent");
+  assertEquals(
+    mailer.outbox.map(({ message }) => message.subject).sort(),
+    Array.from({ length: 10 }, (_, i) => `number ${i}`),
+  );
+});
+
+Deno.test("keys are asked for once per message, in order, before it is sent", async () => {
+  const asked: number[] = [];
+  const idempotencyKey = (_: Message, index: number) => {
+    asked.push(index);
+    return index === 2 ? "not a key" : `key-${index % 2}`;
+  };
+  const mailer = memoryMailer();
+  const states: string[] = [];
+  for await (const result of mailer.sendBulk(Array(5).fill(message), { idempotencyKey })) {
+    states.push(result.state);
+  }
+  assertEquals(asked, [0, 1, 2, 3, 4]);
+  assertEquals(states, ["sent", "sent", "failed", "sent", "sent"]);
+  assertEquals(mailer.outbox.length, 2);
+});
+
+Deno.test("a sender that throws fails its own messages, as unknown", async () => {
+  const results: BulkResult[] = [];
+  const bulk = sendInBatches("test", Array(4).fill(message), {}, 2, ([first]) => {
+    if (first!.index === 0) throw new Error("a bug");
+    return Promise.resolve([{ mailer: "test", id: "a" }, { mailer: "test", id: "b" }]);
+  });
+  for await (const result of bulk) results.push(result);
+  assertEquals(
+    results.map((result) => result.state === "sent" ? result.receipt.id : result.error.delivery),
+    ["unknown", "unknown", "a", "b"],
+  );
+});
