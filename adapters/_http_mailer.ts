@@ -191,7 +191,7 @@ export function jsonRequest(
 /** Speaks to the provider's address by fetch. */
 export function fetchExchange(address: string, options: HttpMailerOptions): Exchange {
   const { fetch: send = fetch, baseUrl = address } = options;
-  need(new URL(baseUrl).origin === baseUrl, "baseUrl", "must be an origin, without a path");
+  need(new URL(baseUrl).origin === baseUrl, "baseUrl", "must be an origin");
   return async ({ path, headers, body }, signal) => {
     // A redirect would carry the key elsewhere; Workers know no "error".
     const response = await send(baseUrl + path, {
@@ -226,8 +226,14 @@ export async function attempt(
   { signal: given, timeout, keyed }: Pick<SendOptions, "signal" | "timeout"> & { readonly keyed: boolean },
 ): Promise<Answer> {
   const { name, maxBytes } = provider;
-  const limit = AbortSignal.timeout(toMilliseconds(timeout ?? provider.timeout, "timeout"));
-  const signal = given ? AbortSignal.any([given, limit]) : limit;
+  const limit = toMilliseconds(timeout ?? provider.timeout, "timeout");
+  // By hand: what AbortSignal.timeout and AbortSignal.any hold on to stays until the time is over, for every message.
+  const controller = new AbortController();
+  const { signal } = controller;
+  const abort = () => controller.abort(given?.reason);
+  const timer = setTimeout(abort, Math.min(limit, 2 ** 31 - 1));
+  given?.addEventListener("abort", abort);
+  if (given?.aborted) abort();
   let sent = false;
   let answer: Answer;
   try {
@@ -247,6 +253,9 @@ export async function attempt(
       retryable: code !== "aborted" && (connected ? keyed : sent),
       cause,
     });
+  } finally {
+    clearTimeout(timer);
+    given?.removeEventListener("abort", abort);
   }
   if (answer.status >= 200 && answer.status < 300) return answer;
   throw refused(provider, answer, keyed);
@@ -267,11 +276,11 @@ function refused(provider: Provider, answer: Answer, keyed: boolean): MailError 
     unknown = status >= 500 && status !== 503,
     code = CODES[status] ?? (status >= 400 && status < 500 ? "message-rejected" : "backend-unavailable"),
     retryable = unknown ? keyed : [408, 429, 503].includes(status),
-    reason,
+    reason = "",
   } = provider.refusal?.(answer) ?? {};
   const { json, text } = answer;
   const told = json?.message ?? json?.errors?.[0]?.message ?? (json ? "" : text);
-  return mailError(provider.name, code, `it answered ${status} ${reason ?? ""}: ${redacted(told)}`, {
+  return mailError(provider.name, code, `it answered ${status} ${reason}: ${redacted(told)}`, {
     phase: "reply",
     delivery: unknown ? "unknown" : "not-sent",
     status,

@@ -76,15 +76,14 @@ export function mailgunMailer(access: MailgunAccess): Mailer {
       return { path: `/v3/${domain}/messages${mime ? ".mime" : ""}`, headers, body, size };
     },
     id: ({ json }) => json?.id,
-    refusal: ({ status }) =>
-      status === 401 ? { reason: `check the key and the region, which is ${region}` } : {},
+    refusal: ({ status }) => status === 401 ? { reason: `check key and region ${region}` } : {},
   });
 }
 
 /** What stands beside the message. */
 function options({ tags, metadata, sendAt }: PreparedMessage): FormData {
   if (tags.length > 10 || tags.some((tag) => !/^[ -~]{1,128}$/.test(tag))) {
-    throw unsupported(NAME, "more than 10 tags, long or non-ASCII tags");
+    throw unsupported(NAME, "more than 10, long or non-ASCII tags");
   }
   const form = new FormData();
   for (const tag of tags) form.append("o:tag", tag);
@@ -97,7 +96,7 @@ function options({ tags, metadata, sendAt }: PreparedMessage): FormData {
   return form;
 }
 
-/** The message as fields; answers about how many bytes that is. */
+/** The message as fields; answers how many bytes its files are. */
 async function addFields(form: FormData, message: PreparedMessage): Promise<number> {
   const { from, to, cc, bcc, replyTo, subject, text, html } = message;
   for (const [field, list] of Object.entries({ from: [from], to, cc, bcc })) {
@@ -108,7 +107,7 @@ async function addFields(form: FormData, message: PreparedMessage): Promise<numb
   if (text !== undefined) form.append("text", text);
   if (html !== undefined) form.append("html", html);
   for (const [name, value] of wireHeaders(message, NAME)) form.append(`h:${name}`, value);
-  let size = (text ?? "").length + (html ?? "").length;
+  let size = 0;
   for (const { filename, contentType, contentId, bytes } of await wireFiles(message, NAME)) {
     size += bytes.length;
     if (/["\\]/.test(filename)) throw unsupported(NAME, "file names with quotes or backslashes"); // likewise

@@ -29,7 +29,7 @@ export function headerText(value: unknown, what: string): string {
   need(
     !CONTROL.test(value) && value.isWellFormed(),
     what,
-    "must hold no control characters and no lone surrogates",
+    "must hold no control characters or lone surrogates",
   );
   return value;
 }

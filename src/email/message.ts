@@ -114,8 +114,8 @@ export function prepareMessage(message: Message): PreparedMessage {
   const subject = headerText(message.subject, "subject");
   need(subject.trim(), "subject", "must not be empty");
   need(text ?? html, "text", "or 'html' must be there");
-  need(!sendAt || (sendAt instanceof Date && sendAt.getTime() >= 0), "sendAt", "must be a valid date");
-  need(!calendar || /^[A-Z]{3,14}$/.test(calendar.method), "calendar.method", "must be an iCalendar method");
+  need(!sendAt || (sendAt instanceof Date && sendAt.getTime() >= 0), "sendAt", "must be valid");
+  need(!calendar || /^[A-Z]{3,14}$/.test(calendar.method), "calendar.method", "must be valid");
   const seen = new Set<string>();
   const result: PreparedMessage = Object.freeze({
     from: parseAddress(message.from, "from"),
@@ -134,7 +134,7 @@ export function prepareMessage(message: Message): PreparedMessage {
       Object.freeze({ method: calendar.method, content: bodyText(calendar.content, "calendar") ?? "" }),
     sendAt: sendAt && new Date(sendAt),
   });
-  need(seen.size, "to", "or 'cc' or 'bcc' must name a recipient");
+  need(seen.size, "to", "or 'cc' or 'bcc' must be there");
   const ids = result.attachments.flatMap(({ contentId }) => contentId ?? []);
   need(new Set(ids).size === ids.length, "attachments", "must not share a contentId");
   prepared.add(result);
@@ -204,7 +204,7 @@ function record(
 /** Bodies are encoded, so anything goes but what has no encoding, or that mail programs cut off at. */
 function bodyText(value: string | undefined, what: string): string | undefined {
   if (value === undefined) return undefined;
-  need(typeof value === "string" && value, what, "must be a string that is not empty");
-  need(!value.includes("\0") && value.isWellFormed(), what, "must not hold NUL or lone surrogates");
+  need(typeof value === "string" && value, what, "must not be empty");
+  need(!value.includes("\0") && value.isWellFormed(), what, "must hold no NUL or lone surrogates");
   return value;
 }

@@ -1,5 +1,8 @@
 /** How a bulk flows: promptly, in order, holding little, and not a message further than somebody listens. */
 import { type BulkResult, memoryMailer, type Message } from "@holdfast/edge";
+import { sendgridMailer } from "@holdfast/edge/sendgrid";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { assert, assertEquals } from "../support/assert.ts";
 import { sendInBatches } from "../../src/email/bulk.ts";
 
@@ -137,4 +140,27 @@ Deno.test("a sender that throws fails its own messages, as unknown", async () =>
     results.map((result) => result.state === "sent" ? result.receipt.id : result.error.delivery),
     ["unknown", "unknown", "a", "b"],
   );
+});
+
+Deno.test("20,000 messages of 20 KB from an async iterable leave nothing behind, though signal and timeout outlive them", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const answer = () => Promise.resolve(new Response(null, { status: 202, headers: { "x-message-id": "1" } }));
+  const mailer = sendgridMailer({ apiKey: "key", fetch: answer });
+  const input = async function* () {
+    for (let i = 0; i < 20_000; i++) {
+      yield { ...message, text: `${await Promise.resolve(i)}`.padEnd(20_000, "x") };
+    }
+  };
+  const { signal } = new AbortController();
+  const heap: number[] = [];
+  let count = 0;
+  for await (const { state } of mailer.sendBulk(input(), { signal, timeout: "1h" })) {
+    assertEquals(state, "sent");
+    if (++count % 5000 !== 0) continue;
+    collect();
+    heap.push(Deno.memoryUsage().heapUsed);
+  }
+  const grown = heap.at(-1)! - heap[0]!;
+  assert(grown < 3_000_000, `${grown} bytes more after 15,000 messages`);
 });

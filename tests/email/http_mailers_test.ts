@@ -380,7 +380,7 @@ Deno.test("mailgun: 401 tells to look at the region; each region has its address
     region: "eu",
     baseUrl: server.url,
   });
-  assertMatch((await failed(wrong)).message, /region, which is eu.*Forbidden/);
+  assertMatch((await failed(wrong)).message, /check key and region eu: Forbidden/);
   const urls: string[] = [];
   const fetch = (url: string | URL | Request) => {
     urls.push(String(url));
