@@ -3,7 +3,7 @@ import { MailError, memoryMailer, type Message, prepareMessage } from "@holdfast
 import { assert, assertEquals } from "../support/assert.ts";
 import type { AcceptedMail, MailServer } from "../support/mail/http_server.ts";
 import { checkMime, parseMime } from "../support/mail/parse.ts";
-import { providers } from "../support/mail/providers.ts";
+import { senders } from "../support/mail/providers.ts";
 import { Random } from "../support/random.ts";
 
 const SEED = Number(Deno.env.get("SEED") ?? 20261124);
@@ -115,7 +115,7 @@ Deno.test(`injection: ${CASES} cases end in a typed error or harmless, on every 
     name: string;
     send: (message: Message, idempotencyKey: string) => Promise<AcceptedMail | undefined>;
   }[] = [];
-  for (const [name, { start, mailer: make }] of Object.entries(providers)) {
+  for (const [name, { start, mailer: make }] of Object.entries(senders)) {
     const server = await start();
     const mailer = make(server.url);
     servers.push(server);

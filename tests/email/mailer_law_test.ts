@@ -6,7 +6,7 @@ import {
   mailerFaultLaw,
   mailerLaw,
 } from "@holdfast/edge/testing";
-import { delivered, providers, wireFault } from "../support/mail/providers.ts";
+import { delivered, senders, wireFault } from "../support/mail/providers.ts";
 import { parseMime } from "../support/mail/parse.ts";
 
 for (const law of mailerLaw) {
@@ -28,7 +28,7 @@ for (const law of mailerLaw) {
   });
 }
 
-for (const [name, { start, mailer }] of Object.entries(providers)) {
+for (const [name, { start, mailer }] of Object.entries(senders)) {
   for (const law of [...mailerLaw, ...mailerFaultLaw]) {
     Deno.test(`${name}: ${law.name}`, async () => {
       await using server = await start();

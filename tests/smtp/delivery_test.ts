@@ -1,4 +1,5 @@
 /** Connections that are shared, die and are given up; and that nothing is ever sent twice. */
+import { type SmtpConnector, smtpMailer } from "../../adapters/smtp/mod.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { type Peer, polite } from "../support/smtp/scripted_server.ts";
 import { failure, message, setup } from "./_setup.ts";
@@ -93,7 +94,7 @@ Deno.test("a server that leaves while nobody sends costs nothing", async () => {
         await peer.say("250 ok");
         await pause(10);
         await peer.send(farewell);
-        peer.close();
+        if (farewell === "") peer.close(); // with a farewell it is for the client to leave
       },
     }));
     await here.mailer.send(message);
@@ -162,6 +163,33 @@ Deno.test("a server that answers more than it was asked loses the connection, no
   const error = await failure(early.mailer.send(message));
   assertEquals([error.phase, error.delivery], ["body", "not-sent"]);
   assertEquals(dots(early.server.connections[0]!.heard), 0);
+});
+
+Deno.test("a reply that nobody asked for ends the conversation before it is taken for another's", async () => {
+  await using here = setup(polite({ MAIL: (peer) => peer.say("250 ok", "250 ok") }, []));
+  const error = await failure(here.mailer.send(message));
+  assertEquals([error.code, error.delivery], ["backend-unavailable", "not-sent"]);
+  assertEquals(here.said(), [["EHLO", "MAIL"]]);
+});
+
+Deno.test("a socket that comes too late is closed", async () => {
+  let closed = false;
+  const connector: SmtpConnector = {
+    perRequest: false,
+    async connect() {
+      await pause(40);
+      return {
+        readable: new ReadableStream(),
+        writable: new WritableStream(),
+        startTls: () => Promise.reject(new Error("closed")),
+        close: () => void (closed = true),
+      };
+    },
+  };
+  await using mailer = smtpMailer({ connector, host: "localhost", timeouts: { connect: 10 } });
+  const error = await failure(mailer.send(message));
+  assertEquals([error.code, error.phase, error.delivery], ["timeout", "connect", "not-sent"]);
+  await until(() => closed);
 });
 
 Deno.test("abort: in time it is not sent, behind the last dot it is unknown", async () => {

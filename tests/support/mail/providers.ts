@@ -19,7 +19,7 @@ export interface ProviderCase {
   mailer(url: string): Mailer;
 }
 
-/** Each way to send. */
+/** Each way to send over HTTP. */
 export const providers: Readonly<Record<string, ProviderCase>> = {
   "resend": { start: startResend, mailer: (baseUrl) => resendMailer({ apiKey: RESEND_KEY, baseUrl }) },
   "resend, by its SDK": {
@@ -53,6 +53,11 @@ export const providers: Readonly<Record<string, ProviderCase>> = {
     mailer: (baseUrl) =>
       mailgunMailer({ apiKey: MAILGUN_KEY, domain: MAILGUN_DOMAIN, baseUrl, mime: buildMime }),
   },
+};
+
+/** Those, and a mail server. */
+export const senders: Readonly<Record<string, ProviderCase>> = {
+  ...providers,
   "smtp": { start: startSmtp, mailer: smtpTo },
 };
 
