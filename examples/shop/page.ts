@@ -162,7 +162,7 @@ export const page = (engine: string): string =>
   async function showMail() {
     const { waiting, sent } = await json("GET", "outbox");
     $("mail-sum").textContent = waiting.length + " in the outbox, " + sent.length + " sent";
-    const list = [...waiting.map((m) => [m.subject, { text: m.state, kind: "no" }]), ...sent.map((m) => [m.subject, { text: "sent", kind: "ok" }]).reverse()];
+    const list = [...waiting.map((m) => [m.subject, m.state === "queued" ? m.state : { text: m.state, kind: "no" }]), ...sent.map((m) => [m.subject, { text: "sent", kind: "ok" }]).reverse()];
     rows("mail-rows", list.slice(0, 8));
     $("mail-rows").hidden = list.length === 0;
   }
