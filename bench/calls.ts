@@ -175,14 +175,18 @@ async function wire({ run }: Contender): Promise<{ requests: number; sent: numbe
   return { requests: count.requests / times, sent: count.sent / times, got: count.got / times };
 }
 
-async function latency(run: (n: number) => Promise<unknown>): Promise<number[]> {
-  const times: number[] = [];
+/** Milliseconds of an operation, and of the bare trip just before it: the machine's other work meets both. */
+async function latency({ run }: Contender): Promise<{ times: number[]; trips: number[] }> {
+  const [times, trips]: [number[], number[]] = [[], []];
   for (let n = 0; n < SAMPLES / ROUNDS; n++) {
     const began = performance.now();
+    await trip();
+    const between = performance.now();
     await run(n);
-    times.push(performance.now() - began);
+    times.push(performance.now() - between);
+    trips.push(between - began);
   }
-  return times;
+  return { times, trips };
 }
 
 /** Operations a second, 64 callers at once. */
@@ -205,20 +209,26 @@ const trip = async () => {
   await response.text();
 };
 
-const results = new Map<
-  Contender,
-  { wire: Awaited<ReturnType<typeof wire>>; times: number[]; ops: number[] }
->();
+/** What was measured of one. */
+interface Result {
+  readonly wire: Awaited<ReturnType<typeof wire>>;
+  readonly times: number[];
+  readonly trips: number[];
+  readonly ops: number[];
+}
+const results = new Map<Contender, Result>();
 const all = Object.values(groups).flat();
-for (const contender of all) results.set(contender, { wire: await wire(contender), times: [], ops: [] });
-const trips: number[] = [];
+for (const contender of all) {
+  results.set(contender, { wire: await wire(contender), times: [], trips: [], ops: [] });
+}
 for (let round = 0; round <= ROUNDS; round++) {
   const order = round % 2 === 0 ? all : all.toReversed();
   server.fault = () => ({ delay: DELAY });
-  if (round > 0) trips.push(...await latency(trip));
   for (const contender of order) {
-    const times = await latency(contender.run);
-    if (round > 0) results.get(contender)!.times.push(...times); // the first round warms up
+    const { times, trips } = await latency(contender);
+    if (round === 0) continue; // warms up
+    results.get(contender)!.times.push(...times);
+    results.get(contender)!.trips.push(...trips);
   }
   server.fault = undefined;
   for (const contender of order) {
@@ -228,8 +238,8 @@ for (let round = 0; round <= ROUNDS; round++) {
   }
 }
 
-const bare = median(trips);
-print(`one trip through the ${DELAY} ms proxy`, "", "", "", bare, at(trips, 0.99));
+const bare = [...results.values()].flatMap(({ trips }) => trips);
+print(`one trip through the ${DELAY} ms proxy`, "", "", "", median(bare), at(bare, 0.99));
 for (const [group, contenders] of Object.entries(groups)) {
   print(
     `\n${group}`.padEnd(43),
@@ -242,8 +252,9 @@ for (const [group, contenders] of Object.entries(groups)) {
     `ops/s @${WAYS}`,
   );
   for (const contender of contenders) {
-    const { wire, times, ops } = results.get(contender)!;
+    const { wire, times, trips, ops } = results.get(contender)!;
     const p50 = median(times);
+    const each = p50 / median(trips) / wire.requests;
     print(
       contender.name,
       wire.requests,
@@ -251,7 +262,7 @@ for (const [group, contenders] of Object.entries(groups)) {
       wire.got,
       p50,
       at(times, 0.99),
-      p50 / bare / wire.requests,
+      each,
       median(ops),
     );
   }
@@ -283,7 +294,9 @@ const KEYS = 20;
 async function executions(run: (key: string, work: () => void) => Promise<unknown>): Promise<string> {
   const random = new Random(seed);
   server.fault = () =>
-    random.chance(0.3) ? random.pick([{ cut: "before" }, { cut: "after" }] as const) : undefined;
+    random.chance(0.3)
+      ? random.pick([{ cut: "before" }, { cut: "after" }, { drop: "after" }] as const)
+      : undefined;
   const runs = new Map<string, number>();
   for (let k = 0; k < KEYS; k++) {
     const key = fresh();
@@ -326,7 +339,7 @@ await once.check("warm");
 await peerOnce.limit("warm");
 const loseFirst = () => {
   let lost = 0;
-  server.fault = () => lost++ < 2 ? { cut: "after" } : undefined;
+  server.fault = () => lost++ < 2 ? { drop: "after" } : undefined;
 };
 loseFirst();
 await once.check("k").catch(() => {});

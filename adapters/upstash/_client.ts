@@ -1,7 +1,7 @@
+import { inTime } from "../_in_time.ts";
 import { late, says } from "./_faults.ts";
 import type { Script } from "./_scripts.ts";
 import type { ScriptRunner } from "./_transport.ts";
-import { deferred } from "../_deferred.ts";
 
 /**
  * What we use of a Redis client, by shape. `Redis` from `@upstash/redis` has it, on any of its import paths; other clients are
@@ -23,28 +23,15 @@ export interface RedisScripts {
 
 /** Runs scripts on a client that was handed in, which has no timeout that we know of. */
 export function clientRunner(redis: RedisScripts, timeout: number): ScriptRunner {
+  const over = () => late(timeout);
   return {
     async run({ sha, text }: Script, keys, args, signal) {
       try {
-        return await inTime(redis.evalsha(sha, keys, args), timeout, signal);
+        return await inTime(redis.evalsha(sha, keys, args), timeout, signal, over);
       } catch (error) {
         if (!says(error, "NOSCRIPT")) throw error;
-        return await inTime(redis.eval(text, keys, args), timeout, signal);
+        return await inTime(redis.eval(text, keys, args), timeout, signal, over);
       }
     },
   };
-}
-
-async function inTime<T>(work: Promise<T>, timeout: number, signal: AbortSignal | undefined): Promise<T> {
-  const over = deferred<never>();
-  const timer = setTimeout(() => over.reject(late(timeout)), timeout);
-  const abort = () => over.reject(signal!.reason);
-  signal?.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([work, over.promise]);
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", abort);
-    work.catch(() => {}); // a loser's failure is nobody's
-  }
 }

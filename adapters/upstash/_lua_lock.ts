@@ -81,12 +81,13 @@ end
 `;
 
 /**
- * The usual cases: nobody has the lock and nobody waits (three fields), or just one has it, and it is the caller (four). Then
- * one command changes the record, and nothing needs to be taken apart.
+ * The usual cases: nothing is there, nobody has the lock and nobody waits (three fields), or just one has it, and it is the
+ * caller (four). Then one command changes the record, and nothing needs to be taken apart.
  */
 const ALONE = `
 local function alone(mine, now)
   local flat = redis.call('HGETALL', KEYS[1])
+  if not mine and #flat == 0 then return {} end
   if #flat ~= (mine and 8 or 6) then return nil end
   local s = {}
   for n = 1, #flat, 2 do s[flat[n]] = flat[n + 1] end
@@ -112,9 +113,10 @@ local function fast(i, now)
   local s = not i.from and alone(nil, now)
   if not s then return nil end
   local last, delay = now + tonumber(i.ttl), i.delay or '0'
-  local till, fence = int(last), int(math.max(tonumber(s.f) + 1, now * 1000))
+  local till, fence = int(last), int(math.max(tonumber(s.f or '0') + 1, now * 1000))
   local holder = 'h ' .. till .. ' ' .. fence .. ' ' .. (i.limit or '1') .. ' ' .. delay
-  redis.call('HSET', KEYS[1], 'f', fence, 'p' .. i.owner, holder)
+  if s.f then redis.call('HSET', KEYS[1], 'f', fence, 'p' .. i.owner, holder)
+  else redis.call('HSET', KEYS[1], 'f', fence, 'x', int(tonumber(fence) - 1), 'p' .. i.owner, holder) end
   keep(s, last + tonumber(delay))
   return '~["fence","' .. fence .. '","e","' .. till .. '"]'
 end`,

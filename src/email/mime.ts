@@ -93,7 +93,7 @@ export async function buildMime(message: Message, options: MimeOptions = {}): Pr
     "\r\n",
   ];
   return {
-    bytes: new Uint8Array(await new Blob(text).arrayBuffer()),
+    bytes: new TextEncoder().encode(text.join("")),
     envelope: { from: prepared.from.address, to: recipients.map(({ address }) => address) },
     messageId,
     needsSmtpUtf8: [prepared.from, ...prepared.replyTo, ...recipients].some(needsSmtpUtf8),

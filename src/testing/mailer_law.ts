@@ -478,9 +478,13 @@ export const mailerFaultLaw: readonly Law<FailingMailerSubject>[] = [
   {
     name: "a silent other side is a timeout, and an abort ends the wait; both leave the delivery unknown",
     async run({ mailer, fail }) {
+      await mailer.send(message); // what follows is not about connecting
       fail("silent");
       const late = await failed(mailer, message, { timeout: 100 });
       equal([late.code, late.delivery], ["timeout", "unknown"], "a timeout");
+      fail(undefined);
+      await mailer.send(message);
+      fail("silent");
       const controller = new AbortController();
       const waiting = failed(mailer, message, { signal: controller.signal });
       setTimeout(() => controller.abort(new Error("enough")), 100);

@@ -6,6 +6,7 @@ import { upstashStore } from "@holdfast/edge/upstash";
 import { startRedis } from "../support/redis_server.ts";
 import { startUpstash } from "../support/upstash_server.ts";
 import { contracts } from "../support/contracts.ts";
+import { lawKept } from "../support/law_table.ts";
 
 const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms + 2));
 
@@ -33,6 +34,7 @@ Deno.test({
           for (const law of laws) {
             await t.step(`${engine}: ${contract}: ${law.name}`, async () => {
               await law.run({ store: store.namespace(crypto.randomUUID()), wait });
+              lawKept(engine, contract);
             });
           }
         }

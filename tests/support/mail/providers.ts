@@ -1,4 +1,4 @@
-/** Every mailer over HTTP beside its provider, for the tests that all of them take. */
+/** Every mailer that sends beside its provider, for the tests that all of them take. */
 import { buildMime, type Mailer } from "@holdfast/edge";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { resendMailer } from "@holdfast/edge/resend";
@@ -11,6 +11,7 @@ import { MAILGUN_DOMAIN, MAILGUN_KEY, startMailgun } from "./mailgun_server.ts";
 import { RESEND_KEY, startResend } from "./resend_server.ts";
 import { SENDGRID_KEY, startSendGrid } from "./sendgrid_server.ts";
 import { SES_CREDENTIALS, SES_REGION, SES_SESSION_TOKEN, startSes } from "./ses_server.ts";
+import { smtpTo, startSmtp } from "./smtp_server.ts";
 
 /** A mailer and its provider. */
 export interface ProviderCase {
@@ -18,7 +19,7 @@ export interface ProviderCase {
   mailer(url: string): Mailer;
 }
 
-/** Each way to send over HTTP. */
+/** Each way to send. */
 export const providers: Readonly<Record<string, ProviderCase>> = {
   "resend": { start: startResend, mailer: (baseUrl) => resendMailer({ apiKey: RESEND_KEY, baseUrl }) },
   "resend, by its SDK": {
@@ -52,6 +53,7 @@ export const providers: Readonly<Record<string, ProviderCase>> = {
     mailer: (baseUrl) =>
       mailgunMailer({ apiKey: MAILGUN_KEY, domain: MAILGUN_DOMAIN, baseUrl, mime: buildMime }),
   },
+  "smtp": { start: startSmtp, mailer: smtpTo },
 };
 
 /** What the laws ask about. */

@@ -1,0 +1,58 @@
+/** How long one sending may take, in all and step by step, and who may end it. */
+
+/** The wait is over; a connection it was for is of no use any more. */
+export class Interrupted extends Error {
+  constructor(readonly code: "timeout" | "aborted", cause?: unknown) {
+    super(code === "timeout" ? "it took too long" : "the signal was aborted", { cause });
+  }
+}
+
+/** The patience of one call. */
+export class Patience {
+  readonly #over = new AbortController();
+  readonly #interrupted: Promise<never>;
+  readonly #total: ReturnType<typeof setTimeout>;
+  readonly #abort: () => void;
+  readonly #caller: AbortSignal | undefined;
+
+  constructor(total: number, caller?: AbortSignal) {
+    this.#caller = caller;
+    this.#abort = () => this.#over.abort(new Interrupted("aborted", caller!.reason));
+    this.#total = this.#after(total);
+    this.#interrupted = new Promise((_, reject) => {
+      this.signal.addEventListener("abort", () => reject(this.signal.reason), { once: true });
+    });
+    this.#interrupted.catch(() => {}); // nobody may be waiting
+    if (caller?.aborted) this.#abort();
+    else caller?.addEventListener("abort", this.#abort, { once: true });
+  }
+
+  /** Aborts with an {@linkcode Interrupted}. */
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** Waits, for one step no longer than that. */
+  async for<T>(work: Promise<T>, milliseconds?: number): Promise<T> {
+    const timer = milliseconds === undefined ? undefined : this.#after(milliseconds);
+    try {
+      return await Promise.race([this.#interrupted, work]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Ends the timer and leaves the caller's signal. */
+  end(): void {
+    clearTimeout(this.#total);
+    this.#caller?.removeEventListener("abort", this.#abort);
+  }
+
+  #after(milliseconds: number): ReturnType<typeof setTimeout> {
+    // Beyond 2^31 - 1 a timer would end at once.
+    return setTimeout(
+      () => this.#over.abort(new Interrupted("timeout")),
+      Math.min(milliseconds, 2 ** 31 - 1),
+    );
+  }
+}

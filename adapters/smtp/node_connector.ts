@@ -1,0 +1,131 @@
+import type { SmtpAddress, SmtpConnector, SmtpSocket } from "./socket.ts";
+
+/** Options of {@linkcode nodeConnector}. */
+export interface NodeConnectorOptions {
+  /**
+   * Certificates (PEM) to trust instead of the runtime's own: a private authority's.
+   * @default {the runtime's own}
+   */
+  readonly ca?: readonly string[];
+}
+
+/** What we use of a `net.Socket`. */
+interface NodeSocket {
+  readonly readableLength: number;
+  on(event: string, listener: (argument: never) => void): unknown;
+  once(event: string, listener: (argument: never) => void): unknown;
+  removeAllListeners(): unknown;
+  pause(): unknown;
+  resume(): unknown;
+  setNoDelay(on: boolean): unknown;
+  write(bytes: Uint8Array, done: (error?: Error | null) => void): unknown;
+  destroy(): unknown;
+}
+
+/** What we use of `node:net`. */
+interface NodeNet {
+  connect(options: { host: string; port: number }): NodeSocket;
+  isIP(host: string): number;
+}
+
+/** What we use of `node:tls`. */
+interface NodeTls {
+  connect(options: Record<string, unknown>): NodeSocket;
+}
+
+/**
+ * Sockets of Node (from 20.16), Bun and Deno. The modules are asked for at the first connection, so nothing imports them.
+ *
+ * @example
+ * ```ts
+ * import { nodeConnector, smtpMailer } from "@holdfast/edge/smtp";
+ * await using mailer = smtpMailer({ host: "smtp.example.com", connector: nodeConnector() });
+ * if (mailer.name !== "smtp") throw new Error("unexpected");
+ * ```
+ */
+export function nodeConnector(options: NodeConnectorOptions = {}): SmtpConnector {
+  const { ca } = options;
+  const module = <T>(name: string): T =>
+    (globalThis as unknown as { process: { getBuiltinModule(name: string): T } }).process.getBuiltinModule(
+      name,
+    );
+
+  function socket(inner: NodeSocket): SmtpSocket {
+    return {
+      ...streams(inner),
+      async startTls(host) {
+        // Node would not see these bytes as part of what is encrypted, but we must not take them for it.
+        if (inner.readableLength > 0) throw new Error("the server spoke early");
+        inner.removeAllListeners();
+        inner.on("error", () => {}); // the encrypted one tells
+        const servername = module<NodeNet>("node:net").isIP(host) ? {} : { servername: host };
+        const encrypted = module<NodeTls>("node:tls").connect({
+          socket: inner,
+          host,
+          ...servername,
+          ...(ca && { ca }),
+          rejectUnauthorized: true, // whatever NODE_TLS_REJECT_UNAUTHORIZED says
+        });
+        await ready(encrypted, "secureConnect");
+        return socket(encrypted);
+      },
+      close() {
+        inner.destroy();
+      },
+    };
+  }
+
+  return {
+    perRequest: false,
+    async connect({ hostname, port }: SmtpAddress, signal: AbortSignal): Promise<SmtpSocket> {
+      const inner = module<NodeNet>("node:net").connect({ host: hostname, port });
+      inner.setNoDelay(true);
+      const abort = () => inner.destroy();
+      signal.addEventListener("abort", abort);
+      try {
+        await ready(inner, "connect");
+      } finally {
+        signal.removeEventListener("abort", abort);
+      }
+      return socket(inner);
+    },
+  };
+}
+
+function ready(socket: NodeSocket, event: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once(event, resolve as () => void);
+    socket.on("error", reject as (error: never) => void);
+    socket.once("close", () => reject(new Error("the connection was closed")));
+  });
+}
+
+/** The two streams of a socket: it is read while somebody waits, and what was written has left us. */
+function streams(socket: NodeSocket): Pick<SmtpSocket, "readable" | "writable"> {
+  const readable = new ReadableStream<Uint8Array>({
+    start(controller) {
+      let act = (how: () => void) => {
+        act = () => {};
+        how();
+      };
+      socket.pause();
+      socket.on("data", (bytes: Uint8Array) => {
+        socket.pause();
+        controller.enqueue(bytes);
+      });
+      for (const event of ["end", "close"]) socket.on(event, () => act(() => controller.close()));
+      socket.on("error", (error: Error) => act(() => controller.error(error)));
+    },
+    pull() {
+      socket.resume();
+    },
+  }, { highWaterMark: 0 });
+  const writable = new WritableStream<Uint8Array>({
+    write(bytes) {
+      return new Promise((resolve, reject) => {
+        socket.write(bytes, (error) => error ? reject(error) : resolve());
+      });
+    },
+  });
+  return { readable, writable };
+}
