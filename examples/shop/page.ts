@@ -40,7 +40,7 @@ export const page = (engine: string): string =>
 <body>
 <header>
   <h1>The Holdfast shop</h1>
-  <p>Five contracts at work. Every button sends real requests to this server; what you see is what it answered. State lives in <strong id="engine">${engine}</strong>.</p>
+  <p>Six contracts at work. Every button sends real requests to this server; what you see is what it answered. State lives in <strong id="engine">${engine}</strong>.</p>
 </header>
 <main>
   <section aria-labelledby="cart-title">
@@ -64,6 +64,13 @@ export const page = (engine: string): string =>
     <div class="row"><button id="pay">Pay five times</button></div>
     <p class="sum" id="pay-sum" aria-live="polite">&nbsp;</p>
     <div class="scroll"><table id="pay-rows" hidden><thead><tr><th>Request</th><th>Status</th><th>Charge no.</th><th>Answer</th></tr></thead><tbody></tbody></table></div>
+  </section>
+  <section aria-labelledby="mail-title">
+    <h2 id="mail-title">One confirmation per order</h2>
+    <p>However often Pay is pressed. It waits in an outbox, safe from crashes, until a worker has sent it.</p>
+    <div class="row"><button id="drain">Run the worker</button></div>
+    <p class="sum" id="mail-sum" aria-live="polite">&nbsp;</p>
+    <div class="scroll"><table id="mail-rows" hidden><thead><tr><th>Message</th><th>State</th></tr></thead><tbody></tbody></table></div>
   </section>
   <section aria-labelledby="flood-title">
     <h2 id="flood-title">Five in ten seconds</h2>
@@ -150,7 +157,16 @@ export const page = (engine: string): string =>
     $("pay-sum").textContent = paid.length - replays + " charge, " + replays + " replays" + (paid.length ? ": " + money(paid[0].body.total) : "");
     rows("pay-rows", answers.map(({ response, body }, i) => [i + 1, status(response.status), body.charge, response.headers.has("idempotency-replayed") ? "replayed" : response.ok ? { text: "charged", kind: "ok" } : body.title]));
     await changeCart("GET", "cart");
+    await showMail();
   });
+  async function showMail() {
+    const { waiting, sent } = await json("GET", "outbox");
+    $("mail-sum").textContent = waiting.length + " in the outbox, " + sent.length + " sent";
+    const list = [...waiting.map((m) => [m.subject, m.state === "queued" ? m.state : { text: m.state, kind: "no" }]), ...sent.map((m) => [m.subject, { text: "sent", kind: "ok" }]).reverse()];
+    rows("mail-rows", list.slice(0, 8));
+    $("mail-rows").hidden = list.length === 0;
+  }
+  on("drain", "click", async () => { await call("POST", "outbox/drain"); await showMail(); });
   on("flood", "click", async () => {
     const list = [];
     for (let i = 0; i < 9; i++) list.push(await call("GET", "flood"));
@@ -166,6 +182,7 @@ export const page = (engine: string): string =>
 
   showCart(await json("GET", "cart"));
   await showMe();
+  await showMail();
 </script>
 </body>
 </html>

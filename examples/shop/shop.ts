@@ -4,9 +4,13 @@ import { z } from "zod";
 import {
   type AtomicStore,
   cachedStore,
+  createIdempotency,
   createLocks,
   createSessions,
+  idempotent,
   type KeyValueStore,
+  memoryMailer,
+  outbox,
 } from "@holdfast/edge";
 import { idempotency, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
 import { page } from "./page.ts";
@@ -43,6 +47,9 @@ export function createShop({ store, catalogue = store, secureCookies = true }: S
   const sessionOptions = { schema: Visitor, cookie: { secure: secureCookies } };
   const sessions = createSessions(store, sessionOptions);
   const locks = createLocks(store);
+  const mailbox = memoryMailer(); // a real shop has resendMailer(…) here
+  const box = outbox(mailbox, store, { buckets: 2 });
+  const mail = idempotent(box, createIdempotency(store, { name: "mail" }));
   const lists = cachedStore(catalogue, { ttl: "1m" });
   const products = async () => {
     const list = await lists.get("products", { schema: Products });
@@ -104,9 +111,30 @@ export function createShop({ store, catalogue = store, secureCookies = true }: S
     const prices = new Map((await products()).map(({ id, price }) => [id, price]));
     const total = cart.reduce((sum, id) => sum + (prices.get(id) ?? 0), 0);
     if (cart.length > 0) c.var.session.set("cart", []);
+    await mail.send({
+      from: "The Holdfast shop <shop@example.com>",
+      to: "customer@example.com",
+      subject: `Order ${charge}`,
+      text: `Thank you for ${cart.length} items.`,
+    }, { idempotencyKey: `order-${charge}` });
     return c.json({ charge, total, items: cart.length }, 201);
   });
   app.get("/api/charges", async (c) => c.json({ charges: await store.get<number>("charges") ?? 0 }));
+
+  app.get("/api/outbox", async (c) => {
+    const waiting: { subject: string; state: string }[] = [];
+    for await (const { id, state } of box.list()) {
+      const message = await box.read(id);
+      if (message) waiting.push({ subject: message.subject, state });
+      if (waiting.length === 20) break;
+    }
+    return c.json({
+      waiting,
+      sent: mailbox.outbox.slice(-20).map(({ message: { subject } }) => ({ subject })),
+    });
+  });
+  // What a cron, an alarm or waitUntil would call.
+  app.post("/api/outbox/drain", async (c) => c.json(await box.drain({ limit: 50 })));
 
   app.get(
     "/api/flood",

@@ -12,37 +12,7 @@
  * the entry may be forgotten.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
-
-/** A bucket's entry, read. */
-interface Entry {
-  readonly s: string;
-  readonly t: number;
-  readonly a: number;
-  readonly k: number;
-  readonly b: number;
-  readonly o: string;
-  readonly x: number;
-  readonly c: string;
-}
-
-/** Reads a bucket's entry. */
-export function readEntry(text: string): Entry {
-  const [s, t, a, k, b, o, x, c] = text.split(":") as [
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-  ];
-  return { s, t: Number(t), a: Number(a), k: Number(k), b: Number(b), o, x: Number(x), c };
-}
-
-function text({ s, t, a, k, b, o, x, c }: Entry): string {
-  return [s, t, a, k, b, o, x, c].join(":");
-}
+import { type Entry, readEntry, writeEntry } from "./_outbox_entry.ts";
 
 /** A bucket has no deadline of its own, or what expires in it would leave unreported; it goes with its last entry. */
 function bucket(record: Fields): Write {
@@ -82,7 +52,7 @@ export const addMail: Transition = {
     }
     if (Object.keys(record ?? {}).length >= Number(most)) return { output: { state: "full" } };
     const t = Math.max(now, Number(due));
-    const entry = text({ s: "w", t, a: 0, k: 0, b: 0, o: "", x: t + Number(keep), c: "" });
+    const entry = writeEntry({ s: "w", t, a: 0, k: 0, b: 0, o: "", x: t + Number(keep), c: "" });
     return { output: { state: "queued" }, write: bucket({ ...record, [id!]: entry }) };
   },
 };
@@ -119,7 +89,7 @@ export const claimMail: Transition = {
     if (due.length > count) soonest = now;
     for (const [id, entry] of due.slice(0, count)) {
       const leased = { ...entry, s: "l", t: now + Number(lease), a: entry.a + 1, o: owner! };
-      next[id] = text(leased);
+      next[id] = writeEntry(leased);
       mine.push([id, leased]);
     }
     for (const [id, { a, k, b }] of mine) output[`m:${id}`] = `${a}:${k}:${b}`;
@@ -139,7 +109,7 @@ export const extendMail: Transition = {
     for (const [id, value] of Object.entries(record ?? {})) {
       const entry = readEntry(value);
       if (entry.s !== "l" || entry.o !== owner) continue;
-      next[id] = text({ ...entry, t: now + Number(lease) });
+      next[id] = writeEntry({ ...entry, t: now + Number(lease) });
       held++;
     }
     return held === 0 ? { output: { held: "0" } } : { output: { held: String(held) }, write: bucket(next) };
@@ -206,7 +176,7 @@ export const settleMail: Transition = {
       b: known === "back" ? entry.b + 1 : entry.b,
       c: code!,
     };
-    return { output: { done: "1" }, write: bucket({ ...rest, [id!]: text(settled) }) };
+    return { output: { done: "1" }, write: bucket({ ...rest, [id!]: writeEntry(settled) }) };
   },
 };
 
@@ -224,7 +194,7 @@ export const resolveMail: Transition = {
     const { [id!]: _, ...rest } = record!;
     if (to === "gone") return { output: { done: "1" }, write: bucket(rest) };
     const again: Entry = { ...entry, s: "w", t: now, k: entry.a, b: entry.a, o: "", c: "" };
-    return { output: { done: "1" }, write: bucket({ ...rest, [id!]: text(again) }) };
+    return { output: { done: "1" }, write: bucket({ ...rest, [id!]: writeEntry(again) }) };
   },
 };
 

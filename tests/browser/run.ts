@@ -84,6 +84,21 @@ async function drive(browser: Browser, url: string): Promise<void> {
     assertEquals(await page.locator("#pay-rows tbody tr").count(), 5);
     await says(page, "#cart", /Your cart is empty/);
   });
+  await check(
+    "the order is confirmed once, when the worker ran, and Pay pressed again is another order",
+    async () => {
+      await says(page, "#mail-sum", /^1 in the outbox, 0 sent/);
+      await page.click("#drain");
+      await says(page, "#mail-sum", /^0 in the outbox, 1 sent/);
+      await page.click("#drain");
+      await page.click("#pay");
+      await says(page, "#mail-sum", /^1 in the outbox, 1 sent/);
+      assertEquals(await page.locator("#mail-rows tbody td:nth-child(2)").allTextContents(), [
+        "queued",
+        "sent",
+      ]);
+    },
+  );
   await check("a flood turns into 429s with Retry-After", async () => {
     await page.click("#flood");
     await says(page, "#flood-sum", /5 admitted, \d+ turned away/);

@@ -1,5 +1,6 @@
 /** What each mailer around a mailer does by itself, with time in our hands; the wire's truth is in lost_reply_test.ts. */
 import {
+  type AtomicStore,
   createIdempotency,
   createThrottle,
   failover,
@@ -393,6 +394,24 @@ Deno.test("outbox: a full bucket refuses before anything is queued twice, and fi
   assertEquals((await Promise.all(ids.map((id) => box.requeue(id)))).filter(Boolean).length, 500);
   assertEquals((await outbox(memory, denoKvStore(kv), options).drain()).sent, 500);
   assertEquals((await box.send(message)).state, "queued");
+});
+
+Deno.test("outbox: ten messages take twenty transitions to queue, and thirty-two to send, an empty look included", async () => {
+  let transitions = 0;
+  const counting = (store: AtomicStore): AtomicStore =>
+    new Proxy(store, {
+      get(target, name) {
+        if (name === "namespace") return (room: string) => counting(target.namespace(room));
+        if (name === "transact") transitions++;
+        const value = Reflect.get(target, name, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  const box = outbox(memoryMailer(), counting(memoryStore()), { buckets: 1 });
+  for (let i = 0; i < 10; i++) await box.send({ ...message, subject: `number ${i}` });
+  assertEquals(transitions, 20);
+  await box.drain();
+  assertEquals(transitions, 20 + 1 + 3 * 10 + 1);
 });
 
 Deno.test("outbox: the memory engine refuses new work rather than drop a message", async () => {

@@ -138,6 +138,18 @@ Deno.test("what certainly was not sent is sent by the next provider, once, and t
   }
 });
 
+Deno.test("a provider that nobody listens for is not-sent: the next one sends", async () => {
+  const { start, mailer } = providers.sendgrid!;
+  let gone: string;
+  {
+    await using closed = await start();
+    gone = closed.url;
+  }
+  await using server = await start();
+  await failover([mailer(gone), mailer(server.url)]).send(message);
+  assertEquals(server.accepted.length, 1);
+});
+
 Deno.test("retrying keeps one key through every attempt, and waits as long as the provider says", async () => {
   const { start, mailer } = providers.resend!;
   await using server = await start();

@@ -105,6 +105,26 @@ export const shopTests: readonly (readonly [string, ShopTest])[] = [
     assertEquals(await ada.json("GET", "/api/cart"), { cart: [] });
   }],
 
+  ["an order is confirmed once however often Pay is pressed, when the worker ran", async (visitor) => {
+    const ada = visitor();
+    await ada.json("POST", "/api/cart/lantern");
+    const pay = async () => {
+      const response = await ada.send("POST", "/api/pay", { "idempotency-key": '"order-1"' });
+      return await response.json();
+    };
+    const { charge } = await pay();
+    const subject = `Order ${charge}`;
+    const waiting = { waiting: [{ subject, state: "queued" }], sent: [] };
+    assertEquals(await ada.json("GET", "/api/outbox"), waiting);
+    await Promise.all([pay(), pay()]);
+    assertEquals(await ada.json("GET", "/api/outbox"), waiting);
+    const drain = () => ada.json("POST", "/api/outbox/drain");
+    assertEquals((await Promise.all([drain(), drain()])).map(({ sent }) => sent).sort(), [0, 1]);
+    await pay();
+    assertEquals((await drain()).sent, 0);
+    assertEquals(await ada.json("GET", "/api/outbox"), { waiting: [], sent: [{ subject }] });
+  }],
+
   ["the same key of another session is another payment, and no key is a 400", async (visitor) => {
     const headers = { "idempotency-key": '"order-1"' };
     for (const name of ["ada", "grace"]) {

@@ -6,6 +6,7 @@ import {
   keyValueStoreLaw,
   type Law,
   lockLaw,
+  mailCoordinationLaw,
   outboxLaw,
   sessionIndexLaw,
   sessionLaw,
@@ -31,5 +32,6 @@ export const contracts: Record<string, readonly Law<StoreSubject<AtomicStore>>[]
   })),
   "sessions": sessionLaw,
   "outbox": outboxLaw,
+  "mail coordination": mailCoordinationLaw,
   "sessions of users": sessionUserLaw,
 };
