@@ -15,6 +15,8 @@ export type HoldfastErrorCode =
   | "response-not-retained"
   | "session-committed"
   | "session-unavailable"
+  | "session-limit"
+  | "cookie-too-large"
   | "transition-unknown"
   | "contention";
 

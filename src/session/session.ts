@@ -1,7 +1,12 @@
+import type { Clock } from "../clock.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
+import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { randomToken } from "../secret.ts";
+import { randomToken, sha256 } from "../secret.ts";
 import type { Fields } from "../store/transition.ts";
+import { applied, dataOf, type Patch } from "./_patch.ts";
+import type { SessionRecord } from "./session_record.ts";
+import type { SessionEnd } from "./session_store.ts";
 
 /**
  * One request's view of a session. Reading loads it, once; changing is noted and made true when the request commits.
@@ -10,10 +15,15 @@ import type { Fields } from "../store/transition.ts";
 export interface Session<Data> {
   /** Everything it holds, with this request's own changes; what the schema makes of `{}` when it is new. */
   data(): Promise<Readonly<Data>>;
-  /** One value. */
+  /** One value. Changing what comes back changes nothing: `set` it. */
   get<K extends keyof Data & string>(key: K): Promise<Data[K]>;
   /** Notes a value; parallel requests that change other keys lose nothing. */
   set<K extends keyof Data & string>(key: K, value: Data[K]): void;
+  /**
+   * Notes a value made from the one before, and answers it. If another request was faster, the commit calls `change` again
+   * on what that one left: it must do nothing but compute.
+   */
+  update<K extends keyof Data & string>(key: K, change: (value: Data[K]) => Data[K]): Promise<Data[K]>;
   /** Notes that a value goes. */
   unset(key: keyof Data & string): void;
   /** Notes a value for the next request alone. */
@@ -22,12 +32,23 @@ export interface Session<Data> {
   takeFlash(key: string): Promise<unknown>;
   /** Whether there is no such session yet. */
   isNew(): Promise<boolean>;
+  /** Whether this was read from a copy that may be behind, because the first store did not answer. */
+  isDegraded(): Promise<boolean>;
   /** A random public name, safe in lists and logs. Asking a new session for it means that it will be stored. */
   handle(): Promise<string>;
   /** Who is logged in. */
   userId(): Promise<string | undefined>;
   /** When they logged in, in milliseconds since the epoch. */
   authenticatedAt(): Promise<number | undefined>;
+  /** Whether they logged in within that time; what may be behind is not fresh. */
+  isFresh(within: Duration): Promise<boolean>;
+  /**
+   * What a form must send back, bound to the token: it changes when the token does, and no other site can know it. Asking a
+   * new session for it means that it will be stored.
+   */
+  csrfToken(): Promise<string>;
+  /** Whether that is this session's CSRF token. */
+  verifyCsrfToken(token: string | null | undefined): Promise<boolean>;
   /** Notes who is logged in; the token changes, so that one planted before is worth nothing. */
   login(userId: string): void;
   /** Notes that the token changes; the old one dies at once. */
@@ -36,10 +57,43 @@ export interface Session<Data> {
   revoke(): void;
 }
 
+/** What a request found. */
+export interface SessionView {
+  /** The session, or `undefined` when there is none to speak of. */
+  readonly record: SessionRecord | undefined;
+  /** Its values, migrated. */
+  readonly values: Fields;
+  /** Whether they are not what is stored. */
+  readonly migrated?: boolean;
+  /** Whether it was just held against the epochs. */
+  readonly checked?: boolean;
+  /** Whether a copy answered. */
+  readonly degraded?: boolean;
+  /** Why there is none, if that is known. */
+  readonly ended?: SessionEnd;
+}
+
+/** Nothing found. */
+export const NO_SESSION: SessionView = { record: undefined, values: {} };
+
+/** Where a request's session comes from. */
+export interface SessionSource<Data> {
+  /** Whether data must pass a schema. */
+  readonly checks: boolean;
+  /** Whose time it is. */
+  readonly clock: Clock;
+  /** Looks it up. */
+  load(session: RequestSession<Data>): Promise<SessionView>;
+  /** What the schema makes of it; `undefined` when it refuses. */
+  validate(values: Record<string, unknown>): Promise<Data | undefined>;
+}
+
 /** What a request wants to become true. */
 export interface SessionChanges {
-  /** `d:*` and `f:*` to set, `x:*` to unset. */
-  readonly patch: Fields;
+  /** What changes. */
+  readonly patch: Patch;
+  /** Whether the patch was computed from what was there. */
+  readonly depends: boolean;
   /** Whether a new session must be stored although it is empty. */
   readonly create: boolean;
   /** Whether the token changes. */
@@ -50,15 +104,21 @@ export interface SessionChanges {
   readonly revoke: boolean;
 }
 
+// deno-lint-ignore no-explicit-any
+type Change = (value: any) => any;
+
 /** The session of one request: its token, what was loaded, what changed. */
 export class RequestSession<Data> implements Session<Data> {
   /** What the browser sent, if it was well-formed. */
   readonly token: string | undefined;
-  readonly #load: () => Promise<Fields | undefined>;
-  readonly #validate: (values: Record<string, unknown>) => Promise<Data | undefined>;
-  readonly #patch: Record<string, string> = {};
-  #record: Promise<Fields | undefined> | undefined;
+  readonly #source: SessionSource<Data>;
+  readonly #set: Record<string, string> = {};
+  readonly #unset = new Set<string>();
+  readonly #updates = new Map<string, Change[]>();
+  #view: Promise<SessionView> | undefined;
+  #key: Promise<string> | undefined;
   #newHandle: string | undefined;
+  #newToken: string | undefined;
   #create = false;
   #rotate = false;
   #login: string | undefined;
@@ -66,19 +126,19 @@ export class RequestSession<Data> implements Session<Data> {
   #committed = false;
 
   /** Makes a session that has not loaded anything. */
-  constructor(
-    token: string | undefined,
-    load: () => Promise<Fields | undefined>,
-    validate: (values: Record<string, unknown>) => Promise<Data | undefined>,
-  ) {
+  constructor(token: string | undefined, source: SessionSource<Data>) {
     this.token = token;
-    this.#load = load;
-    this.#validate = validate;
+    this.#source = source;
   }
 
   /** Whether somebody looked. */
   get loaded(): boolean {
-    return this.#record !== undefined;
+    return this.#view !== undefined;
+  }
+
+  /** Under which key the record is. */
+  key(): Promise<string> {
+    return this.#key ??= sha256(this.token!);
   }
 
   /** The handle it will have when it is stored anew. */
@@ -86,10 +146,16 @@ export class RequestSession<Data> implements Session<Data> {
     return this.#newHandle ??= randomToken(12);
   }
 
-  /** The record as it was when first asked for; a failed load may be tried again. */
-  record(): Promise<Fields | undefined> {
-    return this.#record ??= this.#load().catch((error) => {
-      this.#record = undefined;
+  /** The token it will have when it is stored anew. */
+  get newToken(): string {
+    return this.#newToken ??= randomToken(32);
+  }
+
+  /** What was found when first asked for; a failed load may be tried again. */
+  view(): Promise<SessionView> {
+    if (this.token === undefined) return Promise.resolve(NO_SESSION);
+    return this.#view ??= this.#source.load(this).catch((error) => {
+      this.#view = undefined;
       throw error;
     });
   }
@@ -99,12 +165,33 @@ export class RequestSession<Data> implements Session<Data> {
     this.#change();
     this.#committed = true;
     return {
-      patch: failed ? {} : this.#patch,
+      patch: failed ? { set: {}, unset: [] } : this.#patch(),
+      depends: !failed && this.#updates.size > 0,
       create: !failed && this.#create,
-      rotate: this.#rotate && !(failed && this.#login !== undefined && this.token === undefined),
-      login: this.#login,
+      rotate: this.#rotate,
+      login: failed ? undefined : this.#login,
       revoke: this.#revoke,
     };
+  }
+
+  /** The patch once more, computed from what another request left. */
+  async replay(values: Fields): Promise<Patch> {
+    const { set, unset } = this.#patch();
+    const own = Object.fromEntries(Object.entries(set).filter(([field]) => !this.#updates.has(field)));
+    const data = await this.#checked(
+      applied(values, { set: own, unset: unset.filter((field) => !this.#updates.has(field)) }),
+    ) as Record<string, unknown>;
+    const gone = new Set(unset.filter((field) => !this.#updates.has(field)));
+    for (const [field, changes] of this.#updates) {
+      const value = changes.reduce((value, change) => change(value), data[field.slice(2)]);
+      if (value === undefined) gone.add(field);
+      else own[field] = encodeValue(value);
+    }
+    return { set: own, unset: [...gone] };
+  }
+
+  #patch(): Patch {
+    return { set: this.#set, unset: [...this.#unset] };
   }
 
   #change(): void {
@@ -116,69 +203,118 @@ export class RequestSession<Data> implements Session<Data> {
     }
   }
 
+  #put(field: string, value: unknown): void {
+    if (value === undefined) {
+      this.#unset.add(field);
+      delete this.#set[field];
+    } else {
+      this.#set[field] = encodeValue(value);
+      this.#unset.delete(field);
+    }
+  }
+
+  async #checked(values: Fields): Promise<Data> {
+    const data = await this.#source.validate(dataOf(values));
+    if (data !== undefined) return data;
+    throw new TypeError("Cannot read the session as its data does not match the schema");
+  }
+
   async data(): Promise<Readonly<Data>> {
-    const values: Record<string, unknown> = Object.create(null);
-    for (const [field, text] of Object.entries({ ...await this.record(), ...this.#patch })) {
-      if (field.startsWith("d:") && !(`x:${field}` in this.#patch)) {
-        values[field.slice(2)] = decodeValue(text);
-      }
-    }
-    const data = await this.#validate(values);
-    if (data === undefined) {
-      throw new TypeError("Cannot read the session as its data does not match the schema");
-    }
-    return data;
+    return await this.#checked(applied((await this.view()).values, this.#patch()));
   }
 
   async get<K extends keyof Data & string>(key: K): Promise<Data[K]> {
-    return (await this.data())[key];
+    if (this.#source.checks) return (await this.data())[key];
+    const field = `d:${key}`;
+    const { values } = await this.view();
+    const text = this.#unset.has(field) ? undefined : this.#set[field] ?? values[field];
+    return (text === undefined ? undefined : decodeValue(text)) as Data[K];
   }
 
   set<K extends keyof Data & string>(key: K, value: Data[K]): void {
     this.#change();
-    if (value === undefined) return this.unset(key);
-    this.#patch[`d:${key}`] = encodeValue(value);
-    delete this.#patch[`x:d:${key}`];
+    this.#put(`d:${key}`, value);
+    this.#updates.delete(`d:${key}`);
+  }
+
+  async update<K extends keyof Data & string>(
+    key: K,
+    change: (value: Data[K]) => Data[K],
+  ): Promise<Data[K]> {
+    this.#change();
+    const field = `d:${key}`;
+    const value = change(await this.get(key));
+    this.#change();
+    const known = this.#updates.get(field);
+    const mine = field in this.#set || this.#unset.has(field);
+    if (known !== undefined) known.push(change);
+    else if (!mine) this.#updates.set(field, [change]); // what this request set itself depends on nobody
+    this.#put(field, value);
+    return value;
   }
 
   unset(key: keyof Data & string): void {
     this.#change();
-    this.#patch[`x:d:${key}`] = "";
-    delete this.#patch[`d:${key}`];
+    this.#put(`d:${key}`, undefined);
+    this.#updates.delete(`d:${key}`);
   }
 
   flash(key: string, value: unknown): void {
     this.#change();
-    this.#patch[`f:${key}`] = encodeValue(value);
-    delete this.#patch[`x:f:${key}`];
+    this.#put(`f:${key}`, value);
   }
 
   async takeFlash(key: string): Promise<unknown> {
-    const text = (await this.record())?.[`f:${key}`];
-    if (text === undefined || `x:f:${key}` in this.#patch) return undefined;
+    const field = `f:${key}`;
+    const text = (await this.view()).values[field];
+    if (text === undefined || this.#unset.has(field)) return undefined;
     this.#change();
-    if (!(`f:${key}` in this.#patch)) this.#patch[`x:f:${key}`] = "";
+    if (!(field in this.#set)) this.#unset.add(field);
     return decodeValue(text);
   }
 
   async isNew(): Promise<boolean> {
-    return await this.record() === undefined;
+    return (await this.view()).record === undefined;
+  }
+
+  async isDegraded(): Promise<boolean> {
+    return (await this.view()).degraded ?? false;
   }
 
   async handle(): Promise<string> {
-    const record = await this.record();
-    if (record !== undefined && !this.#rotate) return record.h!;
+    const { record } = await this.view();
+    if (record !== undefined && !this.#rotate) return record.handle;
     if (record === undefined && !this.#committed) this.#create = true;
     return this.newHandle;
   }
 
   async userId(): Promise<string | undefined> {
-    return this.#login ?? (await this.record())?.u;
+    return this.#login ?? (await this.view()).record?.userId;
   }
 
   async authenticatedAt(): Promise<number | undefined> {
-    const at = (await this.record())?.a;
-    return at === undefined ? undefined : Number(at);
+    if (this.#login !== undefined) return this.#source.clock.now();
+    return (await this.view()).record?.authenticatedAt;
+  }
+
+  async isFresh(within: Duration): Promise<boolean> {
+    const longest = toMilliseconds(within, "within");
+    if (this.#login !== undefined) return true;
+    const { record, degraded } = await this.view();
+    if (degraded || record?.authenticatedAt === undefined) return false;
+    return this.#source.clock.now() < record.authenticatedAt + longest;
+  }
+
+  async csrfToken(): Promise<string> {
+    const { record } = await this.view();
+    if (record !== undefined && !this.#rotate) return await csrf(this.token!);
+    if (record === undefined && !this.#committed) this.#create = true;
+    return await csrf(this.newToken);
+  }
+
+  async verifyCsrfToken(token: string | null | undefined): Promise<boolean> {
+    if (typeof token !== "string" || (await this.view()).record === undefined) return false;
+    return sameSecret(token, await csrf(this.token!));
   }
 
   login(userId: string): void {
@@ -199,4 +335,16 @@ export class RequestSession<Data> implements Session<Data> {
     this.#change();
     this.#revoke = true;
   }
+}
+
+/** Whoever knows the token can compute it, nobody else; it tells nothing about the token or its key. */
+function csrf(token: string): Promise<string> {
+  return sha256(`csrf:${token}`);
+}
+
+/** Compares in a time that depends on the length alone. */
+function sameSecret(a: string, b: string): boolean {
+  let different = a.length ^ b.length;
+  for (let i = 0; i < b.length; i++) different |= a.charCodeAt(i) ^ b.charCodeAt(i); // NaN counts as 0: the length decided
+  return different === 0;
 }

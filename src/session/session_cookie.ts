@@ -28,8 +28,8 @@ export interface SessionCookieOptions {
 export interface SessionCookie {
   /** Its name. */
   readonly name: string;
-  /** The first value that looks like a token of ours, whatever else the header carries. */
-  read(header: string | null | undefined): string | undefined;
+  /** The first value that looks like a token of ours, whatever else the header carries, and how many do. */
+  read(header: string | null | undefined): { readonly token: string | undefined; readonly count: number };
   /** The Set-Cookie value that hands a token out for that many seconds; 0 takes it back. */
   write(token: string, maxAge: number): string;
 }
@@ -56,13 +56,17 @@ export function sessionCookie(options: SessionCookieOptions = {}): SessionCookie
   return {
     name,
     read(header) {
+      let token: string | undefined;
+      let count = 0;
       for (const pair of (header ?? "").split(";")) {
         const at = pair.indexOf("=");
         if (at < 0 || pair.slice(0, at).trim() !== name) continue;
         const value = pair.slice(at + 1).trim();
-        if (/^[A-Za-z0-9_-]{43}$/.test(value)) return value;
+        if (!/^[A-Za-z0-9_-]{43}$/.test(value)) continue;
+        token ??= value;
+        count++;
       }
-      return undefined;
+      return { token, count };
     },
     write: (token, maxAge) => `${name}=${token}; Max-Age=${maxAge}${attributes}`,
   };

@@ -4,40 +4,39 @@
  * The browser holds 32 random bytes, the store their SHA-256. A request loads its session at most once and only if
  * asked, keeps what it changed as a patch, and commits it once, before the response leaves: the patch is merged into
  * the record as it is then. A session that was revoked, rotated or timed out meanwhile is never created again.
+ *
+ * What it costs: nothing without a cookie, one store call to read, two to read and write, one to write without having
+ * read (where there is no schema), one to log out. Once per `touchEvery` a request that reads pays for holding the session
+ * against the epochs (two reads at once, one where nobody is logged in) and for touching it.
+ *
+ * Revoking ends what the user's index leads to at once. The epoch catches the rest, should the index ever be lost: such
+ * a session works for `touchEvery` at most.
  */
-import { type Clock, systemClock } from "../clock.ts";
-import { decodeValue } from "../codec.ts";
-import { type Duration, toMilliseconds } from "../duration.ts";
-import { HoldfastError } from "../errors.ts";
+import type { Clock } from "../clock.ts";
+import type { Duration } from "../duration.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
-import { randomToken, sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
-import type { Fields } from "../store/transition.ts";
-import { RequestSession, type Session } from "./session.ts";
-import { type SessionCookie, sessionCookie, type SessionCookieOptions } from "./session_cookie.ts";
-import {
-  claimSession,
-  commitSession,
-  createSession,
-  indexSession,
-  loadSession,
-} from "./session_transitions.ts";
-
-/** Something that happened to a session; without tokens and values. */
-export interface SessionEvent {
-  /**
-   * `conflict`: changes were dropped, as the session had ended meanwhile. `unknown-id`: a well-formed token nobody
-   * knows. `schema-mismatch`: the stored data no longer matches, a fresh session begins.
-   */
-  readonly type: "created" | "rotated" | "revoked" | "conflict" | "unknown-id" | "schema-mismatch";
-  /** The session's public handle, where it has one. */
-  readonly handle?: string;
-}
+import { StoreSessions } from "./_store_sessions.ts";
+import type { Session } from "./session.ts";
+import type { SessionCookieOptions } from "./session_cookie.ts";
+import type { SessionEvent } from "./session_event.ts";
+import type { BoundSession } from "./session_response.ts";
+import type { IndexedSessionStore, SessionStore } from "./session_store.ts";
 
 /** Options of {@linkcode createSessions}. */
 export interface SessionsOptions<S extends Schema> {
   /** What a session holds; any Standard Schema. It must accept `{}`: a new session is empty. */
   readonly schema?: S;
+  /**
+   * The version of what the schema wants; raise it with every change that old data does not survive.
+   * @default {1}
+   */
+  readonly version?: number;
+  /**
+   * Brings data of another version to this one; what it answers must pass the schema. If it throws, a fresh session begins.
+   * Written with the next change, so it must do nothing but compute.
+   */
+  readonly migrate?: (data: Record<string, unknown>, from: number) => Record<string, unknown>;
   /**
    * How long a session lives without a request.
    * @default {"30m"}
@@ -48,10 +47,26 @@ export interface SessionsOptions<S extends Schema> {
    * @default {"12h"}
    */
   readonly absoluteTimeout?: Duration;
+  /**
+   * How often a session that is used is touched and held against the epochs: how exact the idle timeout is, and how long a
+   * revoked session works at most if its user's index was lost. A millisecond means with every request.
+   * @default {min("1m", idleTimeout / 10)}
+   */
+  readonly touchEvery?: Duration;
+  /**
+   * How many sessions a user may have.
+   * @default {500}
+   */
+  readonly maxSessionsPerUser?: number;
+  /**
+   * What a login does that would make one too many: end the oldest, or fail with `session-limit`.
+   * @default {"evict-oldest"}
+   */
+  readonly onSessionLimit?: "evict-oldest" | "reject";
   /** How the cookie looks. */
   readonly cookie?: SessionCookieOptions;
   /**
-   * The namespace the sessions live in.
+   * The namespace the sessions live in, if the store is an `AtomicStore`.
    * @default {"session"}
    */
   readonly name?: string;
@@ -60,17 +75,24 @@ export interface SessionsOptions<S extends Schema> {
    * @default {systemClock}
    */
   readonly clock?: Clock | undefined;
-  /** Hears what happens; must not throw. */
+  /** Hears what happens; what it throws is lost. */
   readonly onEvent?: (event: SessionEvent) => void;
+  /**
+   * Says that you know what an eventually consistent store does not promise.
+   * @default {false}
+   */
+  readonly eventual?: boolean;
 }
 
-/** Options of {@linkcode Sessions.commit}. */
+/** Options of {@linkcode RequestSessions.commit}. */
 export interface CommitOptions {
   /**
-   * Whether the request failed (5xx): its data is dropped, while revoking and rotating hold.
+   * Whether the request failed (5xx): its data and its login are dropped, while revoking and rotating hold.
    * @default {false}
    */
   readonly failed?: boolean;
+  /** Lets a touch outlive the response; nothing else ever does. */
+  readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
 }
 
 /** A session of a user, as lists show it. */
@@ -79,12 +101,14 @@ export interface SessionSummary {
   readonly handle: string;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
-  /** Milliseconds since the epoch; as exact as touching is (`min(1m, idleTimeout / 10)`). */
+  /** Milliseconds since the epoch; as exact as touching is (`touchEvery`). */
   readonly lastSeenAt: number;
+  /** Milliseconds since the epoch. */
+  readonly authenticatedAt?: number;
 }
 
-/** Sessions on one store. */
-export interface Sessions<Data> {
+/** Sessions of requests. */
+export interface RequestSessions<Data> {
   /** The cookie that carries the token. */
   readonly cookieName: string;
   /** The session of a request, from its Cookie header. No I/O until somebody asks for something. */
@@ -94,18 +118,49 @@ export interface Sessions<Data> {
    * if any. Nothing read and nothing changed: no store call.
    *
    * @throws {TypeError} when the changed data does not match the schema; nothing was written
-   * @throws {HoldfastError} when the store fails: the response must not claim success
+   * @throws {HoldfastError} when the store fails, or a login was refused: the response must not claim success
    */
   commit(session: Session<Data>, options?: CommitOptions): Promise<string | undefined>;
-  /** The live sessions of a user. */
-  listSessions(userId: string): Promise<SessionSummary[]>;
-  /** Ends all sessions of a user but one, and answers how many. */
-  revokeUser(userId: string, options?: { readonly except?: string | undefined }): Promise<number>;
+  /**
+   * The session of a request with what its response needs, for plain fetch handlers.
+   *
+   * @example
+   * ```ts
+   * import { createSessions, memoryStore } from "@holdfast/edge";
+   * const sessions = createSessions(memoryStore());
+   * async function handler(request: Request): Promise<Response> {
+   *   const session = sessions.fromRequest(request);
+   *   const visits = await session.update("visits", (visits) => 1 + Number(visits ?? 0));
+   *   return await session.commit(new Response(`visit ${visits}`));
+   * }
+   * const response = await handler(new Request("https://example.com/"));
+   * if (await response.text() !== "visit 1" || !response.headers.has("set-cookie")) throw new Error("unexpected");
+   * ```
+   */
+  fromRequest(request: Request): BoundSession<Data>;
 }
 
+/** Sessions on a store that knows whose they are. */
+export interface Sessions<Data> extends RequestSessions<Data> {
+  /** The live sessions of a user, oldest first. */
+  listSessions(userId: string): Promise<SessionSummary[]>;
+  /** Ends one session of a user, and answers whether it lived. */
+  revokeSession(userId: string, handle: string): Promise<boolean>;
+  /** Ends all sessions of a user but one, logins under way included, and answers how many. */
+  revokeUser(userId: string, options?: { readonly except?: string | undefined }): Promise<number>;
+  /** Ends all sessions of everybody, and answers how many. */
+  revokeAll(): Promise<number>;
+}
+
+/** A session store whose calls take effect at once. */
+export type Atomic<Store extends SessionStore> = Store & { readonly consistency: "atomic" };
+
 /**
- * Sessions over any atomic store.
+ * Sessions over any atomic store, or over a `SessionStore` of your own. One without an index gives
+ * {@linkcode RequestSessions}; one that is eventually consistent wants `eventual: true`.
  *
+ * @throws {TypeError} when the store is none, or eventually consistent without your saying so
+ * @throws {RangeError} when a duration or a limit is not positive
  * @example
  * ```ts
  * import { createSessions, memoryStore } from "@holdfast/edge";
@@ -118,247 +173,22 @@ export interface Sessions<Data> {
  * ```
  */
 export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
-  store: AtomicStore,
+  store: AtomicStore | Atomic<IndexedSessionStore>,
+  options?: SessionsOptions<S>,
+): Sessions<SchemaOutput<S>>;
+/** Sessions over a store that is only eventually consistent; see its own promises. */
+export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
+  store: IndexedSessionStore,
+  options: SessionsOptions<S> & { readonly eventual: true },
+): Sessions<SchemaOutput<S>>;
+/** Sessions over a store without an index: nobody can list or end a user's sessions. */
+export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
+  store: Atomic<SessionStore>,
+  options?: SessionsOptions<S>,
+): RequestSessions<SchemaOutput<S>>;
+export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
+  store: AtomicStore | SessionStore,
   options: SessionsOptions<S> = {},
 ): Sessions<SchemaOutput<S>> {
   return new StoreSessions<SchemaOutput<S>>(store, options);
-}
-
-class StoreSessions<Data> implements Sessions<Data> {
-  readonly cookieName: string;
-  readonly #records: AtomicStore;
-  readonly #users: AtomicStore;
-  readonly #cookie: SessionCookie;
-  readonly #schema: Schema<Data> | undefined;
-  readonly #clock: Clock;
-  readonly #emit: (event: SessionEvent) => void;
-  readonly #idle: number;
-  readonly #absolute: number;
-  readonly #limits: Fields;
-
-  constructor(store: AtomicStore, options: SessionsOptions<Schema>) {
-    const room = store.namespace(options.name ?? "session");
-    this.#records = room.namespace("record");
-    this.#users = room.namespace("user");
-    this.#cookie = sessionCookie(options.cookie);
-    this.cookieName = this.#cookie.name;
-    this.#schema = options.schema as Schema<Data> | undefined;
-    this.#clock = options.clock ?? systemClock;
-    this.#emit = options.onEvent ?? (() => {});
-    this.#idle = toMilliseconds(options.idleTimeout ?? "30m", "idleTimeout");
-    this.#absolute = toMilliseconds(options.absoluteTimeout ?? "12h", "absoluteTimeout");
-    this.#limits = { idle: String(this.#idle), absolute: String(this.#absolute) };
-  }
-
-  open(cookieHeader: string | null | undefined): Session<Data> {
-    const token = this.#cookie.read(cookieHeader);
-    return new RequestSession<Data>(
-      token,
-      async () => token === undefined ? undefined : await this.#load(token),
-      (values) => this.#validate(values),
-    );
-  }
-
-  async #load(token: string): Promise<Fields | undefined> {
-    const record = await this.#records.transact(loadSession, await sha256(token), this.#limits);
-    if (record.h === undefined) {
-      this.#emit({ type: "unknown-id" });
-      return undefined;
-    }
-    if (await this.#validate(dataOf(record)) !== undefined) return record;
-    this.#emit({ type: "schema-mismatch", handle: record.h });
-    return undefined;
-  }
-
-  async #validate(values: Record<string, unknown>): Promise<Data | undefined> {
-    if (this.#schema === undefined) return values as Data;
-    const result = await this.#schema["~standard"].validate(values);
-    return result.issues === undefined ? result.value : undefined;
-  }
-
-  async commit(session: Session<Data>, options: CommitOptions = {}): Promise<string | undefined> {
-    if (!(session instanceof RequestSession)) {
-      throw new TypeError("Cannot commit the session as it was not opened by this module");
-    }
-    const changes = session.freeze(options.failed ?? false);
-    if (changes.revoke) return await this.#revoke(session);
-    if (changes.rotate) return await this.#rotate(session, changes.login, changes.patch);
-    if (Object.keys(changes.patch).length === 0 && !changes.create) return await this.#touch(session);
-    const record = await session.record();
-    await this.#check(record, changes.patch);
-    if (record === undefined) {
-      const empty = Object.keys(applied({}, changes.patch)).length === 0;
-      return empty && !changes.create ? undefined : await this.#create(session.newHandle, {}, changes.patch);
-    }
-    await this.#merge(session.token!, record, changes.patch);
-  }
-
-  /** The patch must leave data that the schema accepts; better to find out before it is stored. */
-  async #check(record: Fields | undefined, patch: Fields): Promise<void> {
-    if (await this.#validate(dataOf(applied(record ?? {}, patch))) === undefined) {
-      throw new TypeError("Cannot commit the session as its data does not match the schema");
-    }
-  }
-
-  async #merge(token: string, record: Fields, patch: Fields): Promise<void> {
-    const output = await this.#records.transact(commitSession, await sha256(token), {
-      ...this.#limits,
-      ...patch,
-    });
-    if (output.done !== "1") this.#emit({ type: "conflict", handle: record.h! });
-  }
-
-  /** Only a session somebody looked at is touched, and not more often than it matters. */
-  async #touch(session: RequestSession<Data>): Promise<undefined> {
-    const record = session.loaded ? await session.record() : undefined;
-    if (record === undefined) return;
-    if (this.#clock.now() - Number(record.t) < Math.min(60_000, this.#idle / 10)) return;
-    await this.#records.transact(commitSession, await sha256(session.token!), this.#limits);
-  }
-
-  async #create(handle: string, meta: Fields, patch: Fields): Promise<string> {
-    const { token, age } = await this.#store(handle, meta, applied({}, patch));
-    this.#emit({ type: "created", handle });
-    return this.#cookie.write(token, age);
-  }
-
-  /** Stores a new session under a new token, in its user's index first: a session nobody can list must not exist. */
-  async #store(
-    handle: string,
-    meta: Fields,
-    values: Fields,
-  ): Promise<{ token: string; key: string; age: number }> {
-    const token = randomToken(32);
-    const key = await sha256(token);
-    const born = Number(meta.c ?? this.#clock.now());
-    if (meta.u !== undefined) {
-      const entry = { add: handle, entry: key, expires: String(born + this.#absolute) };
-      await this.#users.transact(indexSession, await sha256(meta.u), entry);
-    }
-    const output = await this.#records.transact(createSession, key, {
-      ...this.#limits,
-      ...values,
-      ...meta,
-      h: handle,
-    });
-    if (output.done !== "1") {
-      throw new HoldfastError("corrupt-record", "Cannot create the session as its id is taken");
-    }
-    const age = meta.c === undefined ? this.#absolute : born + this.#absolute - this.#clock.now();
-    return { token, key, age: Math.max(1, Math.ceil(age / 1000)) };
-  }
-
-  /** The new session is there before the old one goes; of two that rotate at once, one wins and the other is silent. */
-  async #rotate(
-    session: RequestSession<Data>,
-    login: string | undefined,
-    patch: Fields,
-  ): Promise<string | undefined> {
-    const old = await session.record();
-    await this.#check(old, patch);
-    const meta: Record<string, string> = {};
-    const user = login ?? old?.u;
-    if (user !== undefined) meta.u = user;
-    if (login !== undefined) meta.a = "now";
-    else if (old?.a !== undefined) meta.a = old.a;
-    if (old === undefined) return await this.#create(session.newHandle, meta, patch);
-    meta.c = old.c!;
-    const handle = session.newHandle;
-    const { token, key, age } = await this.#store(handle, meta, applied(valuesOf(old), patch));
-    const last = await this.#records.transact(claimSession, await sha256(session.token!), this.#limits);
-    if (last.h === undefined) {
-      await this.#end(key, user, handle);
-      this.#emit({ type: "conflict", handle: old.h! });
-      return undefined;
-    }
-    // What parallel requests committed between our load and our claim moves along, unless we changed it ourselves.
-    const late = difference(valuesOf(old), valuesOf(last), patch);
-    if (Object.keys(late).length > 0) {
-      await this.#records.transact(commitSession, key, { ...this.#limits, ...late });
-    }
-    if (old.u !== undefined) {
-      await this.#users.transact(indexSession, await sha256(old.u), { remove: old.h! });
-    }
-    this.#emit({ type: "rotated", handle });
-    return this.#cookie.write(token, age);
-  }
-
-  async #revoke(session: RequestSession<Data>): Promise<string | undefined> {
-    if (session.token === undefined) return undefined;
-    const key = await sha256(session.token);
-    const last = await this.#records.transact(claimSession, key, this.#limits);
-    if (last.u !== undefined) {
-      await this.#users.transact(indexSession, await sha256(last.u), { remove: last.h! });
-    }
-    if (last.h !== undefined) this.#emit({ type: "revoked", handle: last.h });
-    return this.#cookie.write("", 0);
-  }
-
-  async #end(key: string, user: string | undefined, handle: string): Promise<boolean> {
-    const last = await this.#records.transact(claimSession, key, this.#limits);
-    if (user !== undefined) await this.#users.transact(indexSession, await sha256(user), { remove: handle });
-    return last.h !== undefined;
-  }
-
-  async listSessions(userId: string): Promise<SessionSummary[]> {
-    const records = await Promise.all((await this.#index(userId)).map(async ({ key }) => {
-      const record = await this.#records.transact(loadSession, key, this.#limits);
-      return record.h === undefined ? [] : [record];
-    }));
-    return records.flat()
-      .map((record) => ({ handle: record.h!, createdAt: Number(record.c), lastSeenAt: Number(record.t) }))
-      .sort((a, b) => a.createdAt - b.createdAt);
-  }
-
-  async revokeUser(userId: string, options: { readonly except?: string | undefined } = {}): Promise<number> {
-    const sessions = (await this.#index(userId)).filter(({ handle }) => handle !== options.except);
-    const ended = await Promise.all(sessions.map(async ({ handle, key }) => {
-      const live = await this.#end(key, userId, handle);
-      if (live) this.#emit({ type: "revoked", handle });
-      return live;
-    }));
-    return ended.filter(Boolean).length;
-  }
-
-  async #index(userId: string): Promise<{ handle: string; key: string }[]> {
-    const index = await this.#users.transact(indexSession, await sha256(userId), {});
-    return Object.entries(index).map(([field, value]) => ({
-      handle: field.slice(2),
-      key: value.slice(0, value.lastIndexOf(":")),
-    }));
-  }
-}
-
-/** Data and flash values of a record, as stored. */
-function valuesOf(record: Fields): Fields {
-  return Object.fromEntries(Object.entries(record).filter(([field]) => /^[df]:/.test(field)));
-}
-
-/** The data of a record, decoded. */
-function dataOf(record: Fields): Record<string, unknown> {
-  const data: Record<string, unknown> = Object.create(null);
-  for (const [field, text] of Object.entries(record)) {
-    if (field.startsWith("d:")) data[field.slice(2)] = decodeValue(text);
-  }
-  return data;
-}
-
-function applied(record: Fields, patch: Fields): Fields {
-  const next: Record<string, string> = { ...record };
-  for (const [field, text] of Object.entries(patch)) {
-    if (field.startsWith("x:")) delete next[field.slice(2)];
-    else next[field] = text;
-  }
-  return next;
-}
-
-/** The patch that turns `before` into `after`, leaving out what `mine` touches. */
-function difference(before: Fields, after: Fields, mine: Fields): Fields {
-  const patch: Record<string, string> = {};
-  const free = (field: string) => !(field in mine) && !(`x:${field}` in mine);
-  for (const [field, text] of Object.entries(after)) {
-    if (before[field] !== text && free(field)) patch[field] = text;
-  }
-  for (const field of Object.keys(before)) if (!(field in after) && free(field)) patch[`x:${field}`] = "";
-  return patch;
 }

@@ -20,4 +20,6 @@ export * from "./key_value_store_law.ts";
 export * from "./law.ts";
 export * from "./lock_law.ts";
 export * from "./session_law.ts";
+export * from "./session_store_law.ts";
+export * from "./session_user_law.ts";
 export * from "./throttle_law.ts";

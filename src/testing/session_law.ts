@@ -1,26 +1,15 @@
 import { HoldfastError } from "../errors.ts";
+import type { SessionEvent } from "../session/session_event.ts";
 import type { Session } from "../session/session.ts";
-import { createSessions, type SessionEvent, type Sessions } from "../session/sessions.ts";
-import type { AtomicStore } from "../store/atomic_store.ts";
+import { createSessions, type Sessions } from "../session/sessions.ts";
 import { check, equal, rejection } from "./_check.ts";
+import { begin, counted, type Data, indexOf, keysOf, sent, type SessionSubject } from "./_sessions.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
-type Data = Record<string, unknown>;
-
-/** The Cookie header a browser would send after this Set-Cookie. */
-function sent(setCookie: string | undefined): string {
-  check(setCookie !== undefined, "a cookie was set");
-  return setCookie.split(";")[0]!;
-}
-
-async function begin(sessions: Sessions<Data>, change: (session: Session<Data>) => void): Promise<string> {
-  const session = sessions.open(null);
-  change(session);
-  return sent(await sessions.commit(session));
-}
+export type { SessionSubject } from "./_sessions.ts";
 
 /** What sessions promise on every engine. */
-export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
+export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   {
     name: "a session nobody changed sets no cookie and stores nothing",
     async run({ store, clock }) {
@@ -29,7 +18,7 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       equal(await session.data(), {}, "data");
       equal([await session.isNew(), await session.userId()], [true, undefined], "new");
       equal(await sessions.commit(session), undefined, "commit");
-      equal((await store.clear()).deleted, 0, "records");
+      equal(await keysOf(store), [], "records");
     },
   },
   {
@@ -155,13 +144,10 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const token = (await begin(sessions, (session) => session.login("ada"))).split("=")[1]!;
-      const room = store.namespace("session");
-      for (const inner of ["record", "user"]) {
-        for await (const key of room.namespace(inner).list()) {
-          check(!key.includes(token), "no key holds the token");
-          check(!key.includes("ada"), "no key holds the user");
-        }
-      }
+      const keys = await keysOf(store);
+      equal(keys.length, 1, "sessions");
+      check(!keys[0]!.includes(token), "no key holds the token");
+      equal((await indexOf(store).read("ada")).entries, [], "no key is the user");
     },
   },
   {
@@ -204,19 +190,214 @@ export const sessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "the sessions of a user are listed and ended, but for the one excepted",
+    name:
+      "an anonymous request makes no store call, reading one, reading and writing two, writing one, logging out one",
+    async run({ store: subject, clock }) {
+      const { store, calls } = counted(subject);
+      const sessions = createSessions(store, { clock });
+      const request = async (cookie: string | null, work: (session: Session<Data>) => unknown) => {
+        const session = sessions.open(cookie);
+        await work(session);
+        const answer = await sessions.commit(session);
+        return { answer, calls: calls().length };
+      };
+      equal(await request(null, (s) => s.data()), { answer: undefined, calls: 0 }, "anonymous");
+      const cookie = await begin(sessions, (session) => session.login("ada"));
+      calls();
+      equal(await request(cookie, () => {}), { answer: undefined, calls: 0 }, "not asked for");
+      equal(await request(cookie, (s) => s.data()), { answer: undefined, calls: 1 }, "read");
+      const both = (session: Session<Data>) => session.update("n", (n) => 1 + Number(n ?? 0));
+      equal(await request(cookie, both), { answer: undefined, calls: 2 }, "read and write");
+      equal(await request(cookie, (s) => s.set("x", 1)), { answer: undefined, calls: 1 }, "write unread");
+      equal((await request(cookie, (s) => s.revoke())).calls, 1, "logout");
+    },
+  },
+  {
+    name: "a session in use is touched and held against the epochs once per touchEvery, no more",
+    async run({ store: subject, wait, clock }) {
+      const { store, calls } = counted(subject);
+      const sessions = createSessions(store, { clock, touchEvery: 100 });
+      const cookie = await begin(sessions, (session) => session.login("ada"));
+      await wait(110);
+      calls();
+      const later: Promise<unknown>[] = [];
+      for (let i = 0; i < 2; i++) {
+        const session = sessions.open(cookie);
+        await session.data();
+        await sessions.commit(session, { waitUntil: (work) => later.push(work) });
+        await Promise.all(later);
+        equal([...calls()].sort(), i === 0 ? ["load", "read", "read", "save"] : ["load"], `request ${i}`);
+      }
+      equal(later.length, 1, "only the touch outlives its response");
+    },
+  },
+  {
+    name: "an update computed from what was there is computed again when another request was faster",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
-      const cookies = await Promise.all(
-        Array.from({ length: 20 }, () => begin(sessions, (session) => session.login("ada"))),
-      );
-      await begin(sessions, (session) => session.login("bob"));
-      equal((await sessions.listSessions("ada")).length, 20, "listed");
-      const handle = await sessions.open(cookies[0]).handle();
-      equal(await sessions.revokeUser("ada", { except: handle }), 19, "ended");
-      equal((await sessions.listSessions("ada")).map((session) => session.handle), [handle], "left");
-      equal(await sessions.open(cookies[1]).isNew(), true, "an ended one");
-      equal((await sessions.listSessions("bob")).length, 1, "another user");
+      const cookie = await begin(sessions, (session) => session.set("n", 0));
+      const results = await Promise.all(Array.from({ length: 8 }, async () => {
+        const session = sessions.open(cookie);
+        const result = await session.update("n", (n) => Number(n) + 1);
+        session.unset("unrelated");
+        await sessions.commit(session);
+        return result;
+      }));
+      equal(await sessions.open(cookie).get("n"), 8, "every one counted");
+      check(results.every((result) => Number(result) >= 1), "each saw a value of its own");
+      const own = sessions.open(cookie);
+      own.set("n", 100);
+      equal(await own.update("n", (n) => Number(n) + 1), 101, "on its own value");
+      equal(await own.update("m", () => undefined), undefined, "to nothing");
+      await sessions.commit(own);
+      equal(await sessions.open(cookie).data(), { n: 101 }, "data");
+    },
+  },
+  {
+    name: "a request late for a rotation gets no cookie that would overwrite the new one",
+    async run({ store, clock }) {
+      const events: SessionEvent[] = [];
+      const sessions = createSessions(store, { clock, onEvent: (event) => events.push(event) });
+      const cookie = await begin(sessions, (session) => session.login("ada"));
+      const rotation = sessions.open(cookie);
+      rotation.rotate();
+      const next = sent(await sessions.commit(rotation));
+      for (const read of [false, true]) {
+        const late = sessions.open(cookie);
+        if (read) equal(await late.isNew(), true, "nobody any more");
+        late.set("x", 1);
+        equal(await sessions.commit(late), undefined, "no cookie");
+      }
+      equal(events.filter(({ type }) => type === "conflict").length, 2, "reported");
+      const again = sessions.open(cookie);
+      again.rotate();
+      equal(await sessions.commit(again), undefined, "nor for a late rotation");
+      equal(await sessions.open(next).userId(), "ada", "the new one lives");
+    },
+  },
+  {
+    name: "a login depends on no session that it came with",
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
+      const cookie = await begin(sessions, (session) => session.set("x", 1));
+      const [rotation, login] = [sessions.open(cookie), sessions.open(cookie)];
+      await Promise.all([rotation.data(), login.data()]);
+      rotation.rotate();
+      await sessions.commit(rotation);
+      login.login("ada");
+      const after = sent(await sessions.commit(login));
+      equal(await sessions.open(after).userId(), "ada", "although another rotated it away");
+      const late = sessions.open(cookie);
+      late.login("ada");
+      check(await sessions.open(sent(await sessions.commit(late))).userId() === "ada", "and after that");
+    },
+  },
+  {
+    name: "a failed request logs nobody in",
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
+      const fresh = sessions.open(null);
+      fresh.login("ada");
+      equal(await sessions.commit(fresh, { failed: true }), undefined, "no cookie");
+      const cookie = await begin(sessions, (session) => session.set("x", 1));
+      const session = sessions.open(cookie);
+      session.login("ada");
+      const rotated = sent(await sessions.commit(session, { failed: true }));
+      equal(await sessions.open(rotated).userId(), undefined, "rotated, not logged in");
+      equal(await sessions.listSessions("ada"), [], "listed");
+    },
+  },
+  {
+    name: "a CSRF token is bound to the session and changes with its token",
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
+      const first = sessions.open(null);
+      const token = await first.csrfToken();
+      const cookie = sent(await sessions.commit(first));
+      equal(await sessions.open(cookie).verifyCsrfToken(token), true, "its own");
+      equal(await sessions.open(cookie).csrfToken(), token, "the same each time");
+      for (const wrong of [undefined, "", token.slice(1), token.slice(1) + "A", token + token]) {
+        equal(await sessions.open(cookie).verifyCsrfToken(wrong), false, "another");
+      }
+      equal(await sessions.open(null).verifyCsrfToken(token), false, "without a session");
+      const login = sessions.open(cookie);
+      login.login("ada");
+      const next = await login.csrfToken();
+      const after = sent(await sessions.commit(login));
+      check(next !== token, "changed");
+      equal(await sessions.open(after).verifyCsrfToken(token), false, "the old one");
+      equal(await sessions.open(after).verifyCsrfToken(next), true, "the new one");
+    },
+  },
+  {
+    name: "data of another version is migrated, written with the next change, and never twice",
+    async run({ store, clock }) {
+      const events: SessionEvent[] = [];
+      const old = createSessions(store, { clock });
+      const cookie = await begin(old, (session) => {
+        session.set("name", "ada lovelace");
+        session.flash("note", "kept");
+        session.login("ada");
+      });
+      const sessions = createSessions(store, {
+        clock,
+        version: 2,
+        migrate({ name, ...rest }, from) {
+          check(from === 1, "from version 1");
+          const [first, last] = String(name).split(" ");
+          return { ...rest, first, last };
+        },
+        onEvent: (event) => events.push(event),
+      });
+      const reader = sessions.open(cookie);
+      equal(await reader.data(), { first: "ada", last: "lovelace" }, "read");
+      equal(await sessions.commit(reader), undefined, "nothing to say");
+      await Promise.all(["a", "b"].map(async (key) => {
+        const session = sessions.open(cookie);
+        await session.data();
+        session.set(key, key);
+        await sessions.commit(session);
+      }));
+      const after = sessions.open(cookie);
+      equal(await after.data(), { a: "a", b: "b", first: "ada", last: "lovelace" }, "written");
+      equal([await after.takeFlash("note"), await after.userId()], ["kept", "ada"], "the rest");
+      check(events.some(({ type }) => type === "migrated"), "reported");
+    },
+  },
+  {
+    name: "data that cannot be migrated begins a fresh session, with an event",
+    async run({ store, clock }) {
+      const events: SessionEvent[] = [];
+      const cookie = await begin(createSessions(store, { clock }), (session) => session.set("x", 1));
+      const sessions = createSessions(store, {
+        clock,
+        version: 2,
+        migrate: () => {
+          throw new Error("no");
+        },
+        onEvent: (event) => events.push(event),
+      });
+      const session = sessions.open(cookie);
+      equal(await session.data(), {}, "fresh");
+      session.set("y", 1);
+      check(sent(await sessions.commit(session)) !== cookie, "a new token");
+      equal(events[0]?.type, "schema-mismatch", "reported");
+    },
+  },
+  {
+    name: "what is fresh is fresh for as long as asked, and only after a login",
+    async run({ store, wait, clock }) {
+      const sessions = createSessions(store, { clock });
+      equal(await sessions.open(null).isFresh("1m"), false, "nobody");
+      const cookie = await begin(sessions, (session) => session.login("ada"));
+      equal(await sessions.open(cookie).isFresh("1m"), true, "just now");
+      await wait(60);
+      equal(await sessions.open(cookie).isFresh(50), false, "some time ago");
+      const again = sessions.open(cookie);
+      again.rotate();
+      const rotated = sent(await sessions.commit(again));
+      equal(await sessions.open(rotated).isFresh(50), false, "rotating is no login");
+      equal(await sessions.open(rotated).isFresh("1m"), true, "and forgets none");
     },
   },
 ];

@@ -1,5 +1,5 @@
 /** All laws, by contract. */
-import type { AtomicStore } from "@holdfast/edge";
+import { atomicSessionStore, type AtomicStore } from "@holdfast/edge";
 import {
   atomicStoreLaw,
   idempotencyLaw,
@@ -7,6 +7,8 @@ import {
   type Law,
   lockLaw,
   sessionLaw,
+  sessionStoreLaw,
+  sessionUserLaw,
   type StoreSubject,
   throttleLaw,
 } from "@holdfast/edge/testing";
@@ -17,5 +19,10 @@ export const contracts: Record<string, readonly Law<StoreSubject<AtomicStore>>[]
   "locks": lockLaw,
   "idempotency": idempotencyLaw,
   "throttle": throttleLaw,
+  "session store": sessionStoreLaw.map(({ name, run }) => ({
+    name,
+    run: ({ store, ...subject }) => run({ ...subject, store: atomicSessionStore(store) }),
+  })),
   "sessions": sessionLaw,
+  "sessions of users": sessionUserLaw,
 };

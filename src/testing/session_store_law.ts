@@ -1,0 +1,202 @@
+import type { SessionRecord } from "../session/session_record.ts";
+import type { SessionCreate, SessionStore } from "../session/session_store.ts";
+import { check, equal } from "./_check.ts";
+import type { Law, StoreSubject } from "./law.ts";
+
+/** A session that lives for an hour unless told otherwise. */
+function made(options: Partial<SessionCreate> = {}): SessionCreate {
+  return {
+    type: "create",
+    handle: "handle",
+    idleTimeout: 600_000,
+    absoluteTimeout: 3_600_000,
+    schemaVersion: 1,
+    values: { "d:a": "1", "d:b": "2" },
+    ...options,
+  };
+}
+
+async function create(store: SessionStore, options: Partial<SessionCreate> = {}): Promise<SessionRecord> {
+  const saved = await store.save("key", made(options));
+  check(saved.state === "saved", "create is saved");
+  return saved.record;
+}
+
+async function load(store: SessionStore): Promise<SessionRecord> {
+  const found = await store.load("key");
+  check(found.state === "live", "it lives");
+  return found.record;
+}
+
+/** What every {@linkcode SessionStore} whose `consistency` is `atomic` promises; `index` has a law of its own. */
+export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
+  {
+    name: "what nobody made is unknown, cannot be changed and is not deleted",
+    async run({ store }) {
+      equal(await store.load("key"), { state: "unknown" }, "load");
+      equal(await store.exists("key"), false, "exists");
+      equal(await store.save("key", { type: "update", set: { "d:a": "1" } }), { state: "unknown" }, "update");
+      equal(await store.delete("key", { why: "revoked" }), undefined, "delete");
+      equal(await store.load("key"), { state: "unknown" }, "and nothing was left behind");
+    },
+  },
+  {
+    name: "a created session comes back as it was made, under the store's own times",
+    async run({ store }) {
+      const record = await create(store, { userId: "ada", authenticatedAt: "now", schemaVersion: 7 });
+      equal(await store.load("key"), { state: "live", record }, "load");
+      equal(await store.exists("key"), true, "exists");
+      const at = record.createdAt;
+      equal(record, {
+        handle: "handle",
+        version: 1,
+        createdAt: at,
+        touchedAt: at,
+        checkedAt: at,
+        bornAt: at,
+        idleTimeout: 600_000,
+        endsAt: at + 3_600_000,
+        schemaVersion: 7,
+        userId: "ada",
+        authenticatedAt: at,
+        values: { "d:a": "1", "d:b": "2" },
+      }, "the record");
+    },
+  },
+  {
+    name: "creating twice with one handle answers the same, with another the key is taken",
+    async run({ store }) {
+      const record = await create(store);
+      equal(await store.save("key", made()), { state: "saved", record }, "the same");
+      equal((await store.save("key", made({ handle: "other" }))).state, "ended", "another");
+      equal(await load(store), record, "unchanged");
+    },
+  },
+  {
+    name: "an update merges its values into what is there and makes it a version newer",
+    async run({ store }) {
+      await create(store);
+      const saved = await store.save("key", { type: "update", set: { "d:c": "3" }, unset: ["d:a"] });
+      check(saved.state === "saved", "saved");
+      equal(saved.record.values, { "d:b": "2", "d:c": "3" }, "values");
+      equal(saved.record.version, 2, "version");
+      equal(await load(store), saved.record, "load");
+    },
+  },
+  {
+    name: "parallel updates of different values lose nothing",
+    async run({ store }) {
+      await create(store);
+      const names = Array.from({ length: 20 }, (_, i) => `d:n${i}`);
+      await Promise.all(names.map((name) => store.save("key", { type: "update", set: { [name]: name } })));
+      const { values, version } = await load(store);
+      equal(names.filter((name) => values[name] !== name), [], "lost");
+      check(version >= 21, "each made it a version newer");
+    },
+  },
+  {
+    name: "an update bound to a version takes effect at that version alone",
+    async run({ store }) {
+      const { version } = await create(store);
+      const saved = await Promise.all(
+        ["x", "y", "z"].map((text) =>
+          store.save("key", { type: "update", set: { "d:a": text }, ifVersion: version })
+        ),
+      );
+      equal(saved.map(({ state }) => state).sort(), ["conflict", "conflict", "saved"], "states");
+      const record = await load(store);
+      for (const answer of saved) check("record" in answer, "each learns what is there");
+      equal(record.version, version + 1, "one write");
+    },
+  },
+  {
+    name: "of many that delete a session one gets it, and nobody ever gets it back",
+    async run({ store }) {
+      const record = await create(store);
+      const taken = await Promise.all(
+        Array.from({ length: 10 }, () => store.delete("key", { why: "rotated" })),
+      );
+      equal(taken.filter((session) => session !== undefined), [record], "taken");
+      equal(await store.load("key"), { state: "ended", why: "rotated" }, "load");
+      equal(await store.exists("key"), false, "exists");
+      equal(
+        await store.save("key", { type: "update", set: { "d:a": "9" } }),
+        { state: "ended", why: "rotated" },
+        "update",
+      );
+      equal((await store.save("key", made())).state, "ended", "create");
+      equal(
+        (await store.save("key", { type: "put", record: { ...record, version: 99 } })).state,
+        "ended",
+        "put",
+      );
+      equal(await store.exists("key"), false, "still gone");
+    },
+  },
+  {
+    name: "burying what is not there yet refuses it when it comes",
+    async run({ store }) {
+      equal(await store.delete("key", { why: "revoked", absent: "bury" }), undefined, "delete");
+      equal(await store.save("key", made()), { state: "ended", why: "revoked" }, "create");
+    },
+  },
+  {
+    name: "a session ends when it was idle for too long, and an update keeps it alive",
+    async run({ store, wait }) {
+      await create(store, { idleTimeout: 300 });
+      await wait(200);
+      equal((await store.save("key", { type: "update" })).state, "saved", "touch");
+      await wait(200);
+      equal(await store.exists("key"), true, "alive");
+      await wait(150);
+      equal(await store.exists("key"), false, "exists");
+      equal(await store.load("key"), { state: "ended", why: "expired" }, "load");
+      equal((await store.save("key", { type: "update" })).state, "ended", "update");
+      equal(await store.delete("key", { why: "revoked" }), undefined, "delete");
+    },
+  },
+  {
+    name: "a session ends when it is too old, whatever touches it, and so does what continues it",
+    async run({ store, wait }) {
+      const { createdAt, endsAt } = await create(store, { absoluteTimeout: 250 });
+      const continues = { createdAt, endsAt };
+      equal((await store.save("next", made({ continues }))).state, "saved", "continued");
+      await wait(150);
+      for (const key of ["key", "next"]) await store.save(key, { type: "update" });
+      await wait(150);
+      equal([await store.exists("key"), await store.exists("next")], [false, false], "exists");
+      equal((await store.save("late", made({ continues }))).state, "ended", "too late to continue");
+    },
+  },
+  {
+    name: "a put stores a copy as it is, where it is newer, with the time it has left",
+    async run({ store, wait }) {
+      const record = await create(store, { idleTimeout: 400 });
+      const newer = { ...record, version: 5, values: { "d:a": "5" } };
+      const put = (record: SessionRecord) => store.save("key", { type: "put", record });
+      equal((await put(newer)).state, "saved", "newer");
+      equal(await load(store), newer, "as it is");
+      equal(await put({ ...newer, version: 4 }), { state: "conflict", record: newer }, "older");
+      equal((await put(newer)).state, "conflict", "the same");
+      equal((await store.save("copy", { type: "put", record: newer })).state, "saved", "elsewhere");
+      await wait(200);
+      equal((await store.save("later", { type: "put", record: newer })).state, "saved", "later");
+      await wait(250);
+      equal(
+        await Promise.all(["key", "copy", "later"].map((key) => store.exists(key))),
+        [false, false, false],
+        "none outlives the original",
+      );
+      equal((await store.save("dead", { type: "put", record: newer })).state, "ended", "a dead one");
+    },
+  },
+  {
+    name: "what comes back belongs to the caller alone",
+    async run({ store }) {
+      await create(store);
+      const record = await load(store);
+      (record.values as Record<string, string>)["d:a"] = "changed";
+      equal((await load(store)).values["d:a"], "1", "unchanged");
+    },
+  },
+];

@@ -1,0 +1,93 @@
+import { type Fields, sessionTransitions } from "@holdfast/edge";
+import type { Random } from "../support/random.ts";
+import { type Case, compare } from "./_differential.ts";
+
+const FIELDS = ["d:a", "d:b", "f:a", "d:__proto__", "d:\u{1F600}", "d:x:d:a"];
+const some = (random: Random, chance: number) => FIELDS.filter(() => random.chance(chance));
+const handle = (random: Random) => random.pick(["h1", "h2", "h3", "undefined"]);
+const keep = (random: Random) => ({ keep: String(1 + random.below(3000)) });
+const values = (random: Random): Fields =>
+  Object.fromEntries(some(random, 0.3).map((field) => [field, random.pick(["", "1", "\t[]", "~"])]));
+const maybe = (random: Random, fields: Fields): Fields => random.chance(0.4) ? fields : {};
+const around = (random: Random, now: number) => String(now + random.below(9000) - 3000);
+
+function commit(random: Random): Fields {
+  return {
+    ...keep(random),
+    ...values(random),
+    ...Object.fromEntries(some(random, 0.2).map((field) => [`x:${field}`, ""])),
+    ...maybe(random, { s: "2" }),
+    ...maybe(random, { k: "now" }),
+  };
+}
+
+/** Histories of sessions, and of users; the record of one means nothing to the other. */
+const sessions: Record<string, Case["input"]> = {
+  "session.load": () => ({}),
+  "session.create": (random, _record, now) => ({
+    ...keep(random),
+    ...values(random),
+    h: handle(random),
+    i: String(1 + random.below(5000)),
+    s: "1",
+    ...(random.chance(0.5)
+      ? { life: String(1 + random.below(9000)) }
+      : { x: around(random, now), c: around(random, now) }),
+    ...maybe(random, { b: around(random, now) }),
+    ...maybe(random, { u: "ada" }),
+    ...maybe(random, { a: random.chance(0.5) ? "now" : around(random, now) }),
+  }),
+  "session.commit": commit,
+  "session.replace": (random, record) => ({
+    ...commit(random),
+    if: random.chance(0.7) ? record?.n ?? "1" : String(random.below(5)),
+  }),
+  "session.end": (random) => ({
+    ...keep(random),
+    why: random.pick(["rotated", "revoked"]),
+    ...maybe(random, { bury: "1" }),
+  }),
+  "session.put": (random, record, now) => ({
+    ...keep(random),
+    ...values(random),
+    h: handle(random),
+    n: String(Number(record?.n ?? 1) + random.below(3) - 1),
+    c: around(random, now),
+    t: around(random, now),
+    k: around(random, now),
+    b: around(random, now),
+    i: String(1 + random.below(5000)),
+    x: around(random, now),
+    s: "1",
+  }),
+};
+
+const users: Record<string, Case["input"]> = {
+  "session.user.read": () => ({}),
+  "session.user.add": (random, record, now) => ({
+    handle: handle(random),
+    key: "key",
+    ends: around(random, now),
+    ...maybe(random, { limit: String(1 + random.below(3)) }),
+    ...maybe(random, {
+      b: random.chance(0.5) && record?.e !== undefined
+        ? String(Number(record.e) + random.below(3) - 1)
+        : around(random, now),
+      ...maybe(random, { from: handle(random) }),
+    }),
+  }),
+  "session.user.remove": (random) => ({ handle: handle(random) }),
+  "session.user.revoke": (random) => ({
+    remember: String(1 + random.below(5000)),
+    ...maybe(random, { except: handle(random) }),
+  }),
+};
+
+const byName = new Map(sessionTransitions.map((transition) => [transition.name, transition]));
+for (const [what, inputs] of Object.entries({ sessions, users })) {
+  const cases = Object.entries(inputs).map(([name, input]) => ({ transition: byName.get(name)!, input }));
+  Deno.test(`differential: ${what}: Lua and TypeScript agree on every step`, async () => {
+    // deno-lint-ignore no-console
+    console.log(`${what}: ${await compare(cases)} steps`);
+  });
+}
