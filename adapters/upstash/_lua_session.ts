@@ -138,8 +138,9 @@ end`,
     kind: "write",
     lua: USER + `
 local function apply(r, i, now)
+  if i.epoch and num(i.epoch) <= num(r and r.e) then return r or {} end
   local n = pruned(r, nil, now)
-  n.e = int(math.max(now, num(n.e)) + 1)
+  n.e = i.epoch or int(math.max(now, num(n.e)) + 1)
   n.p = int(math.max(now + num(i.remember), num(n.p)))
   n.y = i.except
   return n, listed(n, now)

@@ -190,12 +190,16 @@ export const removeFromUser: Transition = {
   },
 };
 
-/** `{ remember, except? }` → what is known, with an epoch that is later than every birth before. Entries stay until removed. */
+/**
+ * `{ remember, except?, epoch? }` → what is known, with an epoch that is later than every birth before. Entries stay until
+ * removed. `epoch` is one that was decided elsewhere: it is taken over as it is, where it is later.
+ */
 export const revokeUser: Transition = {
   name: "session.user.revoke",
-  apply(record, { remember, except }, now): Step {
+  apply(record, { remember, except, epoch }, now): Step {
+    if (epoch !== undefined && int(epoch) <= int(record?.e)) return { output: record ?? {} };
     const next = pruned(record, undefined, now);
-    next.e = String(Math.max(now, int(next.e)) + 1);
+    next.e = epoch ?? String(Math.max(now, int(next.e)) + 1);
     next.p = String(Math.max(now + int(remember), int(next.p)));
     if (except === undefined) delete next.y;
     else next.y = except;
