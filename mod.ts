@@ -25,6 +25,8 @@ export * from "./src/lock/lock_transitions.ts";
 export * from "./src/lock/locks.ts";
 export * from "./src/schema.ts";
 export * from "./src/session/atomic_session_store.ts";
+export * from "./src/session/replicated_error.ts";
+export * from "./src/session/replicated_sessions.ts";
 export * from "./src/session/session_cookie.ts";
 export * from "./src/session/session_event.ts";
 export * from "./src/session/session_record.ts";

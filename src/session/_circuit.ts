@@ -47,13 +47,18 @@ export class Circuit {
     return this.#state === "closed";
   }
 
+  /** Throws when a call would be refused. */
+  assertPasses(): void {
+    if (this.#state === "closed") return;
+    if (this.#state === "half-open") throw new CircuitOpenError(this.#side, PROBING);
+    const left = this.#until - this.#clock.monotonic();
+    if (left > 0) throw new CircuitOpenError(this.#side, left);
+  }
+
   /** Lets a call pass or throws; whoever passes must tell how it went. */
   enter(): void {
-    if (this.#state === "closed") return;
-    const left = this.#until - this.#clock.monotonic();
-    if (this.#state === "half-open") throw new CircuitOpenError(this.#side, PROBING);
-    if (left > 0) throw new CircuitOpenError(this.#side, left);
-    this.#become("half-open");
+    this.assertPasses();
+    if (this.#state === "open") this.#become("half-open");
   }
 
   succeeded(): void {

@@ -1,25 +1,26 @@
-/** One of two stores: asked with a deadline, behind its circuit, every call measured. */
+/** A store that replication talks to: asked with a deadline, behind its circuit, every call measured. */
 import type { Clock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
 import { Circuit, CircuitOpenError } from "./_circuit.ts";
 import type { ReplicationOperation } from "./replicated_sessions.ts";
-import type { IndexedSessionStore } from "./session_store.ts";
 
 /** What a side needs besides its store. */
 export interface SideOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly timeout: number;
-  readonly report: (operation: Pick<ReplicationOperation, "operation" | "side" | "outcome" | "durationMs">) => void;
+  readonly report: (
+    operation: Pick<ReplicationOperation, "operation" | "side" | "outcome" | "durationMs">,
+  ) => void;
 }
 
-export class Side {
-  readonly name: "primary" | "secondary";
-  readonly #store: IndexedSessionStore;
+export class Side<Store> {
+  readonly name: ReplicationOperation["side"];
+  readonly #store: Store;
   readonly #options: SideOptions;
   readonly #circuit: Circuit;
 
-  constructor(name: "primary" | "secondary", store: IndexedSessionStore, options: SideOptions) {
+  constructor(name: ReplicationOperation["side"], store: Store, options: SideOptions) {
     this.name = name;
     this.#store = store;
     this.#options = options;
@@ -28,15 +29,15 @@ export class Side {
     });
   }
 
-  /** Whether it answered when it was last asked, as far as the circuit knows. */
-  get isUp(): boolean {
-    return this.#circuit.isClosed;
+  /** Throws when the circuit would refuse a call. */
+  assertAsks(): void {
+    this.#circuit.assertPasses();
   }
 
   /** Asks; rejects when the answer does not come in time. What it gave up may still take effect. */
   async call<T>(
     operation: ReplicationOperation["operation"],
-    ask: (store: IndexedSessionStore, signal: AbortSignal) => Promise<T>,
+    ask: (store: Store, signal: AbortSignal) => Promise<T>,
     signal?: AbortSignal,
   ): Promise<T> {
     signal?.throwIfAborted();
@@ -66,9 +67,9 @@ export class Side {
       outcome = "ok";
       return answer;
     } catch (error) {
-      // A backend that refuses bad input, or a caller that went away, says nothing against the backend.
-      if (isPermanent(error) || signal?.aborted) this.#circuit.succeeded();
-      else this.#circuit.failed();
+      // Refusing bad input says nothing against the backend, and a caller that went away nothing at all.
+      if (isPermanent(error)) this.#circuit.succeeded();
+      else if (!signal?.aborted || !this.#circuit.isClosed) this.#circuit.failed();
       throw error;
     } finally {
       bell.abort();
