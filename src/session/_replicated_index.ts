@@ -45,7 +45,6 @@ export class ReplicatedIndex implements SessionIndex {
         options.signal,
       );
     } catch (error) {
-      if (place !== undefined) place.work.compare = true;
       both.failed(place, error);
       throw error;
     }
@@ -70,7 +69,6 @@ export class ReplicatedIndex implements SessionIndex {
     try {
       await both.primary.call("index", ({ index }, signal) => change(index, signal), signal);
     } catch (error) {
-      if (place !== undefined) place.work.compare = true;
       both.failed(place, error);
       throw error;
     }
@@ -122,7 +120,11 @@ export class ReplicatedIndex implements SessionIndex {
         throw new NotReplicatedError(known === undefined ? "neither" : "primary", false, error);
       }
       place.work.revoke = revoke;
-      both.queue.settle(place, true, true);
+      if (known === undefined) {
+        // Degraded reads at least shall not accept them.
+        await this.#copyEpoch(user, { epoch: revoke.at, spared: except }, remember).catch(() => {});
+        both.queue.doubt(place, 2 * both.timeout);
+      } else both.queue.settle(place, true, true);
       const committed = known === undefined ? "neither" : "primary";
       // Where the sessions are is known only to a caller that the primary answered.
       if (known === undefined || !worthWaiting(error)) throw new NotReplicatedError(committed, true, error);
@@ -186,7 +188,7 @@ export class ReplicatedIndex implements SessionIndex {
 
   async #copyEpoch(
     user: string,
-    { epoch, spared: except }: UserSessions,
+    { epoch, spared: except }: Pick<UserSessions, "epoch"> & { readonly spared?: string | undefined },
     remember: number,
     signal?: AbortSignal,
   ): Promise<void> {

@@ -101,6 +101,10 @@ export class Replication {
       clock,
       random,
       ship: ({ work }) => ship(work),
+      suspect: (work) => {
+        work.record = undefined;
+        work.compare = true;
+      },
       insists: (work) => (work.end?.until ?? 0) > clock.now() || work.revoke !== undefined,
       dropped: (entry, error) => this.#dropped(entry, error),
       done: ({ work }) => this.#unmark(work),
@@ -209,7 +213,10 @@ export class Replication {
 
   /** The write failed: what may have happened all the same is looked after. */
   failed(entry: Entry<Work> | undefined, error: unknown): void {
-    if (entry !== undefined) this.queue.settle(entry, mayHaveHappened(error));
+    if (entry === undefined) return;
+    entry.work.compare = true;
+    if (mayHaveHappened(error)) this.queue.doubt(entry, 2 * this.timeout);
+    else this.queue.settle(entry, false);
   }
 
   /** Notes a change to the index; too many, and the two sides are compared instead. */

@@ -21,8 +21,10 @@ export class Entry<Work> {
   dirty = false;
   /** Being shipped. */
   running = false;
-  /** Waiting to be tried again. */
-  asleep = false;
+  /** Waiting to be tried or looked at again. */
+  nap: AbortController | undefined;
+  /** A write of unknown outcome may still take effect until then: it is looked for once more. */
+  doubt: number | undefined;
   /** Somebody waits for it: it does not stand in line. */
   urgent = false;
   /** Failures in a row. */
@@ -43,6 +45,8 @@ export interface QueueOptions<Work> {
   readonly random: () => number;
   /** Ships what is there to ship; the entry says what, and learns what is left. */
   ship(entry: Entry<Work>): Promise<void>;
+  /** What is known about the work may be outdated. */
+  suspect(work: Work): void;
   /** Whether it must not be given up yet, however often it failed. */
   insists(work: Work): boolean;
   /** Hears what is given up. */
@@ -56,9 +60,9 @@ export class ReplicationQueue<Work> {
   readonly #ready = new Set<Entry<Work>>();
   readonly #vacancies = new Set<() => void>();
   readonly #emptied = new Set<() => void>();
-  readonly #closing = new AbortController();
   readonly #options: QueueOptions<Work>;
   #active = 0;
+  #stopped = false;
   #budget = BUDGET;
 
   constructor(options: QueueOptions<Work>) {
@@ -108,9 +112,18 @@ export class ReplicationQueue<Work> {
     if (changed) {
       entry.dirty = true;
       entry.generation++;
-      if (urgent) entry.urgent = true;
+      if (urgent) {
+        entry.urgent = true;
+        this.#wake(entry);
+      }
     }
     this.#next(entry);
+  }
+
+  /** The write that held the place failed, and may take effect all the same, even a while later. */
+  doubt(entry: Entry<Work>, milliseconds: number): void {
+    entry.doubt = this.#options.clock.monotonic() + milliseconds;
+    this.settle(entry, true);
   }
 
   /** Resolves when what is in the entry now has been shipped, rejects when it is given up. */
@@ -123,9 +136,10 @@ export class ReplicationQueue<Work> {
 
   /** Ends all waiting; what is still in the queue stays there and is not tried again. */
   stop(): void {
-    this.#closing.abort();
+    this.#stopped = true;
     const stopped = new HoldfastError("not-replicated", "Cannot go on shipping as the store was closed");
     for (const entry of this.#entries.values()) {
+      entry.nap?.abort();
       this.#tell(entry, entry.generation, (waiter) => waiter.reject(stopped));
     }
   }
@@ -144,10 +158,16 @@ export class ReplicationQueue<Work> {
 
   /** Decides what is next for an entry that nobody is working on. */
   #next(entry: Entry<Work>): void {
-    if (entry.running || entry.asleep || this.#entries.get(entry.key) !== entry) return;
+    if (entry.running || entry.nap !== undefined || this.#entries.get(entry.key) !== entry) return;
     if (entry.dirty) {
       this.#ready.add(entry);
       this.#pump();
+    } else if (entry.doubt !== undefined) {
+      this.#sleep(entry, Math.max(1, entry.doubt - this.#options.clock.monotonic()), () => {
+        entry.doubt = undefined;
+        entry.dirty = true;
+        this.#options.suspect(entry.work);
+      });
     } else if (entry.held === 0) {
       this.#entries.delete(entry.key);
       this.#options.done(entry);
@@ -157,7 +177,7 @@ export class ReplicationQueue<Work> {
   }
 
   #pump(): void {
-    if (this.#closing.signal.aborted) return;
+    if (this.#stopped) return;
     for (const entry of this.#ready) {
       if (this.#active >= this.#options.parallel && !entry.urgent) continue;
       this.#ready.delete(entry);
@@ -199,11 +219,22 @@ export class ReplicationQueue<Work> {
       return;
     }
     entry.dirty = true;
-    entry.asleep = true;
-    this.#options.clock.sleep(this.#wait(entry, error), this.#closing.signal).then(() => {
-      entry.asleep = false;
+    this.#sleep(entry, this.#wait(entry, error), () => {});
+  }
+
+  #sleep(entry: Entry<Work>, milliseconds: number, then: () => void): void {
+    if (this.#stopped) return;
+    const nap = entry.nap = new AbortController();
+    this.#options.clock.sleep(milliseconds, nap.signal).then(() => {
+      entry.nap = undefined;
+      then();
       this.#next(entry);
     }, () => {});
+  }
+
+  #wake(entry: Entry<Work>): void {
+    entry.nap?.abort();
+    entry.nap = undefined;
   }
 
   /** Full jitter, doubling up to a cap. */
