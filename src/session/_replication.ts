@@ -40,6 +40,8 @@ export interface Work {
   readonly id: string;
   /** The newest record this isolate's own writes answered, and when: it need not be loaded again. */
   record?: { readonly value: SessionRecord; readonly at: number } | undefined;
+  /** The version of the newest record ever learned here. */
+  newest: number;
   end?: Ending | undefined;
   changes: IndexChange[];
   /** Whether the changes are not the whole story. */
@@ -279,7 +281,7 @@ export class Replication {
 
   #take(kind: Work["kind"], id: string, limit: number): Entry<Work> | undefined {
     return this.queue.take(`${kind}:${id}`, limit, () => {
-      return { kind, id, changes: [], compare: false, marks: new Map() };
+      return { kind, id, newest: 0, changes: [], compare: false, marks: new Map() };
     });
   }
 

@@ -455,9 +455,10 @@ class ReplicatedSessionStore implements ReplicatedSessions {
 }
 
 function learn(work: Work, record: SessionRecord, at: number): void {
-  if (work.record === undefined || work.record.value.version < record.version) {
-    work.record = { value: record, at };
-  }
+  // Answers arrive in any order: an older one says nothing, even if the newer one was tried and failed.
+  if (record.version <= work.newest) return;
+  work.newest = record.version;
+  work.record = { value: record, at };
 }
 
 /** Two endings of one session: what is left to do of both. */

@@ -53,8 +53,8 @@ export class Network {
     const { random } = this.#world;
     const { latency, loss } = this.#options;
     const lost = this.calm || !random.chance(loss) ? undefined : random.pick(["before", "after"] as const);
-    // Now and then a call is on its way for longer than anybody waits for it.
-    const stray = !this.calm && random.chance(0.01) ? random.below(2000) : 0;
+    // Now and then a call is on its way for longer than anybody waits for it, but not for ever.
+    const stray = !this.calm && random.chance(0.01) ? random.below(1250) : 0;
     await this.#travel(machine, latency * random.next() + stray);
     const outage = this.#outage();
     if (outage?.hangs) await this.#never();

@@ -146,6 +146,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
     }),
   ];
   const quiet = new Network(world, { latency: 2, loss: 0, outages: [] });
+  quiet.calm = true;
 
   function skew(): number {
     return random.below(SKEW) - SKEW / 2;
