@@ -45,7 +45,7 @@ export class ReplicatedIndex implements SessionIndex {
         options.signal,
       );
     } catch (error) {
-      both.failed(place, error);
+      both.failed("user", user, place, error);
       throw error;
     }
     if (added.state !== "added") {
@@ -69,7 +69,7 @@ export class ReplicatedIndex implements SessionIndex {
     try {
       await both.primary.call("index", ({ index }, signal) => change(index, signal), signal);
     } catch (error) {
-      both.failed(place, error);
+      both.failed("user", user, place, error);
       throw error;
     }
     if (place === undefined) return;

@@ -214,10 +214,16 @@ export class Replication {
   }
 
   /** The write failed: what may have happened all the same is looked after. */
-  failed(entry: Entry<Work> | undefined, error: unknown): void {
-    if (entry === undefined) return;
+  failed(kind: Work["kind"], id: string, place: Entry<Work> | undefined, error: unknown): void {
+    const happened = mayHaveHappened(error);
+    // Who had to go without a place needs one now.
+    const entry = place ?? (happened && !this.#closed ? this.#take(kind, id, this.#size) : undefined);
+    if (entry === undefined) {
+      if (happened) this.drop(kind, id, error);
+      return;
+    }
     entry.work.compare = true;
-    if (mayHaveHappened(error)) this.queue.doubt(entry, 2 * this.timeout);
+    if (happened) this.queue.doubt(entry, 2 * this.timeout);
     else this.queue.settle(entry, false);
   }
 

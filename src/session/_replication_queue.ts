@@ -112,10 +112,9 @@ export class ReplicationQueue<Work> {
     if (changed) {
       entry.dirty = true;
       entry.generation++;
-      if (urgent) {
-        entry.urgent = true;
-        this.#wake(entry);
-      }
+      if (urgent) entry.urgent = true;
+      // What failed a moment ago rests, unless somebody waits for it.
+      if (urgent || entry.attempts === 0) this.#wake(entry);
     }
     this.#next(entry);
   }
@@ -164,7 +163,7 @@ export class ReplicationQueue<Work> {
       this.#pump();
     } else if (entry.doubt !== undefined) {
       this.#sleep(entry, Math.max(1, entry.doubt - this.#options.clock.monotonic()), () => {
-        entry.doubt = undefined;
+        if (entry.doubt! <= this.#options.clock.monotonic()) entry.doubt = undefined;
         entry.dirty = true;
         this.#options.suspect(entry.work);
       });

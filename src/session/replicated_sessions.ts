@@ -313,7 +313,7 @@ class ReplicatedSessionStore implements ReplicatedSessions {
     try {
       saved = await this.#write(key, change, signal);
     } catch (error) {
-      both.failed(entry, error);
+      both.failed("session", key, entry, error);
       throw error;
     }
     if (saved.state !== "saved") {
