@@ -31,6 +31,10 @@ function cell() {
 }
 
 const algorithm = fc.constantFrom("gcra", "token-bucket", "fixed-window", "sliding-window");
+const policyOf = (algorithm: string, limit: number, window: number) =>
+  algorithm.endsWith("window")
+    ? `${algorithm[0]}:${limit}:${window}:p`
+    : `g:${Math.ceil(window * 1000 / limit)}:${limit}:p`;
 const steps = fc.array(fc.record({ gap: fc.nat(400), cost: fc.integer({ min: 1, max: 5 }) }), {
   maxLength: 80,
 });
@@ -44,13 +48,12 @@ Deno.test("a throttle never admits more than its bound in any interval", () => {
       steps,
     ) => {
       const run = cell();
-      const base = { n: "1", "0.name": "p", "0.algorithm": algorithm };
-      const policy = { ...base, "0.limit": `${limit}`, "0.window": `${window}`, "0.burst": `${limit}` };
+      const policy = { "0": policyOf(algorithm, limit, window) };
       let now = 1_700_000_000_000;
       const admitted: { at: number; cost: number }[] = [];
       for (const { gap, cost } of steps) {
         now += gap;
-        if (run(checkThrottle, { ...policy, cost: `${cost}` }, now).allowed === "1") {
+        if (run(checkThrottle, { ...policy, c: `${cost}` }, now).a === "1") {
           admitted.push({ at: now, cost });
         }
       }
@@ -78,26 +81,25 @@ Deno.test("waiting exactly retryAfter admits, one millisecond less does not", ()
       window,
       steps,
     ) => {
-      const base = { n: "1", "0.name": "p", "0.algorithm": algorithm };
-      const policy = { ...base, "0.limit": `${limit}`, "0.window": `${window}`, "0.burst": `${limit}` };
+      const policy = { "0": policyOf(algorithm, limit, window) };
       let record: Fields | undefined;
       let now = 1_700_000_000_000;
       for (const { gap, cost } of steps) {
         now += gap;
-        const input = { ...policy, cost: `${cost}` };
+        const input = { ...policy, c: `${cost}` };
         const step = checkThrottle.apply(record, input, now);
         if (step.write) record = step.write.record;
-        const retry = Number(step.output["0.retry"]);
+        const retry = Number(step.output[0]!.split(":")[3]);
         assertEquals(retry === -1, cost > limit);
         if (retry <= 0) continue;
         assertEquals(step.write, undefined, "a denied call writes nothing");
         assertEquals(
-          checkThrottle.apply(record, input, now + retry).output.allowed,
+          checkThrottle.apply(record, input, now + retry).output.a,
           "1",
           `${algorithm} after ${retry}`,
         );
         assertEquals(
-          checkThrottle.apply(record, input, now + retry - 1).output.allowed,
+          checkThrottle.apply(record, input, now + retry - 1).output.a,
           "0",
           `${algorithm} before`,
         );
@@ -144,14 +146,14 @@ Deno.test("what was stored under a key never changes until its retention is over
       if (complete) {
         const output = run(
           completeClaim,
-          { owner, fp: "", r: owner, attempt: "1", retention: "1000000" },
+          { o: owner, r: owner, a: "1", t: "1000000" },
           now,
         );
-        if (output.state === "stored") assertEquals(stored ??= owner, owner);
+        if (output.s === "stored") assertEquals(stored ??= owner, owner);
         else if (stored !== undefined) assertEquals(output.r, stored);
       } else {
-        const output = run(beginClaim, { owner, fp: "", lease: "100", retention: "1000000" }, now);
-        assertEquals(output.state === "completed", stored !== undefined);
+        const output = run(beginClaim, { o: owner, l: "100", t: "1000000" }, now);
+        assertEquals(output.s === "done", stored !== undefined);
         if (stored !== undefined) assertEquals(output.r, stored);
       }
     }

@@ -5,6 +5,7 @@ import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts"
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition } from "../../src/store/transition.ts";
+import { deferred } from "../_deferred.ts";
 
 /** An entry of Deno KV, by shape. */
 export interface DenoKvEntry {
@@ -171,7 +172,7 @@ class DenoKvEngine implements AtomicEngine {
 
   /** Jobs of one key queue up here, and whoever is first works them all off: many waiters, one commit. */
   transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
-    const job: Job = { transition, input, signal: options?.signal, outcome: Promise.withResolvers() };
+    const job: Job = { transition, input, signal: options?.signal, outcome: deferred() };
     const waiting = this.#waiting.get(key);
     if (waiting) waiting.push(job);
     else {
@@ -229,7 +230,7 @@ class DenoKvEngine implements AtomicEngine {
 
   async watch(key: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
     const reader = this.#kv.watch([this.#key(key)]).getReader();
-    const aborted = Promise.withResolvers<void>();
+    const aborted = deferred<void>();
     signal.addEventListener("abort", () => aborted.resolve(), { once: true });
     if (signal.aborted) aborted.resolve();
     // The first is what is there now. A change before it came would go unheard: look again after a second at the latest.

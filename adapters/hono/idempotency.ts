@@ -6,10 +6,7 @@ import {
   createIdempotency,
   type Idempotency,
 } from "../../src/idempotency/idempotency.ts";
-import { systemClock } from "../../src/clock.ts";
 import { sha256 } from "../../src/secret.ts";
-import { Turn } from "../../src/store/_turn.ts";
-import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import {
   perStore,
   replace,
@@ -19,7 +16,9 @@ import {
   waitUntil,
 } from "./_context.ts";
 import { readIdempotencyKey } from "./_idempotency_key.ts";
-import { isStoredResponse, replayed, storedResponse } from "./_response.ts";
+import { joined, readBody } from "./_request_body.ts";
+import { around, isStoredResponse, replayed, type StoredResponse, storedResponse } from "./_response.ts";
+import { Tap } from "./_tap.ts";
 import { problem, unavailable } from "./problem.ts";
 
 /** Options of {@linkcode idempotency}. */
@@ -27,7 +26,8 @@ export interface IdempotencyHelperOptions {
   /** Where keys live, or how to get it from a request. */
   readonly store: StoreSource;
   /**
-   * Whose keys they are: two callers never see each other's answers. `"public"` says that all share them.
+   * Whose keys they are: two callers never see each other's answers. `"public"` says that all share them. A caller
+   * without a name is an error: mount this after what tells who it is.
    */
   // deno-lint-ignore no-explicit-any
   readonly scope: "public" | ((c: any) => string | Promise<string>);
@@ -75,11 +75,17 @@ export interface IdempotencyHelperOptions {
    */
   readonly storeIf?: (status: number) => boolean;
   /**
+   * What makes two requests the same; for bodies that differ from one try to the next, as multipart ones do.
+   * @default {a hash of the method, path, sorted query, kind of content and body}
+   */
+  // deno-lint-ignore no-explicit-any
+  readonly fingerprint?: (c: any, body: Uint8Array<ArrayBuffer>) => string | Promise<string>;
+  /**
    * What happens when the store is down: a 503, or the handler runs unprotected.
    * @default {"fail"}
    */
   readonly onStoreError?: "fail" | "open";
-  /** Hears of an answer that could not be stored although the work was done; must not throw. */
+  /** Hears of a store that does not answer, and of an answer that could not be stored; must not throw. */
   readonly onFault?: (error: unknown) => void;
   /**
    * The namespace the keys live in.
@@ -108,8 +114,11 @@ const UNIT = 1_048_576;
 /**
  * Serves a request once per Idempotency-Key; duplicates get the first answer back, with `Idempotency-Replayed: true`.
  *
- * 400: no key, or none that can be read. 409: the first one is still being served. 422: the key was used for another
- * request. 413: the body is too large to compare. 503: the store is down.
+ * 400: no key, or none that can be read. 409: the first one is still being served, or its answer was too large to keep.
+ * 422: the key was used for another request. 413: the body is too large to compare. 503: the store is down.
+ *
+ * An answer that is at hand when the handler returns is stored before it leaves. One that streams is passed on as it comes
+ * and stored at its end; when its client goes away, it is read on for the request that will come back.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  * @example
@@ -129,18 +138,18 @@ const UNIT = 1_048_576;
  */
 export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware {
   const { store, scope, required = true, methods = ["POST", "PATCH"], strict = false, name } = options;
-  const { maxRequest = UNIT, maxResponse = UNIT, storeIf = isKept, onStoreError = "fail" } = options;
+  const { maxRequest = UNIT, onStoreError = "fail", onFault = () => {}, wait } = options;
+  const { maxResponse = UNIT, storeIf = isKept, fingerprint = hashed } = options;
   if (scope !== "public" && typeof scope !== "function") {
     throw new TypeError("Cannot make requests idempotent as 'scope' must be a function or \"public\"");
   }
   const lease = toMilliseconds(options.lease ?? "30s", "lease");
   const retention = toMilliseconds(options.retention ?? "24h", "retention");
-  const wait = options.wait === undefined ? 0 : toMilliseconds(options.wait, "wait");
-  const onFault = options.onFault ?? (() => {});
-  const stores = perStore(store, (store) => ({
-    store: store.namespace(name ?? "idempotency"),
-    keys: createIdempotency(store, { lease, retention, ...(name !== undefined && { name }) }),
-  }));
+  if (wait !== undefined) toMilliseconds(wait, "wait");
+  const keysOf = perStore(
+    store,
+    (store) => createIdempotency(store, { lease, retention, ...(name !== undefined && { name }) }),
+  );
 
   return async function idempotency(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     if (!methods.includes(c.req.method)) return await next();
@@ -157,7 +166,7 @@ export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware 
         detail: "The header must hold one string of 1 to 255 characters",
       });
     }
-    const caller = scope === "public" ? "public" : `of:${await scope(c)}`;
+    const caller = scope === "public" ? "public" : scoped(await scope(c));
     const body = await readBody(c, maxRequest);
     if (body === undefined) {
       return problem(413, "The request is too large", {
@@ -165,17 +174,19 @@ export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware 
       });
     }
     const id = await sha256(`${caller.length}:${caller}:${key}`);
-    const { keys, store } = stores(c);
+    const keys = keysOf(c);
     let begun: Begin;
     try {
-      begun = await begin(keys, store, id, await fingerprint(c, body), wait);
+      begun = await keys.begin(id, { fingerprint: await fingerprint(c, body), wait });
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       onFault(error);
-      if (onStoreError === "open" && error.code !== "corrupt-record") return await next();
-      return unavailable();
+      if (error.code === "corrupt-record") throw error; // no outage: it will not pass
+      return onStoreError === "open" ? await next() : unavailable();
     }
     switch (begun.state) {
+      case "new":
+        return await serve(c, next, keys, begun.claim, key, { maxResponse, storeIf, onFault });
       case "completed":
         return replay(begun.response);
       case "in-progress":
@@ -184,8 +195,9 @@ export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware 
         return problem(422, "Idempotency-Key is already used", {
           detail: "The key belongs to another request",
         });
+      case "not-retained":
+        return notRetained();
     }
-    await serve(c, next, keys, begun.claim, key, { maxResponse, storeIf, onFault });
   };
 }
 
@@ -204,167 +216,96 @@ async function serve(
   key: string,
   { maxResponse, storeIf, onFault }: ServeOptions,
 ): Promise<void> {
-  const lost = new AbortController();
+  const hold = keys.hold(claim);
   let pinned = false;
-  c.set("idempotency", { key, attempt: claim.attempt, signal: lost.signal, pin: () => void (pinned = true) });
-  const beat = setInterval(async () => {
-    const held = await keys.extend(claim).catch(() => true); // tried again at the next beat
-    if (!held) {
-      lost.abort(new HoldfastError("claim-lost", "Cannot go on as another request took the key over"));
-    }
-  }, claim.lease / 3);
-  const abandon = () => keys.abandon(claim).then(() => {}, onFault);
-  try {
-    await next();
-  } catch (thrown) {
-    clearInterval(beat);
-    if (!pinned) await abandon();
-    throw thrown;
-  }
-  if (!pinned && (c.error !== undefined || !storeIf(c.res.status))) {
-    clearInterval(beat);
-    return await abandon();
-  }
-  const response = c.res;
-  const settle = async (bytes: Uint8Array | undefined) => {
-    clearInterval(beat);
+  let streams = false;
+  c.set("idempotency", {
+    key,
+    attempt: claim.attempt,
+    signal: hold.signal,
+    pin: () => void (pinned = true),
+  });
+  // The work was done: whatever becomes of storing its answer, its client gets it.
+  const keep = async (stored: StoredResponse) => {
     try {
-      return await keys.complete(claim, storedResponse(response, bytes));
+      return await keys.complete(claim, stored);
     } catch (error) {
-      onFault(error); // the work was done: its client hears so
+      onFault(error);
+      if (!(error instanceof HoldfastError && error.code === "value-too-large")) return undefined;
+      return await keys.complete(claim, { ...stored, body: undefined }).catch(onFault);
     }
   };
-  if (response.body === null) {
-    await overtaken(c, await settle(new Uint8Array()));
-    return;
-  }
-  // What is at hand is stored before the answer leaves; what streams is passed on as it comes and stored at its end.
-  if (isBuffered(response, maxResponse)) {
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    replace(c, new Response(bytes, response));
-    await overtaken(c, await settle(bytes.length > maxResponse ? undefined : bytes));
-    return;
-  }
-  const stored = Promise.withResolvers<void>();
-  const passed = passOn(response.body, maxResponse, async (bytes, whole) => {
-    if (whole || pinned) await settle(bytes);
-    else {
-      clearInterval(beat);
-      await abandon();
+  /** For an answer that nobody can get again: the next request runs, unless the work must not happen twice. */
+  const giveUp = (status: number) =>
+    pinned ? keep({ status, headers: [] }) : keys.abandon(claim).catch(onFault);
+  try {
+    await next();
+    const response = c.res;
+    const { status, body } = response;
+    const wanted = pinned || (c.error === undefined && storeIf(status));
+    if (!wanted || status < 200) return void await giveUp(status); // an upgrade or a network error comes once
+    if (body === null) return overtaken(c, await keep(storedResponse(response, new Uint8Array())));
+    const tap = new Tap(body, maxResponse);
+    const bytes = await tap.atHand();
+    if (bytes !== undefined) {
+      const copy = around(response, bytes, bytes);
+      replace(c, copy);
+      return overtaken(c, await keep(storedResponse(copy, bytes)));
     }
-    stored.resolve();
-  });
-  replace(c, new Response(passed, response));
-  waitUntil(c, stored.promise);
+    streams = true;
+    const settled = new Promise<void>((resolve) => {
+      const passed = tap.passOn(claim.lease, async (bytes, whole) => {
+        await (whole ? keep(storedResponse(response, bytes)) : giveUp(status));
+        hold.stop();
+        resolve();
+      });
+      replace(c, around(response, passed, tap.begun));
+    });
+    waitUntil(c, settled);
+  } catch (thrown) {
+    await giveUp(500); // no Error, which Hono would have made a response, or a response that was read already
+    throw thrown;
+  } finally {
+    if (!streams) hold.stop();
+  }
 }
 
 /** The winner's answer is the answer. */
 function overtaken(
   c: RouteContext,
-  completion: Awaited<ReturnType<Idempotency["complete"]>> | undefined,
+  completion: Awaited<ReturnType<Idempotency["complete"]>> | void,
 ): void {
-  if (completion?.state === "superseded" && completion.completed) replace(c, replay(completion.response));
+  if (completion?.state === "superseded" && completion.completed && completion.response !== undefined) {
+    replace(c, replay(completion.response));
+  }
 }
 
 function replay(response: unknown): Response {
-  if (!isStoredResponse(response)) return unavailable();
-  if (response.body !== undefined) return replayed(response);
-  return problem(409, "The response was not retained", {
-    detail: `The request was served with status ${response.status}; its response was too large to keep`,
-  });
-}
-
-/** Hono's own answers say how long they are or are text; anything else may be a stream that never ends. */
-function isBuffered(response: Response, maxResponse: number): boolean {
-  const length = response.headers.get("content-length");
-  if (length !== null) return Number(length) <= maxResponse;
-  const type = response.headers.get("content-type") ?? "";
-  return /^(application\/(problem\+)?json|text\/(plain|html))\b/.test(type) &&
-    !response.headers.has("transfer-encoding");
-}
-
-/** Passes chunks on at once, keeps up to `most` bytes of them, and says at the end what it has. */
-function passOn(
-  body: ReadableStream<Uint8Array>,
-  most: number,
-  done: (bytes: Uint8Array | undefined, whole: boolean) => Promise<void>,
-): ReadableStream<Uint8Array> {
-  const reader = body.getReader();
-  let chunks: Uint8Array[] | undefined = [];
-  let size = 0;
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const { value, done: ended } = await reader.read();
-        if (ended) {
-          await done(chunks && joined(chunks, size), true);
-          return controller.close();
-        }
-        size += value.length;
-        if (size > most) chunks = undefined;
-        chunks?.push(value.slice());
-        controller.enqueue(value);
-      } catch (error) {
-        await done(undefined, false);
-        controller.error(error);
-      }
-    },
-    async cancel(reason) {
-      await reader.cancel(reason);
-      await done(undefined, false);
-    },
-  });
-}
-
-function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
+  if (!isStoredResponse(response)) {
+    throw new HoldfastError("corrupt-record", "Cannot replay the response as it is none of ours");
   }
-  return bytes;
+  return response.body === undefined ? notRetained(response.status) : replayed(response);
 }
 
-async function begin(
-  keys: Idempotency,
-  store: AtomicStore,
-  id: string,
-  fingerprint: string,
-  wait: number,
-): Promise<Begin> {
-  const giveUpAt = performance.now() + wait;
-  for (let round = 1;; round++) {
-    const turn = round === 1 ? undefined : new Turn(store, systemClock, id, undefined);
-    try {
-      const begun = await keys.begin(id, { fingerprint });
-      const left = giveUpAt - performance.now();
-      if (begun.state !== "in-progress" || left <= 0) return begun;
-      await turn?.wait(Math.min(left, begun.retryAfter + 1), round);
-    } finally {
-      turn?.end();
-    }
-  }
+function notRetained(status?: number): Response {
+  const served = status === undefined
+    ? "The request was served"
+    : `The request was served with status ${status}`;
+  return problem(409, "The response was not retained", { detail: `${served}; its response was not kept` });
 }
 
-async function readBody(c: RouteContext, most: number): Promise<Uint8Array | undefined> {
-  if (Number(c.req.header("content-length") ?? 0) > most) return undefined;
-  if (c.req.raw.body?.locked) {
-    throw new TypeError(
-      "Cannot compare the request as its body is already being read: mount idempotency() before that",
-    );
-  }
-  const bytes = new Uint8Array(await c.req.arrayBuffer()); // through Hono, which keeps it for the handler
-  return bytes.length > most ? undefined : bytes;
+function scoped(caller: unknown): string {
+  if (typeof caller === "string" && caller !== "") return `of:${caller}`;
+  throw new TypeError("Cannot make the request idempotent as 'scope' must name its caller");
 }
 
 /** What makes a request the same: method, path, sorted query, kind of content, bytes. */
-async function fingerprint(c: RouteContext, body: Uint8Array): Promise<string> {
+async function hashed(c: RouteContext, body: Uint8Array<ArrayBuffer>): Promise<string> {
   const url = new URL(c.req.url);
   url.searchParams.sort();
   const kind = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
   const head = new TextEncoder().encode([c.req.method, url.pathname, url.searchParams, kind, ""].join("\n"));
-  return await sha256(new Uint8Array(joined([head, body], head.length + body.length)));
+  return await sha256(joined([head, body]));
 }
 
 /** A server error and "not now" may be different next time; everything else is the answer. */

@@ -22,4 +22,5 @@ export * from "./idempotency.ts";
 export * from "./lock.ts";
 export { problem, type ProblemOptions } from "./problem.ts";
 export * from "./session.ts";
+export * from "./session_guards.ts";
 export * from "./throttle.ts";

@@ -1,26 +1,40 @@
-import { HoldfastError } from "../../src/errors.ts";
+import { isLimit, isOutage, sessionHeaders } from "../../src/session/session_response.ts";
 import type { Schema, SchemaOutput } from "../../src/schema.ts";
-import type { Session } from "../../src/session/session.ts";
-import { createSessions, type Sessions, type SessionsOptions } from "../../src/session/sessions.ts";
-import {
-  changeable,
-  perStore,
-  replace,
-  type RouteContext,
-  type RouteMiddleware,
-  type StoreSource,
-} from "./_context.ts";
-import { unavailable } from "./problem.ts";
+import type { RequestSession, Session } from "../../src/session/session.ts";
+import type { Atomic, IndexedSessionStore } from "../../src/session/session_store.ts";
+import { createSessions, type RequestSessions, type SessionsOptions } from "../../src/session/sessions.ts";
+import type { AtomicStore } from "../../src/store/atomic_store.ts";
+import { changeable, replace, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
+import { problem, unavailable } from "./problem.ts";
 
-/** Options of {@linkcode session}. */
-export interface SessionOptions<S extends Schema> extends SessionsOptions<S> {
-  /** Where sessions live, or how to get it from a request. */
-  readonly store: StoreSource;
+/** Where a session is found in the context. */
+export interface SessionContextOptions {
   /**
    * The variable that holds the session; another one for a second kind of session in the same app.
    * @default {"session"}
    */
   readonly contextKey?: string;
+}
+
+/** Where sessions live, or how to get it from a request: on Workers, bindings exist only there. */
+export type SessionStoreSource =
+  | AtomicStore
+  | Atomic<IndexedSessionStore>
+  | ((c: RouteContext) => AtomicStore | Atomic<IndexedSessionStore>);
+
+/**
+ * Options of {@linkcode session}. With another `contextKey`, cookie and namespace are named after it, too, so that two kinds
+ * of session in one app never meet.
+ */
+export interface SessionOptions<S extends Schema> extends SessionsOptions<S>, SessionContextOptions {
+  /** Where sessions live, or how to get it from a request. */
+  readonly store: SessionStoreSource;
+}
+
+/** Options of {@linkcode session} when the sessions are made already: to list them elsewhere, or because they are sealed. */
+export interface MadeSessionOptions<Data> extends SessionContextOptions {
+  /** What `createSessions` or `createSealedSessions` answered, or how to get it from a request. */
+  readonly sessions: RequestSessions<Data> | ((c: RouteContext) => RequestSessions<Data>);
 }
 
 /** `new Hono<{ Variables: SessionVariables<typeof Visitor> }>()` makes `c.var.session` typed. */
@@ -34,6 +48,9 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx its data is dropped, while
  * revoking and rotating hold. When the store is down, the answer is a 503 and the cookie stays as it is.
  *
+ * The type of `c.var.session` is declared once, by `SessionVariables`: Hono infers a variable only from its own
+ * `MiddlewareHandler`, and naming that would make Hono a dependency of everybody.
+ *
  * @throws {TypeError} when the cookie's options contradict each other
  * @example
  * ```ts
@@ -44,8 +61,7 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * const app = new Hono<{ Variables: SessionVariables }>();
  * app.use(session({ store: memoryStore() }));
  * app.get("/", async (c) => {
- *   const visits = 1 + Number(await c.var.session.get("visits") ?? 0);
- *   c.var.session.set("visits", visits);
+ *   const visits = await c.var.session.update("visits", (visits) => 1 + Number(visits ?? 0));
  *   return c.text(`visit ${visits}`);
  * });
  * const response = await app.request("/");
@@ -53,52 +69,65 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * ```
  */
 export function session<S extends Schema = Schema<Record<string, unknown>>>(
-  options: SessionOptions<S>,
+  options: SessionOptions<S> | MadeSessionOptions<SchemaOutput<S>>,
 ): RouteMiddleware {
-  const { store, contextKey = "session", ...rest } = options;
-  const sessions = perStore(store, (store) => createSessions<S>(store, rest as SessionsOptions<S>));
+  const { contextKey = "session" } = options;
+  const sessions = "sessions" in options ? made(options.sessions) : perStore(options, contextKey);
   return async function session(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     if (c.get(contextKey) !== undefined) return await next(); // mounted twice is once
     const mine = sessions(c);
-    const current = mine.open(c.req.header("cookie"));
+    const current = mine.open(c.req.header("cookie")) as RequestSession<SchemaOutput<S>>;
     c.set(contextKey, current);
     try {
       await next();
     } catch (thrown) {
       // Hono turns errors into responses; what is no Error comes through here, and still ends the request.
-      await commit(mine, current, true).catch(() => undefined);
+      await mine.commit(current, { failed: true }).catch(() => undefined);
       throw thrown;
     }
-    if (isOutage(c.error)) {
-      return replace(c, unavailable());
-    }
+    const outage = isOutage(c.error) && /^(backend-unavailable|timeout)$/.test(c.error.code);
     let cookie: string | undefined;
     try {
-      cookie = await commit(mine, current, c.res.status >= 500);
+      cookie = await mine.commit(current, {
+        failed: outage || c.res.status >= 500,
+        waitUntil: (work) => waitUntil(c, work),
+      });
     } catch (error) {
-      if (!(error instanceof HoldfastError)) throw error;
-      return replace(c, unavailable());
+      if (isLimit(error)) return replace(c, problem(409, "There are too many sessions of this user"));
+      if (isOutage(error)) return replace(c, unavailable());
+      throw error;
     }
-    const headers = changeable(c);
-    if (cookie !== undefined) {
-      headers.append("set-cookie", cookie);
-      headers.set("cache-control", "no-store");
-    }
-    if (cookie !== undefined || c.req.header("cookie")?.includes(mine.cookieName)) {
-      headers.append("vary", "Cookie");
-    }
+    if (outage) replace(c, unavailable());
+    if (cookie !== undefined || current.asked) sessionHeaders(changeable(c), current, cookie);
   };
 }
 
-function commit<Data>(
-  sessions: Sessions<Data>,
-  session: Session<Data>,
-  failed: boolean,
-): Promise<string | undefined> {
-  return sessions.commit(session, { failed });
+function made<Data>(
+  sessions: MadeSessionOptions<Data>["sessions"],
+): (c: RouteContext) => RequestSessions<Data> {
+  return typeof sessions === "function" ? sessions : () => sessions;
 }
 
-function isOutage(error: unknown): boolean {
-  return error instanceof HoldfastError && error.retryable &&
-    (error.code === "backend-unavailable" || error.code === "timeout");
+function perStore<S extends Schema>(
+  options: SessionOptions<S>,
+  contextKey: string,
+): (c: RouteContext) => RequestSessions<SchemaOutput<S>> {
+  const { store, contextKey: _contextKey, ...rest } = options;
+  const another = contextKey !== "session" && contextKey !== "";
+  const { secure = true, path = "/" } = rest.cookie ?? {};
+  const cookieName = (secure && path === "/" ? "__Host-" : "") + contextKey;
+  const own = another ? { name: contextKey, ...rest, cookie: { name: cookieName, ...rest.cookie } } : rest;
+  const build = (store: AtomicStore | Atomic<IndexedSessionStore>) =>
+    createSessions<S>(store, own as SessionsOptions<S>);
+  if (typeof store !== "function") {
+    const built = build(store);
+    return () => built;
+  }
+  const known = new WeakMap<object, RequestSessions<SchemaOutput<S>>>();
+  return (c) => {
+    const found = store(c);
+    let built = known.get(found);
+    if (built === undefined) known.set(found, built = build(found));
+    return built;
+  };
 }

@@ -1,12 +1,13 @@
-import { type Duration, toMilliseconds } from "../../src/duration.ts";
-import { HoldfastError } from "../../src/errors.ts";
+import { sha256 } from "../../src/secret.ts";
+import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import {
   createThrottle,
-  type PolicyState,
   type Throttle,
+  type ThrottleBaseOptions,
   type ThrottleDecision,
-  type ThrottleOptions as PolicyOptions,
+  type ThrottlePolicy,
 } from "../../src/throttle/throttle.ts";
+import { clientAddress } from "./_client_address.ts";
 import {
   changeable,
   perStore,
@@ -14,21 +15,27 @@ import {
   type RouteMiddleware,
   type StoreSource,
 } from "./_context.ts";
-import { problem, seconds, unavailable } from "./problem.ts";
+import { describe, type RateLimitHeaders } from "./_ratelimit_fields.ts";
+import { problem, unavailable } from "./problem.ts";
 
-/** Which header fields tell a client where it stands. */
-export type RateLimitHeaders = "draft-11" | "draft-7" | "draft-6" | "legacy" | "none";
+export type { RateLimitHeaders };
 
 /** Options of {@linkcode throttle} beside the policies. */
-export interface ThrottleHelperOptions {
+export interface ThrottleHelperOptions extends ThrottleBaseOptions {
   /** Where the counters live, or how to get it from a request. */
   readonly store: StoreSource;
   /**
-   * Who is counted. By default the address of the client as the runtime knows it (IPv6 by /64); `X-Forwarded-For` is never
+   * Who is counted. By default the address of the client as the runtime knows it (IPv6 by /64); `X-Forwarded-For` is not
    * trusted. What has no address is counted together.
    */
   // deno-lint-ignore no-explicit-any
   readonly key?: (c: any) => string | Promise<string>;
+  /**
+   * How many proxies of your own every request comes through: the address is taken that many places from the right of
+   * `X-Forwarded-For`.
+   * @default {0}
+   */
+  readonly trustedProxies?: number;
   /**
    * How many units a request takes.
    * @default {1}
@@ -40,32 +47,28 @@ export interface ThrottleHelperOptions {
    * @default {"draft-11"}
    */
   readonly headers?: RateLimitHeaders;
-  /**
-   * What happens when the store does not answer: let the request through, turn it away with a 503, or throw.
-   * @default {"allow"}
-   */
-  readonly onError?: "allow" | "deny" | "throw";
-  /**
-   * How long to wait for the store.
-   * @default {"1s"}
-   */
-  readonly timeout?: Duration;
-  /** Hears of a store that does not answer; must not throw. */
-  readonly onFault?: (error: unknown) => void;
 }
 
-/** Options of {@linkcode throttle}. */
-export type ThrottleOptions = ThrottleHelperOptions & PolicyOptions;
+/** Options of {@linkcode throttle}: policies as they are, or made for each request; an empty list lets it pass. */
+export type ThrottleOptions =
+  & ThrottleHelperOptions
+  & (ThrottlePolicy | {
+    readonly policies:
+      | readonly ThrottlePolicy[]
+      // deno-lint-ignore no-explicit-any
+      | ((c: any) => readonly ThrottlePolicy[] | Promise<readonly ThrottlePolicy[]>);
+  });
 
 /** `new Hono<{ Variables: ThrottleVariables }>()` makes `c.var.throttle` typed. */
 export interface ThrottleVariables {
-  /** What was decided; `undefined` when the store did not answer. */
+  /** What was decided; `undefined` when no policy applied. */
   throttle: ThrottleDecision | undefined;
 }
 
 /**
  * Turns requests away that come too often, with a 429, `Retry-After` and problem+json; tells every client where it
- * stands, on every kind of response.
+ * stands, on every kind of response. When the store does not answer, requests pass unless `onError` says otherwise:
+ * `"deny"` answers a 503.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
  * @throws {RangeError} when a policy is not one
@@ -83,111 +86,77 @@ export interface ThrottleVariables {
  * ```
  */
 export function throttle(options: ThrottleOptions): RouteMiddleware {
-  const { store, key = clientAddress, cost = 1, headers = "draft-11", onError = "allow", onFault } = options;
-  const timeout = toMilliseconds(options.timeout ?? "1s", "timeout");
-  const throttles = perStore(store, (store): Throttle => createThrottle(store, options));
-  if (typeof store !== "function") throttles(undefined as unknown as RouteContext); // a bad policy fails here
+  const { store, cost = 1, headers = "draft-11", trustedProxies = 0 } = options;
+  if (!(Number.isSafeInteger(trustedProxies) && trustedProxies >= 0)) {
+    throw new RangeError(
+      `Cannot throttle as 'trustedProxies' must be a whole number from 0 on: current value is ${trustedProxies}`,
+    );
+  }
+  const key = options.key ?? ((c: RouteContext) => address(c, trustedProxies));
+  const throttleFor = throttles(store, options);
   return async function throttle(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
+    const mine = await throttleFor(c);
+    if (mine === undefined) return await next();
     const units = typeof cost === "function" ? cost(c) : cost;
-    const who = await key(c);
-    let decision: ThrottleDecision | undefined;
-    try {
-      decision = await inTime(throttles(c).check(who, { cost: units }), timeout);
-    } catch (error) {
-      if (error instanceof TypeError || error instanceof RangeError || onError === "throw") throw error;
-      onFault?.(error);
-      if (onError === "deny") return unavailable();
-    }
+    const decision = await mine.check(await short(await key(c)), { cost: units });
     c.set("throttle", decision);
-    if (decision === undefined) return await next();
+    // Without a store there are no numbers, unless another throttle has some.
+    const style = decision.degraded && typeof options.onError !== "object" ? "none" : headers;
     if (!decision.allowed) {
-      const violated = decision.policies.filter(({ retryAfter }) => retryAfter > 0);
-      const response = problem(429, "Too many requests", {
-        type: "https://iana.org/assignments/http-problem-types#quota-exceeded",
-        extensions: { "violated-policies": violated.map(({ name }) => name) },
-        retryAfter: decision.retryAfter,
-        ...(decision.retryAfter === Infinity && { detail: "The request costs more than is ever available" }),
-      });
-      describe(response.headers, headers, decision);
+      if (decision.degraded && options.onError === "deny") return unavailable();
+      const response = refusal(decision);
+      describe(response.headers, style, decision);
       return response;
     }
     await next();
-    describe(changeable(c), headers, decision);
+    describe(changeable(c), style, decision);
   };
 }
 
-/** Writes the fields of one of the drafts. */
-function describe(to: Headers, style: RateLimitHeaders, decision: ThrottleDecision): void {
-  const { limit, remaining, resetAfter } = decision;
-  switch (style) {
-    case "draft-11":
-      to.append("ratelimit-policy", decision.policies.map(policyItem).join(", "));
-      to.append("ratelimit", decision.policies.map(stateItem).join(", "));
-      break;
-    case "draft-7":
-      to.set("ratelimit", `limit=${limit}, remaining=${remaining}, reset=${Math.ceil(resetAfter / 1000)}`);
-      break;
-    case "draft-6":
-    case "legacy": {
-      const prefix = style === "legacy" ? "x-ratelimit" : "ratelimit";
-      to.set(`${prefix}-limit`, String(limit));
-      to.set(`${prefix}-remaining`, String(remaining));
-      to.set(`${prefix}-reset`, String(Math.ceil(resetAfter / 1000)));
+/** The throttle that a request meets, built once for its store and policies. */
+function throttles(
+  store: StoreSource,
+  options: ThrottleOptions,
+): (c: RouteContext) => Throttle | undefined | Promise<Throttle | undefined> {
+  const given = "policies" in options ? options.policies : [options];
+  if (typeof given !== "function") {
+    createThrottle(NOWHERE, { ...options, policies: given }); // a bad policy fails here
+    return perStore(store, (store) => createThrottle(store, { ...options, policies: given }));
+  }
+  const known = perStore(store, (store) => ({ store, throttles: new Map<string, Throttle>() }));
+  return async (c) => {
+    const policies = await given(c);
+    if (policies.length === 0) return undefined;
+    const { store, throttles } = known(c);
+    const name = JSON.stringify(policies);
+    let built = throttles.get(name);
+    if (built === undefined) {
+      if (throttles.size >= 100) throttles.clear(); // made of what clients send, perhaps
+      throttles.set(name, built = createThrottle(store, { ...options, policies }));
     }
-  }
+    return built;
+  };
 }
 
-function quoted(name: string): string {
-  return `"${name.replace(/["\\]/g, "\\$&")}"`;
-}
+const NOWHERE = { namespace: () => NOWHERE } as unknown as AtomicStore;
 
-function policyItem({ name, limit, window }: PolicyState): string {
-  // A window of less than a second has no whole number of seconds: it is left out.
-  return `${quoted(name)};q=${limit}${window % 1000 === 0 ? `;w=${window / 1000}` : ""}`;
-}
-
-function stateItem({ name, remaining, nextAfter }: PolicyState): string {
-  return `${quoted(name)};r=${remaining}${nextAfter > 0 ? `;t=${seconds(nextAfter)}` : ""}`;
-}
-
-async function inTime<T>(work: Promise<T>, milliseconds: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new HoldfastError("timeout", "Cannot throttle as the store did not answer in time", {
-          retryable: true,
-        }),
-      );
-    }, milliseconds);
+function refusal({ policies, retryAfter, blockedFor }: ThrottleDecision): Response {
+  const kind = blockedFor > 0 ? "abnormal-usage-detected" : "quota-exceeded";
+  const violated = policies.filter(({ retryAfter }) => retryAfter > 0).map(({ name }) => name);
+  return problem(429, "Too many requests", {
+    type: `https://iana.org/assignments/http-problem-types#${kind}`,
+    extensions: { "violated-policies": violated },
+    retryAfter,
+    ...(retryAfter === Infinity && { detail: "The request costs more than is ever available" }),
   });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
-/** The client's address as the runtime knows it; on Workers alone is `CF-Connecting-IP` the runtime's own word. */
-function clientAddress(c: RouteContext): string {
-  const address = globalThis.navigator?.userAgent === "Cloudflare-Workers"
-    ? c.req.header("cf-connecting-ip")
-    : c.env?.remoteAddr?.hostname ?? c.env?.info?.remoteAddr?.hostname ??
-      c.env?.incoming?.socket?.remoteAddress;
-  return typeof address === "string" && address !== "" ? `ip:${aggregated(address)}` : "unknown";
+function address(c: RouteContext, proxies: number): string {
+  const known = clientAddress(c, proxies);
+  return known === undefined ? "unknown" : `ip:${known}`;
 }
 
-/** One host owns a whole /64 of IPv6: its addresses count as one. */
-function aggregated(address: string): string {
-  const bare = address.split("%")[0]!.toLowerCase();
-  if (!bare.includes(":")) return bare;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(bare);
-  if (mapped) return mapped[1]!;
-  const [head = "", tail] = bare.split("::");
-  const left = head === "" ? [] : head.split(":");
-  const right = tail === undefined || tail === "" ? [] : tail.split(":");
-  const groups = tail === undefined
-    ? left
-    : [...left, ...Array(Math.max(0, 8 - left.length - right.length)).fill("0"), ...right];
-  return groups.slice(0, 4).map((group) => group.replace(/^0+(?=.)/, "")).join(":") + "::/64";
+/** What a client makes up may be longer than an engine's keys. */
+async function short(key: string): Promise<string> {
+  return key.length > 128 || key.startsWith("sha256:") ? `sha256:${await sha256(key)}` : key;
 }

@@ -4,7 +4,7 @@
  */
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { HoldfastError } from "../../src/errors.ts";
-import type { AtomicStore } from "../../src/store/atomic_store.ts";
+import type { AtomicStore, WatchOptions } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
@@ -63,11 +63,17 @@ class Entry {
   ) {}
 }
 
+/** Somebody who waits for a record, or for one field of it, to change. */
+interface Watcher {
+  readonly field: string | undefined;
+  readonly done: () => void;
+}
+
 class MemoryEngine implements AtomicEngine {
   readonly name = "memory";
   readonly limits = { maxKeyBytes: 2048, maxValueLength: 128 * 1024 * 1024 };
   readonly #entries = new Map<string, Entry>();
-  readonly #watchers = new Map<string, Set<() => void>>();
+  readonly #watchers = new Map<string, Set<Watcher>>();
   readonly #maxEntries: number;
   readonly #clock: Clock;
   // Two hands go round and round, one for the dead, one for the oldest; a Map's iterator lives through changes.
@@ -94,7 +100,7 @@ class MemoryEngine implements AtomicEngine {
 
   delete(key: string): boolean {
     const live = this.#live(key) !== undefined;
-    if (this.#entries.delete(key)) this.#notify(key);
+    this.#remove(key);
     return live;
   }
 
@@ -121,18 +127,19 @@ class MemoryEngine implements AtomicEngine {
     return step.output;
   }
 
-  watch(key: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+  watch(key: string, { signal, field }: WatchOptions): Promise<void> {
     return new Promise((resolve) => {
       if (signal.aborted) return resolve();
       const watchers = this.#watchers.get(key) ?? new Set();
       this.#watchers.set(key, watchers);
       const done = () => {
         signal.removeEventListener("abort", done);
-        watchers.delete(done);
+        watchers.delete(watcher);
         if (watchers.size === 0 && this.#watchers.get(key) === watchers) this.#watchers.delete(key);
         resolve();
       };
-      watchers.add(done);
+      const watcher = { field, done };
+      watchers.add(watcher);
       signal.addEventListener("abort", done, { once: true });
     });
   }
@@ -146,10 +153,7 @@ class MemoryEngine implements AtomicEngine {
   }
 
   #write(key: string, { record, expiresAt = Infinity, pinned = false }: Write): void {
-    if (record === undefined) {
-      if (this.#entries.delete(key)) this.#notify(key);
-      return;
-    }
+    if (record === undefined) return this.#remove(key);
     // A value's deadline is kept once, in the entry.
     const plain = record.v !== undefined && Object.keys(record).length === (record.e === undefined ? 1 : 2);
     this.#put(new Entry(key, plain ? record.v! : record, expiresAt, pinned), undefined);
@@ -158,9 +162,15 @@ class MemoryEngine implements AtomicEngine {
   #put(entry: Entry, now: number | undefined): void {
     const { key } = entry;
     if (this.#entries.size >= this.#maxEntries && !this.#entries.has(key)) this.#makeRoom();
+    const before = this.#watchers.size > 0 ? this.#entries.get(key) : undefined;
     this.#entries.set(key, entry);
     this.#sweep(now);
-    if (this.#watchers.size > 0) this.#notify(key);
+    if (this.#watchers.size > 0) this.#notify(key, before, entry);
+  }
+
+  #remove(key: string): void {
+    const before = this.#entries.get(key);
+    if (this.#entries.delete(key)) this.#notify(key, before, undefined);
   }
 
   #sweep(now: number | undefined): void {
@@ -190,8 +200,13 @@ class MemoryEngine implements AtomicEngine {
     );
   }
 
-  #notify(key: string): void {
-    for (const done of [...this.#watchers.get(key) ?? []]) done();
+  #notify(key: string, before: Entry | undefined, after: Entry | undefined): void {
+    for (const { field, done } of [...this.#watchers.get(key) ?? []]) {
+      if (
+        field === undefined ||
+        (before && fieldsOf(before)[field]) !== (after && fieldsOf(after)[field])
+      ) done();
+    }
   }
 }
 

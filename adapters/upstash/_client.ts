@@ -1,6 +1,7 @@
 import { late, says } from "./_faults.ts";
 import type { Script } from "./_scripts.ts";
 import type { ScriptRunner } from "./_transport.ts";
+import { deferred } from "../_deferred.ts";
 
 /**
  * What we use of a Redis client, by shape. `Redis` from `@upstash/redis` has it, on any of its import paths; other clients are
@@ -35,7 +36,7 @@ export function clientRunner(redis: RedisScripts, timeout: number): ScriptRunner
 }
 
 async function inTime<T>(work: Promise<T>, timeout: number, signal: AbortSignal | undefined): Promise<T> {
-  const over = Promise.withResolvers<never>();
+  const over = deferred<never>();
   const timer = setTimeout(() => over.reject(late(timeout)), timeout);
   const abort = () => over.reject(signal!.reason);
   signal?.addEventListener("abort", abort, { once: true });

@@ -39,24 +39,29 @@ end
 local function write(key, stored, nxt, deadline, native)
   if not nxt then return redis.call('DEL', key) end
   nxt['@'] = deadline and int(deadline) or nil
-  for k, v in pairs(nxt) do if stored[k] ~= v then redis.call('HSET', key, k, v) end end
-  for k in pairs(stored) do if nxt[k] == nil then redis.call('HDEL', key, k) end end
+  local set, gone = {}, {}
+  for k, v in pairs(nxt) do if stored[k] ~= v then set[#set + 1] = k set[#set + 1] = v end end
+  for k in pairs(stored) do if nxt[k] == nil then gone[#gone + 1] = k end end
+  -- One command each, but for a record with more fields than unpack takes.
+  for n = 1, #set, 2000 do redis.call('HSET', key, unpack(set, n, math.min(n + 1999, #set))) end
+  for n = 1, #gone, 2000 do redis.call('HDEL', key, unpack(gone, n, math.min(n + 1999, #gone))) end
   if not deadline then redis.call('PERSIST', key)
   elseif native then redis.call('PEXPIREAT', key, int(deadline)) end
 end
--- A tilde keeps clients that guess at types from taking a text for a number or an object.
-local function reply(fields)
+-- One text: the tilde keeps clients that guess at types from taking it for anything else.
+local function reply(list) return '~' .. cjson.encode(list) end
+local function pairsOf(fields)
   local out = {}
-  for k, v in pairs(fields) do out[#out + 1] = '~' .. k out[#out + 1] = '~' .. v end
+  for k, v in pairs(fields) do out[#out + 1] = k out[#out + 1] = v end
   return out
 end
 -- KEYS[2] keeps the answer of a call that may arrive twice: clients resend, and so does a runtime's own fetch.
 local function once(run)
-  if not KEYS[2] then return run() end
-  local known = redis.call('GET', KEYS[2])
-  if known then return cjson.decode(known) end
-  local out = run()
-  redis.call('SET', KEYS[2], cjson.encode(out), 'PX', 60000)
+  local memory = KEYS[2]
+  local known = memory and redis.call('GET', memory)
+  if known then return known end
+  local out = reply(run())
+  if memory then redis.call('SET', memory, out, 'PX', 60000) end
   return out
 end
 `;
@@ -69,7 +74,7 @@ return once(function()
   for n = 2, #ARGV, 2 do input[ARGV[n]] = ARGV[n + 1] end
   local stored, there = read(KEYS[1])
   local output, nxt, deadline = apply(live(stored, there, now), input, now)
-  local out = reply(output)
+  local out = pairsOf(output)
   if nxt ~= nil then write(KEYS[1], stored, nxt, deadline, ARGV[1] == '') end
   return out
 end)`;
@@ -79,9 +84,9 @@ end)`;
 export const LOAD = `${READ}
 local stored, there = read(KEYS[1])
 local now = clock(ARGV[1])
-local out = reply(live(stored, there, now) or {})
-table.insert(out, 1, '~' .. int(now))
-return out`;
+local out = pairsOf(live(stored, there, now) or {})
+table.insert(out, 1, int(now))
+return reply(out)`;
 
 /**
  * Writes if the record is still the one that was loaded. `ARGV`: virtual time, how many items the loaded pairs are, those,
@@ -92,43 +97,42 @@ return once(function()
   local stored, there = read(KEYS[1])
   local record, count, same = live(stored, there, clock(ARGV[1])) or {}, tonumber(ARGV[2]), 0
   for n = 3, count + 2, 2 do
-    if record[ARGV[n]] ~= ARGV[n + 1] then return {'~0'} end
+    if record[ARGV[n]] ~= ARGV[n + 1] then return {'0'} end
     same = same + 1
   end
   for _ in pairs(record) do same = same - 1 end
-  if same ~= 0 then return {'~0'} end
+  if same ~= 0 then return {'0'} end
   local nxt, deadline = nil, tonumber(ARGV[count + 3])
   for n = count + 4, #ARGV, 2 do nxt = nxt or {} nxt[ARGV[n]] = ARGV[n + 1] end
   write(KEYS[1], stored, nxt, deadline, ARGV[1] == '')
-  return {'~1'}
+  return {'1'}
 end)`;
 
-/** Encoded values of many keys; a missing one is an empty reply without its tilde. */
-export const GET_MANY = `
+/** Encoded values of many keys; `false` for a missing one. */
+export const GET_MANY = `${READ}
 local out = {}
 for n, key in ipairs(KEYS) do
-  local v = redis.call('HGET', key, 'v')
-  if v then out[n] = '~' .. v elseif redis.call('EXISTS', key) == 1 then out[n] = '~\\0' else out[n] = '' end
+  out[n] = redis.call('HGET', key, 'v') or (redis.call('EXISTS', key) == 1 and '\\0')
 end
-return out`;
+return reply(out)`;
 
 /** `ARGV`: milliseconds to live or empty, then a value per key. */
-export const SET_MANY = `
-local t = redis.call('TIME')
-local e = tonumber(ARGV[1]) and string.format('%.0f', tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000) + tonumber(ARGV[1]))
+export const SET_MANY = `${READ}
+local ttl = tonumber(ARGV[1])
+local e = ttl and int(clock('') + ttl)
 for n, key in ipairs(KEYS) do
   redis.call('DEL', key)
-  redis.call('HSET', key, 'v', ARGV[n + 1])
-  if e then redis.call('HSET', key, 'e', e, '@', e) redis.call('PEXPIREAT', key, e) end
+  redis.call('HSET', key, 'v', ARGV[n + 1], unpack(e and {'e', e, '@', e} or {}))
+  if e then redis.call('PEXPIREAT', key, e) end
 end
-return '~'`;
+return reply({})`;
 
 /** Deletes many keys; answers how many there were. */
-export const DELETE_MANY = `return redis.call('UNLINK', unpack(KEYS))`;
+export const DELETE_MANY = `${READ}
+return once(function() table.remove(KEYS, 2) return {tostring(redis.call('UNLINK', unpack(KEYS)))} end)`;
 
 /** `ARGV`: cursor, pattern, how many. Answers the next cursor and the keys. */
-export const LIST = `
+export const LIST = `${READ}
 local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
-local out = {'~' .. page[1]}
-for n, key in ipairs(page[2]) do out[n + 1] = '~' .. key end
-return out`;
+table.insert(page[2], 1, page[1])
+return reply(page[2])`;

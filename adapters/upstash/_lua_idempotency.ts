@@ -2,6 +2,10 @@
 import type { LuaTwin } from "./_lua.ts";
 
 const HELPERS = `
+local function whole(v) return v and #v <= 16 and string.find(v, '^%d+$') end
+local function sound(r)
+  return r.o and r.fp and whole(r.a) and whole(r.x) and (r.s == 'c' or (r.s == 'p' and whole(r.l)))
+end
 local function keep(r, out) return out, r, tonumber(r.x) end
 `;
 
@@ -11,55 +15,63 @@ export const idempotencyTwins: Readonly<Record<string, LuaTwin>> = {
     kind: "write",
     lua: HELPERS + `
 local function apply(r, i, now)
-  local attempt = 1
+  local attempt, fp = 1, i.fp or ''
   if r then
-    if r.s ~= 'p' and r.s ~= 'c' then return {state='corrupt'} end
-    if r.fp ~= i.fp then return {state='mismatch'} end
-    if r.s == 'c' then return {state='completed', r=r.r, a=r.a} end
-    if r.o ~= i.owner and now < tonumber(r.l) then return {state='in-progress', remaining=int(tonumber(r.l) - now)} end
-    attempt = tonumber(r.a) + (r.o == i.owner and 0 or 1)
+    if not sound(r) then return {s='corrupt'} end
+    if r.fp ~= fp then return {s='mismatch'} end
+    if r.s == 'c' then return {s='done', a=r.a, r=r.r} end
+    if r.o ~= i.o and now < tonumber(r.l) then return {s='busy', ms=int(tonumber(r.l) - now)} end
+    attempt = tonumber(r.a) + (r.o == i.o and 0 or 1)
   end
-  local l = now + tonumber(i.lease)
-  local x = math.max(r and tonumber(r.x) or now + tonumber(i.retention), l)
-  return keep({s='p', o=i.owner, fp=i.fp, l=int(l), a=int(attempt), x=int(x)}, {state='new', a=int(attempt)})
+  local ends = now + tonumber(i.l)
+  local x = math.max(r and tonumber(r.x) or now + tonumber(i.t), ends)
+  return keep({s='p', o=i.o, fp=fp, l=int(ends), a=int(attempt), x=int(x)}, {s='new', a=int(attempt)})
 end`,
   },
   "idempotency.complete": {
     kind: "write",
     lua: HELPERS + `
 local function apply(r, i, now)
-  if r and r.o ~= i.owner then return {state='superseded', r=r.s == 'c' and r.r or nil} end
-  if r and r.s == 'c' then return {state='stored'} end
-  local x = now + tonumber(i.retention)
-  return keep({s='c', o=i.owner, fp=i.fp, r=i.r, a=i.attempt, x=int(x)}, {state='stored'})
+  if r then
+    if not sound(r) then return {s='corrupt'} end
+    if r.o ~= i.o then
+      if r.s == 'p' then return {s='overtaken'} end
+      return {s='superseded', r=r.r}
+    end
+    if r.s == 'c' then return {s='stored'} end
+  end
+  return keep({s='c', o=i.o, fp=i.fp or '', r=i.r, a=i.a, x=int(now + tonumber(i.t))}, {s='stored'})
 end`,
   },
   "idempotency.abandon": {
-    kind: "once",
-    lua: `
+    kind: "write",
+    lua: HELPERS + `
 local function apply(r, i)
-  if not r or r.s ~= 'p' or r.o ~= i.owner then return {done='0'} end
-  return {done='1'}, false
+  if not r then return {s='free'} end
+  if not sound(r) then return {s='corrupt'} end
+  if r.s ~= 'p' or r.o ~= i.o then return {s='lost'} end
+  return {s='free'}, false
 end`,
   },
   "idempotency.extend": {
     kind: "write",
     lua: HELPERS + `
 local function apply(r, i, now)
-  if not r or r.s ~= 'p' or r.o ~= i.owner then return {done='0'} end
-  local l = now + tonumber(i.lease)
-  r.l = int(l)
-  r.x = int(math.max(tonumber(r.x), l))
-  return keep(r, {done='1'})
+  if r and not sound(r) then return {s='corrupt'} end
+  if not r or r.s ~= 'p' or r.o ~= i.o then return {s='lost'} end
+  local ends = now + tonumber(i.l)
+  r.l, r.x = int(ends), int(math.max(tonumber(r.x), ends))
+  return keep(r, {s='held'})
 end`,
   },
   "idempotency.read": {
     kind: "read",
-    lua: `
+    lua: HELPERS + `
 local function apply(r)
   if not r then return {} end
-  if r.s ~= 'p' and r.s ~= 'c' then return {s='corrupt'} end
-  return {s=r.s, a=r.a, r=r.s == 'c' and r.r or nil}
+  if not sound(r) then return {s='corrupt'} end
+  if r.s == 'p' then return {s='busy', a=r.a} end
+  return {s='done', a=r.a, r=r.r}
 end`,
   },
 };

@@ -1,5 +1,6 @@
 import { late, lost, RedisReplyError, refused, says } from "./_faults.ts";
 import type { Script } from "./_scripts.ts";
+import { deferred } from "../_deferred.ts";
 
 /** A Redis reply, as far as we ask for any. */
 export type Reply = string | number | null | readonly Reply[];
@@ -69,7 +70,7 @@ export class UpstashTransport implements ScriptRunner {
 
   run(script: Script, keys: string[], args: string[], signal: AbortSignal | undefined): Promise<Reply> {
     const rest = JSON.stringify([String(keys.length), ...keys, ...args]).slice(1);
-    const reply = Promise.withResolvers<Reply>();
+    const reply = deferred<Reply>();
     const call: Call = { script, rest, reply, byText: false, tries: 0, settled: false };
     if (signal) {
       // The others of its request go on; this one hears at once.

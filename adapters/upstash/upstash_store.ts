@@ -80,7 +80,7 @@ class UpstashEngine implements AtomicEngine {
   async transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
     const twin = LUA_TWINS[transition.name];
     if (twin === undefined) return await this.#byCompareAndSet(transition, key, input, options?.signal);
-    const keys = this.#keys(key, twin.kind === "once");
+    const keys = this.#keys([key], twin.kind === "once");
     const args = [this.#now(), ...Object.entries(input).flat()];
     return fields(await this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read"));
   }
@@ -94,8 +94,8 @@ class UpstashEngine implements AtomicEngine {
     let time = 0;
     const backend = {
       load: async (): Promise<VersionedRecord> => {
-        const [now, ...pairs] = texts(
-          await this.#run("load", this.#keys(key, false), [this.#now()], signal, false),
+        const [now, ...pairs] = list(
+          await this.#run("load", this.#keys([key], false), [this.#now()], signal, false),
         );
         time = Number(now);
         return { record: pairs.length === 0 ? undefined : fromPairs(pairs), version: pairs };
@@ -105,7 +105,7 @@ class UpstashEngine implements AtomicEngine {
         const next = write.record === undefined ? [] : Object.entries(write.record).flat();
         const deadline = write.expiresAt === undefined ? "" : String(write.expiresAt);
         const args = [this.#now(), String(loaded.length), ...loaded, deadline, ...next];
-        return texts(await this.#run("commit", this.#keys(key, true), args, signal, true))[0] === "1";
+        return list(await this.#run("commit", this.#keys([key], true), args, signal, true))[0] === "1";
       },
     };
     // The transition sees the time that its record was read at.
@@ -119,7 +119,7 @@ class UpstashEngine implements AtomicEngine {
     let keys = left;
     if (left.length === 0) {
       const pattern = (this.#prefix + prefix).replace(/[\\*?[\]]/g, "\\$&") + "*";
-      [next = "0", ...keys] = texts(
+      [next = "0", ...keys] = list(
         await this.#run("list", [], [from, pattern, String(limit)], signal, false),
       );
       // SCAN may show a key twice.
@@ -136,10 +136,12 @@ class UpstashEngine implements AtomicEngine {
   async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
     const replies = await Promise.all(
       chunks(keys, (key) => key.length).map((some) =>
-        this.#run("get-many", some.map((key) => this.#prefix + key), [], options?.signal, false)
+        this.#run("get-many", this.#keys(some, false), [], options?.signal, false)
       ),
     );
-    return (replies as string[][]).flat().map((reply) => reply === "" ? undefined : reply.slice(1));
+    return replies.flatMap((reply) => list<string | false>(reply)).map((text) =>
+      text === false ? undefined : text
+    );
   }
 
   async setMany(
@@ -158,16 +160,16 @@ class UpstashEngine implements AtomicEngine {
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
     const replies = await Promise.all(
       chunks(keys, (key) => key.length).map((some) =>
-        this.#run("delete-many", some.map((key) => this.#prefix + key), [], options?.signal, true)
+        this.#run("delete-many", this.#keys(some, true), [], options?.signal, true)
       ),
     );
-    return replies.reduce((sum: number, reply) => sum + Number(reply), 0);
+    return replies.reduce((sum: number, reply) => sum + Number(list(reply)[0]), 0);
   }
 
   /** No key of a store begins with two slashes: what is remembered there meets none, and `list` passes over it. */
-  #keys(key: string, once: boolean): string[] {
-    const full = this.#prefix + key;
-    return once ? [full, `${this.#prefix}//${randomToken(12)}`] : [full];
+  #keys([first, ...others]: readonly string[], once: boolean): string[] {
+    const memory = once ? [`//${randomToken(12)}`] : [];
+    return [first!, ...memory, ...others].map((key) => this.#prefix + key);
   }
 
   async #run(
@@ -192,11 +194,13 @@ class UpstashEngine implements AtomicEngine {
   }
 }
 
-function texts(reply: unknown): string[] {
-  if (Array.isArray(reply) && reply.every((part) => typeof part === "string" && part.startsWith("~"))) {
-    return reply.map((part: string) => part.slice(1));
+/** What a script answered; Lua has one word for an empty list and an empty object. */
+function list<T = string>(reply: unknown): T[] {
+  if (typeof reply !== "string" || !reply.startsWith("~")) {
+    throw refused("its reply was none of our scripts'");
   }
-  throw refused("its reply was none of our scripts'");
+  const items = JSON.parse(reply.slice(1));
+  return Array.isArray(items) ? items : [];
 }
 
 function fromPairs(pairs: readonly string[]): Fields {
@@ -206,7 +210,7 @@ function fromPairs(pairs: readonly string[]): Fields {
 }
 
 function fields(reply: unknown): Fields {
-  return fromPairs(texts(reply));
+  return fromPairs(list(reply));
 }
 
 /** Few enough and small enough for one request. */

@@ -2,23 +2,14 @@
  * Work that is done once per key, and answered the same ever after.
  *
  * The claim to do the work is a short lease, the stored response lives long: a crashed worker is replaced after
- * its lease, by a later caller, as the next attempt. Only the current claim can complete, extend or abandon.
+ * its lease, by a later caller, as the next attempt. Only the current claim can complete, extend or abandon. Every call
+ * may be repeated after a lost reply, and is, a few times, before its fault is the caller's.
  */
-import { type Clock, systemClock } from "../clock.ts";
-import { decodeValue, encodeValue } from "../codec.ts";
-import { type Duration, toMilliseconds } from "../duration.ts";
-import { HoldfastError } from "../errors.ts";
-import { randomToken } from "../secret.ts";
-import { Turn } from "../store/_turn.ts";
+import type { Clock } from "../clock.ts";
+import type { Duration } from "../duration.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
-import {
-  abandonClaim,
-  beginClaim,
-  completeClaim,
-  extendClaim,
-  readClaim,
-} from "./idempotency_transitions.ts";
+import { StoreIdempotency } from "./_store_idempotency.ts";
 
 /** Options of {@linkcode createIdempotency}. */
 export interface IdempotencyOptions {
@@ -37,6 +28,8 @@ export interface IdempotencyOptions {
    * @default {"24h"}
    */
   readonly retention?: Duration;
+  /** Hears of a result that {@linkcode Idempotency.run} could not store although the work was done; must not throw. */
+  readonly onFault?: (error: unknown) => void;
   /**
    * Who waits between looks at somebody else's work.
    * @default {systemClock}
@@ -55,12 +48,32 @@ export interface BeginOptions extends CallOptions {
   readonly lease?: Duration | undefined;
   /** How long the response is kept. */
   readonly retention?: Duration | undefined;
+  /** How long to wait for somebody else's result; without it, not at all. */
+  readonly wait?: Duration | undefined;
+  /**
+   * Who asks. The same owner gets the same claim again: name one to repeat a `begin` that failed as `ambiguous`, or to go on
+   * after a restart.
+   * @default {a random token}
+   */
+  readonly owner?: string | undefined;
+}
+
+/** Options of {@linkcode Idempotency.complete}. */
+export interface CompleteOptions extends CallOptions {
+  /**
+   * Whether the response is kept. Without it the work still counts as done: later callers get `not-retained`.
+   * @default {true}
+   */
+  readonly retain?: boolean;
 }
 
 /** Options of {@linkcode Idempotency.run}. */
-export interface RunOptions extends BeginOptions {
-  /** How long to wait for somebody else's result; without it, not at all. */
-  readonly wait?: Duration | undefined;
+export interface RunOptions<T = unknown> extends BeginOptions {
+  /**
+   * Which results are kept; for the others the next caller runs again, unless the attempt was pinned.
+   * @default {all of them}
+   */
+  readonly storeIf?: ((result: T) => boolean) | undefined;
 }
 
 /** The right to do the work. A plain value: it may travel to another process. */
@@ -84,9 +97,10 @@ export type Begin =
   | { readonly state: "new"; readonly claim: Claim }
   | { readonly state: "in-progress"; readonly retryAfter: number }
   | { readonly state: "completed"; readonly response: unknown }
+  | { readonly state: "not-retained" }
   | { readonly state: "mismatch" };
 
-/** What {@linkcode Idempotency.complete} answers. */
+/** What {@linkcode Idempotency.complete} answers; a superseded response is `undefined` when it was not kept. */
 export type Completion =
   | { readonly state: "stored" }
   | { readonly state: "superseded"; readonly completed: true; readonly response: unknown }
@@ -95,36 +109,56 @@ export type Completion =
 /** What {@linkcode Idempotency.get} answers. */
 export type IdempotencyRecord =
   | { readonly state: "in-progress"; readonly attempt: number }
-  | { readonly state: "completed"; readonly attempt: number; readonly response: unknown };
+  | { readonly state: "completed"; readonly attempt: number; readonly response: unknown }
+  | { readonly state: "not-retained"; readonly attempt: number };
+
+/** A claim that is kept alive. */
+export interface Hold {
+  /** Aborts with `claim-lost` when another caller took the claim over, or may have: its lease could not be extended in time. */
+  readonly signal: AbortSignal;
+  /** Ends it: the lease is extended no more. */
+  stop(): void;
+}
 
 /** What the work of {@linkcode Idempotency.run} gets. */
 export interface Attempt {
+  /** The key. */
+  readonly key: string;
   /** 1, and one more each time a crashed worker was replaced. */
   readonly attempt: number;
   /** Aborts when the claim was lost to another caller, or the caller's own signal does. */
   readonly signal: AbortSignal;
+  /**
+   * Says that the side effect happened: from here on nothing runs again, whatever comes of it. When the work throws, later
+   * callers get a `response-not-retained` error.
+   */
+  pin(): void;
 }
 
 /** Idempotent work on one store. */
 export interface Idempotency {
-  /** Claims the key, or answers why not. Safe to repeat: each logical call draws one owner. */
+  /** Claims the key, or answers why not. */
   begin(key: string, options?: BeginOptions): Promise<Begin>;
   /** Stores the response; a superseded claimant gets the winner's, and changes nothing. */
-  complete(claim: Claim, response: unknown, options?: CallOptions): Promise<Completion>;
+  complete(claim: Claim, response: unknown, options?: CompleteOptions): Promise<Completion>;
   /** Gives the claim back, so that the next caller runs; `false` when it was no longer ours. */
   abandon(claim: Claim, options?: CallOptions): Promise<boolean>;
   /** Makes the lease end `claim.lease` from now; `false` when it was no longer ours. */
   extend(claim: Claim, options?: CallOptions): Promise<boolean>;
+  /** Extends the lease again and again until it is stopped, or lost. */
+  hold(claim: Claim, options?: CallOptions): Hold;
   /** What is known under the key. */
   get(key: string, options?: CallOptions): Promise<IdempotencyRecord | undefined>;
   /**
    * Runs `fn` once per key and answers its result, also to everybody who calls again. When `fn` throws, the claim
-   * is given back and the error is the caller's.
+   * is given back and the error is the caller's. When its result cannot be stored, it is the caller's all the same.
    *
    * @throws {HoldfastError} `in-progress` (with `retryAfter`) when somebody else is at it for longer than `wait`;
-   * `fingerprint-mismatch` when the key was used for something else
+   * `fingerprint-mismatch` when the key was used for something else; `response-not-retained` when the work was done but its
+   * result not kept; `corrupt-record` when the key holds something else
+   * @throws {TypeError} when JSON cannot hold the result; the work counts as done
    */
-  run<T>(key: string, fn: (attempt: Attempt) => T | Promise<T>, options?: RunOptions): Promise<T>;
+  run<T>(key: string, fn: (attempt: Attempt) => T | Promise<T>, options?: RunOptions<T>): Promise<T>;
 }
 
 /**
@@ -142,147 +176,4 @@ export interface Idempotency {
  */
 export function createIdempotency(store: AtomicStore, options: IdempotencyOptions = {}): Idempotency {
   return new StoreIdempotency(store.namespace(options.name ?? "idempotency"), options);
-}
-
-class StoreIdempotency implements Idempotency {
-  readonly #store: AtomicStore;
-  readonly #clock: Clock;
-  readonly #lease: number;
-  readonly #retention: number;
-
-  constructor(store: AtomicStore, options: IdempotencyOptions) {
-    this.#store = store;
-    this.#clock = options.clock ?? systemClock;
-    this.#lease = toMilliseconds(options.lease ?? "30s", "lease");
-    this.#retention = toMilliseconds(options.retention ?? "24h", "retention");
-  }
-
-  async begin(key: string, options: BeginOptions = {}): Promise<Begin> {
-    const { fingerprint = "", signal } = options;
-    const lease = options.lease === undefined ? this.#lease : toMilliseconds(options.lease, "lease");
-    const retention = options.retention === undefined
-      ? this.#retention
-      : toMilliseconds(options.retention, "retention");
-    const owner = randomToken(16);
-    const input = { owner, fp: fingerprint, lease: String(lease), retention: String(retention) };
-    const output = await this.#store.transact(beginClaim, key, input, { signal });
-    switch (output.state) {
-      case "new":
-        return {
-          state: "new",
-          claim: { key, owner, attempt: Number(output.a), fingerprint, lease, retention },
-        };
-      case "in-progress":
-        return { state: "in-progress", retryAfter: Number(output.remaining) };
-      case "completed":
-        return { state: "completed", response: decodeValue(output.r!) };
-      case "mismatch":
-        return { state: "mismatch" };
-      default:
-        throw corrupt();
-    }
-  }
-
-  async complete(claim: Claim, response: unknown, options?: CallOptions): Promise<Completion> {
-    const output = await this.#store.transact(completeClaim, claim.key, {
-      owner: claim.owner,
-      fp: claim.fingerprint,
-      attempt: String(claim.attempt),
-      retention: String(claim.retention),
-      r: encodeValue(response === undefined ? null : response),
-    }, options);
-    if (output.state === "stored") return { state: "stored" };
-    if (output.r === undefined) return { state: "superseded", completed: false };
-    return { state: "superseded", completed: true, response: decodeValue(output.r) };
-  }
-
-  async abandon(claim: Claim, options?: CallOptions): Promise<boolean> {
-    const output = await this.#store.transact(abandonClaim, claim.key, { owner: claim.owner }, options);
-    return output.done === "1";
-  }
-
-  async extend(claim: Claim, options?: CallOptions): Promise<boolean> {
-    const input = { owner: claim.owner, lease: String(claim.lease) };
-    return (await this.#store.transact(extendClaim, claim.key, input, options)).done === "1";
-  }
-
-  async get(key: string, options?: CallOptions): Promise<IdempotencyRecord | undefined> {
-    const output = await this.#store.transact(readClaim, key, {}, options);
-    if (output.s === undefined) return undefined;
-    if (output.s === "corrupt") throw corrupt();
-    const attempt = Number(output.a);
-    if (output.s === "p") return { state: "in-progress", attempt };
-    return { state: "completed", attempt, response: decodeValue(output.r!) };
-  }
-
-  async run<T>(key: string, fn: (attempt: Attempt) => T | Promise<T>, options: RunOptions = {}): Promise<T> {
-    const wait = options.wait === undefined ? 0 : toMilliseconds(options.wait, "wait");
-    const giveUpAt = this.#clock.monotonic() + wait;
-    for (let round = 1;; round++) {
-      const turn = round === 1 ? undefined : new Turn(this.#store, this.#clock, key, options.signal);
-      try {
-        const begun = await this.begin(key, options);
-        if (begun.state === "completed") return begun.response as T;
-        if (begun.state === "new") return await this.#work(begun.claim, fn, options.signal);
-        if (begun.state === "mismatch") {
-          throw new HoldfastError(
-            "fingerprint-mismatch",
-            "Cannot run the work as the key was used with another fingerprint",
-          );
-        }
-        const left = giveUpAt - this.#clock.monotonic();
-        if (left <= 0) {
-          throw new HoldfastError("in-progress", "Cannot run the work as another caller is at it", {
-            retryable: true,
-            retryAfter: begun.retryAfter,
-          });
-        }
-        await turn?.wait(Math.min(begun.retryAfter + 1, left), round);
-      } finally {
-        turn?.end();
-      }
-    }
-  }
-
-  async #work<T>(claim: Claim, fn: (attempt: Attempt) => T | Promise<T>, signal?: AbortSignal): Promise<T> {
-    const lost = new AbortController();
-    const stop = new AbortController();
-    this.#heartbeat(claim, stop.signal, lost);
-    let result: T;
-    try {
-      const both = signal ? AbortSignal.any([signal, lost.signal]) : lost.signal;
-      result = await fn({ attempt: claim.attempt, signal: both });
-    } catch (error) {
-      stop.abort();
-      await this.abandon(claim).catch(() => {}); // the lease ends by itself, and fn's error is what counts
-      throw error;
-    }
-    stop.abort();
-    const completion = await this.complete(claim, result);
-    return completion.state === "superseded" && completion.completed ? completion.response as T : result;
-  }
-
-  /** Keeps the lease alive while the work goes on; a fault is tried again, a lost claim is final. */
-  async #heartbeat(claim: Claim, stop: AbortSignal, lost: AbortController): Promise<void> {
-    while (!stop.aborted) {
-      try {
-        await this.#clock.sleep(claim.lease / 3, stop);
-      } catch {
-        return;
-      }
-      const held = await this.extend(claim).catch(() => true);
-      if (!held && !stop.aborted) {
-        return lost.abort(
-          new HoldfastError("claim-lost", "Cannot go on with the work as another caller took it over"),
-        );
-      }
-    }
-  }
-}
-
-function corrupt(): HoldfastError {
-  return new HoldfastError(
-    "corrupt-record",
-    "Cannot read the idempotency record as it was not written by this module",
-  );
 }

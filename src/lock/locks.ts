@@ -6,12 +6,17 @@
  * resource can refuse a late one by the `fencingToken`, which strictly increases per key.
  */
 import { type Clock, systemClock } from "../clock.ts";
-import { type Duration, toMilliseconds } from "../duration.ts";
+import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { Turn } from "../store/_turn.ts";
-import { acquireLock, extendLock, inspectLock, releaseLock } from "./lock_transitions.ts";
+import { deadline, giveBack, HeldLock, interruptible, type Place } from "./_held_lock.ts";
+import { CHECK, PAUSE, QUEUE_PAUSE } from "./_limits.ts";
+import { type LockRequest, lockRequest } from "./_request.ts";
+import { HeldLocks } from "./_lock_set.ts";
+import type { Lock, LockHandle, LockSet } from "./lock.ts";
+import { acquireLock, forceLock, inspectLock } from "./lock_transitions.ts";
 
 /** Options of {@linkcode createLocks}. */
 export interface LocksOptions {
@@ -27,63 +32,94 @@ export interface LocksOptions {
   readonly clock?: Clock | undefined;
 }
 
+/** Options of {@linkcode Locks.resume}, and what every acquisition can say about the time it holds. */
+export interface HoldOptions {
+  /**
+   * Whether the lease is extended by itself, from a third of it on, until it is released or `maxHold` is over.
+   * @default {false}
+   */
+  readonly renew?: boolean | undefined;
+  /**
+   * The longest this holder can have the lock, however often it is extended: a stuck job ends.
+   * @default {"1h" with `renew`, else without end}
+   */
+  readonly maxHold?: Duration | undefined;
+}
+
 /** Options of {@linkcode Locks.acquire}. */
-export interface AcquireOptions {
-  /** How long the lease lasts unless extended. */
+export interface AcquireOptions extends HoldOptions {
+  /** How long the lease lasts unless extended; at most 365 days. */
   readonly ttl: Duration;
-  /** How long to wait for somebody else's lock; without it, not at all. */
+  /** How long to wait for somebody else's lock, and to ask again after faults; without it, not at all. */
   readonly wait?: Duration | undefined;
-  /** Gives up waiting; the call rejects with the signal's reason and leaves no lock behind. */
+  /** Gives up; the call rejects with the signal's reason and leaves no lock behind. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Whether to wait in a queue: first come, first served. A waiter that died delays those behind it by at most a second, once; when
+   * several in a row died, by a second each and five seconds more. At most 256 queue, others ask again now and then.
+   * @default {false, true with `mode`}
+   */
+  readonly fair?: boolean | undefined;
+  /**
+   * How many may hold the lock at a time, up to 256: a semaphore. All who use the key should say the same number. One who says
+   * nothing, or 1, has it alone.
+   * @default {1}
+   */
+  readonly permits?: number | undefined;
+  /** `"read"` shares the lock with other readers, up to 256; `"write"` has it alone. Who waits, waits in the queue: no writer starves. */
+  readonly mode?: "read" | "write" | undefined;
+  /**
+   * How long the lock stays taken after a lease that ended without a release: time for a paused holder's last write to arrive,
+   * where the resource cannot check a fencing token.
+   */
+  readonly lockDelay?: Duration | undefined;
 }
 
 /** What {@linkcode Locks.inspect} answers. */
 export interface LockState {
   /** Whether somebody has the lock. */
   readonly held: boolean;
-  /** Milliseconds until the lease ends; 0 when nobody has it. */
+  /** How many have it. */
+  readonly holders: number;
+  /** How many wait for it in its queue. */
+  readonly waiting: number;
+  /** Milliseconds until it is free unless somebody extends or takes it, a `lockDelay` included; 0 when it is. */
   readonly remaining: number;
   /** The last fencing token handed out, if any is remembered. */
   readonly fencingToken: number | undefined;
 }
 
-/** What became of a released lock. Only `overtaken` means that another holder ran beside or after this one. */
-export type Release = "released" | "expired" | "overtaken";
-
-/** A lease that was granted. */
-export interface Lock extends AsyncDisposable {
-  /** What is locked. */
-  readonly key: string;
-  /** This holder's random id, the same for every retry of its acquisition. */
-  readonly owner: string;
-  /** Strictly increases per key, over holders, processes, expiry and restarts: hand it to the resource. */
-  readonly fencingToken: number;
-  /** When the lease ends by the engine's clock, in milliseconds since the epoch. */
-  readonly expiresAt: number;
-  /** Milliseconds this holder may still count on, by its own monotonic clock. */
-  readonly remaining: number;
-  /** Aborts with `lock-lost` when the lease can no longer be counted on. */
-  readonly signal: AbortSignal;
-  /** Throws `lock-lost` when the lease can no longer be counted on, also after a stall in which no timer ran. */
-  assertHeld(): void;
-  /** Makes the lease end `ttl` from now (default: as acquired); `false` when it was lost, which is final. */
-  extend(ttl?: Duration): Promise<boolean>;
-  /** Gives the lock back. A call that failed may be repeated. */
-  release(): Promise<Release>;
-}
-
 /** Locks on one store. */
 export interface Locks {
-  /** One round trip: the lock, or `undefined` when somebody else has it for longer than `wait`. */
+  /**
+   * One round trip: the lock, or `undefined` when somebody else has it for longer than `wait`.
+   *
+   * @throws {TypeError} or `RangeError` for options or a key that cannot be, before anything is sent
+   * @throws {HoldfastError} when the engine could not be reached until `wait` was over, or `timeout` when the lease had ended
+   * before its grant arrived
+   */
   acquire(key: string, options: AcquireOptions): Promise<Lock | undefined>;
+  /**
+   * All of several locks or none, in one order for everybody, so that two callers never wait for each other. One round trip a key;
+   * what was acquired first is renewed while the rest is waited for.
+   */
+  acquireAll(keys: readonly string[], options: AcquireOptions): Promise<LockSet | undefined>;
   /**
    * Runs `fn` under the lock and gives it back. Its result or error is never replaced by a failed release.
    *
    * @throws {HoldfastError} `lock-timeout` when the lock was not free within `wait`
    */
   withLock<T>(key: string, options: AcquireOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
+  /**
+   * Goes on with a lock that another process holds, under a new owner and a new fencing token, or `undefined`: it holds it no more.
+   *
+   * @throws {TypeError} when the handle is none
+   */
+  resume(handle: LockHandle, options?: HoldOptions): Promise<Lock | undefined>;
   /** Who has it is nobody's business; whether and for how long is. */
   inspect(key: string): Promise<LockState>;
+  /** Takes the lock from whoever has it now; their next extension tells them. Answers whether somebody had. Two round trips. */
+  forceRelease(key: string): Promise<boolean>;
 }
 
 /**
@@ -96,16 +132,17 @@ export interface Locks {
  * await using lock = await locks.acquire("job:nightly", { ttl: "30s", wait: "5s" });
  * if (!lock) throw new Error("somebody else has it");
  * lock.signal.throwIfAborted();
+ *
+ * // Three at a time, first come, first served, extended while they work:
+ * await using slot = await locks.acquire("gpu", { permits: 3, fair: true, ttl: "10s", renew: true, wait: "1m" });
+ * // All or none:
+ * await using both = await locks.acquireAll(["account:1", "account:2"], { ttl: "10s", wait: "5s" });
+ * if (!slot || both?.locks.length !== 2) throw new Error("unexpected");
  * ```
  */
 export function createLocks(store: AtomicStore, options: LocksOptions = {}): Locks {
   const { name = "lock", clock = systemClock } = options;
   return new StoreLocks(store.namespace(name), clock);
-}
-
-/** Allowance for two clocks that run at different rates; their offset never matters. */
-function margin(ttl: number): number {
-  return Math.min(2 + ttl / 100, ttl / 2);
 }
 
 class StoreLocks implements Locks {
@@ -118,33 +155,94 @@ class StoreLocks implements Locks {
   }
 
   async acquire(key: string, options: AcquireOptions): Promise<Lock | undefined> {
-    const ttl = toMilliseconds(options.ttl, "ttl");
-    const wait = options.wait === undefined ? 0 : toMilliseconds(options.wait, "wait");
-    const { signal } = options;
-    const clock = this.#clock;
     // One owner per logical acquisition: a repeated call is answered like the first.
-    const owner = randomToken(16);
-    const giveUpAt = clock.monotonic() + wait;
-    for (let round = 1;; round++) {
-      signal?.throwIfAborted();
-      // Whoever waits listens before it asks again, or a release in between would go unheard.
-      const turn = round === 1 ? undefined : new Turn(this.#store, clock, key, signal);
-      try {
-        const sentAt = clock.monotonic();
-        const output = await this.#store.transact(acquireLock, key, { owner, ttl: String(ttl) });
-        if (output.fence !== undefined) {
-          const lock = new HeldLock(this.#store, clock, key, owner, ttl, sentAt, output);
-          if (!signal?.aborted && lock.remaining > 0) return lock;
-          await lock.release().catch(() => {}); // it ends by itself
-          if (clock.monotonic() >= giveUpAt) return undefined;
-          continue;
+    return await this.#acquire(key, randomToken(16), lockRequest(options, this.#clock));
+  }
+
+  async #acquire(key: string, owner: string, request: LockRequest): Promise<HeldLock | undefined> {
+    const { giveUpAt, signal, queues, input } = request;
+    const clock = this.#clock;
+    const place = { store: this.#store, clock, key, owner };
+    let pending: Promise<unknown> = Promise.resolve();
+    let [loose, queued, pause] = [false, false, 10];
+    let failure: HoldfastError | undefined;
+    try {
+      for (let round = 1;; round++) {
+        signal?.throwIfAborted();
+        // Whoever waits listens before it asks again, or a release in between would go unheard.
+        const turn = round === 1
+          ? undefined
+          : new Turn(this.#store, clock, key, signal, queued ? `p${owner}` : undefined);
+        try {
+          const sentAt = clock.monotonic();
+          let longest = Infinity;
+          try {
+            const wait = queues ? { wait: String(Math.max(1, Math.ceil(giveUpAt - sentAt))) } : {};
+            const call = this.#store.transact(acquireLock, key, { owner, ...input, ...wait });
+            pending = call;
+            loose = true; // until a reply says otherwise
+            const { fence, e, remaining, ahead } = await interruptible(call, signal);
+            signal?.throwIfAborted();
+            if (fence === undefined) {
+              loose = queued = ahead !== undefined;
+              failure = undefined;
+              longest = Math.min(Number(remaining) + 1, queued ? CHECK : Infinity);
+            } else if (clock.monotonic() < deadline(sentAt, request.ttl)) {
+              loose = false;
+              return new HeldLock(place, { ...request, sentAt, fence, e: e! });
+            } else failure = late();
+          } catch (error) {
+            if (!(error instanceof HoldfastError && error.retryable)) throw error;
+            failure = error;
+          }
+          const left = giveUpAt - clock.monotonic();
+          if (left <= 0) break;
+          // Decorrelated jitter, but never beyond what is known: the lease that is waited for, and the end of the wait.
+          pause = Math.min(queued ? QUEUE_PAUSE : PAUSE, 10 + Math.random() * (pause * 3 - 10));
+          const rest = Math.max(pause, failure?.retryAfter ?? 0);
+          if (failure === undefined && turn) await turn.wait(Math.min(longest, left), round, pause);
+          else if (failure || !this.#store.watch) await clock.sleep(Math.min(rest, longest, left), signal);
+        } finally {
+          turn?.end();
         }
-        const left = giveUpAt - clock.monotonic();
-        if (left <= 0) return undefined;
-        await turn?.wait(Math.min(Number(output.remaining) + 1, left), round);
-      } finally {
-        turn?.end();
       }
+      if (failure) throw failure;
+      return undefined;
+    } finally {
+      // A ghost: it may have been granted, or wait, and nobody knows. Not before the last call has come to its end.
+      if (loose) pending.catch(() => {}).then(() => giveBack(place, undefined)).catch(() => {});
+    }
+  }
+
+  async acquireAll(keys: readonly string[], options: AcquireOptions): Promise<LockSet | undefined> {
+    const request = lockRequest(options, this.#clock);
+    const names = [...new Set(keys)].sort();
+    if (names.length === 0) throw new TypeError("Cannot lock as at least one key is needed");
+    const owner = randomToken(16);
+    const began = this.#clock.monotonic();
+    const held = new Map<string, HeldLock>();
+    let complete = false;
+    try {
+      for (const key of names) {
+        const lock = await this.#acquire(key, owner, {
+          ...request,
+          renew: names.length > 1 || request.renew,
+        });
+        if (lock === undefined) return undefined;
+        held.set(key, lock);
+      }
+      const set = new HeldLocks(Array.from(new Set(keys), (key) => held.get(key)!), owner);
+      if (!request.renew) {
+        for (const lock of held.values()) lock.settle();
+        // The first have used up some of their time while the last were waited for.
+        if (this.#clock.monotonic() - began > request.ttl / 10) await set.extend();
+      }
+      if (set.signal.aborted) throw late();
+      complete = true;
+      return set;
+    } finally {
+      const undone = complete ? [] : Array.from(held.values(), (lock) => lock.release());
+      if (!request.signal?.aborted) await Promise.all(undone);
     }
   }
 
@@ -162,119 +260,53 @@ class StoreLocks implements Locks {
     }
   }
 
+  async resume(handle: LockHandle, options: HoldOptions = {}): Promise<Lock | undefined> {
+    const { key, owner: from } = handle ?? {};
+    if (typeof from !== "string" || from === "" || typeof key !== "string") {
+      throw new TypeError("Cannot resume the lock as the handle must be what a lock's toJSON() answered");
+    }
+    const request = lockRequest({ ...options, ttl: handle.ttl }, this.#clock);
+    const place: Place = { store: this.#store, clock: this.#clock, key, owner: randomToken(16) };
+    const input = { owner: place.owner, from, ttl: String(request.ttl) };
+    for (let attempt = 1;; attempt++) {
+      const sentAt = this.#clock.monotonic();
+      try {
+        const { fence, e } = await this.#store.transact(acquireLock, key, input);
+        if (fence === undefined) return undefined;
+        const lock = new HeldLock(place, { ...request, sentAt, fence, e: e! });
+        if (lock.remaining > 0) return lock;
+        await lock.release();
+        throw late();
+      } catch (error) {
+        if (!(error instanceof HoldfastError && error.retryable) || attempt === 3) throw error;
+        await this.#clock.sleep((20 + Math.random() * 30) * attempt);
+      }
+    }
+  }
+
   async inspect(key: string): Promise<LockState> {
     const output = await this.#store.transact(inspectLock, key, {});
+    const holders = Number(output.held ?? 0);
     return {
-      held: output.remaining !== undefined,
+      held: holders > 0,
+      holders,
+      waiting: Number(output.waiting ?? 0),
       remaining: Number(output.remaining ?? 0),
       fencingToken: output.f === undefined ? undefined : Number(output.f),
     };
   }
-}
 
-class HeldLock implements Lock {
-  readonly key: string;
-  readonly owner: string;
-  readonly fencingToken: number;
-  readonly #store: AtomicStore;
-  readonly #clock: Clock;
-  readonly #ttl: number;
-  readonly #controller = new AbortController();
-  #expiresAt: number;
-  #deadline: number;
-  #timer: AbortController | undefined;
-  #release: Release | undefined;
-
-  constructor(
-    store: AtomicStore,
-    clock: Clock,
-    key: string,
-    owner: string,
-    ttl: number,
-    sentAt: number,
-    grant: Readonly<Record<string, string>>,
-  ) {
-    this.#store = store;
-    this.#clock = clock;
-    this.key = key;
-    this.owner = owner;
-    this.#ttl = ttl;
-    this.fencingToken = Number(grant.fence);
-    this.#expiresAt = Number(grant.e);
-    this.#deadline = sentAt + ttl - margin(ttl);
-    this.#arm();
-  }
-
-  get expiresAt(): number {
-    return this.#expiresAt;
-  }
-
-  get remaining(): number {
-    return this.#over() ? 0 : this.#deadline - this.#clock.monotonic();
-  }
-
-  get signal(): AbortSignal {
-    if (!this.#release) this.#over();
-    return this.#controller.signal;
-  }
-
-  assertHeld(): void {
-    if (this.#over()) throw lost();
-  }
-
-  async extend(ttl?: Duration): Promise<boolean> {
-    const length = ttl === undefined ? this.#ttl : toMilliseconds(ttl, "ttl");
-    if (this.#over()) return false;
-    const sentAt = this.#clock.monotonic();
-    const output = await this.#store.transact(extendLock, this.key, {
-      owner: this.owner,
-      ttl: String(length),
-    });
-    if (output.e === undefined) this.#lose();
-    if (this.#over()) return false;
-    this.#expiresAt = Number(output.e);
-    this.#deadline = sentAt + length - margin(length);
-    this.#arm();
-    return !this.#over();
-  }
-
-  async release(): Promise<Release> {
-    if (this.#release) return this.#release;
-    const input = { owner: this.owner, fence: String(this.fencingToken) };
-    const output = await this.#store.transact(releaseLock, this.key, input);
-    this.#release = output.result as Release;
-    this.#timer?.abort();
-    this.#lose();
-    return this.#release;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.release().catch(() => {}); // the lease ends by itself
-  }
-
-  /** Lost is for good, and noticed also where no timer could run. */
-  #over(): boolean {
-    if (this.#controller.signal.aborted) return true;
-    if (this.#clock.monotonic() < this.#deadline) return false;
-    this.#lose();
-    return true;
-  }
-
-  #lose(): void {
-    this.#timer?.abort();
-    if (!this.#controller.signal.aborted) this.#controller.abort(lost());
-  }
-
-  #arm(): void {
-    this.#timer?.abort();
-    const timer = this.#timer = new AbortController();
-    const left = this.#deadline - this.#clock.monotonic();
-    this.#clock.sleep(Math.max(0, left), timer.signal).then(() => {
-      if (!this.#over()) this.#arm(); // longer than one timer can be
-    }, () => {});
+  async forceRelease(key: string): Promise<boolean> {
+    const { f, held } = await this.#store.transact(inspectLock, key, {});
+    if (f === undefined) return false;
+    // By the token that was seen, so that a repetition never takes the lock from who came after.
+    const { count } = await this.#store.transact(forceLock, key, { fence: f });
+    return held !== "0" && count !== "0";
   }
 }
 
-function lost(): HoldfastError {
-  return new HoldfastError("lock-lost", "Cannot go on under the lock as its lease has ended");
+function late(): HoldfastError {
+  return new HoldfastError("timeout", "Cannot lock as the lease had ended before its grant arrived", {
+    retryable: true,
+  });
 }

@@ -40,8 +40,9 @@ export interface Work {
   readonly id: string;
   /** The newest record this isolate's own writes answered, and when: it need not be loaded again. */
   record?: { readonly value: SessionRecord; readonly at: number } | undefined;
-  /** The version of the newest record ever learned here. */
+  /** The version of the newest record ever learned here, and of the one that must still be shipped, or 0. */
   newest: number;
+  owed: number;
   end?: Ending | undefined;
   changes: IndexChange[];
   /** Whether the changes are not the whole story. */
@@ -287,7 +288,7 @@ export class Replication {
 
   #take(kind: Work["kind"], id: string, limit: number): Entry<Work> | undefined {
     return this.queue.take(`${kind}:${id}`, limit, () => {
-      return { kind, id, newest: 0, changes: [], compare: false, marks: new Map() };
+      return { kind, id, newest: 0, owed: 0, changes: [], compare: false, marks: new Map() };
     });
   }
 
@@ -330,6 +331,7 @@ export class Replication {
 
   #dropped({ work }: Entry<Work>, error: unknown): void {
     work.record = work.end = work.revoke = undefined;
+    work.owed = 0;
     work.changes = [];
     work.compare = true;
     this.drop(work.kind, work.id, error);

@@ -2,6 +2,7 @@
 import type { Clock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
 import { Circuit, CircuitOpenError } from "./_circuit.ts";
+import { NotReplicatedError } from "./replicated_error.ts";
 import type { ReplicationOperation } from "./replicated_sessions.ts";
 
 /** What a side needs besides its store. */
@@ -81,6 +82,7 @@ export class Side<Store> {
 
 /** Whether repeating the call cannot help. */
 export function isPermanent(error: unknown): boolean {
+  if (error instanceof NotReplicatedError) return true;
   if (error instanceof HoldfastError) return !error.retryable && !error.ambiguous;
   return error instanceof TypeError || error instanceof RangeError;
 }

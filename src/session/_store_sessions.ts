@@ -1,6 +1,5 @@
 /** Sessions over a session store: what `createSessions` answers. */
 import { type Clock, systemClock } from "../clock.ts";
-import { encodeValue } from "../codec.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Schema } from "../schema.ts";
@@ -8,6 +7,8 @@ import { sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { Fields } from "../store/transition.ts";
 import { applied, combined, dataOf, difference, isEmpty, type Patch, without } from "./_patch.ts";
+import { withDeadline } from "./_deadline.ts";
+import { interpreter, quietly } from "./_interpret.ts";
 import { isRevoked, UserWide } from "./_user_wide.ts";
 import { atomicSessionStore } from "./atomic_session_store.ts";
 import {
@@ -34,7 +35,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
   readonly #cookie: SessionCookie;
   readonly #schema: Schema<Data> | undefined;
   readonly #version: number;
-  readonly #migrate: SessionsOptions<Schema>["migrate"];
+  readonly #interpret: (record: SessionRecord) => Promise<SessionView>;
+  readonly #migrates: boolean;
   readonly #clock: Clock;
   readonly #emit: (event: SessionEvent) => void;
   readonly #idle: number;
@@ -47,9 +49,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
     this.cookieName = this.#cookie.name;
     this.#schema = options.schema as Schema<Data> | undefined;
     this.#version = positive("version", options.version ?? 1);
-    this.#migrate = options.migrate;
     this.#clock = options.clock ?? systemClock;
     this.#emit = quietly(options.onEvent);
+    this.#interpret = interpreter(options, this.#version, this.#emit);
+    this.#migrates = options.migrate !== undefined;
     this.#idle = toMilliseconds(options.idleTimeout ?? "30m", "idleTimeout");
     this.#absolute = toMilliseconds(options.absoluteTimeout ?? "12h", "absoluteTimeout");
     this.#touchEvery = options.touchEvery === undefined
@@ -74,13 +77,14 @@ export class StoreSessions<Data> implements Sessions<Data> {
     return new RequestSession<Data>(token, {
       checks: this.#schema !== undefined,
       clock: this.#clock,
+      emit: this.#emit,
       load: (session) => this.#load(session),
       validate: (values) => this.#validate(values),
     });
   }
 
   fromRequest(request: Request): BoundSession<Data> {
-    return boundSession(this, this.open(request.headers.get("cookie")), request);
+    return boundSession(this, this.open(request.headers.get("cookie")));
   }
 
   async #load(session: RequestSession<Data>): Promise<SessionView> {
@@ -105,28 +109,6 @@ export class StoreSessions<Data> implements Sessions<Data> {
     return { ...view, checked, degraded: found.degraded ?? false };
   }
 
-  /** The record as this version of the application understands it. */
-  async #interpret(record: SessionRecord): Promise<SessionView> {
-    const { handle, schemaVersion } = record;
-    let { values } = record;
-    const old = schemaVersion !== this.#version;
-    try {
-      if (old && this.#migrate) {
-        const data = this.#migrate(dataOf(values), schemaVersion);
-        const kept = Object.entries(values).filter(([field]) => !field.startsWith("d:"));
-        values = { ...Object.fromEntries(kept), ...encoded(data) };
-      }
-      if (this.#schema === undefined || await this.#validate(dataOf(values)) !== undefined) {
-        if (old && this.#migrate) this.#emit({ type: "migrated", handle });
-        return { record, values, migrated: old };
-      }
-    } catch {
-      // data that cannot be read or migrated is data that does not match
-    }
-    this.#emit({ type: "schema-mismatch", handle });
-    return NO_SESSION;
-  }
-
   async #validate(values: Record<string, unknown>): Promise<Data | undefined> {
     if (this.#schema === undefined) return values as Data;
     const result = await this.#schema["~standard"].validate(values);
@@ -144,7 +126,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
       if (session.loaded) await this.#touch(session, options);
       return undefined;
     }
-    if (session.token !== undefined && !session.loaded && this.#schema === undefined && !this.#migrate) {
+    if (session.token !== undefined && !session.loaded && this.#schema === undefined && !this.#migrates) {
       const done = await this.#writeUnread(session, changes.patch);
       if (done !== "unknown") return undefined;
     } else {
@@ -225,8 +207,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
       () => {},
       () => this.#emit({ type: "touch-failed", handle: record.handle }),
     );
-    if (waitUntil) waitUntil(work);
-    else await work;
+    if (waitUntil === undefined || waitUntil(work) === false) await work;
   }
 
   /** Stores a new session, listed first: one that nobody can list must not exist. */
@@ -394,7 +375,7 @@ function sessionStore(store: AtomicStore | SessionStore, options: SessionsOption
   if (sessions.consistency !== "atomic" && options.eventual !== true) {
     throw new TypeError("Cannot make sessions as an eventually consistent store needs 'eventual: true'");
   }
-  return sessions;
+  return withDeadline(sessions, toMilliseconds(options.timeout ?? "5s", "timeout"));
 }
 
 function positive(name: string, value: number): number {
@@ -404,22 +385,6 @@ function positive(name: string, value: number): number {
   );
 }
 
-/** A listener that throws must not decide what becomes of a session. */
-function quietly(listener: ((event: SessionEvent) => void) | undefined): (event: SessionEvent) => void {
-  return (event) => {
-    try {
-      listener?.(event);
-    } catch {
-      // its own affair
-    }
-  };
-}
-
 function user(userId: string | undefined): { readonly userId?: string } {
   return userId === undefined ? {} : { userId };
-}
-
-function encoded(data: Record<string, unknown>): Fields {
-  const fields = Object.entries(data).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(fields.map(([name, value]) => [`d:${name}`, encodeValue(value)]));
 }

@@ -2,34 +2,19 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions, ListPage } from "../store/key_value_store.ts";
-import type { Fields, Transition } from "../store/transition.ts";
-import { sessionFields, type SessionRecord, sessionRecord } from "./session_record.ts";
+import type { Fields } from "../store/transition.ts";
 import type {
+  Atomic,
   IndexedSessionStore,
   SessionAdded,
   SessionAddOptions,
-  SessionChange,
-  SessionDelete,
-  SessionEnd,
   SessionEntry,
-  SessionFound,
   SessionIndex,
   SessionRevokeOptions,
-  SessionSaved,
   UserSessions,
 } from "./session_store.ts";
-import {
-  addToUser,
-  commitSession,
-  createSession,
-  endSession,
-  loadSession,
-  putSession,
-  readUser,
-  removeFromUser,
-  replaceSession,
-  revokeUser,
-} from "./session_transitions.ts";
+import { addToUser, readUser, removeFromUser, revokeUser } from "./session_transitions.ts";
+import { TransitionSessionStore } from "./_transition_store.ts";
 
 /** Options of {@linkcode atomicSessionStore}. */
 export interface AtomicSessionStoreOptions {
@@ -59,76 +44,15 @@ export interface AtomicSessionStoreOptions {
 export function atomicSessionStore(
   store: AtomicStore,
   options: AtomicSessionStoreOptions = {},
-): IndexedSessionStore {
-  return new AtomicSessionStore(store, options);
-}
-
-class AtomicSessionStore implements IndexedSessionStore {
-  readonly consistency = "atomic";
-  readonly index: SessionIndex;
-  readonly #records: AtomicStore;
-  readonly #keep: string;
-
-  constructor(store: AtomicStore, options: AtomicSessionStoreOptions) {
-    const room = store.namespace(options.name ?? "session");
-    this.#records = room.namespace("record");
-    this.#keep = String(toMilliseconds(options.remember ?? "1m", "remember"));
-    this.index = new AtomicSessionIndex(room.namespace("user"), this.#records);
-  }
-
-  async load(key: string, options?: CallOptions): Promise<SessionFound> {
-    const output = await this.#records.transact(loadSession, key, {}, options);
-    if (output.h !== undefined) return { state: "live", record: sessionRecord(output) };
-    return output.g === undefined ? { state: "unknown" } : { state: "ended", why: output.g as SessionEnd };
-  }
-
-  async save(key: string, change: SessionChange, options?: CallOptions): Promise<SessionSaved> {
-    const [transition, input] = step(change);
-    const output = await this.#records.transact(transition, key, { ...input, keep: this.#keep }, options);
-    if (output.done === "1") {
-      return { state: "saved", record: change.type === "put" ? change.record : sessionRecord(output) };
-    }
-    if (output.done === "2") return { state: "conflict", record: sessionRecord(output) };
-    return output.g === undefined ? { state: "unknown" } : { state: "ended", why: output.g as SessionEnd };
-  }
-
-  async delete(key: string, { why, absent, ...options }: SessionDelete): Promise<SessionRecord | undefined> {
-    const input = { why, keep: this.#keep, ...(absent === "bury" && { bury: "1" }) };
-    const output = await this.#records.transact(endSession, key, input, options);
-    return output.h === undefined ? undefined : sessionRecord(output);
-  }
-
-  async exists(key: string, options?: CallOptions): Promise<boolean> {
-    return (await this.load(key, options)).state === "live";
-  }
-}
-
-/** A change as a transition and its input. */
-function step(change: SessionChange): [Transition, Fields] {
-  if (change.type === "put") return [putSession, sessionFields(change.record)];
-  const input: Record<string, string> = {};
-  if (change.type === "update") {
-    Object.assign(input, change.set);
-    for (const field of change.unset ?? []) input[`x:${field}`] = "";
-    if (change.schemaVersion !== undefined) input.s = String(change.schemaVersion);
-    if (change.checked) input.k = "now";
-    if (change.ifVersion === undefined) return [commitSession, input];
-    input.if = String(change.ifVersion);
-    return [replaceSession, input];
-  }
-  Object.assign(input, change.values);
-  input.h = change.handle;
-  input.i = String(change.idleTimeout);
-  input.s = String(change.schemaVersion);
-  if (change.continues === undefined) input.life = String(change.absoluteTimeout);
-  else {
-    input.c = String(change.continues.createdAt);
-    input.x = String(change.continues.endsAt);
-  }
-  if (change.bornAt !== undefined) input.b = String(change.bornAt);
-  if (change.userId !== undefined) input.u = change.userId;
-  if (change.authenticatedAt !== undefined) input.a = String(change.authenticatedAt);
-  return [createSession, input];
+): Atomic<IndexedSessionStore> {
+  const room = store.namespace(options.name ?? "session");
+  const records = room.namespace("record");
+  return new TransitionSessionStore(
+    "atomic",
+    (transition, key, input, call) => records.transact(transition, key, input, call),
+    new AtomicSessionIndex(room.namespace("user"), records),
+    toMilliseconds(options.remember ?? "1m", "remember"),
+  );
 }
 
 class AtomicSessionIndex implements SessionIndex {

@@ -15,6 +15,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
+import { HoldfastError } from "../errors.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import { ReplicatedIndex } from "./_replicated_index.ts";
@@ -181,6 +182,8 @@ const FRESH = 5_000;
 const INSIST = 86_400_000;
 /** What a forgetful primary is given back counts as newer than whatever it had written and forgotten. */
 const LEAP = 1_000_000;
+/** How often a copy may change while it is given back. */
+const HEALERS = 8;
 
 /**
  * A session store over two: any `AtomicStore`, or session stores that are atomic.
@@ -277,30 +280,41 @@ class ReplicatedSessionStore implements ReplicatedSessions {
     throw error;
   }
 
-  /** Gives a session back to a primary that forgot it, or tells it that it ended. */
+  /**
+   * Gives a session back to a primary that forgot it, or tells it that it ended. What the primary wrote before it forgot may
+   * still be on its way to the secondary: the copy leaps ahead of all that first, in one step, so that of two histories one
+   * goes on and the other is told.
+   */
   async #heal(key: string, signal?: AbortSignal): Promise<SessionFound> {
-    const { primary, secondary, queue } = this.#both;
-    const copy = await secondary.call("load", (store, signal) => store.load(key, { signal }), signal);
-    if (copy.state === "unknown" || (copy.state === "ended" && copy.why === "expired")) return copy;
-    if (copy.state === "ended") {
-      const { why } = copy as { readonly why: SessionDelete["why"] };
-      await primary.call(
+    const { primary, secondary } = this.#both;
+    for (let round = 1;; round++) {
+      const copy = await secondary.call("load", (store, signal) => store.load(key, { signal }), signal);
+      if (copy.state === "unknown" || (copy.state === "ended" && copy.why === "expired")) return copy;
+      if (copy.state === "ended") {
+        const { why } = copy as { readonly why: SessionDelete["why"] };
+        await primary.call(
+          "heal",
+          (store, signal) => store.delete(key, { why, absent: "bury", signal }),
+          signal,
+        );
+        return copy;
+      }
+      const { version: ifVersion } = copy.record;
+      const put = { type: "put", record: { ...copy.record, version: ifVersion + LEAP } } as const;
+      const leapt = await secondary.call(
         "heal",
-        (store, signal) => store.delete(key, { why, absent: "bury", signal }),
+        (store, signal) => store.save(key, { ...put, ifVersion }, { signal }),
         signal,
       );
-      return copy;
+      if (leapt.state !== "saved") {
+        if (round < HEALERS) continue;
+        throw new HoldfastError("contention", "Cannot give the session back as others change it", {
+          retryable: true,
+        });
+      }
+      const saved = await primary.call("heal", (store, signal) => store.save(key, put, { signal }), signal);
+      return "record" in saved ? { state: "live", record: saved.record } : saved;
     }
-    const record = { ...copy.record, version: copy.record.version + LEAP };
-    const saved = await primary.call(
-      "heal",
-      (store, signal) => store.save(key, { type: "put", record }, { signal }),
-      signal,
-    );
-    if (saved.state === "ended" || saved.state === "unknown") return saved;
-    const entry = this.#both.take("session", key);
-    if (entry !== undefined) queue.settle(entry, true);
-    return { state: "live", record: saved.record };
   }
 
   async save(key: string, change: SessionChange, { signal }: CallOptions = {}): Promise<SessionSaved> {
@@ -363,6 +377,8 @@ class ReplicatedSessionStore implements ReplicatedSessions {
         signal,
       );
       end.secondary = false;
+      // Until then a primary that forgets may have been given the copy back.
+      if (both.options.primaryForgets && !end.primary) await this.#bury("primary", key, why);
     } catch (error) {
       fault ??= { error };
     }
@@ -393,7 +409,7 @@ class ReplicatedSessionStore implements ReplicatedSessions {
 
   async #ship(work: Work): Promise<void> {
     const { primary, clock, options } = this.#both;
-    const { id, end, record } = work;
+    const { id, end, record, owed } = work;
     if (end !== undefined) return await this.#shipEnd(work, end);
     work.record = undefined;
     let found: SessionFound = record !== undefined && clock.monotonic() - record.at < FRESH
@@ -402,13 +418,19 @@ class ReplicatedSessionStore implements ReplicatedSessions {
     if (found.state === "unknown" && options.primaryForgets) found = await this.#heal(id);
     if (found.state === "live") await this.#copy(id, found.record);
     else if (found.state === "ended" && found.why !== "expired") await this.#bury("secondary", id, found.why);
+    if (work.owed === owed) work.owed = 0;
+    // What was answered for but not shipped before the primary forgot it is gone, and whoever waits must hear it.
+    if (options.primaryForgets && owed > 0 && !continues(found, owed)) {
+      throw new NotReplicatedError("neither", false);
+    }
   }
 
   async #shipEnd(work: Work, end: Ending): Promise<void> {
-    if (end.primary) await this.#bury("primary", work.id, end.why);
-    end.primary = false;
     if (end.secondary) await this.#bury("secondary", work.id, end.why);
     end.secondary = false;
+    // Until the copy was buried, a primary that forgets may have been given it back.
+    if (end.primary || this.#both.options.primaryForgets) await this.#bury("primary", work.id, end.why);
+    end.primary = false;
     work.record = undefined;
     if (work.end === end) work.end = undefined;
   }
@@ -418,6 +440,9 @@ class ReplicatedSessionStore implements ReplicatedSessions {
       "ship",
       (store, signal) => store.save(key, { type: "put", record }, { signal }),
     );
+    if (saved.state === "conflict" && !continues({ state: "live", record: saved.record }, record.version)) {
+      throw new NotReplicatedError("neither", false);
+    }
     // A grave on the secondary alone: somebody's delete did not reach the primary. It was meant.
     if (saved.state === "ended" && saved.why !== "expired") await this.#bury("primary", key, saved.why);
   }
@@ -454,9 +479,16 @@ class ReplicatedSessionStore implements ReplicatedSessions {
   }
 }
 
+/** Whether the history of what was found goes on from that version. */
+function continues(found: SessionFound, version: number): boolean {
+  if (found.state !== "live") return found.state === "ended";
+  return found.record.version >= version && found.record.version < version + LEAP / 2;
+}
+
 function learn(work: Work, record: SessionRecord, at: number): void {
   // Answers arrive in any order: an older one says nothing, even if the newer one was tried and failed.
   if (record.version <= work.newest) return;
+  if (work.owed === 0 || continues({ state: "live", record }, work.owed)) work.owed = record.version;
   work.newest = record.version;
   work.record = { value: record, at };
 }

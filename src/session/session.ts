@@ -5,6 +5,7 @@ import { HoldfastError } from "../errors.ts";
 import { randomToken, sha256 } from "../secret.ts";
 import type { Fields } from "../store/transition.ts";
 import { applied, dataOf, type Patch } from "./_patch.ts";
+import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
 import type { SessionEnd } from "./session_store.ts";
 
@@ -69,6 +70,8 @@ export interface SessionView {
   readonly checked?: boolean;
   /** Whether a copy answered. */
   readonly degraded?: boolean;
+  /** What its CSRF token is made of, where it is not the token. */
+  readonly secret?: string;
   /** Why there is none, if that is known. */
   readonly ended?: SessionEnd;
 }
@@ -82,6 +85,8 @@ export interface SessionSource<Data> {
   readonly checks: boolean;
   /** Whose time it is. */
   readonly clock: Clock;
+  /** Hears what happens. */
+  readonly emit: (event: SessionEvent) => void;
   /** Looks it up. */
   load(session: RequestSession<Data>): Promise<SessionView>;
   /** What the schema makes of it; `undefined` when it refuses. */
@@ -116,6 +121,7 @@ export class RequestSession<Data> implements Session<Data> {
   readonly #unset = new Set<string>();
   readonly #updates = new Map<string, Change[]>();
   #view: Promise<SessionView> | undefined;
+  #asked = false;
   #key: Promise<string> | undefined;
   #newHandle: string | undefined;
   #newToken: string | undefined;
@@ -131,9 +137,14 @@ export class RequestSession<Data> implements Session<Data> {
     this.#source = source;
   }
 
-  /** Whether somebody looked. */
+  /** Whether a record was looked up. */
   get loaded(): boolean {
     return this.#view !== undefined;
+  }
+
+  /** Whether somebody looked, so that what they answer depends on the cookie. */
+  get asked(): boolean {
+    return this.#asked;
   }
 
   /** Under which key the record is. */
@@ -153,6 +164,7 @@ export class RequestSession<Data> implements Session<Data> {
 
   /** What was found when first asked for; a failed load may be tried again. */
   view(): Promise<SessionView> {
+    this.#asked = true;
     if (this.token === undefined) return Promise.resolve(NO_SESSION);
     return this.#view ??= this.#source.load(this).catch((error) => {
       this.#view = undefined;
@@ -306,15 +318,18 @@ export class RequestSession<Data> implements Session<Data> {
   }
 
   async csrfToken(): Promise<string> {
-    const { record } = await this.view();
-    if (record !== undefined && !this.#rotate) return await csrf(this.token!);
+    const { record, secret } = await this.view();
+    if (record !== undefined && !this.#rotate) return await csrf(secret ?? this.token!);
     if (record === undefined && !this.#committed) this.#create = true;
     return await csrf(this.newToken);
   }
 
   async verifyCsrfToken(token: string | null | undefined): Promise<boolean> {
-    if (typeof token !== "string" || (await this.view()).record === undefined) return false;
-    return sameSecret(token, await csrf(this.token!));
+    const { record, secret } = await this.view();
+    const same = record !== undefined && typeof token === "string" &&
+      sameSecret(token, await csrf(secret ?? this.token!));
+    if (!same) this.#source.emit({ type: "csrf-rejected", ...(record && { handle: record.handle }) });
+    return same;
   }
 
   login(userId: string): void {

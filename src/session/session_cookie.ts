@@ -34,8 +34,11 @@ export interface SessionCookie {
   write(token: string, maxAge: number): string;
 }
 
-/** A cookie with everything decided. */
-export function sessionCookie(options: SessionCookieOptions = {}): SessionCookie {
+/** A cookie with everything decided; its value looks like `shape`. */
+export function sessionCookie(
+  options: SessionCookieOptions = {},
+  shape: RegExp = /^[A-Za-z0-9_-]{43}$/,
+): SessionCookie {
   const { secure = true, sameSite = "Lax", path = "/" } = options;
   const name = options.name ?? (secure && path === "/" ? "__Host-session" : "session");
   if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) {
@@ -62,7 +65,7 @@ export function sessionCookie(options: SessionCookieOptions = {}): SessionCookie
         const at = pair.indexOf("=");
         if (at < 0 || pair.slice(0, at).trim() !== name) continue;
         const value = pair.slice(at + 1).trim();
-        if (!/^[A-Za-z0-9_-]{43}$/.test(value)) continue;
+        if (!shape.test(value)) continue;
         token ??= value;
         count++;
       }

@@ -7,59 +7,71 @@ import type { CommitOptions, RequestSessions } from "./sessions.ts";
 export interface BoundSession<Data> extends Session<Data> {
   /**
    * Commits and answers the response to send: with the cookie, if there is one, and the headers that keep caches from
-   * mixing people up. A 5xx drops data and login. When the store is down it answers a 503 instead, and no cookie changes.
+   * mixing people up. A 5xx drops data and login. When the store is down it answers a 503 instead, and no cookie changes;
+   * a login for which there is no room becomes a 409.
    *
    * @throws {TypeError} when the changed data does not match the schema
    */
   commit(response: Response, options?: Omit<CommitOptions, "failed">): Promise<Response>;
 }
 
-/** Whether the store, not the caller, is to blame. */
+/** Whether coming back later may help: the store, not the request, is to blame. */
 export function isOutage(error: unknown): error is HoldfastError {
-  return error instanceof HoldfastError &&
-    (error.retryable || ["backend-unavailable", "timeout", "store-full"].includes(error.code));
+  return error instanceof HoldfastError && error.retryable;
+}
+
+/** Whether a login found no room. */
+export function isLimit(error: unknown): error is HoldfastError {
+  return error instanceof HoldfastError && error.code === "session-limit";
 }
 
 /** A session with a `commit` for its response. */
 export function boundSession<Data>(
   sessions: RequestSessions<Data>,
   session: RequestSession<Data>,
-  request: Request,
 ): BoundSession<Data> {
-  const carries = request.headers.get("cookie")?.includes(sessions.cookieName) ?? false;
   return Object.assign(session, {
     async commit(response: Response, options: Omit<CommitOptions, "failed"> = {}): Promise<Response> {
       let cookie: string | undefined;
       try {
         cookie = await sessions.commit(session, { ...options, failed: response.status >= 500 });
       } catch (error) {
-        if (error instanceof HoldfastError && error.code === "session-limit") return refused();
-        if (isOutage(error)) return unavailable();
+        if (isLimit(error)) return problem(409, "There are too many sessions of this user");
+        if (isOutage(error)) {
+          return problem(503, "The service is temporarily unavailable", { "retry-after": "1" });
+        }
         throw error;
       }
-      if (cookie === undefined && !carries) return response;
-      const changed = new Response(response.body, response); // the headers of a fetched response cannot be changed
-      sessionHeaders(changed.headers, cookie);
+      if (cookie === undefined && !session.asked) return response;
+      const changed = changeable(response);
+      sessionHeaders(changed.headers, session, cookie);
       return changed;
     },
   });
 }
 
-/** A response that sets the cookie is nobody else's; one that could depend on it says so. */
-export function sessionHeaders(headers: Headers, cookie: string | undefined): void {
+/** The headers of a fetched response cannot be changed; others stay themselves, since Bun types an original's body alone. */
+function changeable(response: Response): Response {
+  try {
+    response.headers.delete("x-holdfast-probe");
+    return response;
+  } catch {
+    return new Response(response.body, response);
+  }
+}
+
+/** A response that sets the cookie is nobody else's; one that was made by looking at the session depends on the cookie. */
+export function sessionHeaders(
+  headers: Headers,
+  session: { readonly asked: boolean },
+  cookie: string | undefined,
+): void {
   if (cookie !== undefined) {
     headers.append("set-cookie", cookie);
     headers.set("cache-control", "no-store");
   }
-  headers.append("vary", "Cookie");
-}
-
-function unavailable(): Response {
-  return problem(503, "The service is temporarily unavailable", { "retry-after": "1" });
-}
-
-function refused(): Response {
-  return problem(409, "There are too many sessions of this user");
+  const varies = /(^|,)\s*(cookie|\*)\s*(,|$)/i.test(headers.get("vary") ?? "");
+  if ((cookie !== undefined || session.asked) && !varies) headers.append("vary", "Cookie");
 }
 
 function problem(status: number, title: string, headers: Record<string, string> = {}): Response {

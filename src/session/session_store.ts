@@ -96,6 +96,8 @@ export interface SessionPut {
   readonly type: "put";
   /** The copy. */
   readonly record: SessionRecord;
+  /** Only over exactly this version, so that nothing which came meanwhile is overwritten. */
+  readonly ifVersion?: number | undefined;
 }
 
 /** What is to become of a session. */
@@ -152,6 +154,8 @@ export interface SessionStore {
   delete(key: string, options: SessionDelete): Promise<SessionRecord | undefined>;
   /** Whether there is a live session. */
   exists(key: string, options?: CallOptions): Promise<boolean>;
+  /** Forgets what is left of a session that does not live; only where nothing expires by itself (`sweepSessions`). */
+  purge?(key: string, options?: CallOptions): Promise<void>;
   /** What is known about users; a store without it cannot list or end a user's sessions. */
   readonly index?: SessionIndex | undefined;
 }
@@ -161,6 +165,9 @@ export interface IndexedSessionStore extends SessionStore {
   /** What is known about users. */
   readonly index: SessionIndex;
 }
+
+/** A session store whose calls take effect at once. */
+export type Atomic<Store extends SessionStore> = Store & { readonly consistency: "atomic" };
 
 /** Where a session of a user is. */
 export interface SessionEntry {

@@ -117,14 +117,17 @@ export const endSession: Transition = {
 };
 
 /**
- * `{ keep }` and a record → `{ done: "1" }`, `{ done: "2" }` and the record that is there when it is as new, or
- * `{ done: "0", g }` when it ended here or is dead by now.
+ * `{ keep, if? }` and a record → `{ done: "1" }`, `{ done: "2" }` and the record that is there when it is as new or not at
+ * version `if`, or `{ done: "0", g? }` when it ended here, is dead by now, or nothing is at version `if`.
  */
 export const putSession: Transition = {
   name: "session.put",
-  apply(record, { keep, ...copy }, now): Step {
+  apply(record, { keep, if: expected, ...copy }, now): Step {
     if (record?.g !== undefined) return { output: { done: "0", g: record.g } };
-    if (record?.h !== undefined && int(record.n) >= int(copy.n)) return { output: { done: "2", ...record } };
+    if (record?.h === undefined && expected !== undefined) return { output: { done: "0" } };
+    if (record?.h !== undefined && (int(record.n) >= int(copy.n) || (expected ?? record.n) !== record.n)) {
+      return { output: { done: "2", ...record } };
+    }
     if (now >= expiry(copy)) return { output: { done: "0", g: "expired" } };
     return { output: { done: "1" }, write: kept(copy, { keep: keep! }) };
   },

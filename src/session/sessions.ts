@@ -21,7 +21,7 @@ import type { Session } from "./session.ts";
 import type { SessionCookieOptions } from "./session_cookie.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { BoundSession } from "./session_response.ts";
-import type { IndexedSessionStore, SessionStore } from "./session_store.ts";
+import type { Atomic, IndexedSessionStore, SessionStore } from "./session_store.ts";
 
 /** Options of {@linkcode createSessions}. */
 export interface SessionsOptions<S extends Schema> {
@@ -75,6 +75,12 @@ export interface SessionsOptions<S extends Schema> {
    * @default {systemClock}
    */
   readonly clock?: Clock | undefined;
+  /**
+   * How long a call of a `SessionStore` may take before the request gives up with a `timeout` error. The engines of an
+   * `AtomicStore` have their own.
+   * @default {"5s"}
+   */
+  readonly timeout?: Duration;
   /** Hears what happens; what it throws is lost. */
   readonly onEvent?: (event: SessionEvent) => void;
   /**
@@ -91,8 +97,8 @@ export interface CommitOptions {
    * @default {false}
    */
   readonly failed?: boolean;
-  /** Lets a touch outlive the response; nothing else ever does. */
-  readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
+  /** Lets a touch outlive the response; nothing else ever does. If it answers `false`, the touch is awaited. */
+  readonly waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
 }
 
 /** A session of a user, as lists show it. */
@@ -148,12 +154,12 @@ export interface Sessions<Data> extends RequestSessions<Data> {
   revokeSession(userId: string, handle: string): Promise<boolean>;
   /** Ends all sessions of a user but one, logins under way included, and answers how many. */
   revokeUser(userId: string, options?: { readonly except?: string | undefined }): Promise<number>;
-  /** Ends all sessions of everybody, and answers how many. */
+  /**
+   * Ends all sessions of everybody, and answers how many it ended at once. On a store that cannot list its keys (Durable
+   * Objects without shards) they end when they are next held against the epoch, after `touchEvery` at the latest.
+   */
   revokeAll(): Promise<number>;
 }
-
-/** A session store whose calls take effect at once. */
-export type Atomic<Store extends SessionStore> = Store & { readonly consistency: "atomic" };
 
 /**
  * Sessions over any atomic store, or over a `SessionStore` of your own. One without an index gives

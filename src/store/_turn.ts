@@ -9,24 +9,37 @@ export class Turn {
   readonly #until: AbortSignal;
   readonly #changed: Promise<void> | undefined;
 
-  /** Begins to listen, where the engine can notify. */
-  constructor(store: AtomicStore, clock: Clock, key: string, signal: AbortSignal | undefined) {
+  /** Begins to listen to the record, or to one field of it, where the engine can notify. */
+  constructor(
+    store: AtomicStore,
+    clock: Clock,
+    key: string,
+    signal: AbortSignal | undefined,
+    field?: string,
+  ) {
     this.#clock = clock;
     this.#signal = signal;
     this.#until = signal ? AbortSignal.any([signal, this.#over.signal]) : this.#over.signal;
-    this.#changed = store.watch?.(key, { signal: this.#until });
+    this.#changed = store.watch?.(key, { signal: this.#until, field });
   }
 
   /** Until the record changed, or `longest` milliseconds; where the engine cannot notify, a jittered while. */
-  async wait(longest: number, round: number): Promise<void> {
-    const backoff = this.#changed ? longest : Math.min(1000, 10 * 2 ** round) * (0.5 + Math.random() / 2);
-    const timer = this.#clock.sleep(Math.min(longest, backoff), this.#until).catch(() => {});
-    await (this.#changed ? Promise.race([this.#changed, timer]) : timer);
+  async wait(longest: number, round: number, pause: number = backoff(round)): Promise<void> {
+    const length = this.#changed ? longest : Math.min(longest, pause);
+    const timer = this.#clock.sleep(length, this.#until).catch(() => {});
+    // An engine that fails to listen is asked again later, like one that cannot.
+    const changed = this.#changed?.catch(() => this.#clock.sleep(Math.min(longest, pause), this.#until));
+    await (changed ? Promise.race([changed.catch(() => {}), timer]) : timer);
     this.#signal?.throwIfAborted();
   }
 
   /** Stops listening. */
   end(): void {
     this.#over.abort();
+    this.#changed?.catch(() => {});
   }
+}
+
+function backoff(round: number): number {
+  return Math.min(1000, 10 * 2 ** round) * (0.5 + Math.random() / 2);
 }

@@ -23,6 +23,17 @@ export type Conditional<T> =
   | { readonly set: true }
   | { readonly set: false; readonly current: T | undefined };
 
+/** Options of {@linkcode AtomicStore.watch}. */
+export interface WatchOptions {
+  /** Stops listening. */
+  readonly signal: AbortSignal;
+  /**
+   * The one field of the record that matters. An engine that can tell keeps quiet about the others: of fifty in a queue,
+   * a release then wakes whose turn it is. One that cannot may speak up for every change.
+   */
+  readonly field?: string | undefined;
+}
+
 /**
  * A {@linkcode KeyValueStore} whose single keys can be changed atomically, each change in one round trip.
  * Locks, idempotency, throttles and merging sessions need one; Workers KV is none, so they do not compile on it.
@@ -51,7 +62,7 @@ export interface AtomicStore extends KeyValueStore {
    * Resolves when the key's record may have changed, or when the signal aborts. Only engines that can notify
    * have it; the others are asked again after a while.
    */
-  watch?(key: string, options: { readonly signal: AbortSignal }): Promise<void>;
+  watch?(key: string, options: WatchOptions): Promise<void>;
   /** The same store, in a room of its own. */
   namespace(name: string): AtomicStore;
 }

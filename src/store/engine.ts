@@ -2,6 +2,7 @@
  * What an engine author writes. `transact` and `list` are enough; the rest are shorter native ways that an
  * engine may have. Keys arrive validated and namespaced; values arrive encoded.
  */
+import type { WatchOptions } from "./atomic_store.ts";
 import type { CallOptions, ListPage } from "./key_value_store.ts";
 import type { Fields, Transition } from "./transition.ts";
 
@@ -65,5 +66,5 @@ export interface AtomicEngine extends Partial<Omit<KeyValueEngine, "name" | "lim
   /** A page of live keys. */
   list(options: EngineListOptions): Awaitable<ListPage>;
   /** Resolves when the record may have changed, or when the signal aborts. */
-  watch?(key: string, options: { readonly signal: AbortSignal }): Promise<void>;
+  watch?(key: string, options: WatchOptions): Promise<void>;
 }

@@ -2,9 +2,9 @@
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import type { Schema } from "../schema.ts";
+import { checked } from "./_checked.ts";
 import { engineKey, enginePrefix, localKey, roomPath } from "./_keys.ts";
-import type { AtomicStore, Conditional, Counter, IncrementOptions } from "./atomic_store.ts";
+import type { AtomicStore, Conditional, Counter, IncrementOptions, WatchOptions } from "./atomic_store.ts";
 import type { AtomicEngine, KeyValueEngine } from "./engine.ts";
 import type {
   CallOptions,
@@ -202,7 +202,7 @@ class EngineStore implements KeyValueStore {
 class AtomicEngineStore extends EngineStore implements AtomicStore {
   readonly #atomic: AtomicEngine;
   readonly #full: KeyValueEngine;
-  readonly watch?: (key: string, options: { readonly signal: AbortSignal }) => Promise<void>;
+  readonly watch?: (key: string, options: WatchOptions) => Promise<void>;
 
   constructor(engine: AtomicEngine, full: KeyValueEngine, path: string) {
     super(full, path);
@@ -272,13 +272,4 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
 
 function milliseconds(ttl: Duration | undefined): number | undefined {
   return ttl === undefined ? undefined : toMilliseconds(ttl, "ttl");
-}
-
-async function checked<T>(value: unknown, schema: Schema<T>): Promise<T> {
-  const result = await schema["~standard"].validate(value);
-  if (result.issues === undefined) return result.value;
-  throw new HoldfastError(
-    "schema-mismatch",
-    "Cannot return the stored value as it does not match its schema",
-  );
 }

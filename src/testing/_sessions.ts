@@ -1,7 +1,7 @@
 import { atomicSessionStore } from "../session/atomic_session_store.ts";
 import type { Session } from "../session/session.ts";
-import type { IndexedSessionStore } from "../session/session_store.ts";
-import type { Atomic, Sessions } from "../session/sessions.ts";
+import type { Atomic, IndexedSessionStore } from "../session/session_store.ts";
+import type { Sessions } from "../session/sessions.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check } from "./_check.ts";
 

@@ -14,6 +14,9 @@ const push: Transition = {
 
 const drop: Transition = { name: "law.drop", apply: () => ({ output: {}, write: { record: undefined } }) };
 
+/** Transitions that these laws make up; an engine that looks transitions up by name must know them to be tried. */
+export const lawTransitions: readonly Transition[] = [push, drop];
+
 /** What every {@linkcode AtomicStore} promises beyond a key-value store. */
 export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
@@ -27,11 +30,11 @@ export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "the increment that creates a counter fixes its deadline",
     async run({ store, wait }) {
-      const first = await store.increment("counter", { ttl: 200 });
+      const first = await store.increment("counter", { ttl: 400 });
       await wait(50);
       const second = await store.increment("counter", { ttl: "1h", by: 4 });
       equal([second.value, second.expiresAt], [5, first.expiresAt], "the second");
-      await wait(200);
+      await wait(400);
       equal((await store.increment("counter", { by: -2 })).value, -2, "after the deadline");
     },
   },
@@ -67,9 +70,9 @@ export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "setIfAbsent sets again after the deadline",
     async run({ store, wait }) {
-      equal(await store.setIfAbsent("key", "a", { ttl: 100 }), { set: true }, "first");
+      equal(await store.setIfAbsent("key", "a", { ttl: 300 }), { set: true }, "first");
       equal(await store.setIfAbsent("key", "b"), { set: false, current: "a" }, "second");
-      await wait(100);
+      await wait(300);
       equal(await store.setIfAbsent("key", "c"), { set: true }, "after the deadline");
     },
   },

@@ -147,4 +147,134 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       );
     },
   },
+  {
+    name: "the same owner gets the same claim again: a begin whose reply was lost may be repeated",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      const first = await idempotency.begin("key", { owner: "me" });
+      const again = await idempotency.begin("key", { owner: "me" });
+      check(first.state === "new", "the first is new");
+      equal(again, first, "the second is the same");
+      equal((await idempotency.begin("key", { owner: "you" })).state, "in-progress", "somebody else");
+      equal(await idempotency.abandon(first.claim), true, "abandon");
+      equal(await idempotency.abandon(first.claim), true, "abandon again");
+    },
+  },
+  {
+    name: "run() keeps what storeIf says and what was pinned, undefined included",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      let runs = 0;
+      const storeIf = (result: number) => result > 1;
+      equal(await idempotency.run("key", () => ++runs, { storeIf }), 1, "not kept");
+      equal(await idempotency.run("key", () => ++runs, { storeIf }), 2, "kept");
+      equal(await idempotency.run("key", () => ++runs, { storeIf }), 2, "answered again");
+      const never = { storeIf: () => false };
+      equal(await idempotency.run("pinned", ({ pin }) => pin(), never), undefined, "pinned");
+      equal(await idempotency.run<unknown>("pinned", () => ++runs, never), undefined, "undefined comes back");
+      equal(await idempotency.begin("pinned"), { state: "completed", response: undefined }, "it is a result");
+    },
+  },
+  {
+    name: "pinned work that throws is never run again",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      const thrown = new Error("after the money moved");
+      const work = ({ pin }: { pin(): void }) => {
+        pin();
+        throw thrown;
+      };
+      check(
+        await rejection(() => idempotency.run("key", work), "an error") === thrown,
+        "the first caller gets the error",
+      );
+      const error = await rejection(() => idempotency.run("key", () => "again"), "the second caller");
+      check(
+        error instanceof HoldfastError && error.code === "response-not-retained",
+        "the second learns that it was done",
+      );
+      equal((await idempotency.get("key"))?.state, "not-retained", "get");
+      equal((await idempotency.begin("key")).state, "not-retained", "begin");
+    },
+  },
+  {
+    name: "a result that cannot be stored counts as done",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      const error = await rejection(() => idempotency.run("key", () => 1n), "no JSON");
+      check(error instanceof TypeError, "it is a TypeError");
+      equal((await idempotency.begin("key")).state, "not-retained", "nobody runs it again");
+    },
+  },
+  {
+    name: "run() says who is at it when the wait is over",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      await idempotency.begin("key");
+      const error = await rejection(() => idempotency.run("key", () => 1), "somebody is at it");
+      check(
+        error instanceof HoldfastError && error.code === "in-progress" && error.retryable &&
+          error.retryAfter! > 0,
+        "in-progress, retryable, with a time",
+      );
+    },
+  },
+  {
+    name: "a held claim outlives its lease, and its holder hears when it was taken over",
+    async run({ store, wait, clock }) {
+      const idempotency = createIdempotency(store, { clock, lease: 150 });
+      const begun = await idempotency.begin("key");
+      check(begun.state === "new", "the first is new");
+      const hold = idempotency.hold(begun.claim);
+      for (let i = 0; i < 4; i++) await wait(60);
+      equal((await idempotency.begin("key")).state, "in-progress", "still held after its lease");
+      check(!hold.signal.aborted, "nothing happened yet");
+      await store.namespace("idempotency").delete("key");
+      await idempotency.begin("key", { lease: 10_000 });
+      for (let i = 0; i < 3; i++) await wait(60);
+      check(hold.signal.aborted, "the holder was told");
+      const { reason } = hold.signal;
+      check(reason instanceof HoldfastError && reason.code === "claim-lost", "the reason is claim-lost");
+      hold.stop();
+    },
+  },
+  {
+    name: "what is no record of ours is a typed error, never replaced",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      const claim = { key: "key", owner: "me", attempt: 1, fingerprint: "", lease: 1000, retention: 1000 };
+      const room = store.namespace("idempotency");
+      await room.set("key", "somebody else's");
+      const calls: (() => Promise<unknown>)[] = [
+        () => idempotency.begin("key"),
+        () => idempotency.complete(claim, 1),
+        () => idempotency.abandon(claim),
+        () => idempotency.extend(claim),
+        () => idempotency.get("key"),
+        () => idempotency.run("key", () => 1),
+      ];
+      for (const call of calls) {
+        const error = await rejection(call, "a corrupt record");
+        check(
+          error instanceof HoldfastError && error.code === "corrupt-record",
+          "its code is corrupt-record",
+        );
+      }
+      equal(await room.get("key"), "somebody else's", "it is still there");
+    },
+  },
+  {
+    name: "bad input is refused before any I/O",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      for (const options of [{ lease: 0 }, { lease: NaN }, { retention: -1 }, { wait: Infinity }]) {
+        const error = await rejection(() => idempotency.begin("key", options), "a bad duration");
+        check(error instanceof RangeError, "it is a RangeError");
+      }
+      for (const call of [() => idempotency.begin(""), () => idempotency.begin("key", { owner: "" })]) {
+        check(await rejection(call, "a bad name") instanceof TypeError, "it is a TypeError");
+      }
+      equal(await idempotency.get("key"), undefined, "nothing was claimed");
+    },
+  },
 ];

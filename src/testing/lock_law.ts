@@ -2,6 +2,7 @@ import { HoldfastError } from "../errors.ts";
 import { createLocks } from "../lock/locks.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
+import { lockKindsLaw } from "./_lock_kinds_law.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
 const TTL = 10_000;
@@ -129,4 +130,5 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       });
     },
   },
+  ...lockKindsLaw,
 ];

@@ -19,6 +19,7 @@ export * from "./idempotency_law.ts";
 export * from "./key_value_store_law.ts";
 export * from "./law.ts";
 export * from "./lock_law.ts";
+export * from "./session_index_law.ts";
 export * from "./session_law.ts";
 export * from "./session_store_law.ts";
 export * from "./session_user_law.ts";

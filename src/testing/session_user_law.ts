@@ -152,14 +152,16 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   {
     name: "revokeAll ends everybody's sessions, those of nobody too, and new ones begin",
     async run({ store, wait, clock }) {
-      const sessions = createSessions(store, { clock });
+      const sessions = createSessions(store, { clock, touchEvery: 40 });
       const cookies = [
         await login(sessions),
         await login(sessions, "bob"),
         await begin(sessions, (session) => session.set("x", 1)),
       ];
       await wait(5);
-      equal(await sessions.revokeAll(), 3, "ended");
+      const ended = await sessions.revokeAll();
+      check(ended === 3 || ended === 0, "all at once, or none where keys cannot be listed");
+      if (ended === 0) await wait(50);
       equal(
         await Promise.all(cookies.map((cookie) => alive(sessions, cookie))),
         [false, false, false],

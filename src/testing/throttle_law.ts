@@ -1,9 +1,20 @@
 import type { AtomicStore } from "../store/atomic_store.ts";
-import { createThrottle, type ThrottleAlgorithm } from "../throttle/throttle.ts";
+import { HoldfastError } from "../errors.ts";
+import {
+  createThrottle,
+  type Throttle,
+  type ThrottleAlgorithm,
+  type ThrottleOptions,
+} from "../throttle/throttle.ts";
 import { check, equal, rejection } from "./_check.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
 const ALGORITHMS: readonly ThrottleAlgorithm[] = ["gcra", "token-bucket", "fixed-window", "sliding-window"];
+
+/** A throttle that hides no fault and waits for the slowest machine. */
+function strict(store: AtomicStore, options: ThrottleOptions): Throttle {
+  return createThrottle(store, { onError: "throw", timeout: "30s", ...options });
+}
 
 /** What throttles promise on every engine. */
 export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
@@ -11,7 +22,7 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     {
       name: `${algorithm}: parallel checks admit exactly the limit`,
       async run({ store }) {
-        const throttle = createThrottle(store, { limit: 20, window: "7d", algorithm });
+        const throttle = strict(store, { limit: 20, window: "7d", algorithm });
         const decisions = await Promise.all(Array.from({ length: 100 }, () => throttle.check("key")));
         equal(decisions.filter(({ allowed }) => allowed).length, 20, "admitted");
         equal((await throttle.check("other")).allowed, true, "another key");
@@ -20,7 +31,7 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     {
       name: `${algorithm}: a denied call consumes nothing, a look takes nothing, a refund gives back`,
       async run({ store }) {
-        const throttle = createThrottle(store, { limit: 10, window: "7d", algorithm });
+        const throttle = strict(store, { limit: 10, window: "7d", algorithm });
         equal((await throttle.check("key", { cost: 7 })).remaining, 3, "after 7");
         for (let i = 0; i < 3; i++) {
           equal((await throttle.check("key", { cost: 4 })).allowed, false, "4 are too many");
@@ -40,7 +51,7 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     {
       name: `${algorithm}: waiting exactly retryAfter admits`,
       async run({ store, wait }) {
-        const throttle = createThrottle(store, { limit: 4, window: 400, algorithm });
+        const throttle = strict(store, { limit: 4, window: 400, algorithm });
         for (let i = 0; i < 4; i++) await throttle.check("key");
         for (let i = 0; i < 3; i++) {
           let decision = await throttle.check("key");
@@ -55,7 +66,7 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "several policies are one decision: all take the cost, or none",
     async run({ store }) {
-      const throttle = createThrottle(store, {
+      const throttle = strict(store, {
         policies: [
           { name: "burst", limit: 5, window: "7d" },
           { name: "daily", limit: 3, window: "7d", algorithm: "fixed-window" },
@@ -71,18 +82,18 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     name: "two throttles share a count only when they share a namespace and a name",
     async run({ store }) {
       const policy = { limit: 1, window: "7d" } as const;
-      await createThrottle(store, policy).check("key");
+      await strict(store, policy).check("key");
       equal(
-        (await createThrottle(store, { ...policy, namespace: "other" }).check("key")).allowed,
+        (await strict(store, { ...policy, namespace: "other" }).check("key")).allowed,
         true,
         "another namespace",
       );
       equal(
-        (await createThrottle(store, { ...policy, name: "other" }).check("key")).allowed,
+        (await strict(store, { ...policy, name: "other" }).check("key")).allowed,
         true,
         "another name",
       );
-      equal((await createThrottle(store, policy).check("key")).allowed, false, "the same");
+      equal((await strict(store, policy).check("key")).allowed, false, "the same");
     },
   },
   {
@@ -92,12 +103,12 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         const policy of [{ limit: 0 }, { limit: -1 }, { limit: 1.5 }, { limit: NaN }, { limit: 1, burst: 0 }]
       ) {
         const error = await rejection(
-          () => Promise.resolve().then(() => createThrottle(store, { window: "1s", ...policy })),
+          () => Promise.resolve().then(() => strict(store, { window: "1s", ...policy })),
           "a bad policy",
         );
         check(error instanceof RangeError, "it is a RangeError");
       }
-      const throttle = createThrottle(store, { limit: 1, window: "1s" });
+      const throttle = strict(store, { limit: 1, window: "1s" });
       for (const cost of [0, -1, 0.5, NaN]) {
         check(
           await rejection(async () => await throttle.check("key", { cost }), "a bad cost") instanceof
@@ -105,6 +116,73 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
           "it is a RangeError",
         );
       }
+    },
+  },
+  {
+    name: "a blocked key is denied until the block is over or reset, and a refund counts all the same",
+    async run({ store, wait }) {
+      const throttle = strict(store, { limit: 5, window: "7d" });
+      await throttle.check("key", { cost: 3 });
+      await throttle.block("key", 200);
+      const denied = await throttle.check("key");
+      check(!denied.allowed && denied.blockedFor > 0, "blocked");
+      check(denied.retryAfter === denied.blockedFor, "the time to wait is the block's");
+      equal((await throttle.peek("key")).allowed, false, "a look says so");
+      equal((await throttle.refund("key", 1)).remaining, 3, "a refund");
+      equal((await throttle.check("other")).allowed, true, "another key");
+      await wait(denied.retryAfter + 5);
+      equal((await throttle.check("key")).remaining, 2, "after the block the count is as it was");
+      await throttle.block("key", "1h");
+      equal(await throttle.reset("key"), true, "reset");
+      equal((await throttle.check("key")).remaining, 4, "after the reset");
+    },
+  },
+  {
+    name: "a throttle with a short window does not end the count of one with a long window beside it",
+    async run({ store, wait }) {
+      const long = strict(store, { limit: 2, window: "7d", name: "long" });
+      const short = strict(store, { limit: 2, window: 50, name: "short" });
+      await long.check("key");
+      await short.check("key");
+      await wait(110);
+      equal((await long.check("key")).remaining, 0, "the long one still knows its first call");
+    },
+  },
+  {
+    name: "what is no record of ours is a typed error, never replaced",
+    async run({ store }) {
+      const throttle = strict(store, { limit: 2, window: "1s" });
+      const room = store.namespace("throttle");
+      await room.set("key", "somebody else's");
+      for (
+        const call of [
+          () => throttle.check("key"),
+          () => throttle.peek("key"),
+          () => throttle.refund("key", 1),
+          () => throttle.block("key", 100),
+        ]
+      ) {
+        const error = await rejection(call, "a corrupt record");
+        check(
+          error instanceof HoldfastError && error.code === "corrupt-record",
+          "its code is corrupt-record",
+        );
+      }
+      equal(await room.get("key"), "somebody else's", "it is still there");
+    },
+  },
+  {
+    name: "a reserve and a deny cache admit exactly the limit, and never count for another key",
+    async run({ store, clock }) {
+      const options = { limit: 20, window: "7d", reserve: 6, denyCache: "1s", clock } as const;
+      const isolates = [strict(store, options), strict(store, options)];
+      const checks = Array.from({ length: 100 }, (_, i) => isolates[i % 2]!.check("key"));
+      const decisions = await Promise.all(checks);
+      const admitted = decisions.filter(({ allowed }) => allowed).length;
+      check(admitted <= 20 && admitted > 20 - 6, `nearly all, and never more: ${admitted}`);
+      const denied = decisions.filter(({ allowed }) => !allowed);
+      check(denied.every(({ retryAfter }) => retryAfter > 0), "the others know how long to wait");
+      equal((await isolates[0]!.check("other")).allowed, true, "another key");
     },
   },
 ];

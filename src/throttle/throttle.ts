@@ -2,11 +2,12 @@
  * Throttles: how often something may happen, decided next to the data in one round trip for any number of
  * policies. A denied call consumes nothing; waiting exactly `retryAfter` admits.
  */
-import { type Duration, toMilliseconds } from "../duration.ts";
+import type { Clock } from "../clock.ts";
+import type { Duration } from "../duration.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
-import type { Fields } from "../store/transition.ts";
-import { checkThrottle } from "./throttle_transitions.ts";
+import { resolvePolicies } from "./_policies.ts";
+import { StoreThrottle } from "./_store_throttle.ts";
 
 /**
  * How a policy counts.
@@ -42,15 +43,48 @@ export interface ThrottlePolicy {
   readonly burst?: number;
 }
 
+/** Options of {@linkcode createThrottle} beside the policies. */
+export interface ThrottleBaseOptions {
+  /**
+   * The namespace the counters live in; two throttles never share one unless they share this.
+   * @default {"throttle"}
+   */
+  readonly namespace?: string;
+  /**
+   * What a check answers when the store does not, be it an error or silence: allowed, denied, the error itself, or what
+   * another throttle says (one in memory, say). Such a decision is marked `degraded`.
+   * @default {"allow"}
+   */
+  readonly onError?: "allow" | "deny" | "throw" | Throttle;
+  /**
+   * How long the store may take.
+   * @default {"1s"}
+   */
+  readonly timeout?: Duration;
+  /** Hears of a store that does not answer; must not throw. */
+  readonly onFault?: ((error: unknown) => void) | undefined;
+  /**
+   * For how long at most a denied key is denied from this isolate's memory, without a request. A `refund` or `reset`
+   * elsewhere may be seen that much later. Without it, every check asks the store.
+   */
+  readonly denyCache?: Duration | undefined;
+  /**
+   * How many units to take at once for a hot key, to be spent in this isolate; only for `gcra` and `token-bucket`. Never
+   * more is admitted than without it: units that nobody spends are lost, at the rate at which new ones come. A `block`
+   * elsewhere is seen when the units are spent.
+   * @default {1}
+   */
+  readonly reserve?: number | undefined;
+  /**
+   * Whose time the deny cache and the reserve go by; the policies go by the store's.
+   * @default {systemClock}
+   */
+  readonly clock?: Clock | undefined;
+}
+
 /** Options of {@linkcode createThrottle}: one policy, or several that are decided together. */
 export type ThrottleOptions =
-  & {
-    /**
-     * The namespace the counters live in; two throttles never share one unless they share this.
-     * @default {"throttle"}
-     */
-    readonly namespace?: string;
-  }
+  & ThrottleBaseOptions
   & (ThrottlePolicy | { readonly policies: readonly ThrottlePolicy[] });
 
 /** A policy with everything decided; the window in milliseconds. */
@@ -98,6 +132,10 @@ export interface PolicyState {
 export interface ThrottleDecision extends Omit<PolicyState, "name" | "window"> {
   /** Whether every policy had room; if not, none was charged. */
   readonly allowed: boolean;
+  /** Milliseconds for which the key is still blocked; 0 when it is not. */
+  readonly blockedFor: number;
+  /** Whether the store did not answer and `onError` decided; the numbers say nothing then. */
+  readonly degraded: boolean;
   /** Each policy, in the order given. */
   readonly policies: readonly PolicyState[];
 }
@@ -106,13 +144,18 @@ export interface ThrottleDecision extends Omit<PolicyState, "name" | "window"> {
 export interface Throttle {
   /** The policies with everything decided. */
   readonly policies: readonly ResolvedPolicy[];
-  /** Takes `cost` units from every policy, or from none. One round trip. */
+  /**
+   * Takes `cost` units from every policy, or from none. One round trip, never repeated: a check whose reply was lost may
+   * have counted, and `onError` decides.
+   */
   check(key: string, options?: CheckOptions): Promise<ThrottleDecision>;
   /** Looks without taking: whether one unit would be there. */
   peek(key: string, options?: CallOptions): Promise<ThrottleDecision>;
   /** Gives units back, never beyond full. */
   refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision>;
-  /** Forgets the key; answers whether there was anything to forget. */
+  /** Denies everything for that long from now, whatever the policies say; again replaces, `reset` ends it. */
+  block(key: string, duration: Duration, options?: CallOptions): Promise<void>;
+  /** Forgets the key, a block included; answers whether there was anything to forget. */
   reset(key: string, options?: CallOptions): Promise<boolean>;
 }
 
@@ -129,104 +172,6 @@ export interface Throttle {
  * ```
  */
 export function createThrottle(store: AtomicStore, options: ThrottleOptions): Throttle {
-  const given = "policies" in options ? options.policies : [options];
-  const policies = given.map(resolvePolicy);
-  if (policies.length === 0 || new Set(policies.map(({ name }) => name)).size < policies.length) {
-    throw new RangeError(
-      "Cannot make a throttle as it needs at least one policy, each with a name of its own",
-    );
-  }
-  return new StoreThrottle(store.namespace(options.namespace ?? "throttle"), policies);
-}
-
-function resolvePolicy(policy: ThrottlePolicy): ResolvedPolicy {
-  const { name = "default", limit, algorithm = "gcra", burst = limit } = policy;
-  const window = toMilliseconds(policy.window, "window");
-  if (!(Number.isSafeInteger(limit) && limit > 0 && limit <= window * 1000)) {
-    throw new RangeError(
-      `Cannot throttle as 'limit' must be a positive integer of at most one per microsecond: current value is ${limit}`,
-    );
-  }
-  // Microseconds of a full burst stay exact as a double, beside the clock's.
-  if (!(Number.isSafeInteger(burst) && burst > 0 && burst * Math.ceil(window * 1000 / limit) < 2 ** 52)) {
-    throw new RangeError(
-      `Cannot throttle as 'burst' must be a positive integer in range: current value is ${burst}`,
-    );
-  }
-  if (!/^[\x20-\x7e]+$/.test(name)) {
-    throw new TypeError(
-      "Cannot throttle as the name of a policy must be printable ASCII: it travels in headers",
-    );
-  }
-  if (!["gcra", "token-bucket", "fixed-window", "sliding-window"].includes(algorithm)) {
-    throw new TypeError(`Cannot throttle as 'algorithm' is not one of ours: current value is ${algorithm}`);
-  }
-  return { name, limit, window, algorithm, burst };
-}
-
-class StoreThrottle implements Throttle {
-  readonly policies: readonly ResolvedPolicy[];
-  readonly #store: AtomicStore;
-  readonly #input: Fields;
-
-  constructor(store: AtomicStore, policies: readonly ResolvedPolicy[]) {
-    this.policies = policies;
-    this.#store = store;
-    const input: Record<string, string> = { n: String(policies.length) };
-    policies.forEach((policy, i) => {
-      for (const [field, value] of Object.entries(policy)) input[`${i}.${field}`] = String(value);
-    });
-    this.#input = input;
-  }
-
-  check(key: string, options: CheckOptions = {}): Promise<ThrottleDecision> {
-    return this.#take(key, positive(options.cost ?? 1), options);
-  }
-
-  peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
-    return this.#take(key, 0, options);
-  }
-
-  refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision> {
-    return this.#take(key, -positive(cost), options);
-  }
-
-  reset(key: string, options?: CallOptions): Promise<boolean> {
-    return this.#store.delete(key, options);
-  }
-
-  async #take(key: string, cost: number, options: CallOptions | undefined): Promise<ThrottleDecision> {
-    const output = await this.#store.transact(
-      checkThrottle,
-      key,
-      { ...this.#input, cost: String(cost) },
-      options,
-    );
-    const policies = this.policies.map(({ name, limit, window }, i): PolicyState => {
-      const remaining = Number(output[`${i}.remaining`]);
-      const nextAfter = Number(output[`${i}.next`]);
-      // A look takes nothing: it answers for the one unit that a call would take.
-      const retry = cost === 0 ? (remaining > 0 ? 0 : nextAfter) : Number(output[`${i}.retry`]);
-      return {
-        name,
-        limit,
-        window,
-        remaining,
-        resetAfter: Number(output[`${i}.reset`]),
-        nextAfter,
-        retryAfter: retry < 0 ? Infinity : retry,
-      };
-    });
-    const allowed = cost === 0 ? policies.every(({ remaining }) => remaining > 0) : output.allowed === "1";
-    const tightest = policies.reduce((a, b) =>
-      (allowed ? b.remaining < a.remaining : b.retryAfter > a.retryAfter) ? b : a
-    );
-    const { limit, remaining, resetAfter, nextAfter, retryAfter } = tightest;
-    return { allowed, limit, remaining, resetAfter, nextAfter, retryAfter, policies };
-  }
-}
-
-function positive(cost: number): number {
-  if (Number.isSafeInteger(cost) && cost > 0) return cost;
-  throw new RangeError(`Cannot throttle as 'cost' must be a positive integer: current value is ${cost}`);
+  const policies = resolvePolicies("policies" in options ? options.policies : [options]);
+  return new StoreThrottle(store.namespace(options.namespace ?? "throttle"), policies, options);
 }

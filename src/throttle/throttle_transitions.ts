@@ -1,18 +1,14 @@
 /**
- * The transitions of a throttle. One record holds the state of all policies, a field `s:name` each, so that several
- * policies are one decision: all take the cost, or none does. A denied call changes nothing.
+ * The transitions of a throttle. One record holds the state of all policies, so that several policies are one
+ * decision: all take the cost, or none does. A denied call changes nothing.
  *
- * Input: `cost`, `n` and per policy `0.name 0.algorithm 0.limit 0.window 0.burst` (window in milliseconds).
- * Output: `allowed` and per policy `0.remaining 0.reset 0.next 0.retry` (milliseconds; `retry` -1 means never).
+ * Input: `c` (the cost) and a policy each under `0`, `1`, …: `g:unit:burst:name` (GCRA, microseconds per unit),
+ * `f:limit:window:name` (fixed windows, milliseconds) or `s:limit:window:name` (sliding windows).
+ * Output: `a` (allowed), `b` (milliseconds the key is still blocked, if it is), and per policy under its number
+ * `remaining:reset:next:retry` (milliseconds; `retry` -1 means never).
+ * Record: a state per policy under `g:name` and so on, `b` (blocked until) and `x` (when all of it is over), milliseconds.
  */
 import type { Fields, Step, Transition } from "../store/transition.ts";
-
-/** One policy as the arithmetic sees it. */
-interface Policy {
-  readonly limit: number;
-  readonly window: number;
-  readonly burst: number;
-}
 
 /** What one policy says of a cost: its state if it is taken, and how long to wait if it is not. */
 interface Verdict {
@@ -24,15 +20,15 @@ interface Verdict {
   view(state: string | undefined): { remaining: number; reset: number; next: number };
 }
 
-type Algorithm = (policy: Policy, state: string | undefined, cost: number, now: number) => Verdict;
+/** The numbers are those of the policy, in its order. */
+type Algorithm = (a: number, b: number, state: string | undefined, cost: number, now: number) => Verdict;
 
 /**
  * The generic cell rate algorithm. State: the theoretical arrival time in microseconds. A token bucket of `burst`
- * tokens refilled at `limit / window` admits the same calls at the same times.
+ * tokens, one more every `unit` microseconds, admits the same calls at the same times.
  */
-const gcra: Algorithm = ({ limit, window, burst }, state, cost, now) => {
+const gcra: Algorithm = (unit, burst, state, cost, now) => {
   const us = now * 1000;
-  const unit = Math.ceil(window * 1000 / limit);
   const arrival = Math.max(Number(state ?? 0), us);
   const next = Math.max(arrival + cost * unit, us);
   const over = cost > 0 ? next - burst * unit - us : 0;
@@ -49,8 +45,9 @@ const gcra: Algorithm = ({ limit, window, burst }, state, cost, now) => {
 };
 
 /** Calendar windows: the quota comes back at multiples of the window since the epoch. State: `index:count`. */
-const fixedWindow: Algorithm = ({ limit, window }, state, cost, now) => {
-  const index = Math.floor(now / window);
+const fixedWindow: Algorithm = (limit, window, state, cost, now) => {
+  // A clock that stepped back opens no window again.
+  const index = Math.max(Math.floor(now / window), Number((state ?? "0").split(":")[0]));
   const left = (index + 1) * window - now;
   const read = (state: string | undefined) => {
     const [at, count] = (state ?? "").split(":").map(Number);
@@ -69,9 +66,10 @@ const fixedWindow: Algorithm = ({ limit, window }, state, cost, now) => {
 };
 
 /** Two calendar windows, the older one weighted by how much of it still slides under. State: `index:current:previous`. */
-const slidingWindow: Algorithm = ({ limit, window }, state, cost, now) => {
-  const index = Math.floor(now / window);
-  const elapsed = now - index * window;
+const slidingWindow: Algorithm = (limit, window, state, cost, now) => {
+  const index = Math.max(Math.floor(now / window), Number((state ?? "0").split(":")[0]));
+  const elapsed = Math.max(0, now - index * window);
+  const lag = Math.max(0, index * window - now);
   const read = (state: string | undefined) => {
     const [at, current, previous] = (state ?? "").split(":").map(Number);
     if (at === index) return { current: current!, previous: previous! };
@@ -82,15 +80,16 @@ const slidingWindow: Algorithm = ({ limit, window }, state, cost, now) => {
     if (room < 0) return -1;
     if (room >= current) {
       const at = previous === 0 ? 0 : window - Math.floor((room - current) * window / previous);
-      if (at < window || room === current) return Math.max(0, at - elapsed);
+      if (at <= elapsed) return 0;
+      if (at < window || room === current) return at - elapsed + lag;
     }
-    return window - elapsed + Math.max(0, window - Math.floor(room * window / current));
+    return window - elapsed + Math.max(0, window - Math.floor(room * window / current)) + lag;
   };
-  const now_ = read(state);
-  const taken = Math.max(0, now_.current + cost);
+  const before = read(state);
+  const taken = Math.max(0, before.current + cost);
   return {
-    retry: cost <= 0 ? 0 : until(limit - cost, now_),
-    taken: `${index}:${taken}:${now_.previous}`,
+    retry: cost <= 0 ? 0 : until(limit - cost, before),
+    taken: `${index}:${taken}:${before.previous}`,
     view(state) {
       const counts = read(state);
       const used = counts.current + Math.ceil(counts.previous * (window - elapsed) / window);
@@ -104,48 +103,74 @@ const slidingWindow: Algorithm = ({ limit, window }, state, cost, now) => {
   };
 };
 
-const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
-  gcra,
-  "token-bucket": gcra,
-  "fixed-window": fixedWindow,
-  "sliding-window": slidingWindow,
+const KINDS: Readonly<Record<string, { decide: Algorithm; state: RegExp }>> = {
+  g: { decide: gcra, state: /^\d{1,16}$/ },
+  f: { decide: fixedWindow, state: /^\d{1,16}:\d{1,16}$/ },
+  s: { decide: slidingWindow, state: /^\d{1,16}:\d{1,16}:\d{1,16}$/ },
+};
+const WHOLE = /^\d{1,16}$/;
+const CORRUPT: Step = { output: { e: "corrupt" } };
+
+/** What somebody else put under the key, or another version, is left alone. */
+function sound(record: Fields): boolean {
+  return WHOLE.test(record.x ?? "") && WHOLE.test(record.b ?? "0");
+}
+
+function decide(record: Fields | undefined, input: Fields, now: number): Step {
+  if (record !== undefined && !sound(record)) return CORRUPT;
+  const cost = Number(input.c);
+  const blocked = Math.max(0, Number(record?.b ?? 0) - now);
+  const verdicts: { field: string; verdict: Verdict }[] = [];
+  for (let i = 0; input[i] !== undefined; i++) {
+    const [, kind, a, b, name] = /^(\w):(\d+):(\d+):(.*)$/.exec(input[i]!)!;
+    const field = `${kind}:${name}`;
+    const { decide, state } = KINDS[kind!]!;
+    if (record?.[field] !== undefined && !state.test(record[field]!)) return CORRUPT;
+    verdicts.push({ field, verdict: decide(Number(a), Number(b), record?.[field], cost, now) });
+  }
+  const allowed = (cost < 0 || blocked === 0) && verdicts.every(({ verdict }) => verdict.retry === 0);
+  const { b: _, ...others } = record ?? {};
+  const next: Record<string, string> = blocked > 0 ? { ...record } : others;
+  const output: Record<string, string> = {
+    a: allowed ? "1" : "0",
+    ...(blocked > 0 && { b: String(blocked) }),
+  };
+  let lasts = 0;
+  verdicts.forEach(({ field, verdict }, i) => {
+    if (allowed && cost !== 0) next[field] = verdict.taken;
+    const { remaining, reset, next: more } = verdict.view(next[field]);
+    lasts = Math.max(lasts, reset);
+    output[i] = [remaining, reset, more, verdict.retry].join(":");
+  });
+  if (!allowed || cost === 0) return { output };
+  const ours = new Set(["x", ...verdicts.map(({ field }) => field)]);
+  if (lasts === 0 && Object.keys(next).every((field) => ours.has(field))) {
+    return { output, write: { record: undefined } };
+  }
+  // Policies of other throttles in this record may last longer than ours.
+  const x = Math.max(now + lasts, Number(next.x ?? 0));
+  return { output, write: { record: { ...next, x: String(x) }, expiresAt: x } };
+}
+
+/** Takes a cost from every policy, or from none; a negative cost gives back, whatever blocks the key. */
+export const checkThrottle: Transition = { name: "throttle.check", apply: decide };
+
+/** Looks, as a check of cost 0 would. */
+export const peekThrottle: Transition = {
+  name: "throttle.peek",
+  apply: (record, input, now) => decide(record, { ...input, c: "0" }, now),
 };
 
-/** Takes a cost from every policy, or from none. Cost 0 looks, a negative cost gives back. */
-export const checkThrottle: Transition = {
-  name: "throttle.check",
-  apply(record, input, now): Step {
-    const cost = Number(input.cost);
-    const policies = Array.from({ length: Number(input.n) }, (_, i) => {
-      const policy = {
-        limit: Number(input[`${i}.limit`]),
-        window: Number(input[`${i}.window`]),
-        burst: Number(input[`${i}.burst`]),
-      };
-      const field = `s:${input[`${i}.name`]}`;
-      const verdict = ALGORITHMS[input[`${i}.algorithm`]!]!(policy, record?.[field], cost, now);
-      return { field, verdict };
-    });
-    const allowed = policies.every(({ verdict }) => verdict.retry === 0);
-    const output: Record<string, string> = { allowed: allowed ? "1" : "0" };
-    const next: Record<string, string> = { ...record };
-    let lasts = 0;
-    policies.forEach(({ field, verdict }, i) => {
-      if (allowed && cost !== 0) next[field] = verdict.taken;
-      const view = verdict.view(next[field]);
-      lasts = Math.max(lasts, view.reset);
-      output[`${i}.remaining`] = String(view.remaining);
-      output[`${i}.reset`] = String(view.reset);
-      output[`${i}.next`] = String(view.next);
-      output[`${i}.retry`] = String(verdict.retry);
-    });
-    if (!allowed || cost === 0) return { output };
-    return {
-      output,
-      write: lasts === 0 ? { record: undefined } : { record: next as Fields, expiresAt: now + lasts },
-    };
+/** `{ ms }` → `{}`: nothing is allowed for so long from now. */
+export const blockThrottle: Transition = {
+  name: "throttle.block",
+  apply(record, { ms }, now): Step {
+    if (record !== undefined && !sound(record)) return CORRUPT;
+    const b = now + Number(ms);
+    const x = Math.max(b, Number(record?.x ?? 0));
+    return { output: {}, write: { record: { ...record, b: String(b), x: String(x) }, expiresAt: x } };
   },
 };
 
 /** Every transition of a throttle. */
-export const throttleTransitions: readonly Transition[] = [checkThrottle];
+export const throttleTransitions: readonly Transition[] = [checkThrottle, peekThrottle, blockThrottle];

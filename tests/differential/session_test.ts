@@ -59,6 +59,7 @@ const sessions: Record<string, Case["input"]> = {
     i: String(1 + random.below(5000)),
     x: around(random, now),
     s: "1",
+    ...maybe(random, { if: random.chance(0.7) ? record?.n ?? "1" : "2" }),
   }),
 };
 

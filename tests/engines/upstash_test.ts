@@ -26,7 +26,8 @@ function test(name: string, run: (server: UpstashServer, redis: RedisServer) => 
 
 async function keys(redis: RedisServer): Promise<string[]> {
   const reply = await redis.send("KEYS", "*") as Uint8Array[];
-  return reply.map((key) => new TextDecoder().decode(key)).sort();
+  const all = reply.map((key) => new TextDecoder().decode(key)).sort();
+  return all.filter((key) => !key.includes("//")); // a call that may arrive twice is remembered for a minute
 }
 
 test("each operation of a contract is one request", async (server) => {
@@ -198,8 +199,10 @@ test("what a key is asked for and what is remembered of it expires by itself", a
   await store.increment("counter", { ttl: "1m" });
   await createThrottle(store, { limit: 1, window: "1m" }).check("key");
   await (await createLocks(store).acquire("key", { ttl: "1m" }))!.release();
-  for (const key of await keys(redis)) {
-    assert(Number(await redis.send("PTTL", key)) > 0, `${key} has an expiry`);
+  const all = await redis.send("KEYS", "*") as Uint8Array[];
+  assert(all.length > 3, "what is remembered of calls is there too");
+  for (const key of all) {
+    assert(Number(await redis.send("PTTL", new TextDecoder().decode(key))) > 0, "it has an expiry");
   }
   const listed: string[] = [];
   for await (const key of store.list()) listed.push(key);

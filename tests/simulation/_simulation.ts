@@ -32,6 +32,8 @@ export interface SimulationOptions {
   readonly strategy: ReplicationStrategy;
   /** Ours, or the seed document's. */
   readonly algorithm?: "ours" | "naive";
+  /** Whether the primary once restarts empty, as an in-memory Redis does. */
+  readonly forgets?: boolean;
   /** Breaks a side on purpose, to see whether the checks notice. */
   readonly plant?: {
     readonly primary?: (store: IndexedSessionStore) => IndexedSessionStore;
@@ -98,7 +100,7 @@ interface Fate {
 }
 
 export async function live(options: SimulationOptions): Promise<Life> {
-  const { seed, strategy, algorithm = "ours", plant = {} } = options;
+  const { seed, strategy, algorithm = "ours", plant = {}, forgets = false } = options;
   const world = new World(seed);
   const { random } = world;
   const violations: { invariant: Invariant; what: string }[] = [];
@@ -134,7 +136,8 @@ export async function live(options: SimulationOptions): Promise<Life> {
     ),
     watched((plant.secondary ?? same)(bare[1]!), (key, record, before) => {
       count("shipped");
-      if (history.get(`${key} ${record.version}`) !== JSON.stringify(record)) {
+      // What a forgetful primary is given back begins a new history, on the copy.
+      if (!forgets && history.get(`${key} ${record.version}`) !== JSON.stringify(record)) {
         broken(
           "an older save never wins",
           `${key}: the secondary took version ${record.version}, which never was`,
@@ -170,6 +173,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
       timeout: TIMEOUT,
       queueSize: QUEUE,
       parallel: 3,
+      primaryForgets: forgets,
       retryAttempts: 5,
       onFull: random.pick(["wait", "reject", "sync"]),
       outbox: outbox && quiet.reach(outbox, clock),
@@ -287,7 +291,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
     const copies = await Promise.all(bare.map((store) => store.load(fate.key)));
     copies.forEach((copy, i) => {
       if (copy.state === "live" && Number(copy.record.values[`d:${field}`] ?? 0) >= value) return;
-      if (copy.state === "ended" || fate.doomed) return;
+      if (copy.state === "ended" || fate.doomed || (i === 0 && forgets)) return;
       broken(
         "an acknowledged write is never lost",
         `${fate.key}: ${field} = ${value} is not on side ${i} when it is answered`,
@@ -358,7 +362,13 @@ export async function live(options: SimulationOptions): Promise<Life> {
     isolates[i] = isolate();
   }
 
-  await world.until(Promise.all([...fates.map(client), admin(), reaper()]));
+  async function amnesia(): Promise<void> {
+    if (!forgets) return;
+    await world.delay(2000 + random.below(6000));
+    await engines[0]!.clear();
+  }
+
+  await world.until(Promise.all([...fates.map(client), admin(), reaper(), amnesia()]));
 
   // Peace.
   for (const wire of wires) wire.calm = true;
@@ -371,6 +381,18 @@ export async function live(options: SimulationOptions): Promise<Life> {
     );
   }
   await world.until(Promise.all(isolates.map(({ subject }) => subject.settle())));
+  if (forgets) {
+    // What it forgot it learns again with the next read.
+    const { subject } = isolates[0]!;
+    const learn = async (key: string): Promise<void> => {
+      const session = await subject.read(key).catch(() => ({ degraded: true }));
+      if (!session?.degraded) return;
+      await world.delay(500);
+      await learn(key);
+    };
+    await world.until(Promise.all(fates.map(({ key }) => learn(key))));
+    await world.until(subject.settle());
+  }
   for (const { subject } of isolates) {
     if (subject.pending > 0) {
       broken("both sides converge at quiescence", `${subject.pending} keys still wait`);
@@ -427,6 +449,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
     }
     for (const user of ["user0", "user1", "user2"]) {
       const [first, second] = await Promise.all(bare.map((store) => store.index.read(user)));
+      if (forgets) continue; // two sides are one list then
       const mine = fates.filter((fate) => fate.user === user);
       if (mine.some(({ excused }) => excused) || dropped.has(`user ${user}`)) continue;
       if (first!.epoch !== second!.epoch) {

@@ -6,6 +6,7 @@ import {
   keyValueStoreLaw,
   type Law,
   lockLaw,
+  sessionIndexLaw,
   sessionLaw,
   sessionStoreLaw,
   sessionUserLaw,
@@ -22,6 +23,10 @@ export const contracts: Record<string, readonly Law<StoreSubject<AtomicStore>>[]
   "session store": sessionStoreLaw.map(({ name, run }) => ({
     name,
     run: ({ store, ...subject }) => run({ ...subject, store: atomicSessionStore(store) }),
+  })),
+  "session index": sessionIndexLaw.map(({ name, run }) => ({
+    name,
+    run: ({ store, ...subject }) => run({ ...subject, store: atomicSessionStore(store).index }),
   })),
   "sessions": sessionLaw,
   "sessions of users": sessionUserLaw,

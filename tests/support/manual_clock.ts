@@ -16,7 +16,8 @@ export class ManualClock implements Clock {
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
-      const sleeper = { at: this.#now + milliseconds, wake: resolve };
+      // Timers are whole milliseconds, as is the time.
+      const sleeper = { at: this.#now + Math.ceil(milliseconds), wake: resolve };
       this.#sleepers.add(sleeper);
       signal?.addEventListener("abort", () => {
         this.#sleepers.delete(sleeper);

@@ -10,7 +10,9 @@ export class RedisError {
 
 export class RespConnection {
   readonly #socket: Deno.TcpConn;
+  readonly #chunk = new Uint8Array(65_536);
   #buffer = new Uint8Array();
+  #at = 0;
   broken = false;
 
   private constructor(socket: Deno.TcpConn) {
@@ -53,8 +55,7 @@ export class RespConnection {
         return BigInt(rest);
       case "$": {
         if (rest === "-1") return null;
-        const bytes = (await this.#take(Number(rest) + 2)).slice(0, -2);
-        return bytes;
+        return (await this.#take(Number(rest) + 2)).slice(0, -2);
       }
       case "*": {
         if (rest === "-1") return null;
@@ -67,29 +68,32 @@ export class RespConnection {
   }
 
   async #fill(): Promise<void> {
-    const chunk = new Uint8Array(65_536);
-    const read = await this.#socket.read(chunk);
+    const rest = this.#buffer.subarray(this.#at);
+    const read = await this.#socket.read(this.#chunk);
     if (read === null) throw new Error("Redis closed the connection");
-    const joined = new Uint8Array(this.#buffer.length + read);
-    joined.set(this.#buffer);
-    joined.set(chunk.subarray(0, read), this.#buffer.length);
+    const joined = new Uint8Array(rest.length + read);
+    joined.set(rest);
+    joined.set(this.#chunk.subarray(0, read), rest.length);
     this.#buffer = joined;
+    this.#at = 0;
   }
 
   async #line(): Promise<string> {
     for (;;) {
-      const at = this.#buffer.indexOf(13);
-      if (at >= 0 && at + 1 < this.#buffer.length) {
-        return new TextDecoder().decode(await this.#take(at + 2)).slice(0, -2);
+      const end = this.#buffer.indexOf(13, this.#at);
+      if (end >= 0 && end + 1 < this.#buffer.length) {
+        const line = decoder.decode(this.#buffer.subarray(this.#at, end));
+        this.#at = end + 2;
+        return line;
       }
       await this.#fill();
     }
   }
 
   async #take(length: number): Promise<Uint8Array> {
-    while (this.#buffer.length < length) await this.#fill();
-    const taken = this.#buffer.slice(0, length);
-    this.#buffer = this.#buffer.slice(length);
+    while (this.#buffer.length - this.#at < length) await this.#fill();
+    const taken = this.#buffer.subarray(this.#at, this.#at + length);
+    this.#at += length;
     return taken;
   }
 
@@ -102,16 +106,26 @@ export class RespConnection {
   }
 }
 
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+
 function encode(commands: (string | Uint8Array)[][]): Uint8Array {
-  const encoder = new TextEncoder();
+  // Text is gathered and encoded at once; only bytes need a part of their own.
   const parts: Uint8Array[] = [];
+  let text = "";
   for (const command of commands) {
-    parts.push(encoder.encode(`*${command.length}\r\n`));
+    text += `*${command.length}\r\n`;
     for (const arg of command) {
-      const bytes = typeof arg === "string" ? encoder.encode(arg) : arg;
-      parts.push(encoder.encode(`$${bytes.length}\r\n`), bytes, encoder.encode("\r\n"));
+      if (typeof arg === "string") {
+        text += `$${byteLength(arg)}\r\n${arg}\r\n`;
+        continue;
+      }
+      parts.push(encoder.encode(`${text}$${arg.length}\r\n`), arg);
+      text = "\r\n";
     }
   }
+  if (parts.length === 0) return encoder.encode(text);
+  parts.push(encoder.encode(text));
   const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -119,4 +133,9 @@ function encode(commands: (string | Uint8Array)[][]): Uint8Array {
     at += part.length;
   }
   return all;
+}
+
+function byteLength(text: string): number {
+  // deno-lint-ignore no-control-regex
+  return /^[\x00-\x7f]*$/.test(text) ? text.length : encoder.encode(text).length;
 }

@@ -9,7 +9,8 @@ import { RedisError, type Reply, RespConnection } from "./resp.ts";
 
 /** What goes wrong with one request. */
 export type Fault =
-  | { readonly cut: "before" | "after" } // the connection breaks, unexecuted or executed
+  | { readonly cut: "before" | "after" } // the reply breaks off, unexecuted or executed
+  | { readonly drop: "before" | "after" } // the connection closes without a reply: SDKs resend, and runtimes may
   | {
     readonly status: number;
     readonly body: string;
@@ -186,7 +187,7 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
     return { status: reply instanceof RedisError ? 400 : 200, body: envelope(reply!, base64) };
   }
 
-  async function handle(request: Request): Promise<Response | "cut"> {
+  async function handle(request: Request): Promise<Response | "cut" | "drop"> {
     const path = new URL(request.url).pathname.replace(/^\/|\/$/g, "");
     const body = new Uint8Array(await request.arrayBuffer());
     let command: unknown = path;
@@ -204,7 +205,11 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
     log.push(logged);
     const fault = server.fault?.(logged);
     if (fault && "delay" in fault) await systemClock.sleep(fault.delay, closing.signal).catch(() => {});
-    if (closing.signal.aborted || (fault && "cut" in fault && fault.cut === "before")) return "cut";
+    if (closing.signal.aborted) return "drop";
+    const breaks = fault && ("cut" in fault ? "cut" : "drop" in fault ? "drop" : undefined);
+    if (fault && ("cut" in fault ? fault.cut : "drop" in fault ? fault.drop : undefined) === "before") {
+      return breaks!;
+    }
     if (fault && "status" in fault && !fault.execute) return new Response(fault.body, fault);
     let result: { status: number; body: string };
     try {
@@ -216,7 +221,7 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
         result = { status: 400, body: '{"error":"ERR failed to parse JSON"}' };
       } else result = { status: 500, body: '{"error":"ERR the database cannot be reached"}' };
     }
-    if (fault && "cut" in fault) return "cut";
+    if (breaks) return breaks;
     if (fault && "status" in fault) return new Response(fault.body, fault);
     return new Response(result.body, {
       status: result.status,
@@ -236,7 +241,11 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
       bodiless ? init : { ...init, body: await new Blob(chunks as BlobPart[]).arrayBuffer() },
     );
     const response = await handle(request);
-    if (response === "cut") return void incoming.socket.destroy();
+    if (response === "drop") return void incoming.socket.destroy();
+    if (response === "cut") {
+      outgoing.writeHead(200, { "content-type": "application/json", "content-length": "100" });
+      return void outgoing.write('{"result":', () => incoming.socket.destroy());
+    }
     outgoing.writeHead(response.status, Object.fromEntries(response.headers));
     outgoing.end(await response.text());
   });

@@ -1,0 +1,30 @@
+/**
+ * Holdfast on Cloudflare Durable Objects: every operation is one call to the object that has the key, which runs it on its
+ * own SQLite and its own clock. Your Worker exports the class from `@holdfast/edge/durable-objects/object`.
+ *
+ * ```ts ignore
+ * import { createLocks } from "@holdfast/edge";
+ * import { durableObjectStore } from "@holdfast/edge/durable-objects";
+ * export { HoldfastObject } from "@holdfast/edge/durable-objects/object";
+ *
+ * export default {
+ *   async fetch(_request: Request, env: Env): Promise<Response> {
+ *     const locks = createLocks(durableObjectStore(env.HOLDFAST));
+ *     return await locks.withLock("job:nightly", { ttl: "30s", wait: "5s" }, () => new Response("done"));
+ *   },
+ * };
+ * ```
+ *
+ * **Guarantees.** Linearizable per key and durable: a reply leaves an object only after its writes are on disk. A wait for a
+ * lock hears of its release at once. What has expired is taken away by an alarm, and an object left empty has no storage. A key
+ * and its record take at most 2 MB together.
+ *
+ * **Where keys live.** By default every key has an object of its own: keys never wait for each other, and there is no list of
+ * them, so `list()` and `clear()` throw a `TypeError`. With `shards: n` the keys share n objects, which can be listed; an object
+ * does some hundred writes a second.
+ *
+ * @module
+ */
+
+export * from "./durable_object_store.ts";
+export type { HoldfastStub, Refusal, Transacted, Watched } from "./rpc.ts";

@@ -1,0 +1,43 @@
+/** What travels between the store and its objects. Outcomes are values: an error loses its class on the way. */
+import type { ListPage } from "../../src/store/key_value_store.ts";
+import type { Fields } from "../../src/store/transition.ts";
+
+/** Why an object did not do what it was asked; nothing was changed. */
+export type Refusal = "transition-unknown" | "value-too-large";
+
+/** What became of a transition. */
+export type Transacted =
+  | {
+    /** The transition's output. */
+    readonly output: Fields;
+    /** Tells this state of the record from every other; 0 when there is no record. */
+    readonly version: number;
+  }
+  | {
+    /** Why it did not run. */
+    readonly refused: Refusal;
+  };
+
+/** What a wait for a change ended with. */
+export interface Watched {
+  /** Whether the record changed; `false` when the time was up. */
+  readonly changed: boolean;
+  /** The state it is in now. */
+  readonly version: number;
+}
+
+/** The methods of a `HoldfastObject`, as its stub has them: one call is one round trip. */
+export interface HoldfastStub {
+  /** Runs a transition by its name. */
+  transact(name: string, key: string, input: Fields): Promise<Transacted>;
+  /** The encoded values of many keys; fewer than asked when they would not fit one reply. */
+  getMany(keys: string[]): Promise<(string | undefined)[]>;
+  /** Stores encoded values; answers why not, when not. */
+  setMany(entries: [string, string][], ttl: number | undefined): Promise<Refusal | undefined>;
+  /** Deletes many keys and answers how many there were. */
+  deleteMany(keys: string[]): Promise<number>;
+  /** A page of live keys, in order, after `cursor`. */
+  list(prefix: string, cursor: string | undefined, limit: number): Promise<ListPage>;
+  /** Waits at most so long until the record is in another state than `seen` (absent: than now). */
+  watch(key: string, seen: number | undefined, milliseconds: number): Promise<Watched>;
+}

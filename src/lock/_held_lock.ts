@@ -1,0 +1,234 @@
+import type { Clock } from "../clock.ts";
+import { type Duration, toMilliseconds } from "../duration.ts";
+import { HoldfastError } from "../errors.ts";
+import type { AtomicStore } from "../store/atomic_store.ts";
+import { LONGEST } from "./_limits.ts";
+import type { Lock, LockHandle, Release } from "./lock.ts";
+import { extendLock, releaseLock } from "./lock_transitions.ts";
+
+/** Where a lock lives, and by whose time. */
+export interface Place {
+  readonly store: AtomicStore;
+  readonly clock: Clock;
+  readonly key: string;
+  readonly owner: string;
+}
+
+/** What was granted. */
+export interface Grant {
+  readonly ttl: number;
+  /** The holder's own monotonic time before the request left: the lease began no earlier. */
+  readonly sentAt: number;
+  readonly fence: string;
+  readonly e: string;
+  readonly renew: boolean;
+  readonly maxHold: number;
+}
+
+/** When a holder stops to count on its lease: two clocks may run at different rates; their offset never matters. */
+export function deadline(sentAt: number, ttl: number): number {
+  return sentAt + ttl - Math.min(2 + ttl / 100, ttl / 2);
+}
+
+/** A ttl in milliseconds. */
+export function leaseLength(ttl: Duration): number {
+  const length = toMilliseconds(ttl, "ttl");
+  if (length <= LONGEST) return length;
+  throw new RangeError(`Cannot lock as 'ttl' must be at most 365 days: current value is ${ttl}`);
+}
+
+/** The promise, or the signal's reason when that comes first. */
+export function interruptible<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+/** What is known about a release. */
+export interface GivenBack {
+  readonly result: Release;
+  /** Whether a try may have had its effect although it failed. */
+  readonly doubt: boolean;
+}
+
+/**
+ * Gives back what an owner has or waits for, as well as can be; repeating it is safe. A holder's is tried again after a while
+ * as long as its lease lasts, a ghost's, whom nobody waits for, at once.
+ */
+export async function giveBack(
+  { store, clock, key, owner }: Place,
+  fence: string | undefined,
+  until?: number,
+  doubt = false,
+): Promise<GivenBack> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      const { result } = await store.transact(
+        releaseLock,
+        key,
+        fence === undefined ? { owner } : { owner, fence },
+      );
+      // An earlier try may have been the one that released it.
+      return { result: doubt && result === "overtaken" ? "unconfirmed" : result as Release, doubt };
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      doubt ||= error.ambiguous;
+      if (!error.retryable || attempt === 3 || (until !== undefined && clock.monotonic() >= until)) {
+        return { result: "unconfirmed", doubt };
+      }
+      if (until !== undefined) await clock.sleep((20 + Math.random() * 30) * attempt);
+    }
+  }
+}
+
+/** The lock that {@linkcode Locks.acquire} answers. */
+export class HeldLock implements Lock {
+  readonly key: string;
+  readonly owner: string;
+  readonly fencingToken: number;
+  readonly #place: Place;
+  readonly #ttl: number;
+  readonly #mostUntil: number;
+  readonly #controller = new AbortController();
+  #expiresAt: number;
+  #deadline: number;
+  #timer: AbortController | undefined;
+  #renewing: AbortController | undefined;
+  #extending: Promise<unknown> = Promise.resolve();
+  #release: Promise<Release> | undefined;
+  #doubt = false;
+  #last = false;
+
+  constructor(place: Place, grant: Grant) {
+    this.#place = place;
+    this.key = place.key;
+    this.owner = place.owner;
+    this.fencingToken = Number(grant.fence);
+    this.#ttl = grant.ttl;
+    this.#mostUntil = grant.sentAt + grant.maxHold;
+    this.#expiresAt = Number(grant.e);
+    this.#deadline = deadline(grant.sentAt, grant.ttl);
+    this.#arm();
+    if (grant.renew) this.#renew();
+  }
+
+  get expiresAt(): number {
+    return this.#expiresAt;
+  }
+
+  get remaining(): number {
+    return this.#over() ? 0 : this.#deadline - this.#place.clock.monotonic();
+  }
+
+  get signal(): AbortSignal {
+    this.#over();
+    return this.#controller.signal;
+  }
+
+  assertHeld(): void {
+    if (this.#over()) throw this.#controller.signal.reason;
+  }
+
+  toJSON(): LockHandle {
+    return { key: this.key, owner: this.owner, fencingToken: this.fencingToken, ttl: this.#ttl };
+  }
+
+  async extend(ttl?: Duration): Promise<boolean> {
+    const length = ttl === undefined ? this.#ttl : leaseLength(ttl);
+    // One after the other, or nobody could tell which of two the engine saw last.
+    const extended = this.#extending.then(() => this.#extend(length));
+    this.#extending = extended.catch(() => {});
+    return await extended;
+  }
+
+  async #extend(wanted: number): Promise<boolean> {
+    const { store, clock, key, owner } = this.#place;
+    if (this.#over()) return false;
+    const sentAt = clock.monotonic();
+    const length = Math.min(wanted, Math.ceil(this.#mostUntil - sentAt));
+    if (length <= 0) return !this.#over();
+    // It may make the lease shorter, and its reply may be lost.
+    this.#deadline = Math.min(this.#deadline, deadline(sentAt, length));
+    try {
+      const call = store.transact(extendLock, key, { owner, ttl: String(length) });
+      const output = await interruptible(call, this.#controller.signal);
+      if (output.e === undefined) this.#lose();
+      if (this.#over()) return false;
+      this.#expiresAt = Number(output.e);
+      this.#deadline = deadline(sentAt, length);
+      this.#last = length < wanted;
+      return !this.#over();
+    } catch (error) {
+      if (this.#over()) return false;
+      throw error;
+    } finally {
+      if (!this.#over()) this.#arm();
+    }
+  }
+
+  async release(): Promise<Release> {
+    this.#lose("it was given back");
+    return await (this.#release ??= this.#giveBack());
+  }
+
+  async #giveBack(): Promise<Release> {
+    let given: GivenBack | undefined;
+    try {
+      given = await giveBack(this.#place, String(this.fencingToken), this.#deadline, this.#doubt);
+      this.#doubt = given.doubt;
+      return given.result;
+    } finally {
+      if (given === undefined || given.result === "unconfirmed") this.#release = undefined; // may be repeated
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+
+  /** Stops renewing; the lease stays as long as it is. */
+  settle(): void {
+    this.#renewing?.abort();
+  }
+
+  /** Lost is for good, and noticed also where no timer could run. */
+  #over(): boolean {
+    if (this.#controller.signal.aborted) return true;
+    if (this.#place.clock.monotonic() < this.#deadline) return false;
+    this.#lose();
+    return true;
+  }
+
+  #lose(why = "its lease has ended"): void {
+    this.#timer?.abort();
+    this.#renewing?.abort();
+    if (this.#controller.signal.aborted) return;
+    this.#controller.abort(new HoldfastError("lock-lost", `Cannot go on under the lock as ${why}`));
+  }
+
+  #arm(): void {
+    this.#timer?.abort();
+    const timer = this.#timer = new AbortController();
+    const { clock } = this.#place;
+    clock.sleep(Math.max(0, this.#deadline - clock.monotonic()), timer.signal).then(() => {
+      if (!this.#over()) this.#arm(); // longer than one timer can be
+    }, () => {});
+  }
+
+  /** Extends when a third of the lease is gone, and often while that fails. */
+  async #renew(): Promise<void> {
+    const { clock } = this.#place;
+    const { signal } = this.#renewing = new AbortController();
+    let failed = false;
+    while (!signal.aborted) {
+      const due = this.#deadline - this.#ttl * 2 / 3 - clock.monotonic();
+      await clock.sleep(Math.max(1, failed ? this.#ttl / 10 : due), signal).catch(() => {});
+      if (signal.aborted || this.#last) return; // no extension goes beyond maxHold
+      failed = !await this.extend(this.#ttl).catch(() => false);
+    }
+  }
+}

@@ -1,0 +1,105 @@
+/** What every store of ours does with a session, whoever runs the transitions. */
+import type { CallOptions } from "../store/key_value_store.ts";
+import type { Fields, Transition } from "../store/transition.ts";
+import { sessionFields, type SessionRecord, sessionRecord } from "./session_record.ts";
+import type {
+  IndexedSessionStore,
+  SessionChange,
+  SessionDelete,
+  SessionEnd,
+  SessionFound,
+  SessionIndex,
+  SessionSaved,
+} from "./session_store.ts";
+import {
+  commitSession,
+  createSession,
+  endSession,
+  loadSession,
+  putSession,
+  replaceSession,
+} from "./session_transitions.ts";
+
+/** Runs a transition on a session's record. */
+export type Run = (
+  transition: Transition,
+  key: string,
+  input: Fields,
+  options?: CallOptions,
+) => Promise<Fields>;
+
+/** A session store that is nothing but its transitions. */
+export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
+  implements IndexedSessionStore {
+  readonly consistency: Consistency;
+  readonly index: SessionIndex;
+  readonly #run: Run;
+  readonly #keep: string;
+
+  constructor(consistency: Consistency, run: Run, index: SessionIndex, remember: number) {
+    this.consistency = consistency;
+    this.index = index;
+    this.#run = run;
+    this.#keep = String(remember);
+  }
+
+  async load(key: string, options?: CallOptions): Promise<SessionFound> {
+    const output = await this.#run(loadSession, key, {}, options);
+    if (output.h !== undefined) return { state: "live", record: sessionRecord(output) };
+    return output.g === undefined ? { state: "unknown" } : { state: "ended", why: output.g as SessionEnd };
+  }
+
+  async save(key: string, change: SessionChange, options?: CallOptions): Promise<SessionSaved> {
+    const [transition, input] = step(change);
+    const output = await this.#run(transition, key, { ...input, keep: this.#keep }, options);
+    if (output.done === "1") {
+      return { state: "saved", record: change.type === "put" ? change.record : sessionRecord(output) };
+    }
+    if (output.done === "2") return { state: "conflict", record: sessionRecord(output) };
+    return output.g === undefined ? { state: "unknown" } : { state: "ended", why: output.g as SessionEnd };
+  }
+
+  async delete(key: string, { why, absent, ...options }: SessionDelete): Promise<SessionRecord | undefined> {
+    const input = { why, keep: this.#keep, ...(absent === "bury" && { bury: "1" }) };
+    const output = await this.#run(endSession, key, input, options);
+    return output.h === undefined ? undefined : sessionRecord(output);
+  }
+
+  async exists(key: string, options?: CallOptions): Promise<boolean> {
+    return (await this.load(key, options)).state === "live";
+  }
+}
+
+/** A change as a transition and its input. */
+function step(change: SessionChange): [Transition, Fields] {
+  if (change.type === "put") {
+    const { record, ifVersion } = change;
+    return [putSession, {
+      ...sessionFields(record),
+      ...(ifVersion !== undefined && { if: String(ifVersion) }),
+    }];
+  }
+  const input: Record<string, string> = {};
+  if (change.type === "update") {
+    Object.assign(input, change.set);
+    for (const field of change.unset ?? []) input[`x:${field}`] = "";
+    if (change.schemaVersion !== undefined) input.s = String(change.schemaVersion);
+    if (change.checked) input.k = "now";
+    if (change.ifVersion === undefined) return [commitSession, input];
+    input.if = String(change.ifVersion);
+    return [replaceSession, input];
+  }
+  Object.assign(input, change.values);
+  input.h = change.handle;
+  input.i = String(change.idleTimeout);
+  input.s = String(change.schemaVersion);
+  if (change.continues === undefined) input.life = String(change.absoluteTimeout);
+  else {
+    input.c = String(change.continues.createdAt);
+    input.x = String(change.continues.endsAt);
+  }
+  if (change.bornAt !== undefined) input.b = String(change.bornAt);
+  if (change.userId !== undefined) input.u = change.userId;
+  if (change.authenticatedAt !== undefined) input.a = String(change.authenticatedAt);
+  return [createSession, input];
+}

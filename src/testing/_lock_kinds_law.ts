@@ -1,0 +1,303 @@
+/** What locks promise beyond one holder: queues, sharing, several keys, hand-over, renewal, bad input. */
+import { createLocks, type Locks } from "../lock/locks.ts";
+import type { Lock, LockHandle } from "../lock/lock.ts";
+import { acquireLock } from "../lock/lock_transitions.ts";
+import type { AtomicStore } from "../store/atomic_store.ts";
+import { check, equal, rejection } from "./_check.ts";
+import type { Law, StoreSubject } from "./law.ts";
+
+const TTL = 10_000;
+type Subject = StoreSubject<AtomicStore>;
+
+/** Lets time pass in small steps until it is so; engines that cannot notify ask again meanwhile. */
+async function until(
+  so: () => unknown,
+  wait: Subject["wait"],
+  most: number,
+  sentence: string,
+): Promise<void> {
+  for (let passed = 0; !await so(); passed += 10) {
+    check(passed < most, sentence);
+    await wait(10);
+  }
+}
+
+/** What the promise answers, while time passes. */
+async function eventually<T>(promise: Promise<T>, wait: Subject["wait"], most = 3000): Promise<T> {
+  let settled = false;
+  const done = () => void (settled = true);
+  promise.then(done, done);
+  await until(() => settled, wait, most, `something happens within ${most} ms`);
+  return await promise;
+}
+
+async function queued(locks: Locks, count: number, wait: Subject["wait"]): Promise<void> {
+  await until(
+    async () => (await locks.inspect("key")).waiting === count,
+    wait,
+    2000,
+    `${count} wait in the queue`,
+  );
+}
+
+function held(lock: Lock | undefined, sentence: string): Lock {
+  check(lock, sentence);
+  return lock;
+}
+
+/** Laws of the kinds of locks. */
+export const lockKindsLaw: readonly Law<Subject>[] = [
+  {
+    name: "a fair lock serves who waits in the order they came",
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
+      const first = held(await locks.acquire("key", { ttl: TTL }), "the first");
+      const order: number[] = [];
+      const waiters: Promise<void>[] = [];
+      let last = first.fencingToken;
+      for (let i = 0; i < 5; i++) {
+        const waiter = async () => {
+          const lock = held(
+            await locks.acquire("key", { ttl: TTL, wait: TTL, fair: true }),
+            "a turn for everybody",
+          );
+          order.push(i);
+          check(lock.fencingToken > last, "the fencing token is above the last");
+          last = lock.fencingToken;
+          equal(await lock.release(), "released", "release");
+        };
+        waiters.push(waiter());
+        await queued(locks, i + 1, wait);
+      }
+      await first.release();
+      await eventually(Promise.all(waiters), wait, 5000);
+      equal(order, [0, 1, 2, 3, 4], "the order");
+      equal((await locks.inspect("key")).waiting, 0, "the queue at the end");
+    },
+  },
+  {
+    name: "nobody passes the queue of a fair lock, and who gives up leaves it",
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
+      const first = held(await locks.acquire("key", { ttl: TTL }), "the first");
+      const gone = new AbortController();
+      const quitter = locks.acquire("key", { ttl: TTL, wait: TTL, fair: true, signal: gone.signal });
+      await queued(locks, 1, wait);
+      const waiter = locks.acquire("key", { ttl: TTL, wait: TTL, fair: true });
+      await queued(locks, 2, wait);
+      gone.abort(new Error("enough"));
+      equal(await rejection(() => quitter, "who gave up"), gone.signal.reason, "the reason");
+      await queued(locks, 1, wait);
+      await first.release();
+      equal(await locks.acquire("key", { ttl: TTL }), undefined, "who did not queue");
+      const second = held(await eventually(waiter, wait), "who did");
+      equal(await second.release(), "released", "release");
+      const late = await locks.acquire("key", { ttl: TTL });
+      equal(await late?.release(), "released", "when nobody waits");
+    },
+  },
+  {
+    name: "a waiter that died delays the queue by a second at most",
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
+      const first = held(await locks.acquire("key", { ttl: TTL }), "the first");
+      const dead = { owner: "dead", ttl: String(TTL), wait: String(TTL) };
+      await store.namespace("lock").transact(acquireLock, "key", dead);
+      const waiter = locks.acquire("key", { ttl: TTL, wait: TTL, fair: true });
+      await queued(locks, 2, wait);
+      await first.release();
+      equal((await locks.inspect("key")).held, true, "the dead one is given its chance");
+      const lock = held(await eventually(waiter, wait, 2000), "the living one's turn");
+      equal(await lock.release(), "released", "release");
+    },
+  },
+  {
+    name: "permits let so many in, and one without has it alone",
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
+      const options = { ttl: TTL, permits: 3 };
+      const all = await Promise.all(Array.from({ length: 10 }, () => locks.acquire("key", options)));
+      const inside = all.filter((lock) => lock !== undefined);
+      equal(
+        [inside.length, new Set(inside.map((lock) => lock.fencingToken)).size],
+        [3, 3],
+        "holders and tokens",
+      );
+      equal((await locks.inspect("key")).holders, 3, "inspect");
+      equal(await locks.acquire("key", { ttl: TTL }), undefined, "alone");
+      const fourth = locks.acquire("key", { ...options, wait: TTL });
+      equal(await inside[0]!.release(), "released", "one leaves");
+      const fresh = held(await eventually(fourth, wait), "another comes");
+      check(
+        fresh.fencingToken > Math.max(...inside.map((lock) => lock.fencingToken)),
+        "its token is above all",
+      );
+      for (const lock of [...inside.slice(1), fresh]) equal(await lock.release(), "released", "release");
+      const alone = held(await locks.acquire("key", { ttl: TTL }), "alone");
+      equal(await locks.acquire("key", options), undefined, "beside one who is alone");
+      await alone.release();
+      const brief = held(await locks.acquire("key", { ttl: 60, permits: 2 }), "one that will expire");
+      await wait(70);
+      equal([brief.signal.aborted, (await locks.inspect("key")).holders], [true, 0], "an expired permit");
+    },
+  },
+  {
+    name: "readers share, a writer is alone, and a waiting writer is not starved by new readers",
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
+      const read = { ttl: TTL, mode: "read" } as const;
+      const write = { ttl: TTL, mode: "write" } as const;
+      const readers = [await locks.acquire("key", read), await locks.acquire("key", read)];
+      check(readers[0] && readers[1], "two readers");
+      equal(await locks.acquire("key", write), undefined, "a writer beside readers");
+      const writer = locks.acquire("key", { ...write, wait: TTL });
+      await queued(locks, 1, wait);
+      equal(await locks.acquire("key", read), undefined, "a new reader before a waiting writer");
+      const later = [1, 2].map(() => locks.acquire("key", { ...read, wait: TTL }));
+      await queued(locks, 3, wait);
+      for (const reader of readers) await reader!.release();
+      const alone = held(await eventually(writer, wait), "the writer's turn");
+      equal((await locks.inspect("key")).holders, 1, "the writer is alone");
+      await alone.release();
+      const both = await eventually(Promise.all(later), wait);
+      equal(
+        await Promise.all(both.map((reader) => reader?.release())),
+        ["released", "released"],
+        "both readers",
+      );
+    },
+  },
+  {
+    name: "acquireAll() has all keys or none, and crossing callers never wait for each other",
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
+      const b = held(await locks.acquire("b", { ttl: TTL }), "b");
+      equal(await locks.acquireAll(["c", "b", "a"], { ttl: TTL }), undefined, "while one is taken");
+      for (const key of ["a", "c"]) equal((await locks.inspect(key)).held, false, `${key} is free`);
+      await b.release();
+      const set = await locks.acquireAll(["c", "b", "a", "b"], { ttl: TTL });
+      check(set, "when all are free");
+      set.assertHeld();
+      equal(set.locks.map((lock) => lock.key), ["c", "b", "a"], "in the order that was asked for");
+      equal(await set.extend(), true, "extend");
+      equal([await set.release(), set.signal.aborted], ["released", true], "release");
+      const cross = async (keys: string[]) => {
+        for (let i = 0; i < 3; i++) {
+          const both = await locks.acquireAll(keys, { ttl: TTL, wait: TTL });
+          equal(await both?.release(), "released", "a turn");
+        }
+      };
+      await eventually(Promise.all([cross(["x", "y"]), cross(["y", "x"])]), wait, 5000);
+      check(
+        await rejection(() => locks.acquireAll([], { ttl: TTL }), "no key") instanceof TypeError,
+        "no key",
+      );
+    },
+  },
+  {
+    name: "a lock goes on in another process, under a higher token, and only there",
+    async run({ store, wait, clock }) {
+      const [here, there] = [createLocks(store, { clock }), createLocks(store, { clock })];
+      const giver = held(await here.acquire("key", { ttl: TTL }), "the giver");
+      const handle = JSON.parse(JSON.stringify(giver)) as LockHandle;
+      const taker = held(await there.resume(handle), "the taker");
+      check(taker.fencingToken > giver.fencingToken, "its token is higher");
+      equal(await there.resume(handle), undefined, "a second taker");
+      equal([await giver.extend(), giver.signal.aborted], [false, true], "the giver is told");
+      equal(await giver.release(), "overtaken", "and takes nothing away");
+      equal([await taker.extend(), await taker.release()], [true, "released"], "the taker has it");
+      equal(await here.resume(handle), undefined, "after the release");
+      const brief = held(await here.acquire("key", { ttl: 60 }), "one that will expire");
+      await wait(70);
+      equal(await there.resume(brief.toJSON()), undefined, "after the lease");
+      for (const no of [undefined, {}, { key: "key" }, "key"]) {
+        const error = await rejection(() => here.resume(no as LockHandle), "no handle");
+        check(error instanceof TypeError, "what is no handle is a TypeError");
+      }
+    },
+  },
+  {
+    name: "lockDelay keeps the key after a lease that ended without a release, and only then",
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
+      const options = { ttl: 60, lockDelay: 120 };
+      await (await locks.acquire("key", { ...options, ttl: TTL }))!.release();
+      const lost = held(await locks.acquire("key", options), "after a release, at once");
+      await wait(80);
+      equal([lost.signal.aborted, (await locks.inspect("key")).held], [true, false], "the lease has ended");
+      equal(await locks.acquire("key", { ttl: TTL }), undefined, "within the delay");
+      check((await locks.inspect("key")).remaining > 0, "inspect tells how long");
+      await wait(130);
+      equal(await (await locks.acquire("key", { ttl: TTL }))?.release(), "released", "after the delay");
+      const late = held(await locks.acquire("key", { ...options, lockDelay: TTL }), "one more");
+      await wait(80);
+      equal(await late.release(), "expired", "a late release");
+      equal(await (await locks.acquire("key", { ttl: TTL }))?.release(), "released", "ends the delay");
+    },
+  },
+  {
+    name: "forceRelease() takes the lock away, and its holder is told",
+    async run({ store, clock }) {
+      const locks = createLocks(store, { clock });
+      equal(await locks.forceRelease("key"), false, "an unknown key");
+      const lock = held(await locks.acquire("key", { ttl: TTL }), "held");
+      equal([await locks.forceRelease("key"), await locks.forceRelease("key")], [true, false], "forced once");
+      const next = held(await locks.acquire("key", { ttl: TTL }), "free at once");
+      check(next.fencingToken > lock.fencingToken, "the next token is higher");
+      equal([await lock.extend(), lock.signal.aborted], [false, true], "the holder is told");
+      equal([await lock.release(), await next.release()], ["overtaken", "released"], "releases");
+    },
+  },
+  {
+    name: "renew keeps the lease until maxHold, release ends it",
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
+      // Where time is real, its steps are longer than asked for: what is left of the margins is for a busy machine.
+      const lock = held(await locks.acquire("key", { ttl: 200, renew: true, maxHold: 900 }), "held");
+      for (let i = 0; i < 25; i++) await wait(10);
+      equal([lock.signal.aborted, (await locks.inspect("key")).held], [false, true], "beyond its ttl");
+      await until(() => lock.signal.aborted, wait, 900, "maxHold ends it");
+      await wait(20);
+      equal((await locks.inspect("key")).held, false, "beyond maxHold");
+      const other = held(await locks.acquire("key", { ttl: 200, renew: true }), "again");
+      equal([await other.release(), await other.release()], ["released", "released"], "release, twice");
+      await wait(150);
+      equal((await locks.inspect("key")).held, false, "released, and not renewed");
+    },
+  },
+  {
+    name: "what cannot be is said before anything is sent, and odd keys are keys",
+    async run({ store, clock }) {
+      const locks = createLocks(store, { clock });
+      const bad = async (options: Record<string, unknown>, type: typeof Error, key = "key") => {
+        const error = await rejection(
+          () => locks.acquire(key, { ttl: TTL, ...options }),
+          JSON.stringify(options),
+        );
+        check(error instanceof type, `${Object.keys(options)} is a ${type.name}`);
+      };
+      for (const no of [0, -1, NaN, Infinity, "soon", "-1s", undefined, null, 400 * 86_400_000]) {
+        await bad({ ttl: no }, RangeError);
+      }
+      for (const no of [0, -1, NaN]) {
+        await bad({ wait: no }, RangeError);
+        await bad({ lockDelay: no }, RangeError);
+        await bad({ maxHold: no, renew: true }, RangeError);
+      }
+      for (const no of [0, 1.5, -1, 257, NaN, "3"]) await bad({ permits: no }, RangeError);
+      await bad({ mode: "exclusive" }, TypeError);
+      await bad({ mode: "read", permits: 2 }, TypeError);
+      await bad({}, TypeError, "");
+      await bad({}, TypeError, "\ud800");
+      await bad({}, RangeError, "x".repeat(10_240));
+      equal((await locks.inspect("key")).fencingToken, undefined, "nothing was sent");
+      const odd = [":", "*", "{}", "a\0b", "\0", "k:p", "/", "%", "\u{1F600}", "__proto__"];
+      const all = await Promise.all(odd.map((key) => locks.acquire(key, { ttl: TTL })));
+      check(all.every((lock) => lock !== undefined), "every odd key is a key of its own");
+      for (const lock of all) equal(await lock!.release(), "released", "release");
+      // Less than a millisecond is rounded up to one; it may be over before anybody knows.
+      const brief = await locks.acquire("brief", { ttl: 0.5 }).catch((error) => error.code);
+      check(brief === "timeout" || typeof brief?.fencingToken === "number", "a lease of half a millisecond");
+    },
+  },
+];

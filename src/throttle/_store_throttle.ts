@@ -1,0 +1,207 @@
+/** A throttle over an atomic store; the contract is in `throttle.ts`. */
+import { systemClock } from "../clock.ts";
+import { type Duration, toMilliseconds } from "../duration.ts";
+import { HoldfastError } from "../errors.ts";
+import type { AtomicStore } from "../store/atomic_store.ts";
+import type { CallOptions } from "../store/key_value_store.ts";
+import type { Fields, Transition } from "../store/transition.ts";
+import { DenyCache } from "./_deny_cache.ts";
+import { microseconds, policyFields } from "./_policies.ts";
+import { Reserve } from "./_reserve.ts";
+import type {
+  CheckOptions,
+  PolicyState,
+  ResolvedPolicy,
+  Throttle,
+  ThrottleBaseOptions,
+  ThrottleDecision,
+} from "./throttle.ts";
+import { blockThrottle, checkThrottle, peekThrottle } from "./throttle_transitions.ts";
+
+/** How long a client that was denied for an outage should stay away. */
+const OUTAGE = 1000;
+
+/** See {@linkcode createThrottle}. */
+export class StoreThrottle implements Throttle {
+  readonly policies: readonly ResolvedPolicy[];
+  readonly #store: AtomicStore;
+  readonly #input: Fields;
+  readonly #onError: "allow" | "deny" | "throw" | Throttle;
+  readonly #report: (error: unknown) => void;
+  readonly #timeout: number;
+  readonly #denials: DenyCache | undefined;
+  readonly #reserve: Reserve | undefined;
+
+  constructor(store: AtomicStore, policies: readonly ResolvedPolicy[], options: ThrottleBaseOptions) {
+    const { onError = "allow", onFault = () => {}, timeout = "1s", clock = systemClock } = options;
+    const { denyCache, reserve = 1 } = options;
+    if (!(["allow", "deny", "throw"].includes(onError as string) || typeof onError === "object")) {
+      throw new TypeError('Cannot throttle as \'onError\' must be "allow", "deny", "throw" or a throttle');
+    }
+    this.policies = policies;
+    this.#store = store;
+    this.#input = policyFields(policies);
+    this.#onError = onError;
+    this.#report = onFault;
+    this.#timeout = toMilliseconds(timeout, "timeout");
+    if (denyCache !== undefined) this.#denials = new DenyCache(clock, toMilliseconds(denyCache, "denyCache"));
+    if (reserve !== 1) {
+      const bursts = policies.map(({ algorithm, burst }) => algorithm.endsWith("window") ? 0 : burst);
+      if (!(Number.isSafeInteger(reserve) && reserve > 0 && reserve <= Math.min(...bursts))) {
+        throw new RangeError(
+          `Cannot throttle as 'reserve' must be a positive integer within every burst, and no policy a window: current value is ${reserve}`,
+        );
+      }
+      this.#reserve = new Reserve(clock, reserve, Math.min(...policies.map(microseconds)) / 1000);
+    }
+  }
+
+  async check(key: string, options: CheckOptions = {}): Promise<ThrottleDecision> {
+    const cost = positive(options.cost ?? 1);
+    const denied = this.#denials?.find(key, cost);
+    if (denied !== undefined) return denied;
+    const ask = (cost: number) => this.#ask(checkThrottle, key, cost, options);
+    const decision = await this.#decide(
+      this.#reserve ? this.#reserve.take(key, cost, ask) : ask(cost),
+      options,
+      (other) => other.check(key, options),
+    );
+    this.#denials?.note(key, cost, decision);
+    return decision;
+  }
+
+  peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
+    const work = this.#ask(peekThrottle, key, 0, options);
+    return this.#decide(work, options, (other) => other.peek(key, options));
+  }
+
+  refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision> {
+    const units = positive(cost);
+    this.#denials?.forget(key);
+    return this.#inTime(this.#ask(checkThrottle, key, -units, options));
+  }
+
+  async block(key: string, duration: Duration, options?: CallOptions): Promise<void> {
+    const input = { ms: String(toMilliseconds(duration, "duration")) };
+    this.#forget(key);
+    await this.#inTime(this.#transact(blockThrottle, key, input, options));
+  }
+
+  reset(key: string, options?: CallOptions): Promise<boolean> {
+    this.#forget(key);
+    return this.#inTime(this.#store.delete(key, options));
+  }
+
+  #forget(key: string): void {
+    this.#denials?.forget(key);
+    this.#reserve?.forget(key);
+  }
+
+  /** The store's decision in time, or what is to be done without one. */
+  async #decide(
+    work: Promise<ThrottleDecision>,
+    options: CallOptions | undefined,
+    ask: (other: Throttle) => Promise<ThrottleDecision>,
+  ): Promise<ThrottleDecision> {
+    try {
+      return await this.#inTime(work);
+    } catch (error) {
+      const misuse = error instanceof TypeError || error instanceof RangeError;
+      if (misuse || options?.signal?.aborted || this.#onError === "throw") throw error;
+      this.#report(error);
+    }
+    if (typeof this.#onError === "object") return { ...await ask(this.#onError), degraded: true };
+    return this.#blind(this.#onError === "allow");
+  }
+
+  /** A decision without the store. */
+  #blind(allowed: boolean): ThrottleDecision {
+    const retryAfter = allowed ? 0 : OUTAGE;
+    const policies = this.policies.map(({ name, limit, window }): PolicyState => {
+      return { name, limit, window, remaining: allowed ? limit : 0, resetAfter: 0, nextAfter: 0, retryAfter };
+    });
+    return { allowed, blockedFor: 0, degraded: true, ...summary(policies, allowed), retryAfter, policies };
+  }
+
+  async #inTime<T>(work: Promise<T>): Promise<T> {
+    let timer: ReturnType<typeof setTimeout>;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        work.catch(() => {}); // what comes of it now is nobody's
+        reject(
+          new HoldfastError("timeout", "Cannot throttle as the store did not answer in time", {
+            retryable: true,
+            ambiguous: true,
+          }),
+        );
+      }, this.#timeout);
+    });
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      clearTimeout(timer!);
+    }
+  }
+
+  async #ask(
+    transition: Transition,
+    key: string,
+    cost: number,
+    options: CallOptions | undefined,
+  ): Promise<ThrottleDecision> {
+    const input = cost === 0 ? this.#input : { c: String(cost), ...this.#input };
+    const output = await this.#transact(transition, key, input, options);
+    const blockedFor = Number(output.b ?? 0);
+    const policies = this.policies.map(({ name, limit, window }, i): PolicyState => {
+      const [remaining = 0, resetAfter = 0, nextAfter = 0, retry = 0] = output[i]!.split(":").map(Number);
+      // A look takes nothing: it answers for the one unit that a call would take.
+      const wait = cost !== 0 ? retry : remaining > 0 ? 0 : nextAfter;
+      return {
+        name,
+        limit,
+        window,
+        remaining,
+        resetAfter,
+        nextAfter,
+        retryAfter: wait < 0 ? Infinity : wait,
+      };
+    });
+    const allowed = cost === 0
+      ? blockedFor === 0 && policies.every(({ remaining }) => remaining > 0)
+      : output.a === "1";
+    const tightest = summary(policies, allowed);
+    const retryAfter = allowed ? 0 : Math.max(blockedFor, tightest.retryAfter);
+    return { allowed, blockedFor, degraded: false, ...tightest, retryAfter, policies };
+  }
+
+  async #transact(
+    transition: Transition,
+    key: string,
+    input: Fields,
+    options: CallOptions | undefined,
+  ): Promise<Fields> {
+    const output = await this.#store.transact(transition, key, input, options);
+    if (output.e === undefined) return output;
+    throw new HoldfastError(
+      "corrupt-record",
+      "Cannot read the throttle's record as it is none of ours, or of another version",
+    );
+  }
+}
+
+/** The numbers of the tightest policy. */
+function summary(
+  policies: readonly PolicyState[],
+  allowed: boolean,
+): Omit<PolicyState, "name" | "window"> {
+  const tightest = policies.reduce((a, b) =>
+    (allowed ? b.remaining < a.remaining : b.retryAfter > a.retryAfter) ? b : a
+  );
+  const { limit, remaining, resetAfter, nextAfter, retryAfter } = tightest;
+  return { limit, remaining, resetAfter, nextAfter, retryAfter };
+}
+
+function positive(cost: number): number {
+  if (Number.isSafeInteger(cost) && cost > 0) return cost;
+  throw new RangeError(`Cannot throttle as 'cost' must be a positive integer: current value is ${cost}`);
+}

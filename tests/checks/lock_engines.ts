@@ -1,0 +1,42 @@
+/** The engines that locks are checked on: one entry each. */
+import { type AtomicStore, memoryStore } from "@holdfast/edge";
+import { denoKvStore } from "@holdfast/edge/deno-kv";
+import { upstashStore } from "@holdfast/edge/upstash";
+import type { Random } from "../support/random.ts";
+import { type RedisServer, startRedis } from "../support/redis_server.ts";
+import { startUpstash, type UpstashServer } from "../support/upstash_server.ts";
+import { faultyStore, someFault } from "./faulty_store.ts";
+
+/** An engine that is running. */
+export interface Opened {
+  /** A store of a client's own: no memory is shared but the engine's. */
+  store(): AtomicStore;
+  /** The servers, where there are any: peers run on the same ones. */
+  readonly servers?: { readonly redis: RedisServer; readonly upstash: UpstashServer };
+  close(): Promise<void> | void;
+}
+
+/** How to start each, with how often its calls go wrong. */
+export const engines: Record<string, (random: Random, faults: number) => Promise<Opened> | Opened> = {
+  "memory"(random, faults) {
+    const store = memoryStore();
+    return { store: () => faultyStore(store, random, faults), close() {} };
+  },
+  async "Deno KV"(random, faults) {
+    const kv = await Deno.openKv(":memory:");
+    return { store: () => faultyStore(denoKvStore(kv), random, faults), close: () => kv.close() };
+  },
+  async "Upstash"(random, faults) {
+    const redis = await startRedis();
+    const upstash = await startUpstash(redis.port);
+    upstash.fault = () => someFault(random, faults);
+    return {
+      store: () => upstashStore({ url: upstash.url, token: upstash.token }, { timeout: 1000 }),
+      servers: { redis, upstash },
+      async close() {
+        await upstash[Symbol.asyncDispose]();
+        await redis[Symbol.asyncDispose]();
+      },
+    };
+  },
+};

@@ -1,0 +1,197 @@
+/**
+ * Mutual exclusion under faults, judged from outside. CHECK_SECTIONS sets the sections per client (`deno task test:checks`: 1,000),
+ * SEED repeats a run's choices.
+ */
+// deno-lint-ignore-file no-console
+import { Redis } from "@upstash/redis";
+import { Lock } from "@upstash/lock";
+import { type AtomicStore, createLocks, memoryStore, systemClock } from "@holdfast/edge";
+import { assert, assertEquals } from "../support/assert.ts";
+import { Random } from "../support/random.ts";
+import { RespConnection } from "../support/resp.ts";
+import { engines, type Opened } from "./lock_engines.ts";
+import {
+  type Acquire,
+  runWorkload,
+  shown,
+  type WorkloadOptions,
+  type WorkloadVerdict,
+} from "./lock_workload.ts";
+
+const CLIENTS = 12;
+const SECTIONS = Number(Deno.env.get("CHECK_SECTIONS") ?? 15);
+/** A short run sleeps past the lease more often, or it would hardly ever. */
+const PAUSES = SECTIONS < 100 ? 0.1 : 0.03;
+const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
+
+/** Ours, as anybody would use it. */
+function ours(store: AtomicStore, renew = false): Acquire {
+  const locks = createLocks(store);
+  return async (key, ttl) => {
+    const lock = await locks.acquire(key, { ttl, wait: "20s", renew });
+    return lock && { fence: lock.fencingToken, signal: lock.signal, release: () => lock.release() };
+  };
+}
+
+/** The peer, as its documentation says. */
+function peer({ servers }: Opened): Acquire {
+  const { url, token } = servers!.upstash;
+  const redis = new Redis({ url, token, enableTelemetry: false });
+  return async (key, lease) => {
+    // Its types know the SDK by another of its entry points.
+    const lock = new Lock({ id: key, redis: redis as never, lease, retry: { attempts: 100, delay: 10 } });
+    if (!await lock.acquire()) return undefined;
+    return { fence: undefined, signal: undefined, release: () => lock.release() };
+  };
+}
+
+interface CheckOptions extends Partial<WorkloadOptions> {
+  /** Happens to the engine again and again while the clients work. */
+  readonly disturb?: (opened: Opened, count: number) => Promise<void>;
+}
+
+async function check(
+  engine: string,
+  faults: number,
+  client: (opened: Opened) => Acquire,
+  { disturb, ...options }: CheckOptions = {},
+): Promise<WorkloadVerdict> {
+  const random = new Random(seed);
+  const opened = await engines[engine]!(random, faults);
+  let done = false;
+  const disturbing = (async () => {
+    for (let count = 0; disturb && !done; count++) {
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      if (!done) await disturb(opened, count);
+    }
+  })();
+  try {
+    const clients = Array.from({ length: CLIENTS }, () => client(opened));
+    return await runWorkload({ random, clients, sections: SECTIONS, pauses: PAUSES, ...options });
+  } finally {
+    done = true;
+    await disturbing;
+    await new Promise((resolve) => setTimeout(resolve, 500)); // what was given up is given back behind the scenes
+    await opened.close();
+  }
+}
+
+function assertSafe(name: string, verdict: WorkloadVerdict): void {
+  console.log(shown(name, verdict));
+  const { overlaps, notIncreasing, lost, lostUnfenced, sections } = verdict;
+  assertEquals(
+    { overlaps, notIncreasing, lost, lostUnfenced },
+    { overlaps: 0, notIncreasing: 0, lost: 0, lostUnfenced: 0 },
+    `SEED=${seed}: ${name}`,
+  );
+  assertEquals(sections, CLIENTS * SECTIONS, `SEED=${seed}: ${name}: every section took place`);
+}
+
+const quiet = { sanitizeOps: false, sanitizeResources: false };
+
+for (const engine of Object.keys(engines)) {
+  Deno.test({
+    name:
+      `locks on ${engine}: 20 % faults and pauses past the lease: nobody overlaps untold, nothing is lost`,
+    ...quiet,
+    async fn() {
+      assertSafe(`${engine}, 20 % faults`, await check(engine, 0.2, ({ store }) => ours(store())));
+      if (engine !== "Upstash") return;
+      console.log(shown("  @upstash/lock, 20 % faults", await check(engine, 0.2, peer)));
+    },
+  });
+}
+
+Deno.test({
+  name: "locks on Upstash: without faults too, renewed or not; the peer overlaps there as well",
+  ...quiet,
+  async fn() {
+    const sections = Math.min(SECTIONS, 100);
+    const some = { sections, pauses: 0.1 };
+    for (const renew of [false, true]) {
+      const verdict = await check("Upstash", 0, ({ store }) => ours(store(), renew), some);
+      console.log(shown(`Upstash, no faults${renew ? ", renewed" : ""}`, verdict));
+      assertEquals([verdict.overlaps, verdict.notIncreasing, verdict.lost, verdict.lostUnfenced], [
+        0,
+        0,
+        0,
+        0,
+      ]);
+      if (renew) assertEquals(verdict.told, 0, "who renews may pause");
+    }
+    const theirs = await check("Upstash", 0, peer, some);
+    console.log(shown("  @upstash/lock, no faults", theirs));
+    assert(theirs.overlaps > 0, "the checker sees a holder that is never told");
+  },
+});
+
+Deno.test({
+  name:
+    "locks on Upstash: FLUSHALL, SCRIPT FLUSH and a restart: tokens increase and a fenced register loses nothing",
+  ...quiet,
+  async fn() {
+    let disturbances = 0;
+    const verdict = await check("Upstash", 0.05, ({ store }) => ours(store()), {
+      sections: Math.min(SECTIONS, 100),
+      async disturb({ servers }, count) {
+        const { redis } = servers!;
+        disturbances++;
+        if (count % 3 === 2) {
+          await redis.kill();
+          return await redis.start();
+        }
+        const connection = await RespConnection.open(redis.port);
+        await connection.send(count % 3 === 0 ? ["FLUSHALL"] : ["SCRIPT", "FLUSH"]);
+        connection.close();
+      },
+    });
+    console.log(shown(`Upstash, ${disturbances} flushes and restarts`, verdict));
+    assert(disturbances >= 3, "it was disturbed");
+    assertEquals([verdict.notIncreasing, verdict.lost], [0, 0], `SEED=${seed}`);
+  },
+});
+
+Deno.test({
+  name:
+    "locks on an engine whose clock steps hours back and forth: tokens increase and a fenced register loses nothing",
+  ...quiet,
+  async fn() {
+    let offset = 0;
+    let steps = 0;
+    const random = new Random(seed);
+    const clock = { ...systemClock, now: () => Date.now() + offset };
+    const store = memoryStore({ clock });
+    const stepping = setInterval(() => {
+      steps++;
+      offset = random.pick([0, 3_600_000, -3_600_000, 500, -500]);
+    }, 50);
+    const sections = Math.min(SECTIONS, 100);
+    const clients = Array.from({ length: CLIENTS }, () => ours(store));
+    const verdict = await runWorkload({ random, clients, sections, pauses: 0.1 }).finally(() =>
+      clearInterval(stepping)
+    );
+    console.log(shown(`memory, ${steps} clock steps`, verdict));
+    assertEquals([verdict.notIncreasing, verdict.lost], [0, 0], `SEED=${seed}`);
+  },
+});
+
+Deno.test({
+  name: "three permits on Upstash under faults: never a fourth inside",
+  ...quiet,
+  async fn() {
+    const client = ({ store }: Opened): Acquire => {
+      const locks = createLocks(store());
+      return async (key, ttl) => {
+        const lock = await locks.acquire(key, { ttl, wait: "20s", permits: 3, fair: true });
+        return lock && { fence: undefined, signal: lock.signal, release: () => lock.release() };
+      };
+    };
+    const verdict = await check("Upstash", 0.2, client, {
+      keys: 2,
+      permits: 3,
+      sections: Math.min(SECTIONS, 100),
+    });
+    console.log(shown("Upstash, 3 permits, 20 % faults", verdict));
+    assertEquals(verdict.overlaps, 0, `SEED=${seed}`);
+  },
+});

@@ -1,0 +1,25 @@
+/** A witness: one monotonic clock that everybody in a run reports to. */
+
+/** What happened. A section is one holder's time inside, named by a number of its own. */
+export type Event =
+  & { readonly at: number; readonly key: string; readonly client: number; readonly section: number }
+  & (
+    | { readonly kind: "enter"; readonly fence: number | undefined }
+    | { readonly kind: "told" } // its signal aborted, or it asked and was refused
+    | { readonly kind: "exit" } // it is about to release
+  );
+
+type Told = Event extends infer E ? E extends Event ? Omit<E, "at"> : never : never;
+
+export class Recorder {
+  readonly events: Event[] = [];
+  #sections = 0;
+
+  section(): number {
+    return this.#sections++;
+  }
+
+  note(event: Told): void {
+    this.events.push({ ...event, at: performance.now() } as Event);
+  }
+}

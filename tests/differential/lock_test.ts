@@ -1,0 +1,62 @@
+import { lockTransitions } from "@holdfast/edge";
+import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
+import { assert, assertMatch, assertRejects } from "../support/assert.ts";
+import type { Random } from "../support/random.ts";
+import { type Case, compare } from "./_differential.ts";
+
+const OWNERS = ["a", "b", "c", "d", "e", "f", "g h", ":*{}", "\u{1F600}"];
+const owner = (random: Random) => random.pick(OWNERS);
+const ttl = (random: Random) => String(random.pick([1, 50, 1 + random.below(5000), 100_000, 2_000_000_000]));
+
+/** A token that was handed out, its neighbours, or none that ever was. */
+function fence(random: Random, record: Readonly<Record<string, string>> | undefined): string {
+  const known = Object.entries(record ?? {}).flatMap(([name, value]) =>
+    name === "f" || name === "x" ? [value] : value.startsWith("h") ? [value.split(" ")[2]!] : []
+  );
+  if (known.length === 0 || random.chance(0.1)) return String(random.below(2 ** 40));
+  return String(Number(random.pick(known)) + random.pick([0, 0, 0, 1, -1]));
+}
+
+const inputs: Record<string, Case["input"]> = {
+  "lock.acquire": (random, record) => ({
+    owner: owner(random),
+    ttl: ttl(random),
+    ...(random.chance(0.4) ? { limit: String(random.pick([1, 2, 3, 256])) } : {}),
+    ...(random.chance(0.3) ? { delay: String(random.pick([0, 1, 500, 20_000])) } : {}),
+    ...(random.chance(0.6) ? { wait: String(random.pick([1, 300, 5000, 40_000])) } : {}),
+    ...(record && random.chance(0.1) ? { from: owner(random) } : {}),
+  }),
+  "lock.extend": (random) => ({ owner: owner(random), ttl: ttl(random) }),
+  "lock.release": (random, record) => ({
+    owner: owner(random),
+    ...(random.chance(0.8) ? { fence: fence(random, record) } : {}),
+  }),
+  "lock.force": (random, record) => ({ fence: fence(random, record) }),
+  "lock.inspect": () => ({}),
+};
+const cases = lockTransitions.map((transition) => ({ transition, input: inputs[transition.name]! }));
+
+Deno.test("differential: locks: Lua and TypeScript agree on every step", async () => {
+  console.log(`locks: ${await compare(cases)} steps`);
+});
+
+Deno.test("differential: locks: a full queue and a full house agree too", async () => {
+  const crowd: Case["input"] = (random) => ({
+    owner: `o${random.below(2000)}`,
+    ttl: "100000",
+    wait: "100000",
+    limit: random.chance(0.99) ? "256" : "1",
+  });
+  const some = cases.map(({ transition, input }) => ({
+    transition,
+    input: transition.name === "lock.acquire" ? crowd : input,
+  })).filter(({ transition }) => transition.name !== "lock.release" && transition.name !== "lock.force");
+  console.log(`crowded locks: ${await compare(some, { steps: 2000, stride: 20, history: 1200 })} steps`);
+});
+
+Deno.test("differential: locks: a planted difference is caught", async () => {
+  const planted = (name: string) => LUA_TWINS[name]!.lua.replace("now + 1000", "now + 1001");
+  assert(planted("lock.release") !== LUA_TWINS["lock.release"]!.lua);
+  const error = await assertRejects(() => compare(cases, { steps: 500, lua: planted }));
+  assertMatch(error.message, /differs: SEED=\d+: lock\./);
+});

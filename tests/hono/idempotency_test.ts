@@ -1,0 +1,462 @@
+/** idempotency() through real Hono: keys, bodies, replays, streams and what goes wrong. */
+import { Hono } from "hono";
+import { HTTPException } from "hono/http-exception";
+import { type AtomicStore, HoldfastError, memoryStore } from "@holdfast/edge";
+import { idempotency, type IdempotencyHelperOptions, type IdempotencyVariables } from "@holdfast/edge/hono";
+import { assert, assertEquals, assertMatch, assertThrows } from "../support/assert.ts";
+
+type Env = { Variables: IdempotencyVariables };
+
+const post = (
+  key: string | undefined,
+  body: BodyInit | null = null,
+  headers: Record<string, string> = {},
+) => ({
+  method: "POST",
+  body,
+  headers: { ...(key !== undefined && { "idempotency-key": key }), ...headers },
+});
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+function app(options: Partial<IdempotencyHelperOptions> = {}): Hono<Env> {
+  const app = new Hono<Env>();
+  app.onError((error, c) => c.text(error.message, error instanceof HTTPException ? error.status : 500));
+  app.use(idempotency({ store: memoryStore(), scope: "public", ...options }));
+  return app;
+}
+
+/** A store that fails as told, before or after it did what it was asked. */
+function faulty(
+  store: AtomicStore,
+  fault: (transition: string) => "before" | "after" | undefined,
+): AtomicStore {
+  const lost = () => {
+    throw new HoldfastError("backend-unavailable", "Cannot reach the store", {
+      retryable: true,
+      ambiguous: true,
+    });
+  };
+  return new Proxy(store, {
+    get(target, name) {
+      if (name === "namespace") return (room: string) => faulty(store.namespace(room), fault);
+      const value = Reflect.get(target, name);
+      if (name !== "transact") return typeof value === "function" ? value.bind(target) : value;
+      return async (...args: Parameters<AtomicStore["transact"]>) => {
+        const kind = fault(args[0].name);
+        if (kind === "before") lost();
+        const output = await store.transact(...args);
+        if (kind === "after") lost();
+        return output;
+      };
+    },
+  });
+}
+
+Deno.test("idempotency(): every malformed key is a 400 as problem+json, and two forms of a good one are one key", async () => {
+  let runs = 0;
+  const mine = app().post("/", (c) => c.text(String(++runs)));
+  const bad = [
+    "",
+    " ",
+    '""',
+    '"a", "b"',
+    "a, b",
+    "a,b",
+    '"a',
+    'a"',
+    "123",
+    "-1.5",
+    ":YWJj:",
+    "?1",
+    "@1700000000",
+    "(a b)",
+    `"${"x".repeat(256)}"`,
+    "x".repeat(300),
+    '"\\x"',
+    '"a\u00e9"',
+    '"a" b',
+    ";a=1",
+  ];
+  for (const key of bad) {
+    const response = await mine.request("/", post(key));
+    assertEquals([key, response.status], [key, 400]);
+    assertEquals(response.headers.get("content-type"), "application/problem+json");
+    assertMatch((await response.json()).title, /malformed/);
+  }
+  const two = new Headers([["idempotency-key", '"a"'], ["idempotency-key", '"b"']]);
+  assertEquals((await mine.request("/", { method: "POST", headers: two })).status, 400);
+  assertMatch((await (await mine.request("/", post(undefined))).json()).title, /missing/);
+  assertEquals(runs, 0);
+  const same = ['"k:1"', "k:1", '"k:1";p=1', "k:1;p=1", ' "k:1" '];
+  for (const key of same) assertEquals(await (await mine.request("/", post(key))).text(), "1", key);
+  for (const key of ['"a\\"b"', '"a\\\\b"', `"${"x".repeat(255)}"`, "8e03978e-40d5-43e8-bc93-6894a57f9324"]) {
+    assertEquals((await mine.request("/", post(key))).status, 200, key);
+  }
+  const strict = app({ strict: true }).post("/", (c) => c.text(""));
+  assertEquals((await strict.request("/", post("k"))).status, 400);
+  assertEquals((await strict.request("/", post('"k"'))).status, 200);
+  const optional = app({ required: false }).post("/", (c) => c.text("served"));
+  assertEquals(await (await optional.request("/", post(undefined))).text(), "served");
+});
+
+Deno.test("idempotency(): the handler reads the body in any way it likes, chunked and multipart too", async () => {
+  const mine = app({ fingerprint: (c) => c.req.path });
+  mine.post("/json", async (c) => c.json([await c.req.json(), await c.req.text()]));
+  mine.post("/raw", async (c) => c.text(await c.req.raw.text()));
+  mine.post("/form", async (c) => c.json((await c.req.formData()).get("a")));
+  mine.post("/parsed", async (c) => c.json((await c.req.parseBody()).a));
+  mine.post("/bytes", async (c) => c.json([...new Uint8Array(await c.req.arrayBuffer())]));
+  const form = () => {
+    const form = new FormData();
+    form.set("a", "b");
+    return form;
+  };
+  const chunked = new ReadableStream({
+    start(controller) {
+      controller.enqueue(new Uint8Array([1, 2]));
+      controller.enqueue(new Uint8Array([3]));
+      controller.close();
+    },
+  });
+  const answers = [
+    await mine.request("/json", post("k1", '{"a":1}')),
+    await mine.request("/raw", post("k2", "raw")),
+    await mine.request("/form", post("k3", form())),
+    await mine.request("/parsed", post("k4", form())),
+    await mine.request("/parsed", post("k4", form())), // another boundary, the same request by its fingerprint
+    await mine.request("/bytes", post("k5", chunked)),
+  ];
+  assertEquals(await Promise.all(answers.map((answer) => answer.json().catch(() => "raw"))), [
+    [{ a: 1 }, '{"a":1}'],
+    "raw",
+    "b",
+    "b",
+    "b",
+    [1, 2, 3],
+  ]);
+});
+
+Deno.test("idempotency(): a body read before through Hono is compared, one read past it is a clear error", async () => {
+  const mine = new Hono();
+  mine.onError((error, c) => c.text(error.message, 500));
+  mine.use(async (c, next) => {
+    if (c.req.path === "/through") await c.req.text();
+    if (c.req.path === "/past") await c.req.raw.text();
+    await next();
+  });
+  mine.use(idempotency({ store: memoryStore(), scope: "public" }));
+  mine.post("*", async (c) => c.text(await c.req.text()));
+  assertEquals(await (await mine.request("/through", post("a", "one"))).text(), "one");
+  assertEquals((await mine.request("/through", post("a", "two"))).status, 422);
+  assertMatch(await (await mine.request("/past", post("b", "one"))).text(), /body is already being read/);
+});
+
+Deno.test("idempotency(): an upload without a length is cut off at the limit, not read to its end", async () => {
+  const mine = app({ maxRequest: 10 }).post("/", (c) => c.text("served"));
+  let pulled = 0;
+  const endless = new ReadableStream({
+    pull(controller) {
+      pulled++;
+      controller.enqueue(new Uint8Array(4));
+    },
+  }, { highWaterMark: 0 });
+  const response = await mine.request("/", post("k", endless));
+  assertEquals([response.status, pulled <= 5], [413, true]);
+});
+
+Deno.test("idempotency(): a replay has the status, the bytes and the safe headers, and nothing of one exchange", async () => {
+  const mine = app();
+  const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
+  const gzipped = new Uint8Array(
+    await new Response(new Blob([bytes]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer(),
+  );
+  mine.post("/bytes", () =>
+    new Response(bytes, {
+      status: 201,
+      headers: {
+        "content-type": "image/x",
+        "x-mine": "1",
+        "set-cookie": "a=b",
+        "date": "now",
+        "ratelimit": "x",
+        "cf-ray": "1",
+        "x-request-id": "2",
+      },
+    }));
+  mine.post("/gzip", () => new Response(gzipped, { headers: { "content-encoding": "gzip" } }));
+  mine.post("/204", (c) => c.body(null, 204));
+  mine.post("/303", (c) => c.redirect("/there", 303));
+  mine.post("/404", (c) => c.notFound());
+  mine.post("/json", (c) => c.json({ a: "\u{1F600}" }));
+  for (const path of ["/bytes", "/gzip", "/204", "/303", "/404", "/json"]) {
+    const first = await mine.request(path, post(path));
+    const again = await mine.request(path, post(path));
+    assertEquals(again.headers.get("idempotency-replayed"), "true", path);
+    assertEquals([first.headers.has("idempotency-replayed"), again.status], [false, first.status], path);
+    const [one, two] = await Promise.all(
+      [first, again].map(async (r) => new Uint8Array(await r.arrayBuffer())),
+    );
+    assertEquals(two, one, path);
+    for (const name of ["location", "content-type", "x-mine", "content-encoding"]) {
+      assertEquals(again.headers.get(name), first.headers.get(name), `${path} ${name}`);
+    }
+    for (const name of ["set-cookie", "date", "ratelimit", "cf-ray", "x-request-id"]) {
+      assertEquals(again.headers.get(name), null, `${path} ${name}`);
+    }
+  }
+});
+
+Deno.test("idempotency(): by default 2xx, 3xx and most 4xx are kept; 408, 409, 425, 429, 5xx and what is thrown run again", async () => {
+  const runs: Record<string, number> = {};
+  const mine = app();
+  mine.post("/thrown", () => {
+    runs.thrown = (runs.thrown ?? 0) + 1;
+    throw new HTTPException(404, { message: "thrown" });
+  });
+  mine.post("/:status", (c) => {
+    const status = c.req.param("status");
+    runs[status] = (runs[status] ?? 0) + 1;
+    return new Response(null, { status: Number(status) });
+  });
+  const expected = {
+    200: 1,
+    201: 1,
+    304: 1,
+    400: 1,
+    404: 1,
+    422: 1,
+    408: 2,
+    409: 2,
+    425: 2,
+    429: 2,
+    500: 2,
+    503: 2,
+    thrown: 2,
+  };
+  for (const path of Object.keys(expected)) {
+    for (let i = 0; i < 2; i++) await mine.request(`/${path}`, post(`k-${path}`));
+  }
+  assertEquals(runs, expected);
+  let custom = 0;
+  const all = app({ storeIf: () => true }).post("/", (c) => c.text(String(++custom), 500));
+  for (let i = 0; i < 2; i++) assertEquals((await all.request("/", post("k"))).status, 500);
+  assertEquals(custom, 1);
+});
+
+Deno.test("idempotency(): what was pinned never runs again, whatever came of it", async () => {
+  const runs: Record<string, number> = {};
+  const mine = app();
+  mine.post("/:how", (c) => {
+    const how = c.req.param("how");
+    runs[how] = (runs[how] ?? 0) + 1;
+    c.var.idempotency.pin();
+    if (how === "error") throw new Error("after the money moved");
+    if (how === "odd") throw "no error at all";
+    if (how === "breaks") return new Response(new ReadableStream({ pull: (c) => c.error(new Error("cut")) }));
+    return c.text("broken", 500);
+  });
+  for (const [how, status] of [["500", 500], ["error", 500], ["odd", 409], ["breaks", 409]] as const) {
+    const first = await Promise.resolve(mine.request(`/${how}`, post(`k-${how}`))).catch(() => undefined);
+    await first?.text().catch(() => {});
+    assertEquals((await mine.request(`/${how}`, post(`k-${how}`))).status, status, how);
+  }
+  assertEquals(runs, { 500: 1, error: 1, odd: 1, breaks: 1 });
+});
+
+Deno.test("idempotency(): a stream is passed on as it comes, whatever it is called, and replayed when it has ended", async () => {
+  for (const type of ["text/plain", "application/json", "text/event-stream", "application/octet-stream"]) {
+    const go = Promise.withResolvers<void>();
+    const mine = app().post("/", () => {
+      let chunk = 0;
+      const body = new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          if (chunk === 1) await go.promise;
+          if (chunk === 3) return controller.close();
+          controller.enqueue(new TextEncoder().encode(`<${chunk++}>`));
+        },
+      });
+      return new Response(body, { headers: { "content-type": type } });
+    });
+    const first = await mine.request("/", post("k"));
+    const reader = first.body!.getReader();
+    assertEquals(
+      new TextDecoder().decode((await reader.read()).value),
+      "<0>",
+      "the first chunk is there at once",
+    );
+    assertEquals((await mine.request("/", post("k"))).status, 409, "it is still being served");
+    go.resolve();
+    let rest = "";
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      rest += new TextDecoder().decode(read.value);
+    }
+    assertEquals(rest, "<1><2>");
+    const again = await mine.request("/", post("k"));
+    assertEquals([await again.text(), again.headers.get("idempotency-replayed")], ["<0><1><2>", "true"]);
+  }
+});
+
+Deno.test("idempotency(): a text stream that never ends is not held back", async () => {
+  let stopped = false;
+  const mine = app({ lease: 60 }).post("/", () => {
+    let timer: ReturnType<typeof setInterval>;
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        timer = setInterval(() => controller.enqueue(new TextEncoder().encode("tick")), 5);
+      },
+      cancel() {
+        stopped = true;
+        clearInterval(timer);
+      },
+    });
+    return new Response(body, { headers: { "content-type": "text/plain" } });
+  });
+  const began = performance.now();
+  const response = await mine.request("/", post("k"));
+  const reader = response.body!.getReader();
+  await reader.read();
+  assert(performance.now() - began < 1000, "the first tick came at once");
+  await reader.cancel();
+  await pause(150); // a lease of patience for the rest, then it is given up
+  assertEquals(stopped, true);
+  const second = await mine.request("/", post("k"));
+  assertEquals(second.headers.has("idempotency-replayed"), false);
+  await second.body!.cancel();
+  await pause(150);
+});
+
+Deno.test("idempotency(): a client that goes away in the middle finds the whole answer when it comes back", async () => {
+  let runs = 0;
+  const mine = app().post("/", () => {
+    runs++;
+    let chunk = 0;
+    return new Response(
+      new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          await pause(2);
+          if (chunk === 4) return controller.close();
+          controller.enqueue(new Uint8Array([chunk++]));
+        },
+      }),
+    );
+  });
+  const reader = (await mine.request("/", post("k"))).body!.getReader();
+  await reader.read();
+  await reader.cancel();
+  await pause(50);
+  const again = await mine.request("/", post("k"));
+  assertEquals([[...new Uint8Array(await again.arrayBuffer())], runs], [[0, 1, 2, 3], 1]);
+});
+
+Deno.test("idempotency(): a response read already fails once, and the key is free again", async () => {
+  let runs = 0;
+  const mine = app().post("/", async () => {
+    const response = new Response("read");
+    if (++runs === 1) await response.text();
+    return response;
+  });
+  assertEquals((await mine.request("/", post("k"))).status, 500);
+  assertEquals((await mine.request("/", post("k"))).status, 200);
+});
+
+Deno.test("idempotency(): lost replies at every step change nothing: one run, one answer", async () => {
+  for (const transition of ["begin", "complete"]) {
+    for (const kind of ["before", "after"] as const) {
+      let faults = 0;
+      let runs = 0;
+      const store = faulty(
+        memoryStore(),
+        (name) => name === `idempotency.${transition}` && faults++ < 2 ? kind : undefined,
+      );
+      const mine = app({ store }).post("/", (c) => c.text(String(++runs)));
+      for (let i = 0; i < 2; i++) assertEquals(await (await mine.request("/", post("k"))).text(), "1");
+      assertEquals([runs, faults >= 2], [1, true], `${transition} ${kind}`);
+    }
+  }
+});
+
+Deno.test("idempotency(): when the answer cannot be stored its client gets it all the same, and it is reported", async () => {
+  const faults: unknown[] = [];
+  const store = faulty(memoryStore(), (name) => name === "idempotency.complete" ? "before" : undefined);
+  const mine = app({ store, onFault: (error) => faults.push(error) }).post("/", (c) => c.text("done"));
+  assertEquals(await (await mine.request("/", post("k"))).text(), "done");
+  assertEquals(faults.length, 1);
+  assertEquals((await mine.request("/", post("k"))).status, 409, "until the lease is over");
+});
+
+Deno.test("idempotency(): a record that is none of ours is a typed error, never replaced", async () => {
+  const store = memoryStore();
+  const mine = app({ store }).post("/", (c) => c.text("served"));
+  await mine.request("/", post("k"));
+  const [key] = await Array.fromAsync(store.namespace("idempotency").list());
+  await store.namespace("idempotency").set(key!, "somebody else's");
+  const response = await mine.request("/", post("k"));
+  assertEquals(response.status, 500);
+  assertMatch(await response.text(), /none of ours/);
+  assertEquals(await store.namespace("idempotency").get(key!), "somebody else's");
+});
+
+Deno.test("idempotency(): scopes and keys never meet, and a caller without a name is an error", async () => {
+  const mine = new Hono();
+  mine.onError((error, c) => c.text(error.message, 500));
+  let runs = 0;
+  mine.post(
+    "/",
+    idempotency({ store: memoryStore(), scope: (c) => c.req.header("user") }),
+    (c) => c.text(String(++runs)),
+  );
+  for (const [user, key] of [["a", "b:c"], ["a:b", "c"], ["a", "b"], ["public", "c"], ["public", "b"]]) {
+    assertEquals(
+      (await mine.request("/", post(key, null, { user: user! }))).headers.has("idempotency-replayed"),
+      false,
+    );
+  }
+  assertEquals(runs, 5);
+  assertMatch(await (await mine.request("/", post("k"))).text(), /must name its caller/);
+  assertThrows(() => idempotency({ store: memoryStore() } as unknown as IdempotencyHelperOptions), TypeError);
+  assertThrows(() => app({ lease: 0 }), RangeError);
+  assertThrows(() => app({ wait: -1 }), RangeError);
+});
+
+Deno.test("idempotency(): a duplicate waits for the first one's answer when it may", async () => {
+  const mine = app({ wait: "5s" }).post("/", async (c) => {
+    await pause(20);
+    return c.text("once");
+  });
+  const answers = await Promise.all(Array.from({ length: 10 }, () => mine.request("/", post("k"))));
+  assertEquals(answers.filter((answer) => answer.headers.has("idempotency-replayed")).length, 9);
+  for (const answer of answers) assertEquals(await answer.text(), "once");
+});
+
+Deno.test("idempotency(): a handler that lost its key is told, and its client gets the winner's answer", async () => {
+  const store = memoryStore();
+  const started = Promise.withResolvers<void>();
+  let runs = 0;
+  const mine = app({ store, lease: 60 }).post("/", async (c) => {
+    const { attempt, signal, key } = c.var.idempotency;
+    assertEquals(key, "k");
+    if (++runs > 1) return c.json({ winner: attempt });
+    started.resolve();
+    await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+    assertEquals((signal.reason as HoldfastError).code, "claim-lost");
+    return c.json({ late: attempt });
+  });
+  const first = mine.request("/", post("k"));
+  await started.promise;
+  await store.namespace("idempotency").clear();
+  assertEquals(await (await mine.request("/", post("k"))).json(), { winner: 1 });
+  const late = await first;
+  assertEquals([await late.json(), late.headers.get("idempotency-replayed")], [{ winner: 1 }, "true"]);
+});
+
+Deno.test("idempotency(): safe methods and others that were not asked for cost no I/O", async () => {
+  const store = faulty(memoryStore(), () => "before");
+  const mine = app({ store }).all("/", (c) => c.text("served"));
+  for (const method of ["GET", "OPTIONS", "PUT", "DELETE"]) {
+    assertEquals(
+      (await mine.request("/", { method, headers: { "idempotency-key": "k" } })).status,
+      200,
+      method,
+    );
+  }
+});

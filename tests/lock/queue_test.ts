@@ -1,0 +1,122 @@
+/** Fair queues at work: order, promptness, and how often the store is asked. */
+// deno-lint-ignore-file no-console
+import { type AtomicStore, createLocks, memoryStore } from "@holdfast/edge";
+import { assert, assertEquals } from "../support/assert.ts";
+
+/** Counts transitions. */
+function counted(store: AtomicStore): { store: AtomicStore; calls: () => number } {
+  let calls = 0;
+  const counting = (store: AtomicStore): AtomicStore =>
+    new Proxy(store, {
+      get(target, name) {
+        if (name === "namespace") return (room: string) => counting(target.namespace(room));
+        if (name === "transact") calls++;
+        const value = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  return {
+    store: counting(store),
+    calls() {
+      const since = calls;
+      calls = 0;
+      return since;
+    },
+  };
+}
+
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+const WAITERS = 50;
+
+/** The engines that can notify. */
+const engines: Record<string, () => AtomicStore> = {
+  memory: () => memoryStore(),
+};
+
+for (const [engine, open] of Object.entries(engines)) {
+  Deno.test(`${engine}: ${WAITERS} waiters on a fair lock are served in order, each within 50 ms, without polling`, async () => {
+    const { store, calls } = counted(open());
+    const locks = createLocks(store);
+    const first = await locks.acquire("key", { ttl: "1m" });
+    const order: number[] = [];
+    let released = 0;
+    let slowest = 0;
+    const waiters = Array.from({ length: WAITERS }, async (_, i) => {
+      const lock = await locks.acquire("key", { ttl: "1m", wait: "1m", fair: true });
+      slowest = Math.max(slowest, performance.now() - released);
+      order.push(i);
+      await sleep(2);
+      released = performance.now();
+      assertEquals(await lock!.release(), "released");
+    });
+    await sleep(100);
+    assertEquals((await locks.inspect("key")).waiting, WAITERS);
+    calls();
+    await sleep(1500);
+    assertEquals(calls(), 0, "nobody asks while nothing happens");
+    released = performance.now();
+    await first!.release();
+    await Promise.all(waiters);
+    const asked = calls();
+    console.log(
+      `${engine}: slowest hand-over ${slowest.toFixed(1)} ms, ${asked} calls for ${WAITERS} waiters`,
+    );
+    assertEquals(order, Array.from({ length: WAITERS }, (_, i) => i));
+    assert(slowest < 50, `the slowest came ${slowest} ms after the release before it`);
+    // Its own release, one look when it has become the first, and the acquisition.
+    assert(asked <= 3 * WAITERS + 1, `the store was asked ${asked} times`);
+  });
+}
+
+Deno.test("a waiter that vanished delays a queue by its second at most, also several in a row", async () => {
+  const store = memoryStore();
+  const locks = createLocks(store);
+  const first = await locks.acquire("key", { ttl: "1m" });
+  // A store of its own that never answers again: what a crashed process looks like from outside.
+  let dead = false;
+  const crashing: AtomicStore = new Proxy(store, {
+    get(target, name) {
+      if (name === "namespace") return () => crashing;
+      if (name === "transact") {
+        return (...args: Parameters<AtomicStore["transact"]>) =>
+          dead ? new Promise(() => {}) : target.namespace("lock").transact(...args);
+      }
+      if (name === "watch") return () => new Promise(() => {});
+      return Reflect.get(target, name);
+    },
+  });
+  const controller = new AbortController();
+  const ghosts = [1, 2].map(() =>
+    createLocks(crashing).acquire("key", { ttl: "1m", wait: "1m", fair: true, signal: controller.signal })
+  );
+  await sleep(20);
+  const waiter = locks.acquire("key", { ttl: "1m", wait: "1m", fair: true });
+  await sleep(20);
+  assertEquals((await locks.inspect("key")).waiting, 3);
+  dead = true;
+  const released = performance.now();
+  await first!.release();
+  const lock = await waiter;
+  const delay = performance.now() - released;
+  assertEquals(await lock?.release(), "released");
+  assert(delay >= 1990, "each was given its chance");
+  assert(delay < 2 * 1000 + 5000 + 200, `the delay was ${delay} ms`);
+  controller.abort();
+  await Promise.allSettled(ghosts);
+});
+
+Deno.test("a full queue turns nobody away for good", async () => {
+  const locks = createLocks(memoryStore());
+  const first = await locks.acquire("key", { ttl: "1m" });
+  let served = 0;
+  const waiters = Array.from({ length: 300 }, async () => {
+    const lock = await locks.acquire("key", { ttl: "1m", wait: "20s", fair: true });
+    if (lock) served++;
+    await lock?.release();
+  });
+  await sleep(50);
+  assertEquals((await locks.inspect("key")).waiting, 256);
+  await first!.release();
+  await Promise.all(waiters);
+  assertEquals(served, 300);
+});

@@ -1,0 +1,121 @@
+/** What the table in `src/session/README.md` needs beyond the laws, and the table itself. */
+import { createSessions, HoldfastError, memoryStore, type SessionEvent } from "@holdfast/edge";
+import { sessionIndexLaw, sessionLaw, sessionStoreLaw, sessionUserLaw } from "@holdfast/edge/testing";
+import { assert, assertEquals } from "../support/assert.ts";
+
+Deno.test("every token is 32 bytes from the runtime's cryptographic source", async () => {
+  const sizes: number[] = [];
+  const original = crypto.getRandomValues;
+  crypto.getRandomValues = ((array: Uint8Array) => {
+    sizes.push(array.byteLength);
+    return original.call(crypto, array);
+  }) as typeof original;
+  const tokens = new Set<string>();
+  try {
+    const sessions = createSessions(memoryStore());
+    for (let i = 0; i < 50; i++) {
+      const session = sessions.open(null);
+      session.login("ada");
+      tokens.add((await sessions.commit(session))!.split(";")[0]!.split("=")[1]!);
+    }
+  } finally {
+    crypto.getRandomValues = original;
+  }
+  assertEquals([tokens.size, sizes.filter((size) => size === 32).length], [50, 50]);
+  assert([...tokens].every((token) => /^[A-Za-z0-9_-]{43}$/.test(token)));
+  assertEquals(new Set(sizes), new Set([12, 32])); // the other one is the handle
+});
+
+Deno.test("a token travels in its cookie alone: no query, header or body is looked at", async () => {
+  const sessions = createSessions(memoryStore());
+  const session = sessions.open(null);
+  session.login("ada");
+  const cookie = (await sessions.commit(session))!.split(";")[0]!;
+  const token = cookie.split("=")[1]!;
+  const request = new Request(`https://example.com/?${cookie}&session=${token}`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}`, "x-session": token, cookie: "other=1" },
+    body: cookie,
+  });
+  assertEquals(await sessions.fromRequest(request).isNew(), true);
+});
+
+Deno.test("no event, error or stored key holds a token", async () => {
+  const store = memoryStore();
+  const said: unknown[] = [];
+  const onEvent = (event: SessionEvent) => {
+    said.push(event);
+    throw new Error("a listener may throw"); // and decides nothing
+  };
+  const sessions = createSessions(store, { onEvent, maxSessionsPerUser: 1, onSessionLimit: "reject" });
+  const secrets: string[] = [];
+  const commit = async (
+    cookie: string | null,
+    work: (session: ReturnType<typeof sessions.open>) => unknown,
+  ) => {
+    const session = sessions.open(cookie);
+    try {
+      await work(session);
+      const answer = await sessions.commit(session);
+      const value = answer?.split(";")[0]!.split("=")[1];
+      if (value) secrets.push(value);
+      session.set("late", 1);
+    } catch (error) {
+      said.push(error, (error as Error).message, (error as Error).stack, (error as Error).cause);
+    }
+    return `__Host-session=${secrets.at(-1)}`;
+  };
+  const cookie = await commit(null, (session) => session.login("ada"));
+  await commit(null, (session) => session.login("ada")); // one too many
+  await commit(cookie, (session) => session.set("x", () => {}));
+  await commit(cookie, async (session) => secrets.push(await session.csrfToken()));
+  await commit(cookie, (session) => session.verifyCsrfToken("no"));
+  await commit(cookie, (session) => session.login("\ud800"));
+  const rotated = await commit(cookie, (session) => session.rotate());
+  await commit(cookie, (session) => session.set("x", 1));
+  await commit(rotated, (session) => session.revoke());
+  await commit(`__Host-session=${"A".repeat(43)}`, (session) => session.isNew());
+  const text = JSON.stringify(said.map((what) => what instanceof Error ? `${what.stack}` : what));
+  assert(
+    said.some((what) => what instanceof HoldfastError) && said.some((what) => what instanceof TypeError),
+  );
+  for (const room of ["record", "user"]) {
+    for await (const key of store.namespace("session").namespace(room).list()) said.push(key);
+  }
+  assert(secrets.length >= 3);
+  for (const secret of secrets) {
+    assert(!text.includes(secret));
+    assert(!said.some((what) => typeof what === "string" && what.includes(secret)));
+  }
+});
+
+Deno.test("the table of requirements is whole, and every test it names exists", async () => {
+  const root = new URL("../../", import.meta.url);
+  const table = await Deno.readTextFile(new URL("src/session/README.md", root));
+  const rows = table.split("\n").filter((line) => /^\| \d+\.\d+\.\d+ /.test(line));
+  const ids = rows.map((row) => row.split("|")[1]!.trim());
+  const asked = [
+    ...["7.1.1", "7.1.2", "7.1.3", "7.2.1", "7.2.2", "7.2.3", "7.2.4", "7.3.1", "7.3.2"],
+    ...["7.4.1", "7.4.2", "7.4.3", "7.4.4", "7.4.5", "7.5.1", "7.5.2", "7.5.3", "7.6.1", "7.6.2"],
+    ...["3.3.1", "3.3.2", "3.3.3", "3.3.4", "3.3.5", "11.5.1", "14.3.1", "14.3.2", "16.5.2", "16.5.3"],
+  ];
+  for (const id of asked) assert(ids.includes(id), `${id} is missing`);
+  assertEquals(new Set(ids).size, ids.length);
+  const known = new Set(
+    [...sessionLaw, ...sessionUserLaw, ...sessionStoreLaw, ...sessionIndexLaw].map(({ name }) => name),
+  );
+  for (const folder of ["tests/session/", "tests/hono/"]) {
+    for await (const { name } of Deno.readDir(new URL(folder, root))) {
+      if (!name.endsWith("_test.ts")) continue;
+      const source = await Deno.readTextFile(new URL(folder + name, root));
+      for (const [, title] of source.matchAll(/Deno\.test\(\s*"([^"]+)"/g)) known.add(title!);
+    }
+  }
+  for (const row of rows) {
+    const cells = row.split("|").map((cell) => cell.trim());
+    const named = [...cells[4]!.matchAll(/`([^`]+)`/g)].map(([, name]) => name!);
+    for (const name of named) assert(known.has(name), `no such test: ${name}`);
+    const open = /^application's/.test(cells[3]!);
+    assertEquals(named.length > 0, !open, `${cells[1]}: a test for what is kept, none for what is not ours`);
+  }
+});

@@ -1,0 +1,159 @@
+/** Session stores other than the plain atomic one. */
+import {
+  type Atomic,
+  atomicSessionStore,
+  type AtomicStore,
+  atomicStore,
+  createSessions,
+  type IndexedSessionStore,
+  keyValueSessionStore,
+  memoryStore,
+  type SessionStore,
+} from "@holdfast/edge";
+import { sessionIndexLaw, sessionLaw, sessionStoreLaw, sessionUserLaw } from "@holdfast/edge/testing";
+import { assertEquals, assertThrows } from "../support/assert.ts";
+import { ManualClock } from "../support/manual_clock.ts";
+
+/** What takes more than one step cannot be promised without atomicity. */
+const NEEDS_ATOMICITY = [
+  /parallel/,
+  /of many that delete/,
+  /bound to a version/,
+  /of two/,
+  /late for a rotation/,
+  /concurrent/,
+  /computed again/,
+  /never twice/,
+  /in flight/,
+  /at once/,
+  /an anonymous request makes no store call/,
+];
+
+function eventual(clock: ManualClock): Atomic<IndexedSessionStore> {
+  const store = keyValueSessionStore(memoryStore({ clock }), { clock });
+  assertEquals(store.consistency, "eventual");
+  return Object.assign(Object.create(store), { consistency: "atomic" as const, index: store.index }, {
+    load: store.load.bind(store),
+    save: store.save.bind(store),
+    delete: store.delete.bind(store),
+    exists: store.exists.bind(store),
+  });
+}
+
+const promised = ({ name }: { readonly name: string }) => !NEEDS_ATOMICITY.some((word) => word.test(name));
+
+for (const law of sessionStoreLaw.filter(promised)) {
+  Deno.test(`key-value: session store: ${law.name}`, async () => {
+    const clock = new ManualClock();
+    await law.run({ store: eventual(clock), clock, wait: (ms) => clock.advance(ms) });
+  });
+}
+for (const law of sessionIndexLaw.filter(promised)) {
+  Deno.test(`key-value: session index: ${law.name}`, async () => {
+    const clock = new ManualClock();
+    await law.run({ store: eventual(clock).index, clock, wait: (ms) => clock.advance(ms) });
+  });
+}
+for (const law of [...sessionLaw, ...sessionUserLaw].filter(promised)) {
+  Deno.test(`key-value: sessions: ${law.name}`, async () => {
+    const clock = new ManualClock();
+    await law.run({ store: eventual(clock), clock, wait: (ms) => clock.advance(ms) });
+  });
+}
+
+/** The store, whose sets wait for the gate. */
+function gated(store: AtomicStore, gate: Promise<void>): AtomicStore {
+  return new Proxy(store, {
+    get(target, name) {
+      const value = Reflect.get(target, name);
+      if (name === "namespace") return (room: string) => gated(target.namespace(room), gate);
+      if (name === "set") return (...args: unknown[]) => gate.then(() => value.apply(target, args));
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+Deno.test("a late write over a key-value store does not bring back what was ended", async () => {
+  const clock = new ManualClock();
+  const kv = memoryStore({ clock });
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  const store = keyValueSessionStore(kv, { clock });
+  const slow = keyValueSessionStore(gated(kv, gate), { clock });
+  await store.save("key", {
+    type: "create",
+    handle: "h",
+    idleTimeout: 60_000,
+    absoluteTimeout: 600_000,
+    schemaVersion: 1,
+    values: {},
+  });
+  const write = slow.save("key", { type: "update", set: { "d:x": "1" } }); // has read what was there
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await store.delete("key", { why: "revoked" });
+  open();
+  assertEquals((await write).state, "saved"); // it believes so
+  assertEquals(await store.load("key"), { state: "ended", why: "revoked" });
+  await clock.advance(120_000);
+  assertEquals(await store.exists("key"), false);
+});
+
+Deno.test("createSessions() wants to hear that a store is eventually consistent, and refuses what is none", () => {
+  const weak = keyValueSessionStore(memoryStore());
+  // @ts-expect-error its promise is weaker
+  assertThrows(() => createSessions(weak), TypeError);
+  createSessions(weak, { eventual: true });
+  const bare: Atomic<SessionStore> = { ...parts(), consistency: "atomic" };
+  const sessions = createSessions(bare);
+  // @ts-expect-error a store without an index cannot list
+  assertEquals(typeof sessions.listSessions, "function");
+  assertThrows(() => createSessions({} as AtomicStore), TypeError);
+  assertThrows(() => createSessions(undefined as unknown as AtomicStore), TypeError);
+  assertThrows(() => createSessions(memoryStore(), { maxSessionsPerUser: 0 }), RangeError);
+  assertThrows(() => createSessions(memoryStore(), { idleTimeout: 0 }), RangeError);
+  assertThrows(() => createSessions(memoryStore(), { version: 1.5 }), RangeError);
+});
+
+function parts(): Omit<SessionStore, "consistency"> {
+  const store = atomicSessionStore(memoryStore());
+  return {
+    load: store.load.bind(store),
+    save: store.save.bind(store),
+    delete: store.delete.bind(store),
+    exists: store.exists.bind(store),
+  };
+}
+
+Deno.test("sessions on a store without an index: what a request needs works, what speaks of users throws", async () => {
+  const sessions = createSessions({ ...parts(), consistency: "atomic" as const });
+  const session = sessions.open(null);
+  session.login("ada");
+  const cookie = await sessions.commit(session);
+  assertEquals(await sessions.open(cookie!.split(";")[0]).userId(), "ada");
+  const all = sessions as unknown as { revokeUser(user: string): Promise<number> };
+  let error: unknown;
+  await all.revokeUser("ada").catch((thrown) => error = thrown);
+  assertEquals(error instanceof TypeError, true);
+});
+
+Deno.test("a store that ignores every ttl ends sessions all the same", async () => {
+  const clock = new ManualClock();
+  const rows = new Map<string, Readonly<Record<string, string>>>();
+  const forgetful = atomicStore({
+    name: "no-ttl",
+    limits: { maxKeyBytes: 512, maxValueLength: 100_000 },
+    transact(transition, key, input) {
+      const step = transition.apply(rows.get(key), input, clock.now());
+      if (step.write?.record) rows.set(key, step.write.record);
+      else if (step.write) rows.delete(key);
+      return step.output;
+    },
+    list: ({ prefix }) => ({ keys: [...rows.keys()].filter((key) => key.startsWith(prefix)) }),
+  });
+  const sessions = createSessions(forgetful, { clock, idleTimeout: "10m", absoluteTimeout: "1h" });
+  const session = sessions.open(null);
+  session.login("ada");
+  const cookie = (await sessions.commit(session))!.split(";")[0];
+  await clock.advance(600_000);
+  assertEquals(await sessions.open(cookie).isNew(), true);
+  assertEquals(await sessions.listSessions("ada"), []);
+});

@@ -1,0 +1,96 @@
+/**
+ * Runs a Worker in the real workerd (through miniflare), with real KV and Durable Object bindings, no account needed:
+ *
+ *     await using worker = await startWorkerd({
+ *       script: `import { app } from "./tests/hono/app.ts"; export default app;`,
+ *       kv: ["CACHE"],
+ *     });
+ *     const response = await fetch(worker.url + "/path");
+ *
+ * The Worker imports `@holdfast/edge/…`, npm packages and `cloudflare:…` like a user's own. There is no `nodejs_compat`: a
+ * `node:` import does not start. workerd is a child process with sockets of its own, so a test that uses it sets
+ * `sanitizeOps: false, sanitizeResources: false` (`workerdTest` does). A start takes about a second: share one per file.
+ */
+import { bundle } from "./bundle.ts";
+
+/** What runs, and what it is bound to. */
+export interface WorkerdOptions {
+  /** The Worker's module: a file, or */
+  readonly entry?: string | URL;
+  /** its source, which imports as a file at the repository's root would. */
+  readonly script?: string;
+  /** Names of KV namespaces it finds in `env`. */
+  readonly kv?: readonly string[];
+  /** Durable Objects it finds in `env`, all SQLite-backed: binding → name of the class it exports. */
+  readonly durableObjects?: Readonly<Record<string, string>>;
+  /** Plain values it finds in `env`. */
+  readonly vars?: Readonly<Record<string, string>>;
+  /** A folder that keeps KV and objects over a restart; without one they die with the Worker. */
+  readonly persist?: string;
+  /** The port to listen on; a free one by default. */
+  readonly port?: number;
+  /** The latest that miniflare 4 knows is 2026-08-06. */
+  readonly compatibilityDate?: string;
+}
+
+/** A running Worker. */
+export interface Workerd extends AsyncDisposable {
+  /** Where it listens, without a slash at the end. */
+  readonly url: string;
+  /** Ends workerd and starts it again: everything in memory is lost, what `persist` keeps is not. */
+  restart(): Promise<void>;
+}
+
+/** Bundles and starts a Worker. */
+export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
+  const { kv = [], durableObjects = {}, vars = {}, persist, port = 0 } = options;
+  const { code } = await bundle(options);
+  const settings = {
+    modules: [{ type: "ESModule", path: "worker.mjs", contents: code }],
+    compatibilityDate: options.compatibilityDate ?? "2026-07-01",
+    host: "127.0.0.1",
+    port,
+    cf: false,
+    kvNamespaces: [...kv],
+    durableObjects: Object.fromEntries(
+      Object.entries(durableObjects).map(([name, className]) => [name, { className, useSQLite: true }]),
+    ),
+    bindings: { ...vars },
+    ...(persist === undefined ? {} : { kvPersist: `${persist}/kv`, durableObjectsPersist: `${persist}/do` }),
+  };
+  let running = await start(settings);
+  let url = await address(running);
+  return {
+    get url() {
+      return url;
+    },
+    async restart() {
+      await running.dispose();
+      running = await start(settings);
+      url = await address(running);
+    },
+    [Symbol.asyncDispose]: () => running.dispose(),
+  };
+}
+
+/** What we use of miniflare. Its own types bring the Workers' globals into the whole program, so nobody imports them. */
+interface Miniflare {
+  readonly ready: Promise<URL>;
+  dispose(): Promise<void>;
+}
+
+async function start(settings: object): Promise<Miniflare> {
+  // Loaded here, as loading it already asks for permissions that a run without workerd does without.
+  const name = "miniflare";
+  const { Miniflare } = await import(name);
+  return new Miniflare(settings);
+}
+
+async function address(running: Miniflare): Promise<string> {
+  return (await running.ready).href.replace(/\/$/, "");
+}
+
+/** A test that starts workerd, whose process and sockets the sanitizers would take for leaks. */
+export function workerdTest(name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
+  Deno.test({ name, sanitizeOps: false, sanitizeResources: false, fn });
+}

@@ -1,0 +1,128 @@
+/**
+ * The real packages against our structural types, for tsc with Cloudflare's own types: in Deno's check every import from
+ * `@cloudflare/workers-types` is silently `any` and its globals leak into all other files. Compiled, never run.
+ */
+import { Redis } from "@upstash/redis";
+import { Redis as WorkersRedis } from "@upstash/redis/cloudflare";
+import { Hono } from "hono";
+import { z } from "zod";
+import {
+  durableObjectStore,
+  type HoldfastNamespace,
+  type HoldfastStub,
+  type Transacted,
+  type Watched,
+} from "../../adapters/durable_objects/mod.ts";
+import { type DurableState, HoldfastObject } from "../../adapters/durable_objects/object.ts";
+import { idempotency, lock, session, type SessionVariables, throttle } from "../../adapters/hono/mod.ts";
+import { type RedisScripts, upstashStore } from "../../adapters/upstash/mod.ts";
+import { type KvNamespace, workersKvStore } from "../../adapters/workers_kv/mod.ts";
+import { type AtomicStore, createLocks, createSessions, type Transition } from "../../mod.ts";
+
+/** Fails to compile when `T` is `any`, which satisfies everything and proves nothing. */
+type Real<T> = 0 extends 1 & T ? never : T;
+const real = <T>(_value: Real<T>): void => {};
+
+// Workers KV
+declare const kv: KVNamespace;
+real<KVNamespace>(kv);
+real<KvNamespace>(kv);
+const cache = workersKvStore(kv, { cacheTtl: "5m" });
+// @ts-expect-error a KVNamespace is no number
+const kvIsReal: number = kv;
+// @ts-expect-error Workers KV changes nothing atomically: no locks on it
+createLocks(cache);
+// @ts-expect-error nor is a cache a store's binding
+workersKvStore(caches.default);
+
+// Durable Objects
+declare const objects: DurableObjectNamespace<HoldfastObject>;
+declare const others: DurableObjectNamespace<SeatObject>;
+real<DurableObjectNamespace<HoldfastObject>>(objects);
+real<HoldfastNamespace>(objects);
+const store: AtomicStore = durableObjectStore(objects, { locationHint: "weur" });
+durableObjectStore(objects.jurisdiction("eu"));
+durableObjectStore(others, { shards: 8 });
+// @ts-expect-error an object of another class has none of the methods
+durableObjectStore({} as DurableObjectNamespace<Other>);
+// @ts-expect-error a place that does not exist
+durableObjectStore(objects, { locationHint: "moon" });
+
+class Other {
+  declare [Rpc.__DURABLE_OBJECT_BRAND]: never;
+  fetch(): Response {
+    return new Response();
+  }
+}
+
+// What the runtime hands to the constructor is what the class takes.
+declare const state: DurableObjectState;
+real<DurableState>(state);
+new HoldfastObject(state, {});
+
+const reserve: Transition = { name: "seat.reserve", apply: () => ({ output: {} }) };
+export class SeatObject extends HoldfastObject {
+  override readonly transitions = [reserve];
+  seats(): number {
+    return 7;
+  }
+}
+
+// Calls to a stub are typed, our own methods and a user's.
+export async function rpc(): Promise<void> {
+  const stub = others.getByName("hall");
+  real<HoldfastStub>(objects.getByName("hall"));
+  const seats: number = await stub.seats();
+  const done = await stub.transact("value.get", "key", {});
+  real<Transacted>(done);
+  if ("output" in done) {
+    const version: number = done.version;
+    const { v }: Readonly<Record<string, string>> = done.output;
+    // @ts-expect-error a version is no text
+    const text: string = done.version;
+    void [version, v, text];
+  }
+  const watched: Watched = await stub.watch("key", undefined, 1000);
+  // @ts-expect-error a count of seats is no text
+  const wrong: string = await stub.seats();
+  // @ts-expect-error no such method
+  await stub.sell();
+  void [seats, watched, wrong];
+}
+
+// Upstash
+const redis = Redis.fromEnv();
+real<Redis>(redis);
+real<RedisScripts>(redis);
+upstashStore(redis);
+upstashStore(WorkersRedis.fromEnv({ UPSTASH_REDIS_REST_URL: "", UPSTASH_REDIS_REST_TOKEN: "" }));
+// @ts-expect-error Redis is real
+const redisIsReal: number = redis;
+// @ts-expect-error a URL alone is no connection
+upstashStore({ url: "https://example.upstash.io" });
+
+// Hono, zod and the bindings of a request
+const Visitor = z.object({ userId: z.string().optional(), cart: z.array(z.string()).default([]) });
+interface Env {
+  readonly HOLDFAST: DurableObjectNamespace<HoldfastObject>;
+}
+const app = new Hono<{ Bindings: Env; Variables: SessionVariables<typeof Visitor> }>();
+const perRequest = (c: { env: Env }) => durableObjectStore(c.env.HOLDFAST);
+app.use(session({ store: perRequest, schema: Visitor }));
+app.use("/api/*", throttle({ store: perRequest, limit: 100, window: "1m" }));
+app.post("/pay/:order", lock({ store, key: () => "pay", ttl: "5s" }), idempotency({ store, scope: () => "shop" }), async (c) => {
+  const cart = await c.var.session.get("cart");
+  real<string[]>(cart);
+  // @ts-expect-error a cart is no number
+  const wrong: number = cart;
+  // @ts-expect-error a visitor has no such field
+  await c.var.session.get("basket");
+  const order: string = c.req.param("order");
+  void wrong;
+  return c.json({ order });
+});
+const sessions = createSessions(store, { schema: Visitor });
+// @ts-expect-error what a session holds is what its schema says
+sessions.open(null).set("cart", [1]);
+
+export { app, kvIsReal, redisIsReal, Other };

@@ -1,0 +1,67 @@
+/** A store whose engine is the test Worker, reached over HTTP: what a client in another process sees. */
+import {
+  type AtomicEngine,
+  type AtomicStore,
+  atomicStore,
+  HoldfastError,
+  type KeyValueEngine,
+  type KeyValueStore,
+  keyValueStore,
+} from "@holdfast/edge";
+
+/** Sends an operation on the engine with that name. */
+export type Send = (op: string, args: readonly unknown[], signal?: AbortSignal) => Promise<unknown>;
+
+/** Asks the Worker's `/store`, a few requests at a time: a burst of a thousand would run out of sockets. */
+export function sender(url: string, token: string, engine: string): Send {
+  let turns: Promise<unknown>[] = Array.from({ length: 32 }, () => Promise.resolve());
+  return (op, args, signal) => {
+    const [turn, ...others] = turns;
+    const work = turn!.then(async () => {
+      const response = await fetch(`${url}/store`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${token}` },
+        body: JSON.stringify({ engine, op, args }),
+        signal: signal ?? null,
+      });
+      const { value, error } = await response.json();
+      if (error?.code) throw new HoldfastError(error.code, error.message);
+      if (error) throw new Error(error.message);
+      return value;
+    });
+    turns = [...others, work.catch(() => {})];
+    return work;
+  };
+}
+
+/** For the KeyValueStore law. */
+export function httpKeyValueStore(send: Send): KeyValueStore {
+  return keyValueStore(engine(send, 200));
+}
+
+/** For all laws. The object keeps a record under the key twice as long: the path it travels under is part of it. */
+export function httpAtomicStore(send: Send): AtomicStore {
+  const { name, limits, list } = engine(send, 900);
+  const atomic: AtomicEngine = {
+    name,
+    limits,
+    list,
+    transact: async (transition, key, input, options) =>
+      await send("transact", [transition.name, key, input], options?.signal) as Record<string, string>,
+  };
+  return atomicStore(atomic);
+}
+
+function engine(send: Send, maxKeyBytes: number): KeyValueEngine {
+  return {
+    name: "http",
+    limits: { maxKeyBytes, maxValueLength: 1_000_000 },
+    get: async (key, options) =>
+      (await send("get", [key], options?.signal) ?? undefined) as string | undefined,
+    set: async (key, value, ttl, options) => void await send("set", [key, value, ttl], options?.signal),
+    delete: async (key, options) => await send("delete", [key], options?.signal) as boolean,
+    touch: async (key, ttl, options) => await send("touch", [key, ttl], options?.signal) as boolean,
+    list: async ({ prefix, cursor, limit, signal }) =>
+      await send("list", [{ prefix, cursor, limit }], signal) as { keys: string[]; cursor?: string },
+  };
+}

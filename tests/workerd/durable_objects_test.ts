@@ -1,0 +1,206 @@
+/** What is the Durable Objects' own, beside the laws. */
+import * as holdfast from "@holdfast/edge";
+import {
+  durableObjectStore,
+  type HoldfastNamespace,
+  type HoldfastStub,
+} from "@holdfast/edge/durable-objects";
+import { OUR_TRANSITIONS } from "../../adapters/durable_objects/_transitions.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { startWorkerd, type Workerd, workerdTest } from "../support/workerd.ts";
+
+// deno-lint-ignore no-explicit-any
+type Found = any;
+
+async function probe(worker: Workerd, name: string, query = ""): Promise<Found> {
+  const response = await fetch(`${worker.url}/${name}?${query}`);
+  if (!response.ok) throw new Error(await response.text());
+  return await response.json();
+}
+
+workerdTest("Durable Objects", async (t) => {
+  const persist = await Deno.makeTempDir();
+  await using worker = await startWorkerd({
+    entry: new URL("objects_worker.ts", import.meta.url),
+    durableObjects: { HOLDFAST: "ProbeObject" },
+    persist,
+  });
+
+  await t.step("every operation is one call, a lazy session none", async () => {
+    const { "setMany of 100 on 3 shards": set, "getMany of 100 on 3 shards": get, ...costs } = await probe(
+      worker,
+      "costs",
+    );
+    const { "deleteMany of 100 on 3 shards": deleted, "session: one that nobody reads": lazy, ...rest } =
+      costs;
+    assertEquals([set, get, deleted], [3, 3, 3]);
+    assertEquals(lazy, 0);
+    assertEquals(new Set(Object.values(rest)), new Set([1]), JSON.stringify(rest));
+    assertEquals(Object.keys(rest).length, 21);
+  });
+
+  await t.step("four Workers at once: 1,000 increments, 200 acquires and 100 begins are exact", async () => {
+    const prefix = crypto.randomUUID();
+    const all = await Promise.all(
+      Array.from({ length: 4 }, () => probe(worker, "contend", `prefix=${prefix}`)),
+    );
+    const values = new Set(all.flatMap(({ values }) => values));
+    assertEquals([values.size, Math.max(...values)], [1000, 1000]);
+    assertEquals(all.reduce((sum, { locks }) => sum + locks, 0), 1);
+    assertEquals(all.reduce((sum, { claims }) => sum + claims, 0), 1);
+  });
+
+  await t.step("an object that crashes loses nothing it acknowledged", async () => {
+    const { sent, acknowledged, last, faults, fences } = await probe(worker, "crashes");
+    assert(acknowledged.length < sent, "no crash met a call");
+    assertEquals(new Set(acknowledged).size, acknowledged.length);
+    assert(Math.max(...acknowledged) <= last && acknowledged.length <= last && last <= sent);
+    assertEquals(faults, ["backend-unavailable, ambiguous true"]);
+    assertEquals(fences, fences.toSorted((a: number, b: number) => a - b), "fencing tokens rise");
+  });
+
+  await t.step("a restart in the middle loses nothing acknowledged", async () => {
+    const query = `prefix=${crypto.randomUUID()}`;
+    const acknowledged: number[] = [];
+    const client = async () => {
+      for (let i = 0; i < 25; i++) {
+        await probe(worker, "increment", query).then((value) => acknowledged.push(value), () => {});
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    };
+    const clients = Array.from({ length: 4 }, client);
+    while (acknowledged.length < 20) await new Promise((resolve) => setTimeout(resolve, 1));
+    await worker.restart();
+    await Promise.all(clients);
+    const next = await probe(worker, "increment", query);
+    assertEquals(new Set(acknowledged).size, acknowledged.length);
+    assert(next > Math.max(...acknowledged) && next > acknowledged.length);
+  });
+
+  await t.step("what has expired is gone after the alarm, and with the last record the storage", async () => {
+    const { before, after, now } = await probe(worker, "expiry");
+    assertEquals([before.alone.rows, before.shared.rows], [1, 2]);
+    assert(before.alone.alarm <= now + 200);
+    assertEquals(after.alone, { tables: 0, rows: 0, alarm: null });
+    assertEquals(after.shared.rows, 1);
+    assert(after.shared.alarm > now + 3_500_000, "the alarm comes again for the next one");
+  });
+
+  await t.step("an object left empty, or only asked, has no storage", async () => {
+    const nothing = { tables: 0, rows: 0, alarm: null };
+    assertEquals(await probe(worker, "empty"), [nothing, nothing, nothing]);
+  });
+
+  await t.step(
+    "unknown transitions and records beyond 2 MB are typed errors, many large values travel",
+    async () => {
+      const { unknown, tooLarge, ...rest } = await probe(worker, "limits");
+      assertEquals([unknown.code, unknown.retryable, unknown.ambiguous], [
+        "transition-unknown",
+        false,
+        false,
+      ]);
+      assertEquals([tooLarge.code, tooLarge.retryable, tooLarge.ambiguous], [
+        "value-too-large",
+        false,
+        false,
+      ]);
+      assert(!/secret|nobody/.test(unknown.message + tooLarge.message));
+      assertEquals(rest, { nothing: null, back: 30, fits: 1_900_000 });
+    },
+  );
+
+  await t.step("a call that broke is a typed error, ambiguous if it writes", async () => {
+    const { write, read } = await probe(worker, "faults");
+    assertEquals([write.code, write.ambiguous], ["backend-unavailable", true]);
+    assertEquals([read.code, read.ambiguous], ["backend-unavailable", false]);
+    assert(!/secret|crashed/.test(write.message + read.message));
+  });
+
+  await t.step("waiters hear of a release at once, and ask only after their bound", async () => {
+    const { turns, calls } = await probe(worker, "wait", "bound=60000");
+    assert(Math.max(...turns) < 1000, `turns after the release: ${turns}`);
+    // All three look twice and wait; of n that hear of a release one gets the lock and n - 1 wait again; four releases.
+    assert(calls.transact <= 3 + 3 + (3 + 2 + 1) + 4 && calls.watch <= 3 + 2 + 1, JSON.stringify(calls));
+  });
+
+  await t.step("a wait that ends at its bound is asked again, and one that a crash ended too", async () => {
+    for (const query of ["bound=20", "bound=60000&crash", "bound=20&crash"]) {
+      const { turns, calls } = await probe(worker, "wait", query);
+      assert(Math.max(...turns) < 3000, `turns after the release: ${turns}`);
+      assert(calls.watch > 3, JSON.stringify(calls));
+    }
+  });
+
+  await t.step("no call is held longer than 20 seconds", async () => {
+    const { short, longest, woken, stale } = await probe(worker, "bound");
+    assertEquals([short.changed, woken, stale], [false, true, true]);
+    assertEquals(longest, 20_000);
+  });
+});
+
+Deno.test("Durable Objects: the object knows every transition that the package exports", () => {
+  const exported = Object.values(holdfast).flat().filter((value): value is holdfast.Transition =>
+    typeof value === "object" && value !== null && "apply" in value && typeof value.apply === "function"
+  );
+  const known = new Set(OUR_TRANSITIONS);
+  assertEquals(exported.filter((transition) => !known.has(transition)).map(({ name }) => name), []);
+  assertEquals(known.size, new Set(OUR_TRANSITIONS.map(({ name }) => name)).size);
+});
+
+/** A namespace whose objects do as told. */
+function namespace(transact: () => Promise<never>): { names: unknown[]; namespace: HoldfastNamespace } {
+  const names: unknown[] = [];
+  return {
+    names,
+    namespace: {
+      getByName(...args) {
+        names.push(args);
+        return { transact: transact as unknown } as HoldfastStub;
+      },
+    },
+  };
+}
+
+Deno.test("durableObjectStore(): what Cloudflare says about a failure decides about repeating it", async () => {
+  const said = {
+    overloaded: { overloaded: true, retryable: true },
+    retryable: { retryable: true },
+    neither: { remote: true },
+  };
+  const found: Record<string, unknown> = {};
+  for (const [name, flags] of Object.entries(said)) {
+    const error = Object.assign(new Error("secret key"), flags);
+    const store = durableObjectStore(namespace(() => Promise.reject(error)).namespace);
+    const fault = await assertRejects(() => store.increment("key"), holdfast.HoldfastError);
+    found[name] = [fault.code, fault.retryable, fault.ambiguous];
+    assert(!fault.message.includes("secret"));
+  }
+  assertEquals(found, {
+    overloaded: ["backend-unavailable", false, false],
+    retryable: ["backend-unavailable", true, true],
+    neither: ["backend-unavailable", false, true],
+  });
+});
+
+Deno.test("durableObjectStore(): an object that never replies is a timeout, an abort rejects with its reason", async () => {
+  const hanging = namespace(() => new Promise(() => {}));
+  const store = durableObjectStore(hanging.namespace, { timeout: 20, prefix: "p:", locationHint: "weur" });
+  const late = await assertRejects(() => store.increment("key"), holdfast.HoldfastError);
+  assertEquals([late.code, late.retryable, late.ambiguous], ["timeout", true, true]);
+  const reason = new Error("enough");
+  const controller = new AbortController();
+  const work = assertRejects(() => store.increment("key", { signal: controller.signal }));
+  controller.abort(reason);
+  assertEquals(await work, reason);
+  // A stub is never used twice: one that threw is broken.
+  assertEquals(hanging.names, [["p:key", { locationHint: "weur" }], ["p:key", { locationHint: "weur" }]]);
+});
+
+Deno.test("durableObjectStore() refuses what is no binding, and shards that are no number of objects", () => {
+  assertThrows(() => durableObjectStore({} as HoldfastNamespace), TypeError);
+  const { namespace: fine } = namespace(() => Promise.reject());
+  for (const shards of [0, -1, 1.5, NaN]) {
+    assertThrows(() => durableObjectStore(fine, { shards }), RangeError);
+  }
+});

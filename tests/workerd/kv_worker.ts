@@ -1,0 +1,126 @@
+/** What is tried next to Workers KV: `/name` runs the probe of that name and answers what it found. */
+import type { HoldfastError } from "@holdfast/edge";
+import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
+
+interface Env {
+  readonly CACHE: KvNamespace;
+}
+
+/** Counts operations by method. */
+function counted(kv: KvNamespace) {
+  const calls: string[] = [];
+  const counting = new Proxy(kv, {
+    get: (_target, method) => (...args: unknown[]) => {
+      calls.push(String(method));
+      // deno-lint-ignore no-explicit-any
+      return (kv as any)[method](...args);
+    },
+  });
+  return { kv: counting, calls };
+}
+
+async function fault(work: () => Promise<unknown>): Promise<unknown> {
+  try {
+    return `no fault: ${JSON.stringify(await work())}`;
+  } catch (error) {
+    const { name, message } = error as Error;
+    return { name, code: (error as HoldfastError).code, message };
+  }
+}
+
+const probes: Record<string, (env: Env) => Promise<unknown>> = {
+  async costs({ CACHE }) {
+    const { kv, calls } = counted(CACHE);
+    const store = workersKvStore(kv, { prefix: "costs:" });
+    const costs: Record<string, string> = {};
+    const cost = async (name: string, work: () => Promise<unknown>) => {
+      calls.length = 0;
+      await work();
+      costs[name] = [...Map.groupBy(calls, (call) => call)].map(([call, all]) => `${all.length} ${call}`)
+        .join(", ");
+    };
+    const keys = Array.from({ length: 250 }, (_, i) => `key-${i}`);
+    await cost("set", () => store.set("key", 1));
+    await cost("get", () => store.get("key"));
+    await cost("exists", () => store.exists("key"));
+    await cost("touch", () => store.touch("key", "1h"));
+    await cost("delete", () => store.delete("key"));
+    await cost("setMany of 250", () => store.setMany(keys.map((key) => [key, 1])));
+    await cost("getMany of 250, each twice", () => store.getMany([...keys, ...keys]));
+    await cost("listPage", () => store.listPage());
+    return costs;
+  },
+
+  /** What native expiry is told, and what a read says. */
+  async deadlines({ CACHE }) {
+    const store = workersKvStore(CACHE, { prefix: "deadlines:" });
+    const began = Date.now();
+    await store.set("short", 1, { ttl: 50 });
+    await store.set("long", 1, { ttl: 90_500 });
+    await store.set("ever", 1);
+    // deno-lint-ignore no-explicit-any
+    const { keys } = await (CACHE as any).list({ prefix: "deadlines:" });
+    const native = Object.fromEntries(
+      // deno-lint-ignore no-explicit-any
+      keys.map((key: any) => [
+        key.name,
+        key.expiration === undefined ? null : key.expiration - Math.floor(began / 1000),
+      ]),
+    );
+    // deno-lint-ignore no-explicit-any
+    const longest = Math.max(...keys.map((key: any) => JSON.stringify(key.metadata ?? {}).length));
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    return { native, longest, read: await store.getMany(["short", "long", "ever"]) };
+  },
+
+  /** Pages whose keys have all expired are empty, and not the end. */
+  async emptyPages({ CACHE }) {
+    const store = workersKvStore(CACHE, { prefix: "pages:" });
+    await store.setMany(Array.from({ length: 20 }, (_, i) => [`a-${i}`, 1] as const), { ttl: 1 });
+    await store.set("b", 1);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const first = await store.listPage({ limit: 10 });
+    const all: string[] = [];
+    for await (const key of store.list()) all.push(key);
+    return { first: [first.keys.length, first.cursor !== undefined], all, cleared: await store.clear() };
+  },
+
+  async limits({ CACHE }) {
+    const store = workersKvStore(CACHE, { prefix: "limits:" });
+    const longest = "x".repeat(512 - "limits:".length);
+    const value = "x".repeat(25 * 1024 * 1024);
+    await store.set(longest, value);
+    const back = await store.get<string>(longest) === value;
+    // Too large for one bulk read: they are read one by one.
+    await store.set("second", value);
+    const bulk = (await store.getMany([longest, "second"])).map((one) => one === value);
+    const room = store.namespace("room");
+    return {
+      back,
+      bulk,
+      longKey: await fault(() => store.set(longest + "x", 1)),
+      wideKey: await fault(() => store.set("\u00e9".repeat(253), 1)),
+      namespaced: await fault(() => room.set("x".repeat(512 - "limits:".length - "/room/:".length), 1)),
+      tooLong: await fault(() => room.set("x".repeat(513 - "limits:".length - "/room/:".length), 1)),
+      large: await fault(() => store.set("key", value + "x")),
+      wide: await fault(() => store.set("key", "\u00e9".repeat(13 * 1024 * 1024 + 1))),
+    };
+  },
+
+  async cacheTtl({ CACHE }) {
+    await workersKvStore(CACHE).set("cached", 1);
+    return await workersKvStore(CACHE, { cacheTtl: "30s" }).getMany(["cached", "missing"]).then((values) =>
+      values[0]
+    );
+  },
+};
+
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    try {
+      return Response.json(await probes[new URL(request.url).pathname.slice(1)]!(env));
+    } catch (error) {
+      return new Response(String((error as Error).stack), { status: 500 });
+    }
+  },
+};

@@ -1,0 +1,74 @@
+/** Every law inside workerd, next to the bindings; and once more from outside, through the Worker over HTTP. */
+import type { AtomicStore, KeyValueStore } from "@holdfast/edge";
+import { keyValueStoreLaw } from "@holdfast/edge/testing";
+import { contracts } from "../support/contracts.ts";
+import { lawKept } from "../support/law_table.ts";
+import { startWorkerd, workerdTest } from "../support/workerd.ts";
+import { assertEquals } from "../support/assert.ts";
+import { httpAtomicStore, httpKeyValueStore, sender } from "./_http_store.ts";
+
+const TOKEN = crypto.randomUUID();
+const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms + 2));
+
+function startLawWorker() {
+  return startWorkerd({
+    entry: new URL("laws_worker.ts", import.meta.url),
+    kv: ["CACHE"],
+    durableObjects: { HOLDFAST: "LawObject" },
+    vars: { TOKEN },
+  });
+}
+
+/** What a law that looks through a list of the keys meets where every key has an object of its own. */
+const NO_LIST = /with 'shards'/;
+
+workerdTest("laws inside workerd", async (t) => {
+  await using worker = await startLawWorker();
+  const refused: string[] = [];
+  for (const engine of ["Durable Objects", "Durable Objects, 4 shards", "Workers KV"]) {
+    for (const [contract, laws] of Object.entries(contracts)) {
+      if (engine === "Workers KV" && contract !== "key-value store") continue;
+      for (const [index, law] of laws.entries()) {
+        await t.step(`${engine}: ${contract}: ${law.name}`, async () => {
+          const response = await fetch(`${worker.url}/law`, {
+            method: "POST",
+            headers: { authorization: `Bearer ${TOKEN}` },
+            body: JSON.stringify({ engine, contract, index }),
+          });
+          const { error } = await response.json();
+          if (engine === "Durable Objects" && error?.name === "TypeError" && NO_LIST.test(error.message)) {
+            refused.push(law.name);
+          } else if (error) throw new Error(error.stack);
+          else lawKept(engine, contract);
+        });
+      }
+    }
+  }
+  assertEquals(refused.filter((name) => keyValueStoreLaw.some((law) => law.name === name)), [
+    "keys are taken as they are",
+    "a value is dead at its deadline, for every way to look at it",
+    "many values travel in the order asked",
+    "list answers the keys with a prefix, page by page",
+    "clear empties a namespace and the ones inside it, and nothing beside",
+  ]);
+});
+
+workerdTest("laws from outside workerd, over HTTP", async (t) => {
+  await using worker = await startLawWorker();
+  const objects = httpAtomicStore(sender(worker.url, TOKEN, "Durable Objects, 4 shards"));
+  const kv = httpKeyValueStore(sender(worker.url, TOKEN, "Workers KV"));
+  const engines: Record<string, [KeyValueStore, string[]]> = {
+    "Durable Objects, over HTTP": [objects, Object.keys(contracts)],
+    "Workers KV, over HTTP": [kv, ["key-value store"]],
+  };
+  for (const [engine, [store, names]] of Object.entries(engines)) {
+    for (const contract of names) {
+      for (const law of contracts[contract]!) {
+        await t.step(`${engine}: ${contract}: ${law.name}`, async () => {
+          await law.run({ store: store.namespace(crypto.randomUUID()) as AtomicStore, wait });
+          lawKept(engine, contract);
+        });
+      }
+    }
+  }
+});

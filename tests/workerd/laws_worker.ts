@@ -1,0 +1,91 @@
+/**
+ * The Worker the laws run in: `/law` runs one inside, `/store` lets them reach the same stores from outside. For tests alone: with
+ * its token, whoever reaches it reads and writes everything.
+ */
+import {
+  type AtomicStore,
+  idempotencyTransitions,
+  type KeyValueStore,
+  lockTransitions,
+  sessionTransitions,
+  throttleTransitions,
+  valueTransitions,
+} from "@holdfast/edge";
+import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
+import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
+import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
+import { lawTransitions } from "@holdfast/edge/testing";
+import { contracts } from "../support/contracts.ts";
+
+interface Env {
+  readonly HOLDFAST: HoldfastNamespace;
+  readonly CACHE: KvNamespace;
+  readonly TOKEN: string;
+}
+
+/** Transitions that a user adds are known like our own. */
+export class LawObject extends HoldfastObject {
+  override readonly transitions = lawTransitions;
+}
+
+const engines: Record<string, (env: Env) => KeyValueStore> = {
+  "Durable Objects": ({ HOLDFAST }) => durableObjectStore(HOLDFAST),
+  "Durable Objects, 4 shards": ({ HOLDFAST }) => durableObjectStore(HOLDFAST, { shards: 4 }),
+  "Workers KV": ({ CACHE }) => workersKvStore(CACHE),
+};
+
+const transitions = [
+  ...valueTransitions,
+  ...lockTransitions,
+  ...idempotencyTransitions,
+  ...throttleTransitions,
+  ...sessionTransitions,
+  ...lawTransitions,
+];
+
+const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms + 2));
+
+async function runLaw(store: KeyValueStore, contract: string, index: number): Promise<void> {
+  const subject = { store: store.namespace(crypto.randomUUID()) as AtomicStore, wait };
+  await contracts[contract]![index]!.run(subject);
+}
+
+/** What a client outside may ask of the store: values travel encoded, as strings. */
+// deno-lint-ignore no-explicit-any
+async function operate(store: AtomicStore, op: string, args: any[]): Promise<unknown> {
+  switch (op) {
+    case "get":
+      return await store.get(args[0]) ?? null;
+    case "set":
+      return await store.set(args[0], args[1], { ttl: args[2] ?? undefined }) ?? null;
+    case "delete":
+      return await store.delete(args[0]);
+    case "touch":
+      return await store.touch(args[0], args[1]);
+    case "list":
+      return await store.listPage(args[0]);
+    case "transact":
+      return await store.transact(transitions.find(({ name }) => name === args[0])!, args[1], args[2]);
+  }
+}
+
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    if (request.headers.get("authorization") !== `Bearer ${env.TOKEN}`) {
+      return new Response(null, { status: 401 });
+    }
+    const { pathname } = new URL(request.url);
+    const { engine, contract, index, op, args } = await request.json();
+    const store = engines[engine]!(env);
+    try {
+      if (pathname === "/store") {
+        return Response.json({ value: await operate(store as AtomicStore, op, args) });
+      }
+      await runLaw(store, contract, index);
+      return Response.json({});
+    } catch (error) {
+      const { name, message, code } = error as { name: string; message: string; code?: string };
+      return Response.json({ error: { name, message, code, stack: (error as Error).stack } });
+    }
+  },
+};
