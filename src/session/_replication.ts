@@ -43,6 +43,8 @@ export interface Work {
   /** The version of the newest record ever learned here, and of the one that must still be shipped, or 0. */
   newest: number;
   owed: number;
+  /** Whether the primary forgot something that had to be shipped. */
+  lost: boolean;
   end?: Ending | undefined;
   changes: IndexChange[];
   /** Whether the changes are not the whole story. */
@@ -288,7 +290,7 @@ export class Replication {
 
   #take(kind: Work["kind"], id: string, limit: number): Entry<Work> | undefined {
     return this.queue.take(`${kind}:${id}`, limit, () => {
-      return { kind, id, newest: 0, owed: 0, changes: [], compare: false, marks: new Map() };
+      return { kind, id, newest: 0, owed: 0, lost: false, changes: [], compare: false, marks: new Map() };
     });
   }
 
@@ -329,12 +331,14 @@ export class Replication {
     }
   }
 
-  #dropped({ work }: Entry<Work>, error: unknown): void {
-    work.record = work.end = work.revoke = undefined;
-    work.owed = 0;
+  #dropped({ work, dirty }: Entry<Work>, error: unknown): void {
+    this.drop(work.kind, work.id, error);
+    work.end = work.revoke = undefined;
     work.changes = [];
     work.compare = true;
-    this.drop(work.kind, work.id, error);
+    if (dirty) return; // what came meanwhile has its own turn
+    work.record = undefined;
+    work.owed = 0;
   }
 
   /** Tells that something was given up. */

@@ -418,11 +418,11 @@ class ReplicatedSessionStore implements ReplicatedSessions {
     if (found.state === "unknown" && options.primaryForgets) found = await this.#heal(id);
     if (found.state === "live") await this.#copy(id, found.record);
     else if (found.state === "ended" && found.why !== "expired") await this.#bury("secondary", id, found.why);
+    const lost = work.lost || (owed > 0 && !continues(found, owed));
+    work.lost = false;
     if (work.owed === owed) work.owed = 0;
     // What was answered for but not shipped before the primary forgot it is gone, and whoever waits must hear it.
-    if (options.primaryForgets && owed > 0 && !continues(found, owed)) {
-      throw new NotReplicatedError("neither", false);
-    }
+    if (options.primaryForgets && lost) throw new NotReplicatedError("neither", false);
   }
 
   async #shipEnd(work: Work, end: Ending): Promise<void> {
@@ -441,6 +441,11 @@ class ReplicatedSessionStore implements ReplicatedSessions {
       (store, signal) => store.save(key, { type: "put", record }, { signal }),
     );
     if (saved.state === "conflict" && !continues({ state: "live", record: saved.record }, record.version)) {
+      // The primary forgot, and another isolate began a new history on the copy: both go on with that one.
+      await this.#both.primary.call(
+        "heal",
+        (store, signal) => store.save(key, { type: "put", record: saved.record }, { signal }),
+      );
       throw new NotReplicatedError("neither", false);
     }
     // A grave on the secondary alone: somebody's delete did not reach the primary. It was meant.
@@ -488,8 +493,8 @@ function continues(found: SessionFound, version: number): boolean {
 function learn(work: Work, record: SessionRecord, at: number): void {
   // Answers arrive in any order: an older one says nothing, even if the newer one was tried and failed.
   if (record.version <= work.newest) return;
-  if (work.owed === 0 || continues({ state: "live", record }, work.owed)) work.owed = record.version;
-  work.newest = record.version;
+  if (work.owed > 0 && !continues({ state: "live", record }, work.owed)) work.lost = true;
+  work.owed = work.newest = record.version;
   work.record = { value: record, at };
 }
 
