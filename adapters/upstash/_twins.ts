@@ -1,5 +1,6 @@
 /** Every Lua twin. */
 import type { LuaTwin } from "./_lua.ts";
+import { betterAuthTwins } from "./_lua_better_auth.ts";
 import { idempotencyTwins } from "./_lua_idempotency.ts";
 import { lockTwins } from "./_lua_lock.ts";
 import { sessionTwins } from "./_lua_session.ts";
@@ -13,4 +14,5 @@ export const LUA_TWINS: Readonly<Record<string, LuaTwin>> = {
   ...idempotencyTwins,
   ...throttleTwins,
   ...sessionTwins,
+  ...betterAuthTwins,
 };

@@ -189,6 +189,7 @@ export class Replication {
     const { strategy = "async", waitUntil } = this.options;
     if (entry === undefined) {
       await inline().catch((error) => {
+        if (error instanceof NotReplicatedError) throw error;
         throw new NotReplicatedError("primary", false, error);
       });
       return;

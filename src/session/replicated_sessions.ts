@@ -312,7 +312,13 @@ class ReplicatedSessionStore implements ReplicatedSessions {
           retryable: true,
         });
       }
-      const saved = await primary.call("heal", (store, signal) => store.save(key, put, { signal }), signal);
+      let saved: SessionSaved;
+      try {
+        saved = await primary.call("heal", (store, signal) => store.save(key, put, { signal }), signal);
+      } catch (error) {
+        this.#both.failed("session", key, undefined, error);
+        throw error;
+      }
       return "record" in saved ? { state: "live", record: saved.record } : saved;
     }
   }
@@ -336,7 +342,9 @@ class ReplicatedSessionStore implements ReplicatedSessions {
     }
     const { record } = saved;
     if (entry !== undefined) learn(entry.work, record, both.clock.monotonic());
-    await both.finish(entry, () => this.#copy(key, record));
+    await both.finish(entry, async () => {
+      if (!await this.#copy(key, record)) throw new NotReplicatedError("neither", false);
+    });
     return saved;
   }
 
@@ -416,9 +424,10 @@ class ReplicatedSessionStore implements ReplicatedSessions {
       ? { state: "live", record: record.value }
       : await primary.call("load", (store, signal) => store.load(id, { signal }));
     if (found.state === "unknown" && options.primaryForgets) found = await this.#heal(id);
-    if (found.state === "live") await this.#copy(id, found.record);
+    let goesOn = true;
+    if (found.state === "live") goesOn = await this.#copy(id, found.record);
     else if (found.state === "ended" && found.why !== "expired") await this.#bury("secondary", id, found.why);
-    const lost = work.lost || (owed > 0 && !continues(found, owed));
+    const lost = work.lost || (owed > 0 && !(goesOn && continues(found, owed)));
     work.lost = false;
     if (work.owed === owed) work.owed = 0;
     // What was answered for but not shipped before the primary forgot it is gone, and whoever waits must hear it.
@@ -435,21 +444,20 @@ class ReplicatedSessionStore implements ReplicatedSessions {
     if (work.end === end) work.end = undefined;
   }
 
-  async #copy(key: string, record: SessionRecord): Promise<void> {
-    const saved = await this.#both.secondary.call(
-      "ship",
-      (store, signal) => store.save(key, { type: "put", record }, { signal }),
-    );
+  /** Gives the secondary a copy; whether the history it belongs to is still the one that counts. */
+  async #copy(key: string, record: SessionRecord): Promise<boolean> {
+    const { primary, secondary } = this.#both;
+    const put = (store: IndexedSessionStore, record: SessionRecord, signal: AbortSignal) =>
+      store.save(key, { type: "put", record }, { signal });
+    const saved = await secondary.call("ship", (store, signal) => put(store, record, signal));
     if (saved.state === "conflict" && !continues({ state: "live", record: saved.record }, record.version)) {
       // The primary forgot, and another isolate began a new history on the copy: both go on with that one.
-      await this.#both.primary.call(
-        "heal",
-        (store, signal) => store.save(key, { type: "put", record: saved.record }, { signal }),
-      );
-      throw new NotReplicatedError("neither", false);
+      await primary.call("heal", (store, signal) => put(store, saved.record, signal));
+      return false;
     }
     // A grave on the secondary alone: somebody's delete did not reach the primary. It was meant.
     if (saved.state === "ended" && saved.why !== "expired") await this.#bury("primary", key, saved.why);
+    return true;
   }
 
   async #bury(side: "primary" | "secondary", key: string, why: SessionDelete["why"]): Promise<void> {

@@ -7,6 +7,7 @@ import {
 } from "@holdfast/edge";
 import {
   type Law,
+  sessionIndexLaw,
   sessionLaw,
   sessionStoreLaw,
   sessionUserLaw,
@@ -18,6 +19,10 @@ import { ManualClock } from "../support/manual_clock.ts";
 const strategies: readonly ReplicationStrategy[] = ["async", "sync", "acknowledged"];
 const laws: Record<string, readonly Law<StoreSubject<ReplicatedSessions>>[]> = {
   "session store": sessionStoreLaw,
+  "session index": sessionIndexLaw.map(({ name, run }) => ({
+    name,
+    run: ({ store, ...subject }) => run({ ...subject, store: store.index }),
+  })),
   "sessions": sessionLaw,
   "sessions of users": sessionUserLaw,
 };

@@ -427,7 +427,11 @@ export async function live(options: SimulationOptions): Promise<Life> {
           if (sessionExpiry(second.record) > sessionExpiry(first.record)) {
             broken("no copy outlives the original", `${key}: the copy lives longer`);
           }
-          if (!excused && JSON.stringify(first.record) !== JSON.stringify(second.record)) {
+          // A leap that was half done differs in its number alone, until the next save.
+          const [a, b] = [first, second].map(({ record }) =>
+            JSON.stringify(forgets ? record.values : record)
+          );
+          if (!excused && a !== b) {
             broken("both sides converge at quiescence", `${key} differs`);
           }
         } else if (!excused) broken("both sides converge at quiescence", `${key} is on the primary alone`);
