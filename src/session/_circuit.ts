@@ -12,7 +12,7 @@ export type CircuitState = "closed" | "open" | "half-open";
 const FAILURES = 5;
 /** How long it stays open at first and at most, in milliseconds; each probe that fails doubles it. */
 const REST = 500;
-const REST_MOST = 10_000;
+const REST_MOST = 5_000;
 /** When to ask again while a probe is on its way, in milliseconds. */
 const PROBING = 50;
 

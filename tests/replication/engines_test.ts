@@ -145,8 +145,11 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
     if (trouble === "restart") await redis.kill();
     else upstash.fault = () => ({ cut: random.chance(0.5) ? "before" : "after" });
     await wait(700);
-    if (trouble === "restart") await redis.start();
-    else upstash.fault = undefined;
+    if (trouble === "restart") {
+      await redis.start();
+      // The endpoint in front of it still has connections to the one that died; each breaks with its first use.
+      await Promise.allSettled(Array.from({ length: 100 }, () => primary.load("nobody")));
+    } else upstash.fault = undefined;
     await wait(800);
     hang();
     await wait(700);
