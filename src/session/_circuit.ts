@@ -9,7 +9,7 @@ import { HoldfastError } from "../errors.ts";
 export type CircuitState = "closed" | "open" | "half-open";
 
 /** So many failures in a row open it. */
-const FAILURES = 5;
+const FAILURES = 3;
 /** How long it stays open at first and at most, in milliseconds; each probe that fails doubles it. */
 const REST = 500;
 const REST_MOST = 5_000;

@@ -93,6 +93,8 @@ export class Replication {
     ship: (work: Work) => Promise<void>,
   ) {
     const { clock = systemClock, random = Math.random, outbox } = options;
+    oneOf("strategy", options.strategy ?? "async", ["async", "sync", "acknowledged"]);
+    oneOf("onFull", options.onFull ?? "wait", ["wait", "reject", "sync"]);
     this.options = options;
     this.clock = clock;
     this.timeout = toMilliseconds(options.timeout ?? "2s", "timeout");
@@ -110,6 +112,7 @@ export class Replication {
         work.record = undefined;
         work.compare = true;
       },
+      outage: () => !this.primary.isUp || !this.secondary.isUp,
       insists: (work) => (work.end?.until ?? 0) > clock.now() || work.revoke !== undefined,
       dropped: (entry, error) => this.#dropped(entry, error),
       done: ({ work }) => this.#unmark(work),
@@ -376,5 +379,12 @@ function positive(name: string, value: number, least = 1): number {
   if (Number.isSafeInteger(value) && value >= least) return value;
   throw new RangeError(
     `Cannot replicate sessions as '${name}' must be an integer from ${least}: current value is ${value}`,
+  );
+}
+
+function oneOf(name: string, value: string, known: readonly string[]): void {
+  if (known.includes(value)) return;
+  throw new TypeError(
+    `Cannot replicate sessions as '${name}' must be one of ${known.join(", ")}: current value is ${value}`,
   );
 }

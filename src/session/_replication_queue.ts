@@ -47,6 +47,8 @@ export interface QueueOptions<Work> {
   ship(entry: Entry<Work>): Promise<void>;
   /** What is known about the work may be outdated. */
   suspect(work: Work): void;
+  /** Whether a side is known to be away. */
+  outage(): boolean;
   /** Whether it must not be given up yet, however often it failed. */
   insists(work: Work): boolean;
   /** Hears what is given up. */
@@ -208,9 +210,9 @@ export class ReplicationQueue<Work> {
   }
 
   #failed(entry: Entry<Work>, generation: number, error: unknown): void {
-    const { attempts, insists, dropped } = this.#options;
-    // Being refused by an open circuit is no attempt: an outage costs nobody their place.
-    if (!(error instanceof CircuitOpenError)) entry.attempts++;
+    const { attempts, insists, dropped, outage } = this.#options;
+    // What fails while everything fails is not to blame: an outage costs nobody their place.
+    if (!outage()) entry.attempts++;
     if ((isPermanent(error) || entry.attempts > attempts) && !insists(entry.work)) {
       entry.attempts = 0;
       dropped(entry, error);
@@ -243,7 +245,7 @@ export class ReplicationQueue<Work> {
     if (this.#budget < 1) return LONGEST_WAIT * (0.5 + random() / 2);
     this.#budget--;
     const asked = (error as { readonly retryAfter?: number } | undefined)?.retryAfter ?? 0;
-    return asked + 1 + random() * Math.min(LONGEST_WAIT, delay * 2 ** (entry.attempts - 1));
+    return asked + 1 + random() * Math.min(LONGEST_WAIT, delay * 2 ** Math.max(0, entry.attempts - 1));
   }
 
   #tell(

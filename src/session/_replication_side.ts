@@ -30,6 +30,11 @@ export class Side<Store> {
     });
   }
 
+  /** Whether it answered lately, as far as anybody asked. */
+  get isUp(): boolean {
+    return this.#circuit.isClosed;
+  }
+
   /** Throws when the circuit would refuse a call. */
   assertAsks(): void {
     this.#circuit.assertPasses();

@@ -25,6 +25,7 @@ import { atomicSessionStore } from "./atomic_session_store.ts";
 import { NotReplicatedError } from "./replicated_error.ts";
 import { sessionExpiry, type SessionRecord } from "./session_record.ts";
 import type {
+  Atomic,
   IndexedSessionStore,
   SessionChange,
   SessionDelete,
@@ -188,7 +189,7 @@ const HEALERS = 8;
 /**
  * A session store over two: any `AtomicStore`, or session stores that are atomic.
  *
- * @throws {TypeError} when a side is eventually consistent
+ * @throws {TypeError} when a side is eventually consistent or has no index, or an option is none we know
  * @throws {RangeError} when a number or a duration is not positive
  * @example
  * ```ts
@@ -202,18 +203,21 @@ const HEALERS = 8;
  * ```
  */
 export function replicatedSessions(
-  primary: AtomicStore | IndexedSessionStore,
-  secondary: AtomicStore | IndexedSessionStore,
+  primary: AtomicStore | Atomic<IndexedSessionStore>,
+  secondary: AtomicStore | Atomic<IndexedSessionStore>,
   options: ReplicatedSessionsOptions = {},
 ): ReplicatedSessions {
   return new ReplicatedSessionStore(side("primary", primary), side("secondary", secondary), options);
 }
 
 function side(name: string, store: AtomicStore | IndexedSessionStore): IndexedSessionStore {
-  if ("transact" in store) return atomicSessionStore(store, { remember: REMEMBER });
-  if (store.consistency === "atomic" && store.index !== undefined) return store;
+  if (typeof (store as AtomicStore | undefined)?.transact === "function") {
+    return atomicSessionStore(store as AtomicStore, { remember: REMEMBER });
+  }
+  const sessions = store as IndexedSessionStore | undefined;
+  if (sessions?.consistency === "atomic" && sessions.index !== undefined) return sessions;
   throw new TypeError(
-    `Cannot replicate sessions as the ${name} must be atomic and have an index: current value is ${store.consistency}`,
+    `Cannot replicate sessions as the ${name} must be atomic and have an index: current value is ${sessions?.consistency}`,
   );
 }
 

@@ -6,6 +6,7 @@
  * memory before it was shipped.
  */
 import {
+  type Atomic,
   atomicSessionStore,
   type IndexedSessionStore,
   replicatedSessions,
@@ -25,7 +26,9 @@ const LOAD = 4000;
 const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** A store that can be made to hang. */
-function hanging(store: IndexedSessionStore): { store: IndexedSessionStore; hang(): void; release(): void } {
+function hanging(
+  store: Atomic<IndexedSessionStore>,
+): { store: Atomic<IndexedSessionStore>; hang(): void; release(): void } {
   let gate: { promise: Promise<void>; resolve(): void } | undefined;
   const held = <T extends object>(target: T): T =>
     new Proxy(target, {

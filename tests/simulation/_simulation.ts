@@ -3,6 +3,7 @@
  * that loses calls and answers, outages, crashes; then peace, and the question whether every promise was kept.
  */
 import {
+  type Atomic,
   atomicSessionStore,
   type AtomicStore,
   type IndexedSessionStore,
@@ -36,8 +37,8 @@ export interface SimulationOptions {
   readonly forgets?: boolean;
   /** Breaks a side on purpose, to see whether the checks notice. */
   readonly plant?: {
-    readonly primary?: (store: IndexedSessionStore) => IndexedSessionStore;
-    readonly secondary?: (store: IndexedSessionStore) => IndexedSessionStore;
+    readonly primary?: (store: Atomic<IndexedSessionStore>) => Atomic<IndexedSessionStore>;
+    readonly secondary?: (store: Atomic<IndexedSessionStore>) => Atomic<IndexedSessionStore>;
     /** A bound that the queue was not told. */
     readonly bound?: number;
   };
@@ -503,9 +504,9 @@ function same<T>(store: T): T {
 
 /** A store that shows every record it stores, at the moment it does. */
 function watched(
-  store: IndexedSessionStore,
+  store: Atomic<IndexedSessionStore>,
   stored: (key: string, record: SessionRecord, before: SessionRecord | undefined) => void,
-): IndexedSessionStore {
+): Atomic<IndexedSessionStore> {
   return {
     consistency: store.consistency,
     index: store.index,

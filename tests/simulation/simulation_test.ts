@@ -2,7 +2,7 @@
  * Replicated sessions over thousands of lives. `SIMULATION_SEEDS=10000` makes more of them, `SEED=…` lives one again:
  * a failing seed says how.
  */
-import type { IndexedSessionStore, ReplicationStrategy, SessionRecord } from "@holdfast/edge";
+import type { Atomic, IndexedSessionStore, ReplicationStrategy, SessionRecord } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
 import { report } from "../support/report.ts";
 import { type Invariant, type Life, live, type SimulationOptions } from "./_simulation.ts";
@@ -95,9 +95,9 @@ Deno.test("simulation: the same seed lives the same life", async () => {
 
 /** A store that puts whatever it is given. */
 function careless(
-  store: IndexedSessionStore,
+  store: Atomic<IndexedSessionStore>,
   takes: (record: SessionRecord, there: "live" | "ended" | "unknown") => SessionRecord | undefined,
-): IndexedSessionStore {
+): Atomic<IndexedSessionStore> {
   const put = new Map<string, SessionRecord>();
   return {
     consistency: store.consistency,
