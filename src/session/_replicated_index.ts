@@ -101,7 +101,7 @@ export class ReplicatedIndex implements SessionIndex {
   async revoke(user: string, options: SessionRevokeOptions): Promise<UserSessions> {
     const both = this.#both;
     const { except, remember, signal } = options;
-    const revoke: Revoking = { at: both.clock.now(), except, remember, primary: true };
+    const revoke: Revoking = { at: options.epoch ?? both.clock.now(), except, remember, primary: true };
     const place = await both.reserveEnd("user", user, { revoke });
     let known: UserSessions | undefined;
     try {
