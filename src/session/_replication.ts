@@ -15,10 +15,12 @@ import type { IndexedSessionStore, SessionDelete, SessionIndex } from "./session
 export interface Ending {
   readonly why: SessionDelete["why"];
   /** When to stop trying: the copy is dead by itself then. */
-  readonly until: number;
+  until: number;
   /** Whether this side must still hear of it. */
   primary: boolean;
   secondary: boolean;
+  /** The session, if the primary gave it to a later try. */
+  taken?: SessionRecord | undefined;
 }
 
 /** A revocation that has not reached every side yet. */
@@ -307,7 +309,14 @@ export class Replication {
     const ends = intent.end !== undefined || intent.revoke !== undefined;
     if (ends || work.stamp === undefined || at - work.stamp >= FRESH_MARK) {
       const { kind, id } = work;
-      const mark: Mark = { at, kind, id, end: intent.end ?? work.end, revoke: intent.revoke ?? work.revoke };
+      // A copy: what the mark says is what it is compared with when it falls.
+      const mark: Mark = structuredClone({
+        at,
+        kind,
+        id,
+        end: intent.end ?? work.end,
+        revoke: intent.revoke ?? work.revoke,
+      });
       const key = `${this.#isolate}:${entry.key}`;
       work.stamp = at;
       work.marking = (work.marking ?? Promise.resolve()).catch(() => {}).then(async () => {

@@ -409,11 +409,13 @@ class ReplicatedSessionStore implements ReplicatedSessions {
       both.drop("session", key, error);
       throw new NotReplicatedError(committed, false, error);
     }
-    const until = last === undefined ? end.until : Math.max(last.endsAt, both.clock.now());
-    entry.work.end = joined(entry.work.end, { ...end, until });
+    if (last !== undefined) end.until = Math.max(last.endsAt, both.clock.now());
+    const ending = entry.work.end = joined(entry.work.end, end);
     queue.settle(entry, true, true);
     if (!worthWaiting(error)) throw new NotReplicatedError(committed, true, error);
     await both.acknowledged(queue.shipped(entry), committed);
+    // Of many callers one gets it, also if it took the primary a second try.
+    if (ending === end) last ??= end.taken;
     // Whether this call ended the session on the primary, or another one did, nobody can tell any more.
     if (doubtful && last === undefined) throw new NotReplicatedError("primary", false, error);
     return last;
@@ -442,7 +444,9 @@ class ReplicatedSessionStore implements ReplicatedSessions {
     if (end.secondary) await this.#bury("secondary", work.id, end.why);
     end.secondary = false;
     // Until the copy was buried, a primary that forgets may have been given it back.
-    if (end.primary || this.#both.options.primaryForgets) await this.#bury("primary", work.id, end.why);
+    if (end.primary || this.#both.options.primaryForgets) {
+      end.taken ??= await this.#bury("primary", work.id, end.why);
+    }
     end.primary = false;
     work.record = undefined;
     if (work.end === end) work.end = undefined;
@@ -464,8 +468,12 @@ class ReplicatedSessionStore implements ReplicatedSessions {
     return true;
   }
 
-  async #bury(side: "primary" | "secondary", key: string, why: SessionDelete["why"]): Promise<void> {
-    await this.#both[side].call(
+  async #bury(
+    side: "primary" | "secondary",
+    key: string,
+    why: SessionDelete["why"],
+  ): Promise<SessionRecord | undefined> {
+    return await this.#both[side].call(
       "ship",
       (store, signal) => store.delete(key, { why, absent: "bury", signal }),
     );
@@ -510,13 +518,11 @@ function learn(work: Work, record: SessionRecord, at: number): void {
   work.record = { value: record, at };
 }
 
-/** Two endings of one session: what is left to do of both. */
+/** Two endings of one session are one: what is left to do of both. */
 function joined(known: Ending | undefined, next: Ending): Ending {
   if (known === undefined) return next;
-  return {
-    ...next,
-    until: Math.max(known.until, next.until),
-    primary: known.primary && next.primary,
-    secondary: known.secondary && next.secondary,
-  };
+  known.until = Math.max(known.until, next.until);
+  known.primary &&= next.primary;
+  known.secondary &&= next.secondary;
+  return known;
 }

@@ -189,6 +189,22 @@ Deno.test("a logout while the primary is away buries the copy, rejects, and reac
   await store.close();
 });
 
+Deno.test("of two that end a session while the primary stumbles one gets it", async () => {
+  const { clock, primary, store } = setUp();
+  await store.save("key", create());
+  await store.flush();
+  primary.mode = "down";
+  const calls = Promise.all([
+    store.delete("key", { why: "rotated" }),
+    clock.advance(0).then(() => store.delete("key", { why: "rotated" })),
+  ]);
+  await clock.advance(0);
+  primary.mode = "up";
+  const taken = await settled(clock, calls);
+  assertEquals(taken.filter((record) => record !== undefined).map(({ handle }) => handle), ["handle-key"]);
+  await store.close();
+});
+
 Deno.test("while the primary is away reads are degraded, certain, or rejected, and never anonymous", async () => {
   for (const mode of ["down", "hanging"] as const) {
     const { clock, primary, store } = setUp();
@@ -366,6 +382,10 @@ Deno.test("an isolate that dies with a full queue loses nothing that is in the o
   const [dies, lives] = [isolate(), isolate()];
   await dies.save("ended", create("ended"));
   await dies.flush();
+  await dies.save("short", create("short"));
+  await dies.delete("short", { why: "revoked" });
+  await dies.flush();
+  assertEquals((await outbox.namespace("replication").listPage()).keys, [], "what is shipped leaves no mark");
   secondary.mode = "hanging";
   for (let i = 0; i < 5; i++) await dies.save(`key${i}`, create(`key${i}`));
   await assertRejects(() => settled(clock, dies.delete("ended", { why: "revoked" })), NotReplicatedError);
