@@ -42,6 +42,8 @@ export * from "./src/schema.ts";
 export * from "./src/session/atomic_session_store.ts";
 export * from "./src/session/copy_sessions.ts";
 export * from "./src/session/key_value_session_store.ts";
+export * from "./src/session/replicated_error.ts";
+export * from "./src/session/replicated_sessions.ts";
 export * from "./src/session/sealed_sessions.ts";
 export * from "./src/session/session_cookie.ts";
 export * from "./src/session/session_event.ts";

@@ -17,6 +17,8 @@ export type HoldfastErrorCode =
   | "session-unavailable"
   | "session-limit"
   | "cookie-too-large"
+  | "not-replicated"
+  | "queue-full"
   | "transition-unknown"
   | "contention"
   | "invalid-message"

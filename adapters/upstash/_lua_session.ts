@@ -100,10 +100,12 @@ end`,
     lua: SESSION + `
 local function apply(r, i, now)
   if r and r.g then return {done='0', g=r.g} end
-  if r and r.h and num(r.n) >= num(i.n) then return answer('2', r) end
+  local there = r and r.h
+  if i['if'] and not there then return {done='0'} end
+  if there and (num(r.n) >= num(i.n) or (i['if'] or r.n) ~= r.n) then return answer('2', r) end
   if now >= expiry(i) then return {done='0', g='expired'} end
   local copy = {}
-  for k, v in pairs(i) do if k ~= 'keep' then copy[k] = v end end
+  for k, v in pairs(i) do if k ~= 'keep' and k ~= 'if' then copy[k] = v end end
   return {done='1'}, kept(copy, i)
 end`,
   },
@@ -138,8 +140,9 @@ end`,
     kind: "write",
     lua: USER + `
 local function apply(r, i, now)
+  if i.epoch and num(i.epoch) <= num(r and r.e) then return r or {} end
   local n = pruned(r, nil, now)
-  n.e = int(math.max(now, num(n.e)) + 1)
+  n.e = i.epoch or int(math.max(now, num(n.e)) + 1)
   n.p = int(math.max(now + num(i.remember), num(n.p)))
   n.y = i.except
   return n, listed(n, now)

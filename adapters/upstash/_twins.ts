@@ -1,5 +1,6 @@
 /** Every Lua twin. */
 import type { LuaTwin } from "./_lua.ts";
+import { betterAuthTwins } from "./_lua_better_auth.ts";
 import { idempotencyTwins } from "./_lua_idempotency.ts";
 import { lockTwins } from "./_lua_lock.ts";
 import { outboxTwins } from "./_lua_outbox.ts";
@@ -15,4 +16,5 @@ export const LUA_TWINS: Readonly<Record<string, LuaTwin>> = {
   ...throttleTwins,
   ...sessionTwins,
   ...outboxTwins,
+  ...betterAuthTwins,
 };

@@ -72,7 +72,13 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
 
 /** A change as a transition and its input. */
 function step(change: SessionChange): [Transition, Fields] {
-  if (change.type === "put") return [putSession, sessionFields(change.record)];
+  if (change.type === "put") {
+    const { record, ifVersion } = change;
+    return [putSession, {
+      ...sessionFields(record),
+      ...(ifVersion !== undefined && { if: String(ifVersion) }),
+    }];
+  }
   const input: Record<string, string> = {};
   if (change.type === "update") {
     Object.assign(input, change.set);

@@ -94,8 +94,12 @@ class AtomicSessionIndex implements SessionIndex {
   }
 
   async revoke(user: string, options: SessionRevokeOptions): Promise<UserSessions> {
-    const { except, remember, ...call } = options;
-    const input = { remember: String(remember), ...(except !== undefined && { except }) };
+    const { except, remember, epoch, ...call } = options;
+    const input = {
+      remember: String(remember),
+      ...(except !== undefined && { except }),
+      ...(epoch !== undefined && { epoch: String(epoch) }),
+    };
     return known(await this.#users.transact(revokeUser, user, input, call));
   }
 

@@ -96,6 +96,8 @@ export interface SessionPut {
   readonly type: "put";
   /** The copy. */
   readonly record: SessionRecord;
+  /** Only over exactly this version, so that nothing which came meanwhile is overwritten. */
+  readonly ifVersion?: number | undefined;
 }
 
 /** What is to become of a session. */
@@ -224,6 +226,8 @@ export interface SessionRevokeOptions extends CallOptions {
   readonly except?: string | undefined;
   /** How long the epoch must be remembered, in milliseconds: as long as a session may live. */
   readonly remember: number;
+  /** The epoch as another store decided it, for a copy: taken over where it is later. Without it, now. */
+  readonly epoch?: number | undefined;
 }
 
 /** The user key that stands for everybody; those of users are hashes. */

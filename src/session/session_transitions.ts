@@ -117,14 +117,17 @@ export const endSession: Transition = {
 };
 
 /**
- * `{ keep }` and a record → `{ done: "1" }`, `{ done: "2" }` and the record that is there when it is as new, or
- * `{ done: "0", g }` when it ended here or is dead by now.
+ * `{ keep, if? }` and a record → `{ done: "1" }`, `{ done: "2" }` and the record that is there when it is as new or not at
+ * version `if`, or `{ done: "0", g? }` when it ended here, is dead by now, or nothing is at version `if`.
  */
 export const putSession: Transition = {
   name: "session.put",
-  apply(record, { keep, ...copy }, now): Step {
+  apply(record, { keep, if: expected, ...copy }, now): Step {
     if (record?.g !== undefined) return { output: { done: "0", g: record.g } };
-    if (record?.h !== undefined && int(record.n) >= int(copy.n)) return { output: { done: "2", ...record } };
+    if (record?.h === undefined && expected !== undefined) return { output: { done: "0" } };
+    if (record?.h !== undefined && (int(record.n) >= int(copy.n) || (expected ?? record.n) !== record.n)) {
+      return { output: { done: "2", ...record } };
+    }
     if (now >= expiry(copy)) return { output: { done: "0", g: "expired" } };
     return { output: { done: "1" }, write: kept(copy, { keep: keep! }) };
   },
@@ -190,12 +193,16 @@ export const removeFromUser: Transition = {
   },
 };
 
-/** `{ remember, except? }` → what is known, with an epoch that is later than every birth before. Entries stay until removed. */
+/**
+ * `{ remember, except?, epoch? }` → what is known, with an epoch that is later than every birth before. Entries stay until
+ * removed. `epoch` is one that was decided elsewhere: it is taken over as it is, where it is later.
+ */
 export const revokeUser: Transition = {
   name: "session.user.revoke",
-  apply(record, { remember, except }, now): Step {
+  apply(record, { remember, except, epoch }, now): Step {
+    if (epoch !== undefined && int(epoch) <= int(record?.e)) return { output: record ?? {} };
     const next = pruned(record, undefined, now);
-    next.e = String(Math.max(now, int(next.e)) + 1);
+    next.e = epoch ?? String(Math.max(now, int(next.e)) + 1);
     next.p = String(Math.max(now + int(remember), int(next.p)));
     if (except === undefined) delete next.y;
     else next.y = except;

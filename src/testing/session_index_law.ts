@@ -78,6 +78,18 @@ export const sessionIndexLaw: readonly Law<StoreSubject<SessionIndex>>[] = [
     },
   },
   {
+    name: "an epoch that was decided elsewhere is taken over as it is, where it is later",
+    async run({ store: index }) {
+      const bornAt = await add(index, "a");
+      const epoch = bornAt + 100_000;
+      const take = (epoch: number) => index.revoke("ada", { epoch, except: "a", remember: 1_000_000 });
+      equal((await take(epoch)).epoch, epoch, "taken over");
+      equal((await take(epoch - 1)).epoch, epoch, "an earlier one changes nothing");
+      const { epoch: known, spared, entries } = await index.read("ada");
+      equal([known, spared, entries.length], [epoch, "a", 1], "read");
+    },
+  },
+  {
     name: "an epoch is remembered for as long as asked, entries or not",
     async run({ store: index, wait }) {
       const { epoch } = await index.revoke("ada", { remember: 500 });

@@ -193,6 +193,21 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
+    name: "a put bound to a version stores the copy over that version alone",
+    async run({ store }) {
+      const record = await create(store);
+      const put = (version: number, ifVersion: number) =>
+        store.save("key", { type: "put", record: { ...record, version }, ifVersion });
+      equal(await put(9, record.version + 1), { state: "conflict", record }, "another version");
+      equal((await put(9, record.version)).state, "saved", "that version");
+      equal((await load(store)).version, 9, "stored");
+      equal((await put(5, 9)).state, "conflict", "an older one");
+      const nowhere = { type: "put", record, ifVersion: record.version } as const;
+      equal(await store.save("nowhere", nowhere), { state: "unknown" }, "where nothing is");
+      equal(await store.exists("nowhere"), false, "and nothing was made");
+    },
+  },
+  {
     name: "what comes back belongs to the caller alone",
     async run({ store }) {
       await create(store);

@@ -59,6 +59,7 @@ const sessions: Record<string, Case["input"]> = {
     i: String(1 + random.below(5000)),
     x: around(random, now),
     s: "1",
+    ...maybe(random, { if: random.chance(0.7) ? record?.n ?? "1" : "2" }),
   }),
 };
 
@@ -77,9 +78,10 @@ const users: Record<string, Case["input"]> = {
     }),
   }),
   "session.user.remove": (random) => ({ handle: handle(random) }),
-  "session.user.revoke": (random) => ({
+  "session.user.revoke": (random, record, now) => ({
     remember: String(1 + random.below(5000)),
     ...maybe(random, { except: handle(random) }),
+    ...maybe(random, { epoch: random.pick([record?.e ?? "7", String(now - 5 + random.below(10))]) }),
   }),
 };
 

@@ -1,0 +1,16 @@
+/**
+ * Sessions, verifications and rate limits of better-auth on any atomic store.
+ *
+ * ```ts
+ * import { memoryStore } from "@holdfast/edge"; // upstashStore(redis) · denoKvStore(kv) · durableObjectStore(namespace)
+ * import { betterAuthStorage } from "@holdfast/edge/better-auth";
+ *
+ * const secondaryStorage = betterAuthStorage(memoryStore()); // betterAuth({ secondaryStorage, … })
+ * await secondaryStorage.increment("127.0.0.1|/sign-in", 60);
+ * ```
+ *
+ * @module
+ */
+
+export * from "./better_auth_storage.ts";
+export * from "./better_auth_transitions.ts";

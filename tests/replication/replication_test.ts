@@ -1,0 +1,470 @@
+/** What is replication's own, beside the laws and the simulator. */
+import {
+  type Atomic,
+  atomicSessionStore,
+  createSessions,
+  type DroppedReplication,
+  HoldfastError,
+  type IndexedSessionStore,
+  keyValueSessionStore,
+  memoryStore,
+  NotReplicatedError,
+  replicatedSessions,
+  type ReplicatedSessionsOptions,
+  type ReplicationOperation,
+  type SessionCreate,
+} from "@holdfast/edge";
+import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { ManualClock } from "../support/manual_clock.ts";
+
+type Mode = "up" | "down" | "hanging";
+type Store = Atomic<IndexedSessionStore>;
+
+/** A store whose calls are counted, and which can be down or hang. */
+class Side {
+  mode: Mode = "up";
+  calls: string[] = [];
+  readonly inner: Store;
+  readonly store: Store;
+
+  constructor(clock: ManualClock) {
+    this.inner = atomicSessionStore(memoryStore({ clock }), { remember: "10m" });
+    this.store = this.#watched(this.inner, "");
+  }
+
+  #watched<T extends object>(target: T, path: string): T {
+    return new Proxy(target, {
+      get: (target, name) => {
+        const value: unknown = Reflect.get(target, name);
+        if (typeof value === "object" && value !== null) {
+          return this.#watched(value, `${path}${String(name)}.`);
+        }
+        if (typeof value !== "function") return value;
+        return async (...args: unknown[]) => {
+          this.calls.push(path + String(name));
+          if (this.mode === "hanging") return await new Promise(() => {});
+          if (this.mode === "down") {
+            throw new HoldfastError("backend-unavailable", "Cannot reach it", { retryable: true });
+          }
+          return await value.apply(target, args);
+        };
+      },
+    });
+  }
+
+  /** What it was asked since the last look. */
+  asked(): string[] {
+    return this.calls.splice(0);
+  }
+}
+
+function setUp(options: ReplicatedSessionsOptions = {}) {
+  const clock = new ManualClock();
+  const [primary, secondary] = [new Side(clock), new Side(clock)];
+  const dropped: DroppedReplication[] = [];
+  const operations: ReplicationOperation[] = [];
+  const store = replicatedSessions(primary.store, secondary.store, {
+    clock,
+    random: () => 0.5,
+    onDropped: (drop) => dropped.push(drop),
+    onOperation: (operation) => operations.push(operation),
+    ...options,
+  });
+  return { clock, primary, secondary, store, dropped, operations };
+}
+
+function create(name = "key"): SessionCreate {
+  return {
+    type: "create",
+    handle: `handle-${name}`,
+    idleTimeout: 600_000,
+    absoluteTimeout: 3_600_000,
+    schemaVersion: 1,
+    values: { "d:a": "1" },
+  };
+}
+
+/** Lets time pass until the call answers. */
+async function settled<T>(clock: ManualClock, call: Promise<T>, step = 100): Promise<T> {
+  let done = false;
+  const watched = call.finally(() => done = true);
+  watched.catch(() => {});
+  for (let i = 0; !done && i < 1000; i++) await clock.advance(step);
+  return await watched;
+}
+
+Deno.test("async: a save is one call before its answer, and one put behind it", async () => {
+  const { primary, secondary, store } = setUp();
+  await store.save("key", create());
+  assertEquals(primary.asked(), ["save"]);
+  await store.flush();
+  assertEquals([primary.asked(), secondary.asked()], [[], ["save"]], "a copy is not loaded again");
+  assertEquals(await secondary.inner.load("key"), await primary.inner.load("key"), "equal");
+  await store.load("key");
+  assertEquals([primary.asked(), secondary.asked()], [["load"], []], "a read");
+  await store.load("nobody");
+  assertEquals([primary.asked(), secondary.asked()], [["load"], []], "a miss is the truth");
+  await store.delete("key", { why: "revoked" });
+  assertEquals([primary.asked(), secondary.asked()], [["delete"], ["delete"]], "a logout");
+  await store.close();
+});
+
+Deno.test("async: while the secondary is away saves of a key coalesce, and one put carries them all", async () => {
+  const { clock, primary, secondary, store } = setUp();
+  secondary.mode = "down";
+  await store.save("key", create());
+  for (let i = 0; i < 20; i++) await store.save("key", { type: "update", set: { [`d:n${i}`]: "1" } });
+  assertEquals(store.pending, 1);
+  secondary.mode = "up";
+  secondary.asked();
+  await settled(clock, store.flush());
+  assert(secondary.asked().length <= 2);
+  assertEquals(await secondary.inner.load("key"), await primary.inner.load("key"));
+  await store.close();
+});
+
+Deno.test("acknowledged: a save that the secondary does not take says who has it, and arrives later", async () => {
+  const { clock, primary, secondary, store } = setUp({ strategy: "acknowledged" });
+  secondary.mode = "hanging";
+  const error = await assertRejects(() => settled(clock, store.save("key", create())), NotReplicatedError);
+  assertEquals([error.code, error.committed, error.queued, error.ambiguous], [
+    "not-replicated",
+    "primary",
+    true,
+    true,
+  ]);
+  secondary.mode = "up";
+  await settled(clock, store.flush());
+  assertEquals(await secondary.inner.load("key"), await primary.inner.load("key"));
+  await store.close();
+});
+
+Deno.test("sync: once the secondary is known to be down, a save is refused before anything is written", async () => {
+  const { clock, primary, secondary, store, operations } = setUp({ strategy: "sync" });
+  await store.save("key", create());
+  secondary.mode = "down";
+  await assertRejects(() => settled(clock, store.save("key", { type: "update" })), NotReplicatedError);
+  assert(
+    operations.some(({ operation, outcome, side }) =>
+      operation === "circuit" && outcome === "open" && side === "secondary"
+    ),
+  );
+  primary.asked();
+  const error = await assertRejects(() => store.save("key", { type: "update" }), HoldfastError);
+  assertEquals([error.code, error.ambiguous], ["backend-unavailable", false]);
+  assertEquals(primary.asked().filter((call) => call === "save"), []);
+  secondary.mode = "up";
+  await settled(clock, store.flush());
+  assertEquals((await store.save("key", { type: "update" })).state, "saved");
+  await store.close();
+});
+
+Deno.test("a logout that the secondary does not hear is no success, stays queued, and counts here at once", async () => {
+  const { clock, secondary, store } = setUp();
+  await store.save("key", create());
+  await store.flush();
+  secondary.mode = "hanging";
+  const error = await assertRejects(
+    () => settled(clock, store.delete("key", { why: "revoked" })),
+    NotReplicatedError,
+  );
+  assertEquals([error.committed, error.queued], ["primary", true]);
+  assertEquals(await store.load("key"), { state: "ended", why: "revoked" });
+  secondary.mode = "up";
+  await settled(clock, store.flush());
+  assertEquals(await secondary.inner.load("key"), { state: "ended", why: "revoked" });
+  await store.close();
+});
+
+Deno.test("a logout while the primary is away buries the copy, rejects, and reaches the primary later", async () => {
+  const { clock, primary, secondary, store } = setUp();
+  await store.save("key", create());
+  await store.flush();
+  primary.mode = "down";
+  await assertRejects(() => settled(clock, store.delete("key", { why: "revoked" })), NotReplicatedError);
+  assertEquals(await secondary.inner.load("key"), { state: "ended", why: "revoked" });
+  primary.mode = "up";
+  await settled(clock, store.flush());
+  assertEquals(await primary.inner.load("key"), { state: "ended", why: "revoked" });
+  await store.close();
+});
+
+Deno.test("of two that end a session while the primary stumbles one gets it", async () => {
+  const { clock, primary, store } = setUp();
+  await store.save("key", create());
+  await store.flush();
+  primary.mode = "down";
+  const calls = Promise.all([
+    store.delete("key", { why: "rotated" }),
+    clock.advance(0).then(() => store.delete("key", { why: "rotated" })),
+  ]);
+  await clock.advance(0);
+  primary.mode = "up";
+  const taken = await settled(clock, calls);
+  assertEquals(taken.filter((record) => record !== undefined).map(({ handle }) => handle), ["handle-key"]);
+  await store.close();
+});
+
+Deno.test("while the primary is away reads are degraded, certain, or rejected, and never anonymous", async () => {
+  for (const mode of ["down", "hanging"] as const) {
+    const { clock, primary, store } = setUp();
+    await store.save("key", create());
+    await store.save("gone", create("gone"));
+    await store.delete("gone", { why: "rotated" });
+    await store.flush();
+    primary.mode = mode;
+    const found = await settled(clock, store.load("key"));
+    assert(found.state === "live" && found.degraded, "degraded");
+    assertEquals(await settled(clock, store.load("gone")), { state: "ended", why: "rotated" });
+    await assertRejects(
+      () => settled(clock, store.load("nobody")),
+      HoldfastError,
+    );
+    await assertRejects(() => settled(clock, store.save("key", { type: "update" })), HoldfastError);
+    primary.mode = "up";
+    await clock.advance(10_000);
+    assertEquals((await store.load("key") as { degraded?: true }).degraded, undefined);
+    await store.close();
+  }
+});
+
+Deno.test("degradedReads: false leaves the outage an outage", async () => {
+  const { clock, primary, secondary, store } = setUp({ degradedReads: false });
+  await store.save("key", create());
+  await store.flush();
+  primary.mode = "down";
+  secondary.asked();
+  await assertRejects(() => settled(clock, store.load("key")), HoldfastError);
+  assertEquals(secondary.asked(), []);
+  await store.close();
+});
+
+Deno.test("a full queue refuses, waits or ships inline before anything is written, and ends still find room", async () => {
+  for (const onFull of ["reject", "wait", "sync"] as const) {
+    const { clock, primary, secondary, store, dropped } = setUp({ queueSize: 4, onFull });
+    for (const key of ["one", "two", "three", "four"]) await store.save(key, create(key));
+    await store.flush();
+    secondary.mode = "hanging";
+    for (const key of ["one", "two", "three"]) await store.save(key, { type: "update" });
+    assertEquals(store.pending, 3, "three quarters");
+    primary.asked();
+    if (onFull === "sync") {
+      const error = await assertRejects(
+        () => settled(clock, store.save("four", { type: "update" })),
+        NotReplicatedError,
+      );
+      assertEquals([error.committed, error.queued], ["primary", false], "it was on its own");
+    } else {
+      const error = await assertRejects(
+        () => settled(clock, store.save("four", { type: "update" })),
+        HoldfastError,
+      );
+      assertEquals([error.code, error.retryable], ["queue-full", true]);
+      assertEquals(primary.asked().includes("save"), false, "nothing was written");
+    }
+    assertEquals(
+      (await store.save("one", { type: "update" })).state,
+      "saved",
+      "a key that waits needs no more room",
+    );
+    await assertRejects(() => settled(clock, store.delete("four", { why: "revoked" })), NotReplicatedError);
+    assertEquals(store.pending, 4);
+    secondary.mode = "up";
+    await settled(clock, store.flush({ timeout: "1m" }));
+    for (const key of ["one", "two", "three", "four"]) {
+      assertEquals(await secondary.inner.load(key), await primary.inner.load(key), key);
+    }
+    assertEquals(dropped, []);
+    await store.close();
+  }
+});
+
+Deno.test("a save that waits for room goes on when there is some", async () => {
+  const { clock, secondary, store } = setUp({ queueSize: 1 });
+  secondary.mode = "down";
+  await store.save("one", create("one"));
+  const second = store.save("two", create("two"));
+  secondary.mode = "up";
+  assertEquals((await settled(clock, second)).state, "saved");
+  await settled(clock, store.flush());
+  await store.close();
+});
+
+Deno.test("an outage costs no tries: what waits is shipped when it is over, however long it took", async () => {
+  const { clock, primary, secondary, store, dropped } = setUp();
+  secondary.mode = "down";
+  await store.save("key", create());
+  await clock.advance(300_000);
+  assertEquals([store.pending, dropped], [1, []]);
+  secondary.mode = "up";
+  await settled(clock, store.flush());
+  assertEquals(await secondary.inner.load("key"), await primary.inner.load("key"));
+  await store.close();
+});
+
+Deno.test("what cannot be shipped is given up with its hash, and holds nobody else up", async () => {
+  const clock = new ManualClock();
+  const [primary, secondary] = [new Side(clock), new Side(clock)];
+  const dropped: DroppedReplication[] = [];
+  const picky: Store = {
+    ...secondary.inner,
+    consistency: "atomic",
+    index: secondary.inner.index,
+    load: (key) => secondary.inner.load(key),
+    delete: (key, options) => secondary.inner.delete(key, options),
+    exists: (key) => secondary.inner.exists(key),
+    save(key, change) {
+      if (key === "poison") {
+        throw new HoldfastError("backend-unavailable", "Cannot take it", { retryable: true });
+      }
+      return secondary.inner.save(key, change);
+    },
+  };
+  const store = replicatedSessions(primary.store, picky, {
+    clock,
+    retryAttempts: 2,
+    onDropped: (drop) => {
+      dropped.push(drop);
+      throw new Error("a listener's own affair");
+    },
+  });
+  await store.save("poison", create("poison"));
+  for (let i = 0; i < 10; i++) {
+    await store.save(`key${i}`, create(`key${i}`));
+    await clock.advance(0);
+    assert(await secondary.inner.exists(`key${i}`), "the others go on");
+  }
+  await settled(clock, store.flush());
+  assertEquals(dropped.map(({ kind, key }) => [kind, key]), [["session", "poison"]]);
+  await store.close();
+});
+
+Deno.test("a primary that forgets is given back what the copy knows, and graves with it", async () => {
+  const clock = new ManualClock();
+  const engine = memoryStore({ clock });
+  const secondary = new Side(clock);
+  const store = replicatedSessions(engine, secondary.store, {
+    clock,
+    strategy: "acknowledged",
+    primaryForgets: true,
+  });
+  await store.save("key", create());
+  await store.save("gone", create("gone"));
+  const { bornAt } = await store.index.add("ada", {
+    handle: "handle-key",
+    key: "key",
+    endsAt: clock.now() + 60_000,
+  }) as {
+    bornAt: number;
+  };
+  await store.index.revoke("bob", { remember: 60_000 });
+  await store.delete("gone", { why: "revoked" });
+  await engine.clear();
+  const found = await store.load("key");
+  assert(found.state === "live" && found.degraded === undefined);
+  assertEquals(found.record.values, { "d:a": "1" });
+  assertEquals(await store.load("gone"), { state: "ended", why: "revoked" });
+  const saved = await store.save("key", { type: "update", set: { "d:b": "2" } });
+  assert(saved.state === "saved");
+  assertEquals(saved.record.values, { "d:a": "1", "d:b": "2" });
+  assertEquals(await secondary.inner.load("key"), { state: "live", record: saved.record });
+  assertEquals((await store.index.read("ada")).entries.map(({ key }) => key), ["key"]);
+  assert((await store.index.read("bob")).epoch > bornAt, "epochs are not forgotten either");
+  assertEquals((await store.index.keys()).keys.slice().sort(), ["gone", "key"]);
+  await store.close();
+});
+
+Deno.test("an isolate that dies with a full queue loses nothing that is in the outbox", async () => {
+  const clock = new ManualClock();
+  const outbox = memoryStore({ clock });
+  const [primary, secondary] = [new Side(clock), new Side(clock)];
+  const isolate = () => replicatedSessions(primary.store, secondary.store, { clock, outbox });
+  const [dies, lives] = [isolate(), isolate()];
+  await dies.save("ended", create("ended"));
+  await dies.flush();
+  await dies.save("short", create("short"));
+  await dies.delete("short", { why: "revoked" });
+  await dies.flush();
+  assertEquals((await outbox.namespace("replication").listPage()).keys, [], "what is shipped leaves no mark");
+  secondary.mode = "hanging";
+  for (let i = 0; i < 5; i++) await dies.save(`key${i}`, create(`key${i}`));
+  await assertRejects(() => settled(clock, dies.delete("ended", { why: "revoked" })), NotReplicatedError);
+  await settled(clock, dies.close({ timeout: 1 }));
+  secondary.mode = "up";
+  assertEquals(await lives.recover(), { found: 0, pending: 0 }, "what is young may still be somebody's");
+  await clock.advance(60_000);
+  assertEquals(await settled(clock, lives.recover()), { found: 6, pending: 0 });
+  for (const key of ["key0", "key4", "ended"]) {
+    assertEquals(await secondary.inner.load(key), await primary.inner.load(key), key);
+  }
+  assertEquals((await secondary.inner.load("ended")).state, "ended");
+  assertEquals(await lives.recover(), { found: 0, pending: 0 }, "the marks are gone");
+  await lives.close();
+});
+
+Deno.test("close() ships what waits; whoever saves later ships before it answers", async () => {
+  const { secondary, store } = setUp();
+  await store.save("key", create());
+  assertEquals(await store.close(), { pending: 0 });
+  assert(await secondary.inner.exists("key"));
+  await store.save("late", create("late"));
+  assert(await secondary.inner.exists("late"));
+  assertEquals(store.pending, 0);
+});
+
+Deno.test("waitUntil keeps the isolate alive until the copy has arrived", async () => {
+  const kept: Promise<unknown>[] = [];
+  const { secondary, store } = setUp({ waitUntil: (work) => kept.push(work) });
+  await store.save("key", create());
+  assertEquals(kept.length, 1);
+  await kept[0];
+  assert(await secondary.inner.exists("key"));
+  await store.close();
+});
+
+Deno.test("revoking a user carries the primary's epoch: whoever logs in afterwards is not condemned by the copy", async () => {
+  const { clock, primary, secondary, store } = setUp({ timeout: "50ms" });
+  const sessions = createSessions(store, { clock });
+  secondary.mode = "hanging";
+  await assertRejects(() => settled(clock, sessions.revokeUser("ada"), 10), NotReplicatedError);
+  await clock.advance(1000);
+  secondary.mode = "up";
+  const session = sessions.open(null);
+  session.login("ada");
+  const cookie = (await settled(clock, sessions.commit(session)))!.split(";")[0]!;
+  await settled(clock, store.flush());
+  primary.mode = "down";
+  assertEquals(await settled(clock, sessions.open(cookie).userId()), "ada");
+  primary.mode = "up";
+  await clock.advance(10_000);
+  await store.close();
+});
+
+Deno.test("an operation tells its side, outcome and what waits, and never a key", async () => {
+  const { operations, store } = setUp();
+  await store.save("secret-key", create());
+  await store.flush();
+  assertEquals(operations.map(({ operation, side, outcome }) => `${operation} ${side} ${outcome}`), [
+    "save primary ok",
+    "ship secondary ok",
+  ]);
+  assertEquals(JSON.stringify(operations).includes("secret"), false);
+  await store.close();
+});
+
+Deno.test("replicatedSessions() refuses what it cannot keep its promises with", () => {
+  const store = memoryStore();
+  assertThrows(
+    () => replicatedSessions(store, keyValueSessionStore(store) as unknown as Store),
+    TypeError,
+  );
+  assertThrows(() => replicatedSessions(store, undefined as unknown as Store), TypeError);
+  for (const queueSize of [0, -1, 1.5, NaN]) {
+    assertThrows(() => replicatedSessions(store, store, { queueSize }), RangeError);
+  }
+  assertThrows(() => replicatedSessions(store, store, { retryAttempts: -1 }), RangeError);
+  assertThrows(() => replicatedSessions(store, store, { timeout: 0 }), RangeError);
+  assertThrows(() => replicatedSessions(store, store, { retryDelay: -1 }), RangeError);
+  assertThrows(() => replicatedSessions(store, store, { strategy: "later" as "async" }), TypeError);
+  assertThrows(() => replicatedSessions(store, store, { onFull: "drop" as "wait" }), TypeError);
+});

@@ -1,0 +1,86 @@
+/** What lies between an isolate and a store: time, loss on the way there and on the way back, outages. */
+import { HoldfastError } from "@holdfast/edge";
+import type { MachineClock, World } from "./_world.ts";
+
+/** When a store cannot be reached, and how that looks. */
+interface Outage {
+  readonly from: number;
+  readonly to: number;
+  /** Whether calls hang rather than fail. */
+  readonly hangs: boolean;
+}
+
+/** How bad a network is. */
+export interface NetworkOptions {
+  /** Milliseconds a call takes, as a rule. */
+  readonly latency: number;
+  /** The chance that a call is lost, half of the time after it took effect. */
+  readonly loss: number;
+  readonly outages: readonly Outage[];
+}
+
+export class Network {
+  readonly #world: World;
+  readonly #options: NetworkOptions;
+  /** Whether anything goes wrong at all. */
+  calm = false;
+
+  constructor(world: World, options: NetworkOptions) {
+    this.#world = world;
+    this.#options = options;
+  }
+
+  /** A store as one isolate sees it; what was sent before the isolate died still arrives. */
+  reach<T extends object>(store: T, machine: MachineClock): T {
+    const cache = new Map<PropertyKey, unknown>();
+    return new Proxy(store, {
+      get: (target, name) => {
+        if (cache.has(name)) return cache.get(name);
+        const value: unknown = Reflect.get(target, name);
+        let seen = value;
+        if (typeof value === "function") {
+          seen = name === "namespace"
+            ? (room: string) => this.reach(value.call(target, room), machine)
+            : (...args: unknown[]) => this.#call(machine, () => value.apply(target, args));
+        } else if (typeof value === "object" && value !== null) seen = this.reach(value, machine);
+        cache.set(name, seen);
+        return seen;
+      },
+    });
+  }
+
+  async #call<T>(machine: MachineClock, effect: () => Promise<T>): Promise<T> {
+    const { random } = this.#world;
+    const { latency, loss } = this.#options;
+    const lost = this.calm || !random.chance(loss) ? undefined : random.pick(["before", "after"] as const);
+    // Now and then a call is on its way for longer than anybody waits for it, but not for ever.
+    const stray = !this.calm && random.chance(0.01) ? random.below(1250) : 0;
+    await this.#travel(machine, latency * random.next() + stray);
+    const outage = this.#outage();
+    if (outage?.hangs) await this.#never();
+    if (outage !== undefined || lost === "before") throw unavailable(false);
+    const answer = await effect();
+    await this.#travel(machine, latency * random.next());
+    if (!machine.alive) await this.#never();
+    if (lost === "after") throw unavailable(true);
+    return answer;
+  }
+
+  #outage(): Outage | undefined {
+    if (this.calm) return undefined;
+    return this.#options.outages.find(({ from, to }) => this.#world.now >= from && this.#world.now < to);
+  }
+
+  async #travel(machine: MachineClock, milliseconds: number): Promise<void> {
+    if (!machine.alive) await this.#never();
+    await this.#world.delay(milliseconds);
+  }
+
+  #never(): Promise<never> {
+    return new Promise(() => {});
+  }
+}
+
+function unavailable(ambiguous: boolean): HoldfastError {
+  return new HoldfastError("backend-unavailable", "Cannot reach the store", { retryable: true, ambiguous });
+}

@@ -1,0 +1,590 @@
+/**
+ * One life of a replicated store, told by a seed: isolates, clients that create, write, read and delete sessions, a network
+ * that loses calls and answers, outages, crashes; then peace, and the question whether every promise was kept.
+ */
+import {
+  type Atomic,
+  atomicSessionStore,
+  type AtomicStore,
+  type IndexedSessionStore,
+  memoryStore,
+  type ReplicatedSessions,
+  replicatedSessions,
+  type ReplicationStrategy,
+  sessionExpiry,
+  type SessionRecord,
+} from "@holdfast/edge";
+import { NaiveReplication } from "./_naive.ts";
+import { Network } from "./_network.ts";
+import { MachineClock, World } from "./_world.ts";
+
+/** What must hold. */
+export type Invariant =
+  | "a deleted session is never readable again"
+  | "an older save never wins"
+  | "both sides converge at quiescence"
+  | "the queue stays in its bound"
+  | "no copy outlives the original"
+  | "an acknowledged write is never lost";
+
+/** One way of living. */
+export interface SimulationOptions {
+  readonly seed: number;
+  readonly strategy: ReplicationStrategy;
+  /** Ours, or the seed document's. */
+  readonly algorithm?: "ours" | "naive";
+  /** Whether the primary once restarts empty, as an in-memory Redis does. */
+  readonly forgets?: boolean;
+  /** Breaks a side on purpose, to see whether the checks notice. */
+  readonly plant?: {
+    readonly primary?: (store: Atomic<IndexedSessionStore>) => Atomic<IndexedSessionStore>;
+    readonly secondary?: (store: Atomic<IndexedSessionStore>) => Atomic<IndexedSessionStore>;
+    /** A bound that the queue was not told. */
+    readonly bound?: number;
+  };
+}
+
+/** How it went. */
+export interface Life {
+  readonly violations: readonly { readonly invariant: Invariant; readonly what: string }[];
+  /** What happened, to show that enough did. */
+  readonly seen: Readonly<Record<string, number>>;
+  readonly events: number;
+}
+
+const SESSIONS = 8;
+const ISOLATES = 3;
+const QUEUE = 8;
+const TIMEOUT = 500;
+const LONG = 600_000;
+const SHORT = 4_000;
+const ABSOLUTE = 1_200_000;
+/** Clocks differ by at most this, and answers stray for at most 2.5 seconds. */
+const SKEW = 2_000;
+const SLACK = SKEW * 2 + 2_500;
+
+/** What an isolate can do with sessions, whoever does it. */
+interface Subject {
+  create(key: string, user: string, idle: number): Promise<boolean>;
+  write(key: string, field: string, value: number): Promise<"saved" | "gone">;
+  read(
+    key: string,
+  ): Promise<{ readonly values: Readonly<Record<string, string>>; readonly degraded: boolean } | undefined>;
+  delete(key: string): Promise<void>;
+  settle(): Promise<void>;
+  readonly pending: number;
+}
+
+interface Isolate {
+  readonly clock: MachineClock;
+  readonly subject: Subject;
+  readonly store: ReplicatedSessions | undefined;
+  /** Sessions that it had to do with. */
+  readonly touched: Set<string>;
+}
+
+/** What is known for certain about a session. */
+interface Fate {
+  readonly key: string;
+  readonly user: string;
+  readonly idle: number;
+  /** Values that a write was answered for, by field. */
+  readonly acked: Map<string, number>;
+  created: boolean;
+  /** When a delete was answered, or first asked for in vain. */
+  deleted?: number;
+  doomed: boolean;
+  /** When it may have been written last. */
+  writtenAt: number;
+  /** Somebody was told that it would not be shipped, or died without an outbox. */
+  excused: boolean;
+}
+
+export async function live(options: SimulationOptions): Promise<Life> {
+  const { seed, strategy, algorithm = "ours", plant = {}, forgets = false } = options;
+  const world = new World(seed);
+  const { random } = world;
+  const violations: { invariant: Invariant; what: string }[] = [];
+  const broken = (invariant: Invariant, what: string) => violations.push({ invariant, what });
+  const seen: Record<string, number> = {};
+  const count = (what: string) => seen[what] = (seen[what] ?? 0) + 1;
+
+  const outages = () =>
+    Array.from({ length: random.below(3) }, () => {
+      const from = world.now + random.below(15_000);
+      return {
+        from,
+        to: from + 300 + random.below(5_000),
+        hangs: algorithm === "ours" && random.chance(0.5),
+      };
+    });
+  const network = (latency: number) => new Network(world, { latency, loss: 0.1, outages: outages() });
+  const slow = random.chance(0.2);
+  const wires = [network(20), network(slow ? 400 : 20)] as const;
+  const machines = wires.map(() => new MachineClock(world, skew()));
+  const engines = machines.map((clock) => memoryStore({ clock }));
+  const bare = engines.map((store) => atomicSessionStore(store, { remember: "10m" }));
+  const crashes = algorithm === "ours" && random.chance(0.4);
+  const outbox = crashes && random.chance(0.6)
+    ? memoryStore({ clock: new MachineClock(world, 0) })
+    : undefined;
+  const history = new Map<string, string>();
+  const dropped = new Set<string>();
+  const stores = [
+    watched(
+      (plant.primary ?? same)(bare[0]!),
+      (key, record) => history.set(`${key} ${record.version}`, JSON.stringify(record)),
+    ),
+    watched((plant.secondary ?? same)(bare[1]!), (key, record, before) => {
+      count("shipped");
+      // What a forgetful primary is given back begins a new history, on the copy.
+      if (!forgets && history.get(`${key} ${record.version}`) !== JSON.stringify(record)) {
+        broken(
+          "an older save never wins",
+          `${key}: the secondary took version ${record.version}, which never was`,
+        );
+      }
+      if (before !== undefined && before.version >= record.version) {
+        broken("an older save never wins", `${key}: version ${record.version} replaced ${before.version}`);
+      }
+    }),
+  ];
+  const quiet = new Network(world, { latency: 2, loss: 0, outages: [] });
+  quiet.calm = true;
+
+  function skew(): number {
+    return random.below(SKEW) - SKEW / 2;
+  }
+
+  function isolate(): Isolate {
+    const clock = new MachineClock(world, skew());
+    const touched = new Set<string>();
+    if (algorithm === "naive") {
+      const [primary, secondary] = engines.map((store, i) =>
+        wires[i]!.reach(store.namespace("naive"), clock)
+      );
+      const naive = new NaiveReplication(primary!, secondary!, strategy, clock);
+      return { clock, touched, store: undefined, subject: naiveSubject(naive) };
+    }
+    const [primary, secondary] = stores.map((store, i) => wires[i]!.reach(store, clock));
+    const store = replicatedSessions(primary!, secondary!, {
+      strategy,
+      clock,
+      random: () => random.next(),
+      timeout: TIMEOUT,
+      queueSize: QUEUE,
+      parallel: 3,
+      primaryForgets: forgets,
+      retryAttempts: 5,
+      onFull: random.pick(["wait", "reject", "sync"]),
+      outbox: outbox && quiet.reach(outbox, clock),
+      onDropped: ({ kind, key }) => {
+        count("dropped");
+        dropped.add(`${kind} ${key}`);
+      },
+      onOperation: ({ operation, outcome, pending }) => {
+        if (operation === "fallback" && outcome === "ok") count("degraded reads");
+        if (operation === "circuit" && outcome === "open") count("circuits opened");
+        if (operation === "reserve") count("saves refused by a full queue");
+        if (pending >= QUEUE * 0.75) count("moments with a full queue");
+      },
+    });
+    return { clock, touched, store, subject: ourSubject(store, clock) };
+  }
+
+  const isolates = Array.from({ length: ISOLATES }, isolate);
+  const bound = plant.bound ?? QUEUE;
+  let overfull = false;
+  world.watch = () => {
+    if (overfull || !isolates.some(({ subject }) => subject.pending > bound)) return;
+    overfull = true;
+    broken("the queue stays in its bound", `more than ${bound} keys wait`);
+  };
+
+  const fates = Array.from({ length: SESSIONS }, (_, i): Fate => ({
+    key: `key${i}`,
+    user: `user${i % 3}`,
+    idle: random.chance(0.25) ? SHORT : LONG,
+    acked: new Map(),
+    created: false,
+    doomed: false,
+    writtenAt: 0,
+    excused: false,
+  }));
+
+  const dead = (at: Isolate) => !at.clock.alive;
+  const pause = () => world.delay(random.below(random.chance(0.2) ? 3000 : 300));
+  const somewhere = () => random.pick(isolates);
+
+  /** One call of a client: what came of it, or that nobody knows. */
+  async function attempt<T>(
+    fate: Fate,
+    ask: (subject: Subject) => Promise<T>,
+  ): Promise<{ answer: T } | { error: unknown }> {
+    const at = somewhere();
+    at.touched.add(fate.key);
+    const answered = ask(at.subject).then((answer) => ({ answer }), (error) => ({ error }));
+    // A client whose isolate died, or hangs, goes away.
+    const gone = world.delay(8 * TIMEOUT).then(() => ({ error: "gone" }));
+    const result = await Promise.race([answered, gone]);
+    count("error" in result ? "calls that failed" : "calls that were answered");
+    if ("error" in result) {
+      const error = result.error as { queued?: boolean; code?: string } | "gone";
+      if (error === "gone" && !dead(at) && algorithm === "ours") {
+        throw new Error(`a call hangs: SEED=${seed}`);
+      }
+      if (error !== "gone" && error.code === "not-replicated" && error.queued === false) fate.excused = true;
+      if (error instanceof TypeError || error instanceof RangeError) throw error;
+    }
+    return result;
+  }
+
+  async function read(fate: Fate): Promise<void> {
+    const deletedBefore = fate.deleted !== undefined;
+    const ackedBefore = new Map(fate.acked);
+    const startedAt = world.now;
+    const result = await attempt(fate, (subject) => subject.read(fate.key));
+    if ("error" in result || result.answer === undefined) return;
+    const { values, degraded } = result.answer;
+    if (deletedBefore) {
+      broken(
+        "a deleted session is never readable again",
+        `${fate.key} was read after its delete was answered`,
+      );
+    }
+    if (startedAt > fate.writtenAt + fate.idle + SLACK) {
+      broken(
+        "no copy outlives the original",
+        `${fate.key} was read ${startedAt - fate.writtenAt - fate.idle} ms late`,
+      );
+    }
+    if (degraded && strategy === "async") return;
+    for (const [field, value] of ackedBefore) {
+      if (Number(values[`d:${field}`] ?? 0) < value) {
+        broken(
+          "an older save never wins",
+          `${fate.key}: ${field} is ${values[`d:${field}`]} after ${value} was answered`,
+        );
+      }
+    }
+  }
+
+  async function writer(fate: Fate, name: string): Promise<void> {
+    let field = `${name}0`;
+    const rounds = 2 + random.below(6);
+    for (let value = 1; value <= rounds; value++) {
+      await pause();
+      const result = await attempt(fate, (subject) => subject.write(fate.key, field, value));
+      fate.writtenAt = world.now;
+      // What nobody answered may happen later: that field is left alone.
+      if ("error" in result) field = `${name}${value}`;
+      else if (result.answer === "gone") return;
+      else {
+        fate.acked.set(field, value);
+        if (algorithm === "ours" && strategy !== "async" && !fate.doomed) await both(fate, field, value);
+      }
+      if (random.chance(0.5)) await read(fate);
+    }
+  }
+
+  /** At the moment of its answer, an acknowledged write is on both sides, unless something ended the session. */
+  async function both(fate: Fate, field: string, value: number): Promise<void> {
+    const copies = await Promise.all(bare.map((store) => store.load(fate.key)));
+    copies.forEach((copy, i) => {
+      if (copy.state === "live" && Number(copy.record.values[`d:${field}`] ?? 0) >= value) return;
+      if (copy.state === "ended" || fate.doomed || (i === 0 && forgets)) return;
+      broken(
+        "an acknowledged write is never lost",
+        `${fate.key}: ${field} = ${value} is not on side ${i} when it is answered`,
+      );
+    });
+  }
+
+  async function client(fate: Fate): Promise<void> {
+    await pause();
+    const result = await attempt(fate, (subject) => subject.create(fate.key, fate.user, fate.idle));
+    fate.writtenAt = world.now;
+    fate.created = "answer" in result && result.answer;
+    if (!fate.created) return;
+    const writers = algorithm === "naive" ? [writer(fate, "a")] : [writer(fate, "a"), writer(fate, "b")];
+    const deleter = algorithm === "naive" ? Promise.all(writers) : pause().then(pause).then(pause);
+    const ends = random.chance(0.6);
+    await Promise.all([
+      ...writers,
+      deleter.then(async () => {
+        if (!ends) return;
+        fate.doomed = true;
+        const result = await attempt(fate, (subject) => subject.delete(fate.key));
+        if ("answer" in result) fate.deleted = world.now;
+        count("error" in result ? "deletes that were reported" : "deletes that were answered");
+        for (let i = 0; i < 3; i++) {
+          await pause();
+          await read(fate);
+        }
+      }),
+    ]);
+    for (let i = 0; i < 2; i++) {
+      await pause();
+      await read(fate);
+    }
+  }
+
+  const revoked = new Set<string>();
+  async function admin(): Promise<void> {
+    if (algorithm === "naive" || !random.chance(0.3)) return;
+    await world.delay(random.below(8000));
+    const user = `user${random.below(3)}`;
+    const at = somewhere();
+    revoked.add(user);
+    for (const fate of fates) if (fate.user === user) at.touched.add(fate.key);
+    const revoke = at.store!.index.revoke(user, { remember: ABSOLUTE }).then(
+      (known) => known.entries,
+      () => [],
+    );
+    for (const entry of await Promise.race([revoke, world.delay(8 * TIMEOUT).then(() => [])])) {
+      const fate = fates.find(({ key }) => key === entry.key)!;
+      fate.doomed = true;
+      const result = await attempt(fate, (subject) => subject.delete(entry.key));
+      if ("answer" in result) fate.deleted = world.now;
+    }
+    count("users revoked");
+  }
+
+  async function reaper(): Promise<void> {
+    if (!crashes) return;
+    await world.delay(1000 + random.below(8000));
+    const i = random.below(isolates.length);
+    const victim = isolates[i]!;
+    if (victim.subject.pending > 0) count("crashes with a queue");
+    victim.clock.alive = false;
+    if (outbox === undefined) {
+      for (const fate of fates) if (victim.touched.has(fate.key)) fate.excused = true;
+    }
+    isolates[i] = isolate();
+  }
+
+  async function amnesia(): Promise<void> {
+    if (!forgets) return;
+    await world.delay(2000 + random.below(6000));
+    await engines[0]!.clear();
+  }
+
+  await world.until(Promise.all([...fates.map(client), admin(), reaper(), amnesia()]));
+
+  // Peace.
+  for (const wire of wires) wire.calm = true;
+  await world.pass(65_000);
+  if (outbox !== undefined) {
+    await world.until(
+      isolates[0]!.store!.recover({ timeout: "10m" }).then(({ found }) => {
+        seen["found in the outbox"] = found;
+      }),
+    );
+  }
+  await world.until(Promise.all(isolates.map(({ subject }) => subject.settle())));
+  if (forgets) {
+    // What it forgot it learns again with the next read.
+    const { subject } = isolates[0]!;
+    const learn = async (key: string): Promise<void> => {
+      const session = await subject.read(key).catch(() => ({ degraded: true }));
+      if (!session?.degraded) return;
+      await world.delay(500);
+      await learn(key);
+    };
+    await world.until(Promise.all(fates.map(({ key }) => learn(key))));
+    await world.until(subject.settle());
+  }
+  for (const { subject } of isolates) {
+    if (subject.pending > 0) {
+      broken("both sides converge at quiescence", `${subject.pending} keys still wait`);
+    }
+  }
+  if (outbox !== undefined) {
+    await world.pass(5_000);
+    const left = await outbox.namespace("replication").listPage();
+    if (left.keys.length > 0) {
+      broken("both sides converge at quiescence", `${left.keys.length} marks are left`);
+    }
+  }
+  if (algorithm === "ours") await judge();
+  else await judgeNaive();
+  await Promise.all(isolates.map(({ store }) => store?.close()));
+  return { violations, seen, events: world.events };
+
+  async function judge(): Promise<void> {
+    for (const fate of fates) {
+      const { key } = fate;
+      const [first, second] = await Promise.all([stores[0]!.load(key), stores[1]!.load(key)]);
+      const excused = fate.excused || dropped.has(`session ${key}`);
+      if (fate.doomed && (fate.deleted !== undefined || !excused)) {
+        for (const [i, copy] of [first, second].entries()) {
+          if (copy.state === "live") {
+            broken("a deleted session is never readable again", `${key} lives on side ${i}`);
+          }
+        }
+      }
+      if (first.state === "live") {
+        if (second.state === "live") {
+          if (sessionExpiry(second.record) > sessionExpiry(first.record)) {
+            broken("no copy outlives the original", `${key}: the copy lives longer`);
+          }
+          // A leap that was half done differs in its number alone, until the next save.
+          const [a, b] = [first, second].map(({ record }) =>
+            JSON.stringify(forgets ? record.values : record)
+          );
+          if (!excused && a !== b) {
+            broken("both sides converge at quiescence", `${key} differs`);
+          }
+        } else if (!excused) broken("both sides converge at quiescence", `${key} is on the primary alone`);
+      } else if (second.state === "live" && !excused) {
+        const outlives = first.state === "ended" && first.why === "expired";
+        broken(
+          outlives ? "no copy outlives the original" : "both sides converge at quiescence",
+          `${key} is on the secondary alone`,
+        );
+      }
+      if (fate.created && !fate.doomed) {
+        for (const [field, value] of fate.acked) {
+          const kept = first.state === "live" ? Number(first.record.values[`d:${field}`] ?? 0) : undefined;
+          if (kept === undefined ? fate.idle === LONG : kept < value) {
+            broken("an acknowledged write is never lost", `${key}: ${field} = ${value} is ${kept}`);
+          }
+        }
+      }
+    }
+    for (const user of ["user0", "user1", "user2"]) {
+      const [first, second] = await Promise.all(bare.map((store) => store.index.read(user)));
+      if (forgets) continue; // two sides are one list then
+      const mine = fates.filter((fate) => fate.user === user);
+      if (mine.some(({ excused }) => excused) || dropped.has(`user ${user}`)) continue;
+      if (first!.epoch !== second!.epoch) {
+        broken("both sides converge at quiescence", `${user}: epochs ${first!.epoch} and ${second!.epoch}`);
+      }
+      for (const { key, created } of mine) {
+        if (!created || !(await bare[0]!.exists(key))) continue;
+        for (const [i, { entries }] of [first!, second!].entries()) {
+          if (entries.some((entry) => entry.key === key)) continue;
+          broken("both sides converge at quiescence", `${key} is not listed on side ${i}`);
+        }
+      }
+    }
+    await world.pass(ABSOLUTE);
+    for (const { key } of fates) {
+      if (!(await Promise.all(stores.map((store) => store.exists(key)))).includes(true)) continue;
+      broken("no copy outlives the original", `${key} is there for ever`);
+    }
+  }
+
+  async function judgeNaive(): Promise<void> {
+    for (const fate of fates) {
+      const [first, second] = await Promise.all(
+        engines.map((store) => store.namespace("naive").get<Record<string, string>>(fate.key)),
+      );
+      if (fate.deleted !== undefined && (first ?? second) !== undefined) {
+        broken("a deleted session is never readable again", `${fate.key} is still there`);
+      }
+      if (JSON.stringify(first) !== JSON.stringify(second)) {
+        broken("both sides converge at quiescence", `${fate.key} differs`);
+      }
+      if (first === undefined && second !== undefined && fate.idle === SHORT) {
+        broken("no copy outlives the original", `${fate.key} is on the secondary alone`);
+      }
+      if (!fate.created || fate.doomed || fate.idle === SHORT) continue;
+      for (const [field, value] of fate.acked) {
+        if (Number(first?.[`d:${field}`] ?? 0) >= value) continue;
+        broken("an acknowledged write is never lost", `${fate.key}: ${field}`);
+      }
+    }
+  }
+}
+
+function same<T>(store: T): T {
+  return store;
+}
+
+/** A store that shows every record it stores, at the moment it does. */
+function watched(
+  store: Atomic<IndexedSessionStore>,
+  stored: (key: string, record: SessionRecord, before: SessionRecord | undefined) => void,
+): Atomic<IndexedSessionStore> {
+  return {
+    consistency: store.consistency,
+    index: store.index,
+    load: (key) => store.load(key),
+    exists: (key) => store.exists(key),
+    delete: (key, options) => store.delete(key, options),
+    async save(key, change) {
+      const before = await store.load(key);
+      const saved = await store.save(key, change);
+      if (saved.state === "saved") {
+        stored(key, saved.record, before.state === "live" ? before.record : undefined);
+      }
+      return saved;
+    },
+  };
+}
+
+function ourSubject(store: ReplicatedSessions, clock: MachineClock): Subject {
+  return {
+    async create(key, user, idle) {
+      const handle = `handle-${key}`;
+      const added = await store.index.add(user, { handle, key, endsAt: clock.now() + ABSOLUTE });
+      if (added.state !== "added") return false;
+      const saved = await store.save(key, {
+        type: "create",
+        handle,
+        idleTimeout: idle,
+        absoluteTimeout: ABSOLUTE,
+        schemaVersion: 1,
+        values: {},
+        userId: user,
+        bornAt: added.bornAt,
+      });
+      return saved.state === "saved";
+    },
+    async write(key, field, value) {
+      const saved = await store.save(key, { type: "update", set: { [`d:${field}`]: String(value) } });
+      return saved.state === "saved" ? "saved" : "gone";
+    },
+    async read(key) {
+      const found = await store.load(key);
+      if (found.state !== "live") return undefined;
+      return { values: found.record.values, degraded: found.degraded ?? false };
+    },
+    async delete(key) {
+      await store.delete(key, { why: "revoked" });
+    },
+    settle: async () => void await store.flush({ timeout: "10m" }),
+    get pending() {
+      return store.pending;
+    },
+  };
+}
+
+function naiveSubject(naive: NaiveReplication): Subject {
+  const idle = new Map<string, number>();
+  return {
+    async create(key, _user, lifetime) {
+      idle.set(key, lifetime);
+      await naive.save(key, {}, lifetime);
+      return true;
+    },
+    async write(key, field, value) {
+      const data = await naive.load(key);
+      if (data === undefined) return "gone";
+      await naive.save(key, { ...data, [`d:${field}`]: String(value) }, idle.get(key) ?? LONG);
+      return "saved";
+    },
+    async read(key) {
+      const values = await naive.load(key);
+      return values && { values, degraded: false };
+    },
+    delete: (key) => naive.delete(key),
+    settle: () => naive.idle(),
+    get pending() {
+      return naive.pending;
+    },
+  };
+}
+
+export type { AtomicStore };
