@@ -43,9 +43,11 @@ local function decide(r, i, now, cost)
   if r and r.b then blocked = max(0, tonumber(r.b) - now) end
   local again = r and r.i and i.i and string.find(',' .. r.i, ',' .. i.i .. ',', 1, true)
   local allowed = again or cost < 0 or blocked == 0
-  while i[tostring(n)] do
-    local kind, a, b, name = match(i[tostring(n)], '^(%w):(%d+):(%d+):(.*)$')
+  local rule = i['0']
+  while rule do
+    local kind, a, b, name = match(rule, '^(%w):(%d+):(%d+):(.*)$')
     a, b, n = tonumber(a), tonumber(b), n + 1
+    rule = i[tostring(n)]
     local p = {kind=kind, a=a, b=b, field=kind .. ':' .. name}
     local state, s1, s2, s3, retry = r and r[p.field], nil, nil, nil, 0
     if state then
@@ -100,7 +102,7 @@ local function decide(r, i, now, cost)
   end
   if i.i then
     local known = (r and r.i or '') .. i.i .. ','
-    while #known > 512 do known = string.sub(known, string.find(known, ',', 1, true) + 1) end
+    if #known > 512 then known = string.sub(known, string.find(known, ',', 257, true) + 1) end
     nxt.i = known
   end
   local x = max(now + lasts, tonumber(nxt.x or '0'))
@@ -113,7 +115,25 @@ end
 export const throttleTwins: Readonly<Record<string, LuaTwin>> = {
   "throttle.check": {
     kind: "write",
-    lua: DECIDE + `
+    // One policy, no block, nothing stale: five fields are read and four written.
+    fast: DECIDE + `
+local function fast(i, now)
+  if i['1'] or not i.i then return nil end
+  local kind, name = match(i['0'], '^(%w):%d+:%d+:(.*)$')
+  local field, key, r = kind .. ':' .. name, KEYS[1], nil
+  local at = redis.call('HMGET', key, '@', 'x', 'i', field, 'b')
+  if at[5] or (at[1] and now >= tonumber(at[1])) or not at[1] ~= not at[2] then return nil end
+  if not at[1] and redis.call('EXISTS', key) == 1 then return nil end
+  if at[1] then r = {x=at[2], i=at[3] or nil, [field]=at[4] or nil} end
+  local out, nxt, x = decide(r, i, now, tonumber(i.c))
+  if out.e or nxt == false then return nil end
+  if nxt then
+    redis.call('HSET', key, field, nxt[field], 'i', nxt.i, 'x', nxt.x, '@', nxt.x)
+    if ARGV[1] == '' and nxt.x ~= at[1] then redis.call('PEXPIREAT', key, nxt.x) end
+  end
+  return '~["a","' .. out.a .. '","0","' .. out['0'] .. '"]'
+end`,
+    lua: `
 local function apply(r, i, now) return decide(r, i, now, tonumber(i.c)) end`,
   },
   "throttle.peek": {

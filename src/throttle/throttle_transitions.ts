@@ -155,7 +155,7 @@ function decide(record: Fields | undefined, input: Fields, now: number): Step {
   }
   if (input.i !== undefined) {
     let known = `${record?.i ?? ""}${input.i},`;
-    while (known.length > KNOWN_LENGTH) known = known.slice(known.indexOf(",") + 1);
+    if (known.length > KNOWN_LENGTH) known = known.slice(known.indexOf(",", KNOWN_LENGTH / 2) + 1); // half, so not every time
     next.i = known;
   }
   // Policies of other throttles in this record may last longer than ours.

@@ -3,9 +3,9 @@
  * record compared. A history is predicted here, then sent to a real Redis as one pipeline.
  */
 import type { Fields, Transition } from "@holdfast/edge";
-import { luaScript } from "../../adapters/upstash/_lua.ts";
+import { luaScript, type LuaTwin } from "../../adapters/upstash/_lua.ts";
 import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
-import { assertEquals } from "../support/assert.ts";
+import { assert, assertEquals } from "../support/assert.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { RedisError, type Reply, RespConnection } from "../support/resp.ts";
 import { Random } from "../support/random.ts";
@@ -25,14 +25,28 @@ export interface CompareOptions {
   /** Steps on one record before it starts afresh. */
   readonly history?: number;
   /** The twin of a transition, for planting a difference. */
-  readonly lua?: (name: string) => string;
+  readonly twin?: (name: string) => Pick<LuaTwin, "lua" | "fast">;
 }
 
 const decoder = new TextDecoder();
 
+/** Twins with a difference planted in them, for tests that want to see it caught. */
+export function planted(from: string, to: string): Required<CompareOptions>["twin"] {
+  const found = Object.values(LUA_TWINS).some(({ lua, fast }) => (fast + lua).includes(from));
+  assert(found, `No twin says ${from}`);
+  return (name) => {
+    const { lua, fast } = LUA_TWINS[name]!;
+    return { lua: lua.replace(from, to), ...(fast !== undefined && { fast: fast.replace(from, to) }) };
+  };
+}
+
+/** Twins and one more, which stores its input as it is: records that are none of theirs. */
+export const damaging: Required<CompareOptions>["twin"] = (name) =>
+  name === "test.damage" ? { lua: "local function apply(r, i) return {}, i end" } : LUA_TWINS[name]!;
+
 /** Runs histories until every case had its steps; throws on the first difference, with the seed that repeats it. */
 export async function compare(cases: readonly Case[], options: CompareOptions = {}): Promise<number> {
-  const { steps = 10_000, stride = 3000, history = 40, lua = (name) => LUA_TWINS[name]!.lua } = options;
+  const { steps = 10_000, stride = 3000, history = 40, twin = (name) => LUA_TWINS[name]! } = options;
   const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
   const random = new Random(seed);
   await using redis = await startRedis();
@@ -40,11 +54,8 @@ export async function compare(cases: readonly Case[], options: CompareOptions = 
   try {
     const shas = new Map<string, string>();
     for (const { transition } of cases) {
-      const [sha] = await connection.send([
-        "SCRIPT",
-        "LOAD",
-        luaScript(lua(transition.name), LUA_TWINS[transition.name]?.fast),
-      ]);
+      const { lua, fast } = twin(transition.name);
+      const [sha] = await connection.send(["SCRIPT", "LOAD", luaScript(lua, fast)]);
       if (!(sha instanceof Uint8Array)) throw new Error(`the twin of ${transition.name} does not compile`);
       shas.set(transition.name, decoder.decode(sha));
     }

@@ -1,8 +1,7 @@
 import { type Fields, throttleTransitions } from "@holdfast/edge";
-import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
 import { assert, assertMatch, assertRejects } from "../support/assert.ts";
 import type { Random } from "../support/random.ts";
-import { type Case, compare } from "./_differential.ts";
+import { type Case, compare, damaging, planted } from "./_differential.ts";
 
 /** Few and repeated, so that policies of several throttles meet in one record. */
 const POLICIES = [
@@ -58,21 +57,18 @@ const damage: Case = {
   transition: { name: "test.damage", apply: (_record, input) => ({ output: {}, write: { record: input } }) },
   input: (random) => random.pick(DAMAGES),
 };
-const damaging = (name: string) =>
-  name === "test.damage" ? "local function apply(r, i) return {}, i end" : LUA_TWINS[name]!.lua;
 
 Deno.test("differential: throttle: Lua and TypeScript agree on every step", async () => {
   assert(await compare(often, { stride: 400 }) >= 10_000 * cases.length);
 });
 
 Deno.test("differential: throttle: they agree on records that are none of theirs", async () => {
-  await compare([...often, damage], { steps: 1000, lua: damaging });
+  await compare([...often, damage], { steps: 1000, twin: damaging });
 });
 
 Deno.test("differential: throttle: a planted difference is caught", async () => {
-  const planted = (name: string) =>
-    LUA_TWINS[name]!.lua.replace("or ceil(over / 1000)", "or floor(over / 1000)");
-  assert(planted("throttle.check") !== LUA_TWINS["throttle.check"]!.lua);
-  const error = await assertRejects(() => compare(often, { lua: planted }));
+  const error = await assertRejects(() =>
+    compare(often, { twin: planted("or ceil(over / 1000)", "or floor(over / 1000)") })
+  );
   assertMatch(error.message, /differs: SEED=\d+: throttle\./);
 });
