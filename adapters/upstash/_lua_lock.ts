@@ -187,14 +187,16 @@ end`,
     lua: BOOK + `
 local function apply(r, i, now)
   if not r then return {result='expired'} end
-  local b, fence, result = open(r, now), i.fence and tonumber(i.fence), 'expired'
+  local b, fence = open(r, now), i.fence and tonumber(i.fence)
   local mine, n = b.h[i.owner], place(b, i.owner)
   local live = mine and now < mine.till
-  if live or (not mine and not n and fence and fence > b.x) then result = 'released'
+  local known = mine or n
+  if live then remove(b, i.owner) elseif mine then drop(b, i.owner) elseif n then table.remove(b.q, n) end
+  if known then serve(b, now) end
+  local result = 'expired'
+  if live or (not known and fence and fence > b.x) then result = 'released'
   elseif fence and fence ~= b.f then result = 'overtaken' end
-  if not mine and not n then return {result=result} end
-  if live then remove(b, i.owner) elseif mine then drop(b, i.owner) else table.remove(b.q, n) end
-  serve(b, now)
+  if not known then return {result=result} end
   return {result=result}, close(b, now)
 end`,
   },

@@ -178,7 +178,7 @@ export const extendLock: Transition = {
 
 /**
  * `{ owner, fence? }` → `{ result }`: `released`, `expired` (nobody came after) or `overtaken`. Repeated, it answers as the first
- * time. A ticket, which has no token, is given back too.
+ * time, or among sharers, where `x` is one figure for all, perhaps `overtaken`. A ticket, which has no token, is given back too.
  */
 export const releaseLock: Transition = {
   name: "lock.release",
@@ -188,16 +188,16 @@ export const releaseLock: Transition = {
     const mine = book.holders.get(owner!);
     const ticket = book.queue.findIndex((ticket) => ticket.owner === owner);
     const live = mine !== undefined && now < mine.until;
-    let result = "expired";
-    // Whoever is gone and did not lapse has released it: this is a repetition.
-    if (live || (!mine && ticket < 0 && Number(fence) > book.lapsed)) result = "released";
-    else if (fence !== undefined && Number(fence) !== book.fence) result = "overtaken";
-    if (!mine && ticket < 0) return { output: { result } };
+    const known = mine !== undefined || ticket >= 0;
     if (live) book.holders.delete(owner!);
     else if (mine) drop(book, owner!, mine);
-    else book.queue.splice(ticket, 1);
-    serve(book, now);
-    return { output: { result }, write: close(book, now) };
+    else if (known) book.queue.splice(ticket, 1);
+    if (known) serve(book, now);
+    // Whoever is gone and did not lapse has released it: this is a repetition. What is served now came after.
+    let result = "expired";
+    if (live || (!known && Number(fence) > book.lapsed)) result = "released";
+    else if (fence !== undefined && Number(fence) !== book.fence) result = "overtaken";
+    return known ? { output: { result }, write: close(book, now) } : { output: { result } };
   },
 };
 

@@ -79,10 +79,13 @@ Deno.test("locks: no history lets too many in, hands a token out twice, passes t
           extend: [extendLock, { owner, ttl: "200" }],
           force: [forceLock, { fence: fence ?? "0" }],
         }[what] as [Transition, Fields];
+        const shared = entries(record, "h").some(({ figures }) => figures[2]! > 1);
         const output = run(transition, input);
         // Whoever gives up without a token looks at no answer; nor is the count of a force one for the second time.
         if (what !== "force" && (what !== "release" || fence)) {
-          assertEquals(run(transition, input), output, "a repetition");
+          const again = run(transition, input);
+          // Among sharers one figure tells who lapsed: a repeated release may then say the worse, never the better.
+          if (!(shared && again.result === "overtaken")) assertEquals(again, output, "a repetition");
         }
         if (output.fence !== undefined) tokens.set(owner, output.fence);
         else if (what === "acquire") tokens.delete(owner); // who asks anew and waits has no token yet
