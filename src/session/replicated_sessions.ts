@@ -378,8 +378,9 @@ class ReplicatedSessionStore implements ReplicatedSessions {
         signal,
       );
       end.primary = false;
-      // Who comes second makes sure that the copy is dead, too; where nothing ever was, nothing is buried.
-      if (last === undefined && absent !== "bury") {
+      // Who comes second makes sure that the copy is dead, too; where nothing ever was, nothing is buried. That a primary
+      // which forgets knows nothing proves nothing.
+      if (last === undefined && absent !== "bury" && !both.options.primaryForgets) {
         unknown = (await primary.call("load", (store, signal) =>
           store.load(key, { signal }), signal)).state === "unknown";
       }
