@@ -150,9 +150,12 @@ class KeyValueSessionIndex implements SessionIndex {
   }
 
   async revoke(user: string, options: SessionRevokeOptions): Promise<UserSessions> {
-    const { except, remember, ...call } = options;
+    const { except, remember, epoch: given, ...call } = options;
     const before = await this.#epochs.get<{ epoch: number }>(user, call);
-    const epoch = Math.max(this.#clock.now(), before?.epoch ?? 0) + 1;
+    if (given !== undefined && before !== undefined && given <= before.epoch) {
+      return await this.read(user, call);
+    }
+    const epoch = given ?? Math.max(this.#clock.now(), before?.epoch ?? 0) + 1;
     const known = { epoch, ...(except !== undefined && { spared: except }) };
     await this.#epochs.set(user, known, { ...call, ttl: remember });
     return { ...known, entries: await this.#entries(user, call) };

@@ -368,6 +368,7 @@ class ReplicatedSessionStore implements ReplicatedSessions {
     const entry = await both.reserveEnd("session", key, { end });
     let last: SessionRecord | undefined;
     let fault: { readonly error: unknown } | undefined;
+    let unknown = false;
     try {
       // The primary decides who of many callers gets it, so it must not answer for a session that it forgot.
       if (both.options.primaryForgets) await this.load(key, { signal });
@@ -377,8 +378,18 @@ class ReplicatedSessionStore implements ReplicatedSessions {
         signal,
       );
       end.primary = false;
+      // Who comes second makes sure that the copy is dead, too; where nothing ever was, nothing is buried. That a primary
+      // which forgets knows nothing proves nothing.
+      if (last === undefined && absent !== "bury" && !both.options.primaryForgets) {
+        unknown = (await primary.call("load", (store, signal) =>
+          store.load(key, { signal }), signal)).state === "unknown";
+      }
     } catch (error) {
       fault = { error };
+    }
+    if (unknown) {
+      if (entry !== undefined) queue.settle(entry, false);
+      return undefined;
     }
     const doubtful = fault !== undefined && mayHaveHappened(fault.error);
     try {

@@ -16,8 +16,8 @@
  * - `save` runs `create` or `update` on the primary, whose answer carries the whole record with its new `version` and
  *   its absolute `endsAt`. Shipping is `load` from the primary, then `save(key, { type: "put", record })` on the secondary:
  *   it stores the record as it is, remaining time included, only where its version is newer and never over an ended one.
- * - `delete` runs on both sides with `absent: "bury"`, so that a copy which is still on its way finds the grave; the
- *   graves must outlast the queue (`atomicSessionStore(store, { remember })`).
+ * - `delete` runs on the primary, then on the secondary with `absent: "bury"`, so that a copy which is still on its way finds
+ *   the grave; graves must outlast what is on its way (`atomicSessionStore(store, { remember })`).
  * - `index`: `add` and `remove` travel like saves, `revoke` like a delete. User records carry the number of their write
  *   (`n`) and an epoch that only grows; where two sides differ, the union of the entries and the later epoch are right,
  *   since an entry is only a hint and the epoch is the truth.

@@ -151,7 +151,10 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
     if (trouble === "restart") {
       await redis.start();
       // The endpoint in front of it still has connections to the one that died; each breaks with its first use.
-      await Promise.allSettled(Array.from({ length: 100 }, () => primary.load("nobody")));
+      const ping = { method: "POST", headers: { authorization: `Bearer ${token}` }, body: '["PING"]' };
+      await Promise.allSettled(
+        Array.from({ length: 100 }, async () => await (await fetch(url, ping)).text()),
+      );
     } else upstash.fault = undefined;
     await wait(800);
     hang();

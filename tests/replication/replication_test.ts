@@ -106,6 +106,8 @@ Deno.test("async: a save is one call before its answer, and one put behind it", 
   assertEquals([primary.asked(), secondary.asked()], [["load"], []], "a miss is the truth");
   await store.delete("key", { why: "revoked" });
   assertEquals([primary.asked(), secondary.asked()], [["delete"], ["delete"]], "a logout");
+  await store.delete("nobody", { why: "revoked" });
+  assertEquals([primary.asked(), secondary.asked()], [["delete", "load"], []], "where nothing ever was");
   await store.close();
 });
 

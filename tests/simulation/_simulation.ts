@@ -70,7 +70,7 @@ interface Subject {
   read(
     key: string,
   ): Promise<{ readonly values: Readonly<Record<string, string>>; readonly degraded: boolean } | undefined>;
-  delete(key: string): Promise<void>;
+  delete(key: string, absent: "ignore" | "bury"): Promise<void>;
   settle(): Promise<void>;
   readonly pending: number;
 }
@@ -314,7 +314,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
       deleter.then(async () => {
         if (!ends) return;
         fate.doomed = true;
-        const result = await attempt(fate, (subject) => subject.delete(fate.key));
+        const result = await attempt(fate, (subject) => subject.delete(fate.key, "ignore"));
         if ("answer" in result) fate.deleted = world.now;
         count("error" in result ? "deletes that were reported" : "deletes that were answered");
         for (let i = 0; i < 3; i++) {
@@ -344,7 +344,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
     for (const entry of await Promise.race([revoke, world.delay(8 * TIMEOUT).then(() => [])])) {
       const fate = fates.find(({ key }) => key === entry.key)!;
       fate.doomed = true;
-      const result = await attempt(fate, (subject) => subject.delete(entry.key));
+      const result = await attempt(fate, (subject) => subject.delete(entry.key, "bury"));
       if ("answer" in result) fate.deleted = world.now;
     }
     count("users revoked");
@@ -551,8 +551,8 @@ function ourSubject(store: ReplicatedSessions, clock: MachineClock): Subject {
       if (found.state !== "live") return undefined;
       return { values: found.record.values, degraded: found.degraded ?? false };
     },
-    async delete(key) {
-      await store.delete(key, { why: "revoked" });
+    async delete(key, absent) {
+      await store.delete(key, { why: "revoked", absent });
     },
     settle: async () => void await store.flush({ timeout: "10m" }),
     get pending() {
