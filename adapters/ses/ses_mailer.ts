@@ -75,7 +75,7 @@ const PATH = "/v2/email/outbound-emails";
  * ```
  */
 export function sesMailer(access: SesAccess): Mailer {
-  const { region, client, configurationSet, timeout = "30s", mime } = access;
+  const { region, client, configurationSet, timeout, mime } = access;
   need(/^[a-z\d-]+$/.test(region ?? "") && client, "region", "or 'client' is missing");
   const address = access.baseUrl ?? `https://email.${region}.amazonaws.com`;
   return httpMailer({
@@ -89,7 +89,7 @@ export function sesMailer(access: SesAccess): Mailer {
       const content = mime
         ? { Raw: { Data: bytesToBase64((await mime(message, { mailer: NAME, idempotencyKey: key })).bytes) } }
         : { Simple: await simple(message) };
-      const request = jsonRequest(PATH, envelope(message, content, configurationSet), {});
+      const request = jsonRequest(PATH, envelope(message, content, configurationSet));
       return { ...request, headers: await signed(access, address + PATH, request) };
     },
     id: ({ json }) => json?.MessageId,
@@ -120,7 +120,7 @@ async function signed(
 function envelope(message: PreparedMessage, content: object, configurationSet: string | undefined): object {
   const { from, to, cc, bcc, replyTo, tags, metadata } = message;
   const named = [...tags.map((tag) => [tag, "true"] as const), ...Object.entries(metadata)];
-  if (named.some((pair) => pair.some((text) => !/^[\w-]{1,256}$/.test(text)))) {
+  if (named.flat().some((text) => !/^[\w-]{1,256}$/.test(text))) {
     throw unsupported(NAME, "tags and metadata of other characters than letters, digits, '_' and '-'");
   }
   return {
