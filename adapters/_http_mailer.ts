@@ -27,11 +27,13 @@ export interface HttpMailerOptions {
   readonly baseUrl?: string | undefined;
 }
 
+const DEFAULT_TIMEOUT = "30s";
+
 /** A request to a provider; always a POST. */
 export interface MailRequest {
   /** Path and query. */
   readonly path: string;
-  /** Headers, those that authenticate included. */
+  /** Headers of its own. */
   readonly headers: Readonly<Record<string, string>>;
   /** What to send. */
   readonly body: string | FormData;
@@ -45,9 +47,7 @@ export interface Answer {
   readonly status: number;
   /** Reads a header. */
   header(name: string): string | null | undefined;
-  /** The body. */
-  readonly text: string;
-  /** The body as JSON, `undefined` when it is none. */
+  /** The body as JSON; its text when it is none. */
   // deno-lint-ignore no-explicit-any
   readonly json: any;
 }
@@ -72,7 +72,7 @@ export interface Provider {
   /** What to call it. */
   readonly name: string;
   /** How long an attempt may take unless told otherwise. */
-  readonly timeout: Duration;
+  readonly timeout: Duration | undefined;
   /** The most bytes a request may have. */
   readonly maxBytes: number;
   /** The most recipients a message may have. */
@@ -108,7 +108,7 @@ export interface Refusal {
 /** A mailer for a provider. */
 export function httpMailer(provider: Provider): Mailer {
   const { name, deduplicates = false } = provider;
-  toMilliseconds(provider.timeout, "timeout");
+  toMilliseconds(provider.timeout ?? DEFAULT_TIMEOUT, "timeout");
   const mailer: Mailer = {
     name,
     deduplicates,
@@ -182,31 +182,33 @@ export function someOf(pairs: readonly (readonly [string, string])[]): Record<st
 export function jsonRequest(
   path: string,
   body: unknown,
-  headers: Readonly<Record<string, string>>,
+  headers: Readonly<Record<string, string>> = {},
 ): MailRequest {
   const json = JSON.stringify(body);
   return { path, headers: { "content-type": "application/json", ...headers }, body: json, size: json.length };
 }
 
-/** Speaks to the provider's address by fetch. */
-export function fetchExchange(address: string, options: HttpMailerOptions): Exchange {
+/** Speaks to the provider's address by fetch; `own` are the headers of every request, those that authenticate included. */
+export function fetchExchange(
+  address: string,
+  options: HttpMailerOptions,
+  own: Readonly<Record<string, string>> = {},
+): Exchange {
   const { fetch: send = fetch, baseUrl = address } = options;
   need(new URL(baseUrl).origin === baseUrl, "baseUrl", "must be an origin");
   return async ({ path, headers, body }, signal) => {
     // A redirect would carry the key elsewhere; Workers know no "error".
     const response = await send(baseUrl + path, {
       method: "POST",
-      headers,
+      headers: { ...headers, ...own },
       body,
       signal,
       redirect: "manual",
     });
-    const text = await response.text();
     return {
       status: response.status,
       header: (name) => response.headers.get(name),
-      text,
-      json: parsed(text),
+      json: parsed(await response.text()),
     };
   };
 }
@@ -215,7 +217,7 @@ function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined;
+    return text;
   }
 }
 
@@ -226,7 +228,7 @@ export async function attempt(
   { signal: given, timeout, keyed }: Pick<SendOptions, "signal" | "timeout"> & { readonly keyed: boolean },
 ): Promise<Answer> {
   const { name, maxBytes } = provider;
-  const limit = toMilliseconds(timeout ?? provider.timeout, "timeout");
+  const limit = toMilliseconds(timeout ?? provider.timeout ?? DEFAULT_TIMEOUT, "timeout");
   // By hand: what AbortSignal.timeout and AbortSignal.any hold on to stays until the time is over, for every message.
   const controller = new AbortController();
   const { signal } = controller;
@@ -278,8 +280,8 @@ function refused(provider: Provider, answer: Answer, keyed: boolean): MailError 
     retryable = unknown ? keyed : [408, 429, 503].includes(status),
     reason = "",
   } = provider.refusal?.(answer) ?? {};
-  const { json, text } = answer;
-  const told = json?.message ?? json?.errors?.[0]?.message ?? (json ? "" : text);
+  const { json } = answer;
+  const told = json?.message ?? json?.errors?.[0]?.message ?? (typeof json === "string" ? json : "");
   return mailError(provider.name, code, `it answered ${status} ${reason}: ${redacted(told)}`, {
     phase: "reply",
     delivery: unknown ? "unknown" : "not-sent",

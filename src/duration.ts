@@ -17,8 +17,8 @@ export function toMilliseconds(duration: Duration, name = "duration"): number {
   let ms: number;
   if (typeof duration === "number") ms = duration;
   else {
-    const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(String(duration));
-    ms = match ? Number(match[1]) * UNITS[match[2]!]! : NaN;
+    const [, count, unit = ""] = /^(\d+(?:\.\d+)?)([a-z]+)$/.exec(String(duration)) ?? [];
+    ms = Number(count) * UNITS[unit]!;
   }
   if (!(ms > 0 && ms <= Number.MAX_SAFE_INTEGER)) {
     throw new RangeError(

@@ -77,7 +77,7 @@ export class HoldfastError extends Error {
 
   /** Makes a fault with its code, a message without secrets, and what is known about repeating the call. */
   constructor(code: HoldfastErrorCode, message: string, options: HoldfastErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message, options);
     this.code = code;
     this.retryable = options.retryable ?? false;
     this.ambiguous = options.ambiguous ?? false;

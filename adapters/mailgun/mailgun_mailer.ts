@@ -57,7 +57,7 @@ const NAME = "mailgun";
  * ```
  */
 export function mailgunMailer(access: MailgunAccess): Mailer {
-  const { apiKey, domain, region = "us", timeout = "30s", mime } = access;
+  const { apiKey, domain, region = "us", timeout, mime } = access;
   need(apiKey && /^[a-z\d.-]+$/i.test(domain ?? ""), "apiKey", "or 'domain' is missing");
   const headers = { authorization: `Basic ${btoa(`api:${apiKey}`)}` };
   return httpMailer({
@@ -67,13 +67,13 @@ export function mailgunMailer(access: MailgunAccess): Mailer {
     maxRecipients: 1000,
     withoutTo: mime !== undefined,
     scheduleHours: 72,
-    exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}mailgun.net`, access),
+    exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}mailgun.net`, access, headers),
     async request(message, idempotencyKey) {
       const body = options(message);
       const size = mime
         ? addMime(body, await mime(message, { mailer: NAME, idempotencyKey }))
         : await addFields(body, message);
-      return { path: `/v3/${domain}/messages${mime ? ".mime" : ""}`, headers, body, size };
+      return { path: `/v3/${domain}/messages${mime ? ".mime" : ""}`, headers: {}, body, size };
     },
     id: ({ json }) => json?.id,
     refusal: ({ status }) => status === 401 ? { reason: `check key and region ${region}` } : {},

@@ -87,7 +87,7 @@ export function resendMailer(
   need(byKey ? access.apiKey : typeof access?.post === "function", "apiKey", "or a Resend client is missing");
   const provider: Provider = {
     name: NAME,
-    timeout: options.timeout ?? (byKey ? access.timeout : undefined) ?? "30s",
+    timeout: options.timeout ?? (byKey ? access.timeout : undefined),
     maxBytes: 40_000_000,
     maxRecipients: 150,
     scheduleHours: 30 * 24,
@@ -121,9 +121,10 @@ function request(
 }
 
 function keyExchange(access: ResendAccess): Exchange {
-  const send = fetchExchange("https://api.resend.com", access);
-  const own = { "authorization": `Bearer ${access.apiKey}`, "user-agent": "holdfast" };
-  return (request, signal) => send({ ...request, headers: { ...request.headers, ...own } }, signal);
+  return fetchExchange("https://api.resend.com", access, {
+    "authorization": `Bearer ${access.apiKey}`,
+    "user-agent": "holdfast",
+  });
 }
 
 /** The SDK hands its options to fetch, and makes one error of everything that is no answer. */
@@ -139,7 +140,6 @@ function clientExchange(client: ResendClient): Exchange {
     return {
       status: error?.statusCode ?? 200,
       header: (name) => reply.headers?.[name],
-      text: "",
       json: error ?? data,
     };
   };
@@ -151,10 +151,10 @@ async function payload(message: PreparedMessage): Promise<object> {
     throw unsupported(NAME, "more than 50 recipients in a field");
   }
   const tags = [
-    ...message.tags.map((name) => ({ name, value: "true" })),
-    ...Object.entries(message.metadata).map(([name, value]) => ({ name, value })),
+    ...message.tags.map((tag) => [tag, "true"] as const),
+    ...Object.entries(message.metadata),
   ];
-  if (tags.some(({ name, value }) => !/^[\w-]{1,256}$/.test(name) || !/^[\w-]{1,256}$/.test(value))) {
+  if (tags.flat().some((text) => !/^[\w-]{1,256}$/.test(text))) {
     throw unsupported(NAME, "tags and metadata of other characters than letters, digits, '_' and '-'");
   }
   const files = await wireFiles(message, NAME);
@@ -168,7 +168,7 @@ async function payload(message: PreparedMessage): Promise<object> {
     text,
     html,
     headers: someOf(wireHeaders(message, NAME)),
-    tags: some(tags),
+    tags: some(tags.map(([name, value]) => ({ name, value }))),
     attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
       filename,
       content: bytesToBase64(bytes),
@@ -182,6 +182,7 @@ async function payload(message: PreparedMessage): Promise<object> {
 /** A message that waits for its batch. */
 interface Entry {
   readonly entry: object;
+  readonly key: string | undefined;
 }
 
 /** Each message is an entry of its own in one request, after those that must go alone. */
@@ -193,22 +194,20 @@ async function sendBatch(
 ): Promise<(Receipt | MailError)[]> {
   const outcomes = await Promise.all(
     items.map(({ message, idempotencyKey }) =>
-      settled<Receipt | Entry>(
-        NAME,
-        () =>
-          message.attachments.length > 0 || message.calendar
-            ? mailer.send(message, { signal, timeout, idempotencyKey })
-            : entryOf(provider, message),
-      )
+      settled<Receipt | Entry>(NAME, async () => {
+        if (message.attachments.length > 0 || message.calendar) {
+          return await mailer.send(message, { signal, timeout, idempotencyKey });
+        }
+        refuseUnsupported(provider, message);
+        return { entry: await payload(message), key: idempotencyKey };
+      })
     ),
   );
   const waiting = outcomes.filter((outcome) => "entry" in outcome);
   if (waiting.length === 0) return outcomes as (Receipt | MailError)[];
   // One key for the whole, equal when all are equal, in the same order: it makes the bulk repeatable, but no message alone.
-  const keys = items.filter((_, i) => "entry" in outcomes[i]!).flatMap(({ idempotencyKey }) =>
-    idempotencyKey ?? []
-  );
-  const key = keys.length === waiting.length ? await sha256(keys.join("\n")) : undefined;
+  const keys = waiting.map(({ key }) => key);
+  const key = keys.includes(undefined) ? undefined : await sha256(keys.join("\n"));
   const body = waiting.map(({ entry }) => entry);
   const build = async () => await request("/emails/batch", body, key, { "x-batch-validation": "permissive" });
   const answer = await settled(NAME, () => attempt(provider, build, { signal, timeout, keyed: false }));
@@ -216,20 +215,15 @@ async function sendBatch(
   return outcomes.map((outcome) => "entry" in outcome ? told.shift()! : outcome);
 }
 
-async function entryOf(provider: Provider, message: PreparedMessage): Promise<Entry> {
-  refuseUnsupported(provider, message);
-  return { entry: await payload(message) };
-}
-
 /** Ids belong to the entries without an error, in order; whoever is left without either is unknown. */
 function readBatch(answer: Answer, count: number): (Receipt | MailError)[] {
   const { data, errors } = answer.json ?? {};
   const list = (value: unknown) => Array.isArray(value) ? value : [];
   const refused = new Map<number, unknown>(list(errors).map((error) => [error?.index, error?.message]));
-  const ids = list(data).map((entry) => entry?.id);
-  if (ids.length === count - refused.size) {
-    [...refused.keys()].sort((a, b) => a - b).forEach((i) => ids.splice(i, 0, ""));
-  }
+  const ids = list(data);
+  // Whether those that were refused have a place among the ids, too.
+  const whole = ids.length === count;
+  let next = 0;
   return Array.from({ length: count }, (_, i) => {
     if (refused.has(i)) {
       return mailError(NAME, "message-rejected", `it refused the message: ${redacted(refused.get(i))}`, {
@@ -237,8 +231,7 @@ function readBatch(answer: Answer, count: number): (Receipt | MailError)[] {
         status: 422,
       });
     }
-    return ids.length === count && typeof ids[i] === "string"
-      ? { mailer: NAME, id: ids[i] }
-      : unreadable(NAME, answer, false);
+    const id = whole || ids.length + refused.size === count ? ids[whole ? i : next++]?.id : undefined;
+    return typeof id === "string" ? { mailer: NAME, id } : unreadable(NAME, answer, false);
   });
 }

@@ -51,7 +51,7 @@ const NAME = "sendgrid";
  * ```
  */
 export function sendgridMailer(access: SendGridAccess): Mailer {
-  const { apiKey, region = "global", timeout = "30s" } = access;
+  const { apiKey, region = "global", timeout } = access;
   need(apiKey, "apiKey", "is missing");
   const headers = { authorization: `Bearer ${apiKey}`, accept: "application/json" };
   return httpMailer({
@@ -60,8 +60,8 @@ export function sendgridMailer(access: SendGridAccess): Mailer {
     maxBytes: 30_000_000,
     maxRecipients: 1000,
     scheduleHours: 72,
-    exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}sendgrid.com`, access),
-    request: async (message) => jsonRequest("/v3/mail/send", await payload(message), headers),
+    exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}sendgrid.com`, access, headers),
+    request: async (message) => jsonRequest("/v3/mail/send", await payload(message)),
     withoutId: true,
     id: (answer) => answer.header("x-message-id") ?? undefined,
   });

@@ -1,11 +1,12 @@
 /**
- * Mail by Amazon SES.
+ * Mail by Amazon SES, signed by an `AwsClient` from the package `aws4fetch`.
  *
  * ```ts
  * import { sesMailer } from "@holdfast/edge/ses";
+ * import { AwsClient } from "aws4fetch";
  *
- * const credentials = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "secret" };
- * const mailer = sesMailer({ region: "eu-central-1", credentials });
+ * const client = new AwsClient({ accessKeyId: "AKIDEXAMPLE", secretAccessKey: "secret" });
+ * const mailer = sesMailer({ region: "eu-central-1", client });
  * ```
  *
  * @module

@@ -1,4 +1,3 @@
-import { AwsV4Signer } from "aws4fetch"; // signing is AWS's protocol, not ours, and this is the small kept library for it
 import { bytesToBase64 } from "../../src/codec.ts";
 import { addressWords } from "../../src/email/encoded_word.ts";
 import { mailError, unsupported } from "../../src/email/mail_error.ts";
@@ -12,28 +11,33 @@ import {
   httpMailer,
   type HttpMailerOptions,
   jsonRequest,
+  type MailRequest,
   type Refusal,
   some,
   wireFiles,
   wireHeaders,
 } from "../_http_mailer.ts";
 
-/** Who signs. */
-export interface SesCredentials {
-  /** The id of the access key. */
-  readonly accessKeyId: string;
-  /** Its secret. */
-  readonly secretAccessKey: string;
-  /** What temporary credentials come with. */
-  readonly sessionToken?: string | undefined;
+/** What we use of an `AwsClient` from the package `aws4fetch`: signing is AWS's protocol, and that library knows it. */
+export interface SesClient {
+  /** Signs a request for a service in a region; of what comes back the headers are sent. */
+  sign(
+    url: string,
+    request: {
+      readonly method: string;
+      readonly headers: Record<string, string>;
+      readonly body: string;
+      readonly aws: { readonly service: string; readonly region: string };
+    },
+  ): Promise<{ readonly headers: Headers }>;
 }
 
 /** How to reach SES. */
 export interface SesAccess extends HttpMailerOptions {
   /** The region, such as `eu-central-1`. */
   readonly region: string;
-  /** Who signs; a function is asked before every request, for credentials that expire. */
-  readonly credentials: SesCredentials | (() => SesCredentials | Promise<SesCredentials>);
+  /** Your `AwsClient`, which signs; a function is asked for one before every request, for credentials that expire. */
+  readonly client: SesClient | (() => SesClient | Promise<SesClient>);
   /** The configuration set to send with. */
   readonly configurationSet?: string | undefined;
   /**
@@ -50,14 +54,15 @@ const PATH = "/v2/email/outbound-emails";
  * Sends by Amazon SES, API version 2. SES knows no idempotency keys, so an attempt whose answer was lost is never repeatable.
  * Tags become email tags with the value `true`, metadata email tags.
  *
- * @throws {TypeError} when region or credentials are missing
+ * @throws {TypeError} when region or client are missing
  * @see https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
  * @example
  * ```ts
  * import { sesMailer } from "@holdfast/edge/ses";
+ * import { AwsClient } from "aws4fetch";
  * const mailer = sesMailer({
  *   region: "eu-central-1",
- *   credentials: { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "secret" },
+ *   client: new AwsClient({ accessKeyId: "AKIDEXAMPLE", secretAccessKey: "secret" }),
  *   fetch: () => Promise.resolve(Response.json({ MessageId: "0107" })), // leave this out
  * });
  * const receipt = await mailer.send({
@@ -70,8 +75,8 @@ const PATH = "/v2/email/outbound-emails";
  * ```
  */
 export function sesMailer(access: SesAccess): Mailer {
-  const { region, credentials, configurationSet, timeout = "30s", mime } = access;
-  need(/^[a-z\d-]+$/.test(region ?? "") && credentials, "region", "or 'credentials' is missing");
+  const { region, client, configurationSet, timeout, mime } = access;
+  need(/^[a-z\d-]+$/.test(region ?? "") && client, "region", "or 'client' is missing");
   const address = access.baseUrl ?? `https://email.${region}.amazonaws.com`;
   return httpMailer({
     name: NAME,
@@ -84,36 +89,38 @@ export function sesMailer(access: SesAccess): Mailer {
       const content = mime
         ? { Raw: { Data: bytesToBase64((await mime(message, { mailer: NAME, idempotencyKey: key })).bytes) } }
         : { Simple: await simple(message) };
-      const request = jsonRequest(PATH, envelope(message, content, configurationSet), {});
-      const signer = new AwsV4Signer(
-        {
-          ...await current(credentials),
-          service: "ses",
-          region,
-          url: address + PATH,
-          headers: request.headers,
-          body: request.body,
-        } as ConstructorParameters<typeof AwsV4Signer>[0],
-      );
-      return { ...request, headers: Object.fromEntries((await signer.sign()).headers) };
+      const request = jsonRequest(PATH, envelope(message, content, configurationSet));
+      return { ...request, headers: await signed(access, address + PATH, request) };
     },
     id: ({ json }) => json?.MessageId,
     refusal,
   });
 }
 
-async function current(credentials: SesAccess["credentials"]): Promise<SesCredentials> {
+async function signed(
+  { client, region }: SesAccess,
+  url: string,
+  { headers, body }: MailRequest,
+): Promise<Record<string, string>> {
   try {
-    return typeof credentials === "function" ? await credentials() : credentials;
+    const signer = typeof client === "function" ? await client() : client;
+    const aws = { service: NAME, region };
+    const request = await signer.sign(url, {
+      method: "POST",
+      headers: { ...headers },
+      body: body as string,
+      aws,
+    });
+    return Object.fromEntries(request.headers);
   } catch (cause) {
-    throw mailError(NAME, "unauthorized", "there are no credentials", { cause });
+    throw mailError(NAME, "unauthorized", "there is no signature", { cause });
   }
 }
 
 function envelope(message: PreparedMessage, content: object, configurationSet: string | undefined): object {
   const { from, to, cc, bcc, replyTo, tags, metadata } = message;
   const named = [...tags.map((tag) => [tag, "true"] as const), ...Object.entries(metadata)];
-  if (named.some((pair) => pair.some((text) => !/^[\w-]{1,256}$/.test(text)))) {
+  if (named.flat().some((text) => !/^[\w-]{1,256}$/.test(text))) {
     throw unsupported(NAME, "tags and metadata of other characters than letters, digits, '_' and '-'");
   }
   return {

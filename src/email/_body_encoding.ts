@@ -1,11 +1,9 @@
 /** How bodies travel: only ASCII, only CRLF, no line too long, whatever was written. */
-import { bytesToBase64 } from "../codec.ts";
-
 /** A body and the name of its encoding. */
 export interface EncodedBody {
   readonly encoding: "7bit" | "quoted-printable" | "base64";
   /** ASCII with CRLF, without one at the end. */
-  readonly content: string;
+  readonly content: string | Uint8Array;
 }
 
 /** Text as it is where that is safe on every way, else in what is shorter. Line breaks of any kind become CRLF. */
@@ -22,13 +20,29 @@ export function encodeText(text: string): EncodedBody {
   return { encoding: "quoted-printable", content: quotedPrintable(bytes) };
 }
 
-/** Bytes in base64, in lines of 76. */
+const DIGITS = new TextEncoder().encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+
+/** Bytes in base64, in lines of 76: written as bytes, for as strings big files keep the garbage collector busy. */
 export function encodeBytes(bytes: Uint8Array): EncodedBody {
-  const chunks: string[] = [];
-  for (let i = 0; i < bytes.length; i += 57 * 500) {
-    chunks.push(bytesToBase64(bytes.subarray(i, i + 57 * 500)).replace(/.{76}(?!$)/g, "$&\r\n"));
+  const { length } = bytes;
+  const breaks = Math.max(0, Math.ceil(length / 57) - 1);
+  const content = new Uint8Array(Math.ceil(length / 3) * 4 + breaks * 2);
+  let to = 0;
+  for (let line = 0; line < length; line += 57) {
+    if (line > 0) {
+      content[to++] = 13;
+      content[to++] = 10;
+    }
+    const end = Math.min(line + 57, length);
+    for (let i = line; i < end; i += 3) { // what is beyond the end counts as 0
+      const three = bytes[i]! << 16 | bytes[i + 1]! << 8 | bytes[i + 2]!;
+      content[to++] = DIGITS[three >> 18]!;
+      content[to++] = DIGITS[three >> 12 & 63]!;
+      content[to++] = DIGITS[three >> 6 & 63]!;
+      content[to++] = DIGITS[three & 63]!;
+    }
   }
-  return { encoding: "base64", content: chunks.join("\r\n") };
+  return { encoding: "base64", content: content.fill(61, to - (3 - length % 3) % 3) };
 }
 
 const HEX = Array.from({ length: 256 }, (_, i) => "=" + i.toString(16).toUpperCase().padStart(2, "0"));

@@ -104,7 +104,7 @@ function checkData(data: AttachmentData, what: string): void {
 async function read(data: Attachment["content"], what: string): Promise<Uint8Array<ArrayBuffer>> {
   const got = typeof data === "function" ? await data() : data;
   checkData(got, `${what}.content`);
-  if (got instanceof Uint8Array) return new Uint8Array(got);
+  if (got instanceof Uint8Array) return got === data ? got as Uint8Array<ArrayBuffer> : new Uint8Array(got);
   // A Response reads every other kind, text as UTF-8, and refuses streams of anything but bytes.
   return new Uint8Array(await new Response(got as BodyInit).arrayBuffer());
 }

@@ -24,7 +24,7 @@ export interface BulkItem {
 export type SendBatch = (items: readonly BulkItem[]) => Promise<readonly (Receipt | MailError)[]>;
 
 /** One outcome for one message: the error, or what came back. */
-export async function settled<T>(mailer: string, work: () => Promise<T>): Promise<T | MailError> {
+export async function settled<T>(mailer: string, work: () => T | Promise<T>): Promise<T | MailError> {
   try {
     return await work();
   } catch (error) {
@@ -87,68 +87,67 @@ export function sendInBatches(
   }
 
   /** Checked as it is read: the caller may use the object again. */
-  function itemOf(message: Message, index: number): BulkItem | MailError {
-    try {
-      const prepared = prepareMessage(message);
-      const key = idempotencyKey?.(prepared, index);
+  const itemOf = (input: Message, index: number) =>
+    settled(mailer, (): BulkItem => {
+      const message = prepareMessage(input);
+      const key = idempotencyKey?.(message, index);
       checkIdempotencyKey(key);
-      return { index, message: prepared, idempotencyKey: key };
-    } catch (error) {
-      return asMailError(mailer, error);
-    }
-  }
-
-  async function start(slots: readonly (BulkItem | MailError)[], first: number): Promise<BulkResult[]> {
-    const items = slots.filter((slot): slot is BulkItem => !(slot instanceof MailError));
-    const sent = items.length === 0 ? [] : await settled(mailer, () => send(items));
-    const outcomes = sent instanceof MailError ? items.map(() => sent) : [...sent];
-    return slots.map((slot, i) => {
-      const outcome = slot instanceof MailError ? slot : outcomes.shift()!;
-      return outcome instanceof MailError
-        ? { index: first + i, state: "failed", error: outcome }
-        : { index: first + i, state: "sent", receipt: outcome };
+      return { index, message, idempotencyKey: key };
     });
+
+  async function start(slots: readonly (BulkItem | MailError)[]): Promise<(Receipt | MailError)[]> {
+    const items = slots.filter((slot): slot is BulkItem => !(slot instanceof MailError));
+    const sent = items.length > 0 ? await settled(mailer, () => send(items)) : [];
+    let next = 0;
+    return slots.map((slot) =>
+      slot instanceof MailError ? slot : sent instanceof MailError ? sent : sent[next++]!
+    );
   }
 
   return (async function* () {
     const input = open.call(messages) as Iterator<Message> | AsyncIterator<Message>;
-    const batches: Promise<BulkResult[]>[] = [];
-    let slots: (BulkItem | MailError)[] = [];
-    let index = 0;
+    const batches: Promise<(Receipt | MailError)[]>[] = [];
+    let read = 0;
+    let told = 0;
     let more = true;
     let failure: { readonly reason: unknown } | undefined;
     let reading: Promise<void> | undefined;
-    let left = false;
-    const read = async () => {
+    const fill = async () => {
+      const slots: (BulkItem | MailError)[] = [];
       try {
-        const { value, done } = await abortable<IteratorResult<Message>>(signal, () => input.next());
-        if (left) return; // whoever stopped listening does not want it sent
-        if (done) more = false;
-        else slots.push(itemOf(value, index++));
+        while (slots.length < size) {
+          const { value, done } = await abortable<IteratorResult<Message>>(signal, () => input.next());
+          if (!more) return; // whoever stopped listening does not want it sent
+          if (done) {
+            more = false;
+            break;
+          }
+          slots.push(await itemOf(value, read++));
+        }
       } catch (reason) {
         more = false;
         failure = { reason };
       }
-      if (slots.length === size || (!more && slots.length > 0)) {
-        batches.push(start(slots, index - slots.length));
-        slots = [];
-      }
+      if (slots.length > 0) batches.push(start(slots));
+      reading = undefined;
     };
     try {
-      for (;;) {
-        if (more && batches.length < concurrency) reading ??= read().then(() => void (reading = undefined));
-        // Whatever comes first: the oldest batch is done, or there is one more message.
-        const waits = [...batches.slice(0, 1), ...(reading ? [reading] : [])];
-        if (waits.length === 0) break;
-        const results = await Promise.race(waits);
-        if (results) {
-          batches.shift();
-          yield* results;
+      while (more || batches.length > 0) {
+        if (more && batches.length < concurrency) reading ??= fill();
+        // Whatever comes first: the oldest batch is done, or there is one more.
+        const outcomes = await Promise.race([...batches.slice(0, 1), ...(reading ? [reading] : [])]);
+        if (!outcomes) continue;
+        batches.shift();
+        for (const outcome of outcomes) {
+          const index = told++;
+          yield outcome instanceof MailError
+            ? { index, state: "failed", error: outcome }
+            : { index, state: "sent", receipt: outcome };
         }
       }
       if (failure) throw failure.reason;
     } finally {
-      left = true;
+      more = false;
       abortable(undefined, () => input.return?.()).catch(() => {}); // it may be busy for ever
       await Promise.all(batches); // whoever stops listening still has sent these
     }

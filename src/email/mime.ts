@@ -48,7 +48,7 @@ export type MimeBuilder = typeof buildMime;
 /** A body part: its headers, each a list of words, and its content. */
 interface Part {
   readonly headers: readonly (readonly [name: string, words: readonly string[]])[];
-  readonly content: readonly string[];
+  readonly content: readonly (string | Uint8Array)[];
 }
 
 /**
@@ -79,7 +79,7 @@ export async function buildMime(message: Message, options: MimeOptions = {}): Pr
   const messageId = `<${idempotencyKey ? await sha256(idempotencyKey) : randomToken(18)}@${domain}>`;
   const recipients = recipientsOf(prepared);
   const part = bodyPart(prepared, files, boundary);
-  const text = [
+  const pieces = [
     header("Date", [date.toUTCString().replace("GMT", "+0000")]),
     header("Message-ID", [messageId]),
     header("From", addressWords(prepared.from)),
@@ -93,11 +93,31 @@ export async function buildMime(message: Message, options: MimeOptions = {}): Pr
     "\r\n",
   ];
   return {
-    bytes: new TextEncoder().encode(text.join("")),
+    bytes: joined(pieces),
     envelope: { from: prepared.from.address, to: recipients.map(({ address }) => address) },
     messageId,
     needsSmtpUtf8: [prepared.from, ...prepared.replyTo, ...recipients].some(needsSmtpUtf8),
   };
+}
+
+/** Pieces as bytes: copied once, however big. */
+function joined(pieces: readonly (string | Uint8Array)[]): Uint8Array<ArrayBuffer> {
+  const parts: Uint8Array[] = [];
+  let text = "";
+  for (const piece of [...pieces, new Uint8Array()]) {
+    if (typeof piece === "string") text += piece;
+    else {
+      parts.push(new TextEncoder().encode(text), piece);
+      text = "";
+    }
+  }
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }
 
 /** mixed( alternative( text, related( html, pictures ), invitation ), files ), as far as there is any of it. */
@@ -148,7 +168,7 @@ function part(type: readonly string[], headers: Part["headers"], { encoding, con
   };
 }
 
-function written({ headers, content }: Part): string[] {
+function written({ headers, content }: Part): (string | Uint8Array)[] {
   return [...headers.map(([name, words]) => header(name, words)), "\r\n", ...content];
 }
 

@@ -11,6 +11,7 @@ import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
 import { sesMailer } from "@holdfast/edge/ses";
+import { AwsClient } from "aws4fetch";
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "../support/assert.ts";
 import type { MailReply, MailServer } from "../support/mail/http_server.ts";
 import { startMailgun } from "../support/mail/mailgun_server.ts";
@@ -395,8 +396,8 @@ Deno.test("mailgun: 401 tells to look at the region; each region has its address
   await sendgridMailer({ ...access, region: "eu" }).send(message);
   await resendMailer({ apiKey: "k", fetch: () => fetch("resend").then(() => Response.json({ id: "1" })) })
     .send(message);
-  await sesMailer({ region: "eu-central-1", credentials: { accessKeyId: "a", secretAccessKey: "s" }, fetch })
-    .send(message);
+  const client = new AwsClient({ accessKeyId: "a", secretAccessKey: "s" });
+  await sesMailer({ region: "eu-central-1", client, fetch }).send(message);
   assertEquals(urls, [
     "https://api.mailgun.net/v3/mg.example.com/messages",
     "https://api.eu.mailgun.net/v3/mg.example.com/messages",

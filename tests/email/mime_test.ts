@@ -10,6 +10,7 @@ import {
 } from "@holdfast/edge";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { sesMailer } from "@holdfast/edge/ses";
+import { AwsClient } from "aws4fetch";
 import { recipientsOf } from "../../src/email/message.ts";
 import MailComposer from "nodemailer/lib/mail-composer";
 import { assert, assertEquals } from "../support/assert.ts";
@@ -127,7 +128,7 @@ const ways: Record<
   "ses, raw": {
     start: startSes,
     mailer: (baseUrl) =>
-      sesMailer({ region: SES_REGION, credentials: SES_CREDENTIALS, baseUrl, mime: buildMime }),
+      sesMailer({ region: SES_REGION, client: new AwsClient(SES_CREDENTIALS), baseUrl, mime: buildMime }),
     most: 50,
   },
   "mailgun, MIME": {

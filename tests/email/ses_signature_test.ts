@@ -1,6 +1,6 @@
 /** SES's signatures: published vectors, aws4fetch, and a computation of our own over node:crypto agree. */
 import { sesMailer } from "@holdfast/edge/ses";
-import { AwsV4Signer } from "aws4fetch";
+import { AwsClient, AwsV4Signer } from "aws4fetch";
 import { createHash } from "node:crypto";
 import { assert, assertEquals } from "../support/assert.ts";
 import { providers } from "../support/mail/providers.ts";
@@ -82,14 +82,17 @@ Deno.test("SES: what the mailer signs is accepted; a wrong secret, token or regi
   const { start } = providers["ses"]!;
   await using server = await start();
   const message = { from: "shop@example.com", to: "jane@example.com", subject: "Grüße", text: "ü" };
-  const access = { region: SES_REGION, credentials: SES_CREDENTIALS, baseUrl: server.url };
+  const access = { region: SES_REGION, client: new AwsClient(SES_CREDENTIALS), baseUrl: server.url };
+  const others = (changes: object) => ({
+    ...access,
+    client: new AwsClient({ ...SES_CREDENTIALS, ...changes }),
+  });
   assert((await sesMailer(access).send(message)).id);
-  const withToken = { ...access, credentials: { ...SES_CREDENTIALS, sessionToken: SES_SESSION_TOKEN } };
-  assert((await sesMailer(withToken).send(message)).id);
+  assert((await sesMailer(others({ sessionToken: SES_SESSION_TOKEN })).send(message)).id);
   const bad = [
-    { ...access, credentials: { ...SES_CREDENTIALS, secretAccessKey: "wrong" } },
-    { ...access, credentials: { ...SES_CREDENTIALS, accessKeyId: "AKIDOTHER" } },
-    { ...access, credentials: { ...SES_CREDENTIALS, sessionToken: "wrong" } },
+    others({ secretAccessKey: "wrong" }),
+    others({ accessKeyId: "AKIDOTHER" }),
+    others({ sessionToken: "wrong" }),
     { ...access, region: "eu-central-1" },
   ];
   for (const one of bad) {
@@ -99,16 +102,16 @@ Deno.test("SES: what the mailer signs is accepted; a wrong secret, token or regi
   assertEquals(server.accepted.length, 2);
 });
 
-Deno.test("SES: credentials from a function are asked for before each request, and their failure sends nothing", async () => {
+Deno.test("SES: a client from a function is asked for before each request, and its failure sends nothing", async () => {
   const { start } = providers["ses"]!;
   await using server = await start();
   const message = { from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" };
   let asked = 0;
-  const credentials = () => {
+  const client = () => {
     if (++asked === 2) throw new Error("no role");
-    return Promise.resolve(SES_CREDENTIALS);
+    return Promise.resolve(new AwsClient(SES_CREDENTIALS));
   };
-  const mailer = sesMailer({ region: SES_REGION, credentials, baseUrl: server.url });
+  const mailer = sesMailer({ region: SES_REGION, client, baseUrl: server.url });
   await mailer.send(message);
   const error = await mailer.send(message).catch((error) => error);
   assertEquals([error.code, error.delivery, server.requests.length], ["unauthorized", "not-sent", 1]);

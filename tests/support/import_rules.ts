@@ -20,7 +20,6 @@ export default {
             if (target === "cloudflare:workers" && path.endsWith("/adapters/durable_objects/object.ts")) {
               return;
             }
-            if (target === "aws4fetch" && path.endsWith("/adapters/ses/ses_mailer.ts")) return;
             return context.report({
               node: node.source!,
               message: `${layer}/ imports no package and no runtime module`,

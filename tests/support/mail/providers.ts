@@ -5,6 +5,7 @@ import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
 import { sesMailer } from "@holdfast/edge/ses";
 import type { DeliveredMail, MailerFault } from "@holdfast/edge/testing";
+import { AwsClient } from "aws4fetch";
 import { Resend } from "resend";
 import type { AcceptedMail, MailFault, MailServer } from "./http_server.ts";
 import { MAILGUN_DOMAIN, MAILGUN_KEY, startMailgun } from "./mailgun_server.ts";
@@ -32,14 +33,14 @@ export const providers: Readonly<Record<string, ProviderCase>> = {
   },
   "ses": {
     start: startSes,
-    mailer: (baseUrl) => sesMailer({ region: SES_REGION, credentials: SES_CREDENTIALS, baseUrl }),
+    mailer: (baseUrl) => sesMailer({ region: SES_REGION, client: new AwsClient(SES_CREDENTIALS), baseUrl }),
   },
   "ses, raw, temporary credentials": {
     start: startSes,
     mailer: (baseUrl) =>
       sesMailer({
         region: SES_REGION,
-        credentials: () => Promise.resolve({ ...SES_CREDENTIALS, sessionToken: SES_SESSION_TOKEN }),
+        client: () => Promise.resolve(new AwsClient({ ...SES_CREDENTIALS, sessionToken: SES_SESSION_TOKEN })),
         baseUrl,
         mime: buildMime,
       }),

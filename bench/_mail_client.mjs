@@ -1,4 +1,4 @@
-/** One runtime's part of bench/smtp.ts: both clients in turns; prints how long each took, in milliseconds a message. */
+/** One runtime's part of bench/mail.ts: both clients in turns; prints how long each took, in milliseconds a message. */
 import nodemailer from "nodemailer";
 
 const { bundle, ca, cases, rounds } = JSON.parse(globalThis.Deno?.args[0] ?? process.argv[2]);

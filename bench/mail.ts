@@ -1,7 +1,8 @@
 /**
- * Messages per second through a real SMTP server as a ratio to nodemailer, and what each weighs: `deno run -A bench/smtp.ts`.
- * Both clients take turns in one process, under Deno and under Node, with the same server (in a process of its own), the
- * same message and the same number of connections; the median of the rounds is printed.
+ * Mail beside its peers, in one run: `deno task bench:mail`. Messages per second through a real SMTP server as a ratio to
+ * nodemailer: both clients take turns in one process, under Deno and under Node, with the same server (in a process of its
+ * own), the same message and the same number of connections; the median of the rounds is printed. Then what each mailer adds
+ * to a bundle; ours include checking of messages, `sendBulk` and errors.
  */
 import { gzipSync } from "node:zlib";
 import { bundle } from "../tests/support/bundle.ts";
@@ -31,7 +32,7 @@ const identity = await authority.issue(["localhost"]);
   const file = await Deno.makeTempFile({ suffix: ".mjs" });
   await Deno.writeTextFile(file, await script(`export * from "@holdfast/edge/smtp";`, false));
   const input = JSON.stringify({ bundle: `file://${file}`, ca: authority.cert, cases, rounds: ROUNDS });
-  const program = new URL("./_smtp_client.mjs", import.meta.url).pathname;
+  const program = new URL("./_mail_client.mjs", import.meta.url).pathname;
   // deno-lint-ignore no-console
   console.log("messages per second      holdfast  nodemailer  ratio");
   for (const command of [[Deno.execPath(), "run", "-A", program], ["node", program]]) {
@@ -55,19 +56,33 @@ const identity = await authority.issue(["localhost"]);
 }
 
 // deno-lint-ignore no-console
-console.log("\nbytes                    minified     gzip");
+console.log("\nbytes                        minified     gzip");
 for (
-  const [name, source, node] of [
-    ["holdfast, Deno and Node", `export { smtpMailer } from "@holdfast/edge/smtp";`, false],
-    ["holdfast, Workers", `export { cloudflareConnector, smtpMailer } from "@holdfast/edge/smtp";`, false],
+  const [name, source, peer] of [
+    ["holdfast, resend", `export * from "@holdfast/edge/resend";`, false],
+    ["resend", `export { Resend } from "resend";`, true],
+    ["holdfast, sendgrid", `export * from "@holdfast/edge/sendgrid";`, false],
+    ["holdfast, mailgun", `export * from "@holdfast/edge/mailgun";`, false],
+    ["holdfast, ses", `export * from "@holdfast/edge/ses";`, false],
+    [
+      "holdfast, ses + aws4fetch",
+      `export * from "@holdfast/edge/ses"; export { AwsClient } from "aws4fetch";`,
+      false,
+    ],
+    ["holdfast, SMTP on Node", `export { nodeConnector, smtpMailer } from "@holdfast/edge/smtp";`, false],
+    [
+      "holdfast, SMTP on Workers",
+      `export { cloudflareConnector, smtpMailer } from "@holdfast/edge/smtp";`,
+      false,
+    ],
     ["@upyo/smtp", `export * from "@upyo/smtp"; export { createMessage } from "@upyo/core";`, true],
     ["nodemailer", `export * from "nodemailer";`, true],
   ] as const
 ) {
-  const code = await script(source, true, node);
+  const code = await script(source, true, peer);
   const size = gzipSync(code, { level: 9 }).length;
   // deno-lint-ignore no-console
-  console.log(name.padEnd(24), String(code.length).padStart(8), String(size).padStart(8));
+  console.log(name.padEnd(28), String(code.length).padStart(8), String(size).padStart(8));
 }
 
 /** What a bundler makes of it; peers may leave Node's own modules outside, ours has none. */
