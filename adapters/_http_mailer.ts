@@ -197,10 +197,12 @@ export function fetchExchange(
   const { fetch: send = fetch, baseUrl = address } = options;
   need(new URL(baseUrl).origin === baseUrl, "baseUrl", "must be an origin");
   return async ({ path, headers, body }, signal) => {
+    // On a kept connection that closes without an answer a runtime's fetch may send again, which must not reach somebody twice.
+    const alone = "idempotency-key" in headers ? {} : { connection: "close" };
     // A redirect would carry the key elsewhere; Workers know no "error".
     const response = await send(baseUrl + path, {
       method: "POST",
-      headers: { ...headers, ...own },
+      headers: { ...headers, ...own, ...alone },
       body,
       signal,
       redirect: "manual",

@@ -238,6 +238,24 @@ Deno.test("resend: messages with attachments go alone, beside the batch, in thei
   ]);
 });
 
+eachProvider(
+  "a kept connection that closes without an answer has taken one message, whatever the runtime's fetch does",
+  async (mailer, server, provider) => {
+    await mailer.send(message, { idempotencyKey: "first" }); // opens the connection
+    server.reset();
+    let left = 1;
+    server.fault = () => left-- > 0 ? { cut: "after" } : undefined;
+    const outcome = await mailer.send(message, { idempotencyKey: "second" }).then(
+      () => "sent",
+      (error) => error,
+    );
+    assertEquals(server.accepted.length, 1);
+    if (!mailer.deduplicates) {
+      assertEquals([outcome.delivery, server.requests.length], ["unknown", 1]);
+    } else assert(outcome === "sent" || outcome.delivery === "unknown", provider);
+  },
+);
+
 Deno.test("resend: a batch that is repeated under the same keys is taken once", async () => {
   await using server = await startResend();
   const mailer = resendMailer({ apiKey: RESEND_KEY, baseUrl: server.url });
