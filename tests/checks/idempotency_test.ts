@@ -15,7 +15,7 @@ import { RespConnection } from "../support/resp.ts";
 import { startUpstash } from "../support/upstash_server.ts";
 import { type CallEvent, idempotencyViolations } from "./idempotency_history.ts";
 import { idempotencyWorkload } from "./idempotency_workload.ts";
-import { engines } from "./lock_engines.ts";
+import { engines } from "./engines.ts";
 
 const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
 /** How many times as long: `CHECKS=10 deno test tests/checks`. */

@@ -16,7 +16,7 @@ import { Random } from "../support/random.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { RespConnection } from "../support/resp.ts";
 import { startUpstash } from "../support/upstash_server.ts";
-import { engines } from "./lock_engines.ts";
+import { engines } from "./engines.ts";
 import { type Admission, type ModelPolicy, overAdmission, ThrottleModel } from "./throttle_model.ts";
 
 const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));

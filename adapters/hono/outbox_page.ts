@@ -11,15 +11,15 @@ import type { RouteContext } from "./_context.ts";
  * ```ts
  * import { Hono } from "hono";
  * import { memoryMailer } from "@holdfast/edge";
- * import { outbox } from "@holdfast/edge/hono";
+ * import { outboxPage } from "@holdfast/edge/hono";
  * const mailer = memoryMailer();
- * const app = new Hono().get("/outbox", outbox(mailer));
+ * const app = new Hono().get("/outbox", outboxPage(mailer));
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello <you>", text: "Hello" });
  * const page = await (await app.request("/outbox")).text();
  * if (!page.includes("Hello &#60;you&#62;")) throw new Error("unexpected");
  * ```
  */
-export function outbox(mailer: Pick<MemoryMailer, "outbox">): (c: RouteContext) => Response {
+export function outboxPage(mailer: Pick<MemoryMailer, "outbox">): (c: RouteContext) => Response {
   return (c) => {
     const mails = mailer.outbox;
     const raw = new URL(c.req.url).searchParams.get("raw");

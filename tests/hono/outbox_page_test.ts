@@ -1,7 +1,7 @@
 /** The outbox as a page, and the memory mailer behind it. */
 import { Hono } from "hono";
 import { HoldfastError, memoryMailer, type Message } from "@holdfast/edge";
-import { outbox } from "@holdfast/edge/hono";
+import { outboxPage } from "@holdfast/edge/hono";
 import {
   assert,
   assertEquals,
@@ -20,7 +20,7 @@ const message: Message = {
 
 Deno.test("the outbox page shows every field escaped, and HTML in a frame that runs and loads nothing", async () => {
   const mailer = memoryMailer();
-  const app = new Hono().get("/outbox", outbox(mailer));
+  const app = new Hono().get("/outbox", outboxPage(mailer));
   assertStringIncludes(await (await app.request("/outbox")).text(), "Nothing was sent yet.");
   const evil = `"><script>alert(1)</script>'&`;
   await mailer.send({
