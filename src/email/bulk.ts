@@ -24,7 +24,7 @@ export interface BulkItem {
 export type SendBatch = (items: readonly BulkItem[]) => Promise<readonly (Receipt | MailError)[]>;
 
 /** One outcome for one message: the error, or what came back. */
-export async function settled<T>(mailer: string, work: () => T | Promise<T>): Promise<T | MailError> {
+export async function settled<T>(mailer: string, work: () => Promise<T>): Promise<T | MailError> {
   try {
     return await work();
   } catch (error) {
@@ -86,14 +86,17 @@ export function sendInBatches(
     );
   }
 
-  /** Checked as it is read: the caller may use the object again. */
-  const itemOf = (input: Message, index: number) =>
-    settled(mailer, (): BulkItem => {
+  /** Checked as it is read, at once: the caller may use the object again, and may have left a moment later. */
+  function itemOf(input: Message, index: number): BulkItem | MailError {
+    try {
       const message = prepareMessage(input);
       const key = idempotencyKey?.(message, index);
       checkIdempotencyKey(key);
       return { index, message, idempotencyKey: key };
-    });
+    } catch (error) {
+      return asMailError(mailer, error);
+    }
+  }
 
   async function start(slots: readonly (BulkItem | MailError)[]): Promise<(Receipt | MailError)[]> {
     const items = slots.filter((slot): slot is BulkItem => !(slot instanceof MailError));
@@ -117,14 +120,15 @@ export function sendInBatches(
       try {
         while (slots.length < size) {
           const { value, done } = await abortable<IteratorResult<Message>>(signal, () => input.next());
-          if (!more) return; // whoever stopped listening does not want it sent
+          if (!more) return; // whoever stopped listening wants no more sent
           if (done) {
             more = false;
             break;
           }
-          slots.push(await itemOf(value, read++));
+          slots.push(itemOf(value, read++));
         }
       } catch (reason) {
+        if (!more) return;
         more = false;
         failure = { reason };
       }
