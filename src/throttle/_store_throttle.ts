@@ -22,6 +22,13 @@ import { blockThrottle, checkThrottle, peekThrottle } from "./throttle_transitio
 /** How long a client that was denied for an outage should stay away. */
 const OUTAGE = 1000;
 
+/** When the calls of one tick are late. */
+interface Deadline {
+  readonly late: Promise<never>;
+  readonly timer: ReturnType<typeof setTimeout>;
+  waiting: number;
+}
+
 /** See {@linkcode createThrottle}. */
 export class StoreThrottle implements Throttle {
   readonly policies: readonly ResolvedPolicy[];
@@ -34,6 +41,7 @@ export class StoreThrottle implements Throttle {
   readonly #reserve: Reserve | undefined;
   #name: string | undefined; // drawn at the first call: Workers have no randomness before a request
   #calls = 0;
+  #deadline: Deadline | undefined;
 
   constructor(store: AtomicStore, policies: readonly ResolvedPolicy[], options: ThrottleBaseOptions) {
     const { onError = "allow", onFault = () => {}, timeout = "1s", clock = systemClock } = options;
@@ -127,10 +135,21 @@ export class StoreThrottle implements Throttle {
   }
 
   async #inTime<T>(work: Promise<T>): Promise<T> {
+    const deadline = this.#deadline ??= this.#open();
+    deadline.waiting++;
+    try {
+      return await Promise.race([work, deadline.late]);
+    } finally {
+      if (--deadline.waiting === 0) clearTimeout(deadline.timer);
+    }
+  }
+
+  /** One timer serves all calls of a tick: on a hot path timers cost more than what they guard. */
+  #open(): Deadline {
+    queueMicrotask(() => this.#deadline = undefined);
     let timer: ReturnType<typeof setTimeout>;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        work.catch(() => {}); // what comes of it now is nobody's
         reject(
           new HoldfastError("timeout", "Cannot throttle as the store did not answer in time", {
             retryable: true,
@@ -139,11 +158,7 @@ export class StoreThrottle implements Throttle {
         );
       }, this.#timeout);
     });
-    try {
-      return await Promise.race([work, late]);
-    } finally {
-      clearTimeout(timer!);
-    }
+    return { late, timer: timer!, waiting: 0 };
   }
 
   async #ask(
