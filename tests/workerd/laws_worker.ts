@@ -2,20 +2,12 @@
  * The Worker the laws run in: `/law` runs one inside, `/store` lets them reach the same stores from outside. For tests alone: with
  * its token, whoever reaches it reads and writes everything.
  */
-import {
-  type AtomicStore,
-  idempotencyTransitions,
-  type KeyValueStore,
-  lockTransitions,
-  outboxTransitions,
-  sessionTransitions,
-  throttleTransitions,
-  valueTransitions,
-} from "@holdfast/edge";
+import { type AtomicStore, type KeyValueStore } from "@holdfast/edge";
 import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
 import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 import { lawTransitions } from "@holdfast/edge/testing";
+import { OUR_TRANSITIONS } from "../../adapters/durable_objects/_transitions.ts";
 import { contracts } from "../support/contracts.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
@@ -53,15 +45,7 @@ const outside: Record<string, (env: Env) => KeyValueStore> = {
   "Workers KV": ({ CACHE }) => workersKvStore(CACHE),
 };
 
-const transitions = [
-  ...valueTransitions,
-  ...lockTransitions,
-  ...idempotencyTransitions,
-  ...throttleTransitions,
-  ...sessionTransitions,
-  ...outboxTransitions,
-  ...lawTransitions,
-];
+const transitions = [...OUR_TRANSITIONS, ...lawTransitions];
 
 async function runLaw(store: KeyValueStore, contract: string, index: number): Promise<void> {
   const room = store.namespace(crypto.randomUUID()) as AtomicStore;
