@@ -2,7 +2,7 @@
  * The Worker the laws run in: `/law` runs one inside, `/store` lets them reach the same stores from outside. For tests alone: with
  * its token, whoever reaches it reads and writes everything.
  */
-import { type AtomicStore, type KeyValueStore } from "@holdfast/edge";
+import type { AtomicStore, KeyValueStore } from "@holdfast/edge";
 import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
 import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
