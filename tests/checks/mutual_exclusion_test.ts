@@ -2,7 +2,7 @@
 import { type AtomicStore, createLocks, memoryStore, type Transition } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
 import { Random } from "../support/random.ts";
-import { type Acquire, runWorkload } from "./lock_workload.ts";
+import { type Acquire, heldLock, runWorkload } from "./lock_workload.ts";
 import { FencedRegister, mutualExclusion } from "./mutual_exclusion.ts";
 import { type Event, Recorder } from "./recorder.ts";
 
@@ -65,9 +65,9 @@ function mutant(store: AtomicStore, name: string, apply: Transition["apply"]): A
 async function verdict(store: AtomicStore, told = true) {
   const client: Acquire = async (key, ttl) => {
     const lock = await createLocks(store).acquire(key, { ttl, wait: "20s" });
-    return lock && {
+    return told ? heldLock(lock) : lock && {
       fence: lock.fencingToken,
-      signal: told ? lock.signal : undefined,
+      signal: undefined,
       release: () => lock.release(),
     };
   };
