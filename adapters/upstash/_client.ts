@@ -1,4 +1,4 @@
-import { inTime } from "../_in_time.ts";
+import { inTime } from "../../src/in_time.ts";
 import { late, says } from "./_faults.ts";
 import type { Script } from "./_scripts.ts";
 import type { ScriptRunner } from "./_transport.ts";

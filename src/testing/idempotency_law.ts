@@ -277,4 +277,27 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       equal(await idempotency.get("key"), undefined, "nothing was claimed");
     },
   },
+  {
+    name: "a call that is given up rejects with the reason, whichever, and changes nothing",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      const reason = new Error("enough");
+      const signal = AbortSignal.abort(reason);
+      const begun = await idempotency.begin("key");
+      check(begun.state === "new", "the claim");
+      const calls: Record<string, () => Promise<unknown>> = {
+        begin: () => idempotency.begin("other", { signal }),
+        run: () => idempotency.run("other", () => 1, { signal }),
+        complete: () => idempotency.complete(begun.claim, 1, { signal }),
+        abandon: () => idempotency.abandon(begun.claim, { signal }),
+        extend: () => idempotency.extend(begun.claim, { signal }),
+        get: () => idempotency.get("key", { signal }),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        check(await rejection(call, name) === reason, `${name} rejects with the reason`);
+      }
+      equal(await idempotency.get("key"), { state: "in-progress", attempt: 1 }, "as it was");
+      equal(await idempotency.get("other"), undefined, "nothing was claimed");
+    },
+  },
 ];

@@ -246,6 +246,48 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     async run({ store }) {
       const reason = new Error("enough");
       const signal = AbortSignal.abort(reason);
+      const calls: Record<string, () => Promise<unknown>> = {
+        set: () => store.set("key", 1, { signal }),
+        setMany: () => store.setMany([["key", 1]], { signal }),
+        get: () => store.get("key", { signal }),
+        getMany: () => store.getMany(["key"], { signal }),
+        exists: () => store.exists("key", { signal }),
+        delete: () => store.delete("key", { signal }),
+        deleteMany: () => store.deleteMany(["key"], { signal }),
+        touch: () => store.touch("key", "1m", { signal }),
+        list: () => store.listPage({ signal }),
+        clear: () => store.clear({ signal }),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        check(await rejection(call, name) === reason, `${name} rejects with the reason`);
+      }
+      equal(await store.get("key"), undefined, "nothing was stored");
+    },
+  },
+  {
+    name: "a value that does not match its schema is a typed error",
+    async run({ store }) {
+      await store.set("key", "text");
+      const schema = {
+        "~standard": {
+          validate: (value: unknown) =>
+            typeof value === "number" ? { value } : { issues: [{ message: "no number" }] },
+        },
+      };
+      const error = await rejection(() => store.get("key", { schema }), "a mismatch");
+      check(
+        error instanceof HoldfastError && error.code === "schema-mismatch",
+        "its code is schema-mismatch",
+      );
+      await store.set("key", 7);
+      equal(await store.get("key", { schema }), 7, "a match");
+    },
+  },
+  {
+    name: "an aborted call rejects with the signal's reason and changes nothing",
+    async run({ store }) {
+      const reason = new Error("enough");
+      const signal = AbortSignal.abort(reason);
       check(
         await rejection(() => store.set("key", 1, { signal }), "set") === reason,
         "set rejects with the reason",
