@@ -264,39 +264,4 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
       equal(await store.get("key"), undefined, "nothing was stored");
     },
   },
-  {
-    name: "a value that does not match its schema is a typed error",
-    async run({ store }) {
-      await store.set("key", "text");
-      const schema = {
-        "~standard": {
-          validate: (value: unknown) =>
-            typeof value === "number" ? { value } : { issues: [{ message: "no number" }] },
-        },
-      };
-      const error = await rejection(() => store.get("key", { schema }), "a mismatch");
-      check(
-        error instanceof HoldfastError && error.code === "schema-mismatch",
-        "its code is schema-mismatch",
-      );
-      await store.set("key", 7);
-      equal(await store.get("key", { schema }), 7, "a match");
-    },
-  },
-  {
-    name: "an aborted call rejects with the signal's reason and changes nothing",
-    async run({ store }) {
-      const reason = new Error("enough");
-      const signal = AbortSignal.abort(reason);
-      check(
-        await rejection(() => store.set("key", 1, { signal }), "set") === reason,
-        "set rejects with the reason",
-      );
-      check(
-        await rejection(() => store.get("key", { signal }), "get") === reason,
-        "get rejects with the reason",
-      );
-      equal(await store.get("key"), undefined, "nothing was stored");
-    },
-  },
 ];
