@@ -19,8 +19,6 @@ export * from "./adapters/memory/memory_mailer.ts";
 export * from "./adapters/memory/memory_store.ts";
 export * from "./src/clock.ts";
 export * from "./src/duration.ts";
-export * from "./src/email/address.ts";
-export * from "./src/email/attachment.ts";
 export * from "./src/email/mail_error.ts";
 export * from "./src/email/mailer.ts";
 export * from "./src/email/message.ts";
@@ -29,14 +27,11 @@ export * from "./src/email/idempotent.ts";
 export * from "./src/email/mime.ts";
 export * from "./src/email/observed.ts";
 export * from "./src/email/outbox.ts";
-export * from "./src/email/outbox_transitions.ts";
 export * from "./src/email/rate_limited.ts";
 export * from "./src/email/retrying.ts";
 export * from "./src/errors.ts";
 export * from "./src/idempotency/idempotency.ts";
-export * from "./src/idempotency/idempotency_transitions.ts";
 export * from "./src/lock/lock.ts";
-export * from "./src/lock/lock_transitions.ts";
 export * from "./src/lock/locks.ts";
 export * from "./src/schema.ts";
 export * from "./src/session/atomic_session_store.ts";
@@ -49,7 +44,6 @@ export * from "./src/session/session_cookie.ts";
 export * from "./src/session/session_event.ts";
 export * from "./src/session/session_record.ts";
 export * from "./src/session/session_store.ts";
-export * from "./src/session/session_transitions.ts";
 export * from "./src/session/sessions.ts";
 export * from "./src/store/atomic_store.ts";
 export * from "./src/store/cached_store.ts";
@@ -58,9 +52,19 @@ export * from "./src/store/engine.ts";
 export * from "./src/store/key_value_store.ts";
 export * from "./src/store/store.ts";
 export * from "./src/store/transition.ts";
-export * from "./src/store/value_transitions.ts";
 export * from "./src/throttle/throttle.ts";
-export * from "./src/throttle/throttle_transitions.ts";
+export { type Address, type AddressInput, formatAddress, parseAddress } from "./src/email/address.ts";
+export {
+  type Attachment,
+  type AttachmentData,
+  type PreparedAttachment,
+  readAttachments,
+} from "./src/email/attachment.ts";
+export { outboxTransitions } from "./src/email/outbox_transitions.ts";
+export { idempotencyTransitions } from "./src/idempotency/idempotency_transitions.ts";
+export { lockTransitions } from "./src/lock/lock_transitions.ts";
 export type { BoundSession } from "./src/session/session_response.ts";
+export { sessionTransitions } from "./src/session/session_transitions.ts";
 export type { Session } from "./src/session/session.ts";
-export { base64ToBytes, bytesToBase64, bytesToBase64Url } from "./src/codec.ts";
+export { valueTransitions } from "./src/store/value_transitions.ts";
+export { throttleTransitions } from "./src/throttle/throttle_transitions.ts";

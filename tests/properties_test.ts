@@ -1,17 +1,9 @@
 /** Properties of the pure parts, over random histories. */
 import fc from "fast-check";
-import {
-  acquireLock,
-  atomicStore,
-  beginClaim,
-  checkThrottle,
-  completeClaim,
-  type Fields,
-  memoryStore,
-  releaseLock,
-  toMilliseconds,
-  type Transition,
-} from "@holdfast/edge";
+import { atomicStore, type Fields, memoryStore, toMilliseconds, type Transition } from "@holdfast/edge";
+import { beginClaim, completeClaim } from "../src/idempotency/idempotency_transitions.ts";
+import { acquireLock, releaseLock } from "../src/lock/lock_transitions.ts";
+import { checkThrottle } from "../src/throttle/throttle_transitions.ts";
 import { assert, assertEquals, assertThrows } from "./support/assert.ts";
 
 fc.configureGlobal({ numRuns: 500, baseSize: "large" });

@@ -1,11 +1,14 @@
 import { type Clock, systemClock } from "../../src/clock.ts";
+import { deferred } from "../../src/deferred.ts";
+import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
+import { interruptible, inTime } from "../../src/in_time.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
+import { type CompareAndSetBackend, transactByCompareAndSet } from "../../src/store/compare_and_set.ts";
 import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
-import type { Fields, Transition } from "../../src/store/transition.ts";
-import { deferred } from "../_deferred.ts";
+import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 
 /** An entry of Deno KV, by shape. */
 export interface DenoKvEntry {
@@ -57,7 +60,12 @@ export interface DenoKvStoreOptions {
    */
   readonly prefix?: string;
   /**
-   * Whose time decides about deadlines. Isolates that share a database must agree on it.
+   * How long until an operation counts as lost.
+   * @default {"10s"}
+   */
+  readonly timeout?: Duration;
+  /**
+   * Whose time decides about deadlines: what one isolate wrote ends for another earlier or later by as much as their clocks differ.
    * @default {systemClock}
    */
   readonly clock?: Clock;
@@ -81,7 +89,7 @@ export function denoKvStore(kv: DenoKv, options: DenoKvStoreOptions = {}): Atomi
   if (typeof kv?.atomic !== "function") {
     throw new TypeError("Cannot make a store as it needs an open Deno KV");
   }
-  return atomicStore(new DenoKvEngine(kv, options.prefix ?? "holdfast", options.clock ?? systemClock));
+  return atomicStore(new DenoKvEngine(kv, options));
 }
 
 /** What is stored: the record and its deadline, which native expiry may overstay by a minute. */
@@ -102,6 +110,8 @@ interface Job {
 const MOST_BYTES = 65_536;
 const MOST_READ = 10;
 const MOST_MUTATIONS = 500;
+
+/** How often a database is asked that another process is just writing to. */
 const MOST_TRIES = 64;
 
 class DenoKvEngine implements AtomicEngine {
@@ -109,55 +119,60 @@ class DenoKvEngine implements AtomicEngine {
   readonly limits = { maxKeyBytes: 1900, maxValueLength: MOST_BYTES };
   readonly #kv: DenoKv;
   readonly #prefix: string;
+  readonly #timeout: number;
+  /** The caller's time; between tries the runtime's passes. */
   readonly #clock: Clock;
   readonly #waiting = new Map<string, Job[]>();
 
-  constructor(kv: DenoKv, prefix: string, clock: Clock) {
+  constructor(kv: DenoKv, { prefix = "holdfast", timeout = "10s", clock = systemClock }: DenoKvStoreOptions) {
     this.#kv = kv;
     this.#prefix = prefix;
-    this.#clock = clock;
+    this.#timeout = toMilliseconds(timeout, "timeout");
+    this.#clock = { ...systemClock, now: () => clock.now() };
   }
 
-  async get(key: string): Promise<string | undefined> {
-    return text(this.#live(await guarded(() => this.#kv.get(this.#key(key)), false)));
+  async get(key: string, options?: CallOptions): Promise<string | undefined> {
+    return text(this.#live(await this.#run(() => this.#kv.get(this.#key(key)), false, options)));
   }
 
-  async set(key: string, value: string, ttl: number | undefined): Promise<void> {
+  async set(key: string, value: string, ttl: number | undefined, options?: CallOptions): Promise<void> {
     const expiresAt = ttl === undefined ? undefined : this.#clock.now() + ttl;
-    const envelope = sealed(
-      expiresAt === undefined ? { v: value } : { v: value, e: String(expiresAt) },
-      expiresAt,
+    const record = expiresAt === undefined ? { v: value } : { v: value, e: String(expiresAt) };
+    refuseTooLarge(record);
+    await this.#run(
+      () => this.#kv.set(this.#key(key), sealed(record, expiresAt), expireIn(ttl)),
+      true,
+      options,
     );
-    await guarded(() => this.#kv.set(this.#key(key), envelope, expireIn(ttl)), true);
   }
 
-  async getMany(keys: readonly string[]): Promise<(string | undefined)[]> {
-    return (await this.#read(keys)).map((entry) => text(this.#live(entry)));
+  async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
+    return (await this.#read(keys, options)).map((entry) => text(this.#live(entry)));
   }
 
-  async deleteMany(keys: readonly string[]): Promise<number> {
-    const live = (await this.#read(keys)).filter((entry) => this.#live(entry) !== undefined).length;
+  async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
+    const live = (await this.#read(keys, options)).filter((entry) => this.#live(entry) !== undefined).length;
     for (let i = 0; i < keys.length; i += MOST_MUTATIONS) {
       const batch = this.#kv.atomic();
       for (const key of keys.slice(i, i + MOST_MUTATIONS)) batch.delete(this.#key(key));
-      await guarded(() => batch.commit(), true);
+      await this.#run(() => batch.commit(), true, options);
     }
     return live;
   }
 
-  async #read(keys: readonly string[]): Promise<DenoKvEntry[]> {
+  async #read(keys: readonly string[], options: CallOptions | undefined): Promise<DenoKvEntry[]> {
     const entries: DenoKvEntry[] = [];
     for (let i = 0; i < keys.length; i += MOST_READ) {
       const some = keys.slice(i, i + MOST_READ).map((key) => this.#key(key));
-      entries.push(...await guarded(() => this.#kv.getMany(some), false));
+      entries.push(...await this.#run(() => this.#kv.getMany(some), false, options));
     }
     return entries;
   }
 
-  async list({ prefix, cursor, limit }: EngineListOptions): Promise<ListPage> {
+  async list({ prefix, cursor, limit, signal }: EngineListOptions): Promise<ListPage> {
     const start = this.#key(cursor === undefined ? prefix : cursor + "\0");
     const end = this.#key(prefix + "\u{10ffff}");
-    return await guarded(async () => {
+    const page = async (): Promise<ListPage> => {
       const keys: string[] = [];
       let seen = 0;
       let last: string | undefined;
@@ -167,66 +182,71 @@ class DenoKvEngine implements AtomicEngine {
         if (this.#live(entry) !== undefined) keys.push(last);
       }
       return seen < limit ? { keys } : { keys, cursor: last! };
-    }, false);
+    };
+    return await this.#run(page, false, { signal });
   }
 
   /** Jobs of one key queue up here, and whoever is first works them all off: many waiters, one commit. */
   transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
-    const job: Job = { transition, input, signal: options?.signal, outcome: deferred() };
+    const signal = options?.signal;
+    const job: Job = { transition, input, signal, outcome: deferred() };
     const waiting = this.#waiting.get(key);
     if (waiting) waiting.push(job);
     else {
       this.#waiting.set(key, [job]);
       this.#work(key);
     }
-    return job.outcome.promise;
+    return interruptible(job.outcome.promise, signal);
   }
 
   async #work(key: string): Promise<void> {
     for (;;) {
-      const jobs = this.#waiting.get(key)!;
+      const jobs = this.#waiting.get(key)!.filter(({ signal }) => !signal?.aborted);
       if (jobs.length === 0) return void this.#waiting.delete(key);
       this.#waiting.set(key, []);
-      try {
-        const outputs = await this.#commit(key, jobs);
-        jobs.forEach((job, i) => job.outcome.resolve(outputs[i]!));
-      } catch (error) {
-        for (const job of jobs) job.outcome.reject(job.signal?.aborted ? job.signal.reason : error);
-      }
+      await this.#commit(key, jobs).catch((error) => jobs.forEach(({ outcome }) => outcome.reject(error)));
     }
   }
 
-  async #commit(key: string, jobs: readonly Job[]): Promise<Fields[]> {
-    const parts = this.#key(key);
-    for (let attempt = 1; attempt <= MOST_TRIES; attempt++) {
-      const entry = await guarded(() => this.#kv.get(parts), false);
-      const now = this.#clock.now();
-      let envelope = this.#live(entry, now);
-      let written = false;
-      const outputs = jobs.map(({ transition, input }) => {
-        const live = envelope?.e !== undefined && now >= envelope.e ? undefined : envelope;
-        const { output, write } = transition.apply(live?.r, input, now);
-        if (write) {
-          written = true;
-          envelope = write.record && sealed(write.record, write.expiresAt);
-        }
-        return output;
-      });
-      if (!written) return outputs;
-      const operation = this.#kv.atomic().check({ key: parts, versionstamp: entry.versionstamp });
-      if (envelope === undefined) operation.delete(parts);
-      else operation.set(parts, envelope, expireIn(envelope.e === undefined ? undefined : envelope.e - now));
-      if ((await guarded(() => operation.commit(), true)).ok) return outputs;
-      await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100));
-    }
-    throw new HoldfastError(
-      "contention",
-      `Cannot change the record as others changed it first ${MOST_TRIES} times`,
-      {
-        retryable: true,
+  /** All jobs as one transition, each on what the one before left; one that fails leaves the others alone. */
+  async #commit(key: string, jobs: readonly Job[]): Promise<void> {
+    let settle: (() => void)[] = [];
+    const together: Transition = {
+      name: "deno-kv.together",
+      apply(record, _input, now) {
+        let write: Write | undefined;
+        settle = jobs.map(({ transition, input, outcome }) => {
+          try {
+            const gone = write?.expiresAt !== undefined && now >= write.expiresAt;
+            const step = transition.apply(gone ? undefined : write ? write.record : record, input, now);
+            if (step.write?.record) refuseTooLarge(step.write.record);
+            write = step.write ?? write;
+            return () => outcome.resolve(step.output);
+          } catch (error) {
+            return () => outcome.reject(error);
+          }
+        });
+        return write ? { output: {}, write } : { output: {} };
       },
-    );
+    };
+    await transactByCompareAndSet(this.#backend, together, key, {}, { clock: this.#clock });
+    for (const done of settle) done();
   }
+
+  readonly #backend: CompareAndSetBackend = {
+    load: async (key) => {
+      const entry = await this.#run(() => this.#kv.get(this.#key(key)), false);
+      return { record: this.#live(entry)?.r, version: entry.versionstamp };
+    },
+    commit: async (key, version, { record, expiresAt }) => {
+      const parts = this.#key(key);
+      const operation = this.#kv.atomic().check({ key: parts, versionstamp: version as string | null });
+      const ttl = expiresAt === undefined ? undefined : expiresAt - this.#clock.now();
+      if (record === undefined) operation.delete(parts);
+      else operation.set(parts, sealed(record, expiresAt), expireIn(ttl));
+      return (await this.#run(() => operation.commit(), true)).ok;
+    },
+  };
 
   async watch(key: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
     const reader = this.#kv.watch([this.#key(key)]).getReader();
@@ -243,7 +263,7 @@ class DenoKvEngine implements AtomicEngine {
     return [this.#prefix, key];
   }
 
-  #live(entry: DenoKvEntry, now: number = this.#clock.now()): Envelope | undefined {
+  #live(entry: DenoKvEntry): Envelope | undefined {
     const envelope = entry.value as Envelope | null;
     if (envelope === null) return undefined;
     if (typeof envelope !== "object" || typeof envelope.r !== "object") {
@@ -252,7 +272,34 @@ class DenoKvEngine implements AtomicEngine {
         "Cannot read the record as it was not written by this engine",
       );
     }
-    return envelope.e !== undefined && now >= envelope.e ? undefined : envelope;
+    return envelope.e !== undefined && this.#clock.now() >= envelope.e ? undefined : envelope;
+  }
+
+  async #run<T>(work: () => Promise<T>, writes: boolean, options?: CallOptions): Promise<T> {
+    const signal = options?.signal;
+    const late = () =>
+      new HoldfastError("timeout", "Cannot use Deno KV as it did not reply in time", {
+        retryable: true,
+        ambiguous: writes,
+      });
+    for (let attempt = 1;; attempt++) {
+      try {
+        return await inTime(work(), this.#timeout, signal, late);
+      } catch (cause) {
+        if (signal?.aborted) throw signal.reason;
+        if (cause instanceof HoldfastError) throw cause;
+        // SQLite refused before anything happened: another process was writing.
+        const locked = String(cause).includes("database is locked");
+        if (!locked || attempt === MOST_TRIES) {
+          throw new HoldfastError("backend-unavailable", "Cannot use Deno KV as its operation failed", {
+            retryable: true,
+            ambiguous: writes && !locked,
+            cause,
+          });
+        }
+        await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100), signal);
+      }
+    }
   }
 }
 
@@ -260,8 +307,12 @@ function text(envelope: Envelope | undefined): string | undefined {
   return envelope && (envelope.r.v ?? "\0");
 }
 
-/** The envelope, unless it is too large for Deno KV; a string takes one byte a character if it is Latin-1, else two. */
 function sealed(record: Fields, expiresAt: number | undefined): Envelope {
+  return expiresAt === undefined ? { r: record } : { r: record, e: expiresAt };
+}
+
+/** A string takes one byte a character if it is Latin-1, else two. */
+function refuseTooLarge(record: Fields): void {
   let bytes = 64;
   for (const part of Object.entries(record).flat()) {
     // deno-lint-ignore no-control-regex
@@ -273,29 +324,8 @@ function sealed(record: Fields, expiresAt: number | undefined): Envelope {
       `Cannot store the record as deno-kv takes at most ${MOST_BYTES} bytes: current size is about ${bytes}`,
     );
   }
-  return expiresAt === undefined ? { r: record } : { r: record, e: expiresAt };
 }
 
 function expireIn(ttl: number | undefined): { expireIn?: number } {
   return ttl === undefined ? {} : { expireIn: Math.max(1, Math.ceil(ttl)) };
-}
-
-async function guarded<T>(run: () => Promise<T>, write: boolean): Promise<T> {
-  for (let attempt = 1;; attempt++) {
-    try {
-      return await run();
-    } catch (cause) {
-      if (cause instanceof HoldfastError) throw cause;
-      // SQLite refused before anything happened: another process was writing.
-      const locked = String(cause).includes("database is locked");
-      if (!locked || attempt === MOST_TRIES) {
-        throw new HoldfastError("backend-unavailable", "Cannot use Deno KV as its operation failed", {
-          retryable: true,
-          ambiguous: write && !locked,
-          cause,
-        });
-      }
-      await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100));
-    }
-  }
 }

@@ -11,8 +11,10 @@
  * await locks.withLock("job:nightly", { ttl: "30s" }, (lock) => console.log(lock.fencingToken));
  * ```
  *
- * **Guarantees.** Atomic per key and durable. Deadlines are checked against the caller's clock: between isolates whose
- * clocks differ, a lease is as exact as they are. A value or record takes at most 64 KiB.
+ * **Guarantees.** Atomic per key and durable. Deadlines are checked against the caller's clock: a lease, a claim or a window
+ * that one isolate wrote ends for another earlier by as much as the other's clock is ahead, and never by more. A lock with a
+ * `lockDelay` above the worst difference is never taken from its holder early, and fencing tokens increase whatever the clocks say.
+ * A value or record takes at most 64 KiB.
  *
  * @module
  */

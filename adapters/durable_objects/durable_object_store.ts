@@ -7,7 +7,7 @@ import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition } from "../../src/store/transition.ts";
 import { getValue, setValue } from "../../src/store/value_transitions.ts";
-import { inTime } from "../_in_time.ts";
+import { inTime } from "../../src/in_time.ts";
 import type { HoldfastStub, Refusal } from "./rpc.ts";
 
 /** Where Cloudflare can be asked to make an object. */

@@ -1,16 +1,21 @@
-import { inTime } from "../_in_time.ts";
+import { inTime } from "../../src/in_time.ts";
 import { late, says } from "./_faults.ts";
 import type { Script } from "./_scripts.ts";
 import type { ScriptRunner } from "./_transport.ts";
 
 /**
  * What we use of a Redis client, by shape. `Redis` from `@upstash/redis` has it, on any of its import paths; other clients are
- * fitted in two lines:
+ * fitted in two lines, here `ioredis`, and `redis` (node-redis) after its `connect()`:
  *
  * ```ts ignore
  * const store = upstashStore({
  *   evalsha: (sha, keys, args) => ioredis.evalsha(sha, keys.length, ...keys, ...args),
  *   eval: (script, keys, args) => ioredis.eval(script, keys.length, ...keys, ...args),
+ * });
+ *
+ * const store = upstashStore({
+ *   evalsha: (sha, keys, args) => redis.evalSha(sha, { keys, arguments: args }),
+ *   eval: (script, keys, args) => redis.eval(script, { keys, arguments: args }),
  * });
  * ```
  */

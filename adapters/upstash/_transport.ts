@@ -1,6 +1,6 @@
 import { late, lost, RedisReplyError, refused, says } from "./_faults.ts";
 import type { Script } from "./_scripts.ts";
-import { deferred } from "../_deferred.ts";
+import { deferred } from "../../src/deferred.ts";
 
 /** A Redis reply, as far as we ask for any. */
 export type Reply = string | number | null | readonly Reply[];

@@ -8,7 +8,7 @@ import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import { clientRunner, type RedisScripts } from "./_client.ts";
-import { fault, refused, says } from "./_faults.ts";
+import { fault, lost, says } from "./_faults.ts";
 import { scripts } from "./_scripts.ts";
 import { type ScriptRunner, type UpstashConnection, UpstashTransport } from "./_transport.ts";
 import { LUA_TWINS } from "./_twins.ts";
@@ -82,7 +82,7 @@ class UpstashEngine implements AtomicEngine {
     if (twin === undefined) return await this.#byCompareAndSet(transition, key, input, options?.signal);
     const keys = this.#keys([key], twin.kind === "once");
     const args = [this.#now(), ...Object.entries(input).flat()];
-    return fields(await this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read"));
+    return fromPairs(await this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read"));
   }
 
   #byCompareAndSet(
@@ -94,9 +94,8 @@ class UpstashEngine implements AtomicEngine {
     let time = 0;
     const backend = {
       load: async (): Promise<VersionedRecord> => {
-        const [now, ...pairs] = list(
-          await this.#run("load", this.#keys([key], false), [this.#now()], signal, false),
-        );
+        const keys = this.#keys([key], false);
+        const [now, ...pairs] = await this.#run("load", keys, [this.#now()], signal, false);
         time = Number(now);
         return { record: pairs.length === 0 ? undefined : fromPairs(pairs), version: pairs };
       },
@@ -105,7 +104,7 @@ class UpstashEngine implements AtomicEngine {
         const next = write.record === undefined ? [] : Object.entries(write.record).flat();
         const deadline = write.expiresAt === undefined ? "" : String(write.expiresAt);
         const args = [this.#now(), String(loaded.length), ...loaded, deadline, ...next];
-        return list(await this.#run("commit", this.#keys([key], true), args, signal, true))[0] === "1";
+        return (await this.#run("commit", this.#keys([key], true), args, signal, true))[0] === "1";
       },
     };
     // The transition sees the time that its record was read at.
@@ -119,9 +118,7 @@ class UpstashEngine implements AtomicEngine {
     let keys = left;
     if (left.length === 0) {
       const pattern = (this.#prefix + prefix).replace(/[\\*?[\]]/g, "\\$&") + "*";
-      [next = "0", ...keys] = list(
-        await this.#run("list", [], [from, pattern, String(limit)], signal, false),
-      );
+      [next = "0", ...keys] = await this.#run("list", [], [from, pattern, String(limit)], signal, false);
       // SCAN may show a key twice.
       keys = [...new Set(keys)].map((key) => key.slice(this.#prefix.length)).filter((key) =>
         !key.startsWith("//")
@@ -136,12 +133,10 @@ class UpstashEngine implements AtomicEngine {
   async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
     const replies = await Promise.all(
       chunks(keys, (key) => key.length).map((some) =>
-        this.#run("get-many", this.#keys(some, false), [], options?.signal, false)
+        this.#run<string | false>("get-many", this.#keys(some, false), [], options?.signal, false)
       ),
     );
-    return replies.flatMap((reply) => list<string | false>(reply)).map((text) =>
-      text === false ? undefined : text
-    );
+    return replies.flat().map((text) => text === false ? undefined : text);
   }
 
   async setMany(
@@ -163,7 +158,7 @@ class UpstashEngine implements AtomicEngine {
         this.#run("delete-many", this.#keys(some, true), [], options?.signal, true)
       ),
     );
-    return replies.reduce((sum: number, reply) => sum + Number(list(reply)[0]), 0);
+    return replies.reduce((sum, [count]) => sum + Number(count), 0);
   }
 
   /** No key of a store begins with two slashes: what is remembered there meets none, and `list` passes over it. */
@@ -172,34 +167,37 @@ class UpstashEngine implements AtomicEngine {
     return [first!, ...memory, ...others].map((key) => this.#prefix + key);
   }
 
-  async #run(
+  async #run<T = string>(
     name: string,
     keys: string[],
     args: string[],
     signal: AbortSignal | undefined,
     writes: boolean,
-  ): Promise<unknown> {
+  ): Promise<T[]> {
     const keyLocking = this.#keyLocking;
     const known = await scripts(keyLocking);
     signal?.throwIfAborted();
     try {
-      return await this.#runner.run(known.get(name)!, keys, args, signal);
+      return list(await this.#runner.run(known.get(name)!, keys, args, signal));
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       // Redis and Valkey know no key locking and refuse to compile such a script: nothing has happened then.
       if (!keyLocking || !says(error, /shebang|compiling script/)) throw fault(error, writes);
     }
     this.#keyLocking = false;
-    return await this.#run(name, keys, args, signal, writes);
+    return await this.#run<T>(name, keys, args, signal, writes);
   }
 }
 
 /** What a script answered; Lua has one word for an empty list and an empty object. */
-function list<T = string>(reply: unknown): T[] {
-  if (typeof reply !== "string" || !reply.startsWith("~")) {
-    throw refused("its reply was none of our scripts'");
+function list<T>(reply: unknown): T[] {
+  let items: unknown;
+  try {
+    if (typeof reply === "string" && reply.startsWith("~")) items = JSON.parse(reply.slice(1));
+  } catch {
+    // it broke off
   }
-  const items = JSON.parse(reply.slice(1));
+  if (typeof items !== "object" || items === null) throw lost("its reply was none of our scripts'");
   return Array.isArray(items) ? items : [];
 }
 
@@ -207,10 +205,6 @@ function fromPairs(pairs: readonly string[]): Fields {
   const record: Record<string, string> = {};
   for (let i = 0; i < pairs.length; i += 2) record[pairs[i]!] = pairs[i + 1]!;
   return record;
-}
-
-function fields(reply: unknown): Fields {
-  return fromPairs(list(reply));
 }
 
 /** Few enough and small enough for one request. */

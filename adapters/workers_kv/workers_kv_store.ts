@@ -4,7 +4,7 @@ import { HoldfastError } from "../../src/errors.ts";
 import type { EngineListOptions, KeyValueEngine } from "../../src/store/engine.ts";
 import type { CallOptions, KeyValueStore, ListPage } from "../../src/store/key_value_store.ts";
 import { keyValueStore } from "../../src/store/store.ts";
-import { inTime } from "../_in_time.ts";
+import { inTime } from "../../src/in_time.ts";
 
 /** A value with its metadata, as Workers KV answers it. */
 export interface KvEntry<Value> {

@@ -9,7 +9,7 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { LeaseHold } from "./_hold.ts";
-import { persist } from "./_persist.ts";
+import { persist } from "../persist.ts";
 import {
   abandonClaim,
   beginClaim,

@@ -1,7 +1,9 @@
 import type { Clock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
+import { interruptible } from "../in_time.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import type { CallOptions } from "../store/key_value_store.ts";
 import { LONGEST } from "./_limits.ts";
 import type { Lock, LockHandle, Release } from "./lock.ts";
 import { extendLock, releaseLock } from "./lock_transitions.ts";
@@ -35,17 +37,6 @@ export function leaseLength(ttl: Duration): number {
   const length = toMilliseconds(ttl, "ttl");
   if (length <= LONGEST) return length;
   throw new RangeError(`Cannot lock as 'ttl' must be at most 365 days: current value is ${ttl}`);
-}
-
-/** The promise, or the signal's reason when that comes first. */
-export function interruptible<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }
 
 /** What is known about a release. */
@@ -83,6 +74,11 @@ export async function giveBack(
       if (until !== undefined) await clock.sleep((20 + Math.random() * 30) * attempt);
     }
   }
+}
+
+/** Gives back what nobody knows they have, once the call that may have got it has come to its end. */
+export function dropGhost(place: Place, pending: Promise<unknown>): void {
+  pending.catch(() => {}).then(() => giveBack(place, undefined)).catch(() => {});
 }
 
 /** Why a timer ends; without a reason, each would get an exception of its own, with a stack. */
@@ -148,12 +144,15 @@ export class HeldLock implements Lock {
     return { key: this.key, owner: this.owner, fencingToken: this.fencingToken, ttl: this.#ttl };
   }
 
-  async extend(ttl?: Duration): Promise<boolean> {
+  async extend(ttl?: Duration, options?: CallOptions): Promise<boolean> {
     const length = ttl === undefined ? this.#ttl : leaseLength(ttl);
     // One after the other, or nobody could tell which of two the engine saw last.
-    const extended = this.#extending.then(() => this.#extend(length));
+    const extended = this.#extending.then(() => {
+      options?.signal?.throwIfAborted();
+      return this.#extend(length);
+    });
     this.#extending = extended.catch(() => {});
-    return await extended;
+    return await interruptible(extended, options?.signal);
   }
 
   async #extend(wanted: number): Promise<boolean> {
@@ -181,9 +180,9 @@ export class HeldLock implements Lock {
     }
   }
 
-  async release(): Promise<Release> {
+  async release(options?: CallOptions): Promise<Release> {
     this.#lose("it was given back");
-    return await (this.#release ??= this.#giveBack());
+    return await interruptible(this.#release ??= this.#giveBack(), options?.signal);
   }
 
   async #giveBack(): Promise<Release> {

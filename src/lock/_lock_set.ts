@@ -1,4 +1,5 @@
 import type { Duration } from "../duration.ts";
+import type { CallOptions } from "../store/key_value_store.ts";
 import type { Lock, LockSet, Release } from "./lock.ts";
 
 /** From the best to the worst. */
@@ -24,15 +25,15 @@ export class HeldLocks implements LockSet {
     for (const lock of this.locks) lock.assertHeld();
   }
 
-  async extend(ttl?: Duration): Promise<boolean> {
-    const extended = await Promise.allSettled(this.locks.map((lock) => lock.extend(ttl)));
+  async extend(ttl?: Duration, options?: CallOptions): Promise<boolean> {
+    const extended = await Promise.allSettled(this.locks.map((lock) => lock.extend(ttl, options)));
     if (extended.some((one) => one.status === "fulfilled" && !one.value)) return false;
     for (const one of extended) if (one.status === "rejected") throw one.reason;
     return true;
   }
 
-  async release(): Promise<Release> {
-    const results = await Promise.all(this.locks.map((lock) => lock.release()));
+  async release(options?: CallOptions): Promise<Release> {
+    const results = await Promise.all(this.locks.map((lock) => lock.release(options)));
     return OUTCOMES[Math.max(...results.map((result) => OUTCOMES.indexOf(result)))]!;
   }
 

@@ -1,5 +1,6 @@
 /** What a holder has in its hands. */
 import type { Duration } from "../duration.ts";
+import type { CallOptions } from "../store/key_value_store.ts";
 
 /**
  * What became of a lock that was given back.
@@ -30,9 +31,12 @@ export interface Lease extends AsyncDisposable {
    * @throws {RangeError} when `ttl` is not positive and finite
    * @throws {HoldfastError} when the engine cannot be reached; what was left of the lease is still there
    */
-  extend(ttl?: Duration): Promise<boolean>;
-  /** Gives it back; from the call on it is no longer held. Faults do not throw: they are `unconfirmed`. */
-  release(): Promise<Release>;
+  extend(ttl?: Duration, options?: CallOptions): Promise<boolean>;
+  /**
+   * Gives it back; from the call on it is no longer held. Faults do not throw: they are `unconfirmed`. A `signal` ends the wait for
+   * the outcome, not the release.
+   */
+  release(options?: CallOptions): Promise<Release>;
 }
 
 /** What another process needs to take over a lock: {@linkcode Locks.resume}. Whoever has it can have the lock: keep it secret. */

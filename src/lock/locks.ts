@@ -8,10 +8,13 @@
 import { type Clock, systemClock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
+import { interruptible } from "../in_time.ts";
+import { persist } from "../persist.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import type { CallOptions } from "../store/key_value_store.ts";
 import { Turn } from "../store/_turn.ts";
-import { deadline, giveBack, HeldLock, interruptible, type Place } from "./_held_lock.ts";
+import { deadline, dropGhost, HeldLock, type Place } from "./_held_lock.ts";
 import { CHECK, PAUSE, QUEUE_PAUSE } from "./_limits.ts";
 import { type LockRequest, lockRequest } from "./_request.ts";
 import { HeldLocks } from "./_lock_set.ts";
@@ -115,11 +118,11 @@ export interface Locks {
    *
    * @throws {TypeError} when the handle is none
    */
-  resume(handle: LockHandle, options?: HoldOptions): Promise<Lock | undefined>;
+  resume(handle: LockHandle, options?: HoldOptions & CallOptions): Promise<Lock | undefined>;
   /** Who has it is nobody's business; whether and for how long is. */
-  inspect(key: string): Promise<LockState>;
+  inspect(key: string, options?: CallOptions): Promise<LockState>;
   /** Takes the lock from whoever has it now; their next extension tells them. Answers whether somebody had. Two round trips. */
-  forceRelease(key: string): Promise<boolean>;
+  forceRelease(key: string, options?: CallOptions): Promise<boolean>;
 }
 
 /**
@@ -209,8 +212,7 @@ class StoreLocks implements Locks {
       if (failure) throw failure;
       return undefined;
     } finally {
-      // A ghost: it may have been granted, or wait, and nobody knows. Not before the last call has come to its end.
-      if (loose) pending.catch(() => {}).then(() => giveBack(place, undefined)).catch(() => {});
+      if (loose) dropGhost(place, pending); // it may have been granted, or wait
     }
   }
 
@@ -260,7 +262,7 @@ class StoreLocks implements Locks {
     }
   }
 
-  async resume(handle: LockHandle, options: HoldOptions = {}): Promise<Lock | undefined> {
+  async resume(handle: LockHandle, options: HoldOptions & CallOptions = {}): Promise<Lock | undefined> {
     const { key, owner: from } = handle ?? {};
     if (typeof from !== "string" || from === "" || typeof key !== "string") {
       throw new TypeError("Cannot resume the lock as the handle must be what a lock's toJSON() answered");
@@ -268,24 +270,30 @@ class StoreLocks implements Locks {
     const request = lockRequest({ ...options, ttl: handle.ttl }, this.#clock);
     const place: Place = { store: this.#store, clock: this.#clock, key, owner: randomToken(16) };
     const input = { owner: place.owner, from, ttl: String(request.ttl) };
-    for (let attempt = 1;; attempt++) {
-      const sentAt = this.#clock.monotonic();
-      try {
-        const { fence, e } = await this.#store.transact(acquireLock, key, input);
-        if (fence === undefined) return undefined;
-        const lock = new HeldLock(place, { ...request, sentAt, fence, e: e! });
-        if (lock.remaining > 0) return lock;
-        await lock.release();
-        throw late();
-      } catch (error) {
-        if (!(error instanceof HoldfastError && error.retryable) || attempt === 3) throw error;
-        await this.#clock.sleep((20 + Math.random() * 30) * attempt);
-      }
+    const { signal } = options;
+    signal?.throwIfAborted();
+    let [sentAt, settled] = [0, false];
+    let pending: Promise<unknown> = Promise.resolve();
+    try {
+      const { fence, e } = await persist(() => {
+        sentAt = this.#clock.monotonic();
+        const call = this.#store.transact(acquireLock, key, input);
+        pending = call;
+        return interruptible(call, signal);
+      }, { clock: this.#clock, signal });
+      const lock = fence === undefined
+        ? undefined
+        : new HeldLock(place, { ...request, sentAt, fence, e: e! });
+      if (lock?.remaining === 0) throw late();
+      settled = true;
+      return lock;
+    } finally {
+      if (!settled) dropGhost(place, pending); // it may have been passed on
     }
   }
 
-  async inspect(key: string): Promise<LockState> {
-    const output = await this.#store.transact(inspectLock, key, {});
+  async inspect(key: string, options?: CallOptions): Promise<LockState> {
+    const output = await this.#store.transact(inspectLock, key, {}, options);
     const holders = Number(output.held ?? 0);
     return {
       held: holders > 0,
@@ -296,11 +304,11 @@ class StoreLocks implements Locks {
     };
   }
 
-  async forceRelease(key: string): Promise<boolean> {
-    const { f, held } = await this.#store.transact(inspectLock, key, {});
+  async forceRelease(key: string, options?: CallOptions): Promise<boolean> {
+    const { f, held } = await this.#store.transact(inspectLock, key, {}, options);
     if (f === undefined) return false;
     // By the token that was seen, so that a repetition never takes the lock from who came after.
-    const { count } = await this.#store.transact(forceLock, key, { fence: f });
+    const { count } = await this.#store.transact(forceLock, key, { fence: f }, options);
     return held !== "0" && count !== "0";
   }
 }

@@ -1,5 +1,6 @@
 /** Somebody else's store may hang; no request waits for it longer than it must. */
 import { HoldfastError } from "../errors.ts";
+import { inTime } from "../in_time.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { SessionIndex, SessionStore } from "./session_store.ts";
 
@@ -12,22 +13,14 @@ export function withDeadline(store: SessionStore, milliseconds: number): Session
   ): Promise<T> {
     const over = new AbortController();
     const signal = options?.signal ? AbortSignal.any([options.signal, over.signal]) : over.signal;
-    let timer: ReturnType<typeof setTimeout>;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        const error = new HoldfastError("timeout", "Cannot wait any longer for the session store", {
-          retryable: true,
-          ambiguous: writes,
-        });
-        over.abort(error);
-        reject(error);
-      }, milliseconds);
+    return await inTime(call({ signal }), milliseconds, options?.signal, () => {
+      const error = new HoldfastError("timeout", "Cannot wait any longer for the session store", {
+        retryable: true,
+        ambiguous: writes,
+      });
+      over.abort(error);
+      return error;
     });
-    try {
-      return await Promise.race([call({ signal }), late]);
-    } finally {
-      clearTimeout(timer!);
-    }
   }
   const { index } = store;
   return {

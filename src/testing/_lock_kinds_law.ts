@@ -308,4 +308,31 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
       check(brief === "timeout" || typeof brief?.fencingToken === "number", "a lease of half a millisecond");
     },
   },
+  {
+    name: "a call that is given up rejects with the reason, whichever, and leaves nothing behind",
+    async run({ store, wait, clock }) {
+      const locks = createLocks(store, { clock });
+      const reason = new Error("enough");
+      const signal = AbortSignal.abort(reason);
+      const lock = held(await locks.acquire("key", { ttl: TTL }), "the lock");
+      const before = lock.remaining;
+      const options = { ttl: TTL, signal };
+      const calls: Record<string, () => Promise<unknown>> = {
+        acquire: () => locks.acquire("other", options),
+        acquireAll: () => locks.acquireAll(["other", "third"], options),
+        withLock: () => locks.withLock("other", options, () => {}),
+        resume: () => locks.resume(lock.toJSON(), { signal }),
+        inspect: () => locks.inspect("key", { signal }),
+        forceRelease: () => locks.forceRelease("key", { signal }),
+        extend: () => lock.extend(TTL * 3, { signal }),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        equal(await rejection(call, name) === reason, true, name);
+      }
+      check(lock.remaining <= before && !lock.signal.aborted, "held as before");
+      for (const key of ["other", "third"]) equal((await locks.inspect(key)).held, false, key);
+      equal(await rejection(() => lock.release({ signal }), "release") === reason, true, "release");
+      await until(async () => !(await locks.inspect("key")).held, wait, 2000, "the release went on");
+    },
+  },
 ];

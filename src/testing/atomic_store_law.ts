@@ -119,4 +119,23 @@ export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       check(error instanceof HoldfastError && error.code === "corrupt-record", "its code is corrupt-record");
     },
   },
+  {
+    name: "an aborted change rejects with the signal's reason and changes nothing",
+    async run({ store }) {
+      const reason = new Error("enough");
+      const signal = AbortSignal.abort(reason);
+      const calls: Record<string, () => Promise<unknown>> = {
+        transact: () => store.transact(push, "key", { item: "x" }, { signal }),
+        increment: () => store.increment("key", { signal }),
+        setIfAbsent: () => store.setIfAbsent("key", 1, { signal }),
+        compareAndSet: () => store.compareAndSet("key", undefined, 1, { signal }),
+        compareAndDelete: () => store.compareAndDelete("key", 1, { signal }),
+        getAndDelete: () => store.getAndDelete("key", { signal }),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        check(await rejection(call, name) === reason, `${name} rejects with the reason`);
+      }
+      equal(await store.get("key"), undefined, "nothing was stored");
+    },
+  },
 ];

@@ -222,16 +222,16 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "a held claim outlives its lease, and its holder hears when it was taken over",
     async run({ store, wait, clock }) {
-      const idempotency = createIdempotency(store, { clock, lease: 150 });
+      const idempotency = createIdempotency(store, { clock, lease: 400 });
       const begun = await idempotency.begin("key");
       check(begun.state === "new", "the first is new");
       const hold = idempotency.hold(begun.claim);
-      for (let i = 0; i < 4; i++) await wait(60);
+      for (let i = 0; i < 8; i++) await wait(60);
       equal((await idempotency.begin("key")).state, "in-progress", "still held after its lease");
       check(!hold.signal.aborted, "nothing happened yet");
       await store.namespace("idempotency").delete("key");
       await idempotency.begin("key", { lease: 10_000 });
-      for (let i = 0; i < 3; i++) await wait(60);
+      for (let i = 0; i < 8 && !hold.signal.aborted; i++) await wait(60);
       check(hold.signal.aborted, "the holder was told");
       const { reason } = hold.signal;
       check(reason instanceof HoldfastError && reason.code === "claim-lost", "the reason is claim-lost");
@@ -275,6 +275,29 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         check(await rejection(call, "a bad name") instanceof TypeError, "it is a TypeError");
       }
       equal(await idempotency.get("key"), undefined, "nothing was claimed");
+    },
+  },
+  {
+    name: "a call that is given up rejects with the reason, whichever, and changes nothing",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      const reason = new Error("enough");
+      const signal = AbortSignal.abort(reason);
+      const begun = await idempotency.begin("key");
+      check(begun.state === "new", "the claim");
+      const calls: Record<string, () => Promise<unknown>> = {
+        begin: () => idempotency.begin("other", { signal }),
+        run: () => idempotency.run("other", () => 1, { signal }),
+        complete: () => idempotency.complete(begun.claim, 1, { signal }),
+        abandon: () => idempotency.abandon(begun.claim, { signal }),
+        extend: () => idempotency.extend(begun.claim, { signal }),
+        get: () => idempotency.get("key", { signal }),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        check(await rejection(call, name) === reason, `${name} rejects with the reason`);
+      }
+      equal(await idempotency.get("key"), { state: "in-progress", attempt: 1 }, "as it was");
+      equal(await idempotency.get("other"), undefined, "nothing was claimed");
     },
   },
 ];

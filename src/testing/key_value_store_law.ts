@@ -246,14 +246,21 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     async run({ store }) {
       const reason = new Error("enough");
       const signal = AbortSignal.abort(reason);
-      check(
-        await rejection(() => store.set("key", 1, { signal }), "set") === reason,
-        "set rejects with the reason",
-      );
-      check(
-        await rejection(() => store.get("key", { signal }), "get") === reason,
-        "get rejects with the reason",
-      );
+      const calls: Record<string, () => Promise<unknown>> = {
+        set: () => store.set("key", 1, { signal }),
+        setMany: () => store.setMany([["key", 1]], { signal }),
+        get: () => store.get("key", { signal }),
+        getMany: () => store.getMany(["key"], { signal }),
+        exists: () => store.exists("key", { signal }),
+        delete: () => store.delete("key", { signal }),
+        deleteMany: () => store.deleteMany(["key"], { signal }),
+        touch: () => store.touch("key", "1m", { signal }),
+        list: () => store.listPage({ signal }),
+        clear: () => store.clear({ signal }),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        check(await rejection(call, name) === reason, `${name} rejects with the reason`);
+      }
       equal(await store.get("key"), undefined, "nothing was stored");
     },
   },

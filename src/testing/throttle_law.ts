@@ -201,4 +201,26 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       equal((await throttle.peek("key")).remaining, 2, "5 - 2 - 2 + 1");
     },
   },
+  {
+    name: "who gives up a check gives up alone: others wait on for the same reserve",
+    async run({ store, clock }) {
+      const throttle = strict(store, { limit: 20, window: "7d", reserve: 5, clock });
+      const controller = new AbortController();
+      const { signal } = controller;
+      const [first, second] = [throttle.check("key", { signal }), throttle.check("key")];
+      const calls: Record<string, () => Promise<unknown>> = {
+        check: () => first,
+        peek: () => throttle.peek("key", { signal }),
+        refund: () => throttle.refund("key", 1, { signal }),
+        block: () => throttle.block("key", "1m", { signal }),
+        reset: () => throttle.reset("key", { signal }),
+      };
+      const reason = new Error("enough");
+      controller.abort(reason);
+      for (const [name, call] of Object.entries(calls)) {
+        check(await rejection(call, name) === reason, `${name} rejects with the reason`);
+      }
+      equal((await second).allowed, true, "the other");
+    },
+  },
 ];

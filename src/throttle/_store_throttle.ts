@@ -2,6 +2,7 @@
 import { systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
+import { inTime } from "../in_time.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
@@ -22,13 +23,6 @@ import { blockThrottle, checkThrottle, peekThrottle } from "./throttle_transitio
 /** How long a client that was denied for an outage should stay away. */
 const OUTAGE = 1000;
 
-/** When the calls of one tick are late. */
-interface Deadline {
-  readonly late: Promise<never>;
-  readonly timer: ReturnType<typeof setTimeout>;
-  waiting: number;
-}
-
 /** See {@linkcode createThrottle}. */
 export class StoreThrottle implements Throttle {
   readonly policies: readonly ResolvedPolicy[];
@@ -41,7 +35,6 @@ export class StoreThrottle implements Throttle {
   readonly #reserve: Reserve | undefined;
   #name: string | undefined; // drawn at the first call: Workers have no randomness before a request
   #calls = 0;
-  #deadline: Deadline | undefined;
 
   constructor(store: AtomicStore, policies: readonly ResolvedPolicy[], options: ThrottleBaseOptions) {
     const { onError = "allow", onFault = () => {}, timeout = "1s", clock = systemClock } = options;
@@ -69,11 +62,14 @@ export class StoreThrottle implements Throttle {
 
   async check(key: string, options: CheckOptions = {}): Promise<ThrottleDecision> {
     const cost = positive(options.cost ?? 1);
+    options.signal?.throwIfAborted();
     const denied = this.#denials?.find(key, cost);
     if (denied !== undefined) return denied;
-    const ask = (cost: number) => this.#ask(checkThrottle, key, cost, options);
+    const ask = (cost: number, options?: CallOptions) => this.#ask(checkThrottle, key, cost, options);
+    // What a reserve asks for is for all who wait: nobody's signal ends it for the others.
+    const work = this.#reserve ? this.#reserve.take(key, cost, ask) : ask(cost, options);
     const decision = await this.#decide(
-      this.#reserve ? this.#reserve.take(key, cost, ask) : ask(cost),
+      this.#inTime(work, options),
       options,
       (other) => other.check(key, options),
     );
@@ -83,24 +79,24 @@ export class StoreThrottle implements Throttle {
 
   peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
     const work = this.#ask(peekThrottle, key, 0, options);
-    return this.#decide(work, options, (other) => other.peek(key, options));
+    return this.#decide(this.#inTime(work, options, false), options, (other) => other.peek(key, options));
   }
 
-  refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision> {
+  async refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision> {
     const units = positive(cost);
     this.#denials?.forget(key);
-    return this.#inTime(this.#ask(checkThrottle, key, -units, options));
+    return await this.#inTime(this.#ask(checkThrottle, key, -units, options), options);
   }
 
   async block(key: string, duration: Duration, options?: CallOptions): Promise<void> {
     const input = { ms: String(toMilliseconds(duration, "duration")) };
     this.#forget(key);
-    await this.#inTime(this.#transact(blockThrottle, key, input, options));
+    await this.#inTime(this.#transact(blockThrottle, key, input, options), options);
   }
 
   reset(key: string, options?: CallOptions): Promise<boolean> {
     this.#forget(key);
-    return this.#inTime(this.#store.delete(key, options));
+    return this.#inTime(this.#store.delete(key, options), options);
   }
 
   #forget(key: string): void {
@@ -108,14 +104,14 @@ export class StoreThrottle implements Throttle {
     this.#reserve?.forget(key);
   }
 
-  /** The store's decision in time, or what is to be done without one. */
+  /** The store's decision, or what is to be done without one. */
   async #decide(
-    work: Promise<ThrottleDecision>,
+    decision: Promise<ThrottleDecision>,
     options: CallOptions | undefined,
     ask: (other: Throttle) => Promise<ThrottleDecision>,
   ): Promise<ThrottleDecision> {
     try {
-      return await this.#inTime(work);
+      return await decision;
     } catch (error) {
       const misuse = error instanceof TypeError || error instanceof RangeError;
       if (misuse || options?.signal?.aborted || this.#onError === "throw") throw error;
@@ -134,31 +130,17 @@ export class StoreThrottle implements Throttle {
     return { allowed, blockedFor: 0, degraded: true, ...summary(policies, allowed), retryAfter, policies };
   }
 
-  async #inTime<T>(work: Promise<T>): Promise<T> {
-    const deadline = this.#deadline ??= this.#open();
-    deadline.waiting++;
-    try {
-      return await Promise.race([work, deadline.late]);
-    } finally {
-      if (--deadline.waiting === 0) clearTimeout(deadline.timer);
-    }
-  }
-
-  /** One timer serves all calls of a tick: on a hot path timers cost more than what they guard. */
-  #open(): Deadline {
-    queueMicrotask(() => this.#deadline = undefined);
-    let timer: ReturnType<typeof setTimeout>;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        reject(
-          new HoldfastError("timeout", "Cannot throttle as the store did not answer in time", {
-            retryable: true,
-            ambiguous: true,
-          }),
-        );
-      }, this.#timeout);
-    });
-    return { late, timer: timer!, waiting: 0 };
+  #inTime<T>(work: Promise<T>, options: CallOptions | undefined, writes = true): Promise<T> {
+    return inTime(
+      work,
+      this.#timeout,
+      options?.signal,
+      () =>
+        new HoldfastError("timeout", "Cannot throttle as the store did not answer in time", {
+          retryable: true,
+          ambiguous: writes,
+        }),
+    );
   }
 
   async #ask(

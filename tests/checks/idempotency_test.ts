@@ -1,12 +1,6 @@
 /** Idempotency under faults, judged by a checker that is itself judged on planted violations. */
-import {
-  type AtomicStore,
-  beginClaim,
-  completeClaim,
-  createIdempotency,
-  memoryStore,
-  type Transition,
-} from "@holdfast/edge";
+import { type AtomicStore, createIdempotency, memoryStore, type Transition } from "@holdfast/edge";
+import { beginClaim, completeClaim } from "../../src/idempotency/idempotency_transitions.ts";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals } from "../support/assert.ts";
 import { Random } from "../support/random.ts";

@@ -5,7 +5,6 @@
  */
 import {
   type AtomicStore,
-  bytesToBase64Url,
   type Clock,
   type Mailer,
   memoryStore,
@@ -13,6 +12,7 @@ import {
   outbox,
   type OutboxOptions,
 } from "@holdfast/edge";
+import { bytesToBase64Url } from "../../src/codec.ts";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";

@@ -1,7 +1,14 @@
 /** What is Deno KV's own, beside the laws. */
-import { createIdempotency, createLocks, createThrottle, HoldfastError } from "@holdfast/edge";
+import {
+  createIdempotency,
+  createLocks,
+  createThrottle,
+  HoldfastError,
+  type Transition,
+} from "@holdfast/edge";
 import { type DenoKv, denoKvStore } from "@holdfast/edge/deno-kv";
-import { assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { ManualClock } from "../support/manual_clock.ts";
 
 /** Counts what goes to the database. */
 function counted(kv: Deno.Kv): { kv: DenoKv; trips: () => number } {
@@ -138,6 +145,114 @@ Deno.test("Deno KV: a waiter hears of a release without asking again and again",
   assertEquals(await second!.release(), "released");
   assertEquals(trips() <= 8, true, "release 2, acquire 2, release 2, and one more look at most");
 });
+
+/** A database that does not reply until told to. */
+function silent(kv: Deno.Kv): { kv: DenoKv; speak: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const held = (name: "get" | "set" | "getMany") => async (...args: unknown[]) => {
+    await promise;
+    return await (kv[name] as (...args: unknown[]) => Promise<unknown>)(...args);
+  };
+  const spy = new Proxy(kv as DenoKv, {
+    get(target, name) {
+      if (name === "get" || name === "set" || name === "getMany") return held(name);
+      const value = Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  return { kv: spy, speak: resolve };
+}
+
+Deno.test("Deno KV: a call that is given up rejects at once, and one that still waited for its turn is never run", async () => {
+  using real = await Deno.openKv(":memory:");
+  const { kv, speak } = silent(real);
+  const store = denoKvStore(kv);
+  const first = store.increment("n");
+  const controller = new AbortController();
+  const { signal } = controller;
+  const calls = [
+    store.increment("n", { signal }),
+    store.get("n", { signal }),
+    store.set("other", 1, { signal }),
+    store.getMany(["n"], { signal }),
+    store.deleteMany(["n"], { signal }),
+  ];
+  const outcomes = Promise.allSettled(calls);
+  const reason = new Error("enough");
+  controller.abort(reason);
+  for (const outcome of await outcomes) {
+    assertEquals([outcome.status, outcome.status === "rejected" && outcome.reason], ["rejected", reason]);
+  }
+  speak();
+  assertEquals((await first).value, 1);
+  assertEquals((await store.increment("n")).value, 2);
+});
+
+Deno.test("Deno KV: what never replies is a timeout, ambiguous if it writes", async () => {
+  using real = await Deno.openKv(":memory:");
+  const store = denoKvStore(silent(real).kv, { timeout: 30 });
+  const flags = async (call: () => Promise<unknown>) => {
+    const { code, retryable, ambiguous } = await assertRejects(call, HoldfastError);
+    return [code, retryable, ambiguous];
+  };
+  assertEquals(await flags(() => store.get("key")), ["timeout", true, false]);
+  assertEquals(await flags(() => store.set("key", 1)), ["timeout", true, true]);
+  // It was still reading: nothing can have been written.
+  assertEquals(await flags(() => store.increment("key")), ["timeout", true, false]);
+  assertThrows(() => denoKvStore(real, { timeout: 0 }), RangeError);
+});
+
+Deno.test("Deno KV: of calls that share a commit, one that fails fails alone", async () => {
+  using kv = await Deno.openKv(":memory:");
+  const store = denoKvStore(kv);
+  const grow: Transition = {
+    name: "test.grow",
+    apply: (record, { by }) => {
+      if (by === undefined) throw new TypeError("by nothing");
+      const text = (record?.text ?? "") + "x".repeat(Number(by));
+      return { output: { length: String(text.length) }, write: { record: { text } } };
+    },
+  };
+  const inputs = [{ by: "1" }, { by: "2" }, { by: "70000" }, {}, { by: "3" }] as Record<string, string>[];
+  const outcomes = await Promise.allSettled(inputs.map((input) => store.transact(grow, "key", input)));
+  assertEquals(
+    outcomes.map((outcome) => outcome.status === "fulfilled" ? outcome.value.length : outcome.reason.name),
+    ["1", "3", "HoldfastError", "TypeError", "6"],
+  );
+});
+
+Deno.test("Deno KV: a lease ends early by how far another clock is ahead, and not at all with a lockDelay above that", async () => {
+  using kv = await Deno.openKv(":memory:");
+  const AHEAD = 300;
+  for (const lockDelay of [undefined, AHEAD]) {
+    const clock = new ManualClock();
+    const ahead = { ...clockOf(clock), now: () => clock.now() + AHEAD };
+    const [behind, before] = [clock, ahead].map((clock) =>
+      createLocks(denoKvStore(kv, { clock }).namespace(String(lockDelay)), { clock })
+    );
+    const options = { ttl: 1000, lockDelay };
+    const first = await behind!.acquire("key", options);
+    const early = lockDelay === undefined ? AHEAD : 0;
+    await clock.advance(1000 - early - 1);
+    assertEquals(await before!.acquire("key", options), undefined, "a millisecond too soon");
+    await clock.advance(1);
+    const second = await before!.acquire("key", options);
+    assert(second!.fencingToken > first!.fencingToken, "the token is higher");
+    if (lockDelay !== undefined) assertEquals(first!.signal.aborted, true, "its holder knew");
+    await second!.release();
+    const third = await behind!.acquire("key", options);
+    assert(third!.fencingToken > second!.fencingToken, "by the clock that is behind, too");
+    await third!.release();
+  }
+});
+
+function clockOf(clock: ManualClock): Omit<ManualClock, "advance"> {
+  return {
+    now: () => clock.now(),
+    monotonic: () => clock.monotonic(),
+    sleep: (milliseconds, signal) => clock.sleep(milliseconds, signal),
+  };
+}
 
 Deno.test("denoKvStore() refuses what is no Deno KV", () => {
   assertThrows(() => denoKvStore({} as DenoKv), TypeError);

@@ -1,17 +1,15 @@
 /** What goes wrong between a client and Upstash: nothing is lost in silence, nothing happens twice, nothing leaks. */
 import { Redis } from "@upstash/redis";
 import {
-  acquireLock,
   atomicSessionStore,
   type AtomicStore,
   type Claim,
   createIdempotency,
   createThrottle,
-  extendLock,
   HoldfastError,
   type HoldfastErrorCode,
-  releaseLock,
 } from "@holdfast/edge";
+import { acquireLock, extendLock, releaseLock } from "../../src/lock/lock_transitions.ts";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { startRedis } from "../support/redis_server.ts";

@@ -1,6 +1,7 @@
 /** What is Upstash's own, beside the laws. */
 import { Redis } from "@upstash/redis";
 import { Redis as IoRedis } from "ioredis";
+import { createClient } from "redis";
 import {
   type AtomicStore,
   createIdempotency,
@@ -253,6 +254,43 @@ test(
     await new Promise((resolve) => tcp.once("end", resolve));
   },
 );
+
+test(
+  "any client with eval is fitted in two lines: node-redis over TCP, without key locking",
+  async (_, redis) => {
+    const tcp = createClient({ url: `redis://127.0.0.1:${redis.port}` });
+    await tcp.connect();
+    const client: RedisScripts = {
+      evalsha: (sha, keys, args) => tcp.evalSha(sha, { keys, arguments: args }),
+      eval: (script, keys, args) => tcp.eval(script, { keys, arguments: args }),
+    };
+    const store = upstashStore(client);
+    assertEquals(await exact(store), EXACT);
+    for (const value of ["123", "\u0000", "\u{1F600}", new Uint8Array([0, 255]), { a: [] }]) {
+      await store.set("key", value);
+      assertEquals(await store.get("key"), value);
+    }
+    await redis.send("SET", "holdfast:theirs", "secret");
+    const error = await assertRejects(() => store.get("theirs"), HoldfastError);
+    assertEquals(error.code, "corrupt-record");
+    tcp.destroy();
+  },
+);
+
+Deno.test("Upstash: a reply that is none of ours is a typed error, ambiguous if the call writes", async () => {
+  for (const reply of ["~[", "~1", "[]", { a: 1 }, undefined, null, 7]) {
+    const store = upstashStore({ evalsha: () => Promise.resolve(reply), eval: () => Promise.resolve(reply) });
+    const flags = async (call: () => Promise<unknown>) => {
+      const { code, retryable, ambiguous } = await assertRejects(call, HoldfastError);
+      return [code, retryable, ambiguous];
+    };
+    assertEquals(await flags(() => store.increment("key")), ["backend-unavailable", true, true]);
+    assertEquals(await flags(() => store.setMany([["key", 1]])), ["backend-unavailable", true, true]);
+    assertEquals(await flags(() => store.get("key")), ["backend-unavailable", true, false]);
+    assertEquals(await flags(() => store.getMany(["key"])), ["backend-unavailable", true, false]);
+    assertEquals(await flags(() => store.listPage()), ["backend-unavailable", true, false]);
+  }
+});
 
 const EXACT = { increments: 1000, grants: 1, begins: 1 };
 

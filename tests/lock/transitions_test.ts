@@ -1,14 +1,13 @@
 /** What holds for every history of one lock, whatever its kinds, told by the record itself. */
 import fc from "fast-check";
+import type { Fields, Transition } from "@holdfast/edge";
 import {
   acquireLock,
   extendLock,
-  type Fields,
   forceLock,
   inspectLock,
   releaseLock,
-  type Transition,
-} from "@holdfast/edge";
+} from "../../src/lock/lock_transitions.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
 interface Holder {

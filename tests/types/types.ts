@@ -6,6 +6,9 @@
 import { Redis } from "@upstash/redis";
 import { Redis as WorkersRedis } from "@upstash/redis/cloudflare";
 import { Hono } from "hono";
+import { Redis as IoRedis } from "ioredis";
+import { createClient } from "redis";
+import { Resend } from "resend";
 import { z } from "zod";
 import {
   durableObjectStore,
@@ -16,6 +19,7 @@ import {
 } from "@holdfast/edge/durable-objects";
 import { type DurableState, HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { idempotency, lock, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
+import { type ResendClient, resendMailer } from "@holdfast/edge/resend";
 import { type RedisScripts, upstashStore } from "@holdfast/edge/upstash";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 import { type AtomicStore, createLocks, createSessions, type Transition } from "@holdfast/edge";
@@ -102,6 +106,34 @@ const redisIsReal: number = redis;
 // @ts-expect-error a URL alone is no connection
 upstashStore({ url: "https://example.upstash.io" });
 
+// Other Redis clients, as the documentation fits them
+const ioredis = new IoRedis();
+real<IoRedis>(ioredis);
+upstashStore({
+  evalsha: (sha, keys, args) => ioredis.evalsha(sha, keys.length, ...keys, ...args),
+  eval: (script, keys, args) => ioredis.eval(script, keys.length, ...keys, ...args),
+});
+const nodeRedis = createClient();
+real<typeof nodeRedis>(nodeRedis);
+upstashStore({
+  evalsha: (sha, keys, args) => nodeRedis.evalSha(sha, { keys, arguments: args }),
+  eval: (script, keys, args) => nodeRedis.eval(script, { keys, arguments: args }),
+});
+// @ts-expect-error as it comes, its arguments are others
+upstashStore(ioredis);
+// @ts-expect-error it says evalSha
+upstashStore(nodeRedis);
+
+// Resend
+const resend = new Resend("re_123");
+real<Resend>(resend);
+real<ResendClient>(resend);
+resendMailer(resend);
+// @ts-expect-error Resend is real
+const resendIsReal: number = resend;
+// @ts-expect-error neither a client nor a key
+resendMailer({});
+
 // Hono, zod and the bindings of a request
 const Visitor = z.object({ userId: z.string().optional(), cart: z.array(z.string()).default([]) });
 interface Env {
@@ -126,4 +158,4 @@ const sessions = createSessions(store, { schema: Visitor });
 // @ts-expect-error what a session holds is what its schema says
 sessions.open(null).set("cart", [1]);
 
-export { app, kvIsReal, redisIsReal, Other };
+export { app, kvIsReal, redisIsReal, resendIsReal, Other };

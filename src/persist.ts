@@ -1,5 +1,5 @@
-import type { Clock } from "../clock.ts";
-import { HoldfastError } from "../errors.ts";
+import type { Clock } from "./clock.ts";
+import { HoldfastError } from "./errors.ts";
 
 const TRIES = 4;
 const FIRST_PAUSE = 25;
