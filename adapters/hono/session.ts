@@ -86,7 +86,7 @@ export function session<S extends Schema = Schema<Record<string, unknown>>>(
       await mine.commit(current, { failed: true }).catch(() => undefined);
       throw thrown;
     }
-    const outage = isOutage(c.error) && /^(backend-unavailable|timeout)$/.test(c.error.code);
+    const outage = isOutage(c.error) && /^(backend-unavailable|timeout|not-replicated)$/.test(c.error.code);
     let cookie: string | undefined;
     try {
       cookie = await mine.commit(current, {

@@ -364,6 +364,7 @@ class ReplicatedSessionStore implements ReplicatedSessions {
   async delete(key: string, { why, absent, signal }: SessionDelete): Promise<SessionRecord | undefined> {
     const both = this.#both;
     const { primary, secondary, queue } = both;
+    if (why === "rotated") await this.#assertHears(key, signal);
     const end: Ending = { why, until: both.clock.now() + INSIST, primary: true, secondary: true };
     const entry = await both.reserveEnd("session", key, { end });
     let last: SessionRecord | undefined;
@@ -430,6 +431,23 @@ class ReplicatedSessionStore implements ReplicatedSessions {
     // Whether this call ended the session on the primary, or another one did, nobody can tell any more.
     if (doubtful && last === undefined) throw new NotReplicatedError("primary", false, error);
     return last;
+  }
+
+  /**
+   * What ends because it goes on elsewhere need not end at all: better it stays as it is than that its copy does not hear of
+   * it, since who had it would have neither.
+   */
+  async #assertHears(key: string, signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await this.#both.secondary.call("load", (store, signal) => store.load(key, { signal }), signal);
+    } catch (error) {
+      if (isPermanent(error) || signal?.aborted) throw error;
+      throw new HoldfastError(
+        "backend-unavailable",
+        "Cannot rotate the session as the secondary does not answer",
+        { retryable: true, cause: error },
+      );
+    }
   }
 
   async #ship(work: Work): Promise<void> {
