@@ -84,7 +84,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   fromRequest(request: Request): BoundSession<Data> {
-    return boundSession(this, this.open(request.headers.get("cookie")));
+    return boundSession(this, this.open(request.headers.get("cookie")), request.method);
   }
 
   async #load(session: RequestSession<Data>): Promise<SessionView> {

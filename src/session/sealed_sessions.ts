@@ -155,7 +155,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   }
 
   fromRequest(request: Request): BoundSession<Data> {
-    return boundSession(this, this.open(request.headers.get("cookie")));
+    return boundSession(this, this.open(request.headers.get("cookie")), request.method);
   }
 
   async #load(token: string): Promise<SessionView> {
