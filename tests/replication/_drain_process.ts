@@ -1,0 +1,37 @@
+/**
+ * A server on replicated sessions, to be told to end: `deno run _drain_process.ts <primary> <secondary>`. Its secondary answers
+ * slowly, so that there is something to drain.
+ */
+import { atomicSessionStore, createSessions, replicatedSessions } from "@holdfast/edge";
+import { denoKvStore } from "@holdfast/edge/deno-kv";
+
+const [first, second] = await Promise.all(Deno.args.map((path) => Deno.openKv(path)));
+const copies = atomicSessionStore(denoKvStore(second!), { remember: "10m" });
+const slow: typeof copies = {
+  ...copies,
+  index: copies.index,
+  load: (key, options) => copies.load(key, options),
+  delete: (key, options) => copies.delete(key, options),
+  exists: (key, options) => copies.exists(key, options),
+  async save(key, change, options) {
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return await copies.save(key, change, options);
+  },
+};
+const store = replicatedSessions(denoKvStore(first!), slow, { parallel: 4 });
+const sessions = createSessions(store);
+
+const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen }, async (request) => {
+  const session = sessions.fromRequest(request);
+  session.set("x", 1);
+  return await session.commit(new Response("written"));
+});
+for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => server.shutdown());
+await server.finished;
+console.log(JSON.stringify({ waited: store.pending, ...await store.close() }));
+for (const kv of [first!, second!]) kv.close();
+Deno.exit(0);
+
+function onListen({ port }: { readonly port: number }): void {
+  console.log(JSON.stringify({ port }));
+}
