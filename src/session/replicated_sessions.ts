@@ -92,7 +92,10 @@ export interface ReplicatedSessionsOptions {
    * behind. Costs a save one more call on its way.
    */
   readonly outbox?: AtomicStore | undefined;
-  /** Keeps the isolate alive while something is shipped (`ctx.waitUntil` on Workers). */
+  /**
+   * Keeps the isolate alive while something is shipped. On Workers make a store per request and hand its context's on:
+   * what is not kept alive dies with the request.
+   */
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
   /** Hears what was given up. */
   readonly onDropped?: ((dropped: DroppedReplication) => void) | undefined;

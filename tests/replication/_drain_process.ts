@@ -4,21 +4,11 @@
  */
 import { atomicSessionStore, createSessions, replicatedSessions } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
+import { slow } from "./_slow.ts";
 
 const [first, second] = await Promise.all(Deno.args.map((path) => Deno.openKv(path)));
-const copies = atomicSessionStore(denoKvStore(second!), { remember: "10m" });
-const slow: typeof copies = {
-  ...copies,
-  index: copies.index,
-  load: (key, options) => copies.load(key, options),
-  delete: (key, options) => copies.delete(key, options),
-  exists: (key, options) => copies.exists(key, options),
-  async save(key, change, options) {
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    return await copies.save(key, change, options);
-  },
-};
-const store = replicatedSessions(denoKvStore(first!), slow, { parallel: 4 });
+const copies = slow(atomicSessionStore(denoKvStore(second!), { remember: "10m" }), 300);
+const store = replicatedSessions(denoKvStore(first!), copies, { parallel: 4 });
 const sessions = createSessions(store);
 
 const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen }, async (request) => {
