@@ -18,10 +18,14 @@ const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen }, async (r
 });
 for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => server.shutdown());
 await server.finished;
-console.log(JSON.stringify({ waited: store.pending, ...await store.close() }));
+await say({ waited: store.pending, ...await store.close() });
 for (const kv of [first!, second!]) kv.close();
 Deno.exit(0);
 
 function onListen({ port }: { readonly port: number }): void {
-  console.log(JSON.stringify({ port }));
+  say({ port });
+}
+
+async function say(what: Readonly<Record<string, number>>): Promise<void> {
+  await Deno.stdout.write(new TextEncoder().encode(JSON.stringify(what)));
 }

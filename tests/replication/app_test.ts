@@ -69,6 +69,8 @@ async function start(first: "deno-kv" | "upstash", options: ReplicatedSessionsOp
       upstash.fault = undefined;
       assertEquals(await store.flush(), { pending: 0 });
     },
+    /** Another browser. */
+    forget: () => cookie = "",
     /** Answers status, body, and what became of the cookie. */
     async ask(path: string, method = "POST") {
       const response = await app.request(path, { method, headers: { cookie } });
@@ -78,7 +80,6 @@ async function start(first: "deno-kv" | "upstash", options: ReplicatedSessionsOp
       const text = await response.text();
       return [response.status, problem ? "problem" : text, set === undefined ? "kept" : "set"];
     },
-    cookie: () => cookie,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
@@ -106,6 +107,11 @@ Deno.test("an app on Deno KV and Upstash: while Upstash is away reads and writes
   await shop.up();
   shop.down();
   assertEquals(await ask("/everywhere"), [503, "problem", "kept"]);
+  await shop.up();
+  shop.forget();
+  shop.down();
+  assertEquals(await ask("/login"), [200, "in", "set"], "who brings no session ends none");
+  assertEquals(await ask("/me", "GET"), [200, '["ada",null,false]', "kept"]);
   await shop.up();
   assertEquals(await ask("/login"), [200, "in", "set"]);
   await shop.up();
