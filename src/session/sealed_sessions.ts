@@ -267,8 +267,9 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     if (session.token === undefined) return undefined;
     const sealed = await this.#unseal(session.token);
     if (sealed !== undefined) {
+      const { handle, userId } = sealed.record;
       await this.#bury(sealed.record, "revoked");
-      this.#emit({ type: "revoked", handle: sealed.record.handle });
+      this.#emit({ type: "revoked", handle, ...(userId !== undefined && { userId }) });
     }
     return this.#cookie.write("", 0);
   }

@@ -108,6 +108,7 @@ Deno.test("an app on Deno KV and Upstash: while Upstash is away reads and writes
   shop.down();
   assertEquals(await ask("/everywhere"), [503, "problem", "kept"]);
   await shop.up();
+  assertEquals(await ask("/everywhere"), [200, "1", "kept"], "asked once more");
   shop.forget();
   shop.down();
   assertEquals(await ask("/login"), [200, "in", "set"], "who brings no session ends none");
