@@ -1,6 +1,6 @@
 import { isLimit, isOutage, onlyLooks, sessionHeaders } from "../../src/session/session_response.ts";
 import type { Schema, SchemaOutput } from "../../src/schema.ts";
-import type { RequestSession, Session } from "../../src/session/session.ts";
+import type { Session } from "../../src/session/session.ts";
 import type { Atomic, IndexedSessionStore } from "../../src/session/session_store.ts";
 import { createSessions, type RequestSessions, type SessionsOptions } from "../../src/session/sessions.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
@@ -77,7 +77,9 @@ export function session<S extends Schema = Schema<Record<string, unknown>>>(
   return async function session(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     if (c.get(contextKey) !== undefined) return await next(); // mounted twice is once
     const mine = sessions(c);
-    const current = mine.open(c.req.header("cookie")) as RequestSession<SchemaOutput<S>>;
+    const current = mine.open(c.req.header("cookie")) as Session<SchemaOutput<S>> & {
+      readonly asked: boolean;
+    };
     c.set(contextKey, current);
     try {
       await next();

@@ -9,15 +9,10 @@ import type { Fields } from "../store/transition.ts";
 import { applied, combined, dataOf, difference, isEmpty, type Patch, without } from "./_patch.ts";
 import { withDeadline } from "./_deadline.ts";
 import { interpreter, quietly } from "./_interpret.ts";
+import { NO_SESSION, RequestSession, type SessionChanges, type SessionView } from "./_request_session.ts";
 import { isRevoked, UserWide } from "./_user_wide.ts";
 import { atomicSessionStore } from "./atomic_session_store.ts";
-import {
-  NO_SESSION,
-  RequestSession,
-  type Session,
-  type SessionChanges,
-  type SessionView,
-} from "./session.ts";
+import type { Session } from "./session.ts";
 import { type SessionCookie, sessionCookie } from "./session_cookie.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";

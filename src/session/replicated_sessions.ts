@@ -5,7 +5,8 @@
  * The primary numbers the writes of a session. A copy travels with its number and its absolute end, and is stored only
  * where it is newer and nothing was buried; so an older save never wins, and no copy outlives the original. The strategy
  * says how *saves* travel. What ends something (delete, rotate, revoke) is acknowledged by both sides or rejects with
- * `not-replicated`, and then stays queued until both know.
+ * `not-replicated`, and then stays queued until both know. Before a session is rotated the secondary is asked whether it
+ * hears: if not, the rotation is refused and nothing has changed.
  *
  * | strategy | a save answers when | the secondary is down | what an answered save survives |
  * | --- | --- | --- | --- |

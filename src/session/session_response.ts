@@ -1,6 +1,7 @@
 /** What a response needs to carry a session, for handlers without a framework. */
 import { HoldfastError } from "../errors.ts";
-import type { RequestSession, Session } from "./session.ts";
+import type { RequestSession } from "./_request_session.ts";
+import type { Session } from "./session.ts";
 import type { CommitOptions, RequestSessions } from "./sessions.ts";
 
 /** The session of a request that can be put on its response. */
