@@ -28,6 +28,11 @@ export interface RouteContext {
   /** The runtime's bindings. */
   // deno-lint-ignore no-explicit-any
   env: any;
+  /** What keeps the isolate alive after the response; throws where the runtime has none. */
+  readonly executionCtx: {
+    /** Lets work outlive the response. */
+    waitUntil(work: Promise<unknown>): void;
+  };
   /** Reads a variable. */
   // deno-lint-ignore no-explicit-any
   get: (key: any) => any;
@@ -70,10 +75,7 @@ export function perStore<T>(source: StoreSource, build: (store: AtomicStore) => 
 /** Lets work outlive the response where the runtime has a way; `false` where it has none. */
 export function waitUntil(c: RouteContext, work: Promise<unknown>): boolean {
   try {
-    // The getter throws where there is no execution context.
-    (c as unknown as { executionCtx: { waitUntil(work: Promise<unknown>): void } }).executionCtx.waitUntil(
-      work,
-    );
+    c.executionCtx.waitUntil(work);
     return true;
   } catch {
     return false;

@@ -1,6 +1,6 @@
-import { isLimit, isOutage, sessionHeaders } from "../../src/session/session_response.ts";
+import { isLimit, isOutage, onlyLooks, sessionHeaders } from "../../src/session/session_response.ts";
 import type { Schema, SchemaOutput } from "../../src/schema.ts";
-import type { RequestSession, Session } from "../../src/session/session.ts";
+import type { Session } from "../../src/session/session.ts";
 import type { Atomic, IndexedSessionStore } from "../../src/session/session_store.ts";
 import { createSessions, type RequestSessions, type SessionsOptions } from "../../src/session/sessions.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
@@ -46,7 +46,7 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
 /**
  * Gives every request its session as `c.var.session`, loaded when asked for, committed once after the handler. A
  * request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx its data is dropped, while
- * revoking and rotating hold. When the store is down, the answer is a 503 and the cookie stays as it is.
+ * revoking and rotating hold; likewise HEAD, for which Hono runs the handler of GET, and OPTIONS: no session begins there. When the store is down, the answer is a 503 and the cookie stays as it is.
  *
  * The type of `c.var.session` is declared once, by `SessionVariables`: Hono infers a variable only from its own
  * `MiddlewareHandler`, and naming that would make Hono a dependency of everybody. In a bare chain, wrap it in Hono's own
@@ -77,7 +77,9 @@ export function session<S extends Schema = Schema<Record<string, unknown>>>(
   return async function session(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     if (c.get(contextKey) !== undefined) return await next(); // mounted twice is once
     const mine = sessions(c);
-    const current = mine.open(c.req.header("cookie")) as RequestSession<SchemaOutput<S>>;
+    const current = mine.open(c.req.header("cookie")) as Session<SchemaOutput<S>> & {
+      readonly asked: boolean;
+    };
     c.set(contextKey, current);
     try {
       await next();
@@ -86,11 +88,11 @@ export function session<S extends Schema = Schema<Record<string, unknown>>>(
       await mine.commit(current, { failed: true }).catch(() => undefined);
       throw thrown;
     }
-    const outage = isOutage(c.error) && /^(backend-unavailable|timeout)$/.test(c.error.code);
+    const outage = isOutage(c.error) && /^(backend-unavailable|timeout|not-replicated)$/.test(c.error.code);
     let cookie: string | undefined;
     try {
       cookie = await mine.commit(current, {
-        failed: outage || c.res.status >= 500,
+        failed: outage || c.res.status >= 500 || onlyLooks(c.req.method),
         waitUntil: (work) => waitUntil(c, work),
       });
     } catch (error) {

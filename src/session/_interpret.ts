@@ -3,7 +3,7 @@ import { decodeValue, encodeValue } from "../codec.ts";
 import type { Schema } from "../schema.ts";
 import type { Fields } from "../store/transition.ts";
 import { dataOf } from "./_patch.ts";
-import { NO_SESSION, type SessionView } from "./session.ts";
+import { NO_SESSION, type SessionView } from "./_request_session.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
 import type { SessionsOptions } from "./sessions.ts";

@@ -10,9 +10,6 @@ export interface Patch {
   readonly unset: readonly string[];
 }
 
-/** Nothing. */
-export const NO_CHANGE: Patch = { set: {}, unset: [] };
-
 /** Whether it changes nothing. */
 export function isEmpty({ set, unset }: Patch): boolean {
   return unset.length === 0 && Object.keys(set).length === 0;

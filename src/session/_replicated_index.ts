@@ -3,7 +3,8 @@
  * The primary decides epochs: the secondary is told the number, not the time it was told at.
  */
 import type { CallOptions, ListPage } from "../store/key_value_store.ts";
-import { type Replication, type Revoking, type Work, worthWaiting } from "./_replication.ts";
+import { type Replication, worthWaiting } from "./_replication.ts";
+import type { Revoking, Work } from "./_replication_work.ts";
 import { isPermanent } from "./_replication_side.ts";
 import { NotReplicatedError } from "./replicated_error.ts";
 import type {

@@ -2,75 +2,15 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import type { AtomicStore } from "../store/atomic_store.ts";
 import { CircuitOpenError } from "./_circuit.ts";
+import { ReplicationOutbox } from "./_replication_outbox.ts";
 import { type Entry, ReplicationQueue } from "./_replication_queue.ts";
 import { mayHaveHappened, Side } from "./_replication_side.ts";
+import type { IndexChange, Work } from "./_replication_work.ts";
 import { NotReplicatedError } from "./replicated_error.ts";
 import type { ReplicatedSessionsOptions, ReplicationOperation } from "./replicated_sessions.ts";
-import type { SessionRecord } from "./session_record.ts";
-import type { IndexedSessionStore, SessionDelete, SessionIndex } from "./session_store.ts";
+import type { IndexedSessionStore } from "./session_store.ts";
 
-/** The end of a session that has not reached every side yet. */
-export interface Ending {
-  readonly why: SessionDelete["why"];
-  /** When to stop trying: the copy is dead by itself then. */
-  until: number;
-  /** Whether this side must still hear of it. */
-  primary: boolean;
-  secondary: boolean;
-  /** The session, if the primary gave it to a later try. */
-  taken?: SessionRecord | undefined;
-}
-
-/** A revocation that has not reached every side yet. */
-export interface Revoking {
-  /** Who was born before this is dead, if the primary has not decided it yet. */
-  readonly at: number;
-  readonly except?: string | undefined;
-  readonly remember: number;
-  /** Whether the primary must still hear of it. */
-  primary: boolean;
-}
-
-/** A small change to the index that can be repeated on the secondary as it was made on the primary. */
-export type IndexChange = (index: SessionIndex, signal: AbortSignal) => Promise<unknown>;
-
-/** What is to be shipped under one key. */
-export interface Work {
-  readonly kind: "session" | "user";
-  readonly id: string;
-  /** The newest record this isolate's own writes answered, and when: it need not be loaded again. */
-  record?: { readonly value: SessionRecord; readonly at: number } | undefined;
-  /** The version of the newest record ever learned here, and of the one that must still be shipped, or 0. */
-  newest: number;
-  owed: number;
-  /** Whether the primary forgot something that had to be shipped. */
-  lost: boolean;
-  end?: Ending | undefined;
-  changes: IndexChange[];
-  /** Whether the changes are not the whole story. */
-  compare: boolean;
-  revoke?: Revoking | undefined;
-  /** Marks in the outbox that fall when the work is done. */
-  readonly marks: Map<string, Mark>;
-  stamp?: number | undefined;
-  marking?: Promise<void> | undefined;
-}
-
-/** What the outbox keeps of a key that is not shipped yet. */
-interface Mark {
-  readonly at: number;
-  readonly kind: Work["kind"];
-  readonly id: string;
-  readonly end?: Ending | undefined;
-  readonly revoke?: Revoking | undefined;
-}
-
-/** How long a mark in the outbox vouches for writes that come later; orphans are three times as old. */
-const FRESH_MARK = 20_000;
-/** How long the outbox keeps marks that nobody recovers. */
-const KEEP_MARKS = "30d";
 /** How many small changes to an index are worth remembering. */
 const MOST_CHANGES = 16;
 
@@ -83,9 +23,7 @@ export class Replication {
   readonly #size: number;
   readonly #forSaves: number;
   readonly options: ReplicatedSessionsOptions;
-  readonly #outbox: Side<AtomicStore> | undefined;
-  readonly #isolate: string;
-  readonly #background = new Set<Promise<unknown>>();
+  readonly #outbox: ReplicationOutbox | undefined;
   #closed = false;
 
   constructor(
@@ -102,7 +40,6 @@ export class Replication {
     this.timeout = toMilliseconds(options.timeout ?? "2s", "timeout");
     this.#size = positive("queueSize", options.queueSize ?? 1000);
     this.#forSaves = Math.max(1, Math.floor(this.#size * 0.75));
-    this.#isolate = Math.floor(random() * 2 ** 52).toString(36);
     this.queue = new ReplicationQueue<Work>({
       parallel: positive("parallel", options.parallel ?? 16),
       attempts: positive("retryAttempts", options.retryAttempts ?? 3, 0),
@@ -117,7 +54,7 @@ export class Replication {
       outage: () => !this.primary.isUp || !this.secondary.isUp,
       insists: (work) => (work.end?.until ?? 0) > clock.now() || work.revoke !== undefined,
       dropped: (entry, error) => this.#dropped(entry, error),
-      done: ({ work }) => this.#unmark(work),
+      done: ({ work }) => this.#outbox?.unmark(work),
     });
     const side = {
       clock,
@@ -128,7 +65,8 @@ export class Replication {
     };
     this.primary = new Side("primary", primary, side);
     this.secondary = new Side("secondary", secondary, side);
-    this.#outbox = outbox && new Side("outbox", outbox.namespace("replication"), side);
+    this.#outbox = outbox &&
+      new ReplicationOutbox(new Side("outbox", outbox.namespace("replication"), side), clock, random);
   }
 
   /** What is still to be shipped under a key. */
@@ -169,7 +107,7 @@ export class Replication {
       });
     }
     try {
-      await this.#mark(entry);
+      await this.#outbox?.mark(entry);
     } catch (error) {
       this.queue.settle(entry, false);
       throw error;
@@ -185,7 +123,7 @@ export class Replication {
   ): Promise<Entry<Work> | undefined> {
     const entry = this.#closed ? undefined : this.#take(kind, id, this.#size);
     // Without its mark it ends all the same, and is reported if it does not.
-    if (entry !== undefined) await this.#mark(entry, intent).catch(() => {});
+    if (entry !== undefined) await this.#outbox?.mark(entry, intent).catch(() => {});
     return entry;
   }
 
@@ -246,7 +184,7 @@ export class Replication {
   /** Waits until everything is shipped, for so many milliseconds at most. */
   async flush(milliseconds: number, signal?: AbortSignal): Promise<number> {
     await this.queue.empty(milliseconds, signal);
-    await Promise.all(this.#background);
+    await this.#outbox?.settled();
     return this.queue.size;
   }
 
@@ -263,34 +201,21 @@ export class Replication {
     if (outbox === undefined) throw new TypeError("Cannot recover as there is no 'outbox'");
     const giveUpAt = this.clock.monotonic() + milliseconds;
     let found = 0;
-    let cursor: string | undefined;
-    do {
-      const page = await outbox.call(
-        "outbox",
-        (store, signal) => store.listPage({ cursor, limit: 100, signal }),
-      );
-      const marks = await outbox.call(
-        "outbox",
-        (store, signal) => store.getMany<Mark>(page.keys, { signal }),
-      );
-      for (const [i, mark] of marks.entries()) {
-        if (mark === undefined || mark.at > this.clock.now() - olderThan) continue;
-        let entry = this.#take(mark.kind, mark.id, this.#size);
-        while (entry === undefined && this.clock.monotonic() < giveUpAt) {
-          await this.queue.vacancy(giveUpAt - this.clock.monotonic());
-          entry = this.#take(mark.kind, mark.id, this.#size);
-        }
-        if (entry === undefined) return { found, pending: this.queue.size };
-        found++;
-        const { work } = entry;
-        work.marks.set(page.keys[i]!, mark);
-        work.end ??= mark.end && { ...mark.end };
-        work.revoke ??= mark.revoke && { ...mark.revoke };
-        work.compare = true;
-        this.queue.settle(entry, true);
+    for await (const [key, mark] of outbox.orphans(olderThan)) {
+      let entry = this.#take(mark.kind, mark.id, this.#size);
+      while (entry === undefined && this.clock.monotonic() < giveUpAt) {
+        await this.queue.vacancy(giveUpAt - this.clock.monotonic());
+        entry = this.#take(mark.kind, mark.id, this.#size);
       }
-      cursor = page.cursor;
-    } while (cursor !== undefined);
+      if (entry === undefined) return { found, pending: this.queue.size };
+      found++;
+      const { work } = entry;
+      work.marks.set(key, mark);
+      work.end ??= mark.end && { ...mark.end };
+      work.revoke ??= mark.revoke && { ...mark.revoke };
+      work.compare = true;
+      this.queue.settle(entry, true);
+    }
     return { found, pending: await this.flush(Math.max(1, giveUpAt - this.clock.monotonic())) };
   }
 
@@ -298,50 +223,6 @@ export class Replication {
     return this.queue.take(`${kind}:${id}`, limit, () => {
       return { kind, id, newest: 0, owed: 0, lost: false, changes: [], compare: false, marks: new Map() };
     });
-  }
-
-  /** Records the key before the write, so that whoever comes after us finds it. */
-  async #mark(entry: Entry<Work>, intent: Pick<Work, "end" | "revoke"> = {}): Promise<void> {
-    const outbox = this.#outbox;
-    if (outbox === undefined) return;
-    const { work } = entry;
-    const at = this.clock.now();
-    const ends = intent.end !== undefined || intent.revoke !== undefined;
-    if (ends || work.stamp === undefined || at - work.stamp >= FRESH_MARK) {
-      const { kind, id } = work;
-      // A copy: what the mark says is what it is compared with when it falls.
-      const mark: Mark = structuredClone({
-        at,
-        kind,
-        id,
-        end: intent.end ?? work.end,
-        revoke: intent.revoke ?? work.revoke,
-      });
-      const key = `${this.#isolate}:${entry.key}`;
-      work.stamp = at;
-      work.marking = (work.marking ?? Promise.resolve()).catch(() => {}).then(async () => {
-        work.marks.set(key, mark);
-        await outbox.call("outbox", (store, signal) => store.set(key, mark, { ttl: KEEP_MARKS, signal }));
-      });
-    }
-    try {
-      await work.marking;
-    } catch (error) {
-      work.stamp = undefined;
-      throw error;
-    }
-  }
-
-  #unmark({ marks }: Work): void {
-    const outbox = this.#outbox;
-    if (outbox === undefined) return;
-    for (const [key, mark] of marks) {
-      // A mark that stays behind costs whoever recovers it a look, nothing else.
-      const removed = outbox.call("outbox", (store, signal) => store.compareAndDelete(key, mark, { signal }))
-        .then(() => {}, () => {});
-      this.#background.add(removed);
-      removed.finally(() => this.#background.delete(removed));
-    }
   }
 
   #dropped({ work, dirty }: Entry<Work>, error: unknown): void {

@@ -9,15 +9,10 @@ import type { Fields } from "../store/transition.ts";
 import { applied, combined, dataOf, difference, isEmpty, type Patch, without } from "./_patch.ts";
 import { withDeadline } from "./_deadline.ts";
 import { interpreter, quietly } from "./_interpret.ts";
+import { NO_SESSION, RequestSession, type SessionChanges, type SessionView } from "./_request_session.ts";
 import { isRevoked, UserWide } from "./_user_wide.ts";
 import { atomicSessionStore } from "./atomic_session_store.ts";
-import {
-  NO_SESSION,
-  RequestSession,
-  type Session,
-  type SessionChanges,
-  type SessionView,
-} from "./session.ts";
+import type { Session } from "./session.ts";
 import { type SessionCookie, sessionCookie } from "./session_cookie.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
@@ -84,7 +79,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   fromRequest(request: Request): BoundSession<Data> {
-    return boundSession(this, this.open(request.headers.get("cookie")));
+    return boundSession(this, this.open(request.headers.get("cookie")), request.method);
   }
 
   async #load(session: RequestSession<Data>): Promise<SessionView> {
@@ -99,14 +94,13 @@ export class StoreSessions<Data> implements Sessions<Data> {
       return { ...NO_SESSION, ended: found.why };
     }
     const { record } = found;
-    const checked = this.#users !== undefined && !found.degraded &&
-      this.#clock.now() - record.checkedAt >= this.#touchEvery;
-    if (checked && await isRevoked(this.#users!.index, record)) {
-      await this.#revokeRecord(key, record);
+    const { degraded = false } = found;
+    const due = this.#users !== undefined && this.#clock.now() - record.checkedAt >= this.#touchEvery;
+    if (due && await isRevoked(this.#users!.index, record)) {
+      if (!degraded) await this.#revokeRecord(key, record);
       return { ...NO_SESSION, ended: "revoked" };
     }
-    const view = await this.#interpret(record);
-    return { ...view, checked, degraded: found.degraded ?? false };
+    return { ...await this.#interpret(record), checked: due && !degraded, degraded };
   }
 
   async #validate(values: Record<string, unknown>): Promise<Data | undefined> {
@@ -296,8 +290,15 @@ export class StoreSessions<Data> implements Sessions<Data> {
       await this.#revokeRecord(session.key, old);
       return this.#cookie.write("", 0);
     }
-    const last = await this.#store.delete(session.key, { why: "rotated" });
     const handle = session.newHandle;
+    let last: SessionRecord | undefined;
+    try {
+      last = await this.#store.delete(session.key, { why: "rotated" });
+    } catch (error) {
+      // Nobody will ever hold the new token; where the store is down, it times out.
+      await this.#store.delete(stored.key, { why: "revoked" }).catch(() => undefined);
+      throw error;
+    }
     if (last === undefined && login === undefined) {
       await this.#store.delete(stored.key, { why: "rotated" });
       if (userId !== undefined) await this.#users?.remove(userId, handle);

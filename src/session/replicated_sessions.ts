@@ -5,7 +5,8 @@
  * The primary numbers the writes of a session. A copy travels with its number and its absolute end, and is stored only
  * where it is newer and nothing was buried; so an older save never wins, and no copy outlives the original. The strategy
  * says how *saves* travel. What ends something (delete, rotate, revoke) is acknowledged by both sides or rejects with
- * `not-replicated`, and then stays queued until both know.
+ * `not-replicated`, and then stays queued until both know. Before a session is rotated the secondary is asked whether it
+ * hears: if not, the rotation is refused and nothing has changed.
  *
  * | strategy | a save answers when | the secondary is down | what an answered save survives |
  * | --- | --- | --- | --- |
@@ -14,25 +15,12 @@
  * | `sync` | both have it | it rejects before anything is written, once that is known | losing either side |
  */
 import type { Clock } from "../clock.ts";
-import { type Duration, toMilliseconds } from "../duration.ts";
-import { HoldfastError } from "../errors.ts";
+import type { Duration } from "../duration.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
-import { ReplicatedIndex } from "./_replicated_index.ts";
-import { type Ending, Replication, type Work, worthWaiting } from "./_replication.ts";
-import { isPermanent, mayHaveHappened } from "./_replication_side.ts";
+import { ReplicatedSessionStore } from "./_replicated_store.ts";
 import { atomicSessionStore } from "./atomic_session_store.ts";
-import { NotReplicatedError } from "./replicated_error.ts";
-import { sessionExpiry, type SessionRecord } from "./session_record.ts";
-import type {
-  Atomic,
-  IndexedSessionStore,
-  SessionChange,
-  SessionDelete,
-  SessionFound,
-  SessionIndex,
-  SessionSaved,
-} from "./session_store.ts";
+import type { Atomic, IndexedSessionStore } from "./session_store.ts";
 
 /** How saves travel to the secondary. */
 export type ReplicationStrategy = "async" | "sync" | "acknowledged";
@@ -92,7 +80,10 @@ export interface ReplicatedSessionsOptions {
    * behind. Costs a save one more call on its way.
    */
   readonly outbox?: AtomicStore | undefined;
-  /** Keeps the isolate alive while something is shipped (`ctx.waitUntil` on Workers). */
+  /**
+   * Keeps the isolate alive while something is shipped. On Workers make a store per request and hand its context's on:
+   * what is not kept alive dies with the request.
+   */
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
   /** Hears what was given up. */
   readonly onDropped?: ((dropped: DroppedReplication) => void) | undefined;
@@ -177,14 +168,6 @@ export interface ReplicatedSessions extends IndexedSessionStore, AsyncDisposable
 
 /** Graves outlast every copy that may still be on its way. */
 const REMEMBER = "10m";
-/** A copy learned longer ago is loaded again before it is shipped. */
-const FRESH = 5_000;
-/** How long an ending is tried when nobody knows how long the session would have lived. */
-const INSIST = 86_400_000;
-/** What a forgetful primary is given back counts as newer than whatever it had written and forgotten. */
-const LEAP = 1_000_000;
-/** How often a copy may change while it is given back. */
-const HEALERS = 8;
 
 /**
  * A session store over two: any `AtomicStore`, or session stores that are atomic.
@@ -219,321 +202,4 @@ function side(name: string, store: AtomicStore | IndexedSessionStore): IndexedSe
   throw new TypeError(
     `Cannot replicate sessions as the ${name} must be atomic and have an index: current value is ${sessions?.consistency}`,
   );
-}
-
-class ReplicatedSessionStore implements ReplicatedSessions {
-  readonly consistency = "atomic";
-  readonly index: SessionIndex;
-  readonly #both: Replication;
-  readonly #index: ReplicatedIndex;
-
-  constructor(
-    primary: IndexedSessionStore,
-    secondary: IndexedSessionStore,
-    options: ReplicatedSessionsOptions,
-  ) {
-    this.#both = new Replication(
-      primary,
-      secondary,
-      options,
-      (work) => work.kind === "session" ? this.#ship(work) : this.#index.ship(work),
-    );
-    this.index = this.#index = new ReplicatedIndex(this.#both, (key) => this.exists(key));
-  }
-
-  get pending(): number {
-    return this.#both.queue.size;
-  }
-
-  async load(key: string, { signal }: CallOptions = {}): Promise<SessionFound> {
-    // Its end may not have reached the primary yet: here at least it counts.
-    const end = this.#both.pending("session", key)?.end;
-    if (end !== undefined) return { state: "ended", why: end.why };
-    let found: SessionFound;
-    try {
-      found = await this.#both.primary.call("load", (store, signal) => store.load(key, { signal }), signal);
-    } catch (error) {
-      if (this.#both.options.degradedReads === false || isPermanent(error) || signal?.aborted) throw error;
-      return await this.#fallback(key, error, signal);
-    }
-    return found.state === "unknown" && this.#both.options.primaryForgets
-      ? await this.#heal(key, signal)
-      : found;
-  }
-
-  async exists(key: string, options?: CallOptions): Promise<boolean> {
-    return (await this.load(key, options)).state === "live";
-  }
-
-  /** What the secondary knows for certain; that it knows nothing, or thinks a session idle, proves nothing. */
-  async #fallback(key: string, error: unknown, signal: AbortSignal | undefined): Promise<SessionFound> {
-    let copy: SessionFound;
-    try {
-      copy = await this.#both.secondary.call(
-        "fallback",
-        (store, signal) => store.load(key, { signal }),
-        signal,
-      );
-    } catch {
-      throw error;
-    }
-    if (copy.state === "live" && this.#both.clock.now() < sessionExpiry(copy.record)) {
-      return { ...copy, degraded: true };
-    }
-    if (copy.state === "ended" && copy.why !== "expired") return copy;
-    throw error;
-  }
-
-  /**
-   * Gives a session back to a primary that forgot it, or tells it that it ended. What the primary wrote before it forgot may
-   * still be on its way to the secondary: the copy leaps ahead of all that first, in one step, so that of two histories one
-   * goes on and the other is told.
-   */
-  async #heal(key: string, signal?: AbortSignal): Promise<SessionFound> {
-    const { primary, secondary } = this.#both;
-    for (let round = 1;; round++) {
-      const copy = await secondary.call("load", (store, signal) => store.load(key, { signal }), signal);
-      if (copy.state === "unknown" || (copy.state === "ended" && copy.why === "expired")) return copy;
-      if (copy.state === "ended") {
-        const { why } = copy as { readonly why: SessionDelete["why"] };
-        await primary.call(
-          "heal",
-          (store, signal) => store.delete(key, { why, absent: "bury", signal }),
-          signal,
-        );
-        return copy;
-      }
-      const { version: ifVersion } = copy.record;
-      const put = { type: "put", record: { ...copy.record, version: ifVersion + LEAP } } as const;
-      const leapt = await secondary.call(
-        "heal",
-        (store, signal) => store.save(key, { ...put, ifVersion }, { signal }),
-        signal,
-      );
-      if (leapt.state !== "saved") {
-        if (round < HEALERS) continue;
-        throw new HoldfastError("contention", "Cannot give the session back as others change it", {
-          retryable: true,
-        });
-      }
-      let saved: SessionSaved;
-      try {
-        saved = await primary.call("heal", (store, signal) => store.save(key, put, { signal }), signal);
-      } catch (error) {
-        this.#both.failed("session", key, undefined, error);
-        throw error;
-      }
-      return "record" in saved ? { state: "live", record: saved.record } : saved;
-    }
-  }
-
-  async save(key: string, change: SessionChange, { signal }: CallOptions = {}): Promise<SessionSaved> {
-    const both = this.#both;
-    const end = both.pending("session", key)?.end;
-    if (end !== undefined) return { state: "ended", why: end.why };
-    if (both.options.strategy === "sync") both.secondary.assertAsks();
-    const entry = await both.reserve("session", key, signal);
-    let saved: SessionSaved;
-    try {
-      saved = await this.#write(key, change, signal);
-    } catch (error) {
-      both.failed("session", key, entry, error);
-      throw error;
-    }
-    if (saved.state !== "saved") {
-      if (entry !== undefined) both.queue.settle(entry, false);
-      return saved;
-    }
-    const { record } = saved;
-    if (entry !== undefined) learn(entry.work, record, both.clock.monotonic());
-    await both.finish(entry, async () => {
-      if (!await this.#copy(key, record)) throw new NotReplicatedError("neither", false);
-    });
-    return saved;
-  }
-
-  async #write(key: string, change: SessionChange, signal: AbortSignal | undefined): Promise<SessionSaved> {
-    const { primary, options } = this.#both;
-    const write = () => primary.call("save", (store, signal) => store.save(key, change, { signal }), signal);
-    const saved = await write();
-    if (saved.state !== "unknown" || !options.primaryForgets) return saved;
-    const healed = await this.#heal(key, signal);
-    return healed.state === "live" ? await write() : healed;
-  }
-
-  async delete(key: string, { why, absent, signal }: SessionDelete): Promise<SessionRecord | undefined> {
-    const both = this.#both;
-    const { primary, secondary, queue } = both;
-    const end: Ending = { why, until: both.clock.now() + INSIST, primary: true, secondary: true };
-    const entry = await both.reserveEnd("session", key, { end });
-    let last: SessionRecord | undefined;
-    let fault: { readonly error: unknown } | undefined;
-    let unknown = false;
-    try {
-      // The primary decides who of many callers gets it, so it must not answer for a session that it forgot.
-      if (both.options.primaryForgets) await this.load(key, { signal });
-      last = await primary.call(
-        "delete",
-        (store, signal) => store.delete(key, { why, ...(absent && { absent }), signal }),
-        signal,
-      );
-      end.primary = false;
-      // Who comes second makes sure that the copy is dead, too; where nothing ever was, nothing is buried. That a primary
-      // which forgets knows nothing proves nothing.
-      if (last === undefined && absent !== "bury" && !both.options.primaryForgets) {
-        unknown = (await primary.call("load", (store, signal) =>
-          store.load(key, { signal }), signal)).state === "unknown";
-      }
-    } catch (error) {
-      fault = { error };
-    }
-    if (unknown) {
-      if (entry !== undefined) queue.settle(entry, false);
-      return undefined;
-    }
-    const doubtful = fault !== undefined && mayHaveHappened(fault.error);
-    try {
-      // What is still on its way finds the grave.
-      await secondary.call(
-        "delete",
-        (store, signal) => store.delete(key, { why, absent: "bury", signal }),
-        signal,
-      );
-      end.secondary = false;
-      // Until then a primary that forgets may have been given the copy back.
-      if (both.options.primaryForgets && !end.primary) await this.#bury("primary", key, why);
-    } catch (error) {
-      fault ??= { error };
-    }
-    if (fault === undefined) {
-      if (entry !== undefined) {
-        entry.work.end = undefined;
-        queue.settle(entry, false);
-      }
-      return last;
-    }
-    const { error } = fault;
-    const committed = !end.primary ? "primary" : !end.secondary ? "secondary" : "neither";
-    if (isPermanent(error) || entry === undefined) {
-      if (entry !== undefined) queue.settle(entry, false);
-      if (isPermanent(error)) throw error;
-      both.drop("session", key, error);
-      throw new NotReplicatedError(committed, false, error);
-    }
-    if (last !== undefined) end.until = Math.max(last.endsAt, both.clock.now());
-    const ending = entry.work.end = joined(entry.work.end, end);
-    queue.settle(entry, true, true);
-    if (!worthWaiting(error)) throw new NotReplicatedError(committed, true, error);
-    await both.acknowledged(queue.shipped(entry), committed);
-    // Of many callers one gets it, also if it took the primary a second try.
-    if (ending === end) last ??= end.taken;
-    // Whether this call ended the session on the primary, or another one did, nobody can tell any more.
-    if (doubtful && last === undefined) throw new NotReplicatedError("primary", false, error);
-    return last;
-  }
-
-  async #ship(work: Work): Promise<void> {
-    const { primary, clock, options } = this.#both;
-    const { id, end, record, owed } = work;
-    if (end !== undefined) return await this.#shipEnd(work, end);
-    work.record = undefined;
-    let found: SessionFound = record !== undefined && clock.monotonic() - record.at < FRESH
-      ? { state: "live", record: record.value }
-      : await primary.call("load", (store, signal) => store.load(id, { signal }));
-    if (found.state === "unknown" && options.primaryForgets) found = await this.#heal(id);
-    let goesOn = true;
-    if (found.state === "live") goesOn = await this.#copy(id, found.record);
-    else if (found.state === "ended" && found.why !== "expired") await this.#bury("secondary", id, found.why);
-    const lost = work.lost || (owed > 0 && !(goesOn && continues(found, owed)));
-    work.lost = false;
-    if (work.owed === owed) work.owed = 0;
-    // What was answered for but not shipped before the primary forgot it is gone, and whoever waits must hear it.
-    if (options.primaryForgets && lost) throw new NotReplicatedError("neither", false);
-  }
-
-  async #shipEnd(work: Work, end: Ending): Promise<void> {
-    if (end.secondary) await this.#bury("secondary", work.id, end.why);
-    end.secondary = false;
-    // Until the copy was buried, a primary that forgets may have been given it back.
-    if (end.primary || this.#both.options.primaryForgets) {
-      end.taken ??= await this.#bury("primary", work.id, end.why);
-    }
-    end.primary = false;
-    work.record = undefined;
-    if (work.end === end) work.end = undefined;
-  }
-
-  /** Gives the secondary a copy; whether the history it belongs to is still the one that counts. */
-  async #copy(key: string, record: SessionRecord): Promise<boolean> {
-    const { primary, secondary } = this.#both;
-    const put = (store: IndexedSessionStore, record: SessionRecord, signal: AbortSignal) =>
-      store.save(key, { type: "put", record }, { signal });
-    const saved = await secondary.call("ship", (store, signal) => put(store, record, signal));
-    if (saved.state === "conflict" && !continues({ state: "live", record: saved.record }, record.version)) {
-      // The primary forgot, and another isolate began a new history on the copy: both go on with that one.
-      await primary.call("heal", (store, signal) => put(store, saved.record, signal));
-      return false;
-    }
-    // A grave on the secondary alone: somebody's delete did not reach the primary. It was meant.
-    if (saved.state === "ended" && saved.why !== "expired") await this.#bury("primary", key, saved.why);
-    return true;
-  }
-
-  async #bury(
-    side: "primary" | "secondary",
-    key: string,
-    why: SessionDelete["why"],
-  ): Promise<SessionRecord | undefined> {
-    return await this.#both[side].call(
-      "ship",
-      (store, signal) => store.delete(key, { why, absent: "bury", signal }),
-    );
-  }
-
-  async flush({ timeout = "10s", signal }: CallOptions & { readonly timeout?: Duration } = {}): Promise<
-    { pending: number }
-  > {
-    return { pending: await this.#both.flush(toMilliseconds(timeout, "timeout"), signal) };
-  }
-
-  async close({ timeout = "4s" }: { readonly timeout?: Duration } = {}): Promise<{ pending: number }> {
-    return { pending: await this.#both.close(toMilliseconds(timeout, "timeout")) };
-  }
-
-  async recover(
-    { olderThan = "1m", timeout = "10s" }: { readonly olderThan?: Duration; readonly timeout?: Duration } =
-      {},
-  ): Promise<{ found: number; pending: number }> {
-    return await this.#both.recover(
-      toMilliseconds(olderThan, "olderThan"),
-      toMilliseconds(timeout, "timeout"),
-    );
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-}
-
-/** Whether the history of what was found goes on from that version. */
-function continues(found: SessionFound, version: number): boolean {
-  if (found.state !== "live") return found.state === "ended";
-  return found.record.version >= version && found.record.version < version + LEAP / 2;
-}
-
-function learn(work: Work, record: SessionRecord, at: number): void {
-  // Answers arrive in any order: an older one says nothing, even if the newer one was tried and failed.
-  if (record.version <= work.newest) return;
-  if (work.owed > 0 && !continues({ state: "live", record }, work.owed)) work.lost = true;
-  work.owed = work.newest = record.version;
-  work.record = { value: record, at };
-}
-
-/** Two endings of one session are one: what is left to do of both. */
-function joined(known: Ending | undefined, next: Ending): Ending {
-  if (known === undefined) return next;
-  known.until = Math.max(known.until, next.until);
-  known.primary &&= next.primary;
-  known.secondary &&= next.secondary;
-  return known;
 }

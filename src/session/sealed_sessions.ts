@@ -21,9 +21,10 @@ import type { Fields } from "../store/transition.ts";
 import { KeyRing, type SealingKey } from "./_key_ring.ts";
 import { applied, dataOf, isEmpty } from "./_patch.ts";
 import { interpreter, quietly } from "./_interpret.ts";
+import { NO_SESSION, RequestSession, type SessionView } from "./_request_session.ts";
 import { isRevoked } from "./_user_wide.ts";
 import { atomicSessionStore } from "./atomic_session_store.ts";
-import { NO_SESSION, RequestSession, type Session, type SessionView } from "./session.ts";
+import type { Session } from "./session.ts";
 import { type SessionCookie, sessionCookie } from "./session_cookie.ts";
 import type { SessionEvent } from "./session_event.ts";
 import { sessionExpiry, sessionFields, type SessionRecord, sessionRecord } from "./session_record.ts";
@@ -155,7 +156,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   }
 
   fromRequest(request: Request): BoundSession<Data> {
-    return boundSession(this, this.open(request.headers.get("cookie")));
+    return boundSession(this, this.open(request.headers.get("cookie")), request.method);
   }
 
   async #load(token: string): Promise<SessionView> {
@@ -267,8 +268,9 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     if (session.token === undefined) return undefined;
     const sealed = await this.#unseal(session.token);
     if (sealed !== undefined) {
+      const { handle, userId } = sealed.record;
       await this.#bury(sealed.record, "revoked");
-      this.#emit({ type: "revoked", handle: sealed.record.handle });
+      this.#emit({ type: "revoked", handle, ...(userId !== undefined && { userId }) });
     }
     return this.#cookie.write("", 0);
   }

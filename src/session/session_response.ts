@@ -1,13 +1,14 @@
 /** What a response needs to carry a session, for handlers without a framework. */
 import { HoldfastError } from "../errors.ts";
-import type { RequestSession, Session } from "./session.ts";
+import type { RequestSession } from "./_request_session.ts";
+import type { Session } from "./session.ts";
 import type { CommitOptions, RequestSessions } from "./sessions.ts";
 
 /** The session of a request that can be put on its response. */
 export interface BoundSession<Data> extends Session<Data> {
   /**
    * Commits and answers the response to send: with the cookie, if there is one, and the headers that keep caches from
-   * mixing people up. A 5xx drops data and login. When the store is down it answers a 503 instead, and no cookie changes;
+   * mixing people up. A 5xx drops data and login, and so do HEAD and OPTIONS. When the store is down it answers a 503 instead, and no cookie changes;
    * a login for which there is no room becomes a 409.
    *
    * @throws {TypeError} when the changed data does not match the schema
@@ -20,6 +21,11 @@ export function isOutage(error: unknown): error is HoldfastError {
   return error instanceof HoldfastError && error.retryable;
 }
 
+/** Whether a request only looks: it makes no session, and takes no flash value that its answer would not show. */
+export function onlyLooks(method: string): boolean {
+  return method === "HEAD" || method === "OPTIONS";
+}
+
 /** Whether a login found no room. */
 export function isLimit(error: unknown): error is HoldfastError {
   return error instanceof HoldfastError && error.code === "session-limit";
@@ -29,12 +35,14 @@ export function isLimit(error: unknown): error is HoldfastError {
 export function boundSession<Data>(
   sessions: RequestSessions<Data>,
   session: RequestSession<Data>,
+  method: string,
 ): BoundSession<Data> {
   return Object.assign(session, {
     async commit(response: Response, options: Omit<CommitOptions, "failed"> = {}): Promise<Response> {
       let cookie: string | undefined;
       try {
-        cookie = await sessions.commit(session, { ...options, failed: response.status >= 500 });
+        const failed = response.status >= 500 || onlyLooks(method);
+        cookie = await sessions.commit(session, { ...options, failed });
       } catch (error) {
         if (isLimit(error)) return problem(409, "There are too many sessions of this user");
         if (isOutage(error)) {

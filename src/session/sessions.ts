@@ -93,7 +93,8 @@ export interface SessionsOptions<S extends Schema> {
 /** Options of {@linkcode RequestSessions.commit}. */
 export interface CommitOptions {
   /**
-   * Whether the request failed (5xx): its data and its login are dropped, while revoking and rotating hold.
+   * Whether the request failed (5xx), or only looked (HEAD): its data and its login are dropped, while revoking and rotating
+   * hold.
    * @default {false}
    */
   readonly failed?: boolean;

@@ -149,6 +149,31 @@ Deno.test("session(): a 4xx keeps its changes; on a 5xx data is dropped while re
   assertEquals(await x(sent(rotated)), null);
 });
 
+Deno.test("session(): HEAD and OPTIONS begin no session and change none, while revoking holds", async () => {
+  const app = new Hono<App>();
+  app.use(session({ store: memoryStore() }));
+  app.all("/", async (c) => {
+    const note = await c.var.session.takeFlash("note");
+    const n = await c.var.session.update("n", (n) => 1 + Number(n ?? 0));
+    if (note === undefined) c.var.session.flash("note", "hello");
+    return c.json([n, note ?? null, await c.var.session.handle() !== ""]);
+  });
+  app.get("/logout", (c) => {
+    c.var.session.revoke();
+    return c.text("");
+  });
+  const ask = (method: string, path = "/", cookie = "") => app.request(path, { method, headers: { cookie } });
+  for (const method of ["HEAD", "OPTIONS"]) {
+    const { status, headers } = await ask(method);
+    assertEquals([status, headers.get("set-cookie"), headers.get("vary")], [200, null, "Cookie"]);
+  }
+  const cookie = sent(await ask("GET"));
+  for (const method of ["HEAD", "OPTIONS"]) assertEquals((await ask(method, "/", cookie)).status, 200);
+  assertEquals(await (await ask("GET", "/", cookie)).json(), [2, "hello", true]);
+  assertEquals(sent(await ask("HEAD", "/logout", cookie)), "__Host-session=");
+  assertEquals((await (await ask("GET", "/", cookie)).json())[0], 1);
+});
+
 Deno.test("session(): what throws no Error still ends the session it meant to end", async () => {
   const { app } = routes(memoryStore());
   const cookie = sent(await app.request("/login", post()));
@@ -561,6 +586,8 @@ Deno.test("fromRequest(): a plain fetch handler gets the same cookie, headers an
   ]);
   assertEquals((await ask("/static")).headers.has("vary"), false);
   assertEquals((await ask("/broken")).headers.get("set-cookie"), null);
+  const head = await handler(new Request("https://example.com/login", { method: "HEAD" }));
+  assertEquals([head.status, head.headers.get("set-cookie")], [200, null]);
   assertEquals(await (await ask("/fetched", cookie)).text(), "fetched");
   mood.fails = new HoldfastError("backend-unavailable", "Cannot reach the store", { retryable: true });
   const failed = await ask("/logout", cookie);

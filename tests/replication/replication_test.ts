@@ -442,6 +442,23 @@ Deno.test("revoking a user carries the primary's epoch: whoever logs in afterwar
   await store.close();
 });
 
+Deno.test("a revocation that the primary did not hear is no success, and degraded reads heed it all the same", async () => {
+  const { clock, primary, store } = setUp();
+  const sessions = createSessions(store, { clock, touchEvery: 1 });
+  const session = sessions.open(null);
+  session.login("ada");
+  const cookie = (await sessions.commit(session))!.split(";")[0]!;
+  await settled(clock, store.flush());
+  primary.mode = "down";
+  assertEquals(await settled(clock, sessions.open(cookie).userId()), "ada");
+  await assertRejects(() => settled(clock, sessions.revokeUser("ada")), NotReplicatedError);
+  assertEquals(await settled(clock, sessions.open(cookie).userId()), undefined);
+  primary.mode = "up";
+  await settled(clock, store.flush());
+  assertEquals(await sessions.open(cookie).userId(), undefined);
+  await store.close();
+});
+
 Deno.test("an operation tells its side, outcome and what waits, and never a key", async () => {
   const { operations, store } = setUp();
   await store.save("secret-key", create());

@@ -4,6 +4,7 @@ import {
   createSessions,
   keyValueSessionStore,
   memoryStore,
+  replicatedSessions,
   sweepSessions,
 } from "@holdfast/edge";
 import { compareAndSetStore } from "../support/cas_engine.ts";
@@ -115,6 +116,21 @@ Deno.test("copySessions(): from a key-value store to an atomic one, as when movi
   const cookie = await createSessions(from, { clock, eventual: true }).commit(session);
   assertEquals((await copySessions(from, to, { verify: true })).copied, 1);
   assertEquals(await createSessions(to, { clock }).open(cookie!.split(";")[0]).userId(), "ada");
+});
+
+Deno.test("copySessions(): onto two stores and off them again, as when a second one is added or the first one replaced", async () => {
+  const { clock, from, to, login } = setUp();
+  const third = atomicSessionStore(memoryStore({ clock }));
+  const cookies = await Promise.all(["ada", "bob"].map(login));
+  await using both = replicatedSessions(to, third, { clock, strategy: "acknowledged" });
+  assertEquals((await copySessions(from, both, { verify: true })).copied, 2);
+  for (const store of [to, third]) {
+    assertEquals(await createSessions(store, { clock }).open(cookies[0]).userId(), "ada");
+    assertEquals((await createSessions(store, { clock }).listSessions("bob")).length, 1);
+  }
+  const last = atomicSessionStore(memoryStore({ clock }));
+  assertEquals((await copySessions(both, last, { verify: true })).copied, 2);
+  assertEquals((await createSessions(last, { clock }).listSessions("ada")).length, 1);
 });
 
 Deno.test("sweepSessions(): ends what an epoch condemns, and purges where the store can", async () => {

@@ -70,7 +70,7 @@ interface Subject {
   read(
     key: string,
   ): Promise<{ readonly values: Readonly<Record<string, string>>; readonly degraded: boolean } | undefined>;
-  delete(key: string, absent: "ignore" | "bury"): Promise<void>;
+  delete(key: string, how: "ignore" | "bury" | "rotate"): Promise<void>;
   settle(): Promise<void>;
   readonly pending: number;
 }
@@ -94,6 +94,8 @@ interface Fate {
   /** When a delete was answered, or first asked for in vain. */
   deleted?: number;
   doomed: boolean;
+  /** A rotation is under way that may still be refused. */
+  rotating: boolean;
   /** When it may have been written last. */
   writtenAt: number;
   /** Somebody was told that it would not be shipped, or died without an outbox. */
@@ -208,6 +210,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
     acked: new Map(),
     created: false,
     doomed: false,
+    rotating: false,
     writtenAt: 0,
     excused: false,
   }));
@@ -292,7 +295,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
     const copies = await Promise.all(bare.map((store) => store.load(fate.key)));
     copies.forEach((copy, i) => {
       if (copy.state === "live" && Number(copy.record.values[`d:${field}`] ?? 0) >= value) return;
-      if (copy.state === "ended" || fate.doomed || (i === 0 && forgets)) return;
+      if (copy.state === "ended" || fate.doomed || fate.rotating || (i === 0 && forgets)) return;
       broken(
         "an acknowledged write is never lost",
         `${fate.key}: ${field} = ${value} is not on side ${i} when it is answered`,
@@ -313,9 +316,19 @@ export async function live(options: SimulationOptions): Promise<Life> {
       ...writers,
       deleter.then(async () => {
         if (!ends) return;
-        fate.doomed = true;
-        const result = await attempt(fate, (subject) => subject.delete(fate.key, "ignore"));
+        const rotates = fate.rotating = algorithm === "ours" && random.chance(0.3);
+        fate.doomed ||= !rotates;
+        const result = await attempt(
+          fate,
+          (subject) => subject.delete(fate.key, rotates ? "rotate" : "ignore"),
+        );
         if ("answer" in result) fate.deleted = world.now;
+        else if ((result.error as { code?: string }).code === "backend-unavailable") {
+          // A rotation that was refused ended nothing.
+          fate.rotating = false;
+          return count("rotations that were refused");
+        }
+        fate.doomed = true;
         count("error" in result ? "deletes that were reported" : "deletes that were answered");
         for (let i = 0; i < 3; i++) {
           await pause();
@@ -551,8 +564,8 @@ function ourSubject(store: ReplicatedSessions, clock: MachineClock): Subject {
       if (found.state !== "live") return undefined;
       return { values: found.record.values, degraded: found.degraded ?? false };
     },
-    async delete(key, absent) {
-      await store.delete(key, { why: "revoked", absent });
+    async delete(key, how) {
+      await store.delete(key, how === "rotate" ? { why: "rotated" } : { why: "revoked", absent: how });
     },
     settle: async () => void await store.flush({ timeout: "10m" }),
     get pending() {

@@ -1,0 +1,93 @@
+/** Where dirty keys are recorded before they are written, so that another isolate can ship what this one leaves behind. */
+import type { Clock } from "../clock.ts";
+import type { AtomicStore } from "../store/atomic_store.ts";
+import type { Entry } from "./_replication_queue.ts";
+import type { Side } from "./_replication_side.ts";
+import type { Mark, Work } from "./_replication_work.ts";
+
+/** How long a mark in the outbox vouches for writes that come later; orphans are three times as old. */
+const FRESH_MARK = 20_000;
+/** How long the outbox keeps marks that nobody recovers. */
+const KEEP_MARKS = "30d";
+
+export class ReplicationOutbox {
+  readonly #side: Side<AtomicStore>;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #background = new Set<Promise<unknown>>();
+  #isolate: string | undefined;
+
+  constructor(side: Side<AtomicStore>, clock: Clock, random: () => number) {
+    this.#side = side;
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  /** Records the key before the write, so that whoever comes after us finds it. */
+  async mark(entry: Entry<Work>, intent: Pick<Work, "end" | "revoke"> = {}): Promise<void> {
+    const { work } = entry;
+    const at = this.#clock.now();
+    const ends = intent.end !== undefined || intent.revoke !== undefined;
+    if (ends || work.stamp === undefined || at - work.stamp >= FRESH_MARK) {
+      const { kind, id } = work;
+      // A copy: what the mark says is what it is compared with when it falls.
+      const mark: Mark = structuredClone({
+        at,
+        kind,
+        id,
+        end: intent.end ?? work.end,
+        revoke: intent.revoke ?? work.revoke,
+      });
+      this.#isolate ??= Math.floor(this.#random() * 2 ** 52).toString(36);
+      const key = `${this.#isolate}:${entry.key}`;
+      work.stamp = at;
+      work.marking = (work.marking ?? Promise.resolve()).catch(() => {}).then(async () => {
+        work.marks.set(key, mark);
+        await this.#side.call("outbox", (store, signal) => store.set(key, mark, { ttl: KEEP_MARKS, signal }));
+      });
+    }
+    try {
+      await work.marking;
+    } catch (error) {
+      work.stamp = undefined;
+      throw error;
+    }
+  }
+
+  /** Takes the marks of work that is done away. */
+  unmark({ marks }: Work): void {
+    for (const [key, mark] of marks) {
+      // A mark that stays behind costs whoever recovers it a look, nothing else.
+      const removed = this.#side.call(
+        "outbox",
+        (store, signal) => store.compareAndDelete(key, mark, { signal }),
+      ).then(() => {}, () => {});
+      this.#background.add(removed);
+      removed.finally(() => this.#background.delete(removed));
+    }
+  }
+
+  /** Waits until no mark is being taken away any more. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#background);
+  }
+
+  /** The marks that are older than so many milliseconds, and their keys. */
+  async *orphans(olderThan: number): AsyncIterable<readonly [key: string, mark: Mark]> {
+    let cursor: string | undefined;
+    do {
+      const page = await this.#side.call(
+        "outbox",
+        (store, signal) => store.listPage({ cursor, limit: 100, signal }),
+      );
+      const marks = await this.#side.call(
+        "outbox",
+        (store, signal) => store.getMany<Mark>(page.keys, { signal }),
+      );
+      for (const [i, mark] of marks.entries()) {
+        if (mark !== undefined && mark.at <= this.#clock.now() - olderThan) yield [page.keys[i]!, mark];
+      }
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+  }
+}
