@@ -68,4 +68,3 @@ export type { Session } from "./src/session/session.ts";
 export { valueTransitions } from "./src/store/value_transitions.ts";
 export { throttleTransitions } from "./src/throttle/throttle_transitions.ts";
 export type { SessionCookieOptions } from "./src/session/session_cookie.ts";
-export { base64ToBytes, bytesToBase64, bytesToBase64Url } from "./src/codec.ts";
