@@ -79,6 +79,11 @@ function ours(name: string, store: ReturnType<typeof upstashStore>): Contender {
   return { name, acquire: (key) => locks.acquire(key, { ttl: TTL }) };
 }
 
+function unfenced(name: string, store: ReturnType<typeof upstashStore>): Contender {
+  const locks = createLocks(store);
+  return { name, acquire: (key) => locks.acquire(key, { ttl: TTL, fenced: false }) };
+}
+
 const own = ours("holdfast", upstashStore({ url, token }, { prefix: "own:" }));
 const peer: Contender = {
   name: "@upstash/lock",
@@ -91,6 +96,7 @@ const peer: Contender = {
 };
 const contenders: readonly Contender[] = [
   own,
+  unfenced("holdfast, unfenced", upstashStore({ url, token }, { prefix: "own:" })),
   ours("holdfast over the SDK", upstashStore(sdk, { prefix: "sdk:" })),
   peer,
   {
@@ -237,7 +243,7 @@ console.log("\nwhat a single command in place of the script would earn: SET NX P
     }
     return (performance.now() - began) / 1000;
   };
-  const overSdk = contenders[1]!;
+  const overSdk = contenders[2]!;
   const [fast, script] = [[] as number[], [] as number[]];
   for (let round = 0; round < ROUNDS; round++) {
     await sdk.flushall();
@@ -258,9 +264,10 @@ console.log("\nwhat a single command in place of the script would earn: SET NX P
 console.log(`\nthe checker, 12 clients x ${SECTIONS} sections, pauses past the lease in 10 %`);
 {
   const random = new Random(Math.floor(Math.random() * 2 ** 31));
-  const mine = (): Acquire => {
+  const mine = (fenced = true) => (): Acquire => {
     const locks = createLocks(upstashStore({ url, token }, { timeout: 1000 }));
     return async (key, ttl) => {
+      if (!fenced) return heldLock(await locks.acquire(key, { ttl, wait: "20s", fenced }));
       return heldLock(await locks.acquire(key, { ttl, wait: "20s" }));
     };
   };
@@ -278,7 +285,13 @@ console.log(`\nthe checker, 12 clients x ${SECTIONS} sections, pauses past the l
   };
   for (const rate of [0, 0.2]) {
     upstash.fault = () => someFault(random, rate);
-    for (const [name, client] of Object.entries({ holdfast: mine, "@upstash/lock": theirs, redlock: red })) {
+    const all = {
+      holdfast: mine(),
+      "holdfast, unfenced": mine(false),
+      "@upstash/lock": theirs,
+      redlock: red,
+    };
+    for (const [name, client] of Object.entries(all)) {
       if (name === "redlock" && rate > 0) continue; // it has no HTTP to break
       const clients = Array.from({ length: 12 }, client);
       const verdict = await runWorkload({ random, clients, sections: SECTIONS, pauses: 0.1 });

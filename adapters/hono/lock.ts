@@ -7,7 +7,7 @@ import { perStore, type RouteContext, type RouteMiddleware, type StoreSource } f
 import { problem, unavailable } from "./problem.ts";
 
 /** Options of {@linkcode lock}: how to acquire, and what to answer who has to stay outside. */
-export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal"> {
+export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "fenced"> {
   /** Where locks live, or how to get it from a request. */
   readonly store: StoreSource;
   /** What one request at a time may work on. */

@@ -1,5 +1,5 @@
 /** Every script an engine sends, with the hash a server may know it by. */
-import { COMMIT, DELETE_MANY, GET_MANY, LIST, LOAD, luaScript, SET_MANY } from "./_lua.ts";
+import { COMMIT, DELETE_MANY, GET_MANY, LEASE, LIST, LOAD, luaScript, SET_MANY } from "./_lua.ts";
 import { LUA_TWINS } from "./_twins.ts";
 
 /** A script as it travels. */
@@ -25,6 +25,7 @@ const TEXTS: readonly (readonly [name: string, text: string])[] = [
   ["get-many", GET_MANY],
   ["set-many", SET_MANY],
   ["delete-many", DELETE_MANY],
+  ["lease", LEASE],
 ];
 
 const known: Promise<ReadonlyMap<string, Script>>[] = [];

@@ -22,11 +22,14 @@ export interface UpstashConnection {
 export interface ScriptRunner {
   /** Answers the script's reply; rejects with a fault, or with the server's own error. */
   run(script: Script, keys: string[], args: string[], signal: AbortSignal | undefined): Promise<unknown>;
+  /** The same for a command, on clients that are known to take any. */
+  command?(args: (string | number)[]): Promise<unknown>;
 }
 
 /** A call that waits for its reply. */
 interface Call {
-  readonly script: Script;
+  /** None: `rest` is the whole command. */
+  readonly script: Script | undefined;
   readonly rest: string;
   readonly reply: PromiseWithResolvers<Reply>;
   byText: boolean;
@@ -69,7 +72,14 @@ export class UpstashTransport implements ScriptRunner {
   }
 
   run(script: Script, keys: string[], args: string[], signal: AbortSignal | undefined): Promise<Reply> {
-    const rest = JSON.stringify([String(keys.length), ...keys, ...args]).slice(1);
+    return this.#send(script, JSON.stringify([String(keys.length), ...keys, ...args]).slice(1), signal);
+  }
+
+  command(args: (string | number)[]): Promise<Reply> {
+    return this.#send(undefined, JSON.stringify(args), undefined);
+  }
+
+  #send(script: Script | undefined, rest: string, signal: AbortSignal | undefined): Promise<Reply> {
     const reply = deferred<Reply>();
     const call: Call = { script, rest, reply, byText: false, tries: 0, settled: false };
     if (signal) {
@@ -96,13 +106,13 @@ export class UpstashTransport implements ScriptRunner {
       const from = at;
       for (; at < calls.length && bodies.length < MOST_COMMANDS; at++) {
         const { script, rest, byText } = calls[at]!;
-        const named = !byText || texts.has(script);
-        const body = `[${
-          named ? `"EVALSHA","${script.sha}"` : `"EVAL",${JSON.stringify(script.text)}`
-        },${rest}`;
+        const named = !byText || texts.has(script!);
+        const body = script === undefined
+          ? rest
+          : `[${named ? `"EVALSHA","${script.sha}"` : `"EVAL",${JSON.stringify(script.text)}`},${rest}`;
         bytes += body.length * (isAscii(body) ? 1 : 3) + 1;
         if (bodies.length > 0 && bytes > MOST_BYTES) break;
-        if (byText) texts.add(script);
+        if (byText) texts.add(script!);
         bodies.push(body);
       }
       await this.#exchange(calls.slice(from, at), bodies); // one after the other: order is kept

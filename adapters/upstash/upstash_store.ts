@@ -3,7 +3,7 @@ import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { randomToken } from "../../src/secret.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { transactByCompareAndSet, type VersionedRecord } from "../../src/store/compare_and_set.ts";
-import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
+import type { AtomicEngine, EngineListOptions, LeaseReply } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
@@ -68,6 +68,7 @@ class UpstashEngine implements AtomicEngine {
   readonly #prefix: string;
   readonly #now: () => string;
   #keyLocking = true;
+  #setAnswers = true;
 
   constructor(runner: ScriptRunner, options: UpstashStoreOptions) {
     const { prefix = "holdfast:", maxValueLength = 900_000, virtualTime } = options;
@@ -159,6 +160,33 @@ class UpstashEngine implements AtomicEngine {
       ),
     );
     return replies.reduce((sum, [count]) => sum + Number(count), 0);
+  }
+
+  async lease(
+    action: "take" | "extend" | "release",
+    key: string,
+    owner: string,
+    ttl: number,
+  ): Promise<LeaseReply> {
+    const [full] = this.#keys([key], false);
+    const take = action === "take";
+    if (take && this.#runner.command && this.#setAnswers) {
+      await scripts(this.#keyLocking); // what is sent in one tick keeps its order
+      try {
+        const had = await this.#runner.command(["SET", full!, owner, "NX", "PX", ttl, "GET"]);
+        if (had !== owner) return had === null ? "own" : "other";
+        // A try whose reply was lost took it, and its lease began then: it is made to last from now.
+      } catch (error) {
+        // Before version 7 Redis has NX and GET, but not both.
+        if (!says(error, "syntax error")) throw fault(error, true);
+        this.#setAnswers = false;
+      }
+    }
+    const args = [owner, String(action === "release" ? 0 : ttl), ...(take ? ["take"] : [])];
+    const found = await this.#run("lease", [full!], args, undefined, true);
+    const reply = (["none", "own", "other"] as const)[Number(found)];
+    if (reply === undefined) throw refused("its reply was none of our scripts'");
+    return reply;
   }
 
   /** No key of a store begins with two slashes: what is remembered there meets none, and `list` passes over it. */

@@ -2,15 +2,15 @@ import type { Clock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { interruptible } from "../in_time.ts";
-import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import { LONGEST } from "./_limits.ts";
-import type { Lock, LockHandle, Release } from "./lock.ts";
+import type { LockRoom } from "./_unfenced.ts";
+import type { Lock, LockHandle, Release, UnfencedLock } from "./lock.ts";
 import { extendLock, releaseLock } from "./lock_transitions.ts";
 
 /** Where a lock lives, and by whose time. */
 export interface Place {
-  readonly store: AtomicStore;
+  readonly store: LockRoom;
   readonly clock: Clock;
   readonly key: string;
   readonly owner: string;
@@ -58,13 +58,16 @@ export async function giveBack(
 ): Promise<GivenBack> {
   for (let attempt = 1;; attempt++) {
     try {
-      const { result } = await store.transact(
+      const { result, blind } = await store.transact(
         releaseLock,
         key,
         fence === undefined ? { owner } : { owner, fence },
       );
-      // An earlier try may have been the one that released it.
-      return { result: doubt && result === "overtaken" ? "unconfirmed" : result as Release, doubt };
+      // An earlier try may have been the one that released it, or one that nobody here saw: what has a memory can tell, mostly.
+      const unsure = blind
+        ? doubt || (until !== undefined && clock.monotonic() < until)
+        : doubt && result === "overtaken";
+      return { result: unsure ? "unconfirmed" : result as Release, doubt };
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       doubt ||= error.ambiguous;
@@ -88,15 +91,15 @@ function lost(why: string): HoldfastError {
   return new HoldfastError("lock-lost", `Cannot go on under the lock as ${why}`);
 }
 
-/** The lock that {@linkcode Locks.acquire} answers. */
-export class HeldLock implements Lock {
+/** A lock as far as it needs no token. */
+export class HeldLock implements UnfencedLock {
   readonly key: string;
   readonly owner: string;
-  readonly fencingToken: number;
+  readonly #fence: string;
   readonly #place: Place;
   readonly #ttl: number;
   readonly #mostUntil: number;
-  #expiresAt: number;
+  protected expires: number;
   #deadline: number;
   #over: string | undefined;
   // Both are made for those who look at the signal: most locks are over before anybody did.
@@ -112,16 +115,12 @@ export class HeldLock implements Lock {
     this.#place = place;
     this.key = place.key;
     this.owner = place.owner;
-    this.fencingToken = Number(grant.fence);
+    this.#fence = grant.fence;
     this.#ttl = grant.ttl;
     this.#mostUntil = grant.sentAt + grant.maxHold;
-    this.#expiresAt = Number(grant.e);
+    this.expires = Number(grant.e);
     this.#deadline = deadline(grant.sentAt, grant.ttl);
     if (grant.renew) this.#renew();
-  }
-
-  get expiresAt(): number {
-    return this.#expiresAt;
   }
 
   get remaining(): number {
@@ -138,10 +137,6 @@ export class HeldLock implements Lock {
 
   assertHeld(): void {
     if (this.#ended()) throw lost(this.#over!);
-  }
-
-  toJSON(): LockHandle {
-    return { key: this.key, owner: this.owner, fencingToken: this.fencingToken, ttl: this.#ttl };
   }
 
   async extend(ttl?: Duration, options?: CallOptions): Promise<boolean> {
@@ -168,7 +163,7 @@ export class HeldLock implements Lock {
       const output = await interruptible(call, this.signal);
       if (output.e === undefined) this.#lose();
       if (this.#ended()) return false;
-      this.#expiresAt = Number(output.e);
+      this.expires = Number(output.e);
       this.#deadline = deadline(sentAt, length);
       this.#last = length < wanted;
       return !this.#ended();
@@ -188,7 +183,7 @@ export class HeldLock implements Lock {
   async #giveBack(): Promise<Release> {
     let given: GivenBack | undefined;
     try {
-      given = await giveBack(this.#place, String(this.fencingToken), this.#deadline, this.#doubt);
+      given = await giveBack(this.#place, this.#fence, this.#deadline, this.#doubt);
       this.#doubt = given.doubt;
       return given.result;
     } finally {
@@ -240,5 +235,25 @@ export class HeldLock implements Lock {
       if (signal.aborted || this.#last) return; // no extension goes beyond maxHold
       failed = !await this.extend(this.#ttl).catch(() => false);
     }
+  }
+}
+
+/** The lock that {@linkcode Locks.acquire} answers. */
+export class FencedLock extends HeldLock implements Lock {
+  readonly fencingToken: number;
+  readonly #ttl: number;
+
+  constructor(place: Place, grant: Grant) {
+    super(place, grant);
+    this.fencingToken = Number(grant.fence);
+    this.#ttl = grant.ttl;
+  }
+
+  get expiresAt(): number {
+    return this.expires;
+  }
+
+  toJSON(): LockHandle {
+    return { key: this.key, owner: this.owner, fencingToken: this.fencingToken, ttl: this.#ttl };
   }
 }

@@ -3,7 +3,7 @@ import { toMilliseconds } from "../duration.ts";
 import type { Fields } from "../store/transition.ts";
 import { leaseLength } from "./_held_lock.ts";
 import { MOST_SHARING } from "./_limits.ts";
-import type { AcquireOptions } from "./locks.ts";
+import type { AcquireOptions, UnfencedOptions } from "./locks.ts";
 
 /** The options, checked and in milliseconds. */
 export interface LockRequest {
@@ -11,6 +11,7 @@ export interface LockRequest {
   readonly giveUpAt: number;
   readonly signal: AbortSignal | undefined;
   readonly queues: boolean;
+  readonly fenced: boolean;
   readonly renew: boolean;
   readonly maxHold: number;
   /** What the transition gets besides the owner. */
@@ -18,7 +19,9 @@ export interface LockRequest {
 }
 
 /** Checks the options of an acquisition that begins now. */
-export function lockRequest(options: AcquireOptions, clock: Clock): LockRequest {
+export function lockRequest(given: AcquireOptions | UnfencedOptions, clock: Clock): LockRequest {
+  const options = given as AcquireOptions;
+  const fenced = given.fenced !== false;
   const { signal, permits, mode, fair = mode !== undefined } = options;
   const { renew = false } = options;
   const maxHold = options.maxHold === undefined
@@ -35,12 +38,18 @@ export function lockRequest(options: AcquireOptions, clock: Clock): LockRequest 
       `Cannot lock as 'permits' must be an integer from 1 to ${MOST_SHARING}: current value is ${permits}`,
     );
   }
+  if (!fenced && (options.fair ?? permits ?? mode ?? delay) !== undefined) {
+    throw new TypeError(
+      "Cannot lock as 'fenced: false' goes without 'fair', 'permits', 'mode' and 'lockDelay'",
+    );
+  }
   const limit = mode === "read" ? MOST_SHARING : permits ?? 1;
   return {
     ttl,
     giveUpAt: clock.monotonic() + wait,
     signal,
     queues: fair && wait > 0,
+    fenced,
     renew,
     maxHold,
     input: {

@@ -51,10 +51,17 @@ export interface LockHandle {
   readonly ttl: number;
 }
 
-/** A lock that is held. */
-export interface Lock extends Lease {
+/**
+ * A lock that is held without a fencing token. Its engine may remember nobody: then `release()` says `expired` also when somebody
+ * came after and is gone again, and `unconfirmed` for good when an earlier try may have been the one that released it.
+ */
+export interface UnfencedLock extends Lease {
   /** What is locked. */
   readonly key: string;
+}
+
+/** A lock that is held. */
+export interface Lock extends UnfencedLock {
   /** Strictly increases per key, over holders, processes, expiry and restarts: hand it to the resource. */
   readonly fencingToken: number;
   /** When the lease ends by the engine's clock, in milliseconds since the epoch. */

@@ -14,11 +14,12 @@ import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import { Turn } from "../store/_turn.ts";
-import { deadline, dropGhost, HeldLock, type Place } from "./_held_lock.ts";
+import { deadline, dropGhost, FencedLock, HeldLock, type Place } from "./_held_lock.ts";
 import { CHECK, PAUSE, QUEUE_PAUSE } from "./_limits.ts";
 import { type LockRequest, lockRequest } from "./_request.ts";
 import { HeldLocks } from "./_lock_set.ts";
-import type { Lock, LockHandle, LockSet } from "./lock.ts";
+import { type LockRoom, unfencedRoom } from "./_unfenced.ts";
+import type { Lock, LockHandle, LockSet, UnfencedLock } from "./lock.ts";
 import { acquireLock, forceLock, inspectLock } from "./lock_transitions.ts";
 
 /** Options of {@linkcode createLocks}. */
@@ -76,6 +77,20 @@ export interface AcquireOptions extends HoldOptions {
    * where the resource cannot check a fencing token.
    */
   readonly lockDelay?: Duration | undefined;
+  /**
+   * Whether the holder gets a fencing token.
+   * @default {true}
+   */
+  readonly fenced?: true | undefined;
+}
+
+/**
+ * Options of an acquisition without a fencing token: less is sent and stored where the engine has a command for it (Upstash: one
+ * `SET`). Only for what a paused holder's late write cannot spoil, as no resource can tell it from the others.
+ */
+export interface UnfencedOptions extends HoldOptions, Pick<AcquireOptions, "ttl" | "wait" | "signal"> {
+  /** All users of a key must say the same: locks with and without a token do not exclude each other. */
+  readonly fenced: false;
 }
 
 /** What {@linkcode Locks.inspect} answers. */
@@ -102,6 +117,8 @@ export interface Locks {
    * before its grant arrived
    */
   acquire(key: string, options: AcquireOptions): Promise<Lock | undefined>;
+  /** The same without a fencing token, and apart: `inspect`, `forceRelease` and `resume` know nothing of it. */
+  acquire(key: string, options: UnfencedOptions): Promise<UnfencedLock | undefined>;
   /**
    * All of several locks or none, in one order for everybody, so that two callers never wait for each other. One round trip a key;
    * what was acquired first is renewed while the rest is waited for.
@@ -113,6 +130,8 @@ export interface Locks {
    * @throws {HoldfastError} `lock-timeout` when the lock was not free within `wait`
    */
   withLock<T>(key: string, options: AcquireOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
+  /** The same without a fencing token. */
+  withLock<T>(key: string, options: UnfencedOptions, fn: (lock: UnfencedLock) => T | Promise<T>): Promise<T>;
   /**
    * Goes on with a lock that another process holds, under a new owner and a new fencing token, or `undefined`: it holds it no more.
    *
@@ -150,22 +169,33 @@ export function createLocks(store: AtomicStore, options: LocksOptions = {}): Loc
 
 class StoreLocks implements Locks {
   readonly #store: AtomicStore;
+  readonly #unfenced: LockRoom;
   readonly #clock: Clock;
 
   constructor(store: AtomicStore, clock: Clock) {
     this.#store = store;
+    this.#unfenced = unfencedRoom(store);
     this.#clock = clock;
   }
 
-  async acquire(key: string, options: AcquireOptions): Promise<Lock | undefined> {
-    // One owner per logical acquisition: a repeated call is answered like the first.
-    return await this.#acquire(key, randomToken(16), lockRequest(options, this.#clock));
+  acquire(key: string, options: AcquireOptions): Promise<Lock | undefined>;
+  acquire(key: string, options: UnfencedOptions): Promise<UnfencedLock | undefined>;
+  async acquire(
+    key: string,
+    options: AcquireOptions | UnfencedOptions,
+  ): Promise<Lock | UnfencedLock | undefined> {
+    const request = lockRequest(options, this.#clock);
+    // One owner per logical acquisition: a repeated call is answered like the first. Without a handle nobody can guess it to gain
+    // anything, and it need differ only from who wants the same key meanwhile.
+    return await this.#acquire(key, randomToken(request.fenced ? 16 : 10), request);
   }
 
   async #acquire(key: string, owner: string, request: LockRequest): Promise<HeldLock | undefined> {
-    const { giveUpAt, signal, queues, input } = request;
+    const { giveUpAt, signal, queues, input, fenced } = request;
     const clock = this.#clock;
-    const place = { store: this.#store, clock, key, owner };
+    const store = fenced ? this.#store : this.#unfenced;
+    const Kind = fenced ? FencedLock : HeldLock;
+    const place = { store, clock, key, owner };
     let pending: Promise<unknown> = Promise.resolve();
     let [loose, queued, pause] = [false, false, 10];
     let failure: HoldfastError | undefined;
@@ -175,13 +205,13 @@ class StoreLocks implements Locks {
         // Whoever waits listens before it asks again, or a release in between would go unheard.
         const turn = round === 1
           ? undefined
-          : new Turn(this.#store, clock, key, signal, queued ? `p${owner}` : undefined);
+          : new Turn(store, clock, key, signal, queued ? `p${owner}` : undefined);
         try {
           const sentAt = clock.monotonic();
           let longest = Infinity;
           try {
             const wait = queues ? { wait: String(Math.max(1, Math.ceil(giveUpAt - sentAt))) } : {};
-            const call = this.#store.transact(acquireLock, key, { owner, ...input, ...wait });
+            const call = store.transact(acquireLock, key, { owner, ...input, ...wait });
             pending = call;
             loose = true; // until a reply says otherwise
             const { fence, e, remaining, ahead } = await interruptible(call, signal);
@@ -192,7 +222,7 @@ class StoreLocks implements Locks {
               longest = Math.min(Number(remaining) + 1, queued ? CHECK : Infinity);
             } else if (clock.monotonic() < deadline(sentAt, request.ttl)) {
               loose = false;
-              return new HeldLock(place, { ...request, sentAt, fence, e: e! });
+              return new Kind(place, { ...request, sentAt, fence, e: e! });
             } else failure = late();
           } catch (error) {
             if (!(error instanceof HoldfastError && error.retryable)) throw error;
@@ -204,7 +234,7 @@ class StoreLocks implements Locks {
           pause = Math.min(queued ? QUEUE_PAUSE : PAUSE, 10 + Math.random() * (pause * 3 - 10));
           const rest = Math.max(pause, failure?.retryAfter ?? 0);
           if (failure === undefined && turn) await turn.wait(Math.min(longest, left), round, pause);
-          else if (failure || !this.#store.watch) await clock.sleep(Math.min(rest, longest, left), signal);
+          else if (failure || !store.watch) await clock.sleep(Math.min(rest, longest, left), signal);
         } finally {
           turn?.end();
         }
@@ -218,11 +248,12 @@ class StoreLocks implements Locks {
 
   async acquireAll(keys: readonly string[], options: AcquireOptions): Promise<LockSet | undefined> {
     const request = lockRequest(options, this.#clock);
+    if (!request.fenced) throw new TypeError("Cannot lock as several keys go without 'fenced: false'");
     const names = [...new Set(keys)].sort();
     if (names.length === 0) throw new TypeError("Cannot lock as at least one key is needed");
     const owner = randomToken(16);
     const began = this.#clock.monotonic();
-    const held = new Map<string, HeldLock>();
+    const held = new Map<string, FencedLock>();
     let complete = false;
     try {
       for (const key of names) {
@@ -231,7 +262,7 @@ class StoreLocks implements Locks {
           renew: names.length > 1 || request.renew,
         });
         if (lock === undefined) return undefined;
-        held.set(key, lock);
+        held.set(key, lock as FencedLock);
       }
       const set = new HeldLocks(Array.from(new Set(keys), (key) => held.get(key)!), owner);
       if (!request.renew) {
@@ -248,8 +279,12 @@ class StoreLocks implements Locks {
     }
   }
 
-  async withLock<T>(key: string, options: AcquireOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T> {
-    const lock = await this.acquire(key, options);
+  async withLock<T>(
+    key: string,
+    options: AcquireOptions | UnfencedOptions,
+    fn: (lock: Lock) => T | Promise<T>,
+  ): Promise<T> {
+    const lock = await this.acquire(key, options as AcquireOptions);
     if (lock === undefined) {
       throw new HoldfastError("lock-timeout", "Cannot run under the lock as somebody else has it", {
         retryable: true,
@@ -283,7 +318,7 @@ class StoreLocks implements Locks {
       }, { clock: this.#clock, signal });
       const lock = fence === undefined
         ? undefined
-        : new HeldLock(place, { ...request, sentAt, fence, e: e! });
+        : new FencedLock(place, { ...request, sentAt, fence, e: e! });
       if (lock?.remaining === 0) throw late();
       settled = true;
       return lock;

@@ -11,7 +11,7 @@ export class Turn {
 
   /** Begins to listen to the record, or to one field of it, where the engine can notify. */
   constructor(
-    store: AtomicStore,
+    store: Pick<AtomicStore, "watch">,
     clock: Clock,
     key: string,
     signal: AbortSignal | undefined,

@@ -1,4 +1,4 @@
-import type { EngineLimits } from "./engine.ts";
+import type { EngineLimits, LeaseCall } from "./engine.ts";
 import type { CallOptions, KeyValueStore, SetOptions } from "./key_value_store.ts";
 import type { Fields, Transition } from "./transition.ts";
 
@@ -66,6 +66,8 @@ export interface AtomicStore extends KeyValueStore {
    * have it; the others are asked again after a while.
    */
   watch?(key: string, options: WatchOptions): Promise<void>;
+  /** Leases without a record, on engines that have a command for them; give their keys a room of their own. */
+  readonly lease?: LeaseCall;
   /** The same store, in a room of its own. */
   namespace(name: string): AtomicStore;
 }

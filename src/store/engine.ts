@@ -55,6 +55,21 @@ export interface KeyValueEngine {
   deleteMany?(keys: readonly string[], options?: CallOptions): Awaitable<number>;
 }
 
+/** Who has a key after a call of {@linkcode LeaseCall}: the owner it named, another one, or nobody. */
+export type LeaseReply = "own" | "other" | "none";
+
+/**
+ * Leases on a key where an engine has a command for them, without a record or a token. `take` gives a free key to `owner` for `ttl`
+ * milliseconds; what the owner has already lasts that long from now, like `extend`. `release` frees the key.
+ * Neither touches another owner's. The reply tells whom the call found there, or left there when it took the key.
+ */
+export type LeaseCall = (
+  action: "take" | "extend" | "release",
+  key: string,
+  owner: string,
+  ttl: number,
+) => Promise<LeaseReply>;
+
 /** An engine that runs a transition atomically on one key. */
 export interface AtomicEngine extends Partial<Omit<KeyValueEngine, "name" | "limits" | "list">> {
   /** A short name for events and tables. */
@@ -67,4 +82,6 @@ export interface AtomicEngine extends Partial<Omit<KeyValueEngine, "name" | "lim
   list(options: EngineListOptions): Awaitable<ListPage>;
   /** Resolves when the record may have changed, or when the signal aborts. */
   watch?(key: string, options: WatchOptions): Promise<void>;
+  /** Leases without a record. */
+  readonly lease?: LeaseCall;
 }

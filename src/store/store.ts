@@ -5,7 +5,7 @@ import { HoldfastError } from "../errors.ts";
 import { checked } from "./_checked.ts";
 import { engineKey, enginePrefix, localKey, roomPath } from "./_keys.ts";
 import type { AtomicStore, Conditional, Counter, IncrementOptions, WatchOptions } from "./atomic_store.ts";
-import type { AtomicEngine, EngineLimits, KeyValueEngine } from "./engine.ts";
+import type { AtomicEngine, EngineLimits, KeyValueEngine, LeaseCall } from "./engine.ts";
 import type {
   CallOptions,
   Cleared,
@@ -204,6 +204,7 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
   readonly #full: KeyValueEngine;
   readonly limits: EngineLimits;
   readonly watch?: (key: string, options: WatchOptions) => Promise<void>;
+  readonly lease?: LeaseCall;
 
   constructor(engine: AtomicEngine, full: KeyValueEngine, path: string) {
     super(full, path);
@@ -211,6 +212,9 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     this.#full = full;
     this.limits = engine.limits;
     if (engine.watch) this.watch = (key, options) => engine.watch!(this.key(key), options);
+    if (engine.lease) {
+      this.lease = async (action, key, ...rest) => await engine.lease!(action, this.key(key), ...rest);
+    }
   }
 
   async transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {

@@ -3,6 +3,7 @@ import { createLocks } from "../lock/locks.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
 import { lockKindsLaw } from "./_lock_kinds_law.ts";
+import { lockUnfencedLaw } from "./_lock_unfenced_law.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
 const TTL = 10_000;
@@ -134,4 +135,5 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   ...lockKindsLaw,
+  ...lockUnfencedLaw,
 ];

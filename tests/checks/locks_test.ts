@@ -26,9 +26,10 @@ const PAUSES = SECTIONS < 100 ? 0.1 : 0.03;
 const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
 
 /** Ours, as anybody would use it. */
-function ours(store: AtomicStore, renew = false): Acquire {
+function ours(store: AtomicStore, renew = false, fenced = true): Acquire {
   const locks = createLocks(store);
   return async (key, ttl) => {
+    if (!fenced) return heldLock(await locks.acquire(key, { ttl, wait: "20s", renew, fenced }));
     return heldLock(await locks.acquire(key, { ttl, wait: "20s", renew }));
   };
 }
@@ -96,6 +97,13 @@ for (const engine of ["memory", "Deno KV", "Upstash"]) {
     ...quiet,
     async fn() {
       assertSafe(`${engine}, 20 % faults`, await check(engine, 0.2, ({ store }) => ours(store())));
+      const plain = await check(engine, 0.2, ({ store }) => ours(store(), false, false));
+      report(shown(`${engine}, unfenced, 20 % faults`, plain));
+      assertEquals(
+        [plain.overlaps, plain.lostUnfenced, plain.sections],
+        [0, 0, CLIENTS * SECTIONS],
+        `SEED=${seed}: ${engine}, unfenced`,
+      );
       if (engine !== "Upstash") return;
       report(shown("  @upstash/lock, 20 % faults", await check(engine, 0.2, peer)));
     },
