@@ -185,7 +185,7 @@ class UpstashEngine implements AtomicEngine {
     const args = [owner, String(action === "release" ? 0 : ttl), ...(take ? ["take"] : [])];
     const found = await this.#run("lease", [full!], args, undefined, true);
     const reply = (["none", "own", "other"] as const)[Number(found)];
-    if (reply === undefined) throw refused("its reply was none of our scripts'");
+    if (reply === undefined) throw lost("its reply was none of our scripts'");
     return reply;
   }
 
