@@ -183,10 +183,8 @@ class UpstashEngine implements AtomicEngine {
       }
     }
     const args = [owner, String(action === "release" ? 0 : ttl), ...(take ? ["take"] : [])];
-    const found = await this.#run("lease", [full!], args, undefined, true);
-    const reply = (["none", "own", "other"] as const)[Number(found)];
-    if (reply === undefined) throw lost("its reply was none of our scripts'");
-    return reply;
+    const [found] = await this.#run<LeaseReply>("lease", [full!], args, undefined, true);
+    return found!;
   }
 
   /** No key of a store begins with two slashes: what is remembered there meets none, and `list` passes over it. */
