@@ -28,19 +28,13 @@ export function encodeBytes(bytes: Uint8Array): EncodedBody {
   const breaks = Math.max(0, Math.ceil(length / 57) - 1);
   const content = new Uint8Array(Math.ceil(length / 3) * 4 + breaks * 2);
   let to = 0;
-  for (let line = 0; line < length; line += 57) {
-    if (line > 0) {
+  for (let i = 0; i < length; i += 3) {
+    if (i > 0 && i % 57 === 0) {
       content[to++] = 13;
       content[to++] = 10;
     }
-    const end = Math.min(line + 57, length);
-    for (let i = line; i < end; i += 3) { // what is beyond the end counts as 0
-      const three = bytes[i]! << 16 | bytes[i + 1]! << 8 | bytes[i + 2]!;
-      content[to++] = DIGITS[three >> 18]!;
-      content[to++] = DIGITS[three >> 12 & 63]!;
-      content[to++] = DIGITS[three >> 6 & 63]!;
-      content[to++] = DIGITS[three & 63]!;
-    }
+    const three = bytes[i]! << 16 | bytes[i + 1]! << 8 | bytes[i + 2]!; // what is beyond the end counts as 0
+    for (let shift = 18; shift >= 0; shift -= 6) content[to++] = DIGITS[three >> shift & 63]!;
   }
   return { encoding: "base64", content: content.fill(61, to - (3 - length % 3) % 3) };
 }
