@@ -1,6 +1,7 @@
 /** Several mailers as one: the next is asked when it is certain that the one before did not send. */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
+import { randomToken } from "../secret.ts";
 import { aborted, positiveInteger, prepareCall, restated } from "./_combinator.ts";
 import { asMailError, sendEach } from "./bulk.ts";
 import { type MailError, mailError } from "./mail_error.ts";
@@ -39,7 +40,7 @@ const ITS_OWN: readonly string[] = ["unauthorized", "quota-exceeded"];
  * left, or cannot do what the message needs. It never asks another one after `delivery: "unknown"`, nor when the message
  * itself was refused. A mailer that failed lately is tried last.
  *
- * A key keeps a message from being sent twice by one provider, not by two. So an unknown outcome is never retryable here: let
+ * All are asked under one key, drawn if the caller gave none. It keeps a message from being sent twice by one provider, not by two. So an unknown outcome is never retryable here: let
  * each mailer retry for itself (`failover([retrying(a), retrying(b)])`), and put {@linkcode idempotent} around the whole where
  * the caller may repeat.
  *
@@ -91,10 +92,12 @@ class Failover implements Mailer {
 
   async send(message: Message, options: SendOptions = {}): Promise<Receipt> {
     const prepared = prepareCall(this.name, message, options);
+    const named = options.idempotencyKey !== undefined;
+    const keyed = { ...options, idempotencyKey: options.idempotencyKey ?? randomToken(16) };
     const errors: MailError[] = [];
     for (const choice of this.#order()) {
       try {
-        const receipt = await choice.mailer.send(prepared, options);
+        const receipt = await choice.mailer.send(prepared, keyed);
         choice.downUntil = -Infinity;
         return receipt;
       } catch (thrown) {
@@ -102,8 +105,9 @@ class Failover implements Mailer {
         const error = asMailError(choice.mailer.name, thrown);
         this.#judge(choice, error);
         if (error.delivery === "unknown") {
-          // Repeated from here it could reach another mailer, which knows nothing of the key.
-          throw error.retryable && !this.deduplicates ? restated(error, { retryable: false }) : error;
+          // Repeated from here it could reach another mailer, which knows nothing of the key, or be drawn another key.
+          const blind = error.retryable && !(this.deduplicates && named);
+          throw blind ? restated(error, { retryable: false }) : error;
         }
         if (!goesOn(error)) throw error;
         errors.push(error);

@@ -77,7 +77,8 @@ export interface Mailer {
   /**
    * Sends many: one result per message, in order, while the input is still being read; no more than `concurrency` requests'
    * worth of messages are held. A failure stops nothing. When the signal aborts or the input fails, no more is read, what was
-   * read gets its results, and then the iteration rejects with the reason.
+   * read gets its results, and then the iteration rejects with the reason. Mailers around mailers send one by one, for a batch
+   * that failed in part could not be repeated in part; {@linkcode observed} alone leaves it to the mailer inside.
    */
   sendBulk(
     messages: Iterable<Message> | AsyncIterable<Message>,

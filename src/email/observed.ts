@@ -2,7 +2,7 @@
 import { type Clock, systemClock } from "../clock.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
 import { asMailError } from "./bulk.ts";
-import type { Delivery, MailError } from "./mail_error.ts";
+import { type Delivery, MailError } from "./mail_error.ts";
 import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 
@@ -20,6 +20,8 @@ export interface MailOperation {
   readonly outcome: "sent" | HoldfastErrorCode;
   /** What is known of a message that failed. */
   readonly delivery?: Delivery | undefined;
+  /** How many recipients were refused while it was taken for the rest (SMTP). */
+  readonly rejected?: number | undefined;
 }
 
 /** Options of {@linkcode observed}. */
@@ -68,7 +70,7 @@ class Observed implements Mailer {
     const since = this.#clock.monotonic();
     try {
       const receipt = await this.#mailer.send(message, options);
-      this.#tell("send", since);
+      this.#tell("send", since, receipt);
       return receipt;
     } catch (error) {
       this.#tell("send", since, asMailError(this.name, error));
@@ -76,18 +78,24 @@ class Observed implements Mailer {
     }
   }
 
-  async *sendBulk(
+  sendBulk(
     messages: Iterable<Message> | AsyncIterable<Message>,
     options?: BulkOptions,
   ): AsyncIterableIterator<BulkResult> {
+    return this.#told(this.#mailer.sendBulk(messages, options));
+  }
+
+  async *#told(results: AsyncIterable<BulkResult>): AsyncGenerator<BulkResult, void, void> {
     const since = this.#clock.monotonic();
-    for await (const result of this.#mailer.sendBulk(messages, options)) {
-      this.#tell("sendBulk", since, result.state === "failed" ? result.error : undefined);
+    for await (const result of results) {
+      this.#tell("sendBulk", since, result.state === "sent" ? result.receipt : result.error);
       yield result;
     }
   }
 
-  #tell(operation: MailOperation["operation"], since: number, error?: MailError): void {
+  #tell(operation: MailOperation["operation"], since: number, outcome: Receipt | MailError): void {
+    const error = outcome instanceof MailError ? outcome : undefined;
+    const rejected = outcome instanceof MailError ? undefined : outcome.rejected?.length;
     try {
       this.#hook({
         contract: "mailer",
@@ -96,6 +104,7 @@ class Observed implements Mailer {
         durationMs: this.#clock.monotonic() - since,
         outcome: error?.code ?? "sent",
         ...(error && { delivery: error.delivery }),
+        ...(rejected && { rejected }),
       });
     } catch {
       // said in the options

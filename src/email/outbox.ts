@@ -110,12 +110,14 @@ export interface DrainOptions {
   readonly concurrency?: number | undefined;
 }
 
-/** What {@linkcode Outbox.drain} did, in messages. */
+/** What {@linkcode Outbox.drain} did, in messages but for `rejected`. */
 export interface DrainReport {
   /** The mailer took them. */
   readonly sent: number;
   /** How many of those had been tried before with unknown outcome. */
   readonly repeated: number;
+  /** Recipients that were refused while the message was taken for the rest (SMTP); who, only the mailer's receipt says. */
+  readonly rejected: number;
   /** Not sent; they will be tried again. */
   readonly retried: number;
   /** Given up: see {@linkcode Outbox.list}. */
@@ -170,9 +172,8 @@ export interface Outbox extends Mailer {
 }
 
 /**
- * An outbox in front of a mailer. A message takes two transitions to queue and three to send, and ten messages share one more. It
- * holds up to `buckets × 500`
- * messages, each with its attachments within the engine's value limit (Deno KV: 64 KiB, Durable Objects: 2 MB, Upstash: 900 KB).
+ * An outbox in front of a mailer. A message takes two transitions to queue and three to send, and ten messages share one more.
+ * It holds up to `buckets × 500` messages, each with its attachments within the engine's value limit (Deno KV: 64 KiB, Durable Objects: 2 MB, Upstash: 900 KB).
  *
  * A drainer that dies leaves its messages to the next one, after their lease. What it had begun to send goes out again only
  * under a key that the mailer deduplicates; with other mailers it is held as in doubt, unless `unknown` says `resend`.

@@ -15,6 +15,7 @@ import { AwsClient } from "aws4fetch";
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "../support/assert.ts";
 import type { MailReply, MailServer } from "../support/mail/http_server.ts";
 import { startMailgun } from "../support/mail/mailgun_server.ts";
+import { calendarOf } from "../support/mail/parse.ts";
 import { providers } from "../support/mail/providers.ts";
 import { RESEND_KEY, startResend } from "../support/mail/resend_server.ts";
 import { SENDGRID_KEY, startSendGrid } from "../support/mail/sendgrid_server.ts";
@@ -505,6 +506,30 @@ eachProvider(
     assertEquals(mail.sendAt, scheduled.sendAt?.getTime());
     const [{ contentId, contentType } = { contentId: "", contentType: "" }] = mail.attachments;
     assertEquals([contentId, contentType], ["logo@x", "image/png"]);
+  },
+);
+
+eachProvider(
+  "an invitation arrives whole, and as what it is",
+  async (mailer, server) => {
+    const content = "BEGIN:VCALENDAR\r\nMETHOD:CANCEL\r\nSUMMARY:Grüße 😀\r\nEND:VCALENDAR";
+    await mailer.send({ ...message, calendar: { method: "CANCEL", content } });
+    const [mail] = server.accepted;
+    if (mail!.raw) {
+      const { method, content: found } = (await calendarOf(mail!.raw))!;
+      assertEquals([method, found.trim().replaceAll("\r\n", "\n")], [
+        "CANCEL",
+        content.replaceAll("\r\n", "\n"),
+      ]);
+    } else if (mailer.name === "sendgrid") { // its types must not have parameters: what is inside counts
+      const { content: parts } = JSON.parse(new TextDecoder().decode(server.requests[0]!.body));
+      assertEquals(parts.at(-1), { type: "text/calendar", value: content });
+    } else {
+      const [{ contentType, bytes } = { contentType: "", bytes: new Uint8Array() }] = mail!.attachments;
+      // A form's Blob has its type in lower case; methods are compared in any (RFC 5545).
+      assertEquals(contentType.toLowerCase(), "text/calendar; charset=utf-8; method=cancel");
+      assertEquals(new TextDecoder().decode(bytes), content);
+    }
   },
 );
 
