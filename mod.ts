@@ -21,6 +21,7 @@ export * from "./src/clock.ts";
 export * from "./src/duration.ts";
 export * from "./src/email/address.ts";
 export * from "./src/email/attachment.ts";
+export * from "./src/email/bulk.ts";
 export * from "./src/email/mail_error.ts";
 export * from "./src/email/mailer.ts";
 export * from "./src/email/message.ts";

@@ -1,8 +1,8 @@
 import { formatAddress, need } from "../../src/email/address.ts";
-import { type BulkItem, sendInBatches, settled } from "../../src/email/bulk.ts";
 import { MailError, mailError, unsupported } from "../../src/email/mail_error.ts";
-import type { BulkOptions, Mailer, Receipt } from "../../src/email/mailer.ts";
-import type { Message, PreparedMessage } from "../../src/email/message.ts";
+import type { BulkSender, Mailer, Receipt } from "../../src/email/mailer.ts";
+import type { PreparedMessage } from "../../src/email/message.ts";
+import { settled } from "../../src/email/outcome.ts";
 import { bytesToBase64 } from "../../src/codec.ts";
 import { sha256 } from "../../src/secret.ts";
 import {
@@ -98,17 +98,8 @@ export function resendMailer(
     refusal: ({ json }) => ({ ...ANSWERS[json?.name], reason: json?.name }),
   };
   const mailer = httpMailer(provider);
-  return {
-    ...mailer,
-    sendBulk: (messages: Iterable<Message> | AsyncIterable<Message>, options: BulkOptions = {}) =>
-      sendInBatches(
-        provider.name,
-        messages,
-        options,
-        BATCH,
-        (items) => sendBatch(provider, mailer, items, options),
-      ),
-  };
+  const bulk: BulkSender = { size: BATCH, send: (...batch) => sendBatch(provider, mailer, ...batch) };
+  return { ...mailer, openBulk: () => bulk };
 }
 
 function request(
@@ -189,28 +180,27 @@ interface Entry {
 async function sendBatch(
   provider: Provider,
   mailer: Mailer,
-  items: readonly BulkItem[],
-  { signal, timeout }: BulkOptions,
+  ...[messages, keys, options]: Parameters<BulkSender["send"]>
 ): Promise<(Receipt | MailError)[]> {
   const outcomes = await Promise.all(
-    items.map(({ message, idempotencyKey }) =>
+    messages.map((message, i) =>
       settled<Receipt | Entry>(NAME, async () => {
         if (message.attachments.length > 0 || message.calendar) {
-          return await mailer.send(message, { signal, timeout, idempotencyKey });
+          return await mailer.send(message, { ...options, idempotencyKey: keys[i] });
         }
         refuseUnsupported(provider, message);
-        return { entry: await payload(message), key: idempotencyKey };
+        return { entry: await payload(message), key: keys[i] };
       })
     ),
   );
   const waiting = outcomes.filter((outcome) => "entry" in outcome);
   if (waiting.length === 0) return outcomes as (Receipt | MailError)[];
   // One key for the whole, equal when all are equal, in the same order: it makes the bulk repeatable, but no message alone.
-  const keys = waiting.map(({ key }) => key);
-  const key = keys.includes(undefined) ? undefined : await sha256(keys.join("\n"));
+  const named = waiting.map(({ key }) => key);
+  const key = named.includes(undefined) ? undefined : await sha256(named.join("\n"));
   const body = waiting.map(({ entry }) => entry);
   const build = async () => await request("/emails/batch", body, key, { "x-batch-validation": "permissive" });
-  const answer = await settled(NAME, () => attempt(provider, build, { signal, timeout, keyed: false }));
+  const answer = await settled(NAME, () => attempt(provider, build, { ...options, keyed: false }));
   const told = answer instanceof MailError ? waiting.map(() => answer) : readBatch(answer, waiting.length);
   return outcomes.map((outcome) => "entry" in outcome ? told.shift()! : outcome);
 }

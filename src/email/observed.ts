@@ -1,20 +1,21 @@
 /** Tells what a mailer does, to whoever measures. */
 import { type Clock, systemClock } from "../clock.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
-import { asMailError } from "./bulk.ts";
-import type { Delivery, MailError } from "./mail_error.ts";
-import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
+import { openBulk } from "./_bulk_sender.ts";
+import { type Delivery, MailError } from "./mail_error.ts";
+import type { BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
+import { asMailError, settled } from "./outcome.ts";
 
 /** One message a mailer was given, without anything of the message: no address, subject, key or id. */
 export interface MailOperation {
   /** Always `mailer`. */
   readonly contract: "mailer";
-  /** How it was given. */
+  /** How it was given. What {@linkcode sendBulk} itself refuses as not valid never reaches a mailer. */
   readonly operation: "send" | "sendBulk";
   /** The mailer's name. */
   readonly engine: string;
-  /** How long it took, in milliseconds; in a bulk, since the bulk began. */
+  /** How long it took, in milliseconds; in a bulk, its batch. */
   readonly durationMs: number;
   /** `sent`, or the error's code. */
   readonly outcome: "sent" | HoldfastErrorCode;
@@ -34,7 +35,8 @@ export interface ObservedOptions {
 }
 
 /**
- * A mailer that reports. Inside {@linkcode retrying} it reports attempts, around it messages.
+ * A mailer that reports. Inside {@linkcode retrying} it reports attempts, around it messages. Batches stay batches:
+ * {@linkcode sendBulk} sends through it as through the mailer itself.
  *
  * @example
  * ```ts
@@ -76,15 +78,22 @@ class Observed implements Mailer {
     }
   }
 
-  async *sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    const since = this.#clock.monotonic();
-    for await (const result of this.#mailer.sendBulk(messages, options)) {
-      this.#tell("sendBulk", since, result.state === "failed" ? result.error : undefined);
-      yield result;
-    }
+  /** Passes on how the other mailer sends many, and reports every message of it. */
+  openBulk(): BulkSender {
+    const inner = openBulk(this.#mailer);
+    return {
+      size: inner.size,
+      send: async (messages, keys, options) => {
+        const since = this.#clock.monotonic();
+        const sent = await settled(this.name, () => inner.send(messages, keys, options));
+        const outcomes = sent instanceof MailError ? messages.map(() => sent) : sent;
+        for (const outcome of outcomes) {
+          this.#tell("sendBulk", since, outcome instanceof MailError ? outcome : undefined);
+        }
+        return outcomes;
+      },
+      close: async () => await inner.close?.(),
+    };
   }
 
   #tell(operation: MailOperation["operation"], since: number, error?: MailError): void {

@@ -14,9 +14,8 @@ import { readEntry } from "./_outbox_entry.ts";
 import { bucketKey, bucketOf, mailKey, MOST_IN_BUCKET, type OutboxSettings } from "./_outbox_settings.ts";
 import { Drainer } from "./_outbox_drainer.ts";
 import { fingerprintOf, packMessage, unpackMessage } from "./_packed_message.ts";
-import { sendEach } from "./bulk.ts";
 import { type MailError, mailError } from "./mail_error.ts";
-import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
+import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
 import { addMail, putMail, readMail, resolveMail } from "./outbox_transitions.ts";
 
@@ -176,6 +175,7 @@ export interface Outbox extends Mailer {
  *
  * A drainer that dies leaves its messages to the next one, after their lease. What it had begun to send goes out again only
  * under a key that the mailer deduplicates; with other mailers it is held as in doubt, unless `unknown` says `resend`.
+ * {@linkcode sendBulk} queues through it one by one, and the drainer sends one by one.
  *
  * @throws {RangeError} when an option is not positive
  * @example
@@ -250,13 +250,6 @@ class StoreOutbox implements Outbox {
     }
     const state = added.state === "d" || added.state === "x" ? STATES[added.state] : "queued";
     return { mailer: this.name, id, state };
-  }
-
-  sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    return sendEach(this, messages, options);
   }
 
   async drain(options: DrainOptions = {}): Promise<DrainReport> {

@@ -41,8 +41,7 @@ class Provider {
       this.took.push(subject);
       return { mailer: name, id: String(this.took.length) };
     };
-    const sendBulk: Mailer["sendBulk"] = async function* () {};
-    this.mailer = { name, deduplicates, send, sendBulk };
+    this.mailer = { name, deduplicates, send };
   }
 
   /** Fails with these, one after the other, and then not any more. */
