@@ -217,8 +217,8 @@ class Smtp implements SmtpMailer {
     const pool = this.#newPool();
     return {
       size: 1,
-      send: async ([message], [idempotencyKey], options) => [
-        await this.#send(pool, message!, { ...options, idempotencyKey }),
+      send: ([message], [idempotencyKey], options) => [
+        this.#send(pool, message!, { ...options, idempotencyKey }),
       ],
       close: () => pool.close(),
     };

@@ -4,8 +4,6 @@ import type { BulkSender, Mailer } from "./mailer.ts";
 export function openBulk(mailer: Mailer): BulkSender {
   return mailer.openBulk?.() ?? {
     size: 1,
-    send: async ([message], [idempotencyKey], options) => [
-      await mailer.send(message!, { ...options, idempotencyKey }),
-    ],
+    send: ([message], [idempotencyKey], options) => [mailer.send(message!, { ...options, idempotencyKey })],
   };
 }

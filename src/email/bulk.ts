@@ -10,7 +10,7 @@ import {
   type SendOptions,
 } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
-import { abortable, asMailError, settled } from "./outcome.ts";
+import { abortable, asMailError } from "./outcome.ts";
 
 /** Options of {@linkcode sendBulk}. */
 export interface BulkOptions extends Omit<SendOptions, "idempotencyKey"> {
@@ -92,8 +92,11 @@ export function sendBulk(
     slots: readonly (BulkItem | MailError)[],
   ): Promise<(Receipt | MailError)[]> {
     const items = slots.filter((slot): slot is BulkItem => !(slot instanceof MailError));
-    const batch = () =>
-      sender.send(items.map(({ message }) => message), items.map(({ key }) => key), { signal, timeout });
+    const batch = async () => {
+      const messages = items.map(({ message }) => message);
+      const sending = sender.send(messages, items.map(({ key }) => key), { signal, timeout });
+      return await Promise.all(sending.map((one) => settled(mailer.name, () => one)));
+    };
     const sent = items.length > 0 ? await settled(mailer.name, batch) : [];
     let next = 0;
     return slots.map((slot) =>
@@ -152,4 +155,13 @@ export function sendBulk(
       await sender.close?.();
     }
   })();
+}
+
+/** One outcome for one message: the error, or what came back. */
+async function settled<T>(mailer: string, work: () => Promise<T>): Promise<T | MailError> {
+  try {
+    return await work();
+  } catch (error) {
+    return asMailError(mailer, error);
+  }
 }

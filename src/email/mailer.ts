@@ -5,7 +5,6 @@
  */
 import type { Duration } from "../duration.ts";
 import { need } from "./address.ts";
-import type { MailError } from "./mail_error.ts";
 import type { Message, PreparedMessage } from "./message.ts";
 
 /** Options of {@linkcode Mailer.send}. */
@@ -69,15 +68,15 @@ export interface BulkSender {
   /** How many messages a batch has at most. */
   readonly size: number;
   /**
-   * Sends a batch, each message to its own recipients alone, and answers for each, in order. What it throws is the outcome of
-   * all of them. `keys` holds the idempotency key of each. An error is `retryable` only where sending that one message with
-   * `send` under its key cannot send twice: a batch whose outcome is unknown may be repeated as a whole, if at all.
+   * Sends a batch, each message to its own recipients alone, and answers for each, in order, as {@linkcode Mailer.send} does.
+   * `keys` holds the idempotency key of each. An error is `retryable` only where sending that one message with `send` under
+   * its key cannot send twice: a batch whose outcome is unknown may be repeated as a whole, if at all.
    */
   send(
     messages: readonly PreparedMessage[],
     keys: readonly (string | undefined)[],
     options: Omit<SendOptions, "idempotencyKey">,
-  ): Promise<readonly (Receipt | MailError)[]>;
+  ): readonly Promise<Receipt>[];
   /** Ends the bulk, after its last batch. */
   close?(): Promise<void>;
 }

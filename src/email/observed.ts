@@ -2,10 +2,10 @@
 import { type Clock, systemClock } from "../clock.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
 import { openBulk } from "./_bulk_sender.ts";
-import { type Delivery, MailError } from "./mail_error.ts";
+import type { Delivery, MailError } from "./mail_error.ts";
 import type { BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
-import { asMailError, settled } from "./outcome.ts";
+import { asMailError } from "./outcome.ts";
 
 /** One message a mailer was given, without anything of the message: no address, subject, key or id. */
 export interface MailOperation {
@@ -66,16 +66,8 @@ class Observed implements Mailer {
     this.#clock = clock;
   }
 
-  async send(message: Message, options?: SendOptions): Promise<Receipt> {
-    const since = this.#clock.monotonic();
-    try {
-      const receipt = await this.#mailer.send(message, options);
-      this.#tell("send", since);
-      return receipt;
-    } catch (error) {
-      this.#tell("send", since, asMailError(this.name, error));
-      throw error;
-    }
+  send(message: Message, options?: SendOptions): Promise<Receipt> {
+    return this.#told("send", this.#clock.monotonic(), () => this.#mailer.send(message, options));
   }
 
   /** Passes on how the other mailer sends many, and reports every message of it. */
@@ -83,17 +75,27 @@ class Observed implements Mailer {
     const inner = openBulk(this.#mailer);
     return {
       size: inner.size,
-      send: async (messages, keys, options) => {
+      send: (...batch) => {
         const since = this.#clock.monotonic();
-        const sent = await settled(this.name, () => inner.send(messages, keys, options));
-        const outcomes = sent instanceof MailError ? messages.map(() => sent) : sent;
-        for (const outcome of outcomes) {
-          this.#tell("sendBulk", since, outcome instanceof MailError ? outcome : undefined);
-        }
-        return outcomes;
+        return inner.send(...batch).map((one) => this.#told("sendBulk", since, () => one));
       },
       close: async () => await inner.close?.(),
     };
+  }
+
+  async #told(
+    operation: MailOperation["operation"],
+    since: number,
+    work: () => Promise<Receipt>,
+  ): Promise<Receipt> {
+    try {
+      const receipt = await work();
+      this.#tell(operation, since);
+      return receipt;
+    } catch (error) {
+      this.#tell(operation, since, asMailError(this.name, error));
+      throw error;
+    }
   }
 
   #tell(operation: MailOperation["operation"], since: number, error?: MailError): void {

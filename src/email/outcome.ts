@@ -1,14 +1,5 @@
-/** How a sending ends: as a value that says what is known of the message, and no later than its signal. */
+/** How a sending ends: as an error that says what is known of the message, and no later than its signal. */
 import { MailError, mailError } from "./mail_error.ts";
-
-/** One outcome for one message: the error, or what came back. */
-export async function settled<T>(mailer: string, work: () => Promise<T>): Promise<T | MailError> {
-  try {
-    return await work();
-  } catch (error) {
-    return asMailError(mailer, error);
-  }
-}
 
 /** Whatever was thrown, as an error that says what is known of the message. */
 export function asMailError(mailer: string, cause: unknown): MailError {
