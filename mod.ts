@@ -19,6 +19,7 @@ export * from "./adapters/memory/memory_mailer.ts";
 export * from "./adapters/memory/memory_store.ts";
 export * from "./src/clock.ts";
 export * from "./src/duration.ts";
+export * from "./src/email/bulk.ts";
 export * from "./src/email/failover.ts";
 export * from "./src/email/idempotent.ts";
 export * from "./src/email/mime.ts";
@@ -59,7 +60,7 @@ export * from "./src/throttle/throttle_transitions.ts";
 export type { BoundSession } from "./src/session/session_response.ts";
 export type { Session } from "./src/session/session.ts";
 export type { Attachment, AttachmentData, PreparedAttachment } from "./src/email/attachment.ts";
-export type { BulkOptions, BulkResult, Mailer, Receipt, Rejection, SendOptions } from "./src/email/mailer.ts";
+export type { BulkSender, Mailer, Receipt, Rejection, SendOptions } from "./src/email/mailer.ts";
 export { type Address, type AddressInput, formatAddress, parseAddress } from "./src/email/address.ts";
 export {
   type Calendar,

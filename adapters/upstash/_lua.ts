@@ -22,7 +22,7 @@ export interface LuaTwin {
 
 /** The numbers of every script. */
 const CLOCK = `
-local function int(n) return string.format('%.0f', n) end
+local function int(n) return string.format('%d', n) end
 local function clock(virtual)
   if virtual ~= '' then return tonumber(virtual) end
   local t = redis.call('TIME')

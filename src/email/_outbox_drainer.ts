@@ -5,7 +5,7 @@ import type { Fields, Transition } from "../store/transition.ts";
 import { backoff } from "./_combinator.ts";
 import { bucketKey, mailKey, type OutboxSettings } from "./_outbox_settings.ts";
 import { unpackMessage } from "./_packed_message.ts";
-import { asMailError } from "./bulk.ts";
+import { asMailError } from "./outcome.ts";
 import { type MailError, mailError } from "./mail_error.ts";
 import { type PreparedMessage, prepareMessage } from "./message.ts";
 import type { DrainReport } from "./outbox.ts";

@@ -9,9 +9,8 @@ import { Drainer } from "./_outbox_drainer.ts";
 import { readEntry } from "./_outbox_entry.ts";
 import { bucketKey, bucketOf, mailKey, MOST_IN_BUCKET, type OutboxSettings } from "./_outbox_settings.ts";
 import { fingerprintOf, packMessage, unpackMessage } from "./_packed_message.ts";
-import { sendEach } from "./bulk.ts";
 import { type MailError, mailError } from "./mail_error.ts";
-import type { BulkOptions, BulkResult, SendOptions } from "./mailer.ts";
+import type { SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
 import type { DrainOptions, DrainReport, Outbox, OutboxEntry, OutboxReceipt } from "./outbox.ts";
 import { addMail, putMail, readMail, resolveMail } from "./outbox_transitions.ts";
@@ -54,13 +53,6 @@ export class StoreOutbox implements Outbox {
     }
     const state = added.state === "d" || added.state === "x" ? STATES[added.state] : "queued";
     return { mailer: this.name, id, state };
-  }
-
-  sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    return sendEach(this, messages, options);
   }
 
   async drain(options: DrainOptions = {}): Promise<DrainReport> {

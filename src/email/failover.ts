@@ -3,10 +3,10 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { randomToken } from "../secret.ts";
 import { aborted, positiveInteger, prepareCall, restated } from "./_combinator.ts";
-import { asMailError, sendEach } from "./bulk.ts";
 import { type MailError, mailError } from "./mail_error.ts";
-import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
+import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
+import { asMailError } from "./outcome.ts";
 
 /** Options of {@linkcode failover}. */
 export interface FailoverOptions {
@@ -43,6 +43,8 @@ const ITS_OWN: readonly string[] = ["unauthorized", "quota-exceeded"];
  * All are asked under one key, drawn if the caller gave none. It keeps a message from being sent twice by one provider, not by two. So an unknown outcome is never retryable here: let
  * each mailer retry for itself (`failover([retrying(a), retrying(b)])`), and put {@linkcode idempotent} around the whole where
  * the caller may repeat.
+ *
+ * {@linkcode sendBulk} sends through it one by one: what one provider refused of a batch another may take.
  *
  * @throws {RangeError} when there is no mailer, or not a positive weight for each
  * @example
@@ -115,13 +117,6 @@ class Failover implements Mailer {
       }
     }
     throw this.#allFailed(errors);
-  }
-
-  sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    return sendEach(this, messages, options);
   }
 
   /** The healthy ones first; among the others the one that is back first. */

@@ -168,6 +168,7 @@ export interface Outbox extends Mailer {
  *
  * A drainer that dies leaves its messages to the next one, after their lease. What it had begun to send goes out again only
  * under a key that the mailer deduplicates; with other mailers it is held as in doubt, unless `unknown` says `resend`.
+ * {@linkcode sendBulk} queues through it one by one, and the drainer sends one by one.
  *
  * @throws {RangeError} when an option is not positive
  * @example

@@ -110,8 +110,10 @@ const KINDS: Readonly<Record<string, { decide: Algorithm; state: RegExp }>> = {
   s: { decide: slidingWindow, state: /^\d{1,16}:\d{1,16}:\d{1,16}$/ },
 };
 const WHOLE = /^\d{1,16}$/;
-/** How long the list of counted calls may be: forty or more, each with its comma. */
-const KNOWN_LENGTH = 512;
+/** How long the list of counted calls may be: six or so of them, what Redis still keeps in a record's small form. */
+const KNOWN_LENGTH = 64;
+/** A record outlives what it counts by ten seconds at most. */
+const DEADLINE_STEP = 10_000;
 const CORRUPT: Step = { output: { e: "corrupt" } };
 
 /** What somebody else put under the key, or another version, is left alone. */
@@ -155,11 +157,11 @@ function decide(record: Fields | undefined, input: Fields, now: number): Step {
   }
   if (input.i !== undefined) {
     let known = `${record?.i ?? ""}${input.i},`;
-    if (known.length > KNOWN_LENGTH) known = known.slice(known.indexOf(",", KNOWN_LENGTH / 2) + 1); // half, so not every time
+    while (known.length > KNOWN_LENGTH) known = known.slice(known.indexOf(",") + 1);
     next.i = known;
   }
-  // Policies of other throttles in this record may last longer than ours.
-  const x = Math.max(now + lasts, Number(next.x ?? 0));
+  // Policies of other throttles in this record may last longer than ours. In steps, as most checks then leave it as it is.
+  const x = Math.ceil(Math.max(now + lasts, Number(next.x ?? 0)) / DEADLINE_STEP) * DEADLINE_STEP;
   return { output, write: { record: { ...next, x: String(x) }, expiresAt: x } };
 }
 

@@ -1,4 +1,5 @@
 /** Connections that are shared, die and are given up; and that nothing is ever sent twice. */
+import { sendBulk } from "@holdfast/edge";
 import { type SmtpConnector, smtpMailer } from "../../adapters/smtp/mod.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { type Peer, polite } from "../support/smtp/scripted_server.ts";
@@ -303,7 +304,7 @@ Deno.test("sendBulk: a thousand messages, a tenth refused: a thousand results in
   const messages = Array.from({ length: 1000 }, (_, i) => ({ ...message, to: `user${i}@example.com` }));
   let next = 0;
   let sent = 0;
-  for await (const result of here.mailer.sendBulk(messages)) {
+  for await (const result of sendBulk(here.mailer, messages)) {
     assertEquals(result.index, next);
     assertEquals(result.state, next++ % 10 === 0 ? "failed" : "sent");
     if (result.state === "sent") sent++;
@@ -316,7 +317,7 @@ Deno.test("sendBulk: an abort ends it, and no connection is left busy", async ()
   const abort = new AbortController();
   const results: string[] = [];
   await assertRejects(async () => {
-    for await (const { state } of here.mailer.sendBulk(Array(100).fill(message), { signal: abort.signal })) {
+    for await (const { state } of sendBulk(here.mailer, Array(100).fill(message), { signal: abort.signal })) {
       results.push(state);
       if (results.length === 10) abort.abort();
     }
