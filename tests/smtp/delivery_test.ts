@@ -1,8 +1,11 @@
 /** Connections that are shared, die and are given up; and that nothing is ever sent twice. */
 import { sendBulk } from "@holdfast/edge";
 import { type SmtpConnector, smtpMailer } from "../../adapters/smtp/mod.ts";
+import { sha256 } from "../../src/secret.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { type Peer, polite } from "../support/smtp/scripted_server.ts";
+import type { AcceptedFile } from "../support/mail/http_server.ts";
+import { smtpTo, startSmtp } from "../support/mail/smtp_server.ts";
 import { failure, message, setup } from "./_setup.ts";
 
 /** How many messages the server took: each ends with a dot that was answered with 250. */
@@ -288,6 +291,15 @@ Deno.test("a server that stops reading: not sent, when the last dot was never re
   const content = new Uint8Array(10 * 1024 * 1024);
   const error = await failure(here.mailer.send({ ...message, attachments: [{ filename: "a", content }] }));
   assertEquals([error.code, error.phase, error.delivery], ["timeout", "body", "not-sent"]);
+});
+
+Deno.test("30 MB from a stream arrive to the byte", async () => {
+  await using server = await startSmtp();
+  const bytes = Uint8Array.from({ length: 30_000_000 }, (_, i) => i * 31 ^ i >> 8);
+  const content = () => new Blob([bytes]).stream();
+  await smtpTo(server.url).send({ ...message, attachments: [{ filename: "a", content }] });
+  const [{ bytes: taken }] = server.accepted[0]!.attachments as [AcceptedFile];
+  assertEquals(await sha256(new Uint8Array(taken)), await sha256(bytes));
 });
 
 Deno.test("an attachment that cannot be read: nothing is said to the server", async () => {
