@@ -12,7 +12,6 @@ import {
   httpMailer,
   type HttpMailerOptions,
   jsonRequest,
-  type MailRequest,
   type Provider,
   redacted,
   type Refusal,
@@ -61,7 +60,7 @@ const ANSWERS: Readonly<Record<string, Partial<Refusal>>> = {
 
 /**
  * Sends by Resend: with your `Resend` from the package `resend`, or with a key over fetch; the requests are the same.
- * Resend remembers idempotency keys for 24 hours. `sendBulk` puts up to 100 messages into one request, each its own; those
+ * Resend remembers idempotency keys for 24 hours. `sendBulk()` puts up to 100 messages into one request, each its own; those
  * with attachments go alone, as Resend wants it. Tags become Resend tags with the value `true`, metadata Resend tags.
  *
  * @throws {TypeError} when there is neither a client nor a key
@@ -92,7 +91,7 @@ export function resendMailer(
     scheduleHours: 30 * 24,
     deduplicates: true,
     exchange: byKey ? keyExchange(access) : clientExchange(access),
-    request: async (message, key) => request("/emails", await payload(message), key),
+    request: async (message, key) => jsonRequest("/emails", await payload(message), keyHeader(key)),
     id: ({ json }) => json?.id,
     refusal: ({ json }) => ({ ...ANSWERS[json?.name], reason: json?.name }),
   };
@@ -101,13 +100,8 @@ export function resendMailer(
   return { ...mailer, openBulk: () => bulk };
 }
 
-function request(
-  path: string,
-  body: unknown,
-  key: string | undefined,
-  headers: Readonly<Record<string, string>> = {},
-): MailRequest {
-  return jsonRequest(path, body, { ...headers, ...(key !== undefined && { "idempotency-key": key }) });
+function keyHeader(key: string | undefined): Record<string, string> {
+  return key === undefined ? {} : { "idempotency-key": key };
 }
 
 function keyExchange(access: ResendAccess): Exchange {
@@ -186,9 +180,11 @@ function sendBatch(
     // One key for the whole, equal when all are equal, in the same order: it makes the bulk repeatable, but no message alone.
     const named = waiting.map(({ key }) => key);
     const key = named.includes(undefined) ? undefined : await sha256(named.join("\n"));
-    const body = waiting.map(({ body }) => body);
     const build = async () =>
-      await request("/emails/batch", body, key, { "x-batch-validation": "permissive" });
+      await jsonRequest("/emails/batch", waiting.map(({ body }) => body), {
+        ...keyHeader(key),
+        "x-batch-validation": "permissive",
+      });
     return { waiting, answer: waiting[0] && await attempt(provider, build, { ...options, keyed: false }) };
   })();
   batch.catch(() => {}); // those whose batch it is are told

@@ -95,7 +95,10 @@ export function sendBulk(
     const batch = async () => {
       const messages = items.map(({ message }) => message);
       const sending = sender.send(messages, items.map(({ key }) => key), { signal, timeout });
-      return await Promise.all(sending.map((one) => settled(mailer.name, () => one)));
+      // Whoever has no answer is unknown.
+      return await Promise.all(
+        items.map((_, i) => settled(mailer.name, () => sending[i] ?? Promise.reject(new Error("no answer")))),
+      );
     };
     const sent = items.length > 0 ? await settled(mailer.name, batch) : [];
     let next = 0;

@@ -5,6 +5,8 @@ import {
   type Mailer,
   memoryMailer,
   type Message,
+  observed,
+  retrying,
   sendBulk,
 } from "@holdfast/edge";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
@@ -142,18 +144,68 @@ Deno.test("keys are asked for once per message, in order, before it is sent", as
   assertEquals(mailer.outbox.length, 2);
 });
 
-Deno.test("a sender that throws fails its own messages, as unknown", async () => {
+Deno.test("a sender that throws or answers for some fails its own messages, as unknown", async () => {
   const results: BulkResult[] = [];
   let batches = 0;
   const mailer = batching(2, () => {
     if (batches++ === 0) throw new Error("a bug");
-    return ["a", "b"].map((id) => Promise.resolve({ mailer: "test", id }));
+    return (batches === 2 ? ["a", "b"] : ["c"]).map((id) => Promise.resolve({ mailer: "test", id }));
   });
-  for await (const result of sendBulk(mailer, Array(4).fill(message))) results.push(result);
+  for await (const result of sendBulk(mailer, Array(6).fill(message))) results.push(result);
   assertEquals(
     results.map((result) => result.state === "sent" ? result.receipt.id : result.error.delivery),
-    ["unknown", "unknown", "a", "b"],
+    ["unknown", "unknown", "a", "b", "c", "unknown"],
   );
+});
+
+Deno.test("what is opened for a bulk is closed after its last batch, also when nobody listens any more", async () => {
+  const events: string[] = [];
+  const mailer: Mailer = {
+    ...batching(1, () => []),
+    openBulk: () => ({
+      size: 2,
+      send: (messages) => {
+        events.push(`sent ${messages.length}`);
+        return messages.map(async () => {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          events.push("taken");
+          return { mailer: "test", id: undefined };
+        });
+      },
+      close: () => Promise.resolve(void events.push("closed")),
+    }),
+  };
+  const bulk = sendBulk(mailer, Array(3).fill(message), { concurrency: 2 });
+  assertEquals(events, []);
+  for await (const { state } of bulk) assertEquals(state, "sent");
+  assertEquals(events, ["sent 2", "sent 1", "taken", "taken", "taken", "closed"]);
+  for await (const _ of sendBulk(mailer, Array(3).fill(message))) break;
+  assertEquals([events.length, events.at(-1)], [12, "closed"]);
+});
+
+Deno.test("observed batches stay batches, and what sends by itself gets none", async () => {
+  const sizes: number[] = [];
+  const told: string[] = [];
+  const mailer: Mailer = {
+    ...batching(3, (messages) => {
+      sizes.push(messages.length);
+      return messages.map(({ subject }) =>
+        subject === "2" ? Promise.reject(new Error("no")) : Promise.resolve({ mailer: "test", id: subject })
+      );
+    }),
+    send: ({ subject }) => Promise.resolve({ mailer: "test", id: subject }),
+  };
+  const watched = observed(mailer, {
+    onOperation: ({ operation, outcome }) => told.push(`${operation} ${outcome}`),
+  });
+  const numbered = Array.from({ length: 5 }, (_, i) => ({ ...message, subject: `${i}` }));
+  const states: string[] = [];
+  for await (const { state } of sendBulk(watched, numbered)) states.push(state);
+  assertEquals(states, ["sent", "sent", "failed", "sent", "sent"]);
+  assertEquals(sizes, [3, 2]);
+  assertEquals(told.sort(), ["sendBulk backend-unavailable", ...Array(4).fill("sendBulk sent")]);
+  for await (const { state } of sendBulk(retrying(mailer), numbered)) assertEquals(state, "sent");
+  assertEquals(sizes, [3, 2]);
 });
 
 Deno.test("20,000 messages of 20 KB from an async iterable leave nothing behind, though signal and timeout outlive them", async () => {
