@@ -180,9 +180,12 @@ function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, s
       ways.push(`<${url}>`);
     }
     if (mailto !== undefined) {
-      // What an address may hold and a URL reads otherwise.
-      const path = encodeURI(parseAddress(mailto, "unsubscribe.mailto").address);
-      ways.push(`<mailto:${path.replace(/[/?#&;=,]/g, encodeURIComponent)}>`);
+      // What a URL would read otherwise is escaped.
+      ways.push(
+        `<mailto:${
+          parseAddress(mailto, "unsubscribe.mailto").address.replace(/[^\w.@+-]/gu, encodeURIComponent)
+        }>`,
+      );
     }
     need(ways.length, "unsubscribe", "must have a 'url' or a 'mailto'");
     pairs.push(["List-Unsubscribe", ways.join(", ")]);
