@@ -1,5 +1,5 @@
 /**
- * Storage, sessions, locks, idempotency and throttling for edge apps: one set of contracts, proven by one published
+ * Storage, sessions, locks, idempotency, throttling and email for edge apps: one set of contracts, proven by one published
  * test suite.
  *
  * ```ts
@@ -22,6 +22,7 @@ export * from "./src/duration.ts";
 export * from "./src/email/mail_error.ts";
 export * from "./src/email/mailer.ts";
 export * from "./src/email/message.ts";
+export * from "./src/email/bulk.ts";
 export * from "./src/email/failover.ts";
 export * from "./src/email/idempotent.ts";
 export * from "./src/email/mime.ts";
@@ -68,3 +69,15 @@ export type { Session } from "./src/session/session.ts";
 export { valueTransitions } from "./src/store/value_transitions.ts";
 export { throttleTransitions } from "./src/throttle/throttle_transitions.ts";
 export type { SessionCookieOptions } from "./src/session/session_cookie.ts";
+export type { Attachment, AttachmentData, PreparedAttachment } from "./src/email/attachment.ts";
+export type { BulkSender, Mailer, Receipt, Rejection, SendOptions } from "./src/email/mailer.ts";
+export { type Address, type AddressInput, formatAddress, parseAddress } from "./src/email/address.ts";
+export {
+  type Calendar,
+  type Message,
+  type PreparedMessage,
+  prepareMessage,
+  type Unsubscribe,
+} from "./src/email/message.ts";
+export { type Delivery, MailError, type MailErrorOptions, type MailPhase } from "./src/email/mail_error.ts";
+export { base64ToBytes, bytesToBase64, bytesToBase64Url } from "./src/codec.ts";

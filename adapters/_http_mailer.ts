@@ -2,10 +2,10 @@
 import { type Duration, toMilliseconds } from "../src/duration.ts";
 import { need, needsSmtpUtf8 } from "../src/email/address.ts";
 import { readAttachments } from "../src/email/attachment.ts";
-import { abortable, sendEach } from "../src/email/bulk.ts";
 import { MailError, mailError, unsupported } from "../src/email/mail_error.ts";
 import { checkIdempotencyKey, type Mailer, type Receipt, type SendOptions } from "../src/email/mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../src/email/message.ts";
+import { abortable } from "../src/email/outcome.ts";
 import type { HoldfastErrorCode } from "../src/errors.ts";
 
 /** Options of every mailer that speaks HTTP. */
@@ -109,7 +109,7 @@ export interface Refusal {
 export function httpMailer(provider: Provider): Mailer {
   const { name, deduplicates = false } = provider;
   toMilliseconds(provider.timeout ?? DEFAULT_TIMEOUT, "timeout");
-  const mailer: Mailer = {
+  return {
     name,
     deduplicates,
     async send(input: Message, options: SendOptions = {}): Promise<Receipt> {
@@ -126,9 +126,7 @@ export function httpMailer(provider: Provider): Mailer {
       if (typeof id !== "string" && !provider.withoutId) throw unreadable(name, answer, keyed);
       return { mailer: name, id };
     },
-    sendBulk: (messages, options) => sendEach(mailer, messages, options),
   };
-  return mailer;
 }
 
 /** Refuses what no request to this provider could say. */

@@ -2,7 +2,7 @@
 import nodemailer from "nodemailer";
 
 const { bundle, ca, cases, rounds } = JSON.parse(globalThis.Deno?.args[0] ?? process.argv[2]);
-const { denoConnector, nodeConnector, smtpMailer } = await import(bundle);
+const { denoConnector, nodeConnector, sendBulk, smtpMailer } = await import(bundle);
 const CONNECTIONS = 5;
 
 for (const { name, port, security, messages, bytes } of cases) {
@@ -43,7 +43,7 @@ for (const { name, port, security, messages, bytes } of cases) {
   });
   const run = {
     async holdfast(count) {
-      const results = ours.sendBulk(Array(count).fill(message), { concurrency: CONNECTIONS });
+      const results = sendBulk(ours, Array(count).fill(message), { concurrency: CONNECTIONS });
       for await (const { error } of results) if (error) throw error;
     },
     async nodemailer(count) {

@@ -1,16 +1,8 @@
 /** The mailer of tests and development: it checks and builds everything, and keeps it where you can look. */
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
-import { sendEach } from "../../src/email/bulk.ts";
 import { mailError } from "../../src/email/mail_error.ts";
-import {
-  type BulkOptions,
-  type BulkResult,
-  checkIdempotencyKey,
-  type Mailer,
-  type Receipt,
-  type SendOptions,
-} from "../../src/email/mailer.ts";
+import { checkIdempotencyKey, type Mailer, type Receipt, type SendOptions } from "../../src/email/mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../../src/email/message.ts";
 import { buildMime, type MimeMessage } from "../../src/email/mime.ts";
 import { HoldfastError } from "../../src/errors.ts";
@@ -128,13 +120,6 @@ class Outbox implements MemoryMailer {
     if (this.#known.size > this.#maxMessages) this.#known.delete(this.#known.keys().next().value!);
     receipt.catch(() => this.#known.delete(key));
     return await receipt;
-  }
-
-  sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    return sendEach(this, messages, options);
   }
 
   find(query: MailQuery): readonly SentMail[] {

@@ -1,8 +1,7 @@
 import { formatAddress, need } from "../../src/email/address.ts";
-import { type BulkItem, sendInBatches, settled } from "../../src/email/bulk.ts";
-import { MailError, mailError, unsupported } from "../../src/email/mail_error.ts";
-import type { BulkOptions, Mailer, Receipt } from "../../src/email/mailer.ts";
-import type { Message, PreparedMessage } from "../../src/email/message.ts";
+import { mailError, unsupported } from "../../src/email/mail_error.ts";
+import type { BulkSender, Mailer, Receipt } from "../../src/email/mailer.ts";
+import type { PreparedMessage } from "../../src/email/message.ts";
 import { bytesToBase64 } from "../../src/codec.ts";
 import { sha256 } from "../../src/secret.ts";
 import {
@@ -13,7 +12,6 @@ import {
   httpMailer,
   type HttpMailerOptions,
   jsonRequest,
-  type MailRequest,
   type Provider,
   redacted,
   type Refusal,
@@ -62,7 +60,7 @@ const ANSWERS: Readonly<Record<string, Partial<Refusal>>> = {
 
 /**
  * Sends by Resend: with your `Resend` from the package `resend`, or with a key over fetch; the requests are the same.
- * Resend remembers idempotency keys for 24 hours. `sendBulk` puts up to 100 messages into one request, each its own; those
+ * Resend remembers idempotency keys for 24 hours. `sendBulk()` puts up to 100 messages into one request, each its own; those
  * with attachments go alone, as Resend wants it. Tags become Resend tags with the value `true`, metadata Resend tags.
  *
  * @throws {TypeError} when there is neither a client nor a key
@@ -93,31 +91,17 @@ export function resendMailer(
     scheduleHours: 30 * 24,
     deduplicates: true,
     exchange: byKey ? keyExchange(access) : clientExchange(access),
-    request: async (message, key) => request("/emails", await payload(message), key),
+    request: async (message, key) => jsonRequest("/emails", await payload(message), keyHeader(key)),
     id: ({ json }) => json?.id,
     refusal: ({ json }) => ({ ...ANSWERS[json?.name], reason: json?.name }),
   };
   const mailer = httpMailer(provider);
-  return {
-    ...mailer,
-    sendBulk: (messages: Iterable<Message> | AsyncIterable<Message>, options: BulkOptions = {}) =>
-      sendInBatches(
-        provider.name,
-        messages,
-        options,
-        BATCH,
-        (items) => sendBatch(provider, mailer, items, options),
-      ),
-  };
+  const bulk: BulkSender = { size: BATCH, send: (...batch) => sendBatch(provider, mailer, ...batch) };
+  return { ...mailer, openBulk: () => bulk };
 }
 
-function request(
-  path: string,
-  body: unknown,
-  key: string | undefined,
-  headers: Readonly<Record<string, string>> = {},
-): MailRequest {
-  return jsonRequest(path, body, { ...headers, ...(key !== undefined && { "idempotency-key": key }) });
+function keyHeader(key: string | undefined): Record<string, string> {
+  return key === undefined ? {} : { "idempotency-key": key };
 }
 
 function keyExchange(access: ResendAccess): Exchange {
@@ -155,7 +139,7 @@ async function payload(message: PreparedMessage): Promise<object> {
     ...Object.entries(message.metadata),
   ];
   if (tags.flat().some((text) => !/^[\w-]{1,256}$/.test(text))) {
-    throw unsupported(NAME, "tags and metadata of other characters than letters, digits, '_' and '-'");
+    throw unsupported(NAME, "tags and metadata beyond [\\w-]");
   }
   const files = await wireFiles(message, NAME);
   return {
@@ -179,59 +163,56 @@ async function payload(message: PreparedMessage): Promise<object> {
   };
 }
 
-/** A message that waits for its batch. */
-interface Entry {
-  readonly entry: object;
-  readonly key: string | undefined;
-}
-
-/** Each message is an entry of its own in one request, after those that must go alone. */
-async function sendBatch(
+/** Each message is an entry of its own in one request, beside those that must go alone. */
+function sendBatch(
   provider: Provider,
   mailer: Mailer,
-  items: readonly BulkItem[],
-  { signal, timeout }: BulkOptions,
-): Promise<(Receipt | MailError)[]> {
-  const outcomes = await Promise.all(
-    items.map(({ message, idempotencyKey }) =>
-      settled<Receipt | Entry>(NAME, async () => {
-        if (message.attachments.length > 0 || message.calendar) {
-          return await mailer.send(message, { signal, timeout, idempotencyKey });
-        }
-        refuseUnsupported(provider, message);
-        return { entry: await payload(message), key: idempotencyKey };
-      })
-    ),
-  );
-  const waiting = outcomes.filter((outcome) => "entry" in outcome);
-  if (waiting.length === 0) return outcomes as (Receipt | MailError)[];
-  // One key for the whole, equal when all are equal, in the same order: it makes the bulk repeatable, but no message alone.
-  const keys = waiting.map(({ key }) => key);
-  const key = keys.includes(undefined) ? undefined : await sha256(keys.join("\n"));
-  const body = waiting.map(({ entry }) => entry);
-  const build = async () => await request("/emails/batch", body, key, { "x-batch-validation": "permissive" });
-  const answer = await settled(NAME, () => attempt(provider, build, { signal, timeout, keyed: false }));
-  const told = answer instanceof MailError ? waiting.map(() => answer) : readBatch(answer, waiting.length);
-  return outcomes.map((outcome) => "entry" in outcome ? told.shift()! : outcome);
+  ...[messages, keys, options]: Parameters<BulkSender["send"]>
+): Promise<Receipt>[] {
+  const entries = messages.map(async (message, i) => {
+    if (message.attachments.length > 0 || message.calendar) return undefined;
+    refuseUnsupported(provider, message);
+    return { body: await payload(message), key: keys[i] };
+  });
+  const batch = (async () => {
+    const all = await Promise.all(entries.map((entry) => entry.catch(() => {})));
+    const waiting = all.filter((entry) => entry !== undefined);
+    // One key for the whole, equal when all are equal, in the same order: it makes the bulk repeatable, but no message alone.
+    const named = waiting.map(({ key }) => key);
+    const key = named.includes(undefined) ? undefined : await sha256(named.join("\n"));
+    const build = async () =>
+      await jsonRequest("/emails/batch", waiting.map(({ body }) => body), {
+        ...keyHeader(key),
+        "x-batch-validation": "permissive",
+      });
+    return { waiting, answer: waiting[0] && await attempt(provider, build, { ...options, keyed: false }) };
+  })();
+  batch.catch(() => {}); // those whose batch it is are told
+  return messages.map(async (message, i) => {
+    const entry = await entries[i];
+    if (!entry) return await mailer.send(message, { ...options, idempotencyKey: keys[i] });
+    const { answer, waiting } = await batch;
+    return receipt(answer!, waiting.indexOf(entry), waiting.length);
+  });
 }
 
 /** Ids belong to the entries without an error, in order; whoever is left without either is unknown. */
-function readBatch(answer: Answer, count: number): (Receipt | MailError)[] {
+function receipt(answer: Answer, place: number, count: number): Receipt {
   const { data, errors } = answer.json ?? {};
   const list = (value: unknown) => Array.isArray(value) ? value : [];
-  const refused = new Map<number, unknown>(list(errors).map((error) => [error?.index, error?.message]));
+  const refused = new Map(list(errors).map((error) => [error?.index, error]));
+  const error = refused.get(place);
+  if (error) {
+    throw mailError(NAME, "message-rejected", `it refused the message: ${redacted(error.message)}`, {
+      phase: "reply",
+      status: 422,
+    });
+  }
   const ids = list(data);
   // Whether those that were refused have a place among the ids, too.
   const whole = ids.length === count;
-  let next = 0;
-  return Array.from({ length: count }, (_, i) => {
-    if (refused.has(i)) {
-      return mailError(NAME, "message-rejected", `it refused the message: ${redacted(refused.get(i))}`, {
-        phase: "reply",
-        status: 422,
-      });
-    }
-    const id = whole || ids.length + refused.size === count ? ids[whole ? i : next++]?.id : undefined;
-    return typeof id === "string" ? { mailer: NAME, id } : unreadable(NAME, answer, false);
-  });
+  const before = whole ? 0 : [...refused.keys()].filter((other) => other < place).length;
+  const id = whole || ids.length + refused.size === count ? ids[place - before]?.id : undefined;
+  if (typeof id !== "string") throw unreadable(NAME, answer, false);
+  return { mailer: NAME, id };
 }

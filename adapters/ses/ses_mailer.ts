@@ -121,7 +121,7 @@ function envelope(message: PreparedMessage, content: object, configurationSet: s
   const { from, to, cc, bcc, replyTo, tags, metadata } = message;
   const named = [...tags.map((tag) => [tag, "true"] as const), ...Object.entries(metadata)];
   if (named.flat().some((text) => !/^[\w-]{1,256}$/.test(text))) {
-    throw unsupported(NAME, "tags and metadata of other characters than letters, digits, '_' and '-'");
+    throw unsupported(NAME, "tags and metadata beyond [\\w-]");
   }
   return {
     FromEmailAddress: mailbox(from),

@@ -24,7 +24,7 @@ export type CloudflareConnect = (
 ) => CloudflareSocket;
 
 /**
- * Sockets of Workers. A socket there dies with the request that opened it, so `send` uses its own, and a `sendBulk` shares
+ * Sockets of Workers. A socket there dies with the request that opened it, so `send` uses its own, and a `sendBulk()` shares
  * some among its messages. Port 25 is closed to Workers: `connect` answers `unsupported` for it.
  *
  * @example

@@ -1,9 +1,7 @@
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
-import { sendEach } from "../../src/email/bulk.ts";
 import { unsupported } from "../../src/email/mail_error.ts";
 import {
-  type BulkOptions,
-  type BulkResult,
+  type BulkSender,
   checkIdempotencyKey,
   type Mailer,
   type Receipt,
@@ -184,6 +182,7 @@ function isHost(value: unknown): boolean {
 class Smtp implements SmtpMailer {
   readonly name = "smtp";
   readonly deduplicates = false;
+  readonly openBulk: (() => BulkSender) | undefined;
   readonly #newPool: () => Pool;
   readonly #shared: Pool | undefined;
   readonly #timeout: number;
@@ -192,6 +191,7 @@ class Smtp implements SmtpMailer {
     this.#newPool = () => new Pool(settings, limits);
     this.#shared = settings.connector.perRequest ? undefined : this.#newPool();
     this.#timeout = timeout;
+    if (!this.#shared) this.openBulk = () => this.#ownPool();
   }
 
   async send(message: Message, options: SendOptions = {}): Promise<SmtpReceipt> {
@@ -204,22 +204,24 @@ class Smtp implements SmtpMailer {
     }
   }
 
-  sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    const pool = this.#shared ?? this.#newPool();
-    const send = (message: Message, options?: SendOptions) => this.#send(pool, message, options);
-    const results = sendEach({ name: this.name, send }, messages, options);
-    return pool === this.#shared ? results : thenClose(results, pool);
-  }
-
   async close(): Promise<void> {
     await this.#shared?.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Without a pool that outlives requests, the messages of a bulk still share one. */
+  #ownPool(): BulkSender {
+    const pool = this.#newPool();
+    return {
+      size: 1,
+      send: ([message], [idempotencyKey], options) => [
+        this.#send(pool, message!, { ...options, idempotencyKey }),
+      ],
+      close: () => pool.close(),
+    };
   }
 
   async #send(pool: Pool, message: Message, options: SendOptions = {}): Promise<SmtpReceipt> {
@@ -250,15 +252,4 @@ function refuseUnsupported({ tags, metadata, sendAt }: PreparedMessage): void {
   if (tags.length > 0) throw unsupported("smtp", "tags");
   if (Object.keys(metadata).length > 0) throw unsupported("smtp", "metadata");
   if (sendAt) throw unsupported("smtp", "sendAt");
-}
-
-async function* thenClose(
-  results: AsyncIterableIterator<BulkResult>,
-  pool: Pool,
-): AsyncGenerator<BulkResult, void, void> {
-  try {
-    yield* results;
-  } finally {
-    await pool.close();
-  }
 }

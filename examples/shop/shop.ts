@@ -4,10 +4,8 @@ import { z } from "zod";
 import {
   type AtomicStore,
   cachedStore,
-  createIdempotency,
   createLocks,
   createSessions,
-  idempotent,
   type KeyValueStore,
   memoryMailer,
   outbox,
@@ -49,7 +47,6 @@ export function createShop({ store, catalogue = store, secureCookies = true }: S
   const locks = createLocks(store);
   const mailbox = memoryMailer(); // a real shop has resendMailer(…) here
   const box = outbox(mailbox, store, { buckets: 2 });
-  const mail = idempotent(box, createIdempotency(store, { name: "mail" }));
   const lists = cachedStore(catalogue, { ttl: "1m" });
   const products = async () => {
     const list = await lists.get("products", { schema: Products });
@@ -111,7 +108,7 @@ export function createShop({ store, catalogue = store, secureCookies = true }: S
     const prices = new Map((await products()).map(({ id, price }) => [id, price]));
     const total = cart.reduce((sum, id) => sum + (prices.get(id) ?? 0), 0);
     if (cart.length > 0) c.var.session.set("cart", []);
-    await mail.send({
+    await box.send({
       from: "The Holdfast shop <shop@example.com>",
       to: "customer@example.com",
       subject: `Order ${charge}`,

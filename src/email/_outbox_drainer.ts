@@ -5,7 +5,7 @@ import type { Fields, Transition } from "../store/transition.ts";
 import { backoff } from "./_combinator.ts";
 import { bucketKey, mailKey, type OutboxSettings } from "./_outbox_settings.ts";
 import { unpackMessage } from "./_packed_message.ts";
-import { asMailError } from "./bulk.ts";
+import { asMailError } from "./outcome.ts";
 import { type MailError, mailError } from "./mail_error.ts";
 import { type PreparedMessage, prepareMessage } from "./message.ts";
 import type { DrainReport } from "./outbox.ts";
@@ -39,7 +39,7 @@ class Lease {
 export class Drainer {
   readonly #settings: OutboxSettings;
   readonly #signal: AbortSignal | undefined;
-  readonly #report = { sent: 0, repeated: 0, retried: 0, dead: 0, inDoubt: 0, expired: 0 };
+  readonly #report = { sent: 0, repeated: 0, rejected: 0, retried: 0, dead: 0, inDoubt: 0, expired: 0 };
   readonly #next = new Map<string, number>();
   #left: number;
   #failed = false;
@@ -196,7 +196,8 @@ export class Drainer {
       return mailError(mailer.name, "corrupt-record", "the stored message cannot be read", { cause });
     }
     try {
-      await mailer.send(message, { idempotencyKey: begun.key, timeout });
+      const { rejected = [] } = await mailer.send(message, { idempotencyKey: begun.key, timeout });
+      this.#report.rejected += rejected.length;
       return undefined;
     } catch (error) {
       return asMailError(mailer.name, error);

@@ -1,11 +1,12 @@
 /** Several mailers as one: the next is asked when it is certain that the one before did not send. */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
+import { randomToken } from "../secret.ts";
 import { aborted, positiveInteger, prepareCall, restated } from "./_combinator.ts";
-import { asMailError, sendEach } from "./bulk.ts";
 import { type MailError, mailError } from "./mail_error.ts";
-import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
+import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
+import { asMailError } from "./outcome.ts";
 
 /** Options of {@linkcode failover}. */
 export interface FailoverOptions {
@@ -39,9 +40,11 @@ const ITS_OWN: readonly string[] = ["unauthorized", "quota-exceeded"];
  * left, or cannot do what the message needs. It never asks another one after `delivery: "unknown"`, nor when the message
  * itself was refused. A mailer that failed lately is tried last.
  *
- * A key keeps a message from being sent twice by one provider, not by two. So an unknown outcome is never retryable here: let
+ * All are asked under one key, drawn if the caller gave none. It keeps a message from being sent twice by one provider, not by two. So an unknown outcome is never retryable here: let
  * each mailer retry for itself (`failover([retrying(a), retrying(b)])`), and put {@linkcode idempotent} around the whole where
  * the caller may repeat.
+ *
+ * {@linkcode sendBulk} sends through it one by one: what one provider refused of a batch another may take.
  *
  * @throws {RangeError} when there is no mailer, or not a positive weight for each
  * @example
@@ -91,10 +94,12 @@ class Failover implements Mailer {
 
   async send(message: Message, options: SendOptions = {}): Promise<Receipt> {
     const prepared = prepareCall(this.name, message, options);
+    const named = options.idempotencyKey !== undefined;
+    const keyed = { ...options, idempotencyKey: options.idempotencyKey ?? randomToken(16) };
     const errors: MailError[] = [];
     for (const choice of this.#order()) {
       try {
-        const receipt = await choice.mailer.send(prepared, options);
+        const receipt = await choice.mailer.send(prepared, keyed);
         choice.downUntil = -Infinity;
         return receipt;
       } catch (thrown) {
@@ -102,8 +107,9 @@ class Failover implements Mailer {
         const error = asMailError(choice.mailer.name, thrown);
         this.#judge(choice, error);
         if (error.delivery === "unknown") {
-          // Repeated from here it could reach another mailer, which knows nothing of the key.
-          throw error.retryable && !this.deduplicates ? restated(error, { retryable: false }) : error;
+          // Repeated from here it could reach another mailer, which knows nothing of the key, or be drawn another key.
+          const blind = error.retryable && !(this.deduplicates && named);
+          throw blind ? restated(error, { retryable: false }) : error;
         }
         if (!goesOn(error)) throw error;
         errors.push(error);
@@ -111,13 +117,6 @@ class Failover implements Mailer {
       }
     }
     throw this.#allFailed(errors);
-  }
-
-  sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    return sendEach(this, messages, options);
   }
 
   /** The healthy ones first; among the others the one that is back first. */

@@ -4,10 +4,10 @@ import { HoldfastError } from "../errors.ts";
 import type { Idempotency } from "../idempotency/idempotency.ts";
 import { aborted, prepareCall } from "./_combinator.ts";
 import { fingerprintOf } from "./_packed_message.ts";
-import { asMailError, sendEach } from "./bulk.ts";
 import { mailError } from "./mail_error.ts";
-import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
+import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
+import { asMailError } from "./outcome.ts";
 
 /** Options of {@linkcode idempotent}. */
 export interface IdempotentOptions {
@@ -32,6 +32,8 @@ type Outcome =
  * is harmless. Otherwise the key is kept as unknown: whoever repeats it gets an error with `delivery: "unknown"`, not
  * retryable, and nothing is sent until the idempotency's retention ends. So never twice by accident, and never in silence:
  * who knows better uses another key.
+ *
+ * {@linkcode sendBulk} sends through it one by one, for every message has its own key.
  *
  * @throws {RangeError} when `wait` is negative
  * @example
@@ -98,13 +100,6 @@ class Idempotent implements Mailer {
       delivery: "unknown",
       phase: "reply",
     });
-  }
-
-  sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    return sendEach(this, messages, options);
   }
 
   /** The store's own errors, as what they mean for the message. */

@@ -1,11 +1,11 @@
 /**
  * What sends mail. A mailer makes one attempt and says exactly what became of it; whoever wants more wraps it in another
- * mailer, so that there is one owner of retries.
+ * mailer, so that there is one owner of retries. A mailer of your own is two fields and a method: `name`, `deduplicates` and
+ * `send`.
  */
 import type { Duration } from "../duration.ts";
 import { need } from "./address.ts";
-import type { MailError } from "./mail_error.ts";
-import type { Message } from "./message.ts";
+import type { Message, PreparedMessage } from "./message.ts";
 
 /** Options of {@linkcode Mailer.send}. */
 export interface SendOptions {
@@ -21,21 +21,6 @@ export interface SendOptions {
    * @default {the mailer's own timeout}
    */
   readonly timeout?: Duration | undefined;
-}
-
-/** Options of {@linkcode Mailer.sendBulk}. */
-export interface BulkOptions extends Omit<SendOptions, "idempotencyKey"> {
-  /**
-   * Names each sending; called once per message, in order, before its first attempt. Where the mailer deduplicates, the whole
-   * bulk may be repeated with the same messages and keys in the same order. One message alone may be when its error is
-   * `retryable`; where messages travel in batches, a message whose delivery is `unknown` is not.
-   */
-  readonly idempotencyKey?: ((message: Message, index: number) => string) | undefined;
-  /**
-   * How many requests may be under way at once. Where the provider takes batches, a request is a batch.
-   * @default {5}
-   */
-  readonly concurrency?: number | undefined;
 }
 
 /** The other side has taken the message. */
@@ -56,12 +41,7 @@ export interface Rejection {
   readonly status: number;
 }
 
-/** What became of one message of a bulk. */
-export type BulkResult =
-  | { readonly index: number; readonly state: "sent"; readonly receipt: Receipt }
-  | { readonly index: number; readonly state: "failed"; readonly error: MailError };
-
-/** Sends messages. */
+/** Sends messages; many at once by {@linkcode sendBulk}. Two fields and a method are a whole mailer. */
 export interface Mailer {
   /** What to call it in receipts and errors, such as `resend`. */
   readonly name: string;
@@ -75,14 +55,30 @@ export interface Mailer {
    */
   send(message: Message, options?: SendOptions): Promise<Receipt>;
   /**
-   * Sends many: one result per message, in order, while the input is still being read; no more than `concurrency` requests'
-   * worth of messages are held. A failure stops nothing. When the signal aborts or the input fails, no more is read, what was
-   * read gets its results, and then the iteration rejects with the reason.
+   * For {@linkcode sendBulk}, which calls it once per bulk: the way to send many that is better than `send` for each. Only
+   * mailers have it whose provider takes batches, or whose messages share something for as long as a bulk lasts.
+   *
+   * @default {undefined} (one by one, with `send`)
    */
-  sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult>;
+  readonly openBulk?: (() => BulkSender) | undefined;
+}
+
+/** How a mailer sends the messages of one bulk. */
+export interface BulkSender {
+  /** How many messages a batch has at most. */
+  readonly size: number;
+  /**
+   * Sends a batch, each message to its own recipients alone, and answers for each, in order, as {@linkcode Mailer.send} does.
+   * `keys` holds the idempotency key of each. An error is `retryable` only where sending that one message with `send` under
+   * its key cannot send twice: a batch whose outcome is unknown may be repeated as a whole, if at all.
+   */
+  send(
+    messages: readonly PreparedMessage[],
+    keys: readonly (string | undefined)[],
+    options: Omit<SendOptions, "idempotencyKey">,
+  ): readonly Promise<Receipt>[];
+  /** Ends the bulk, after its last batch. */
+  close?(): Promise<void>;
 }
 
 /**

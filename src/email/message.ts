@@ -39,7 +39,12 @@ export interface Message {
   readonly sendAt?: Date | undefined;
 }
 
-/** How to leave a list; at least one of both. */
+/**
+ * How to leave a list; at least one of both. Mailbox providers heed the one-click header only when a DKIM signature covers
+ * both headers: the services sign them, and so must the server that SMTP speaks to.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc8058
+ */
 export interface Unsubscribe {
   /** An https address that unsubscribes on a POST. */
   readonly url?: string | undefined;
@@ -174,7 +179,14 @@ function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, s
       need(/^https:\/\/[!#-;=?-~]{1,880}$/.test(url), "unsubscribe.url", "must be an https URL in ASCII");
       ways.push(`<${url}>`);
     }
-    if (mailto !== undefined) ways.push(`<mailto:${parseAddress(mailto, "unsubscribe.mailto").address}>`);
+    if (mailto !== undefined) {
+      // What a URL would read otherwise is escaped.
+      ways.push(
+        `<mailto:${
+          parseAddress(mailto, "unsubscribe.mailto").address.replace(/[^\w.@+-]/gu, encodeURIComponent)
+        }>`,
+      );
+    }
     need(ways.length, "unsubscribe", "must have a 'url' or a 'mailto'");
     pairs.push(["List-Unsubscribe", ways.join(", ")]);
     if (url !== undefined) pairs.push(["List-Unsubscribe-Post", "List-Unsubscribe=One-Click"]);

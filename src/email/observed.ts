@@ -1,25 +1,28 @@
 /** Tells what a mailer does, to whoever measures. */
 import { type Clock, systemClock } from "../clock.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
-import { asMailError } from "./bulk.ts";
-import type { Delivery, MailError } from "./mail_error.ts";
-import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
+import { openBulk } from "./_bulk_sender.ts";
+import { type Delivery, MailError } from "./mail_error.ts";
+import type { BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
+import { asMailError } from "./outcome.ts";
 
 /** One message a mailer was given, without anything of the message: no address, subject, key or id. */
 export interface MailOperation {
   /** Always `mailer`. */
   readonly contract: "mailer";
-  /** How it was given. */
+  /** How it was given. What {@linkcode sendBulk} itself refuses as not valid never reaches a mailer. */
   readonly operation: "send" | "sendBulk";
   /** The mailer's name. */
   readonly engine: string;
-  /** How long it took, in milliseconds; in a bulk, since the bulk began. */
+  /** How long it took, in milliseconds; in a bulk, its batch. */
   readonly durationMs: number;
   /** `sent`, or the error's code. */
   readonly outcome: "sent" | HoldfastErrorCode;
   /** What is known of a message that failed. */
   readonly delivery?: Delivery | undefined;
+  /** How many recipients were refused while it was taken for the rest (SMTP). */
+  readonly rejected?: number | undefined;
 }
 
 /** Options of {@linkcode observed}. */
@@ -34,7 +37,8 @@ export interface ObservedOptions {
 }
 
 /**
- * A mailer that reports. Inside {@linkcode retrying} it reports attempts, around it messages.
+ * A mailer that reports. Inside {@linkcode retrying} it reports attempts, around it messages. Batches stay batches:
+ * {@linkcode sendBulk} sends through it as through the mailer itself.
  *
  * @example
  * ```ts
@@ -64,30 +68,41 @@ class Observed implements Mailer {
     this.#clock = clock;
   }
 
-  async send(message: Message, options?: SendOptions): Promise<Receipt> {
-    const since = this.#clock.monotonic();
+  send(message: Message, options?: SendOptions): Promise<Receipt> {
+    return this.#told("send", this.#clock.monotonic(), () => this.#mailer.send(message, options));
+  }
+
+  /** Passes on how the other mailer sends many, and reports every message of it. */
+  openBulk(): BulkSender {
+    const inner = openBulk(this.#mailer);
+    return {
+      size: inner.size,
+      send: (...batch) => {
+        const since = this.#clock.monotonic();
+        return inner.send(...batch).map((one) => this.#told("sendBulk", since, () => one));
+      },
+      close: async () => await inner.close?.(),
+    };
+  }
+
+  async #told(
+    operation: MailOperation["operation"],
+    since: number,
+    work: () => Promise<Receipt>,
+  ): Promise<Receipt> {
     try {
-      const receipt = await this.#mailer.send(message, options);
-      this.#tell("send", since);
+      const receipt = await work();
+      this.#tell(operation, since, receipt);
       return receipt;
     } catch (error) {
-      this.#tell("send", since, asMailError(this.name, error));
+      this.#tell(operation, since, asMailError(this.name, error));
       throw error;
     }
   }
 
-  async *sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    const since = this.#clock.monotonic();
-    for await (const result of this.#mailer.sendBulk(messages, options)) {
-      this.#tell("sendBulk", since, result.state === "failed" ? result.error : undefined);
-      yield result;
-    }
-  }
-
-  #tell(operation: MailOperation["operation"], since: number, error?: MailError): void {
+  #tell(operation: MailOperation["operation"], since: number, outcome: Receipt | MailError): void {
+    const error = outcome instanceof MailError ? outcome : undefined;
+    const rejected = outcome instanceof MailError ? undefined : outcome.rejected?.length;
     try {
       this.#hook({
         contract: "mailer",
@@ -96,6 +111,7 @@ class Observed implements Mailer {
         durationMs: this.#clock.monotonic() - since,
         outcome: error?.code ?? "sent",
         ...(error && { delivery: error.delivery }),
+        ...(rejected && { rejected }),
       });
     } catch {
       // said in the options

@@ -4,9 +4,8 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Throttle, ThrottleDecision } from "../throttle/throttle.ts";
 import { aborted, prepareCall } from "./_combinator.ts";
-import { sendEach } from "./bulk.ts";
 import { mailError } from "./mail_error.ts";
-import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
+import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message, PreparedMessage } from "./message.ts";
 
 /** Options of {@linkcode rateLimited}. */
@@ -37,6 +36,7 @@ export interface RateLimitedOptions {
  * A mailer that keeps to a rate across isolates. A message waits for its turn as long as it may; then it is refused as
  * `rate-limited`, retryable after `retryAfter`. When the throttle's store is down, its `onError` decides: `allow` sends at any
  * rate, `deny` and `throw` send nothing.
+ * {@linkcode sendBulk} sends through it one by one, each message in its turn.
  *
  * @throws {RangeError} when `wait` is negative
  * @example
@@ -76,13 +76,6 @@ class RateLimited implements Mailer {
     const prepared = prepareCall(this.name, message, options);
     await this.#turn(this.#cost(prepared), options.signal);
     return await this.#mailer.send(prepared, options);
-  }
-
-  sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    return sendEach(this, messages, options);
   }
 
   async #turn(cost: number, signal: AbortSignal | undefined): Promise<void> {

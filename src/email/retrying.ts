@@ -3,10 +3,10 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { randomToken } from "../secret.ts";
 import { aborted, backoff, positiveInteger, prepareCall, restated } from "./_combinator.ts";
-import { asMailError, sendEach } from "./bulk.ts";
 import { MailError, mailError } from "./mail_error.ts";
-import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "./mailer.ts";
+import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
+import { asMailError } from "./outcome.ts";
 
 /** Options of {@linkcode retrying}. */
 export interface RetryingOptions {
@@ -45,6 +45,8 @@ export interface RetryingOptions {
  *
  * Put it around mailers that send, not around each other: attempts multiply. To fail over, wrap each provider and not the
  * whole: `failover([retrying(a), retrying(b)])`.
+ *
+ * {@linkcode sendBulk} sends through it one by one: a batch that failed in part could not be repeated in part under its key.
  *
  * @throws {RangeError} when an option is not positive
  * @example
@@ -120,14 +122,6 @@ class Retrying implements Mailer {
     } finally {
       over.abort();
     }
-  }
-
-  /** One by one: a batch that failed in part could not be repeated in part under the same key. */
-  sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    return sendEach(this, messages, options);
   }
 
   async #attempt(message: Message, options: SendOptions): Promise<Receipt | MailError> {

@@ -1,6 +1,5 @@
 import { MailError, type MailErrorOptions } from "../email/mail_error.ts";
-import { sendEach } from "../email/bulk.ts";
-import type { BulkOptions, BulkResult, Mailer, Receipt, SendOptions } from "../email/mailer.ts";
+import type { Mailer, Receipt, SendOptions } from "../email/mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "../email/message.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
@@ -46,13 +45,6 @@ export class ScriptedMailer implements Mailer {
       });
     }
     return receipt;
-  }
-
-  sendBulk(
-    messages: Iterable<Message> | AsyncIterable<Message>,
-    options?: BulkOptions,
-  ): AsyncIterableIterator<BulkResult> {
-    return sendEach(this, messages, options);
   }
 
   /** The subjects of what was taken, in order. */

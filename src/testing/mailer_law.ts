@@ -1,5 +1,6 @@
+import { type BulkOptions, type BulkResult, sendBulk } from "../email/bulk.ts";
 import { MailError } from "../email/mail_error.ts";
-import type { BulkOptions, BulkResult, Mailer, SendOptions } from "../email/mailer.ts";
+import type { Mailer, SendOptions } from "../email/mailer.ts";
 import type { Message } from "../email/message.ts";
 import { check, equal, rejection } from "./_check.ts";
 import type { Law } from "./law.ts";
@@ -361,7 +362,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
         }
       };
       let index = 0;
-      for await (const result of mailer.sendBulk(endless(), { concurrency: 2 })) {
+      for await (const result of sendBulk(mailer, endless(), { concurrency: 2 })) {
         equal([result.index, result.state], [index++, "sent"], "result");
         check(read - index <= 400, `${read} read for ${index} results`);
         if (index === 5) break;
@@ -381,7 +382,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
         }
       };
       const results: BulkResult[] = [];
-      const bulk = mailer.sendBulk(endless(), { signal: controller.signal, concurrency: 2 });
+      const bulk = sendBulk(mailer, endless(), { signal: controller.signal, concurrency: 2 });
       const error = await rejection(async () => {
         for await (const result of bulk) results.push(result);
       }, "the bulk");
@@ -403,7 +404,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
         throw new Error("database");
       };
       const error = await rejection(async () => {
-        for await (const result of mailer.sendBulk(broken())) results.push(result);
+        for await (const result of sendBulk(mailer, broken())) results.push(result);
       }, "the bulk");
       equal((error as Error).message, "database", "the reason");
       equal(results.map(({ index, state }) => [index, state]), results.map((_, i) => [i, "sent"]), "results");
@@ -508,7 +509,7 @@ async function collect(
   options?: BulkOptions,
 ): Promise<BulkResult[]> {
   const results: BulkResult[] = [];
-  for await (const result of mailer.sendBulk(messages, options)) results.push(result);
+  for await (const result of sendBulk(mailer, messages, options)) results.push(result);
   return results;
 }
 

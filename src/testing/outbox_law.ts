@@ -352,6 +352,7 @@ function report(told: Partial<DrainReport>): DrainReport {
   return {
     sent: 0,
     repeated: 0,
+    rejected: 0,
     retried: 0,
     dead: 0,
     inDoubt: 0,

@@ -1,10 +1,18 @@
 /** How a bulk flows: promptly, in order, holding little, and not a message further than somebody listens. */
-import { type BulkResult, memoryMailer, type Message } from "@holdfast/edge";
+import {
+  type BulkResult,
+  type BulkSender,
+  type Mailer,
+  memoryMailer,
+  type Message,
+  observed,
+  retrying,
+  sendBulk,
+} from "@holdfast/edge";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { assert, assertEquals } from "../support/assert.ts";
-import { sendInBatches } from "../../src/email/bulk.ts";
 
 const message: Message = {
   from: "shop@example.com",
@@ -12,6 +20,12 @@ const message: Message = {
   subject: "Hello",
   text: "Hello",
 };
+
+/** A mailer whose provider takes batches. */
+function batching(size: number, send: BulkSender["send"]): Mailer {
+  const alone = () => Promise.reject(new Error("not asked"));
+  return { name: "test", deduplicates: false, send: alone, openBulk: () => ({ size, send }) };
+}
 
 function gate(): { readonly opened: Promise<void>; open(): void } {
   let open = () => {};
@@ -26,7 +40,7 @@ Deno.test("a result comes while the input still waits for its next message", asy
     await opened;
     yield message;
   };
-  const results = memoryMailer().sendBulk(input());
+  const results = sendBulk(memoryMailer(), input());
   assertEquals((await results.next()).value.index, 0);
   open();
   assertEquals((await results.next()).value.index, 1);
@@ -46,7 +60,7 @@ Deno.test("whoever stops listening has nothing sent that was still to be read", 
       closed = true;
     }
   };
-  for await (const _ of mailer.sendBulk(input())) break;
+  for await (const _ of sendBulk(mailer, input())) break;
   open();
   await new Promise((resolve) => setTimeout(resolve, 20));
   assertEquals([mailer.outbox.length, closed], [1, true]);
@@ -54,7 +68,7 @@ Deno.test("whoever stops listening has nothing sent that was still to be read", 
 
 Deno.test("whoever stops listening has waited for what is under way", async () => {
   const mailer = memoryMailer();
-  for await (const _ of mailer.sendBulk(Array(20).fill(message), { concurrency: 4 })) break;
+  for await (const _ of sendBulk(mailer, Array(20).fill(message), { concurrency: 4 })) break;
   const sent = mailer.outbox.length;
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert(sent <= 5, `${sent} sent`);
@@ -66,7 +80,7 @@ Deno.test("a silent input does not keep an abort waiting", async () => {
   const silent: AsyncIterable<Message> = {
     [Symbol.asyncIterator]: () => ({ next: () => new Promise<IteratorResult<Message>>(() => {}) }),
   };
-  const results = memoryMailer().sendBulk(silent, { signal: controller.signal });
+  const results = sendBulk(memoryMailer(), silent, { signal: controller.signal });
   const next = results.next().catch((error) => error);
   controller.abort(new Error("enough"));
   assertEquals((await next).message, "enough");
@@ -79,12 +93,13 @@ Deno.test("what comes out of order goes out in order, and no more than the windo
   const input = function* () {
     for (; pulled < 300; pulled++) yield { ...message, subject: `number ${pulled}` };
   };
-  const results = sendInBatches("test", input(), { concurrency: 3 }, 10, async (items) => {
+  const mailer = batching(10, (messages) => {
     most = Math.max(most, ++under);
-    await new Promise((resolve) => setTimeout(resolve, (items[0]!.index * 7) % 11));
-    under--;
-    return items.map(({ message }) => ({ mailer: "test", id: message.subject }));
+    const first = Number(messages[0]!.subject.slice(7));
+    const sent = new Promise((resolve) => setTimeout(resolve, (first * 7) % 11)).then(() => under--);
+    return messages.map(({ subject }) => sent.then(() => ({ mailer: "test", id: subject })));
   });
+  const results = sendBulk(mailer, input(), { concurrency: 3 });
   const seen: BulkResult[] = [];
   for await (const result of results) {
     seen.push(result);
@@ -106,7 +121,7 @@ Deno.test("a message that changes after it was read is sent as it was", async ()
       yield one;
     }
   };
-  for await (const { state } of mailer.sendBulk(input())) assertEquals(state, "sent");
+  for await (const { state } of sendBulk(mailer, input())) assertEquals(state, "sent");
   assertEquals(
     mailer.outbox.map(({ message }) => message.subject).sort(),
     Array.from({ length: 10 }, (_, i) => `number ${i}`),
@@ -121,7 +136,7 @@ Deno.test("keys are asked for once per message, in order, before it is sent", as
   };
   const mailer = memoryMailer();
   const states: string[] = [];
-  for await (const result of mailer.sendBulk(Array(5).fill(message), { idempotencyKey })) {
+  for await (const result of sendBulk(mailer, Array(5).fill(message), { idempotencyKey })) {
     states.push(result.state);
   }
   assertEquals(asked, [0, 1, 2, 3, 4]);
@@ -129,17 +144,68 @@ Deno.test("keys are asked for once per message, in order, before it is sent", as
   assertEquals(mailer.outbox.length, 2);
 });
 
-Deno.test("a sender that throws fails its own messages, as unknown", async () => {
+Deno.test("a sender that throws or answers for some fails its own messages, as unknown", async () => {
   const results: BulkResult[] = [];
-  const bulk = sendInBatches("test", Array(4).fill(message), {}, 2, ([first]) => {
-    if (first!.index === 0) throw new Error("a bug");
-    return Promise.resolve([{ mailer: "test", id: "a" }, { mailer: "test", id: "b" }]);
+  let batches = 0;
+  const mailer = batching(2, () => {
+    if (batches++ === 0) throw new Error("a bug");
+    return (batches === 2 ? ["a", "b"] : ["c"]).map((id) => Promise.resolve({ mailer: "test", id }));
   });
-  for await (const result of bulk) results.push(result);
+  for await (const result of sendBulk(mailer, Array(6).fill(message))) results.push(result);
   assertEquals(
     results.map((result) => result.state === "sent" ? result.receipt.id : result.error.delivery),
-    ["unknown", "unknown", "a", "b"],
+    ["unknown", "unknown", "a", "b", "c", "unknown"],
   );
+});
+
+Deno.test("what is opened for a bulk is closed after its last batch, also when nobody listens any more", async () => {
+  const events: string[] = [];
+  const mailer: Mailer = {
+    ...batching(1, () => []),
+    openBulk: () => ({
+      size: 2,
+      send: (messages) => {
+        events.push(`sent ${messages.length}`);
+        return messages.map(async () => {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          events.push("taken");
+          return { mailer: "test", id: undefined };
+        });
+      },
+      close: () => Promise.resolve(void events.push("closed")),
+    }),
+  };
+  const bulk = sendBulk(mailer, Array(3).fill(message), { concurrency: 2 });
+  assertEquals(events, []);
+  for await (const { state } of bulk) assertEquals(state, "sent");
+  assertEquals(events, ["sent 2", "sent 1", "taken", "taken", "taken", "closed"]);
+  for await (const _ of sendBulk(mailer, Array(3).fill(message))) break;
+  assertEquals([events.length, events.at(-1)], [12, "closed"]);
+});
+
+Deno.test("observed batches stay batches, and what sends by itself gets none", async () => {
+  const sizes: number[] = [];
+  const told: string[] = [];
+  const mailer: Mailer = {
+    ...batching(3, (messages) => {
+      sizes.push(messages.length);
+      return messages.map(({ subject }) =>
+        subject === "2" ? Promise.reject(new Error("no")) : Promise.resolve({ mailer: "test", id: subject })
+      );
+    }),
+    send: ({ subject }) => Promise.resolve({ mailer: "test", id: subject }),
+  };
+  const watched = observed(mailer, {
+    onOperation: ({ operation, outcome }) => told.push(`${operation} ${outcome}`),
+  });
+  const numbered = Array.from({ length: 5 }, (_, i) => ({ ...message, subject: `${i}` }));
+  const states: string[] = [];
+  for await (const { state } of sendBulk(watched, numbered)) states.push(state);
+  assertEquals(states, ["sent", "sent", "failed", "sent", "sent"]);
+  assertEquals(sizes, [3, 2]);
+  assertEquals(told.sort(), ["sendBulk backend-unavailable", ...Array(4).fill("sendBulk sent")]);
+  for await (const { state } of sendBulk(retrying(mailer), numbered)) assertEquals(state, "sent");
+  assertEquals(sizes, [3, 2]);
 });
 
 Deno.test("20,000 messages of 20 KB from an async iterable leave nothing behind, though signal and timeout outlive them", async () => {
@@ -155,7 +221,7 @@ Deno.test("20,000 messages of 20 KB from an async iterable leave nothing behind,
   const { signal } = new AbortController();
   const heap: number[] = [];
   let count = 0;
-  for await (const { state } of mailer.sendBulk(input(), { signal, timeout: "1h" })) {
+  for await (const { state } of sendBulk(mailer, input(), { signal, timeout: "1h" })) {
     assertEquals(state, "sent");
     if (++count % 5000 !== 0) continue;
     collect();

@@ -2,16 +2,12 @@
 import { gzipSync } from "node:zlib";
 import { assert } from "../support/assert.ts";
 import { bundle } from "../support/bundle.ts";
+import { report } from "../support/report.ts";
 
-/** Bytes. 6 KB is the aim; SES exceeds it by its encoded words and files, Resend by its batches and its SDK's way. */
-const budgets: Readonly<Record<string, number>> = {
-  sendgrid: 6 * 1024,
-  mailgun: 6 * 1024,
-  resend: 6800,
-  ses: 6650,
-};
+/** Bytes. */
+const budget = 6 * 1024;
 
-for (const [name, budget] of Object.entries(budgets)) {
+for (const name of ["sendgrid", "mailgun", "resend", "ses"]) {
   Deno.test({
     name:
       `bundle: ${name} is at most ${budget} bytes gzipped, and neither a MIME builder nor a package comes with it`,
@@ -21,6 +17,7 @@ for (const [name, budget] of Object.entries(budgets)) {
       const script = `export * from "@holdfast/edge/${name}";`;
       const { code, metafile } = await bundle({ script, minify: true });
       const size = gzipSync(code, { level: 9 }).length;
+      report(`${name}: ${code.length} bytes minified, ${size} gzipped`);
       assert(size <= budget, `${size} bytes`);
       const inside = Object.entries(Object.values(metafile.outputs)[0]!.inputs);
       const built = inside.some(([file, { bytesInOutput }]) =>

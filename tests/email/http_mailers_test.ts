@@ -6,6 +6,7 @@ import {
   type Mailer,
   MailError,
   type Message,
+  sendBulk,
 } from "@holdfast/edge";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { resendMailer } from "@holdfast/edge/resend";
@@ -15,6 +16,7 @@ import { AwsClient } from "aws4fetch";
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "../support/assert.ts";
 import type { MailReply, MailServer } from "../support/mail/http_server.ts";
 import { startMailgun } from "../support/mail/mailgun_server.ts";
+import { calendarOf } from "../support/mail/parse.ts";
 import { providers } from "../support/mail/providers.ts";
 import { RESEND_KEY, startResend } from "../support/mail/resend_server.ts";
 import { SENDGRID_KEY, startSendGrid } from "../support/mail/sendgrid_server.ts";
@@ -192,7 +194,7 @@ eachProvider(
         yield { ...message, to: `${fails(i) ? "refused" : "r"}${i}@example.com`, subject: `number ${i}` };
       }
     };
-    for await (const result of mailer.sendBulk(messages(), { concurrency: 3 })) results.push(result);
+    for await (const result of sendBulk(mailer, messages(), { concurrency: 3 })) results.push(result);
     assertEquals(results.map(({ index }) => index), Array.from({ length: 1000 }, (_, i) => i));
     for (const result of results) {
       assertEquals(result.state, fails(result.index) ? "failed" : "sent");
@@ -224,7 +226,7 @@ Deno.test("resend: messages with attachments go alone, beside the batch, in thei
     ...(i % 4 === 0 && { attachments: [{ filename: "x", content: "x" }] }),
   }));
   const results: BulkResult[] = [];
-  for await (const result of mailer.sendBulk(messages)) results.push(result);
+  for await (const result of sendBulk(mailer, messages)) results.push(result);
   const bySubject = new Map(server.accepted.map(({ id, subject }) => [id, subject]));
   assertEquals(
     results.map((result) => result.state === "sent" && bySubject.get(result.receipt.id!)),
@@ -263,7 +265,7 @@ Deno.test("resend: a batch that is repeated under the same keys is taken once", 
   const send = async () => {
     const results: BulkResult[] = [];
     const idempotencyKey = (_: Message, index: number) => `order-${index}`;
-    for await (const result of mailer.sendBulk(messages, { idempotencyKey })) results.push(result);
+    for await (const result of sendBulk(mailer, messages, { idempotencyKey })) results.push(result);
     return results;
   };
   server.fault = () => ({ cut: "after" });
@@ -283,7 +285,7 @@ Deno.test("resend: ids that cannot be told apart belong to nobody", async () => 
   const answer = async (value: unknown) => {
     server.fault = () => ({ status: 200, body: JSON.stringify(value) });
     const states: unknown[] = [];
-    for await (const result of mailer.sendBulk([message, message, message])) {
+    for await (const result of sendBulk(mailer, [message, message, message])) {
       states.push(result.state === "sent" ? result.receipt.id : result.error.delivery);
     }
     return states;
@@ -328,7 +330,7 @@ Deno.test("resend: a quota is no rate limit, and a key in use is not a key used 
     const busy = await failed(mailer, "order-17");
     assertEquals([busy.code, busy.retryable, busy.delivery], ["in-progress", true, "unknown"]);
     for await (
-      const result of mailer.sendBulk([message, message], { idempotencyKey: (_, i) => `order-${i}` })
+      const result of sendBulk(mailer, [message, message], { idempotencyKey: (_, i) => `order-${i}` })
     ) {
       assert(result.state === "failed");
       assertEquals([result.error.delivery, result.error.retryable], ["unknown", false]);
@@ -508,6 +510,30 @@ eachProvider(
   },
 );
 
+eachProvider(
+  "an invitation arrives whole, and as what it is",
+  async (mailer, server) => {
+    const content = "BEGIN:VCALENDAR\r\nMETHOD:CANCEL\r\nSUMMARY:Grüße 😀\r\nEND:VCALENDAR";
+    await mailer.send({ ...message, calendar: { method: "CANCEL", content } });
+    const [mail] = server.accepted;
+    if (mail!.raw) {
+      const { method, content: found } = (await calendarOf(mail!.raw))!;
+      assertEquals([method, found.trim().replaceAll("\r\n", "\n")], [
+        "CANCEL",
+        content.replaceAll("\r\n", "\n"),
+      ]);
+    } else if (mailer.name === "sendgrid") { // its types must not have parameters: what is inside counts
+      const { content: parts } = JSON.parse(new TextDecoder().decode(server.requests[0]!.body));
+      assertEquals(parts.at(-1), { type: "text/calendar", value: content });
+    } else {
+      const [{ contentType, bytes } = { contentType: "", bytes: new Uint8Array() }] = mail!.attachments;
+      // A form's Blob has its type in lower case; methods are compared in any (RFC 5545).
+      assertEquals(contentType.toLowerCase(), "text/calendar; charset=utf-8; method=cancel");
+      assertEquals(new TextDecoder().decode(bytes), content);
+    }
+  },
+);
+
 Deno.test("a mailer that could not work is not made", () => {
   // deno-lint-ignore no-explicit-any
   const nothing: any = {};
@@ -518,7 +544,7 @@ Deno.test("a mailer that could not work is not made", () => {
   assertThrows(() => mailgunMailer({ apiKey: "k", domain: "a/b" }), TypeError);
   assertThrows(() => sendgridMailer({ apiKey: "k", timeout: 0 }), RangeError);
   assertThrows(() => sendgridMailer({ apiKey: "k", baseUrl: "https://user@example.com/path" }), TypeError);
-  assertThrows(() => sendgridMailer({ apiKey: "k" }).sendBulk(7 as never), TypeError);
-  assertThrows(() => sendgridMailer({ apiKey: "k" }).sendBulk([], { concurrency: 0 }), RangeError);
+  assertThrows(() => sendBulk(sendgridMailer({ apiKey: "k" }), 7 as never), TypeError);
+  assertThrows(() => sendBulk(sendgridMailer({ apiKey: "k" }), [], { concurrency: 0 }), RangeError);
   assertEquals(typeof buildMime, "function");
 });

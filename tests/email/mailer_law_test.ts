@@ -30,14 +30,18 @@ for (const law of mailerLaw) {
 
 for (const [name, { start, mailer }] of Object.entries(senders)) {
   for (const law of [...mailerLaw, ...mailerFaultLaw]) {
-    Deno.test(`${name}: ${law.name}`, async () => {
-      await using server = await start();
-      const subject: FailingMailerSubject = {
-        mailer: mailer(server.url),
-        accepted: () => server.accepted.map(delivered),
-        fail: (fault) => server.fault = fault && (() => wireFault(fault)),
-      };
-      await law.run(subject);
+    Deno.test({
+      name: `${name}: ${law.name}`,
+      sanitizeOps: !name.startsWith("ses"), // an abort does not wait for a signature that is being made
+      async fn() {
+        await using server = await start();
+        const subject: FailingMailerSubject = {
+          mailer: mailer(server.url),
+          accepted: () => server.accepted.map(delivered),
+          fail: (fault) => server.fault = fault && (() => wireFault(fault)),
+        };
+        await law.run(subject);
+      },
     });
   }
 }

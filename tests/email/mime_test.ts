@@ -282,3 +282,31 @@ Deno.test("MIME: the same message, key, date and boundary give the same bytes, t
     "",
   ]);
 });
+
+Deno.test("list-unsubscribe: one click needs a URL, and a mailbox is a URL whatever its address holds", () => {
+  const { headers } = prepareMessage({
+    from: "shop@example.com",
+    to: "jane@example.com",
+    subject: "x",
+    text: "x",
+    unsubscribe: { mailto: "leave+now@example.com" },
+  });
+  assertEquals(headers, { "List-Unsubscribe": "<mailto:leave+now@example.com>" });
+  for (const local of ['"a>, <b"', '"a, b"', "a?cc=b&c", "a/b#c", "50%40", "jörg", '"x\\"y"']) {
+    const address = `${local}@example.com`;
+    const { headers } = prepareMessage({
+      from: "shop@example.com",
+      to: "jane@example.com",
+      subject: "x",
+      text: "x",
+      unsubscribe: { mailto: address, url: "https://example.com/leave" },
+    });
+    const [, mailto] = /^<https:\/\/example\.com\/leave>, <(mailto:[!-~]+)>$/.exec(
+      headers["List-Unsubscribe"]!,
+    )!;
+    const { pathname, search, hash } = new URL(mailto!);
+    assertEquals([decodeURIComponent(pathname), search, hash], [address, "", ""]);
+    assert(!/[<>,]/.test(mailto!), mailto);
+    assertEquals(headers["List-Unsubscribe-Post"], "List-Unsubscribe=One-Click");
+  }
+});

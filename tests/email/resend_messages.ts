@@ -1,5 +1,5 @@
 /** Messages that use everything Resend has, sent one by one and as a bulk. */
-import type { Mailer, Message } from "@holdfast/edge";
+import { type Mailer, type Message, sendBulk } from "@holdfast/edge";
 
 const plain: Message = { from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" };
 
@@ -51,8 +51,8 @@ export async function sendAll(mailer: Mailer): Promise<{ sent: number }> {
     sent += 2;
   }
   const bulk = messages.map((message) => ({ ...message, sendAt: undefined }));
-  for await (const { state } of mailer.sendBulk(bulk)) sent += Number(state === "sent");
+  for await (const { state } of sendBulk(mailer, bulk)) sent += Number(state === "sent");
   const idempotencyKey = (_: Message, index: number) => `bulk-${sent}-${index}`;
-  for await (const { state } of mailer.sendBulk(bulk, { idempotencyKey })) sent += Number(state === "sent");
+  for await (const { state } of sendBulk(mailer, bulk, { idempotencyKey })) sent += Number(state === "sent");
   return { sent };
 }

@@ -17,6 +17,7 @@ import {
   outbox,
   rateLimited,
   retrying,
+  sendBulk,
   type SendOptions,
 } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
@@ -41,8 +42,7 @@ class Provider {
       this.took.push(subject);
       return { mailer: name, id: String(this.took.length) };
     };
-    const sendBulk: Mailer["sendBulk"] = async function* () {};
-    this.mailer = { name, deduplicates, send, sendBulk };
+    this.mailer = { name, deduplicates, send };
   }
 
   /** Fails with these, one after the other, and then not any more. */
@@ -211,6 +211,24 @@ Deno.test("failover: an unknown outcome asks nobody else, is not repeatable from
   assertEquals((await mailer.send(message)).mailer, "b");
 });
 
+Deno.test("failover: all are asked under one key, and a drawn one makes nothing repeatable for the caller", async () => {
+  for (const idempotencyKey of ["order-17", undefined]) {
+    const [a, b] = [new Provider("a").then(busy), new Provider("b")];
+    await failover([a.mailer, b.mailer]).send(message, { idempotencyKey });
+    const [first, second] = [...a.asked, ...b.asked].map((options) => options.idempotencyKey);
+    assert(
+      first === second && first === (idempotencyKey ?? first) && /^.{8,}$/.test(first!),
+      `${first}, ${second}`,
+    );
+    const alone = new Provider("c", true).then(["timeout", { delivery: "unknown", retryable: true }]);
+    const failed = await assertRejects(
+      () => failover([alone.mailer]).send(message, { idempotencyKey }),
+      MailError,
+    );
+    assertEquals([failed.delivery, failed.retryable], ["unknown", idempotencyKey !== undefined]);
+  }
+});
+
 Deno.test("failover: weights share the mail", async () => {
   const [a, b] = [new Provider("a"), new Provider("b")];
   const mailer = failover([a.mailer, b.mailer], { weights: [3, 1] });
@@ -368,6 +386,97 @@ Deno.test("observed: every attempt inside, every message outside, nothing of the
   for (const one of [...inside, ...outside]) {
     assert(!/example|secret|Order/.test(JSON.stringify(one)), JSON.stringify(one));
     assertEquals([one.contract, one.operation, one.engine], ["mailer", "send", "p"]);
+  }
+});
+
+Deno.test("observed: a bulk is reported message by message, without anything of the messages", async () => {
+  const told: MailOperation[] = [];
+  const provider = new Provider("p").then(busy);
+  const mailer = observed(provider.mailer, { onOperation: (one) => told.push(one) });
+  assertThrows(() => sendBulk(mailer, 7 as never), TypeError);
+  // What is no message never gets to the mailer: its result says so.
+  const bulk = [message, { ...message, to: "nobody" }, message, message];
+  const states: string[] = [];
+  const idempotencyKey = (_: Message, index: number) => `secret-${index}`;
+  for await (const { state } of sendBulk(mailer, bulk, { idempotencyKey })) states.push(state);
+  assertEquals(states, ["failed", "failed", "sent", "sent"]);
+  assertEquals(told.map(({ outcome, delivery }) => `${outcome} ${delivery}`).sort(), [
+    "rate-limited not-sent",
+    "sent undefined",
+    "sent undefined",
+  ]);
+  assert(told.every(({ operation, durationMs }) => operation === "sendBulk" && durationMs >= 0));
+  assert(!/@|Order|nobody|secret/.test(JSON.stringify(told)), JSON.stringify(told));
+});
+
+Deno.test("recipients that are refused while the rest is served are counted, by observed and by the outbox", async () => {
+  const told: MailOperation[] = [];
+  const provider = new Provider("p");
+  const partly: Mailer = {
+    ...provider.mailer,
+    send: async (message, options) => ({
+      ...await provider.mailer.send(message, options),
+      rejected: [{ address: "john@example.com", status: 550 }],
+    }),
+  };
+  const mailer = observed(partly, { onOperation: (one) => told.push(one) });
+  const box = outbox(mailer, memoryStore());
+  await box.send({ ...message, cc: "john@example.com" });
+  const { sent, rejected, nextAfter } = await box.drain();
+  assertEquals([sent, rejected, nextAfter], [1, 1, undefined]);
+  assertEquals(told.map(({ outcome, rejected }) => [outcome, rejected]), [["sent", 1]]);
+  assert(!JSON.stringify(told).includes("@"), JSON.stringify(told));
+});
+
+Deno.test("sendBulk through each: an abort ends what is under way, answers for it, and sends nothing more", async () => {
+  const wrappers: Record<string, (mailer: Mailer) => Mailer> = {
+    retrying: (mailer) => retrying(mailer),
+    failover: (mailer) => failover([mailer]),
+    rateLimited: (mailer) =>
+      rateLimited(mailer, createThrottle(memoryStore(), { limit: 1000, window: "1s" })),
+    idempotent: (mailer) => idempotent(mailer, createIdempotency(memoryStore())),
+    observed: (mailer) => observed(mailer, { onOperation: () => {} }),
+    "a wait for a turn": (mailer) =>
+      rateLimited(mailer, createThrottle(memoryStore(), { limit: 1, window: "1h" }), { wait: "2h" }),
+    "a wait for an attempt": (mailer) =>
+      retrying({
+        ...mailer,
+        send: () => Promise.reject(error("p", "rate-limited", { retryable: true, retryAfter: 50_000 })),
+      }),
+  };
+  for (const [name, wrap] of Object.entries(wrappers)) {
+    const controller = new AbortController();
+    let under = 0;
+    const provider = new Provider("p");
+    const hanging: Mailer = {
+      ...provider.mailer,
+      send: (message, options = {}) => {
+        if (++under <= 2) return provider.mailer.send(message, options);
+        const { promise, reject } = Promise.withResolvers<never>();
+        const stop = () => reject(error("p", "aborted", { delivery: "unknown", phase: "body" }));
+        if (options.signal?.aborted) stop();
+        options.signal?.addEventListener("abort", stop);
+        return promise;
+      },
+    };
+    let read = 0;
+    const endless = async function* () {
+      for (;;) yield { ...message, subject: `number ${await Promise.resolve(read++)}` };
+    };
+    setTimeout(() => controller.abort(new Error("enough")), 30);
+    const states: string[] = [];
+    const idempotencyKey = (_: Message, index: number) => `order-${index}`;
+    const options = { signal: controller.signal, concurrency: 3, idempotencyKey };
+    const thrown = await assertRejects(async () => {
+      for await (const result of sendBulk(wrap(hanging), endless(), options)) {
+        states.push(result.state === "sent" ? "sent" : result.error.code);
+      }
+    });
+    assertEquals((thrown as Error).message, "enough", name);
+    assertEquals(states.length, read, `${name}: one answer for each that was read`);
+    const sent = states.filter((state) => state === "sent").length;
+    assertEquals(provider.took.length, sent, `${name}: ${states}`);
+    assertEquals(states.slice(sent), Array(states.length - sent).fill("aborted"), name);
   }
 });
 

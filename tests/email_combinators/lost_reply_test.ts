@@ -1,7 +1,7 @@
 /**
  * A provider takes a message and its answer gets lost: the case in which a mailer that repeats makes two of one. Counted at
- * the providers' servers, for every mailer over HTTP and everything that may be put around it. Each case has servers of its
- * own, for on a connection that was used before, Deno's fetch may resend a request by itself.
+ * the providers' servers, for every mailer and everything that may be put around it. Each case has servers of its own, for on
+ * a kept connection Deno's fetch may resend by itself what has an idempotency key.
  */
 import {
   createIdempotency,
@@ -16,7 +16,7 @@ import {
   type SendOptions,
 } from "@holdfast/edge";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
-import { providers } from "../support/mail/providers.ts";
+import { providers, senders } from "../support/mail/providers.ts";
 import { report } from "../support/report.ts";
 
 const message = { from: "shop@example.com", to: "jane@example.com", subject: "Order 17", text: "Thank you." };
@@ -25,9 +25,9 @@ let orders = 0;
 const fresh = (): SendOptions => ({ idempotencyKey: `order-${++orders}` });
 const quick = { delay: 1 };
 
-for (const [name, { start, mailer }] of Object.entries(providers)) {
+for (const [name, { start, mailer }] of Object.entries(senders)) {
   Deno.test(`a lost reply of ${name} is sent once, by itself and through everything around it`, async () => {
-    const dedupes = mailer("http://localhost").deduplicates;
+    const dedupes = mailer("http://localhost:1").deduplicates;
     const counts: string[] = [];
 
     /** The first answer gets lost, further ones arrive; what the servers saw afterwards. */

@@ -54,7 +54,7 @@ for (const [name, wrap] of Object.entries(wrappers)) {
   for (const provider of ["resend", "mailgun"] as const) {
     const { start, mailer } = providers[provider]!;
     for (const law of mailerFaultLaw) {
-      // Around one that does not deduplicate, a lost answer means more: see idempotent_test.ts.
+      // Around one that does not deduplicate, a lost answer means more: see lost_reply_test.ts.
       const more = (name === "idempotent" || name === "all of them") && law.name.startsWith("a lost answer");
       if (more && (provider === "mailgun" || name === "all of them")) continue;
       Deno.test(`${name} around ${provider}: ${law.name}`, async () => {
@@ -80,9 +80,6 @@ for (const law of mailerLaw) {
       name: "memory",
       deduplicates: false,
       send: (message, { idempotencyKey: _, ...options } = {}) => inner.send(message, options),
-      sendBulk: () => {
-        throw new Error("not asked");
-      },
     };
     await law.run({ mailer: failover([down, forgetful]), accepted: () => accepted(inner) });
   });

@@ -1,7 +1,11 @@
 /** Connections that are shared, die and are given up; and that nothing is ever sent twice. */
+import { sendBulk } from "@holdfast/edge";
 import { type SmtpConnector, smtpMailer } from "../../adapters/smtp/mod.ts";
+import { sha256 } from "../../src/secret.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { type Peer, polite } from "../support/smtp/scripted_server.ts";
+import type { AcceptedFile } from "../support/mail/http_server.ts";
+import { smtpTo, startSmtp } from "../support/mail/smtp_server.ts";
 import { failure, message, setup } from "./_setup.ts";
 
 /** How many messages the server took: each ends with a dot that was answered with 250. */
@@ -289,6 +293,15 @@ Deno.test("a server that stops reading: not sent, when the last dot was never re
   assertEquals([error.code, error.phase, error.delivery], ["timeout", "body", "not-sent"]);
 });
 
+Deno.test("30 MB from a stream arrive to the byte", async () => {
+  await using server = await startSmtp();
+  const bytes = Uint8Array.from({ length: 30_000_000 }, (_, i) => i * 31 ^ i >> 8);
+  const content = () => new Blob([bytes]).stream();
+  await smtpTo(server.url).send({ ...message, attachments: [{ filename: "a", content }] });
+  const [{ bytes: taken }] = server.accepted[0]!.attachments as [AcceptedFile];
+  assertEquals(await sha256(new Uint8Array(taken)), await sha256(bytes));
+});
+
 Deno.test("an attachment that cannot be read: nothing is said to the server", async () => {
   await using here = setup(polite());
   const content = () => Promise.reject(new Error("gone"));
@@ -303,7 +316,7 @@ Deno.test("sendBulk: a thousand messages, a tenth refused: a thousand results in
   const messages = Array.from({ length: 1000 }, (_, i) => ({ ...message, to: `user${i}@example.com` }));
   let next = 0;
   let sent = 0;
-  for await (const result of here.mailer.sendBulk(messages)) {
+  for await (const result of sendBulk(here.mailer, messages)) {
     assertEquals(result.index, next);
     assertEquals(result.state, next++ % 10 === 0 ? "failed" : "sent");
     if (result.state === "sent") sent++;
@@ -316,7 +329,7 @@ Deno.test("sendBulk: an abort ends it, and no connection is left busy", async ()
   const abort = new AbortController();
   const results: string[] = [];
   await assertRejects(async () => {
-    for await (const { state } of here.mailer.sendBulk(Array(100).fill(message), { signal: abort.signal })) {
+    for await (const { state } of sendBulk(here.mailer, Array(100).fill(message), { signal: abort.signal })) {
       results.push(state);
       if (results.length === 10) abort.abort();
     }

@@ -8,6 +8,7 @@ workerdTest("workerd: one mailer for all requests, a socket for each, shared wit
   await using worker = await startWorkerd({
     script: `
       import { connect } from "cloudflare:sockets";
+      import { sendBulk } from "@holdfast/edge";
       import { cloudflareConnector, smtpMailer } from "@holdfast/edge/smtp";
       const mailer = smtpMailer({
         host: "127.0.0.1",
@@ -21,7 +22,7 @@ workerdTest("workerd: one mailer for all requests, a socket for each, shared wit
           const count = Number(new URL(request.url).searchParams.get("bulk"));
           if (count === 0) return Response.json([(await mailer.send(message)).id]);
           const ids = [];
-          for await (const { receipt } of mailer.sendBulk(Array(count).fill(message), { concurrency: 2 })) {
+          for await (const { receipt } of sendBulk(mailer, Array(count).fill(message), { concurrency: 2 })) {
             ids.push(receipt.id);
           }
           return Response.json(ids);

@@ -8,7 +8,9 @@ import { Redis as WorkersRedis } from "@upstash/redis/cloudflare";
 import { Hono } from "hono";
 import { Redis as IoRedis } from "ioredis";
 import { createClient } from "redis";
+import { AwsClient } from "aws4fetch";
 import { Resend } from "resend";
+import { connect } from "cloudflare:sockets";
 import { z } from "zod";
 import {
   durableObjectStore,
@@ -18,11 +20,23 @@ import {
   type Watched,
 } from "@holdfast/edge/durable-objects";
 import { type DurableState, HoldfastObject } from "@holdfast/edge/durable-objects/object";
-import { idempotency, lock, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
+import { idempotency, lock, outboxPage, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
 import { type ResendClient, resendMailer } from "@holdfast/edge/resend";
+import { type SesClient, sesMailer } from "@holdfast/edge/ses";
+import { type CloudflareConnect, cloudflareConnector, smtpMailer } from "@holdfast/edge/smtp";
 import { type RedisScripts, upstashStore } from "@holdfast/edge/upstash";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
-import { type AtomicStore, createLocks, createSessions, type Transition } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  createLocks,
+  createSessions,
+  type Mailer,
+  memoryMailer,
+  type Message,
+  type Outbox,
+  outbox,
+  type Transition,
+} from "@holdfast/edge";
 
 /** Fails to compile when `T` is `any`, which satisfies everything and proves nothing. */
 type Real<T> = 0 extends 1 & T ? never : T;
@@ -123,14 +137,6 @@ upstashStore({
 upstashStore(ioredis);
 // @ts-expect-error it says evalSha
 upstashStore(nodeRedis);
-
-// Resend
-const resend = new Resend("re_123");
-real<Resend>(resend);
-real<ResendClient>(resend);
-resendMailer(resend);
-// @ts-expect-error Resend is real
-const resendIsReal: number = resend;
 // @ts-expect-error neither a client nor a key
 resendMailer({});
 
@@ -158,4 +164,61 @@ const sessions = createSessions(store, { schema: Visitor });
 // @ts-expect-error what a session holds is what its schema says
 sessions.open(null).set("cart", [1]);
 
-export { app, kvIsReal, redisIsReal, resendIsReal, Other };
+// Mail
+const resend = new Resend("re_123");
+real<Resend>(resend);
+real<ResendClient>(resend);
+resendMailer(resend);
+// @ts-expect-error Resend is real
+const resendIsReal: number = resend;
+// @ts-expect-error a part of the client is not the client
+resendMailer(resend.emails);
+const aws = new AwsClient({ accessKeyId: "", secretAccessKey: "" });
+real<AwsClient>(aws);
+real<SesClient>(aws);
+sesMailer({ region: "eu-central-1", client: aws });
+sesMailer({ region: "eu-central-1", client: () => Promise.resolve(aws) });
+// @ts-expect-error credentials do not sign
+sesMailer({ region: "eu-central-1", client: { accessKeyId: "", secretAccessKey: "" } });
+real<typeof connect>(connect);
+real<CloudflareConnect>(connect);
+smtpMailer({ host: "smtp.example.com", connector: cloudflareConnector(connect) });
+app.get("/outbox", outboxPage(memoryMailer()));
+// @ts-expect-error other mailers keep nothing to show
+outboxPage(resendMailer(resend));
+// @ts-expect-error nobody to be from
+const nobody: Message = { to: "jane@example.com", subject: "Hello", text: "Hello" };
+
+// An outbox is drained by an object's alarm, or behind the answer to a request.
+interface MailEnv extends Env {
+  readonly RESEND_KEY: string;
+}
+const outboxOf = (env: MailEnv): Outbox =>
+  outbox(resendMailer({ apiKey: env.RESEND_KEY }), durableObjectStore(env.HOLDFAST));
+export class Postman implements DurableObject {
+  constructor(readonly ctx: DurableObjectState, readonly env: MailEnv) {}
+
+  async fetch(): Promise<Response> {
+    await this.ctx.storage.setAlarm(Date.now());
+    return new Response();
+  }
+
+  async alarm(): Promise<void> {
+    const { nextAfter } = await outboxOf(this.env).drain({ limit: 100 });
+    if (nextAfter !== undefined) await this.ctx.storage.setAlarm(Date.now() + nextAfter);
+  }
+}
+export const worker: ExportedHandler<MailEnv> = {
+  async fetch(_request, env, ctx) {
+    const mail = outboxOf(env);
+    const queueing: Mailer = mail;
+    await queueing.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });
+    ctx.waitUntil(mail.drain());
+    return new Response();
+  },
+  async scheduled(_controller, env) {
+    await outboxOf(env).drain();
+  },
+};
+
+export { app, kvIsReal, nobody, redisIsReal, resendIsReal, Other };
