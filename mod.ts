@@ -19,9 +19,6 @@ export * from "./adapters/memory/memory_mailer.ts";
 export * from "./adapters/memory/memory_store.ts";
 export * from "./src/clock.ts";
 export * from "./src/duration.ts";
-export * from "./src/email/mail_error.ts";
-export * from "./src/email/mailer.ts";
-export * from "./src/email/message.ts";
 export * from "./src/email/bulk.ts";
 export * from "./src/email/failover.ts";
 export * from "./src/email/idempotent.ts";
@@ -54,24 +51,9 @@ export * from "./src/store/store.ts";
 export * from "./src/store/transition.ts";
 export * from "./src/throttle/throttle.ts";
 export { type Address, type AddressInput, formatAddress, parseAddress } from "./src/email/address.ts";
-export {
-  type Attachment,
-  type AttachmentData,
-  type PreparedAttachment,
-  readAttachments,
-} from "./src/email/attachment.ts";
-export { outboxTransitions } from "./src/email/outbox_transitions.ts";
-export { idempotencyTransitions } from "./src/idempotency/idempotency_transitions.ts";
-export { lockTransitions } from "./src/lock/lock_transitions.ts";
-export type { BoundSession } from "./src/session/session_response.ts";
-export { sessionTransitions } from "./src/session/session_transitions.ts";
-export type { Session } from "./src/session/session.ts";
-export { valueTransitions } from "./src/store/value_transitions.ts";
-export { throttleTransitions } from "./src/throttle/throttle_transitions.ts";
-export type { SessionCookieOptions } from "./src/session/session_cookie.ts";
 export type { Attachment, AttachmentData, PreparedAttachment } from "./src/email/attachment.ts";
+export { type Delivery, MailError, type MailErrorOptions, type MailPhase } from "./src/email/mail_error.ts";
 export type { BulkSender, Mailer, Receipt, Rejection, SendOptions } from "./src/email/mailer.ts";
-export { type Address, type AddressInput, formatAddress, parseAddress } from "./src/email/address.ts";
 export {
   type Calendar,
   type Message,
@@ -79,5 +61,12 @@ export {
   prepareMessage,
   type Unsubscribe,
 } from "./src/email/message.ts";
-export { type Delivery, MailError, type MailErrorOptions, type MailPhase } from "./src/email/mail_error.ts";
-export { base64ToBytes, bytesToBase64, bytesToBase64Url } from "./src/codec.ts";
+export { outboxTransitions } from "./src/email/outbox_transitions.ts";
+export { idempotencyTransitions } from "./src/idempotency/idempotency_transitions.ts";
+export { lockTransitions } from "./src/lock/lock_transitions.ts";
+export type { Session } from "./src/session/session.ts";
+export type { SessionCookieOptions } from "./src/session/session_cookie.ts";
+export type { BoundSession } from "./src/session/session_response.ts";
+export { sessionTransitions } from "./src/session/session_transitions.ts";
+export { valueTransitions } from "./src/store/value_transitions.ts";
+export { throttleTransitions } from "./src/throttle/throttle_transitions.ts";
