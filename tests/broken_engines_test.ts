@@ -1,5 +1,5 @@
 /** The laws catch what is broken, each for its own reason: an engine that breaks one promise fails that law. */
-import { type AtomicStore, type Clock, memoryStore } from "@holdfast/edge";
+import { type AtomicStore, type ClearOptions, type Clock, memoryStore } from "@holdfast/edge";
 import {
   atomicStoreLaw,
   keyValueStoreLaw,
@@ -82,7 +82,7 @@ Deno.test("an engine that clears beyond its namespace fails that law", async () 
   const all = (root: AtomicStore, store: AtomicStore): AtomicStore =>
     new Proxy(store, {
       get(target, name) {
-        if (name === "clear") return () => root.clear();
+        if (name === "clear") return (options?: ClearOptions) => root.clear(options);
         if (name === "namespace") return (room: string) => all(root, store.namespace(room));
         const value = Reflect.get(target, name);
         return typeof value === "function" ? value.bind(target) : value;
