@@ -404,6 +404,26 @@ Deno.test("an isolate that dies with a full queue loses nothing that is in the o
   await lives.close();
 });
 
+Deno.test("an isolate that dies while it asks whether it may rotate leaves nothing that would end the session", async () => {
+  const clock = new ManualClock();
+  const outbox = memoryStore({ clock });
+  const [primary, secondary] = [new Side(clock), new Side(clock)];
+  const isolate = () => replicatedSessions(primary.store, secondary.store, { clock, outbox });
+  const [dies, lives] = [isolate(), isolate()];
+  await dies.save("key", create());
+  await dies.flush();
+  secondary.mode = "hanging";
+  dies.delete("key", { why: "rotated" }).catch(() => {}); // nobody is told
+  await clock.advance(0);
+  assertEquals((await outbox.namespace("replication").listPage()).keys, [], "no mark");
+  secondary.mode = "up";
+  await clock.advance(60_000);
+  assertEquals(await lives.recover(), { found: 0, pending: 0 });
+  for (const side of [primary, secondary]) assertEquals((await side.inner.load("key")).state, "live");
+  await dies.close();
+  await lives.close();
+});
+
 Deno.test("close() ships what waits; whoever saves later ships before it answers", async () => {
   const { secondary, store } = setUp();
   await store.save("key", create());

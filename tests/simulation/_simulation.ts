@@ -94,7 +94,7 @@ interface Fate {
   /** When a delete was answered, or first asked for in vain. */
   deleted?: number;
   doomed: boolean;
-  /** A rotation is under way that may still be refused. */
+  /** A rotation is under way that may still be refused, or its isolate died and nobody knows how far it came. */
   rotating: boolean;
   /** When it may have been written last. */
   writtenAt: number;
@@ -328,8 +328,12 @@ export async function live(options: SimulationOptions): Promise<Life> {
           fate.rotating = false;
           return count("rotations that were refused");
         }
-        fate.doomed = true;
-        count("error" in result ? "deletes that were reported" : "deletes that were answered");
+        // Whether one whose isolate died had begun to end anything is seen when there is peace.
+        if (rotates && "error" in result && result.error === "gone") count("rotations that nobody answered");
+        else {
+          fate.doomed = true;
+          count("error" in result ? "deletes that were reported" : "deletes that were answered");
+        }
         for (let i = 0; i < 3; i++) {
           await pause();
           await read(fate);
@@ -387,6 +391,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
   // Peace.
   for (const wire of wires) wire.calm = true;
   await world.pass(65_000);
+  for (const fate of fates) if (fate.rotating) fate.doomed ||= await begun(fate.key);
   if (outbox !== undefined) {
     await world.until(
       isolates[0]!.store!.recover({ timeout: "10m" }).then(({ found }) => {
@@ -423,6 +428,17 @@ export async function live(options: SimulationOptions): Promise<Life> {
   else await judgeNaive();
   await Promise.all(isolates.map(({ store }) => store?.close()));
   return { violations, seen, events: world.events };
+
+  /** Whether somebody began to end a session: it must end then, while a rotation that only asked changed nothing. */
+  async function begun(key: string): Promise<boolean> {
+    const copies = await Promise.all(bare.map((store) => store.load(key)));
+    if (copies.some((copy) => copy.state === "ended" && copy.why !== "expired")) return true;
+    const marks = outbox?.namespace("replication");
+    if (marks === undefined) return false;
+    const { keys } = await marks.listPage({ limit: 100 });
+    return (await marks.getMany<{ readonly id: string; readonly end?: unknown }>(keys))
+      .some((mark) => mark?.id === key && mark.end !== undefined);
+  }
 
   async function judge(): Promise<void> {
     for (const fate of fates) {
