@@ -46,7 +46,7 @@ export class ReplicatedIndex implements SessionIndex {
         options.signal,
       );
     } catch (error) {
-      both.failed("user", user, place, error);
+      await both.failed("user", user, place, error);
       throw error;
     }
     if (added.state !== "added") {
@@ -70,7 +70,7 @@ export class ReplicatedIndex implements SessionIndex {
     try {
       await both.primary.call("index", ({ index }, signal) => change(index, signal), signal);
     } catch (error) {
-      both.failed("user", user, place, error);
+      await both.failed("user", user, place, error);
       throw error;
     }
     if (place === undefined) return;

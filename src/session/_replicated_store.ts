@@ -97,7 +97,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     try {
       saved = await this.#write(key, change, signal);
     } catch (error) {
-      both.failed("session", key, entry, error);
+      await both.failed("session", key, entry, error);
       throw error;
     }
     if (saved.state !== "saved") {

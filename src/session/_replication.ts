@@ -161,7 +161,12 @@ export class Replication {
   }
 
   /** The write failed: what may have happened all the same is looked after. */
-  failed(kind: Work["kind"], id: string, place: Entry<Work> | undefined, error: unknown): void {
+  async failed(
+    kind: Work["kind"],
+    id: string,
+    place: Entry<Work> | undefined,
+    error: unknown,
+  ): Promise<void> {
     const happened = mayHaveHappened(error);
     // Who had to go without a place needs one now.
     const entry = place ?? (happened && !this.#closed ? this.#take(kind, id, this.#size) : undefined);
@@ -169,6 +174,8 @@ export class Replication {
       if (happened) this.drop(kind, id, error);
       return;
     }
+    // A place taken so late has no mark yet, and nobody else would look after it.
+    if (place === undefined) await this.#outbox?.mark(entry).catch(() => {});
     entry.work.compare = true;
     if (happened) this.queue.doubt(entry, 2 * this.timeout);
     else this.queue.settle(entry, false);

@@ -56,7 +56,7 @@ export class SessionCopies {
       try {
         saved = await primary.call("heal", (store, signal) => store.save(key, put, { signal }), signal);
       } catch (error) {
-        this.#both.failed("session", key, undefined, error);
+        await this.#both.failed("session", key, undefined, error);
         throw error;
       }
       return "record" in saved ? { state: "live", record: saved.record } : saved;

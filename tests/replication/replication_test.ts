@@ -424,6 +424,26 @@ Deno.test("an isolate that dies while it asks whether it may rotate leaves nothi
   await lives.close();
 });
 
+Deno.test("a save that found no place and may have happened is in the outbox when its caller hears of it", async () => {
+  const clock = new ManualClock();
+  const outbox = memoryStore({ clock });
+  const [primary, secondary] = [new Side(clock), new Side(clock)];
+  const isolate = () =>
+    replicatedSessions(primary.store, secondary.store, { clock, outbox, queueSize: 4, onFull: "sync" });
+  const [dies, lives] = [isolate(), isolate()];
+  secondary.mode = "hanging";
+  for (const key of ["one", "two", "three"]) await dies.save(key, create(key));
+  primary.mode = "hanging";
+  await assertRejects(() => settled(clock, dies.save("four", create("four"))), HoldfastError);
+  await primary.inner.save("four", create("four")); // it had only been slow
+  await settled(clock, dies.close({ timeout: 1 }));
+  primary.mode = secondary.mode = "up";
+  await clock.advance(60_000);
+  assertEquals(await settled(clock, lives.recover()), { found: 4, pending: 0 });
+  assertEquals((await secondary.inner.load("four")).state, "live");
+  await lives.close();
+});
+
 Deno.test("close() ships what waits; whoever saves later ships before it answers", async () => {
   const { secondary, store } = setUp();
   await store.save("key", create());
