@@ -1,5 +1,5 @@
 /** What went wrong between a client and its Redis, without a word of what was sent. */
-import { HoldfastError } from "../../src/errors.ts";
+import { HoldfastError, type HoldfastErrorOptions } from "../../src/errors.ts";
 
 /** An error the server answered; its text may quote the command and is never shown. */
 export class RedisReplyError extends Error {
@@ -8,7 +8,10 @@ export class RedisReplyError extends Error {
 }
 
 /** No reply, or none that can be read: a write may have happened. */
-export function lost(what: string, options: { cause?: unknown; retryAfter?: number } = {}): HoldfastError {
+export function lost(
+  what: string,
+  options: Pick<HoldfastErrorOptions, "cause" | "retryAfter"> = {},
+): HoldfastError {
   return new HoldfastError("backend-unavailable", `Cannot use Redis as ${what}`, {
     retryable: true,
     ambiguous: true,
@@ -28,7 +31,7 @@ export function late(timeout: number): HoldfastError {
 export function refused(what: string, retryAfter?: number): HoldfastError {
   return new HoldfastError("backend-unavailable", `Cannot use Redis as ${what}`, {
     retryable: true,
-    ...(retryAfter !== undefined && { retryAfter }),
+    retryAfter,
   });
 }
 
@@ -62,9 +65,5 @@ export function fault(error: unknown, writes: boolean): unknown {
 
 /** What only reads leaves nothing in doubt. */
 function certain({ code, message, retryable, retryAfter, cause }: HoldfastError): HoldfastError {
-  return new HoldfastError(code, message, {
-    retryable,
-    ...(retryAfter !== undefined && { retryAfter }),
-    ...(cause !== undefined && { cause }),
-  });
+  return new HoldfastError(code, message, { retryable, retryAfter, cause });
 }

@@ -156,7 +156,9 @@ export class UpstashTransport implements ScriptRunner {
   }
 
   async #post(path: string, body: string): Promise<{ status: number; body: unknown }> {
-    const deadline = AbortSignal.timeout(this.#timeout);
+    // By hand: AbortSignal.timeout holds on to every request until its time is over.
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), Math.min(this.#timeout, 2 ** 31 - 1)); // beyond, it fires at once
     let response: Response;
     let text: string;
     try {
@@ -169,17 +171,19 @@ export class UpstashTransport implements ScriptRunner {
           ...(this.#syncToken && { "upstash-sync-token": this.#syncToken }),
         },
         body,
-        signal: deadline,
+        signal: deadline.signal,
         redirect: "manual", // a token follows no redirect; Workers know no "error"
       });
       text = await response.text();
     } catch (cause) {
-      throw deadline.aborted ? late(this.#timeout) : lost("the request failed", { cause });
+      throw deadline.signal.aborted ? late(this.#timeout) : lost("the request failed", { cause });
+    } finally {
+      clearTimeout(timer);
     }
     this.#syncToken = response.headers.get("upstash-sync-token") ?? this.#syncToken;
     const { status } = response;
     if (status === 429) throw refused("it is asked too often", retryAfter(response));
-    if (status >= 500) throw lost(`it answered status ${status}`, retryAfterOption(response));
+    if (status >= 500) throw lost(`it answered status ${status}`, { retryAfter: retryAfter(response) });
     try {
       const body = JSON.parse(text);
       if (status === 200 || status === 400 || status === 401) return { status, body };
@@ -202,11 +206,6 @@ function retryAfter(response: Response): number | undefined {
   if (header === null) return undefined;
   const milliseconds = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
   return milliseconds > 0 ? milliseconds : undefined;
-}
-
-function retryAfterOption(response: Response): { retryAfter?: number } {
-  const wait = retryAfter(response);
-  return wait === undefined ? {} : { retryAfter: wait };
 }
 
 function isAscii(text: string): boolean {

@@ -183,7 +183,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
       view = saved.state === "conflict" ? await this.#interpret(saved.record) : NO_SESSION;
       if (view.record === undefined) return this.#emit({ type: "conflict", handle: first.record!.handle });
       patch = await session.replay(view.values);
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(2 ** attempt, 50)));
+      await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 50));
     }
     throw new HoldfastError(
       "contention",

@@ -5,8 +5,7 @@ import { upstashStore } from "@holdfast/edge/upstash";
 import type { Random } from "../support/random.ts";
 import { type RedisServer, startRedis } from "../support/redis_server.ts";
 import { startUpstash, type UpstashServer } from "../support/upstash_server.ts";
-import { startWorkerd } from "../support/workerd.ts";
-import { httpAtomicStore, sender } from "../workerd/_http_store.ts";
+import { httpAtomicStore, sender, startLawWorker } from "../workerd/_http_store.ts";
 import { faultyStore, someFault } from "./faulty_store.ts";
 
 /** An engine that is running. */
@@ -44,12 +43,7 @@ export const engines: Record<string, (random: Random, faults: number) => Promise
   // Over HTTP, in real time. Locks there are checked inside workerd, where their waiters can listen: tests/lock/objects_test.ts.
   async "Durable Objects"(random, faults) {
     const token = crypto.randomUUID();
-    const worker = await startWorkerd({
-      entry: new URL("../workerd/laws_worker.ts", import.meta.url),
-      kv: ["CACHE"],
-      durableObjects: { HOLDFAST: "LawObject", TIMED: "TimedObject" },
-      vars: { TOKEN: token },
-    });
+    const worker = await startLawWorker(token);
     const store = httpAtomicStore(sender(worker, token, "Durable Objects"));
     return {
       store: () => faultyStore(store, random, faults),

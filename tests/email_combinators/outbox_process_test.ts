@@ -32,21 +32,22 @@ for (const provider of ["resend", "sendgrid"] as const) {
         subjects.push(subject);
       }
     };
+    const drainer = [
+      "run",
+      "-A",
+      "--unstable-kv",
+      "--no-check",
+      `--config=${root}deno.json`,
+      script,
+      path,
+      provider,
+      server.url,
+    ];
     let killed = 0;
     for (let started = 0; killed < KILLS && started < KILLS * 5; started++) {
       await add(4);
       const child = new Deno.Command(Deno.execPath(), {
-        args: [
-          "run",
-          "-A",
-          "--unstable-kv",
-          "--no-check",
-          `--config=${root}deno.json`,
-          script,
-          path,
-          provider,
-          server.url,
-        ],
+        args: drainer,
         stdout: "piped",
         stderr: "inherit",
       }).spawn();
@@ -66,17 +67,7 @@ for (const provider of ["resend", "sendgrid"] as const) {
     const finish = async () => {
       await new Promise((resolve) => setTimeout(resolve, 1100)); // the leases of the dead
       const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-        args: [
-          "run",
-          "-A",
-          "--unstable-kv",
-          "--no-check",
-          `--config=${root}deno.json`,
-          script,
-          path,
-          provider,
-          server.url,
-        ],
+        args: drainer,
       }).output();
       assert(success, new TextDecoder().decode(stderr));
     };

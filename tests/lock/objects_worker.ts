@@ -5,6 +5,7 @@ import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { faultyStore } from "../checks/faulty_store.ts";
 import { heldLock, runWorkload } from "../checks/lock_workload.ts";
 import { Random } from "../support/random.ts";
+import { type Probes, probing } from "../support/probes.ts";
 
 export { HoldfastObject };
 
@@ -30,7 +31,7 @@ function counted(namespace: HoldfastNamespace) {
   return { namespace: counting, calls };
 }
 
-const probes: Record<string, (env: Env, query: URLSearchParams) => Promise<unknown>> = {
+const probes: Probes<Env> = {
   /** Many wait in one queue; who they are, how long after the release before it each had its turn, what it cost. */
   async fair({ HOLDFAST }, query) {
     const waiters = Number(query.get("waiters"));
@@ -79,13 +80,4 @@ const probes: Record<string, (env: Env, query: URLSearchParams) => Promise<unkno
   },
 };
 
-export default {
-  async fetch(request: Request, env: Env): Promise<Response> {
-    const { pathname, searchParams } = new URL(request.url);
-    try {
-      return Response.json(await probes[pathname.slice(1)]!(env, searchParams));
-    } catch (error) {
-      return new Response(String((error as Error).stack), { status: 500 });
-    }
-  },
-};
+export default probing(probes);

@@ -206,10 +206,8 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
     const fault = server.fault?.(logged);
     if (fault && "delay" in fault) await systemClock.sleep(fault.delay, closing.signal).catch(() => {});
     if (closing.signal.aborted) return "drop";
-    const breaks = fault && ("cut" in fault ? "cut" : "drop" in fault ? "drop" : undefined);
-    if (fault && ("cut" in fault ? fault.cut : "drop" in fault ? fault.drop : undefined) === "before") {
-      return breaks!;
-    }
+    const broken = fault && breakage(fault);
+    if (broken?.when === "before") return broken.how;
     if (fault && "status" in fault && !fault.execute) return new Response(fault.body, fault);
     let result: { status: number; body: string };
     try {
@@ -221,7 +219,7 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
         result = { status: 400, body: '{"error":"ERR failed to parse JSON"}' };
       } else result = { status: 500, body: '{"error":"ERR the database cannot be reached"}' };
     }
-    if (breaks) return breaks;
+    if (broken) return broken.how;
     if (fault && "status" in fault) return new Response(fault.body, fault);
     return new Response(result.body, {
       status: result.status,
@@ -271,6 +269,13 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
     },
   };
   return server;
+}
+
+/** How a connection breaks, and on which side of the execution. */
+function breakage(fault: Fault): { how: "cut" | "drop"; when: "before" | "after" } | undefined {
+  if ("cut" in fault) return { how: "cut", when: fault.cut };
+  if ("drop" in fault) return { how: "drop", when: fault.drop };
+  return undefined;
 }
 
 async function sha1(text: string): Promise<string> {

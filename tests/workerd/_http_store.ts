@@ -8,7 +8,17 @@ import {
   type KeyValueStore,
   keyValueStore,
 } from "@holdfast/edge";
-import type { Workerd } from "../support/workerd.ts";
+import { startWorkerd, type Workerd } from "../support/workerd.ts";
+
+/** Starts the test Worker that runs laws inside and serves its stores to whoever has the token. */
+export function startLawWorker(token: string): Promise<Workerd> {
+  return startWorkerd({
+    entry: new URL("laws_worker.ts", import.meta.url),
+    kv: ["CACHE"],
+    durableObjects: { HOLDFAST: "LawObject", TIMED: "TimedObject" },
+    vars: { TOKEN: token },
+  });
+}
 
 /** Sends an operation on the engine with that name. */
 export type Send = (op: string, args: readonly unknown[], signal?: AbortSignal) => Promise<unknown>;

@@ -1,6 +1,7 @@
 /** What is tried next to Workers KV: `/name` runs the probe of that name and answers what it found. */
 import { createSessions, type HoldfastError, keyValueSessionStore } from "@holdfast/edge";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
+import { type Probes, probing } from "../support/probes.ts";
 
 interface Env {
   readonly CACHE: KvNamespace;
@@ -28,7 +29,7 @@ async function fault(work: () => Promise<unknown>): Promise<unknown> {
   }
 }
 
-const probes: Record<string, (env: Env) => Promise<unknown>> = {
+const probes: Probes<Env> = {
   async costs({ CACHE }) {
     const { kv, calls } = counted(CACHE);
     const store = workersKvStore(kv, { prefix: "costs:" });
@@ -134,12 +135,4 @@ const probes: Record<string, (env: Env) => Promise<unknown>> = {
   },
 };
 
-export default {
-  async fetch(request: Request, env: Env): Promise<Response> {
-    try {
-      return Response.json(await probes[new URL(request.url).pathname.slice(1)]!(env));
-    } catch (error) {
-      return new Response(String((error as Error).stack), { status: 500 });
-    }
-  },
-};
+export default probing(probes);

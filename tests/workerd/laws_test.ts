@@ -3,27 +3,18 @@ import type { AtomicStore, KeyValueStore } from "@holdfast/edge";
 import { keyValueStoreLaw } from "@holdfast/edge/testing";
 import { contracts } from "../support/contracts.ts";
 import { lawKept } from "../support/law_table.ts";
-import { startWorkerd, workerdTest } from "../support/workerd.ts";
+import { workerdTest } from "../support/workerd.ts";
 import { assertEquals } from "../support/assert.ts";
-import { httpAtomicStore, httpKeyValueStore, sender } from "./_http_store.ts";
+import { httpAtomicStore, httpKeyValueStore, sender, startLawWorker } from "./_http_store.ts";
 
 const TOKEN = crypto.randomUUID();
 const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms + 2));
-
-function startLawWorker() {
-  return startWorkerd({
-    entry: new URL("laws_worker.ts", import.meta.url),
-    kv: ["CACHE"],
-    durableObjects: { HOLDFAST: "LawObject", TIMED: "TimedObject" },
-    vars: { TOKEN },
-  });
-}
 
 /** What a law that looks through a list of the keys meets where every key has an object of its own. */
 const NO_LIST = /with 'shards'/;
 
 workerdTest("laws inside workerd", async (t) => {
-  await using worker = await startLawWorker();
+  await using worker = await startLawWorker(TOKEN);
   const refused: string[] = [];
   for (const engine of ["Durable Objects", "Durable Objects, 4 shards", "Workers KV"]) {
     for (const [contract, laws] of Object.entries(contracts)) {
@@ -54,7 +45,7 @@ workerdTest("laws inside workerd", async (t) => {
 });
 
 workerdTest("laws from outside workerd, over HTTP", async (t) => {
-  await using worker = await startLawWorker();
+  await using worker = await startLawWorker(TOKEN);
   const objects = httpAtomicStore(sender(worker, TOKEN, "Durable Objects"));
   const kv = httpKeyValueStore(sender(worker, TOKEN, "Workers KV"));
   const engines: Record<string, [KeyValueStore, string[]]> = {

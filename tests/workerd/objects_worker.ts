@@ -14,6 +14,7 @@ import {
   type HoldfastStub,
 } from "@holdfast/edge/durable-objects";
 import { type DurableState, HoldfastObject } from "@holdfast/edge/durable-objects/object";
+import { type Probes, probing } from "../support/probes.ts";
 
 /** What the object of these probes can tell beside its work. */
 interface ProbeStub extends HoldfastStub {
@@ -92,7 +93,7 @@ async function fault(work: () => Promise<unknown>): Promise<Fault | string> {
   }
 }
 
-const probes: Record<string, (env: Env, query: URLSearchParams) => Promise<unknown>> = {
+const probes: Probes<Env> = {
   async costs({ HOLDFAST }) {
     const { namespace, calls } = counted(HOLDFAST);
     const store = durableObjectStore(namespace, { prefix: crypto.randomUUID(), shards: 3 });
@@ -320,13 +321,4 @@ const probes: Record<string, (env: Env, query: URLSearchParams) => Promise<unkno
   },
 };
 
-export default {
-  async fetch(request: Request, env: Env): Promise<Response> {
-    const { pathname, searchParams } = new URL(request.url);
-    try {
-      return Response.json(await probes[pathname.slice(1)]!(env, searchParams));
-    } catch (error) {
-      return new Response(String((error as Error).stack), { status: 500 });
-    }
-  },
-};
+export default probing(probes);
