@@ -4,8 +4,11 @@
  *
  * `apply(r, i, now)` gets the record (or nil), the input and the time, and returns output, next record and
  * deadline. A nil record changes nothing, `false` deletes. Numbers become text through `int`, never by themselves. A twin may
- * have a `fast(i, now)` besides: the usual case done at once, with its reply, or nil for `apply` to decide.
+ * have a `fast(now)` besides: the usual case done at once, with its reply, or nil for `apply` to decide.
+ *
+ * Redis does one thing at a time, and what a script defines costs it time at every call: what is here runs straight down.
  */
+import type { Fields } from "../../src/store/transition.ts";
 
 /** A transition's native form. */
 export interface LuaTwin {
@@ -16,134 +19,144 @@ export interface LuaTwin {
   readonly kind: "read" | "write" | "once";
   /** Helpers and `apply`. */
   readonly lua: string;
-  /** Helpers and `fast`; of what surrounds it, only `int` is there, as everything that a script defines costs it time. */
+  /** Fields of the input that travel without their names, in this order; an empty one is a missing one. */
+  readonly fields?: readonly string[];
+  /** Helpers and `fast`, which finds the input in `ARGV`. Of what surrounds it, only `int` is there. */
   readonly fast?: string;
+  /** The output, of the whole numbers that `fast` answers: they travel as they are, which no text does. */
+  readonly output?: (figures: readonly number[]) => Fields;
 }
 
-/** The numbers of every script. */
-const CLOCK = `
+/** `now`, in milliseconds: Redis's own, or in tests a virtual one before the other arguments. */
+const now = (virtual: boolean) => `
 local function int(n) return string.format('%d', n) end
-local function clock(virtual)
-  if virtual ~= '' then return tonumber(virtual) end
-  local t = redis.call('TIME')
-  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+${virtual ? VIRTUAL : TIME}`;
+const TIME = `local t = redis.call('TIME')
+local now, virtual = t[1] * 1000 + math.floor(t[2] / 1000), false`;
+const VIRTUAL = `local now, virtual = tonumber(table.remove(ARGV, 1)), true`;
+
+/** `record`, unless there is none or its time is over. The engine keeps it as a hash, whose field `@` is its deadline, `was`. */
+const READ = `
+local flat, record, was = redis.call('HGETALL', KEYS[1]), nil, nil
+if flat[1] then
+  record = {}
+  for n = 1, #flat, 2 do record[flat[n]] = flat[n + 1] end
+  was, record['@'] = record['@'], nil
+  if was and now >= tonumber(was) then record = nil end
 end
 `;
 
-/** Reads the record as the engine keeps it: a hash whose field `@` is its deadline. */
-const RECORD = `
-local function read(key)
-  local flat, stored = redis.call('HGETALL', key), {}
-  for n = 1, #flat, 2 do stored[flat[n]] = flat[n + 1] end
-  return stored, #flat > 0
-end
-local function live(stored, there, now)
-  if not there or (stored['@'] and now >= tonumber(stored['@'])) then return nil end
-  local record = {}
-  for k, v in pairs(stored) do if k ~= '@' then record[k] = v end end
-  return record
-end
-local function write(key, stored, nxt, deadline, native)
-  if not nxt then return redis.call('DEL', key) end
-  nxt['@'] = deadline and int(deadline) or nil
-  local set, gone = {}, {}
-  for k, v in pairs(nxt) do if stored[k] ~= v then set[#set + 1] = k set[#set + 1] = v end end
-  for k in pairs(stored) do if nxt[k] == nil then gone[#gone + 1] = k end end
+/** Makes `nxt` the record until `deadline`; writes what differs from what was read. */
+const WRITE = `
+if nxt == false then redis.call('DEL', KEYS[1]) elseif nxt then
+  deadline = deadline and int(deadline)
+  nxt['@'] = deadline
+  local gone, set = {}, {}
+  for n = 1, #flat, 2 do
+    local name = flat[n]
+    local value = nxt[name]
+    if value == nil then gone[#gone + 1] = name elseif value == flat[n + 1] then nxt[name] = nil end
+  end
+  for name, value in pairs(nxt) do set[#set + 1] = name set[#set + 1] = value end
   -- One command each, but for a record with more fields than unpack takes.
-  for n = 1, #set, 2000 do redis.call('HSET', key, unpack(set, n, math.min(n + 1999, #set))) end
-  for n = 1, #gone, 2000 do redis.call('HDEL', key, unpack(gone, n, math.min(n + 1999, #gone))) end
-  if not deadline then redis.call('PERSIST', key)
-  elseif native and stored['@'] ~= nxt['@'] then redis.call('PEXPIREAT', key, int(deadline)) end
-end
--- One text: the tilde keeps clients that guess at types from taking it for anything else.
-local function reply(list) return '~' .. cjson.encode(list) end
-local function pairsOf(fields)
-  local out = {}
-  for k, v in pairs(fields) do out[#out + 1] = k out[#out + 1] = v end
-  return out
-end
--- KEYS[2] keeps the answer of a call that may arrive twice: clients resend, and so does a runtime's own fetch.
-local function once(run)
-  local memory = KEYS[2]
-  local known = memory and redis.call('GET', memory)
-  if known then return known end
-  local out = reply(run())
-  if memory then redis.call('SET', memory, out, 'PX', 60000) end
-  return out
+  for n = 1, #set, 2000 do redis.call('HSET', KEYS[1], unpack(set, n, math.min(n + 1999, #set))) end
+  for n = 1, #gone, 2000 do redis.call('HDEL', KEYS[1], unpack(gone, n, math.min(n + 1999, #gone))) end
+  if not deadline then redis.call('PERSIST', KEYS[1])
+  elseif not virtual and was ~= deadline then redis.call('PEXPIREAT', KEYS[1], deadline) end
 end
 `;
 
-const READ = CLOCK + RECORD;
+/** Answers `out` as one text: the tilde keeps clients that guess at types from taking it for anything else. */
+const REPLY = `
+return '~' .. cjson.encode(out)`;
 
-/** A twin with what surrounds it. `ARGV`: a virtual time for tests or empty, then the input's pairs. */
-export function luaScript(twin: string, fast?: string): string {
-  return `${CLOCK}
-local now, input = clock(ARGV[1]), {}
-for n = 2, #ARGV, 2 do input[ARGV[n]] = ARGV[n + 1] end${
-    fast === undefined ? "" : `
-${fast.trim()}
-local done = fast(input, now)
-if done then return done end`
-  }${RECORD}${twin.trim()}
-return once(function()
-  local stored, there = read(KEYS[1])
-  local output, nxt, deadline = apply(live(stored, there, now), input, now)
-  local out = pairsOf(output)
-  if nxt ~= nil then write(KEYS[1], stored, nxt, deadline, ARGV[1] == '') end
-  return out
-end)`;
+/** KEYS[2] keeps the answer of a call that may arrive twice: clients resend, and so does a runtime's own fetch. */
+const KNOWN = `
+local memory = KEYS[2]
+local known = memory and redis.call('GET', memory)
+if known then return known end
+`;
+
+const REMEMBER = `
+out = '~' .. cjson.encode(out)
+if memory then redis.call('SET', memory, out, 'PX', 60000) end
+return out`;
+
+/** What travels of an input: the values of the twin's own fields, then pairs of what it has besides. */
+export function inputArgs(input: Fields, fields: readonly string[] = []): string[] {
+  const others = Object.entries(input).filter(([name]) => !fields.includes(name)).flat();
+  const own = fields.map((name) => input[name] ?? "");
+  while (others.length === 0 && own.at(-1) === "") own.pop();
+  return [...own, ...others];
 }
 
-/** `ARGV`: virtual time. Answers the time, and the record's pairs. */
-export const LOAD = `${READ}
-local stored, there = read(KEYS[1])
-local now = clock(ARGV[1])
-local out = pairsOf(live(stored, there, now) or {})
-table.insert(out, 1, int(now))
-return reply(out)`;
+/** A twin with what surrounds it. `ARGV`: what `inputArgs` answered. */
+export function luaScript(twin: Omit<LuaTwin, "kind">, virtual: boolean): string {
+  const { fields = [], fast, lua } = twin;
+  const short = fast && `${fast.trim()}
+local done = fast(now)
+if done then return done end`;
+  return `${now(virtual)}
+${short ?? ""}${KNOWN}${lua.trim()}${READ}
+local input, names, out = {}, {${fields.map((name) => `'${name}'`)}}, {}
+for n = 1, #names do if ARGV[n] ~= '' then input[names[n]] = ARGV[n] end end
+for n = #names + 1, #ARGV, 2 do input[ARGV[n]] = ARGV[n + 1] end
+local output, nxt, deadline = apply(record, input, now)
+for name, value in pairs(output) do out[#out + 1] = name out[#out + 1] = value end
+${WRITE}${REMEMBER}`;
+}
+
+/** Answers the time, and the record's pairs. */
+export const load = (virtual: boolean): string =>
+  `${now(virtual)}${READ}
+local out = {int(now)}
+for name, value in pairs(record or {}) do out[#out + 1] = name out[#out + 1] = value end
+${REPLY}`;
 
 /**
- * Writes if the record is still the one that was loaded. `ARGV`: virtual time, how many items the loaded pairs are, those,
- * deadline or empty, then the next record's pairs (none: delete).
+ * Writes if the record is still the one that was loaded. `ARGV`: how many items the loaded pairs are, those, deadline or
+ * empty, then the next record's pairs (none: delete).
  */
-export const COMMIT = `${READ}
-return once(function()
-  local stored, there = read(KEYS[1])
-  local record, count, same = live(stored, there, clock(ARGV[1])) or {}, tonumber(ARGV[2]), 0
-  for n = 3, count + 2, 2 do
-    if record[ARGV[n]] ~= ARGV[n + 1] then return {'0'} end
-    same = same + 1
-  end
-  for _ in pairs(record) do same = same - 1 end
-  if same ~= 0 then return {'0'} end
-  local nxt, deadline = nil, tonumber(ARGV[count + 3])
-  for n = count + 4, #ARGV, 2 do nxt = nxt or {} nxt[ARGV[n]] = ARGV[n + 1] end
-  write(KEYS[1], stored, nxt, deadline, ARGV[1] == '')
-  return {'1'}
-end)`;
+export const commit = (virtual: boolean): string =>
+  `${now(virtual)}${KNOWN}${READ}
+local count, left, same = tonumber(ARGV[1]), 0, true
+for _ in pairs(record or {}) do left = left + 1 end
+for n = 2, count + 1, 2 do
+  same = same and record ~= nil and record[ARGV[n]] == ARGV[n + 1]
+  left = left - 1
+end
+local out, nxt, deadline = {'0'}, nil, nil
+if same and left == 0 then
+  out, nxt, deadline = {'1'}, false, tonumber(ARGV[count + 2])
+  for n = count + 3, #ARGV, 2 do nxt = nxt or {} nxt[ARGV[n]] = ARGV[n + 1] end
+end
+${WRITE}${REMEMBER}`;
 
 /** Encoded values of many keys; `false` for a missing one. */
-export const GET_MANY = `${READ}
+export const GET_MANY = `
 local out = {}
 for n, key in ipairs(KEYS) do
   out[n] = redis.call('HGET', key, 'v') or (redis.call('EXISTS', key) == 1 and '\\0')
 end
-return reply(out)`;
+${REPLY}`;
 
 /** `ARGV`: milliseconds to live or empty, then a value per key. */
-export const SET_MANY = `${READ}
+export const setMany = (virtual: boolean): string =>
+  `${now(virtual)}
 local ttl = tonumber(ARGV[1])
-local e = ttl and int(clock('') + ttl)
+local e = ttl and int(now + ttl)
 for n, key in ipairs(KEYS) do
   redis.call('DEL', key)
   redis.call('HSET', key, 'v', ARGV[n + 1], unpack(e and {'e', e, '@', e} or {}))
-  if e then redis.call('PEXPIREAT', key, e) end
+  if e and not virtual then redis.call('PEXPIREAT', key, e) end
 end
-return reply({})`;
+return '~[]'`;
 
 /** Deletes many keys; answers how many there were. */
-export const DELETE_MANY = `${READ}
-return once(function() table.remove(KEYS, 2) return {tostring(redis.call('UNLINK', unpack(KEYS)))} end)`;
+export const DELETE_MANY = `${KNOWN}
+table.remove(KEYS, 2)
+local out = {tostring(redis.call('UNLINK', unpack(KEYS)))}
+${REMEMBER}`;
 
 /**
  * A lease as a plain string, the owner, for what no single command does. `ARGV`: owner, milliseconds it lasts from now or 0 to
@@ -156,7 +169,8 @@ if ARGV[2] == '0' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1]
 return '~["own"]'`;
 
 /** `ARGV`: cursor, pattern, how many. Answers the next cursor and the keys. */
-export const LIST = `${READ}
+export const LIST = `
 local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
-table.insert(page[2], 1, page[1])
-return reply(page[2])`;
+local out = page[2]
+table.insert(out, 1, page[1])
+${REPLY}`;

@@ -81,26 +81,32 @@ end
 `;
 
 /**
- * The usual cases: nothing is there, nobody has the lock and nobody waits (three fields), or just one has it, and it is the
- * caller (four). Then one command changes the record, and nothing needs to be taken apart.
+ * The usual cases: nothing is there, nobody has the lock and nobody waits, or just one has it, `mine`, and it is the
+ * caller. Then one command changes the record, and nothing needs to be taken apart.
  */
 const ALONE = `
-local function alone(mine, now)
-  local flat = redis.call('HGETALL', KEYS[1])
-  if not mine and #flat == 0 then return {} end
-  if #flat ~= (mine and 8 or 6) then return nil end
-  local s = {}
-  for n = 1, #flat, 2 do s[flat[n]] = flat[n + 1] end
-  if not s.f or not s.x or not s['@'] or now >= tonumber(s['@']) then return nil end
-  if not mine then return s end
-  local till, rest = (s[mine] or ''):match('^h (%d+)( .*)$')
-  if till and now < tonumber(till) then return s, rest end
+local key, me = KEYS[1], 'p' .. ARGV[1]
+local flat, fence, x, deadline, mine = redis.call('HGETALL', key), nil, nil, nil, nil
+for n = 1, #flat, 2 do
+  local name, value = flat[n], flat[n + 1]
+  if name == 'f' then fence = value elseif name == 'x' then x = value elseif name == '@' then deadline = value
+  elseif name == me then mine = value else return nil end
 end
-local function keep(s, last)
-  local deadline = int(math.ceil((last + 86400000) / 3600000) * 3600000)
-  if s['@'] == deadline then return end
-  redis.call('HSET', KEYS[1], '@', deadline)
-  if ARGV[1] == '' then redis.call('PEXPIREAT', KEYS[1], deadline) end
+if flat[1] and not (fence and x and deadline and now < tonumber(deadline)) then return nil end
+`;
+
+const MINE = `${ALONE}
+local till, rest = string.match(mine or '', '^h (%d+)( .*)$')
+if not till or now >= tonumber(till) then return nil end
+`;
+
+/** The record is there for a day after `last`. */
+const KEEP = `
+local ends = math.ceil((last + 86400000) / 3600000) * 3600000
+if ends ~= tonumber(deadline) then
+  ends = int(ends)
+  redis.call('HSET', key, '@', ends)
+  if not virtual then redis.call('PEXPIREAT', key, ends) end
 end
 `;
 
@@ -108,18 +114,21 @@ end
 export const lockTwins: Readonly<Record<string, LuaTwin>> = {
   "lock.acquire": {
     kind: "write",
-    fast: ALONE + `
-local function fast(i, now)
-  local s = not i.from and alone(nil, now)
-  if not s then return nil end
-  local last, delay = now + tonumber(i.ttl), i.delay or '0'
-  local till, fence = int(last), int(math.max(tonumber(s.f or '0') + 1, now * 1000))
-  local holder = 'h ' .. till .. ' ' .. fence .. ' ' .. (i.limit or '1') .. ' ' .. delay
-  if s.f then redis.call('HSET', KEYS[1], 'f', fence, 'p' .. i.owner, holder)
-  else redis.call('HSET', KEYS[1], 'f', fence, 'x', int(tonumber(fence) - 1), 'p' .. i.owner, holder) end
-  keep(s, last + tonumber(delay))
-  return '~["fence","' .. fence .. '","e","' .. till .. '"]'
+    fields: ["owner", "ttl", "limit", "delay", "wait", "from"],
+    fast: `
+local function fast(now)
+  if ARGV[3] then return nil end
+  ${ALONE}
+  if mine then return nil end
+  local last, nxt = now + tonumber(ARGV[2]), now * 1000
+  if fence and nxt <= tonumber(fence) then nxt = tonumber(fence) + 1 end
+  local holder, f = string.format('h %d %d 1 0', last, nxt), int(nxt)
+  if fence then redis.call('HSET', key, 'f', f, me, holder)
+  else redis.call('HSET', key, 'f', f, me, holder, 'x', int(nxt - 1)) end
+  ${KEEP}
+  return {nxt, last}
 end`,
+    output: ([fence, e]) => ({ fence: String(fence), e: String(e) }),
     lua: BOOK + ENQUEUE + `
 local function apply(r, i, now)
   local b, limit = open(r, now), tonumber(i.limit or '1')
@@ -153,17 +162,17 @@ end`,
   },
   "lock.extend": {
     kind: "write",
-    fast: ALONE + `
-local function fast(i, now)
-  local mine = 'p' .. i.owner
-  local s, rest = alone(mine, now)
-  if not s then return nil end
-  local last = now + tonumber(i.ttl)
-  local till = int(last)
-  redis.call('HSET', KEYS[1], mine, 'h ' .. till .. rest)
-  keep(s, last + tonumber(rest:match('(%d+)$')))
-  return '~["e","' .. till .. '"]'
+    fields: ["owner", "ttl"],
+    fast: `
+local function fast(now)
+  ${MINE}
+  local till = now + tonumber(ARGV[2])
+  redis.call('HSET', key, me, 'h ' .. int(till) .. rest)
+  local last = till + tonumber(string.match(rest, '(%d+)$'))
+  ${KEEP}
+  return {till}
 end`,
+    output: ([e]) => ({ e: String(e) }),
     lua: BOOK + `
 local function apply(r, i, now)
   local b = open(r, now)
@@ -175,15 +184,16 @@ end`,
   },
   "lock.release": {
     kind: "write",
-    fast: ALONE + `
-local function fast(i, now)
-  local mine = 'p' .. i.owner
-  local s = alone(mine, now)
-  if not s then return nil end
-  redis.call('HDEL', KEYS[1], mine)
-  keep(s, now)
-  return '~["result","released"]'
+    fields: ["owner", "fence"],
+    fast: `
+local function fast(now)
+  ${MINE}
+  redis.call('HDEL', key, me)
+  local last = now
+  ${KEEP}
+  return {1}
 end`,
+    output: () => ({ result: "released" }),
     lua: BOOK + `
 local function apply(r, i, now)
   if not r then return {result='expired'} end

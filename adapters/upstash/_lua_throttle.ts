@@ -1,120 +1,144 @@
-/** The Lua twins of throttles; see `_lua.ts` for the rules. They are asked at every request, so they make few tables. */
+/**
+ * The Lua twins of throttles; see `_lua.ts` for the rules. They are asked at every request: what they share is text that stands
+ * where it is needed, as a function or a table costs a call more than what it would do.
+ */
 import type { LuaTwin } from "./_lua.ts";
+
+/** Of a policy's `line` in the input: its kind, two figures and the field of its state. */
+const RULE = `
+local kind, a, b, field = match(line, '^(%w):(%d+):(%d+):(.*)$')
+a, b, field = tonumber(a), tonumber(b), kind .. ':' .. field
+`;
+
+/**
+ * How long to wait for the cost, the count if it is taken, and the state as it is: count, index and previous count. `state` becomes
+ * nil when it is none of ours.
+ */
+const WEIGH = `
+local retry, taken, count, index, previous = 0, 0, 0, 0, 0
+if kind == 'g' then
+  local us = now * 1000
+  if state then
+    state = #state <= 16 and match(state, '^%d+$')
+    count = tonumber(state or 0)
+  end
+  if count < us then count = us end
+  taken = count + cost * a
+  if taken < us then taken = us end
+  local over = taken - b * a - us
+  if cost > 0 and over > 0 then retry = cost > b and -1 or ceil(over / 1000) end
+else
+  index = floor(now / b)
+  if state then
+    local s1, s2, s3 = match(state, kind == 'f' and '^(%d+):(%d+)$' or '^(%d+):(%d+):(%d+)$')
+    if not s1 or #s1 > 16 or #s2 > 16 or (s3 and #s3 > 16) then state = nil else
+      s1, s2 = tonumber(s1), tonumber(s2)
+      if s1 >= index then index, count, previous = s1, s2, tonumber(s3 or 0)
+      elseif s1 == index - 1 then previous = s2 end
+    end
+  end
+  taken = count + cost
+  if taken < 0 then taken = 0 end
+  if kind == 'f' then
+    if cost > 0 and taken > a then retry = cost > a and -1 or (index + 1) * b - now end
+  else
+    -- Milliseconds until room units or fewer are in use.
+    till = till or function(window, room, count, previous, elapsed)
+      if room < 0 then return -1 end
+      local lag = 0
+      if elapsed < 0 then elapsed, lag = 0, -elapsed end
+      if room >= count then
+        local at = 0
+        if previous ~= 0 then at = window - floor((room - count) * window / previous) end
+        if at <= elapsed then return 0 end
+        if at < window or room == count then return at - elapsed + lag end
+      end
+      return window - elapsed + math.max(0, window - floor(room * window / count)) + lag
+    end
+    if cost > 0 then retry = till(b, a - cost, count, previous, now - index * b) end
+  end
+end
+`;
+
+/** What is left, when all is back and when one more is; and the state as text, if it is to be written. */
+const VIEW = `
+local remaining, reset, more, text = 0, 0, 0, nil
+if kind == 'g' then
+  local ahead = count - now * 1000
+  remaining, reset = floor((b * a - ahead) / a), ceil(ahead / 1000)
+  if remaining < 0 then remaining = 0 end
+  local wait = ahead - (b - remaining - 1) * a
+  if ahead ~= 0 and wait > 0 then more = ceil(wait / 1000) end
+  if take then text = int(count) end
+elseif kind == 'f' then
+  if count < a then remaining = a - count end
+  if count ~= 0 then reset = (index + 1) * b - now end
+  more = reset
+  if take then text = string.format('%d:%d', index, count) end
+else
+  local elapsed = now - index * b
+  local used = count + ceil(previous * (b - math.max(0, elapsed)) / b)
+  if used < a then remaining = a - used end
+  reset = till(b, 0, count, previous, elapsed)
+  if used ~= 0 then more = till(b, a - remaining - 1, count, previous, elapsed) end
+  if take then text = string.format('%d:%d:%d', index, count, previous) end
+end
+`;
+
+/** Adds the call's id to those that were counted, and says when all is over: in steps, as most checks then leave that as it is. */
+const NOTE = `
+if id then
+  calls = calls .. id .. ','
+  while #calls > 64 do calls = match(calls, ',(.*)$') end
+end
+local over = ceil(math.max(now + lasts, tonumber(x or 0)) / 10000) * 10000
+`;
 
 const SOUND = `
 local function whole(v) return v and #v <= 16 and string.find(v, '^%d+$') end
 `;
 
+/** Any policies on any record. */
 const DECIDE = SOUND + `
-local max, floor, ceil, match = math.max, math.floor, math.ceil, string.match
-local states = {g='^(%d+)$', f='^(%d+):(%d+)$', s='^(%d+):(%d+):(%d+)$'}
-local function till(p, room, current, previous)
-  if room < 0 then return -1 end
-  local window, elapsed, lag = p.b, p.elapsed, p.lag
-  if room >= current then
-    local at = 0
-    if previous ~= 0 then at = window - floor((room - current) * window / previous) end
-    if at <= elapsed then return 0 end
-    if at < window or room == current then return at - elapsed + lag end
-  end
-  return window - elapsed + max(0, window - floor(room * window / current)) + lag
-end
--- What is left, when all is back, when one more is: of the state before (taken = false) or after.
-local function view(p, taken, us)
-  if p.kind == 'g' then
-    local unit, burst, ahead = p.a, p.b, (taken and p.taken or p.current) - us
-    local remaining = max(0, floor((burst * unit - ahead) / unit))
-    local wait = 0
-    if ahead ~= 0 then wait = max(0, ahead - (burst - remaining - 1) * unit) end
-    return remaining, ceil(ahead / 1000), ceil(wait / 1000)
-  end
-  local current, limit = taken and p.taken or p.current, p.a
-  if p.kind == 'f' then
-    local reset = current == 0 and 0 or p.left
-    return max(0, limit - current), reset, reset
-  end
-  local used = current + ceil(p.previous * (p.b - p.elapsed) / p.b)
-  local remaining = max(0, limit - used)
-  return remaining, till(p, 0, current, p.previous), used == 0 and 0 or till(p, limit - remaining - 1, current, p.previous)
-end
-local function rules(i)
-  local list, n, rule = {}, 0, i['0']
-  while rule do
-    local kind, a, b, name = match(rule, '^(%w):(%d+):(%d+):(.*)$')
-    n = n + 1
-    list[n] = {kind=kind, a=tonumber(a), b=tonumber(b), field=kind .. ':' .. name, current=0, taken=0, previous=0, retry=0}
-    rule = i[tostring(n)]
-  end
-  return list
-end
-local function decide(r, i, now, cost, list)
+local function decide(r, i, now, cost)
+  local floor, ceil, match, till = math.floor, math.ceil, string.match, nil
   if r and not (whole(r.x) and whole(r.b or '0')) then return {e='corrupt'} end
-  local us, blocked = now * 1000, 0
-  if r and r.b then blocked = max(0, tonumber(r.b) - now) end
-  local again = r and r.i and i.i and string.find(',' .. r.i, ',' .. i.i .. ',', 1, true)
-  local allowed = again or cost < 0 or blocked == 0
-  for n = 1, #list do
-    local p = list[n]
-    local kind, a, b = p.kind, p.a, p.b
-    local state, s1, s2, s3, retry = r and r[p.field], nil, nil, nil, 0
-    if state then
-      s1, s2, s3 = match(state, states[kind])
-      if not s1 or #s1 > 16 or (s2 and #s2 > 16) or (s3 and #s3 > 16) then return {e='corrupt'} end
-      s1, s2, s3 = tonumber(s1), tonumber(s2 or '0'), tonumber(s3 or '0')
-    end
-    if kind == 'g' then
-      p.current = max(s1 or 0, us)
-      p.taken = max(p.current + cost * a, us)
-      local over = cost > 0 and p.taken - b * a - us or 0
-      if over > 0 then retry = cost > b and -1 or ceil(over / 1000) end
-    else
-      local index = max(floor(now / b), s1 or 0)
-      p.index, p.current, p.previous = index, 0, 0
-      if s1 == index then p.current, p.previous = s2, s3
-      elseif s1 == index - 1 then p.previous = s2 end
-      p.taken = max(0, p.current + cost)
-      if kind == 'f' then
-        p.left = (index + 1) * b - now
-        if cost > 0 and p.taken > a then retry = cost > a and -1 or p.left end
-      else
-        p.elapsed, p.lag = max(0, now - index * b), max(0, index * b - now)
-        if cost > 0 then retry = till(p, a - cost, p.current, p.previous) end
-      end
-    end
-    if retry ~= 0 and not again then allowed = false end
-    p.retry = again and 0 or retry
+  local blocked, id, calls, x = math.max(0, tonumber(r and r.b or now) - now), i.i, r and r.i or '', r and r.x
+  local again = id and string.find(',' .. calls, ',' .. id .. ',', 1, true)
+  local rules, fits = {}, cost < 0 or blocked == 0
+  while i[tostring(#rules)] do
+    local line = i[tostring(#rules)]
+    ${RULE}
+    local state = r and r[field]
+    local there = state
+    ${WEIGH}
+    if there and not state then return {e='corrupt'} end
+    if retry ~= 0 then fits = false end
+    rules[#rules + 1] = {kind, a, b, field, retry, taken, count, index, previous}
   end
-  local take, out, lasts = allowed and cost ~= 0 and not again, {a=allowed and '1' or '0', ['0']=''}, 0
+  local out, nxt, lasts = {a=(fits or again) and '1' or '0'}, r or {}, 0
+  local take = fits and cost ~= 0 and not again
+  for n, rule in ipairs(rules) do
+    local kind, a, b, field, retry, taken, count, index, previous = unpack(rule)
+    if take then count = taken end
+    ${VIEW}
+    if take then nxt[field] = text end
+    lasts = math.max(lasts, reset)
+    out[tostring(n - 1)] = string.format('%d:%d:%d:%d', remaining, reset, more, again and 0 or retry)
+  end
   if blocked > 0 then out.b = int(blocked) end
-  for n = 1, #list do
-    local p = list[n]
-    local remaining, reset, more = view(p, take, us)
-    lasts = max(lasts, reset)
-    out[tostring(n - 1)] = string.format('%d:%d:%d:%d', remaining, reset, more, p.retry)
-  end
   if not take then return out end
-  local nxt = r or {}
   if blocked == 0 then nxt.b = nil end
-  for n = 1, #list do
-    local p = list[n]
-    if p.kind == 'g' then nxt[p.field] = int(p.taken)
-    elseif p.kind == 'f' then nxt[p.field] = string.format('%d:%d', p.index, p.taken)
-    else nxt[p.field] = string.format('%d:%d:%d', p.index, p.taken, p.previous) end
-  end
   if lasts == 0 then
     local ours, alone = {x=true, i=true}, true
-    for n = 1, #list do ours[list[n].field] = true end
-    for field in pairs(nxt) do alone = alone and ours[field] end
+    for _, rule in ipairs(rules) do ours[rule[4]] = true end
+    for name in pairs(nxt) do alone = alone and ours[name] end
     if alone then return out, false end
   end
-  if i.i then
-    local known = (r and r.i or '') .. i.i .. ','
-    while #known > 64 do known = string.sub(known, string.find(known, ',', 1, true) + 1) end
-    nxt.i = known
-  end
-  local x = ceil(max(now + lasts, tonumber(nxt.x or '0')) / 10000) * 10000
-  nxt.x = int(x)
-  return out, nxt, x
+  ${NOTE}
+  if id then nxt.i = calls end
+  nxt.x = int(over)
+  return out, nxt, over
 end
 `;
 
@@ -122,39 +146,47 @@ end
 export const throttleTwins: Readonly<Record<string, LuaTwin>> = {
   "throttle.check": {
     kind: "write",
-    // No block, nothing stale: only the fields of these policies are read, and only those that change are written.
-    fast: DECIDE + `
-local function fast(i, now)
-  if not i.i then return nil end
-  local key, list, names, r = KEYS[1], rules(i), {'@', 'x', 'i', 'b'}, nil
-  for n = 1, #list do names[n + 4] = list[n].field end
-  local at = redis.call('HMGET', key, unpack(names))
-  if at[4] or at[1] ~= at[2] or (at[1] and now >= tonumber(at[1])) then return nil end
-  if at[1] then
-    r = {x=at[2], i=at[3] or nil}
-    for n = 1, #list do r[names[n + 4]] = at[n + 4] or nil end
+    fields: ["c", "i", "0"],
+    // One policy, no block, nothing stale: only the fields of this policy are read, and only those that change are written.
+    fast: `
+local function fast(now)
+  local cost, id, line = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+  if id == '' or not line or ARGV[4] then return nil end
+  local floor, ceil, match, till, key = math.floor, math.ceil, string.match, nil, KEYS[1]
+  ${RULE}
+  local found = redis.call('HMGET', key, '@', 'x', 'i', 'b', field)
+  local x, calls, state = found[1], found[3] or '', found[5]
+  if found[4] or x ~= found[2] then return nil end
+  if x then
+    x = tonumber(x)
+    if now >= x or not state or string.find(calls, id, 1, true) then return nil end
   elseif redis.call('EXISTS', key) == 1 then return nil end
-  local out, nxt, x = decide(r, i, now, tonumber(i.c), list)
-  if out.e or nxt == false then return nil end
-  if nxt then
-    local set = {'i', nxt.i}
-    for n = 1, #list do set[2 * n + 1], set[2 * n + 2] = names[n + 4], nxt[names[n + 4]] end
-    local moved = nxt.x ~= at[1]
-    if moved then for _, name in ipairs({'x', '@'}) do set[#set + 1] = name set[#set + 1] = nxt.x end end
-    redis.call('HSET', key, unpack(set))
-    if moved and ARGV[1] == '' then redis.call('PEXPIREAT', key, nxt.x) end
+  ${WEIGH}
+  if x and not state then return nil end
+  local take, lasts = retry == 0 and cost ~= 0, 0
+  if take then count = taken end
+  ${VIEW}
+  if take then
+    lasts = reset
+    if lasts == 0 then return nil end
+    ${NOTE}
+    if over == x then redis.call('HSET', key, 'i', calls, field, text)
+    else
+      over = int(over)
+      redis.call('HSET', key, 'i', calls, field, text, 'x', over, '@', over)
+      if not virtual then redis.call('PEXPIREAT', key, over) end
+    end
   end
-  local reply = '~["a","' .. out.a .. '"'
-  for n = 0, #list - 1 do reply = reply .. ',"' .. n .. '","' .. out[tostring(n)] .. '"' end
-  return reply .. ']'
+  return {retry == 0 and 1 or 0, remaining, reset, more, retry}
 end`,
-    lua: `
-local function apply(r, i, now) return decide(r, i, now, tonumber(i.c), rules(i)) end`,
+    output: ([allowed, ...figures]) => ({ a: String(allowed), 0: figures.join(":") }),
+    lua: DECIDE + `
+local function apply(r, i, now) return decide(r, i, now, tonumber(i.c)) end`,
   },
   "throttle.peek": {
     kind: "read",
     lua: DECIDE + `
-local function apply(r, i, now) return decide(r, i, now, 0, rules(i)) end`,
+local function apply(r, i, now) return decide(r, i, now, 0) end`,
   },
   "throttle.block": {
     kind: "write",

@@ -1,5 +1,5 @@
 /** Every script an engine sends, with the hash a server may know it by. */
-import { COMMIT, DELETE_MANY, GET_MANY, LEASE, LIST, LOAD, luaScript, SET_MANY } from "./_lua.ts";
+import { commit, DELETE_MANY, GET_MANY, LEASE, LIST, load, luaScript, setMany } from "./_lua.ts";
 import { LUA_TWINS } from "./_twins.ts";
 
 /** A script as it travels. */
@@ -17,28 +17,34 @@ export interface Script {
  */
 const KEY_LOCKING = "#!lua flags=allow-key-locking\n";
 
-/** `LIST` declares no keys: it may not promise to touch only those. */
-const TEXTS: readonly (readonly [name: string, text: string])[] = [
-  ...Object.entries(LUA_TWINS).map(([name, { lua, fast }]) => [name, luaScript(lua, fast)] as const),
-  ["load", LOAD],
-  ["commit", COMMIT],
+/** Scripts under a virtual time are for tests; the others have no trace of it. */
+const texts = (virtual: boolean): readonly (readonly [name: string, text: string])[] => [
+  ...Object.entries(LUA_TWINS).map(([name, twin]) => [name, luaScript(twin, virtual)] as const),
+  ["load", load(virtual)],
+  ["commit", commit(virtual)],
   ["get-many", GET_MANY],
-  ["set-many", SET_MANY],
+  ["set-many", setMany(virtual)],
   ["delete-many", DELETE_MANY],
   ["lease", LEASE],
 ];
 
-const known: Promise<ReadonlyMap<string, Script>>[] = [];
+const known = new Map<string, Promise<ReadonlyMap<string, Script>>>();
 
 /** All at once, so that calls of one tick wait for the same thing and keep their order. */
-export function scripts(keyLocking: boolean): Promise<ReadonlyMap<string, Script>> {
-  return known[Number(keyLocking)] ??= hashed(keyLocking ? KEY_LOCKING : "");
+export function scripts(keyLocking: boolean, virtual: boolean): Promise<ReadonlyMap<string, Script>> {
+  const kind = `${keyLocking}${virtual}`;
+  if (!known.has(kind)) known.set(kind, hashed(keyLocking ? KEY_LOCKING : "", virtual));
+  return known.get(kind)!;
 }
 
-async function hashed(head: string): Promise<ReadonlyMap<string, Script>> {
-  const texts = [...TEXTS.map(([name, text]) => [name, head + text] as const), ["list", LIST] as const];
+async function hashed(head: string, virtual: boolean): Promise<ReadonlyMap<string, Script>> {
+  // `LIST` declares no keys: it may not promise to touch only those.
+  const all = [
+    ...texts(virtual).map(([name, text]) => [name, head + text] as const),
+    ["list", LIST] as const,
+  ];
   return new Map(
-    await Promise.all(texts.map(async ([name, text]) => {
+    await Promise.all(all.map(async ([name, text]) => {
       const digest = new Uint8Array(await crypto.subtle.digest("SHA-1", new TextEncoder().encode(text)));
       const sha = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
       return [name, { text, sha }] as const;

@@ -9,7 +9,8 @@ import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import { clientRunner, type RedisScripts } from "./_client.ts";
 import { fault, lost, says } from "./_faults.ts";
-import { scripts } from "./_scripts.ts";
+import { inputArgs } from "./_lua.ts";
+import { type Script, scripts } from "./_scripts.ts";
 import { type ScriptRunner, type UpstashConnection, UpstashTransport } from "./_transport.ts";
 import { LUA_TWINS } from "./_twins.ts";
 
@@ -66,7 +67,7 @@ class UpstashEngine implements AtomicEngine {
   readonly limits: { maxKeyBytes: number; maxValueLength: number };
   readonly #runner: ScriptRunner;
   readonly #prefix: string;
-  readonly #now: () => string;
+  readonly #virtualTime: (() => number) | undefined;
   #keyLocking = true;
   #setAnswers = true;
 
@@ -75,15 +76,19 @@ class UpstashEngine implements AtomicEngine {
     this.#runner = runner;
     this.#prefix = prefix;
     this.limits = { maxKeyBytes: 8192, maxValueLength };
-    this.#now = virtualTime ? () => String(virtualTime()) : () => "";
+    this.#virtualTime = virtualTime;
   }
 
   async transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
     const twin = LUA_TWINS[transition.name];
     if (twin === undefined) return await this.#byCompareAndSet(transition, key, input, options?.signal);
     const keys = this.#keys([key], twin.kind === "once");
-    const args = [this.#now(), ...Object.entries(input).flat()];
-    return fromPairs(await this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read"));
+    const args = [...this.#now(), ...inputArgs(input, twin.fields)];
+    const read = (reply: unknown) =>
+      twin.output && Array.isArray(reply) && reply.every(Number.isSafeInteger)
+        ? twin.output(reply)
+        : fromPairs(list<string>(reply));
+    return await this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read", read);
   }
 
   #byCompareAndSet(
@@ -96,7 +101,7 @@ class UpstashEngine implements AtomicEngine {
     const backend = {
       load: async (): Promise<VersionedRecord> => {
         const keys = this.#keys([key], false);
-        const [now, ...pairs] = await this.#run("load", keys, [this.#now()], signal, false);
+        const [now, ...pairs] = await this.#run("load", keys, this.#now(), signal, false, list<string>);
         time = Number(now);
         return { record: pairs.length === 0 ? undefined : fromPairs(pairs), version: pairs };
       },
@@ -104,8 +109,8 @@ class UpstashEngine implements AtomicEngine {
         const loaded = version as string[];
         const next = write.record === undefined ? [] : Object.entries(write.record).flat();
         const deadline = write.expiresAt === undefined ? "" : String(write.expiresAt);
-        const args = [this.#now(), String(loaded.length), ...loaded, deadline, ...next];
-        return (await this.#run("commit", this.#keys([key], true), args, signal, true))[0] === "1";
+        const args = [...this.#now(), String(loaded.length), ...loaded, deadline, ...next];
+        return (await this.#run("commit", this.#keys([key], true), args, signal, true, list))[0] === "1";
       },
     };
     // The transition sees the time that its record was read at.
@@ -119,7 +124,14 @@ class UpstashEngine implements AtomicEngine {
     let keys = left;
     if (left.length === 0) {
       const pattern = (this.#prefix + prefix).replace(/[\\*?[\]]/g, "\\$&") + "*";
-      [next = "0", ...keys] = await this.#run("list", [], [from, pattern, String(limit)], signal, false);
+      [next = "0", ...keys] = await this.#run(
+        "list",
+        [],
+        [from, pattern, String(limit)],
+        signal,
+        false,
+        list<string>,
+      );
       // SCAN may show a key twice.
       keys = [...new Set(keys)].map((key) => key.slice(this.#prefix.length)).filter((key) =>
         !key.startsWith("//")
@@ -134,7 +146,7 @@ class UpstashEngine implements AtomicEngine {
   async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
     const replies = await Promise.all(
       chunks(keys, (key) => key.length).map((some) =>
-        this.#run<string | false>("get-many", this.#keys(some, false), [], options?.signal, false)
+        this.#run("get-many", this.#keys(some, false), [], options?.signal, false, list<string | false>)
       ),
     );
     return replies.flat().map((text) => text === false ? undefined : text);
@@ -147,8 +159,19 @@ class UpstashEngine implements AtomicEngine {
   ): Promise<void> {
     await Promise.all(
       chunks(entries, ([key, value]) => key.length + value.length).map((some) => {
-        const args = [ttl === undefined ? "" : String(ttl), ...some.map(([, value]) => value)];
-        return this.#run("set-many", some.map(([key]) => this.#prefix + key), args, options?.signal, true);
+        const args = [
+          ...this.#now(),
+          ttl === undefined ? "" : String(ttl),
+          ...some.map(([, value]) => value),
+        ];
+        return this.#run(
+          "set-many",
+          some.map(([key]) => this.#prefix + key),
+          args,
+          options?.signal,
+          true,
+          list,
+        );
       }),
     );
   }
@@ -156,7 +179,7 @@ class UpstashEngine implements AtomicEngine {
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
     const replies = await Promise.all(
       chunks(keys, (key) => key.length).map((some) =>
-        this.#run("delete-many", this.#keys(some, true), [], options?.signal, true)
+        this.#run("delete-many", this.#keys(some, true), [], options?.signal, true, list)
       ),
     );
     return replies.reduce((sum, [count]) => sum + Number(count), 0);
@@ -171,7 +194,7 @@ class UpstashEngine implements AtomicEngine {
     const [full] = this.#keys([key], false);
     const take = action === "take";
     if (take && this.#runner.command && this.#setAnswers) {
-      await scripts(this.#keyLocking); // what is sent in one tick keeps its order
+      await this.#scripts(); // what is sent in one tick keeps its order
       try {
         const had = await this.#runner.command(["SET", full!, owner, "NX", "PX", ttl, "GET"]);
         if (had !== owner) return had === null ? "own" : "other";
@@ -183,8 +206,12 @@ class UpstashEngine implements AtomicEngine {
       }
     }
     const args = [owner, String(action === "release" ? 0 : ttl), ...(take ? ["take"] : [])];
-    const [found] = await this.#run<LeaseReply>("lease", [full!], args, undefined, true);
+    const [found] = await this.#run("lease", [full!], args, undefined, true, list<LeaseReply>);
     return found!;
+  }
+
+  #now(): string[] {
+    return this.#virtualTime ? [String(this.#virtualTime())] : [];
   }
 
   /** No key of a store begins with two slashes: what is remembered there meets none, and `list` passes over it. */
@@ -193,25 +220,30 @@ class UpstashEngine implements AtomicEngine {
     return [first!, ...memory, ...others].map((key) => this.#prefix + key);
   }
 
-  async #run<T = string>(
+  #scripts(): Promise<ReadonlyMap<string, Script>> {
+    return scripts(this.#keyLocking, this.#virtualTime !== undefined);
+  }
+
+  async #run<T>(
     name: string,
     keys: string[],
     args: string[],
     signal: AbortSignal | undefined,
     writes: boolean,
-  ): Promise<T[]> {
+    read: (reply: unknown) => T,
+  ): Promise<T> {
     const keyLocking = this.#keyLocking;
-    const known = await scripts(keyLocking);
+    const known = await this.#scripts();
     signal?.throwIfAborted();
     try {
-      return list(await this.#runner.run(known.get(name)!, keys, args, signal));
+      return read(await this.#runner.run(known.get(name)!, keys, args, signal));
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       // Redis and Valkey know no key locking and refuse to compile such a script: nothing has happened then.
       if (!keyLocking || !says(error, /shebang|compiling script/)) throw fault(error, writes);
     }
     this.#keyLocking = false;
-    return await this.#run<T>(name, keys, args, signal, writes);
+    return await this.#run<T>(name, keys, args, signal, writes, read);
   }
 }
 

@@ -1,7 +1,7 @@
 /** A small Redis client on a plain socket: bytes in, bytes out, as the REST endpoint needs them. */
 
-/** A reply: bytes for bulk strings, a string for a status, bigint for integers, an error as a value. */
-export type Reply = Uint8Array | string | bigint | null | RedisError | Reply[];
+/** A reply: bytes for bulk strings, a string for a status, a number or what is too long for one, an error as a value. */
+export type Reply = Uint8Array | string | number | bigint | null | RedisError | Reply[];
 
 /** What Redis refused. */
 export class RedisError {
@@ -30,7 +30,7 @@ export class RespConnection {
     try {
       await this.#write(encode(commands));
       const replies: Reply[] = [];
-      for (let i = 0; i < commands.length; i++) replies.push(await this.read());
+      for (const _ of commands) replies.push(await this.read());
       return replies;
     } catch (error) {
       this.broken = true;
@@ -43,28 +43,58 @@ export class RespConnection {
     for (let at = 0; at < bytes.length;) at += await this.#socket.write(bytes.subarray(at));
   }
 
-  async read(): Promise<Reply> {
-    const line = await this.#line();
-    const rest = line.slice(1);
-    switch (line[0]) {
-      case "+":
-        return rest;
-      case "-":
-        return new RedisError(rest);
-      case ":":
-        return BigInt(rest);
-      case "$": {
-        if (rest === "-1") return null;
-        return (await this.#take(Number(rest) + 2)).slice(0, -2);
+  /** The next reply: at once, where all of it is here. */
+  read(): Reply | Promise<Reply> {
+    const from = this.#at;
+    const reply = this.#parse();
+    if (reply !== undefined) return reply;
+    this.#at = from;
+    return this.#fill().then(() => this.read());
+  }
+
+  /** `undefined` when the bytes end too early. */
+  #parse(): Reply | undefined {
+    const end = this.#buffer.indexOf(CR, this.#at);
+    if (end < 0 || end + 1 >= this.#buffer.length) return undefined;
+    const type = this.#buffer[this.#at];
+    const from = this.#at + 1;
+    this.#at = end + 2;
+    switch (type) {
+      case PLUS:
+        return decoder.decode(this.#buffer.subarray(from, end));
+      case MINUS:
+        return new RedisError(decoder.decode(this.#buffer.subarray(from, end)));
+      case COLON:
+        return end - from > 15
+          ? BigInt(decoder.decode(this.#buffer.subarray(from, end)))
+          : this.#number(from, end);
+      case DOLLAR: {
+        const length = this.#number(from, end);
+        if (length < 0) return null;
+        const begin = this.#at;
+        this.#at += length + 2;
+        return this.#at > this.#buffer.length ? undefined : this.#buffer.subarray(begin, begin + length);
       }
-      case "*": {
-        if (rest === "-1") return null;
+      case STAR: {
+        const length = this.#number(from, end);
+        if (length < 0) return null;
         const list: Reply[] = [];
-        for (let i = 0; i < Number(rest); i++) list.push(await this.read());
+        while (list.length < length) {
+          const part = this.#parse();
+          if (part === undefined) return undefined;
+          list.push(part);
+        }
         return list;
       }
     }
     throw new Error("not RESP");
+  }
+
+  #number(from: number, end: number): number {
+    const negative = this.#buffer[from] === MINUS;
+    let value = 0;
+    for (let at = from + Number(negative); at < end; at++) value = value * 10 + this.#buffer[at]! - ZERO;
+    return negative ? -value : value;
   }
 
   async #fill(): Promise<void> {
@@ -78,25 +108,6 @@ export class RespConnection {
     this.#at = 0;
   }
 
-  async #line(): Promise<string> {
-    for (;;) {
-      const end = this.#buffer.indexOf(13, this.#at);
-      if (end >= 0 && end + 1 < this.#buffer.length) {
-        const line = decoder.decode(this.#buffer.subarray(this.#at, end));
-        this.#at = end + 2;
-        return line;
-      }
-      await this.#fill();
-    }
-  }
-
-  async #take(length: number): Promise<Uint8Array> {
-    while (this.#buffer.length - this.#at < length) await this.#fill();
-    const taken = this.#buffer.subarray(this.#at, this.#at + length);
-    this.#at += length;
-    return taken;
-  }
-
   close(): void {
     try {
       this.#socket.close();
@@ -106,6 +117,7 @@ export class RespConnection {
   }
 }
 
+const [CR, PLUS, MINUS, COLON, DOLLAR, STAR, ZERO] = [13, 43, 45, 58, 36, 42, 48] as const; // \r + - : $ * 0
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 

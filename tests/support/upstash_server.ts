@@ -128,7 +128,7 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
 
   function shown(reply: Reply, base64: boolean): string {
     if (reply === null) return "null";
-    if (typeof reply === "bigint") return String(reply); // its digits: 64 bits survive
+    if (typeof reply === "number" || typeof reply === "bigint") return String(reply); // its digits: 64 bits survive
     if (Array.isArray(reply)) return `[${reply.map((part) => shown(part, base64)).join(",")}]`;
     if (reply instanceof RedisError) return JSON.stringify({ error: reply.message });
     if (!base64) return JSON.stringify(typeof reply === "string" ? reply : new TextDecoder().decode(reply));
