@@ -2,6 +2,9 @@
 export function deferred<T>(): PromiseWithResolvers<T> {
   let resolve!: PromiseWithResolvers<T>["resolve"];
   let reject!: PromiseWithResolvers<T>["reject"];
-  const promise = new Promise<T>((...ends) => [resolve, reject] = ends);
+  const promise = new Promise<T>((fulfil, refuse) => {
+    resolve = fulfil;
+    reject = refuse;
+  });
   return { promise, resolve, reject };
 }

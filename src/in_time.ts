@@ -1,5 +1,3 @@
-import { deferred } from "./deferred.ts";
-
 /** The promise, or the signal's reason when that comes first; what the work does after that is nobody's. */
 export function interruptible<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
@@ -11,11 +9,11 @@ export function interruptible<T>(work: Promise<T>, signal: AbortSignal | undefin
   });
 }
 
-/** A timer, and how many wait for it. */
+/** A timer, and what is to happen when it is over. */
 interface Tick {
-  readonly over: Promise<void>;
+  readonly milliseconds: number;
+  readonly late: Set<() => void>;
   readonly timer: ReturnType<typeof setTimeout>;
-  waiting: number;
 }
 
 // Calls of one tick that have as long share a timer: on a hot path timers cost more than what they guard.
@@ -24,36 +22,41 @@ const ticks = new Map<number, Tick>();
 function tickOf(milliseconds: number): Tick {
   const open = ticks.get(milliseconds);
   if (open) return open;
-  const { promise: over, resolve } = deferred<void>();
-  const tick: Tick = { over, timer: setTimeout(resolve, milliseconds), waiting: 0 };
+  const late = new Set<() => void>();
+  const timer = setTimeout(() => late.forEach((end) => end()), milliseconds);
+  const tick: Tick = { milliseconds, late, timer };
   ticks.set(milliseconds, tick);
-  queueMicrotask(() => close(milliseconds, tick));
+  queueMicrotask(() => close(tick));
   return tick;
 }
 
-function close(milliseconds: number, tick: Tick): void {
-  if (ticks.get(milliseconds) === tick) ticks.delete(milliseconds);
+function close(tick: Tick): void {
+  if (ticks.get(tick.milliseconds) === tick) ticks.delete(tick.milliseconds);
 }
 
 /** Until the work is done, its time is up or the caller gives up; what the work does after that is nobody's. */
-export async function inTime<T>(
+export function inTime<T>(
   work: Promise<T>,
   milliseconds: number,
   signal: AbortSignal | undefined,
   late: () => Error,
 ): Promise<T> {
   const tick = tickOf(milliseconds);
-  tick.waiting++;
-  const over = tick.over.then(() => {
-    throw late();
+  return new Promise((resolve, reject) => {
+    const end = () => reject(late());
+    const done = () => {
+      if (tick.late.delete(end) && tick.late.size === 0) {
+        clearTimeout(tick.timer);
+        close(tick);
+      }
+    };
+    tick.late.add(end);
+    interruptible(work, signal).then((value) => {
+      done();
+      resolve(value);
+    }, (error) => {
+      done();
+      reject(error);
+    });
   });
-  try {
-    return await interruptible(Promise.race([work, over]), signal);
-  } finally {
-    if (--tick.waiting === 0) {
-      clearTimeout(tick.timer);
-      close(milliseconds, tick);
-    }
-    work.catch(() => {});
-  }
 }

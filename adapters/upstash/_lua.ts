@@ -4,7 +4,7 @@
  *
  * `apply(r, i, now)` gets the record (or nil), the input and the time, and returns output, next record and
  * deadline. A nil record changes nothing, `false` deletes. Numbers become text through `int`, never by themselves. A twin may
- * have a `fast(now)` besides: the usual case done at once, with its reply, or nil for `apply` to decide.
+ * have a `fast` besides: the usual case done at once, with its reply, or a `break` for `apply` to decide.
  *
  * Redis does one thing at a time, and what a script defines costs it time at every call: what is here runs straight down.
  */
@@ -21,9 +21,9 @@ export interface LuaTwin {
   readonly lua: string;
   /** Fields of the input that travel without their names, in this order; an empty one is a missing one. */
   readonly fields?: readonly string[];
-  /** Helpers and `fast`, which finds the input in `ARGV`. Of what surrounds it, only `int` is there. */
+  /** Finds its input in `ARGV`; of what surrounds it, only `int`, `now` and `virtual` are there. */
   readonly fast?: string;
-  /** The output, of the whole numbers that `fast` answers: they travel as they are, which no text does. */
+  /** The output, of the whole number or numbers that `fast` answers: they travel as they are, which no text does. */
   readonly output?: (figures: readonly number[]) => Fields;
 }
 
@@ -84,20 +84,23 @@ return out`;
 
 /** What travels of an input: the values of the twin's own fields, then pairs of what it has besides. */
 export function inputArgs(input: Fields, fields: readonly string[] = []): string[] {
-  const others = Object.entries(input).filter(([name]) => !fields.includes(name)).flat();
-  const own = fields.map((name) => input[name] ?? "");
-  while (others.length === 0 && own.at(-1) === "") own.pop();
-  return [...own, ...others];
+  const args = fields.map((name) => input[name] ?? "");
+  let own = args.length;
+  while (own > 0 && args[own - 1] === "") own--;
+  for (const name in input) if (!fields.includes(name)) args.push(name, input[name]!);
+  if (args.length === fields.length) args.length = own;
+  return args;
 }
 
 /** A twin with what surrounds it. `ARGV`: what `inputArgs` answered. */
 export function luaScript(twin: Omit<LuaTwin, "kind">, virtual: boolean): string {
   const { fields = [], fast, lua } = twin;
-  const short = fast && `${fast.trim()}
-local done = fast(now)
-if done then return done end`;
-  return `${now(virtual)}
-${short ?? ""}${KNOWN}${lua.trim()}${READ}
+  return `${now(virtual)}${
+    fast === undefined ? "" : `
+repeat
+${fast.trim()}
+until true`
+  }${KNOWN}${lua.trim()}${READ}
 local input, names, out = {}, {${fields.map((name) => `'${name}'`)}}, {}
 for n = 1, #names do if ARGV[n] ~= '' then input[names[n]] = ARGV[n] end end
 for n = #names + 1, #ARGV, 2 do input[ARGV[n]] = ARGV[n + 1] end

@@ -13,6 +13,17 @@ local function keep(r, out) return out, r, tonumber(r.x) end
 export const idempotencyTwins: Readonly<Record<string, LuaTwin>> = {
   "idempotency.begin": {
     kind: "write",
+    fields: ["o", "l", "t", "fp"],
+    // Nobody has begun.
+    fast: `
+local key = KEYS[1]
+if redis.call('EXISTS', key) == 1 then break end
+local ends, x = now + tonumber(ARGV[2]), now + tonumber(ARGV[3])
+x = int(math.max(x, ends))
+redis.call('HSET', key, 's', 'p', 'o', ARGV[1], 'fp', ARGV[4] or '', 'l', int(ends), 'a', '1', 'x', x, '@', x)
+if not virtual then redis.call('PEXPIREAT', key, x) end
+return 1`,
+    output: ([attempt]) => ({ s: "new", a: String(attempt) }),
     lua: HELPERS + `
 local function apply(r, i, now)
   local attempt, fp = 1, i.fp or ''
@@ -30,6 +41,22 @@ end`,
   },
   "idempotency.complete": {
     kind: "write",
+    fields: ["o", "a", "t", "fp"],
+    // Whoever completes it is at it, and nothing else is in the record.
+    fast: `
+local key, match = KEYS[1], string.match
+if redis.call('HLEN', key) ~= 7 then break end
+local found = redis.call('HMGET', key, 's', 'o', '@', 'l', 'a', 'x', 'fp')
+if found[1] ~= 'p' or found[2] ~= ARGV[1] or not found[7] then break end
+local sound = true
+for n = 3, 6 do sound = sound and found[n] and #found[n] <= 16 and match(found[n], '^%d+$') end
+if not sound or now >= tonumber(found[3]) then break end
+local x = int(now + tonumber(ARGV[3]))
+redis.call('HSET', key, 's', 'c', 'fp', ARGV[4] or '', 'a', ARGV[2], 'x', x, '@', x, unpack(ARGV, 5))
+redis.call('HDEL', key, 'l')
+if not virtual then redis.call('PEXPIREAT', key, x) end
+return 1`,
+    output: () => ({ s: "stored" }),
     lua: HELPERS + `
 local function apply(r, i, now)
   if r then
@@ -45,6 +72,7 @@ end`,
   },
   "idempotency.abandon": {
     kind: "write",
+    fields: ["o"],
     lua: HELPERS + `
 local function apply(r, i)
   if not r then return {s='free'} end
@@ -55,6 +83,7 @@ end`,
   },
   "idempotency.extend": {
     kind: "write",
+    fields: ["o", "l"],
     lua: HELPERS + `
 local function apply(r, i, now)
   if r and not sound(r) then return {s='corrupt'} end

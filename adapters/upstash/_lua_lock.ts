@@ -81,29 +81,23 @@ end
 `;
 
 /**
- * The usual cases: nothing is there, nobody has the lock and nobody waits, or just one has it, `mine`, and it is the
- * caller. Then one command changes the record, and nothing needs to be taken apart.
+ * The usual cases: nothing is there, or three fields (nobody has the lock and nobody waits), or a fourth, of the one that has it.
+ * Then at most one command changes the record, and little needs to be taken apart. Here the caller has it.
  */
-const ALONE = `
+const MINE = `
 local key, me = KEYS[1], 'p' .. ARGV[1]
-local flat, fence, x, deadline, mine = redis.call('HGETALL', key), nil, nil, nil, nil
-for n = 1, #flat, 2 do
-  local name, value = flat[n], flat[n + 1]
-  if name == 'f' then fence = value elseif name == 'x' then x = value elseif name == '@' then deadline = value
-  elseif name == me then mine = value else return nil end
-end
-if flat[1] and not (fence and x and deadline and now < tonumber(deadline)) then return nil end
-`;
-
-const MINE = `${ALONE}
-local till, rest = string.match(mine or '', '^h (%d+)( .*)$')
-if not till or now >= tonumber(till) then return nil end
+if redis.call('HLEN', key) ~= 4 then break end
+local found = redis.call('HMGET', key, '@', me)
+local deadline = tonumber(found[1])
+if not deadline or now >= deadline then break end
+local till, rest = string.match(found[2] or '', '^h (%d+)( .*)$')
+if not till or now >= tonumber(till) then break end
 `;
 
 /** The record is there for a day after `last`. */
 const KEEP = `
 local ends = math.ceil((last + 86400000) / 3600000) * 3600000
-if ends ~= tonumber(deadline) then
+if ends ~= deadline then
   ends = int(ends)
   redis.call('HSET', key, '@', ends)
   if not virtual then redis.call('PEXPIREAT', key, ends) end
@@ -116,19 +110,32 @@ export const lockTwins: Readonly<Record<string, LuaTwin>> = {
     kind: "write",
     fields: ["owner", "ttl", "limit", "delay", "wait", "from"],
     fast: `
-local function fast(now)
-  if ARGV[3] then return nil end
-  ${ALONE}
-  if mine then return nil end
-  local last, nxt = now + tonumber(ARGV[2]), now * 1000
-  if fence and nxt <= tonumber(fence) then nxt = tonumber(fence) + 1 end
-  local holder, f = string.format('h %d %d 1 0', last, nxt), int(nxt)
-  if fence then redis.call('HSET', key, 'f', f, me, holder)
-  else redis.call('HSET', key, 'f', f, me, holder, 'x', int(nxt - 1)) end
-  ${KEEP}
-  return {nxt, last}
-end`,
-    output: ([fence, e]) => ({ fence: String(fence), e: String(e) }),
+if ARGV[3] then break end
+local key, me, last, nxt, deadline, holder = KEYS[1], 'p' .. ARGV[1], now + tonumber(ARGV[2]), now * 1000, nil, nil
+local count = redis.call('HLEN', key)
+if count == 3 then
+  local found = redis.call('HMGET', key, '@', 'f', 'x')
+  local fence = tonumber(found[2])
+  deadline = tonumber(found[1])
+  if not (deadline and fence and found[3]) or now >= deadline then break end
+  if nxt <= fence then nxt = fence + 1 end
+elseif count == 4 then
+  local flat, remaining = redis.call('HGETALL', key), 0
+  for n = 1, 8, 2 do
+    if flat[n] == '@' then deadline = tonumber(flat[n + 1]) end
+    local till, delay = string.match(flat[n + 1], '^h (%d+) %d+ %d+ (%d+)$')
+    if till and flat[n] ~= me then remaining = till + delay - now end
+  end
+  if not deadline or now >= deadline or remaining <= 0 then break end
+  return remaining
+elseif count ~= 0 then break end
+holder = string.format('h %d %d 1 0', last, nxt)
+if count == 3 then redis.call('HSET', key, 'f', int(nxt), me, holder)
+else redis.call('HSET', key, 'f', int(nxt), me, holder, 'x', int(nxt - 1)) end
+${KEEP}
+return {nxt, last}`,
+    output: ([first, e]) =>
+      e === undefined ? { remaining: String(first) } : { fence: String(first), e: String(e) },
     lua: BOOK + ENQUEUE + `
 local function apply(r, i, now)
   local b, limit = open(r, now), tonumber(i.limit or '1')
@@ -164,14 +171,12 @@ end`,
     kind: "write",
     fields: ["owner", "ttl"],
     fast: `
-local function fast(now)
-  ${MINE}
-  local till = now + tonumber(ARGV[2])
-  redis.call('HSET', key, me, 'h ' .. int(till) .. rest)
-  local last = till + tonumber(string.match(rest, '(%d+)$'))
-  ${KEEP}
-  return {till}
-end`,
+${MINE}
+local till = now + tonumber(ARGV[2])
+redis.call('HSET', key, me, 'h ' .. int(till) .. rest)
+local last = till + tonumber(string.match(rest, '(%d+)$'))
+${KEEP}
+return till`,
     output: ([e]) => ({ e: String(e) }),
     lua: BOOK + `
 local function apply(r, i, now)
@@ -186,13 +191,11 @@ end`,
     kind: "write",
     fields: ["owner", "fence"],
     fast: `
-local function fast(now)
-  ${MINE}
-  redis.call('HDEL', key, me)
-  local last = now
-  ${KEEP}
-  return {1}
-end`,
+${MINE}
+redis.call('HDEL', key, me)
+local last = now
+${KEEP}
+return 1`,
     output: () => ({ result: "released" }),
     lua: BOOK + `
 local function apply(r, i, now)

@@ -85,56 +85,75 @@ else
 end
 `;
 
+/** Gives up on what `found` is not simple: it is blocked, over or none of ours, or this call was counted already. */
+const FRESH = `
+if found[3] then break end
+if found[1] then if not x or now >= x or not found[4] or string.find(calls, id, 1, true) then break end
+elseif redis.call('EXISTS', key) == 1 then break end
+`;
+
 /** Adds the call's id to those that were counted, and says when all is over: in steps, as most checks then leave that as it is. */
 const NOTE = `
-if id then
-  calls = calls .. id .. ','
-  while #calls > 64 do calls = match(calls, ',(.*)$') end
-end
+if id then calls = string.sub(id .. ',' .. calls, 1, 64) end
 local over = ceil(math.max(now + lasts, tonumber(x or 0)) / 10000) * 10000
 `;
 
-const SOUND = `
-local function whole(v) return v and #v <= 16 and string.find(v, '^%d+$') end
+const MOVE = `
+if over ~= x and not virtual then redis.call('PEXPIREAT', key, int(over)) end
+`;
+
+/** Decides all `rules` on their `states`. Makes `figures`, which is whether it is allowed and four a policy. */
+const DECIDE = `
+local lasts, corrupt = 0, false
+for n, p in ipairs(rules) do
+  local kind, a, b, state = p[1], p[2], p[3], states[n]
+  local there = state
+  ${WEIGH}
+  corrupt = corrupt or (there and not state)
+  if retry ~= 0 then fits = false end
+  p[5], p[6], p[7], p[8], p[9] = retry, taken, count, index, previous
+end
+local take, figures = fits and cost ~= 0 and not again, {(fits or again) and 1 or 0}
+for n, p in ipairs(corrupt and {} or rules) do
+  local kind, a, b, count, index, previous = p[1], p[2], p[3], take and p[6] or p[7], p[8], p[9]
+  ${VIEW}
+  p[10], lasts = text, math.max(lasts, reset)
+  local at = 4 * n - 2
+  figures[at], figures[at + 1], figures[at + 2], figures[at + 3] = remaining, reset, more, again and 0 or p[5]
+end
 `;
 
 /** Any policies on any record. */
-const DECIDE = SOUND + `
-local function decide(r, i, now, cost)
+const LOOK = `
+local function whole(v) return v and #v <= 16 and string.find(v, '^%d+$') end
+local function look(r, i, now, cost)
   local floor, ceil, match, till = math.floor, math.ceil, string.match, nil
   if r and not (whole(r.x) and whole(r.b or '0')) then return {e='corrupt'} end
   local blocked, id, calls, x = math.max(0, tonumber(r and r.b or now) - now), i.i, r and r.i or '', r and r.x
   local again = id and string.find(',' .. calls, ',' .. id .. ',', 1, true)
-  local rules, fits = {}, cost < 0 or blocked == 0
+  local rules, states, fits = {}, {}, cost < 0 or blocked == 0
   while i[tostring(#rules)] do
     local line = i[tostring(#rules)]
     ${RULE}
-    local state = r and r[field]
-    local there = state
-    ${WEIGH}
-    if there and not state then return {e='corrupt'} end
-    if retry ~= 0 then fits = false end
-    rules[#rules + 1] = {kind, a, b, field, retry, taken, count, index, previous}
+    rules[#rules + 1] = {kind, a, b, field, 0, 0, 0, 0, 0, ''}
+    states[#rules] = r and r[field]
   end
-  local out, nxt, lasts = {a=(fits or again) and '1' or '0'}, r or {}, 0
-  local take = fits and cost ~= 0 and not again
-  for n, rule in ipairs(rules) do
-    local kind, a, b, field, retry, taken, count, index, previous = unpack(rule)
-    if take then count = taken end
-    ${VIEW}
-    if take then nxt[field] = text end
-    lasts = math.max(lasts, reset)
-    out[tostring(n - 1)] = string.format('%d:%d:%d:%d', remaining, reset, more, again and 0 or retry)
+  ${DECIDE}
+  if corrupt then return {e='corrupt'} end
+  local out, nxt = {a=int(figures[1])}, r or {}
+  for n = 1, #rules do
+    out[tostring(n - 1)] = string.format('%d:%d:%d:%d', unpack(figures, 4 * n - 2, 4 * n + 1))
   end
   if blocked > 0 then out.b = int(blocked) end
   if not take then return out end
   if blocked == 0 then nxt.b = nil end
-  if lasts == 0 then
-    local ours, alone = {x=true, i=true}, true
-    for _, rule in ipairs(rules) do ours[rule[4]] = true end
-    for name in pairs(nxt) do alone = alone and ours[name] end
-    if alone then return out, false end
+  local ours, alone = {x=true, i=true}, true
+  for _, p in ipairs(rules) do
+    nxt[p[4]] = p[10]
+    ours[p[4]] = true
   end
+  for name in pairs(nxt) do alone = alone and ours[name] end
+  if lasts == 0 and alone then return out, false end
   ${NOTE}
   if id then nxt.i = calls end
   nxt.x = int(over)
@@ -147,50 +166,68 @@ export const throttleTwins: Readonly<Record<string, LuaTwin>> = {
   "throttle.check": {
     kind: "write",
     fields: ["c", "i", "0"],
-    // One policy, no block, nothing stale: only the fields of this policy are read, and only those that change are written.
+    // No block, nothing stale: only the fields of these policies are read, and only those that change are written.
     fast: `
-local function fast(now)
-  local cost, id, line = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-  if id == '' or not line or ARGV[4] then return nil end
-  local floor, ceil, match, till, key = math.floor, math.ceil, string.match, nil, KEYS[1]
+local cost, id, line, key = tonumber(ARGV[1]), ARGV[2], ARGV[3], KEYS[1]
+if id == '' or not line then break end
+local floor, ceil, match, till = math.floor, math.ceil, string.match, nil
+if not ARGV[4] then
   ${RULE}
-  local found = redis.call('HMGET', key, '@', 'x', 'i', 'b', field)
-  local x, calls, state = found[1], found[3] or '', found[5]
-  if found[4] or x ~= found[2] then return nil end
-  if x then
-    x = tonumber(x)
-    if now >= x or not state or string.find(calls, id, 1, true) then return nil end
-  elseif redis.call('EXISTS', key) == 1 then return nil end
+  local found = redis.call('HMGET', key, 'x', 'i', 'b', field)
+  local x, calls, state = tonumber(found[1] or 0), found[2] or '', found[4]
+  ${FRESH}
   ${WEIGH}
-  if x and not state then return nil end
+  if found[4] and not state then break end
   local take, lasts = retry == 0 and cost ~= 0, 0
   if take then count = taken end
   ${VIEW}
   if take then
     lasts = reset
-    if lasts == 0 then return nil end
+    if lasts == 0 then break end
     ${NOTE}
     if over == x then redis.call('HSET', key, 'i', calls, field, text)
-    else
-      over = int(over)
-      redis.call('HSET', key, 'i', calls, field, text, 'x', over, '@', over)
-      if not virtual then redis.call('PEXPIREAT', key, over) end
-    end
+    else redis.call('HSET', key, 'i', calls, field, text, 'x', int(over), '@', int(over)) end
+    ${MOVE}
   end
   return {retry == 0 and 1 or 0, remaining, reset, more, retry}
-end`,
-    output: ([allowed, ...figures]) => ({ a: String(allowed), 0: figures.join(":") }),
-    lua: DECIDE + `
-local function apply(r, i, now) return decide(r, i, now, tonumber(i.c)) end`,
+end
+local rules, names, again, fits = {}, {'x', 'i', 'b'}, false, true
+for n = 3, #ARGV, 2 do
+  local line = ARGV[n]
+  ${RULE}
+  rules[#rules + 1], names[#names + 1] = {kind, a, b, field, 0, 0, 0, 0, 0, ''}, field
+end
+local found = redis.call('HMGET', key, unpack(names))
+local x, calls, states = tonumber(found[1] or 0), found[2] or '', {unpack(found, 4)}
+${FRESH}
+${DECIDE}
+if corrupt or (take and lasts == 0) then break end
+if take then
+  ${NOTE}
+  local set = {'i', calls}
+  for _, p in ipairs(rules) do set[#set + 1], set[#set + 2] = p[4], p[10] end
+  if over ~= x then set[#set + 1], set[#set + 2], set[#set + 3], set[#set + 4] = 'x', int(over), '@', int(over) end
+  redis.call('HSET', key, unpack(set))
+  ${MOVE}
+end
+return figures`,
+    output([allowed, ...figures]) {
+      const output: Record<string, string> = { a: String(allowed) };
+      for (let n = 0; 4 * n < figures.length; n++) output[n] = figures.slice(4 * n, 4 * n + 4).join(":");
+      return output;
+    },
+    lua: LOOK + `
+local function apply(r, i, now) return look(r, i, now, tonumber(i.c)) end`,
   },
   "throttle.peek": {
     kind: "read",
-    lua: DECIDE + `
-local function apply(r, i, now) return decide(r, i, now, 0) end`,
+    lua: LOOK + `
+local function apply(r, i, now) return look(r, i, now, 0) end`,
   },
   "throttle.block": {
     kind: "write",
-    lua: SOUND + `
+    lua: `
+local function whole(v) return v and #v <= 16 and string.find(v, '^%d+$') end
 local function apply(r, i, now)
   if r and not (whole(r.x) and whole(r.b or '0')) then return {e='corrupt'} end
   local b = now + tonumber(i.ms)

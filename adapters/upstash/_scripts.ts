@@ -28,13 +28,11 @@ const texts = (virtual: boolean): readonly (readonly [name: string, text: string
   ["lease", LEASE],
 ];
 
-const known = new Map<string, Promise<ReadonlyMap<string, Script>>>();
+const known: Promise<ReadonlyMap<string, Script>>[] = [];
 
 /** All at once, so that calls of one tick wait for the same thing and keep their order. */
 export function scripts(keyLocking: boolean, virtual: boolean): Promise<ReadonlyMap<string, Script>> {
-  const kind = `${keyLocking}${virtual}`;
-  if (!known.has(kind)) known.set(kind, hashed(keyLocking ? KEY_LOCKING : "", virtual));
-  return known.get(kind)!;
+  return known[2 * Number(keyLocking) + Number(virtual)] ??= hashed(keyLocking ? KEY_LOCKING : "", virtual);
 }
 
 async function hashed(head: string, virtual: boolean): Promise<ReadonlyMap<string, Script>> {

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { randomToken } from "../../src/secret.ts";
+import type { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { transactByCompareAndSet, type VersionedRecord } from "../../src/store/compare_and_set.ts";
 import type { AtomicEngine, EngineListOptions, LeaseReply } from "../../src/store/engine.ts";
@@ -79,16 +80,19 @@ class UpstashEngine implements AtomicEngine {
     this.#virtualTime = virtualTime;
   }
 
-  async transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
+  transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
     const twin = LUA_TWINS[transition.name];
-    if (twin === undefined) return await this.#byCompareAndSet(transition, key, input, options?.signal);
+    if (twin === undefined) return this.#byCompareAndSet(transition, key, input, options?.signal);
     const keys = this.#keys([key], twin.kind === "once");
-    const args = [...this.#now(), ...inputArgs(input, twin.fields)];
-    const read = (reply: unknown) =>
-      twin.output && Array.isArray(reply) && reply.every(Number.isSafeInteger)
-        ? twin.output(reply)
-        : fromPairs(list<string>(reply));
-    return await this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read", read);
+    const args = inputArgs(input, twin.fields);
+    if (this.#virtualTime) args.unshift(...this.#now());
+    const read = (reply: unknown) => {
+      if (twin.output === undefined || typeof reply === "string") return fromPairs(list<string>(reply));
+      const figures = Array.isArray(reply) ? reply : [reply];
+      if (figures.every(Number.isSafeInteger)) return twin.output(figures);
+      throw strange();
+    };
+    return this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read", read);
   }
 
   #byCompareAndSet(
@@ -255,8 +259,12 @@ function list<T>(reply: unknown): T[] {
   } catch {
     // it broke off
   }
-  if (typeof items !== "object" || items === null) throw lost("its reply was none of our scripts'");
+  if (typeof items !== "object" || items === null) throw strange();
   return Array.isArray(items) ? items : [];
+}
+
+function strange(): HoldfastError {
+  return lost("its reply was none of our scripts'");
 }
 
 function fromPairs(pairs: readonly string[]): Fields {

@@ -152,20 +152,7 @@ export class StoreThrottle implements Throttle {
     const input = cost === 0 ? this.#input : { c: String(cost), i: this.#id(), ...this.#input };
     const output = await this.#transact(transition, key, input, options);
     const blockedFor = Number(output.b ?? 0);
-    const policies = this.policies.map(({ name, limit, window }, i): PolicyState => {
-      const [remaining = 0, resetAfter = 0, nextAfter = 0, retry = 0] = output[i]!.split(":").map(Number);
-      // A look takes nothing: it answers for the one unit that a call would take.
-      const wait = cost !== 0 ? retry : remaining > 0 ? 0 : nextAfter;
-      return {
-        name,
-        limit,
-        window,
-        remaining,
-        resetAfter,
-        nextAfter,
-        retryAfter: wait < 0 ? Infinity : wait,
-      };
-    });
+    const policies = this.policies.map((policy, i) => stateOf(policy, output[i]!, cost));
     const allowed = cost === 0
       ? blockedFor === 0 && policies.every(({ remaining }) => remaining > 0)
       : output.a === "1";
@@ -193,6 +180,16 @@ export class StoreThrottle implements Throttle {
       "Cannot read the throttle's record as it is none of ours, or of another version",
     );
   }
+}
+
+/** A policy and its figures: `remaining:reset:next:retry`. */
+function stateOf({ name, limit, window }: ResolvedPolicy, figures: string, cost: number): PolicyState {
+  const [left, reset, next, retry] = figures.split(":");
+  const [remaining, nextAfter] = [Number(left), Number(next)];
+  // A look takes nothing: it answers for the one unit that a call would take.
+  const wait = cost !== 0 ? Number(retry) : remaining > 0 ? 0 : nextAfter;
+  const retryAfter = wait < 0 ? Infinity : wait;
+  return { name, limit, window, remaining, resetAfter: Number(reset), nextAfter, retryAfter };
 }
 
 /** The numbers of the tightest policy. */

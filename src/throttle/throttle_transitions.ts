@@ -156,9 +156,7 @@ function decide(record: Fields | undefined, input: Fields, now: number): Step {
     return { output, write: { record: undefined } };
   }
   if (input.i !== undefined) {
-    let known = `${record?.i ?? ""}${input.i},`;
-    while (known.length > KNOWN_LENGTH) known = known.slice(known.indexOf(",") + 1);
-    next.i = known;
+    next.i = `${input.i},${record?.i ?? ""}`.slice(0, KNOWN_LENGTH); // the oldest may be cut: it has no comma then
   }
   // Policies of other throttles in this record may last longer than ours. In steps, as most checks then leave it as it is.
   const x = Math.ceil(Math.max(now + lasts, Number(next.x ?? 0)) / DEADLINE_STEP) * DEADLINE_STEP;
