@@ -23,8 +23,8 @@ export interface LuaTwin {
   readonly fields?: readonly string[];
   /** Finds its input in `ARGV`; of what surrounds it, only `int`, `now` and `virtual` are there. */
   readonly fast?: string;
-  /** The output, of the whole number or numbers that `fast` answers: they travel as they are, which no text does. */
-  readonly output?: (figures: readonly number[]) => Fields;
+  /** The output, of the whole number or numbers that `fast` answers, which travel as they are; undefined: they are none of its. */
+  readonly output?: (figures: readonly number[]) => Fields | undefined;
 }
 
 /** `now`, in milliseconds: Redis's own, or in tests a virtual one before the other arguments. */

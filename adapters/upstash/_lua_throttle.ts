@@ -212,6 +212,7 @@ if take then
 end
 return figures`,
     output([allowed, ...figures]) {
+      if (figures.length === 0 || figures.length % 4 !== 0) return undefined;
       const output: Record<string, string> = { a: String(allowed) };
       for (let n = 0; 4 * n < figures.length; n++) output[n] = figures.slice(4 * n, 4 * n + 4).join(":");
       return output;

@@ -70,6 +70,7 @@ class UpstashEngine implements AtomicEngine {
   readonly #prefix: string;
   readonly #virtualTime: (() => number) | undefined;
   #keyLocking = true;
+  #known: ReadonlyMap<string, Script> | undefined;
   #setAnswers = true;
 
   constructor(runner: ScriptRunner, options: UpstashStoreOptions) {
@@ -89,8 +90,9 @@ class UpstashEngine implements AtomicEngine {
     const read = (reply: unknown) => {
       if (twin.output === undefined || typeof reply === "string") return fromPairs(list<string>(reply));
       const figures = Array.isArray(reply) ? reply : [reply];
-      if (figures.every(Number.isSafeInteger)) return twin.output(figures);
-      throw strange();
+      const output = figures.every(Number.isSafeInteger) ? twin.output(figures) : undefined;
+      if (output === undefined) throw strange();
+      return output;
     };
     return this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read", read);
   }
@@ -198,7 +200,7 @@ class UpstashEngine implements AtomicEngine {
     const [full] = this.#keys([key], false);
     const take = action === "take";
     if (take && this.#runner.command && this.#setAnswers) {
-      await this.#scripts(); // what is sent in one tick keeps its order
+      if (!this.#known) await this.#scripts(); // what is sent in one tick keeps its order
       try {
         const had = await this.#runner.command(["SET", full!, owner, "NX", "PX", ttl, "GET"]);
         if (had !== owner) return had === null ? "own" : "other";
@@ -224,8 +226,11 @@ class UpstashEngine implements AtomicEngine {
     return [first!, ...memory, ...others].map((key) => this.#prefix + key);
   }
 
-  #scripts(): Promise<ReadonlyMap<string, Script>> {
-    return scripts(this.#keyLocking, this.#virtualTime !== undefined);
+  async #scripts(): Promise<ReadonlyMap<string, Script>> {
+    const keyLocking = this.#keyLocking;
+    const all = await scripts(keyLocking, this.#virtualTime !== undefined);
+    if (keyLocking === this.#keyLocking) this.#known = all;
+    return all;
   }
 
   async #run<T>(
@@ -237,7 +242,7 @@ class UpstashEngine implements AtomicEngine {
     read: (reply: unknown) => T,
   ): Promise<T> {
     const keyLocking = this.#keyLocking;
-    const known = await this.#scripts();
+    const known = this.#known ?? await this.#scripts();
     signal?.throwIfAborted();
     try {
       return read(await this.#runner.run(known.get(name)!, keys, args, signal));
@@ -246,7 +251,7 @@ class UpstashEngine implements AtomicEngine {
       // Redis and Valkey know no key locking and refuse to compile such a script: nothing has happened then.
       if (!keyLocking || !says(error, /shebang|compiling script/)) throw fault(error, writes);
     }
-    this.#keyLocking = false;
+    [this.#keyLocking, this.#known] = [false, undefined];
     return await this.#run<T>(name, keys, args, signal, writes, read);
   }
 }

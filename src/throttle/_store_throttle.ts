@@ -68,18 +68,22 @@ export class StoreThrottle implements Throttle {
     const ask = (cost: number, options?: CallOptions) => this.#ask(checkThrottle, key, cost, options);
     // What a reserve asks for is for all who wait: nobody's signal ends it for the others.
     const work = this.#reserve ? this.#reserve.take(key, cost, ask) : ask(cost, options);
-    const decision = await this.#decide(
-      this.#inTime(work, options),
-      options,
-      (other) => other.check(key, options),
-    );
+    let decision: ThrottleDecision;
+    try {
+      decision = await this.#inTime(work, options);
+    } catch (error) {
+      decision = await this.#without(error, options, (other) => other.check(key, options));
+    }
     this.#denials?.note(key, cost, decision);
     return decision;
   }
 
-  peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
-    const work = this.#ask(peekThrottle, key, 0, options);
-    return this.#decide(this.#inTime(work, options, false), options, (other) => other.peek(key, options));
+  async peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
+    try {
+      return await this.#inTime(this.#ask(peekThrottle, key, 0, options), options, false);
+    } catch (error) {
+      return await this.#without(error, options, (other) => other.peek(key, options));
+    }
   }
 
   async refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision> {
@@ -91,7 +95,7 @@ export class StoreThrottle implements Throttle {
   async block(key: string, duration: Duration, options?: CallOptions): Promise<void> {
     const input = { ms: String(toMilliseconds(duration, "duration")) };
     this.#forget(key);
-    await this.#inTime(this.#transact(blockThrottle, key, input, options), options);
+    sound(await this.#inTime(this.#store.transact(blockThrottle, key, input, options), options));
   }
 
   reset(key: string, options?: CallOptions): Promise<boolean> {
@@ -104,19 +108,15 @@ export class StoreThrottle implements Throttle {
     this.#reserve?.forget(key);
   }
 
-  /** The store's decision, or what is to be done without one. */
-  async #decide(
-    decision: Promise<ThrottleDecision>,
+  /** What is to be done without the store's decision. */
+  async #without(
+    error: unknown,
     options: CallOptions | undefined,
     ask: (other: Throttle) => Promise<ThrottleDecision>,
   ): Promise<ThrottleDecision> {
-    try {
-      return await decision;
-    } catch (error) {
-      const misuse = error instanceof TypeError || error instanceof RangeError;
-      if (misuse || options?.signal?.aborted || this.#onError === "throw") throw error;
-      this.#report(error);
-    }
+    const misuse = error instanceof TypeError || error instanceof RangeError;
+    if (misuse || options?.signal?.aborted || this.#onError === "throw") throw error;
+    this.#report(error);
     if (typeof this.#onError === "object") return { ...await ask(this.#onError), degraded: true };
     return this.#blind(this.#onError === "allow");
   }
@@ -150,7 +150,7 @@ export class StoreThrottle implements Throttle {
     options: CallOptions | undefined,
   ): Promise<ThrottleDecision> {
     const input = cost === 0 ? this.#input : { c: String(cost), i: this.#id(), ...this.#input };
-    const output = await this.#transact(transition, key, input, options);
+    const output = sound(await this.#store.transact(transition, key, input, options));
     const blockedFor = Number(output.b ?? 0);
     const policies = this.policies.map((policy, i) => stateOf(policy, output[i]!, cost));
     const allowed = cost === 0
@@ -166,20 +166,15 @@ export class StoreThrottle implements Throttle {
     this.#name ??= randomToken(4);
     return this.#name + (this.#calls++).toString(36);
   }
+}
 
-  async #transact(
-    transition: Transition,
-    key: string,
-    input: Fields,
-    options: CallOptions | undefined,
-  ): Promise<Fields> {
-    const output = await this.#store.transact(transition, key, input, options);
-    if (output.e === undefined) return output;
-    throw new HoldfastError(
-      "corrupt-record",
-      "Cannot read the throttle's record as it is none of ours, or of another version",
-    );
-  }
+/** The output, if the record was a throttle's. */
+function sound(output: Fields): Fields {
+  if (output.e === undefined) return output;
+  throw new HoldfastError(
+    "corrupt-record",
+    "Cannot read the throttle's record as it is none of ours, or of another version",
+  );
 }
 
 /** A policy and its figures: `remaining:reset:next:retry`. */

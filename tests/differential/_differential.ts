@@ -118,8 +118,8 @@ export async function compare(cases: readonly Case[], options: CompareOptions = 
 
 /** A script answers one text, a tilde and JSON (an empty list is written like an empty object), or whole numbers. */
 function answered(reply: Reply, { output }: Pick<LuaTwin, "output">): [string, string][] {
-  if (Array.isArray(reply)) return sorted(output!(reply.map(Number)));
-  if (typeof reply === "number" || typeof reply === "bigint") return sorted(output!([Number(reply)]));
+  if (Array.isArray(reply)) return sorted(output!(reply.map(Number))!);
+  if (typeof reply === "number" || typeof reply === "bigint") return sorted(output!([Number(reply)])!);
   const flat = JSON.parse(texts([reply])[0]!.slice(1));
   return pairs(Array.isArray(flat) ? flat : []);
 }

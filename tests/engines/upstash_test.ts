@@ -89,6 +89,33 @@ test("each operation of a contract is one request", async (server) => {
   report(`requests on Upstash: 1 for each of ${Object.keys(costs).join(", ")}`);
 });
 
+test("the usual call of a lock, a claim and a throttle reads no record whole", async (server, redis) => {
+  const store = upstashStore(server);
+  const [locks, keys] = [createLocks(store), createIdempotency(store)];
+  const limit = { limit: 2, window: "1d" } as const;
+  const policies = (["gcra", "fixed-window", "sliding-window"] as const).map((algorithm) => (
+    { ...limit, algorithm, name: algorithm }
+  ));
+  const throttles = [
+    ...policies.map((policy) => createThrottle(store, policy)),
+    createThrottle(store, { policies }),
+  ];
+  const wholeReads = async () => {
+    const stats = new TextDecoder().decode(await redis.send("INFO", "commandstats") as Uint8Array);
+    return Number(/cmdstat_hgetall:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+  };
+  for (let round = 0; round < 3; round++) {
+    await using lock = await locks.acquire("key", { ttl: "1m" });
+    await lock!.extend();
+    const begun = await keys.begin(`key-${round}`);
+    if (begun.state === "new") await keys.complete(begun.claim, "done");
+    for (const [i, throttle] of throttles.entries()) await throttle.check(`key-${i}`); // the third time in vain
+  }
+  assertEquals(await wholeReads(), 0);
+  await locks.inspect("key");
+  assertEquals(await wholeReads(), 1, "what is not usual does");
+});
+
 test("a session nobody reads costs nothing", async (server) => {
   const sessions = createSessions(upstashStore(server));
   const session = sessions.open(`__Host-session=${"A".repeat(43)}`);
@@ -278,7 +305,7 @@ test(
 );
 
 Deno.test("Upstash: a reply that is none of ours is a typed error, ambiguous if the call writes", async () => {
-  for (const reply of ["~[", "~1", "[]", { a: 1 }, undefined, null, 7]) {
+  for (const reply of ["~[", "~1", "[]", { a: 1 }, undefined, null, 7, [1, "2"]]) {
     const store = upstashStore({ evalsha: () => Promise.resolve(reply), eval: () => Promise.resolve(reply) });
     const flags = async (call: () => Promise<unknown>) => {
       const { code, retryable, ambiguous } = await assertRejects(call, HoldfastError);
@@ -289,6 +316,9 @@ Deno.test("Upstash: a reply that is none of ours is a typed error, ambiguous if 
     assertEquals(await flags(() => store.get("key")), ["backend-unavailable", true, false]);
     assertEquals(await flags(() => store.getMany(["key"])), ["backend-unavailable", true, false]);
     assertEquals(await flags(() => store.listPage()), ["backend-unavailable", true, false]);
+    const throttle = createThrottle(store, { limit: 1, window: "1m", onError: "throw" });
+    assertEquals(await flags(() => throttle.check("key")), ["backend-unavailable", true, true]);
+    assertEquals(await flags(() => throttle.peek("key")), ["backend-unavailable", true, false]);
   }
 });
 
