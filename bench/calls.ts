@@ -15,7 +15,7 @@ import { startRedis } from "../tests/support/redis_server.ts";
 import { startUpstash } from "../tests/support/upstash_server.ts";
 import { ThreeTripIdempotency } from "./three_trips.ts";
 
-const ROUNDS = Number(Deno.env.get("ROUNDS") ?? 5);
+const ROUNDS = Number(Deno.env.get("ROUNDS") ?? 15);
 const OPS = Number(Deno.env.get("OPS") ?? 4000);
 const SAMPLES = Number(Deno.env.get("SAMPLES") ?? 150);
 const WAYS = 64;
@@ -49,7 +49,7 @@ const two: readonly ThrottlePolicy[] = [
   { name: "minute", limit: 100, window: "60s" },
   { name: "day", limit: 1000, window: "1d", algorithm: "sliding-window" },
 ];
-const user = (n: number) => `user:${n % 200}`;
+const user = (n: number) => `user:${n % 2000}`; // so many that all are admitted
 const keys = createIdempotency(store);
 const old = new ThreeTripIdempotency(sdk);
 const strict = { onError: "throw" } as const;
