@@ -40,7 +40,7 @@ Deno.test("a throttle never admits more than its bound in any interval", () => {
       steps,
     ) => {
       const run = cell();
-      const policy = { "0": policyOf(algorithm, limit, window) };
+      const policy = { p0: policyOf(algorithm, limit, window) };
       let now = 1_700_000_000_000;
       const admitted: { at: number; cost: number }[] = [];
       for (const { gap, cost } of steps) {
@@ -73,7 +73,7 @@ Deno.test("waiting exactly retryAfter admits, one millisecond less does not", ()
       window,
       steps,
     ) => {
-      const policy = { "0": policyOf(algorithm, limit, window) };
+      const policy = { p0: policyOf(algorithm, limit, window) };
       let record: Fields | undefined;
       let now = 1_700_000_000_000;
       for (const { gap, cost } of steps) {
@@ -81,7 +81,7 @@ Deno.test("waiting exactly retryAfter admits, one millisecond less does not", ()
         const input = { ...policy, c: `${cost}` };
         const step = checkThrottle.apply(record, input, now);
         if (step.write) record = step.write.record;
-        const retry = Number(step.output[0]!.split(":")[3]);
+        const retry = Number(step.output.p0!.split(":")[3]);
         assertEquals(retry === -1, cost > limit);
         if (retry <= 0) continue;
         assertEquals(step.write, undefined, "a denied call writes nothing");

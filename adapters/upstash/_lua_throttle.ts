@@ -132,8 +132,8 @@ local function look(r, i, now, cost)
   local blocked, id, calls, x = math.max(0, tonumber(r and r.b or now) - now), i.i, r and r.i or '', r and r.x
   local again = id and string.find(',' .. calls, ',' .. id .. ',', 1, true)
   local rules, states, fits = {}, {}, cost < 0 or blocked == 0
-  while i[tostring(#rules)] do
-    local line = i[tostring(#rules)]
+  while i['p' .. #rules] do
+    local line = i['p' .. #rules]
     ${RULE}
     rules[#rules + 1] = {kind, a, b, field, 0, 0, 0, 0, 0, ''}
     states[#rules] = r and r[field]
@@ -142,7 +142,7 @@ local function look(r, i, now, cost)
   if corrupt then return {e='corrupt'} end
   local out, nxt = {a=int(figures[1])}, r or {}
   for n = 1, #rules do
-    out[tostring(n - 1)] = string.format('%d:%d:%d:%d', unpack(figures, 4 * n - 2, 4 * n + 1))
+    out['p' .. (n - 1)] = string.format('%d:%d:%d:%d', unpack(figures, 4 * n - 2, 4 * n + 1))
   end
   if blocked > 0 then out.b = int(blocked) end
   if not take then return out end
@@ -165,7 +165,7 @@ end
 export const throttleTwins: Readonly<Record<string, LuaTwin>> = {
   "throttle.check": {
     kind: "write",
-    fields: ["c", "i", "0"],
+    fields: ["c", "i", "p0"],
     // No block, nothing stale: only the fields of these policies are read, and only those that change are written.
     fast: `
 local cost, id, line, key = tonumber(ARGV[1]), ARGV[2], ARGV[3], KEYS[1]
@@ -214,7 +214,9 @@ return figures`,
     output([allowed, ...figures]) {
       if (figures.length === 0 || figures.length % 4 !== 0) return undefined;
       const output: Record<string, string> = { a: String(allowed) };
-      for (let n = 0; 4 * n < figures.length; n++) output[n] = figures.slice(4 * n, 4 * n + 4).join(":");
+      for (let n = 0; 4 * n < figures.length; n++) {
+        output[`p${n}`] = figures.slice(4 * n, 4 * n + 4).join(":");
+      }
       return output;
     },
     lua: LOOK + `

@@ -193,7 +193,7 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const throttle = strict(store, { limit: 5, window: "7d" });
       await throttle.check("key", { cost: 2 });
       for (const c of ["2", "-1"]) {
-        const input = { c, i: `call${c}`, 0: `g:${7 * 86_400_000_000 / 5}:5:default` };
+        const input = { c, i: `call${c}`, p0: `g:${7 * 86_400_000_000 / 5}:5:default` };
         const answers = [await room.transact(checkThrottle, "key", input)];
         answers.push(await room.transact(checkThrottle, "key", input));
         check(answers.every(({ a }) => a === "1"), "allowed, both times");

@@ -55,6 +55,6 @@ export function policyFields(policies: readonly ResolvedPolicy[]): Fields {
   return Object.fromEntries(policies.map((policy, i) => {
     const kind = KINDS[policy.algorithm];
     const numbers = kind === "g" ? [microseconds(policy), policy.burst] : [policy.limit, policy.window];
-    return [String(i), [kind, ...numbers, policy.name].join(":")];
+    return [`p${i}`, [kind, ...numbers, policy.name].join(":")];
   }));
 }

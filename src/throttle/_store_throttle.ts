@@ -127,7 +127,7 @@ export class StoreThrottle implements Throttle {
     const policies = this.policies.map(({ name, limit, window }): PolicyState => {
       return { name, limit, window, remaining: allowed ? limit : 0, resetAfter: 0, nextAfter: 0, retryAfter };
     });
-    return { allowed, blockedFor: 0, degraded: true, ...summary(policies, allowed), retryAfter, policies };
+    return decided(policies, allowed, 0, true);
   }
 
   #inTime<T>(work: Promise<T>, options: CallOptions | undefined, writes = true): Promise<T> {
@@ -152,13 +152,11 @@ export class StoreThrottle implements Throttle {
     const input = cost === 0 ? this.#input : { c: String(cost), i: this.#id(), ...this.#input };
     const output = sound(await this.#store.transact(transition, key, input, options));
     const blockedFor = Number(output.b ?? 0);
-    const policies = this.policies.map((policy, i) => stateOf(policy, output[i]!, cost));
+    const policies = this.policies.map((policy, i) => stateOf(policy, output[`p${i}`]!, cost));
     const allowed = cost === 0
       ? blockedFor === 0 && policies.every(({ remaining }) => remaining > 0)
       : output.a === "1";
-    const tightest = summary(policies, allowed);
-    const retryAfter = allowed ? 0 : Math.max(blockedFor, tightest.retryAfter);
-    return { allowed, blockedFor, degraded: false, ...tightest, retryAfter, policies };
+    return decided(policies, allowed, blockedFor, false);
   }
 
   /** Names a call, so that one that arrives twice counts once: a random beginning, then a count. */
@@ -187,16 +185,19 @@ function stateOf({ name, limit, window }: ResolvedPolicy, figures: string, cost:
   return { name, limit, window, remaining, resetAfter: Number(reset), nextAfter, retryAfter };
 }
 
-/** The numbers of the tightest policy. */
-function summary(
+/** A decision; its numbers are those of the tightest policy. */
+function decided(
   policies: readonly PolicyState[],
   allowed: boolean,
-): Omit<PolicyState, "name" | "window"> {
+  blockedFor: number,
+  degraded: boolean,
+): ThrottleDecision {
   const tightest = policies.reduce((a, b) =>
     (allowed ? b.remaining < a.remaining : b.retryAfter > a.retryAfter) ? b : a
   );
-  const { limit, remaining, resetAfter, nextAfter, retryAfter } = tightest;
-  return { limit, remaining, resetAfter, nextAfter, retryAfter };
+  const { limit, remaining, resetAfter, nextAfter } = tightest;
+  const retryAfter = allowed ? 0 : Math.max(blockedFor, tightest.retryAfter);
+  return { allowed, blockedFor, degraded, limit, remaining, resetAfter, nextAfter, retryAfter, policies };
 }
 
 function positive(cost: number): number {

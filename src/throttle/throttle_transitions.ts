@@ -2,9 +2,9 @@
  * The transitions of a throttle. One record holds the state of all policies, so that several policies are one
  * decision: all take the cost, or none does. A denied call changes nothing.
  *
- * Input: `c` (the cost), `i` (the call's id, if it may arrive twice) and a policy each under `0`, `1`, …: `g:unit:burst:name` (GCRA, microseconds per unit),
+ * Input: `c` (the cost), `i` (the call's id, if it may arrive twice) and a policy each under `p0`, `p1`, …: `g:unit:burst:name` (GCRA, microseconds per unit),
  * `f:limit:window:name` (fixed windows, milliseconds) or `s:limit:window:name` (sliding windows).
- * Output: `a` (allowed), `b` (milliseconds the key is still blocked, if it is), and per policy under its number
+ * Output: `a` (allowed), `b` (milliseconds the key is still blocked, if it is), and per policy under its name
  * `remaining:reset:next:retry` (milliseconds; `retry` -1 means never).
  * Record: a state per policy under `g:name` and so on, `b` (blocked until) and `x` (when all of it is over), milliseconds, and
  * `i`, the ids of the last calls that were counted: one that arrives again is not counted again.
@@ -127,8 +127,8 @@ function decide(record: Fields | undefined, input: Fields, now: number): Step {
   const blocked = Math.max(0, Number(record?.b ?? 0) - now);
   const again = input.i !== undefined && `,${record?.i ?? ""}`.includes(`,${input.i},`);
   const verdicts: { field: string; verdict: Verdict }[] = [];
-  for (let i = 0; input[i] !== undefined; i++) {
-    const [, kind, a, b, name] = /^(\w):(\d+):(\d+):(.*)$/.exec(input[i]!)!;
+  for (let i = 0; input[`p${i}`] !== undefined; i++) {
+    const [, kind, a, b, name] = /^(\w):(\d+):(\d+):(.*)$/.exec(input[`p${i}`]!)!;
     const field = `${kind}:${name}`;
     const { decide, state } = KINDS[kind!]!;
     if (record?.[field] !== undefined && !state.test(record[field]!)) return CORRUPT;
@@ -148,7 +148,7 @@ function decide(record: Fields | undefined, input: Fields, now: number): Step {
     if (take) next[field] = verdict.taken;
     const { remaining, reset, next: more } = verdict.view(next[field]);
     lasts = Math.max(lasts, reset);
-    output[i] = [remaining, reset, more, again ? 0 : verdict.retry].join(":");
+    output[`p${i}`] = [remaining, reset, more, again ? 0 : verdict.retry].join(":");
   });
   if (!take) return { output };
   const ours = new Set(["x", "i", ...verdicts.map(({ field }) => field)]);

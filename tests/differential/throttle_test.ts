@@ -20,7 +20,7 @@ const policies = (random: Random): Record<string, string> => {
   const from = random.below(POLICIES.length);
   const count = 1 + random.below(3);
   return Object.fromEntries(
-    Array.from({ length: count }, (_, i) => [i, POLICIES[(from + i) % POLICIES.length]!]),
+    Array.from({ length: count }, (_, i) => [`p${i}`, POLICIES[(from + i) % POLICIES.length]!]),
   );
 };
 
