@@ -1,5 +1,5 @@
 /** Every law on every engine. */
-import { type AtomicStore, type Clock, memoryStore } from "@holdfast/edge";
+import { type AtomicStore, type Clock, memoryStore, observedStore } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { contracts } from "./support/contracts.ts";
 import { compareAndSetStore } from "./support/cas_engine.ts";
@@ -11,6 +11,7 @@ type Opened = { store: AtomicStore; close?: () => void };
 const engines: Record<string, (clock: Clock) => Opened | Promise<Opened>> = {
   "memory": (clock) => ({ store: memoryStore({ clock }) }),
   "memory, in a namespace": (clock) => ({ store: memoryStore({ clock }).namespace("tenant:1") }),
+  "memory, observed": (clock) => ({ store: observedStore(memoryStore({ clock }), { onOperation() {} }) }),
   "compare-and-set": (clock) => ({ store: compareAndSetStore(clock) }),
   "Deno KV": async (clock) => {
     const kv = await Deno.openKv(":memory:");

@@ -6,7 +6,7 @@ import { report } from "../support/report.ts";
 
 /** A row of the README's table, and the engines that were run for it. */
 const ENGINES: Readonly<Record<string, readonly string[]>> = {
-  "memoryStore()": ["memory", "memory, in a namespace"],
+  "memoryStore()": ["memory", "memory, in a namespace", "memory, observed"],
   "denoKvStore(kv)": ["Deno KV"],
   "upstashStore(redis)": ["Upstash, own transport", "Upstash, @upstash/redis", "Redis, ioredis"],
   "durableObjectStore(binding)": ["Durable Objects"],

@@ -1,0 +1,91 @@
+/** A store that reports: what is told of each call, and that telling changes nothing. The laws run on it in `laws_test.ts`. */
+import {
+  type AtomicStore,
+  createIdempotency,
+  createLocks,
+  createThrottle,
+  HoldfastError,
+  memoryStore,
+  observedStore,
+  type StoreOperation,
+} from "@holdfast/edge";
+import { assert, assertEquals, assertRejects } from "./support/assert.ts";
+import { ManualClock } from "./support/manual_clock.ts";
+
+function setUp(store: AtomicStore = memoryStore()) {
+  const told: StoreOperation[] = [];
+  const operations = () => told.splice(0).map(({ operation, outcome }) => `${operation} ${outcome}`);
+  return {
+    store: observedStore(store, { onOperation: (operation) => told.push(operation) }),
+    told,
+    operations,
+  };
+}
+
+Deno.test("observedStore(): every contract is told by its transitions, in any namespace", async () => {
+  const { store, operations } = setUp();
+  await createLocks(store).withLock("key", { ttl: "1m" }, () => {});
+  await createIdempotency(store.namespace("shop")).run("key", () => 1);
+  await createThrottle(store, { limit: 1, window: "1m" }).check("key");
+  assertEquals(operations(), [
+    "lock.acquire ok",
+    "lock.release ok",
+    "idempotency.begin ok",
+    "idempotency.complete ok",
+    "throttle.check ok",
+  ]);
+});
+
+Deno.test("observedStore(): values are told by their methods, lists page by page", async () => {
+  const { store, operations } = setUp();
+  await store.setMany(Array.from({ length: 5 }, (_, i) => [`key-${i}`, i]));
+  assertEquals(await store.get("key-3"), 3);
+  assertEquals((await Array.fromAsync(store.list({ prefix: "key" }))).length, 5);
+  await store.increment("count");
+  assertEquals((await store.clear()).deleted, 6);
+  assertEquals(operations(), ["setMany ok", "get ok", "listPage ok", "increment ok", "clear ok"]);
+});
+
+Deno.test("observedStore(): a failure is told by its code, and stays the failure it was", async () => {
+  const { store, operations } = setUp();
+  await store.set("key", "text");
+  assertEquals((await assertRejects(() => store.increment("key"), HoldfastError)).code, "not-an-integer");
+  await assertRejects(() => store.get(""), TypeError);
+  const reason = new Error("enough");
+  assertEquals(await assertRejects(() => store.get("key", { signal: AbortSignal.abort(reason) })), reason);
+  assertEquals(operations(), ["set ok", "increment not-an-integer", "get error", "get error"]);
+});
+
+Deno.test("observedStore(): what is told has times of the given clock, and nothing of keys and values", async () => {
+  const clock = new ManualClock();
+  const told: StoreOperation[] = [];
+  const slow = new Proxy(memoryStore({ clock }), {
+    get: (store, name) =>
+      name === "set"
+        ? (...args: Parameters<AtomicStore["set"]>) => clock.advance(250).then(() => store.set(...args))
+        : Reflect.get(store, name),
+  });
+  const store = observedStore(slow, { clock, onOperation: (operation) => told.push(operation) });
+  await store.set("secret-key", "secret-value");
+  assertEquals(told, [{
+    contract: "store",
+    operation: "set",
+    engine: "memory",
+    durationMs: 250,
+    outcome: "ok",
+  }]);
+});
+
+Deno.test("observedStore(): a hook that throws is dropped; what the engine has not is not there", async () => {
+  const store = observedStore(memoryStore(), {
+    onOperation: () => {
+      throw new Error("no");
+    },
+  });
+  await store.set("key", 1);
+  assertEquals(await store.get("key"), 1);
+  assert(!("lease" in store) || store.lease === undefined, "the memory engine has no leases of its own");
+  const woken = store.watch!("key", { signal: AbortSignal.timeout(5000) });
+  await store.set("key", 2);
+  await woken;
+});
