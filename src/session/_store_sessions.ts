@@ -291,16 +291,17 @@ export class StoreSessions<Data> implements Sessions<Data> {
       return this.#cookie.write("", 0);
     }
     const handle = session.newHandle;
+    // Nobody will ever hold the new token; where the store is down, it times out.
+    const drop = () => this.#store.delete(stored.key, { why: "revoked" }).catch(() => undefined);
     let last: SessionRecord | undefined;
     try {
       last = await this.#store.delete(session.key, { why: "rotated" });
     } catch (error) {
-      // Nobody will ever hold the new token; where the store is down, it times out.
-      await this.#store.delete(stored.key, { why: "revoked" }).catch(() => undefined);
+      await drop();
       throw error;
     }
     if (last === undefined && login === undefined) {
-      await this.#store.delete(stored.key, { why: "rotated" });
+      await drop();
       if (userId !== undefined) await this.#users?.remove(userId, handle);
       return void this.#emit({ type: "conflict", handle: old.handle });
     }

@@ -5,9 +5,11 @@ import {
   type AtomicStore,
   atomicStore,
   createSessions,
+  HoldfastError,
   type IndexedSessionStore,
   keyValueSessionStore,
   memoryStore,
+  type SessionDelete,
   type SessionStore,
 } from "@holdfast/edge";
 import { sessionIndexLaw, sessionLaw, sessionStoreLaw, sessionUserLaw } from "@holdfast/edge/testing";
@@ -193,4 +195,33 @@ Deno.test("a read from a copy that may be behind is marked, never fresh, and tou
   assertEquals([await later.isDegraded(), await later.isFresh("1h")], [false, true]);
   await sessions.commit(later);
   assertEquals(calls, ["create", "update"]);
+});
+
+Deno.test("sessions: who loses a rotation is silent although what was made for it cannot be deleted", async () => {
+  const store = atomicSessionStore(memoryStore());
+  const deleted: string[] = [];
+  const failing: Atomic<IndexedSessionStore> = {
+    consistency: "atomic",
+    index: store.index,
+    load: store.load.bind(store),
+    save: store.save.bind(store),
+    exists: store.exists.bind(store),
+    delete(key: string, options: SessionDelete) {
+      deleted.push(key);
+      if (deleted.length === 3) return Promise.reject(new HoldfastError("backend-unavailable", "Cannot"));
+      return store.delete(key, options);
+    },
+  };
+  const sessions = createSessions(failing);
+  const first = sessions.open(null);
+  first.set("x", 1);
+  const cookie = (await sessions.commit(first))!.split(";", 1)[0]!;
+  const [winner, loser] = [sessions.open(cookie), sessions.open(cookie)];
+  await Promise.all([winner.data(), loser.data()]);
+  winner.rotate();
+  loser.rotate();
+  const next = await sessions.commit(winner);
+  assertEquals(await sessions.commit(loser), undefined, "no cookie and no error");
+  assertEquals(new Set(deleted).size, 2, "the old one twice, and what was made in vain");
+  assertEquals(await sessions.open(next!.split(";", 1)[0]!).get("x"), 1);
 });
