@@ -31,34 +31,40 @@ interface Lives {
   readonly lives: number;
   readonly broken: Map<Invariant, number>;
   readonly seen: Map<string, number>;
-  readonly first: { readonly seed: number; readonly life: Life } | undefined;
+  /** The seeds of lives that went wrong, and the first of those lives. */
+  readonly bad: readonly number[];
+  readonly first: Life | undefined;
 }
 
 async function liveAll(options: Omit<SimulationOptions, "seed">, from: readonly number[]): Promise<Lives> {
   const broken = new Map<Invariant, number>();
   const seen = new Map<string, number>();
-  let first: Lives["first"];
+  const bad: number[] = [];
+  let first: Life | undefined;
   for (const seed of from) {
     const life = await live({ ...options, seed });
     for (const [what, times] of Object.entries(life.seen)) seen.set(what, (seen.get(what) ?? 0) + times);
     for (const invariant of new Set(life.violations.map(({ invariant }) => invariant))) {
       broken.set(invariant, (broken.get(invariant) ?? 0) + 1);
-      first ??= { seed, life };
     }
+    if (life.violations.length === 0) continue;
+    bad.push(seed);
+    first ??= life;
   }
-  return { lives: from.length, broken, seen, first };
+  return { lives: from.length, broken, seen, bad, first };
 }
 
 for (const strategy of strategies) {
   for (const forgets of strategy === "async" ? [false] : [false, true]) {
     const name = forgets ? `${strategy}, over a primary that restarts empty` : strategy;
     Deno.test(`simulation: ${name}: every promise is kept in every life`, async () => {
-      const { lives, first, seen } = await liveAll({ strategy, forgets }, seeds());
+      const { lives, bad, first, seen } = await liveAll({ strategy, forgets }, seeds());
       if (first !== undefined) {
-        const { seed, life: { violations } } = first;
+        const { violations } = first;
         throw new Error(
-          `${violations.map(({ invariant, what }) => `${invariant}: ${what}`).join("\n")}\n` +
-            `live it again: SEED=${seed} deno test -A tests/simulation --filter "${name}:"`,
+          `${bad.length} of ${lives} lives went wrong, with the seeds ${bad.join(", ")}; the first:\n` +
+            `${violations.map(({ invariant, what }) => `${invariant}: ${what}`).join("\n")}\n` +
+            `live it again: SEED=${bad[0]} deno test -A tests/simulation --filter "${name}:"`,
         );
       }
       report(
