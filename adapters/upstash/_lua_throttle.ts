@@ -98,6 +98,7 @@ if id then calls = string.sub(id .. ',' .. calls, 1, 64) end
 local over = ceil(math.max(now + lasts, tonumber(x or 0)) / 10000) * 10000
 `;
 
+/** The key goes when all is over. */
 const MOVE = `
 if over ~= x and not virtual then redis.call('PEXPIREAT', key, int(over)) end
 `;
