@@ -228,7 +228,7 @@ export class Replication {
 
   #take(kind: Work["kind"], id: string, limit: number): Entry<Work> | undefined {
     return this.queue.take(`${kind}:${id}`, limit, () => {
-      return { kind, id, newest: 0, owed: 0, lost: false, changes: [], compare: false, marks: new Map() };
+      return { kind, id, newest: 0, owed: 0, lost: 0, changes: [], compare: false, marks: new Map() };
     });
   }
 

@@ -36,8 +36,8 @@ export interface Work {
   /** The version of the newest record ever learned here, and of the one that must still be shipped, or 0. */
   newest: number;
   owed: number;
-  /** Whether the primary forgot something that had to be shipped. */
-  lost: boolean;
+  /** How often the primary was seen to have forgotten what had to be shipped: whose answer waits for the next shipment must hear it. */
+  lost: number;
   end?: Ending | undefined;
   changes: IndexChange[];
   /** Whether the changes are not the whole story. */

@@ -66,7 +66,7 @@ export class SessionCopies {
   /** Brings the secondary up to date about a session. */
   async ship(work: Work): Promise<void> {
     const { primary, clock, options } = this.#both;
-    const { id, end, record, owed } = work;
+    const { id, end, record, owed, lost } = work; // what is lost from here on is the next shipment's to tell
     if (end !== undefined) return await this.#shipEnd(work, end);
     work.record = undefined;
     let found: SessionFound = record !== undefined && clock.monotonic() - record.at < FRESH
@@ -76,11 +76,11 @@ export class SessionCopies {
     let goesOn = true;
     if (found.state === "live") goesOn = await this.copy(id, found.record);
     else if (found.state === "ended" && found.why !== "expired") await this.bury("secondary", id, found.why);
-    const lost = work.lost || (owed > 0 && !(goesOn && continues(found, owed)));
-    work.lost = false;
+    work.lost -= lost;
     if (work.owed === owed) work.owed = 0;
     // What was answered for but not shipped before the primary forgot it is gone, and whoever waits must hear it.
-    if (options.primaryForgets && lost) throw new NotReplicatedError("neither", false);
+    const gone = lost > 0 || (owed > 0 && !(goesOn && continues(found, owed)));
+    if (options.primaryForgets && gone) throw new NotReplicatedError("neither", false);
   }
 
   async #shipEnd(work: Work, end: Ending): Promise<void> {
@@ -130,11 +130,15 @@ function continues(found: SessionFound, version: number): boolean {
   return found.record.version >= version && found.record.version < version + LEAP / 2;
 }
 
-/** Notes the record that a write answered, to be shipped. */
+/** Notes the record that a write answered, to be shipped; counts what another history has taken the place of. */
 export function learn(work: Work, record: SessionRecord, at: number): void {
-  // Answers arrive in any order: an older one says nothing, even if the newer one was tried and failed.
-  if (record.version <= work.newest) return;
-  if (work.owed > 0 && !continues({ state: "live", record }, work.owed)) work.lost = true;
+  // Answers arrive in any order: an older one says nothing, even if the newer one was tried and failed. But of an older history
+  // it says that it is gone.
+  if (record.version <= work.newest) {
+    if (work.newest >= record.version + LEAP / 2) work.lost++;
+    return;
+  }
+  if (work.owed > 0 && !continues({ state: "live", record }, work.owed)) work.lost++;
   work.owed = work.newest = record.version;
   work.record = { value: record, at };
 }

@@ -84,6 +84,36 @@ function create(name = "key"): SessionCreate {
   };
 }
 
+/** A store whose saves can be held, before they happen or after. */
+function held(inner: Store) {
+  let [when, gate]: ["before" | "after", Promise<void> | undefined] = ["before", undefined];
+  const store: Store = {
+    consistency: "atomic",
+    index: inner.index,
+    load: inner.load.bind(inner),
+    exists: inner.exists.bind(inner),
+    delete: inner.delete.bind(inner),
+    async save(...args) {
+      const [moment, until] = [when, gate];
+      if (moment === "before") await until;
+      const saved = await inner.save(...args);
+      await until;
+      return saved;
+    },
+  };
+  return {
+    store,
+    /** Holds the saves from now on until what it answers is called. */
+    hold(moment: "before" | "after"): () => void {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      [when, gate] = [moment, promise];
+      return resolve;
+    },
+    /** Lets those pass that come now. */
+    pass: () => void (gate = undefined),
+  };
+}
+
 /** Lets time pass until the call answers. */
 async function settled<T>(clock: ManualClock, call: Promise<T>, step = 100): Promise<T> {
   let done = false;
@@ -374,6 +404,66 @@ Deno.test("a primary that forgets is given back what the copy knows, and graves 
   assert((await store.index.read("bob")).epoch > bornAt, "epochs are not forgotten either");
   assertEquals((await store.index.keys()).keys.slice().sort(), ["gone", "key"]);
   await store.close();
+});
+
+Deno.test("of saves that a shipment under way cannot carry, what the primary forgot is never answered", async () => {
+  const clock = new ManualClock();
+  const [engine, copies] = [memoryStore({ clock }), atomicSessionStore(memoryStore({ clock }))];
+  const slow = held(copies);
+  const isolate = (secondary: Store) =>
+    replicatedSessions(engine, secondary, { clock, strategy: "sync", primaryForgets: true });
+  const [ours, other] = [isolate(slow.store), isolate(copies)];
+  await ours.save("key", create());
+  const answered: string[] = [];
+  const save = async (name: string) => {
+    await ours.save("key", { type: "update", set: { [`d:${name}`]: "1" } }).then(
+      () => answered.push(`d:${name}`),
+      (error) => assert(error instanceof NotReplicatedError),
+    );
+  };
+  const release = slow.hold("before");
+  const saves = [save("shipping")];
+  await clock.advance(0);
+  saves.push(save("waiting"));
+  await clock.advance(0);
+  await engine.clear(); // and another isolate begins a new history on the copy
+  await other.save("key", { type: "update", set: { "d:other": "1" } });
+  saves.push(save("after"));
+  await clock.advance(0);
+  slow.pass();
+  release();
+  await Promise.all(saves);
+  const primary = await atomicSessionStore(engine).load("key");
+  assert(primary.state === "live");
+  assertEquals(await copies.load("key"), primary, "both are the same");
+  assertEquals(primary.record.values, { "d:a": "1", "d:other": "1", "d:after": "1" });
+  assertEquals(answered.filter((name) => !(name in primary.record.values)), [], "answered, and gone");
+  await Promise.all([ours.close(), other.close()]);
+});
+
+Deno.test("a save that hears of its success when the primary has forgotten it is never answered", async () => {
+  const clock = new ManualClock();
+  const engine = memoryStore({ clock });
+  const [primary, secondary] = [atomicSessionStore(engine), atomicSessionStore(memoryStore({ clock }))];
+  const slow = held(primary);
+  const isolate = (primary: Store) =>
+    replicatedSessions(primary, secondary, { clock, strategy: "sync", primaryForgets: true });
+  const [ours, other] = [isolate(slow.store), isolate(primary)];
+  await ours.save("key", create());
+  const release = slow.hold("after");
+  const late = ours.save("key", { type: "update", set: { "d:late": "1" } });
+  await clock.advance(0);
+  await engine.clear(); // and another isolate begins a new history on the copy
+  await other.save("key", { type: "update", set: { "d:other": "1" } });
+  slow.pass();
+  await ours.save("key", { type: "update", set: { "d:after": "1" } });
+  release();
+  await assertRejects(() => late, NotReplicatedError);
+  const found = await primary.load("key");
+  assert(found.state === "live");
+  assertEquals(found.record.values, { "d:a": "1", "d:other": "1", "d:after": "1" });
+  assertEquals(await secondary.load("key"), found, "both are the same");
+  await Promise.all([ours.close(), other.close()]);
 });
 
 Deno.test("an isolate that dies with a full queue loses nothing that is in the outbox", async () => {
