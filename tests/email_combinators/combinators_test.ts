@@ -474,9 +474,10 @@ Deno.test("sendBulk through each: an abort ends what is under way, answers for i
     });
     assertEquals((thrown as Error).message, "enough", name);
     assertEquals(states.length, read, `${name}: one answer for each that was read`);
-    const sent = states.filter((state) => state === "sent").length;
-    assertEquals(provider.took.length, sent, `${name}: ${states}`);
-    assertEquals(states.slice(sent), Array(states.length - sent).fill("aborted"), name);
+    // Of three that go at once any two may be first: a fingerprint is hashed on other threads.
+    const others = states.filter((state) => state !== "sent");
+    assertEquals(provider.took.length, states.length - others.length, `${name}: ${states}`);
+    assertEquals(others, Array(others.length).fill("aborted"), name);
   }
 });
 
