@@ -225,12 +225,12 @@ for (let round = 0; round <= SPRINTS; round++) {
   }
 }
 for (const [name, all] of rates) {
+  // Rounds are compared with each other, as the machine's other work comes and goes.
+  const times = median(all.map((rate, round) => rate / rates.get(peer.name)![round]!));
   console.log(
-    `  ${name.padEnd(24)}${median(all).toFixed(0).padStart(7)} ops/s (${
-      // Rounds are compared with each other, as the machine's other work comes and goes.
-      median(all.map((rate, round) => rate / rates.get(peer.name)![round]!)).toFixed(
-        2,
-      )}x of @upstash/lock), ${requests.get(name)!.toFixed(3)} requests an operation`,
+    `  ${name.padEnd(24)}${median(all).toFixed(0).padStart(7)} ops/s (${ratio(times, 1)} of @upstash/lock), ${
+      requests.get(name)!.toFixed(3)
+    } requests an operation`,
   );
 }
 

@@ -35,6 +35,11 @@ const TIME = `local t = redis.call('TIME')
 local now, virtual = t[1] * 1000 + math.floor(t[2] / 1000), false`;
 const VIRTUAL = `local now, virtual = tonumber(table.remove(ARGV, 1)), true`;
 
+/** A helper of twins: whether a text is a whole number that a double holds. */
+export const WHOLE = `
+local function whole(v) return v and #v <= 16 and string.find(v, '^%d+$') end
+`;
+
 /** `record`, unless there is none or its time is over. The engine keeps it as a hash, whose field `@` is its deadline, `was`. */
 const READ = `
 local flat, record, was = redis.call('HGETALL', KEYS[1]), nil, nil

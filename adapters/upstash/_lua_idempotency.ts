@@ -1,8 +1,7 @@
 /** The Lua twins of idempotency; see `_lua.ts` for the rules. */
-import type { LuaTwin } from "./_lua.ts";
+import { type LuaTwin, WHOLE } from "./_lua.ts";
 
-const HELPERS = `
-local function whole(v) return v and #v <= 16 and string.find(v, '^%d+$') end
+const HELPERS = WHOLE + `
 local function sound(r)
   return r.o and r.fp and whole(r.a) and whole(r.x) and (r.s == 'c' or (r.s == 'p' and whole(r.l)))
 end

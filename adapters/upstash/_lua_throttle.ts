@@ -2,7 +2,7 @@
  * The Lua twins of throttles; see `_lua.ts` for the rules. They are asked at every request: what they share is text that stands
  * where it is needed, as a function or a table costs a call more than what it would do.
  */
-import type { LuaTwin } from "./_lua.ts";
+import { type LuaTwin, WHOLE } from "./_lua.ts";
 
 /** Of a policy's `line` in the input: its kind, two figures and the field of its state. */
 const RULE = `
@@ -125,8 +125,7 @@ end
 `;
 
 /** Any policies on any record. */
-const LOOK = `
-local function whole(v) return v and #v <= 16 and string.find(v, '^%d+$') end
+const LOOK = WHOLE + `
 local function look(r, i, now, cost)
   local floor, ceil, match, till = math.floor, math.ceil, string.match, nil
   if r and not (whole(r.x) and whole(r.b or '0')) then return {e='corrupt'} end
@@ -230,8 +229,7 @@ local function apply(r, i, now) return look(r, i, now, 0) end`,
   },
   "throttle.block": {
     kind: "write",
-    lua: `
-local function whole(v) return v and #v <= 16 and string.find(v, '^%d+$') end
+    lua: WHOLE + `
 local function apply(r, i, now)
   if r and not (whole(r.x) and whole(r.b or '0')) then return {e='corrupt'} end
   local b = now + tonumber(i.ms)

@@ -1,7 +1,8 @@
 /** Tells what a store is asked, to whoever measures. */
 import { type Clock, systemClock } from "../clock.ts";
 import { HoldfastError, type HoldfastErrorCode } from "../errors.ts";
-import type { KeyValueStore, ListOptions, ListPage } from "./key_value_store.ts";
+import { pages } from "./_pages.ts";
+import type { KeyValueStore, ListOptions } from "./key_value_store.ts";
 import type { Transition } from "./transition.ts";
 
 /** One call of a store, without anything of its keys and values. */
@@ -90,13 +91,4 @@ export function observedStore<Store extends KeyValueStore>(
     },
   });
   return observed;
-}
-
-async function* pages(store: KeyValueStore, options: ListOptions | undefined): AsyncIterable<string> {
-  let cursor: string | undefined;
-  do {
-    const page: ListPage = await store.listPage({ ...options, cursor });
-    yield* page.keys;
-    cursor = page.cursor;
-  } while (cursor !== undefined);
 }

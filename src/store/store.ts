@@ -3,6 +3,7 @@ import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { checked } from "./_checked.ts";
+import { pages } from "./_pages.ts";
 import { engineKey, enginePrefix, localKey, roomPath } from "./_keys.ts";
 import type { AtomicStore, Conditional, Counter, IncrementOptions, WatchOptions } from "./atomic_store.ts";
 import type { AtomicEngine, EngineLimits, KeyValueEngine, LeaseCall } from "./engine.ts";
@@ -156,13 +157,8 @@ class EngineStore implements KeyValueStore {
     return deleted.filter(Boolean).length;
   }
 
-  async *list(options?: ListOptions): AsyncIterable<string> {
-    let cursor: string | undefined;
-    do {
-      const page: ListPage = await this.listPage({ ...options, cursor });
-      yield* page.keys;
-      cursor = page.cursor;
-    } while (cursor !== undefined);
+  list(options?: ListOptions): AsyncIterable<string> {
+    return pages(this, options);
   }
 
   async listPage(options: ListPageOptions = {}): Promise<ListPage> {
