@@ -24,6 +24,8 @@ export type HoldfastErrorCode =
   | "invalid-message"
   | "unsupported"
   | "unauthorized"
+  | "misconfigured"
+  | "read-only"
   | "rate-limited"
   | "quota-exceeded"
   | "message-rejected"

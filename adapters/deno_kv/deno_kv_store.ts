@@ -2,7 +2,7 @@ import { type Clock, systemClock } from "../../src/clock.ts";
 import { deferred } from "../../src/deferred.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
-import { interruptible, inTime } from "../../src/in_time.ts";
+import { interruptible, withTimeout } from "../../src/deadline.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { type CompareAndSetBackend, transactByCompareAndSet } from "../../src/store/compare_and_set.ts";
 import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
@@ -117,6 +117,8 @@ const MOST_TRIES = 64;
 class DenoKvEngine implements AtomicEngine {
   readonly name = "deno-kv";
   readonly limits = { maxKeyBytes: 1900, maxValueLength: MOST_BYTES };
+  readonly binding: object;
+  readonly scope: string;
   readonly #kv: DenoKv;
   readonly #prefix: string;
   readonly #timeout: number;
@@ -125,7 +127,8 @@ class DenoKvEngine implements AtomicEngine {
   readonly #waiting = new Map<string, Job[]>();
 
   constructor(kv: DenoKv, { prefix = "holdfast", timeout = "10s", clock = systemClock }: DenoKvStoreOptions) {
-    this.#kv = kv;
+    this.#kv = this.binding = kv;
+    this.scope = prefix;
     this.#prefix = prefix;
     this.#timeout = toMilliseconds(timeout, "timeout");
     this.#clock = { ...systemClock, now: () => clock.now() };
@@ -284,7 +287,7 @@ class DenoKvEngine implements AtomicEngine {
       });
     for (let attempt = 1;; attempt++) {
       try {
-        return await inTime(work(), this.#timeout, signal, late);
+        return await withTimeout(work(), this.#timeout, signal, late);
       } catch (cause) {
         if (signal?.aborted) throw signal.reason;
         if (cause instanceof HoldfastError) throw cause;

@@ -7,7 +7,7 @@ import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition } from "../../src/store/transition.ts";
 import { getValue, setValue } from "../../src/store/value_transitions.ts";
-import { inTime } from "../../src/in_time.ts";
+import { withTimeout } from "../../src/deadline.ts";
 import type { HoldfastStub, Refusal } from "./rpc.ts";
 
 /** Where Cloudflare can be asked to make an object. */
@@ -87,6 +87,8 @@ class DurableObjectEngine implements AtomicEngine {
   readonly name = "durable-objects";
   // Longer names do not reach an object; the object itself measures the record in bytes.
   readonly limits = { maxKeyBytes: 1024, maxValueLength: 2_000_000 };
+  readonly binding: object;
+  readonly scope: string;
   readonly #namespace: HoldfastNamespace;
   readonly #shards: number | undefined;
   readonly #prefix: string;
@@ -96,6 +98,8 @@ class DurableObjectEngine implements AtomicEngine {
 
   constructor(namespace: HoldfastNamespace, options: DurableObjectStoreOptions) {
     this.#namespace = namespace;
+    this.binding = namespace;
+    this.scope = JSON.stringify([options.prefix ?? "", options.shards ?? 0]);
     this.#shards = options.shards;
     this.#prefix = options.prefix ?? "";
     this.#hint = options.locationHint === undefined ? {} : { locationHint: options.locationHint };
@@ -254,7 +258,7 @@ class DurableObjectEngine implements AtomicEngine {
         ambiguous: writes,
       });
     try {
-      return await inTime(run(this.#stub(name)), this.#timeout, signal, late);
+      return await withTimeout(run(this.#stub(name)), this.#timeout, signal, late);
     } catch (error) {
       if (signal?.aborted || error instanceof HoldfastError) throw error;
       throw fault(error, writes);

@@ -3,6 +3,7 @@
  * and a type-only import would make Hono everybody's dependency.
  */
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
+import { PerBinding } from "../../src/store/binding.ts";
 
 /** What we use of Hono's context. */
 export interface RouteContext {
@@ -54,7 +55,7 @@ export type RouteMiddleware = (
 /** A store, or how to get it from a request: on Workers, bindings exist only there. */
 export type StoreSource = AtomicStore | ((c: RouteContext) => AtomicStore);
 
-/** Builds what a store carries once per store. */
+/** Builds what a store carries, once per binding where the store is made anew for each request. */
 export function perStore<T>(source: StoreSource, build: (store: AtomicStore) => T): (c: RouteContext) => T {
   if (typeof source !== "function") {
     if (typeof source?.transact !== "function") {
@@ -63,12 +64,10 @@ export function perStore<T>(source: StoreSource, build: (store: AtomicStore) => 
     const built = build(source);
     return () => built;
   }
-  const known = new WeakMap<AtomicStore, T>();
+  const known = new PerBinding<T>();
   return (c) => {
     const store = source(c);
-    let built = known.get(store);
-    if (built === undefined) known.set(store, built = build(store));
-    return built;
+    return known.get(store, () => build(store));
   };
 }
 

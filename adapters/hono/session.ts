@@ -4,6 +4,7 @@ import type { Session } from "../../src/session/session.ts";
 import type { Atomic, IndexedSessionStore } from "../../src/session/session_store.ts";
 import { createSessions, type RequestSessions, type SessionsOptions } from "../../src/session/sessions.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
+import { PerBinding } from "../../src/store/binding.ts";
 import { changeable, replace, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
 import { problem, unavailable } from "./problem.ts";
 
@@ -126,11 +127,9 @@ function perStore<S extends Schema>(
     const built = build(store);
     return () => built;
   }
-  const known = new WeakMap<object, RequestSessions<SchemaOutput<S>>>();
+  const known = new PerBinding<RequestSessions<SchemaOutput<S>>>();
   return (c) => {
     const found = store(c);
-    let built = known.get(found);
-    if (built === undefined) known.set(found, built = build(found));
-    return built;
+    return known.get(found, () => build(found));
   };
 }

@@ -1,4 +1,4 @@
-import { inTime } from "../../src/in_time.ts";
+import { withTimeout } from "../../src/deadline.ts";
 import { late, says } from "./_faults.ts";
 import type { Script } from "./_scripts.ts";
 import type { ScriptRunner } from "./_transport.ts";
@@ -32,10 +32,10 @@ export function clientRunner(redis: RedisScripts, timeout: number): ScriptRunner
   return {
     async run({ sha, text }: Script, keys, args, signal) {
       try {
-        return await inTime(redis.evalsha(sha, keys, args), timeout, signal, over);
+        return await withTimeout(redis.evalsha(sha, keys, args), timeout, signal, over);
       } catch (error) {
         if (!says(error, "NOSCRIPT")) throw error;
-        return await inTime(redis.eval(text, keys, args), timeout, signal, over);
+        return await withTimeout(redis.eval(text, keys, args), timeout, signal, over);
       }
     },
   };

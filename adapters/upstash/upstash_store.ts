@@ -57,7 +57,21 @@ export function upstashStore(
   }
   const timeout = toMilliseconds(options.timeout ?? "5s", "timeout");
   const runner = handedIn ? clientRunner(redis, timeout) : new UpstashTransport(redis, timeout);
-  return atomicStore(new UpstashEngine(runner, options));
+  return atomicStore(new UpstashEngine(runner, handedIn ? redis : connectionObject(redis), options));
+}
+
+/** One object per database, so that stores made anew for each request share what is kept per binding. */
+const connections = new Map<string, object>();
+const MAX_CONNECTIONS = 100;
+
+function connectionObject({ url, token }: UpstashConnection): object {
+  const id = JSON.stringify([url, token]);
+  let known = connections.get(id);
+  if (known === undefined) {
+    if (connections.size >= MAX_CONNECTIONS) connections.clear();
+    connections.set(id, known = {});
+  }
+  return known;
 }
 
 const CHUNK = 500;
@@ -66,6 +80,7 @@ const CHUNK_BYTES = 250_000;
 class UpstashEngine implements AtomicEngine {
   readonly name = "upstash";
   readonly limits: { maxKeyBytes: number; maxValueLength: number };
+  readonly scope: string;
   readonly #runner: ScriptRunner;
   readonly #prefix: string;
   readonly #virtualTime: (() => number) | undefined;
@@ -73,10 +88,10 @@ class UpstashEngine implements AtomicEngine {
   #known: ReadonlyMap<string, Script> | undefined;
   #setAnswers = true;
 
-  constructor(runner: ScriptRunner, options: UpstashStoreOptions) {
+  constructor(runner: ScriptRunner, readonly binding: object, options: UpstashStoreOptions) {
     const { prefix = "holdfast:", maxValueLength = 900_000, virtualTime } = options;
     this.#runner = runner;
-    this.#prefix = prefix;
+    this.#prefix = this.scope = prefix;
     this.limits = { maxKeyBytes: 8192, maxValueLength };
     this.#virtualTime = virtualTime;
   }

@@ -4,7 +4,7 @@ import { HoldfastError } from "../../src/errors.ts";
 import type { EngineListOptions, KeyValueEngine } from "../../src/store/engine.ts";
 import type { CallOptions, KeyValueStore, ListPage } from "../../src/store/key_value_store.ts";
 import { keyValueStore } from "../../src/store/store.ts";
-import { inTime } from "../../src/in_time.ts";
+import { withTimeout } from "../../src/deadline.ts";
 
 /** A value with its metadata, as Workers KV answers it. */
 export interface KvEntry<Value> {
@@ -113,6 +113,8 @@ interface Metadata {
 class WorkersKvEngine implements KeyValueEngine {
   readonly name = "workers-kv";
   readonly limits: { readonly maxKeyBytes: number; readonly maxValueLength: number };
+  readonly binding: object;
+  readonly scope: string;
   readonly #kv: KvNamespace;
   readonly #prefix: string;
   readonly #cache: { cacheTtl?: number };
@@ -125,8 +127,8 @@ class WorkersKvEngine implements KeyValueEngine {
     cacheTtl: number | undefined,
     maxKeyBytes: number,
   ) {
-    this.#kv = kv;
-    this.#prefix = options.prefix ?? PREFIX;
+    this.#kv = this.binding = kv;
+    this.#prefix = this.scope = options.prefix ?? PREFIX;
     this.limits = { maxKeyBytes, maxValueLength: MOST_VALUE_BYTES };
     this.#cache = cacheTtl === undefined ? {} : { cacheTtl: Math.floor(cacheTtl / 1000) };
     this.#timeout = toMilliseconds(options.timeout ?? "10s", "timeout");
@@ -248,7 +250,7 @@ class WorkersKvEngine implements KeyValueEngine {
         ambiguous: writes,
       });
     try {
-      return await inTime(work(), this.#timeout, signal, late);
+      return await withTimeout(work(), this.#timeout, signal, late);
     } catch (error) {
       if (signal?.aborted || error instanceof HoldfastError) throw error;
       throw fault(error, writes);

@@ -95,7 +95,7 @@ class Retrying implements Mailer {
       const known = unsure && error.delivery === "not-sent"
         ? restated(error, { delivery: "unknown" })
         : error;
-      const inTime = late.signal.aborted && known.code === "aborted"
+      const withTimeout = late.signal.aborted && known.code === "aborted"
         ? mailError(known.mailer, "timeout", "the deadline of all attempts passed", {
           delivery: known.delivery,
           phase: known.phase,
@@ -103,8 +103,8 @@ class Retrying implements Mailer {
         })
         : known;
       // A key that was drawn here is not the caller's: calling again would be another sending.
-      const blind = unsure && inTime.retryable && options.idempotencyKey === undefined;
-      return blind ? restated(inTime, { retryable: false }) : inTime;
+      const blind = unsure && withTimeout.retryable && options.idempotencyKey === undefined;
+      return blind ? restated(withTimeout, { retryable: false }) : withTimeout;
     };
     try {
       for (let attempt = 1;; attempt++) {

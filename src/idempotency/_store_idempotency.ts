@@ -9,7 +9,7 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { LeaseHold } from "./_hold.ts";
-import { persist } from "../persist.ts";
+import { retry } from "../retry.ts";
 import {
   abandonClaim,
   beginClaim,
@@ -35,7 +35,7 @@ import type {
 const UNDEFINED = "\u0003";
 
 /** Milliseconds for which storing what was done is tried at least: to lose that is to do it again. */
-const DONE_IS_WORTH = 2000;
+const COMPLETE_RETRY_MS = 2000;
 
 /** See {@linkcode createIdempotency}. */
 export class StoreIdempotency implements Idempotency {
@@ -91,7 +91,7 @@ export class StoreIdempotency implements Idempotency {
     let sent = 0;
     let output: Fields;
     try {
-      output = await persist(() => {
+      output = await retry(() => {
         sent = this.#clock.monotonic();
         return this.#transact(beginClaim, key, input, signal);
       }, { clock: this.#clock, until, signal });
@@ -128,7 +128,7 @@ export class StoreIdempotency implements Idempotency {
       a: String(claim.attempt),
       t: String(claim.retention),
     };
-    const output = await this.#persist(completeClaim, claim.key, input, signal, DONE_IS_WORTH);
+    const output = await this.#retry(completeClaim, claim.key, input, signal, COMPLETE_RETRY_MS);
     if (output.s === "stored") return { state: "stored" };
     if (output.s === "overtaken") return { state: "superseded", completed: false };
     return {
@@ -139,12 +139,12 @@ export class StoreIdempotency implements Idempotency {
   }
 
   async abandon(claim: Claim, options?: CallOptions): Promise<boolean> {
-    return (await this.#persist(abandonClaim, claim.key, { o: claim.owner }, options?.signal)).s === "free";
+    return (await this.#retry(abandonClaim, claim.key, { o: claim.owner }, options?.signal)).s === "free";
   }
 
   async extend(claim: Claim, options?: CallOptions): Promise<boolean> {
     const input = { o: claim.owner, l: String(claim.lease) };
-    return (await this.#persist(extendClaim, claim.key, input, options?.signal)).s === "held";
+    return (await this.#retry(extendClaim, claim.key, input, options?.signal)).s === "held";
   }
 
   hold(claim: Claim, options?: CallOptions): Hold {
@@ -240,7 +240,7 @@ export class StoreIdempotency implements Idempotency {
     }
   }
 
-  #persist(
+  #retry(
     transition: Transition,
     key: string,
     input: Fields,
@@ -248,7 +248,7 @@ export class StoreIdempotency implements Idempotency {
     patience = 0,
   ): Promise<Fields> {
     const until = this.#clock.monotonic() + patience;
-    return persist(() => this.#transact(transition, key, input, signal), {
+    return retry(() => this.#transact(transition, key, input, signal), {
       clock: this.#clock,
       until,
       signal,

@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { interruptible } from "../in_time.ts";
+import { interruptible } from "../deadline.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import { LONGEST } from "./_limits.ts";
 import type { LockRoom } from "./_unfenced.ts";

@@ -8,8 +8,8 @@
 import { type Clock, systemClock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { interruptible } from "../in_time.ts";
-import { persist } from "../persist.ts";
+import { interruptible } from "../deadline.ts";
+import { retry } from "../retry.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
@@ -310,7 +310,7 @@ class StoreLocks implements Locks {
     let [sentAt, settled] = [0, false];
     let pending: Promise<unknown> = Promise.resolve();
     try {
-      const { fence, e } = await persist(() => {
+      const { fence, e } = await retry(() => {
         sentAt = this.#clock.monotonic();
         const call = this.#store.transact(acquireLock, key, input);
         pending = call;

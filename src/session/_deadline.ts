@@ -1,6 +1,6 @@
 /** Somebody else's store may hang; no request waits for it longer than it must. */
 import { HoldfastError } from "../errors.ts";
-import { inTime } from "../in_time.ts";
+import { withTimeout } from "../deadline.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { SessionIndex, SessionStore } from "./session_store.ts";
 
@@ -13,7 +13,7 @@ export function withDeadline(store: SessionStore, milliseconds: number): Session
   ): Promise<T> {
     const over = new AbortController();
     const signal = options?.signal ? AbortSignal.any([options.signal, over.signal]) : over.signal;
-    return await inTime(call({ signal }), milliseconds, options?.signal, () => {
+    return await withTimeout(call({ signal }), milliseconds, options?.signal, () => {
       const error = new HoldfastError("timeout", "Cannot wait any longer for the session store", {
         retryable: true,
         ambiguous: writes,

@@ -33,6 +33,16 @@ export interface KeyValueEngine {
   readonly name: string;
   /** What it accepts. */
   readonly limits: EngineLimits;
+  /**
+   * The client or binding that the engine was made of: two engines of the same binding and scope hold the same keys.
+   * @default {the engine itself}
+   */
+  readonly binding?: object;
+  /**
+   * The prefix, and every setting that decides where a key lives.
+   * @default {""}
+   */
+  readonly scope?: string;
   /** The encoded value. */
   get(key: string, options?: CallOptions): Awaitable<string | undefined>;
   /** Stores an encoded value for `ttl` milliseconds, or for good. */
@@ -76,6 +86,10 @@ export interface AtomicEngine extends Partial<Omit<KeyValueEngine, "name" | "lim
   readonly name: string;
   /** What it accepts. */
   readonly limits: EngineLimits;
+  /** The client or binding that the engine was made of; see {@linkcode KeyValueEngine}. */
+  readonly binding?: object;
+  /** The prefix, and every setting that decides where a key lives. */
+  readonly scope?: string;
   /** Runs the transition on the key's record, atomically, on the engine's own clock. */
   transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Awaitable<Fields>;
   /** A page of live keys. */

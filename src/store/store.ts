@@ -3,6 +3,7 @@ import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { checked } from "./_checked.ts";
+import { BINDING, type StoreBinding } from "./binding.ts";
 import { pages } from "./_pages.ts";
 import { engineKey, enginePrefix, localKey, roomPath } from "./_keys.ts";
 import type { AtomicStore, Conditional, Counter, IncrementOptions, WatchOptions } from "./atomic_store.ts";
@@ -43,6 +44,8 @@ function completed(engine: AtomicEngine): KeyValueEngine {
   const full: KeyValueEngine = {
     name: engine.name,
     limits: engine.limits,
+    binding: engine.binding ?? engine,
+    scope: engine.scope ?? "",
     list: (options) => engine.list(options),
     get: engine.get?.bind(engine) ??
       (async (key, options) => (await engine.transact(getValue, key, {}, options)).v),
@@ -73,6 +76,11 @@ class EngineStore implements KeyValueStore {
     this.engine = engine.name;
     this.#engine = engine;
     this.path = path;
+  }
+
+  get [BINDING](): StoreBinding {
+    const { name, binding = this.#engine, scope = "" } = this.#engine;
+    return { object: binding, scope: JSON.stringify([name, scope, this.path]) };
   }
 
   protected key(key: string): string {

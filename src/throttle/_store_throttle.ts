@@ -2,7 +2,7 @@
 import { systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { inTime } from "../in_time.ts";
+import { withTimeout } from "../deadline.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
@@ -70,7 +70,7 @@ export class StoreThrottle implements Throttle {
     const work = this.#reserve ? this.#reserve.take(key, cost, ask) : ask(cost, options);
     let decision: ThrottleDecision;
     try {
-      decision = await this.#inTime(work, options);
+      decision = await this.#withTimeout(work, options);
     } catch (error) {
       decision = await this.#without(error, options, (other) => other.check(key, options));
     }
@@ -80,7 +80,7 @@ export class StoreThrottle implements Throttle {
 
   async peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
     try {
-      return await this.#inTime(this.#ask(peekThrottle, key, 0, options), options, false);
+      return await this.#withTimeout(this.#ask(peekThrottle, key, 0, options), options, false);
     } catch (error) {
       return await this.#without(error, options, (other) => other.peek(key, options));
     }
@@ -89,18 +89,18 @@ export class StoreThrottle implements Throttle {
   async refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision> {
     const units = positive(cost);
     this.#denials?.forget(key);
-    return await this.#inTime(this.#ask(checkThrottle, key, -units, options), options);
+    return await this.#withTimeout(this.#ask(checkThrottle, key, -units, options), options);
   }
 
   async block(key: string, duration: Duration, options?: CallOptions): Promise<void> {
     const input = { ms: String(toMilliseconds(duration, "duration")) };
     this.#forget(key);
-    sound(await this.#inTime(this.#store.transact(blockThrottle, key, input, options), options));
+    sound(await this.#withTimeout(this.#store.transact(blockThrottle, key, input, options), options));
   }
 
   reset(key: string, options?: CallOptions): Promise<boolean> {
     this.#forget(key);
-    return this.#inTime(this.#store.delete(key, options), options);
+    return this.#withTimeout(this.#store.delete(key, options), options);
   }
 
   #forget(key: string): void {
@@ -130,8 +130,8 @@ export class StoreThrottle implements Throttle {
     return decided(policies, allowed, 0, true);
   }
 
-  #inTime<T>(work: Promise<T>, options: CallOptions | undefined, writes = true): Promise<T> {
-    return inTime(
+  #withTimeout<T>(work: Promise<T>, options: CallOptions | undefined, writes = true): Promise<T> {
+    return withTimeout(
       work,
       this.#timeout,
       options?.signal,

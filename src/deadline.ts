@@ -35,7 +35,7 @@ function close(tick: Tick): void {
 }
 
 /** Until the work is done, its time is up or the caller gives up; what the work does after that is nobody's. */
-export function inTime<T>(
+export function withTimeout<T>(
   work: Promise<T>,
   milliseconds: number,
   signal: AbortSignal | undefined,

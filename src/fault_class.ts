@@ -1,0 +1,36 @@
+import { HoldfastError, type HoldfastErrorCode } from "./errors.ts";
+
+/**
+ * The class of a fault, which decides who handles it.
+ *
+ * - `outage`: passes by itself. The caller's `whenUnavailable` decides.
+ * - `misconfiguration`: stays until somebody changes a setting. Always thrown, always reported to `onFault`.
+ * - `other`: an expected fault of a contract (`lock-lost`), bad input, or an error of the application.
+ */
+export type FaultClass = "outage" | "misconfiguration" | "other";
+
+const OUTAGES: ReadonlySet<HoldfastErrorCode> = new Set<HoldfastErrorCode>([
+  "backend-unavailable",
+  "timeout",
+  "contention",
+  "rate-limited",
+  "store-full",
+  "not-replicated",
+  "queue-full",
+]);
+
+const MISCONFIGURATIONS: ReadonlySet<HoldfastErrorCode> = new Set<HoldfastErrorCode>([
+  "unauthorized",
+  "misconfigured",
+  "quota-exceeded",
+  "read-only",
+  "unsupported",
+  "transition-unknown",
+]);
+
+/** Tells the class by the error's code, never by its message. */
+export function faultClass(error: unknown): FaultClass {
+  if (!(error instanceof HoldfastError)) return "other";
+  if (OUTAGES.has(error.code)) return "outage";
+  return MISCONFIGURATIONS.has(error.code) ? "misconfiguration" : "other";
+}

@@ -1,0 +1,73 @@
+import type { Clock } from "./clock.ts";
+import { withTimeout } from "./deadline.ts";
+import { HoldfastError } from "./errors.ts";
+
+const ATTEMPTS = 4;
+const FIRST_DELAY = 25;
+const MAX_DELAY = 1000;
+
+/** Options of {@linkcode retry}. */
+export interface RetryOptions {
+  /** The clock that measures and sleeps. */
+  readonly clock: Clock;
+  /**
+   * How many attempts are made at least, the first included.
+   * @default {4}
+   */
+  readonly attempts?: number | undefined;
+  /** Monotonic time until which attempts go on after `attempts` of them failed. */
+  readonly until?: number | undefined;
+  /** Monotonic time at which the whole call ends, an attempt under way included. */
+  readonly deadline?: number | undefined;
+  /** Ends the call with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Repeats a call after a retryable fault, with exponential backoff and jitter. Only for calls that may be repeated.
+ *
+ * Once an attempt was ambiguous the whole call is: a later refusal does not tell what the earlier attempt did.
+ *
+ * @throws {HoldfastError} the last fault, or `timeout` at the deadline
+ */
+export async function retry<T>(call: () => Promise<T>, options: RetryOptions): Promise<T> {
+  const { clock, attempts = ATTEMPTS, until = -Infinity, deadline = Infinity, signal } = options;
+  let ambiguous = false;
+  for (let attempt = 1;; attempt++) {
+    try {
+      const left = deadline - clock.monotonic();
+      if (deadline === Infinity) return await call();
+      if (left <= 0) throw overdue(ambiguous);
+      return await withTimeout(call(), left, signal, () => overdue(true));
+    } catch (error) {
+      if (signal?.aborted || !(error instanceof HoldfastError)) throw error;
+      ambiguous ||= error.ambiguous;
+      const delay = Math.max(backoff(attempt), error.retryAfter ?? 0);
+      const now = clock.monotonic();
+      const last = attempt >= attempts && now >= until;
+      // A server that asks for more than the longest delay is not asked again here.
+      if (!error.retryable || last || delay > MAX_DELAY || now + delay >= deadline) {
+        throw error.ambiguous === ambiguous ? error : asAmbiguous(error);
+      }
+      await clock.sleep(delay, signal);
+    }
+  }
+}
+
+/** The delay after a failed attempt, in milliseconds, between half and all of 50, 100, 200 … 1000. */
+function backoff(attempt: number): number {
+  return Math.min(MAX_DELAY, FIRST_DELAY * 2 ** attempt) * (0.5 + Math.random() / 2);
+}
+
+function overdue(ambiguous: boolean): HoldfastError {
+  return new HoldfastError("timeout", "Cannot finish the call as its time is over", {
+    retryable: true,
+    ambiguous,
+  });
+}
+
+/** The same fault, of a call that may have had its effect in an earlier attempt. */
+export function asAmbiguous(error: HoldfastError): HoldfastError {
+  const { code, message, retryable, retryAfter } = error;
+  return new HoldfastError(code, message, { retryable, retryAfter, ambiguous: true, cause: error });
+}
