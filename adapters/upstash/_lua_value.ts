@@ -1,5 +1,5 @@
 /** The Lua twins of plain values; see `_lua.ts` for the rules. */
-import type { LuaTwin } from "./_lua.ts";
+import { type LuaTwin, UNLESS_DONE } from "./_lua.ts";
 
 const HELPERS = `
 local function value(v, ttl, now)
@@ -14,7 +14,25 @@ local function current(r, out) if r then out.v = r.v or '\\0' end return out end
 export const valueTwins: Readonly<Record<string, LuaTwin>> = {
   "value.get": { kind: "read", lua: HELPERS + `local function apply(r) return current(r, {}) end` },
   "value.set": {
-    kind: "write",
+    // Not `write`: a late copy would undo what another caller was told is stored.
+    kind: "once",
+    fields: ["ttl"],
+    // Any record is replaced, whatever it is. The key of another program is an error at HLEN, before anything
+    // is written.
+    fast: `
+if ARGV[2] ~= 'v' or ARGV[4] then break end
+local key, memory, ttl = KEYS[1], KEYS[2], tonumber(ARGV[1])
+local there = redis.call('HLEN', key) > 0
+${UNLESS_DONE}
+if there then redis.call('DEL', key) end
+if ttl then
+  local e = int(now + ttl)
+  redis.call('HSET', key, 'v', ARGV[3], 'e', e, '@', e)
+  if not virtual then redis.call('PEXPIREAT', key, e) end
+else redis.call('HSET', key, 'v', ARGV[3]) end
+return 1`,
+    fastRemembers: true,
+    output: () => ({}),
     lua: HELPERS + `local function apply(r, i, now) return {}, value(i.v, i.ttl, now) end`,
   },
   "value.take": {
@@ -26,7 +44,8 @@ local function apply(r)
 end`,
   },
   "value.touch": {
-    kind: "write",
+    // Not `write`: a late copy would move the deadline once more.
+    kind: "once",
     lua: `
 local function apply(r, i, now)
   if not r then return {done='0'} end

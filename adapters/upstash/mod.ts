@@ -1,6 +1,6 @@
 /**
- * Holdfast on Upstash Redis: every transition is a Lua script that runs next to the data, in one request, on Redis's own
- * clock. Takes your `Redis` from `@upstash/redis`, or a URL and a token.
+ * Holdfast on Upstash Redis: every transition is a Lua script that runs next to the data, in one request, on
+ * Redis's own clock. Takes your `Redis` from `@upstash/redis`, or a URL and a token.
  *
  * ```ts
  * import { createLocks } from "@holdfast/edge";
@@ -10,8 +10,8 @@
  * const locks = createLocks(store);
  * ```
  *
- * **Guarantees.** Atomic per key; one request per operation. Upstash replicates asynchronously: a failover may forget an
- * acknowledged write, so check fencing tokens where it matters.
+ * **Guarantees.** Atomic per key; one request per operation. Upstash replicates asynchronously: a failover
+ * may forget an acknowledged write, so check fencing tokens where it matters.
  *
  * @module
  */

@@ -1,49 +1,73 @@
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
+import { HoldfastError } from "../../src/errors.ts";
 import { randomToken } from "../../src/secret.ts";
-import type { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { transactByCompareAndSet, type VersionedRecord } from "../../src/store/compare_and_set.ts";
 import type { AtomicEngine, EngineListOptions, LeaseReply } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
-import { clientRunner, type RedisScripts } from "./_client.ts";
-import { fault, lost, says } from "./_faults.ts";
+import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkClient, clientRunner, type RedisScripts } from "./_client.ts";
+import { type ListCursor, nextCursor, parseCursor, serializeCursor } from "./_cursor.ts";
+import { fault, isSyntaxError } from "./_faults.ts";
+import { KeySpace, unescapeBraces } from "./_keys.ts";
 import { inputArgs } from "./_lua.ts";
-import { type Script, scripts } from "./_scripts.ts";
+import { figuresOf, fromPairs, listOf, strangeReply, textOf } from "./_replies.ts";
+import { type DatabaseState, ScriptBook } from "./_scripts.ts";
 import { type ScriptRunner, type UpstashConnection, UpstashTransport } from "./_transport.ts";
 import { LUA_TWINS } from "./_twins.ts";
 
 /** Options of {@linkcode upstashStore}. */
 export interface UpstashStoreOptions {
   /**
-   * What every key begins with; nothing outside it is ever touched.
-   * @default {"holdfast:"}
+   * The namespace of the store's keys in the database, which all begin with it and a colon. No other key is
+   * ever touched, and two prefixes never meet: a colon inside one is escaped. At most 512 bytes. On a Redis
+   * Cluster, a hash tag (`"{holdfast}"`) keeps all keys on one node, where many of them need one script only.
+   * @default {"holdfast"}
    */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /**
-   * After how long without a reply an operation counts as lost.
+   * The time limit of a call, repetitions included.
    * @default {"5s"}
    */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
   /**
-   * The longest value; Upstash takes requests of 1 MB unless the plan says otherwise.
+   * The time limit of one request. A call takes more than one where the server does not know its script yet.
+   * @default {the value of `timeout`}
+   */
+  readonly attemptTimeout?: Duration | undefined;
+  /**
+   * The longest value in UTF-16 code units; Upstash takes requests of 1 MB unless the plan says otherwise.
    * @default {900_000}
    */
-  readonly maxValueLength?: number;
-  /** A virtual time in place of Redis's own, for tests of the engine itself. */
-  readonly virtualTime?: () => number;
+  readonly maxValueLength?: number | undefined;
+  /** A virtual time in place of the clock of Redis, for tests of the engine itself. */
+  readonly virtualTime?: (() => number) | undefined;
 }
 
+const OPTION_NAMES = {
+  prefix: true,
+  timeout: true,
+  attemptTimeout: true,
+  maxValueLength: true,
+  virtualTime: true,
+} satisfies OptionNames<UpstashStoreOptions>;
+
 /**
- * A store on Upstash Redis, or on any Redis 6.2 and later whose client is fitted to {@linkcode RedisScripts}.
+ * Makes a store on Upstash Redis, or on any Redis 6.2 and later whose client is fitted to {@linkcode
+ * RedisScripts}.
  *
- * @throws {TypeError} when there is neither a client nor a URL and a token
+ * At most 10,000 calls, or 64 MiB of their arguments, wait for replies at a time; the next call is refused
+ * with `queue-full`.
+ *
+ * @throws {TypeError} when there is neither a client nor a URL and a token, or for an unknown option
+ * @throws {RangeError} for a time limit, length or prefix out of its range
  * @example
  * ```ts
  * import { upstashStore } from "@holdfast/edge/upstash";
- * const store = upstashStore({ url: "https://example.upstash.io", token: "secret" }, { prefix: "shop:" });
+ * const store = upstashStore({ url: "https://example.upstash.io", token: "secret" }, { prefix: "shop" });
  * if (store.engine !== "upstash") throw new Error("unexpected");
  * ```
  */
@@ -51,13 +75,20 @@ export function upstashStore(
   redis: RedisScripts | UpstashConnection,
   options: UpstashStoreOptions = {},
 ): AtomicStore {
-  const handedIn = "evalsha" in redis;
-  if (handedIn && (typeof redis.evalsha !== "function" || typeof redis.eval !== "function")) {
-    throw new TypeError("Cannot make a store as the Redis client must have 'evalsha' and 'eval'");
-  }
+  checkOptionNames("make a store", options, OPTION_NAMES);
+  checkFunction("make a store", "virtualTime", options.virtualTime);
   const timeout = toMilliseconds(options.timeout ?? "5s", "timeout");
-  const runner = handedIn ? clientRunner(redis, timeout) : new UpstashTransport(redis, timeout);
-  return atomicStore(new UpstashEngine(runner, handedIn ? redis : connectionObject(redis), options));
+  const attemptTimeout = toMilliseconds(options.attemptTimeout ?? timeout, "attemptTimeout");
+  const maxValueLength = checkInteger("make a store", "maxValueLength", options.maxValueLength ?? 900_000);
+  const handedIn = "evalsha" in redis;
+  if (handedIn) checkClient(redis);
+  const binding = handedIn ? redis : connectionObject(redis);
+  const book = new ScriptBook(stateOf(binding), options.virtualTime !== undefined);
+  const timeouts = { timeout, attemptTimeout };
+  const runner = handedIn ? clientRunner(redis, book, timeouts) : new UpstashTransport(redis, book, timeouts);
+  // A cluster has no REST endpoint: only a client that was handed in may talk to one.
+  const keys = new KeySpace(options.prefix ?? "holdfast", handedIn);
+  return atomicStore(new UpstashEngine({ runner, binding, book, keys, maxValueLength }, options.virtualTime));
 }
 
 /** One object per database, so that stores made anew for each request share what is kept per binding. */
@@ -74,24 +105,53 @@ function connectionObject({ url, token }: UpstashConnection): object {
   return known;
 }
 
+const states = new WeakMap<object, DatabaseState>();
+
+function stateOf(binding: object): DatabaseState {
+  let state = states.get(binding);
+  if (state === undefined) states.set(binding, state = { keyLocking: true, syncToken: undefined });
+  return state;
+}
+
+/** The parts of an engine. */
+interface Parts {
+  readonly runner: ScriptRunner;
+  readonly binding: object;
+  readonly book: ScriptBook;
+  readonly keys: KeySpace;
+  readonly maxValueLength: number;
+}
+
+/** One request of many keys: few enough for Lua's unpack, small enough for one request. */
 const CHUNK = 500;
 const CHUNK_BYTES = 250_000;
+
+/** What may wait for replies at a time; see {@linkcode upstashStore}. */
+const MAX_PENDING_CALLS = 10_000;
+const MAX_PENDING_LENGTH = 64 * 1024 * 1024;
 
 class UpstashEngine implements AtomicEngine {
   readonly name = "upstash";
   readonly limits: { maxKeyBytes: number; maxValueLength: number };
+  readonly binding: object;
   readonly scope: string;
   readonly #runner: ScriptRunner;
-  readonly #prefix: string;
+  readonly #book: ScriptBook;
+  readonly #keys: KeySpace;
   readonly #virtualTime: (() => number) | undefined;
-  #keyLocking = true;
-  #known: ReadonlyMap<string, Script> | undefined;
   #setAnswers = true;
+  #pendingCalls = 0;
+  #pendingLength = 0;
 
-  constructor(runner: ScriptRunner, readonly binding: object, options: UpstashStoreOptions) {
-    const { prefix = "holdfast:", maxValueLength = 900_000, virtualTime } = options;
+  constructor(
+    { runner, binding, book, keys, maxValueLength }: Parts,
+    virtualTime: (() => number) | undefined,
+  ) {
     this.#runner = runner;
-    this.#prefix = this.scope = prefix;
+    this.#book = book;
+    this.#keys = keys;
+    this.binding = binding;
+    this.scope = keys.head;
     this.limits = { maxKeyBytes: 8192, maxValueLength };
     this.#virtualTime = virtualTime;
   }
@@ -99,16 +159,17 @@ class UpstashEngine implements AtomicEngine {
   transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
     const twin = LUA_TWINS[transition.name];
     if (twin === undefined) return this.#byCompareAndSet(transition, key, input, options?.signal);
-    const keys = this.#keys([key], twin.kind === "once");
     const args = inputArgs(input, twin.fields);
     if (this.#virtualTime) args.unshift(...this.#now());
     const read = (reply: unknown) => {
-      if (twin.output === undefined || typeof reply === "string") return fromPairs(list<string>(reply));
-      const figures = Array.isArray(reply) ? reply : [reply];
-      const output = figures.every(Number.isSafeInteger) ? twin.output(figures) : undefined;
-      if (output === undefined) throw strange();
+      const text = textOf(reply);
+      if (twin.output === undefined || text?.startsWith("~")) return fromPairs(listOf<string>(reply));
+      const figures = figuresOf(reply);
+      const output = figures && twin.output(figures);
+      if (output === undefined) throw strangeReply(reply);
       return output;
     };
+    const keys = twin.kind === "once" ? this.#remembered(key) : [this.#keys.full(key)];
     return this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read", read);
   }
 
@@ -121,8 +182,8 @@ class UpstashEngine implements AtomicEngine {
     let time = 0;
     const backend = {
       load: async (): Promise<VersionedRecord> => {
-        const keys = this.#keys([key], false);
-        const [now, ...pairs] = await this.#run("load", keys, this.#now(), signal, false, list<string>);
+        const keys = [this.#keys.full(key)];
+        const [now, ...pairs] = await this.#run("load", keys, this.#now(), signal, false, listOf<string>);
         time = Number(now);
         return { record: pairs.length === 0 ? undefined : fromPairs(pairs), version: pairs };
       },
@@ -131,7 +192,7 @@ class UpstashEngine implements AtomicEngine {
         const next = write.record === undefined ? [] : Object.entries(write.record).flat();
         const deadline = write.expiresAt === undefined ? "" : String(write.expiresAt);
         const args = [...this.#now(), String(loaded.length), ...loaded, deadline, ...next];
-        return (await this.#run("commit", this.#keys([key], true), args, signal, true, list))[0] === "1";
+        return (await this.#run("commit", this.#remembered(key), args, signal, true, listOf))[0] === "1";
       },
     };
     // The transition sees the time that its record was read at.
@@ -140,35 +201,30 @@ class UpstashEngine implements AtomicEngine {
   }
 
   async list({ prefix, cursor, limit, signal }: EngineListOptions): Promise<ListPage> {
-    const [from = "0", ...left] = cursor === undefined ? [] : JSON.parse(cursor) as string[];
-    let next = from;
-    let keys = left;
-    if (left.length === 0) {
-      const pattern = (this.#prefix + prefix).replace(/[\\*?[\]]/g, "\\$&") + "*";
-      [next = "0", ...keys] = await this.#run(
-        "list",
-        [],
-        [from, pattern, String(limit)],
-        signal,
-        false,
-        list<string>,
-      );
-      // SCAN may show a key twice.
-      keys = [...new Set(keys)].map((key) => key.slice(this.#prefix.length)).filter((key) =>
-        !key.startsWith("//")
-      );
-    }
-    // SCAN answers about as many as it was asked for: the rest waits in the cursor.
-    const later = keys.splice(limit);
-    if (later.length === 0 && next === "0") return { keys };
-    return { keys, cursor: JSON.stringify([next, ...later]) };
+    const from = parseCursor(cursor, this.#keys.oneSlot);
+    if (from.left.length > 0) return page(from.left, limit, from);
+    const { key, tail } = this.#keys.route(from.slot);
+    const escaped = this.#keys.full(prefix).slice(this.#keys.head.length);
+    const args = [
+      from.scan,
+      escaped,
+      String(limit),
+      String(tail),
+      ...(from.slot === null ? [] : ["cluster"]),
+    ];
+    const reply = await this.#run("list", [key], args, signal, false, listOf<string>);
+    const [scan = "0", slots = "", ...found] = reply;
+    // SCAN may show a key twice.
+    const keys = [...new Set(found)].map(unescapeBraces);
+    return page(keys, limit, nextCursor(from, scan, slots));
   }
 
   async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
     const replies = await Promise.all(
-      chunks(keys, (key) => key.length).map((some) =>
-        this.#run("get-many", this.#keys(some, false), [], options?.signal, false, list<string | false>)
-      ),
+      this.#chunks(keys, (key) => key.length).map((some) => {
+        const full = some.map((key) => this.#keys.full(key));
+        return this.#run("get-many", full, [], options?.signal, false, listOf<string | false>);
+      }),
     );
     return replies.flat().map((text) => text === false ? undefined : text);
   }
@@ -179,28 +235,19 @@ class UpstashEngine implements AtomicEngine {
     options?: CallOptions,
   ): Promise<void> {
     await Promise.all(
-      chunks(entries, ([key, value]) => key.length + value.length).map((some) => {
-        const args = [
-          ...this.#now(),
-          ttl === undefined ? "" : String(ttl),
-          ...some.map(([, value]) => value),
-        ];
-        return this.#run(
-          "set-many",
-          some.map(([key]) => this.#prefix + key),
-          args,
-          options?.signal,
-          true,
-          list,
-        );
+      this.#chunks(entries, ([key, value]) => key.length + value.length).map((some) => {
+        const values = some.map(([, value]) => value);
+        const args = [...this.#now(), ttl === undefined ? "" : String(ttl), ...values];
+        const keys = this.#rememberedMany(some.map(([key]) => key));
+        return this.#run("set-many", keys, args, options?.signal, true, listOf);
       }),
     );
   }
 
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
     const replies = await Promise.all(
-      chunks(keys, (key) => key.length).map((some) =>
-        this.#run("delete-many", this.#keys(some, true), [], options?.signal, true, list)
+      this.#chunks(keys, (key) => key.length).map((some) =>
+        this.#run("delete-many", this.#rememberedMany(some), [], options?.signal, true, listOf)
       ),
     );
     return replies.reduce((sum, [count]) => sum + Number(count), 0);
@@ -212,22 +259,22 @@ class UpstashEngine implements AtomicEngine {
     owner: string,
     ttl: number,
   ): Promise<LeaseReply> {
-    const [full] = this.#keys([key], false);
+    const full = this.#keys.full(key);
     const take = action === "take";
     if (take && this.#runner.command && this.#setAnswers) {
-      if (!this.#known) await this.#scripts(); // what is sent in one tick keeps its order
+      if (!this.#book.ready) await this.#book.load(); // what is sent in one tick keeps its order
       try {
-        const had = await this.#runner.command(["SET", full!, owner, "NX", "PX", ttl, "GET"]);
+        const had = await this.#runner.command(["SET", full, owner, "NX", "PX", ttl, "GET"]);
         if (had !== owner) return had === null ? "own" : "other";
         // A try whose reply was lost took it, and its lease began then: it is made to last from now.
       } catch (error) {
         // Before version 7 Redis has NX and GET, but not both.
-        if (!says(error, "syntax error")) throw fault(error, true);
+        if (!isSyntaxError(error)) throw fault(error, true);
         this.#setAnswers = false;
       }
     }
     const args = [owner, String(action === "release" ? 0 : ttl), ...(take ? ["take"] : [])];
-    const [found] = await this.#run("lease", [full!], args, undefined, true, list<LeaseReply>);
+    const [found] = await this.#run("lease", [full], args, undefined, true, listOf<LeaseReply>);
     return found!;
   }
 
@@ -235,17 +282,24 @@ class UpstashEngine implements AtomicEngine {
     return this.#virtualTime ? [String(this.#virtualTime())] : [];
   }
 
-  /** No key of a store begins with two slashes: what is remembered there meets none, and `list` passes over it. */
-  #keys([first, ...others]: readonly string[], once: boolean): string[] {
-    const memory = once ? [`//${randomToken(12)}`] : [];
-    return [first!, ...memory, ...others].map((key) => this.#prefix + key);
+  /** The key, and that of what is remembered of this call. */
+  #remembered(key: string): string[] {
+    const full = this.#keys.full(key);
+    return [full, this.#keys.memory(full, randomToken(12))];
   }
 
-  async #scripts(): Promise<ReadonlyMap<string, Script>> {
-    const keyLocking = this.#keyLocking;
-    const all = await scripts(keyLocking, this.#virtualTime !== undefined);
-    if (keyLocking === this.#keyLocking) this.#known = all;
-    return all;
+  /** That of what is remembered of this call, and the keys, which are in one slot. */
+  #rememberedMany(keys: readonly string[]): string[] {
+    const full = keys.map((key) => this.#keys.full(key));
+    return [this.#keys.memory(full[0]!, randomToken(12)), ...full];
+  }
+
+  /**
+   * Groups of keys for one script each. A cluster runs a script on the keys of one slot: then each key has a
+   * script of its own.
+   */
+  #chunks<T>(items: readonly T[], size: (item: T) => number): T[][] {
+    return this.#keys.oneSlot ? chunks(items, size) : items.map((item) => [item]);
   }
 
   async #run<T>(
@@ -256,44 +310,47 @@ class UpstashEngine implements AtomicEngine {
     writes: boolean,
     read: (reply: unknown) => T,
   ): Promise<T> {
-    const keyLocking = this.#keyLocking;
-    const known = this.#known ?? await this.#scripts();
-    signal?.throwIfAborted();
+    let length = 0;
+    for (const text of keys) length += text.length;
+    for (const text of args) length += text.length;
+    this.#admit(length);
     try {
-      return read(await this.#runner.run(known.get(name)!, keys, args, signal));
+      const scripts = this.#book.ready ?? await this.#book.load();
+      signal?.throwIfAborted();
+      return read(await this.#runner.run(scripts.get(name)!, keys, args, signal));
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
-      // Redis and Valkey know no key locking and refuse to compile such a script: nothing has happened then.
-      if (!keyLocking || !says(error, /shebang|compiling script/)) throw fault(error, writes);
+      throw fault(error, writes);
+    } finally {
+      this.#pendingCalls--;
+      this.#pendingLength -= length;
     }
-    [this.#keyLocking, this.#known] = [false, undefined];
-    return await this.#run<T>(name, keys, args, signal, writes, read);
+  }
+
+  /** Counts a call in, or refuses it before anything is sent. A single call is always taken, however long. */
+  #admit(length: number): void {
+    const { lengths, calls } = { lengths: this.#pendingLength + length, calls: this.#pendingCalls + 1 };
+    if (calls > 1 && (calls > MAX_PENDING_CALLS || lengths > MAX_PENDING_LENGTH)) {
+      throw new HoldfastError(
+        "queue-full",
+        `Cannot send the call as ${this.#pendingCalls} calls with ${this.#pendingLength} characters wait for Redis: ` +
+          `at most ${MAX_PENDING_CALLS} calls and ${MAX_PENDING_LENGTH} characters may`,
+        { retryable: true },
+      );
+    }
+    this.#pendingCalls = calls;
+    this.#pendingLength = lengths;
   }
 }
 
-/** What a script answered; Lua has one word for an empty list and an empty object. */
-function list<T>(reply: unknown): T[] {
-  let items: unknown;
-  try {
-    if (typeof reply === "string" && reply.startsWith("~")) items = JSON.parse(reply.slice(1));
-  } catch {
-    // it broke off
-  }
-  if (typeof items !== "object" || items === null) throw strange();
-  return Array.isArray(items) ? items : [];
+/** As many keys as were asked for. SCAN answers about as many: the rest waits in the cursor. */
+function page(keys: readonly string[], limit: number, next: ListCursor): ListPage {
+  const left = keys.slice(limit);
+  const cursor = serializeCursor({ ...next, left });
+  return { keys: keys.slice(0, limit), ...(cursor !== undefined && { cursor }) };
 }
 
-function strange(): HoldfastError {
-  return lost("its reply was none of our scripts'");
-}
-
-function fromPairs(pairs: readonly string[]): Fields {
-  const record: Record<string, string> = {};
-  for (let i = 0; i < pairs.length; i += 2) record[pairs[i]!] = pairs[i + 1]!;
-  return record;
-}
-
-/** Few enough and small enough for one request. */
+/** Groups that are few enough and small enough for one request. */
 function chunks<T>(items: readonly T[], size: (item: T) => number): T[][] {
   const all: T[][] = [];
   let bytes = Infinity;
