@@ -50,10 +50,18 @@ interface Call {
   readonly rest: string;
   readonly reply: PromiseWithResolvers<Reply>;
   form: Form;
-  /** Whether a request with it was begun. */
-  sent: boolean;
+  /** The last request that it was part of; none when it was never sent. */
+  request: RequestState | undefined;
   /** Whether its caller has an answer, or has given up. */
   settled: boolean;
+}
+
+/** A request under way. */
+interface RequestState {
+  /** How many of its calls have not been given up. */
+  waiting: number;
+  /** Ends the request. */
+  readonly abort: AbortController;
 }
 
 /** What the server answers to one command. */
@@ -116,10 +124,19 @@ export class UpstashTransport implements ScriptRunner {
    * never is.
    */
   #send(script: Script | undefined, rest: string, signal: AbortSignal | undefined): Promise<Reply> {
-    const call: Call = { script, rest, reply: deferred(), form: "hash", sent: false, settled: false };
+    const call: Call = { script, rest, reply: deferred(), form: "hash", request: undefined, settled: false };
     const { timeout } = this.#timeouts;
-    const result = withTimeout(call.reply.promise, timeout, signal, () => late(timeout, call.sent));
-    result.catch(() => void (call.settled = true));
+    const result = withTimeout(
+      call.reply.promise,
+      timeout,
+      signal,
+      () => late(timeout, call.request !== undefined),
+    );
+    result.catch(() => {
+      call.settled = true;
+      // A request for which no caller waits any more is ended.
+      if (call.request && --call.request.waiting === 0) call.request.abort.abort();
+    });
     this.#enqueue(call);
     return result;
   }
@@ -152,9 +169,10 @@ export class UpstashTransport implements ScriptRunner {
 
   /** One request, which settles each of its calls or queues it again. Never rejects. */
   async #exchange(calls: readonly Call[], bodies: readonly string[]): Promise<void> {
-    for (const call of calls) call.sent = true;
+    const request: RequestState = { waiting: calls.length, abort: new AbortController() };
+    for (const call of calls) call.request = request;
     try {
-      const { status, answers } = await this.#post(bodies);
+      const { status, answers } = await this.#post(bodies, request.abort);
       const again: Promise<void>[] = [];
       calls.forEach((call, i) => {
         const answer = answers[i];
@@ -195,11 +213,15 @@ export class UpstashTransport implements ScriptRunner {
     call.reply.reject(error);
   }
 
-  async #post(bodies: readonly string[]): Promise<{ status: number; answers: readonly Answer[] }> {
+  async #post(
+    bodies: readonly string[],
+    abort: AbortController,
+  ): Promise<{ status: number; answers: readonly Answer[] }> {
     const single = bodies.length === 1;
     const { status, retryAfter, text } = await this.#fetchText(
       single ? "" : "/pipeline",
       single ? bodies[0]! : `[${bodies}]`,
+      abort,
     );
     let body: unknown;
     try {
@@ -222,11 +244,11 @@ export class UpstashTransport implements ScriptRunner {
   async #fetchText(
     path: string,
     body: string,
+    abort: AbortController,
   ): Promise<{ status: number; retryAfter?: number; text: string }> {
-    // By hand: AbortSignal.timeout keeps every request alive until its time is over.
-    const deadline = new AbortController();
     const { attemptTimeout } = this.#timeouts;
-    const timer = setTimeout(() => deadline.abort(), Math.min(attemptTimeout, MAX_TIMER));
+    // By hand: AbortSignal.timeout keeps every request alive until its time is over.
+    const timer = setTimeout(() => abort.abort(), Math.min(attemptTimeout, MAX_TIMER));
     const { syncToken } = this.#book.state;
     try {
       const response = await this.#fetch(this.#url + path, {
@@ -238,10 +260,10 @@ export class UpstashTransport implements ScriptRunner {
           ...(syncToken && { "upstash-sync-token": syncToken }),
         },
         body,
-        signal: deadline.signal,
+        signal: abort.signal,
         redirect: "manual", // a token follows no redirect; Workers know no "error"
       });
-      const bytes = await readStream(response.body, MAX_REPLY_BYTES, deadline.signal);
+      const bytes = await readStream(response.body, MAX_REPLY_BYTES, abort.signal);
       if (bytes === undefined) {
         throw new HoldfastError(
           "value-too-large",
@@ -259,7 +281,7 @@ export class UpstashTransport implements ScriptRunner {
       };
     } catch (cause) {
       if (cause instanceof HoldfastError) throw cause;
-      throw deadline.signal.aborted ? late(attemptTimeout) : failure(cause);
+      throw abort.signal.aborted ? late(attemptTimeout) : failure(cause);
     } finally {
       clearTimeout(timer);
     }

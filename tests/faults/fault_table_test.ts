@@ -1,7 +1,7 @@
 /**
- * The table of faults on Redis: fault × client × contract → code, `retryable`, `ambiguous`, message. Every fault is made for
- * real: by a Redis in that state where Redis has it, by a reply of the REST endpoint where it is Upstash's own. Other engines
- * have tables of their own beside this file.
+ * The table of faults on Redis: fault × client × contract → code, `retryable`, `ambiguous`, message. Every
+ * fault is made for real: by a Redis in that state where Redis has it, by a reply of the REST endpoint where
+ * it is Upstash's own. Other engines have tables of their own beside this file.
  */
 import { Redis } from "@upstash/redis";
 import { Redis as IoRedis } from "ioredis";
