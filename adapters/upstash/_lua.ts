@@ -15,13 +15,11 @@ import type { Fields } from "../../src/store/transition.ts";
 /** A transition's native form. */
 export interface LuaTwin {
   /**
-   * What a second copy of the same request does. Clients send a request again after a broken connection, and
-   * so does a runtime's own fetch; the copy arrives at once, late, or after other calls.
-   *
-   * - `read`: nothing, and a lost reply leaves nothing in doubt.
-   * - `write`: it answers the same and changes nothing more, at any of these times, by the transition itself.
-   * - `once`: by itself it would answer otherwise or change something. The engine keeps the reply for a
-   *   minute, under a key of its own, and answers the copy with it.
+   * Whether the script may write. Clients send a request again after a broken connection, and so does a
+   * runtime's own fetch; such a copy arrives at once, late, or after other calls, and must answer the same
+   * and change nothing more. No writing transition does that at all three times by itself, so the engine
+   * keeps the reply of each for a minute, under a key of its own, and answers copies with it. `once` is the
+   * same as `write`.
    */
   readonly kind: "read" | "write" | "once";
   /** Helpers and `apply`. */
@@ -166,7 +164,7 @@ function fastPart(
   { kind, fast, fastRemembers }: Omit<LuaTwin, "kind"> & Partial<Pick<LuaTwin, "kind">>,
 ): string {
   if (fast === undefined) return KNOWN;
-  if (kind === "once" && !fastRemembers) return remembered(fast.trim());
+  if (kind !== "read" && !fastRemembers) return remembered(fast.trim());
   return `
 repeat
 ${fast.trim()}

@@ -14,8 +14,7 @@ local function current(r, out) if r then out.v = r.v or '\\0' end return out end
 export const valueTwins: Readonly<Record<string, LuaTwin>> = {
   "value.get": { kind: "read", lua: HELPERS + `local function apply(r) return current(r, {}) end` },
   "value.set": {
-    // Not `write`: a late copy would undo what another caller was told is stored.
-    kind: "once",
+    kind: "write",
     fields: ["ttl"],
     // Any record is replaced, whatever it is. The key of another program is an error at HLEN, before anything
     // is written.
@@ -36,7 +35,7 @@ return 1`,
     lua: HELPERS + `local function apply(r, i, now) return {}, value(i.v, i.ttl, now) end`,
   },
   "value.take": {
-    kind: "once",
+    kind: "write",
     lua: HELPERS + `
 local function apply(r)
   if not r then return {} end
@@ -44,8 +43,7 @@ local function apply(r)
 end`,
   },
   "value.touch": {
-    // Not `write`: a late copy would move the deadline once more.
-    kind: "once",
+    kind: "write",
     lua: `
 local function apply(r, i, now)
   if not r then return {done='0'} end
@@ -55,7 +53,7 @@ local function apply(r, i, now)
 end`,
   },
   "value.replace": {
-    kind: "once",
+    kind: "write",
     lua: HELPERS + `
 local function apply(r, i, now)
   if (r and r.v or nil) ~= i.expected then return current(r, {done='0'}) end
@@ -63,7 +61,7 @@ local function apply(r, i, now)
 end`,
   },
   "value.remove": {
-    kind: "once",
+    kind: "write",
     lua: `
 local function apply(r, i)
   if not r or r.v ~= i.expected then return {done='0'} end
@@ -71,7 +69,7 @@ local function apply(r, i)
 end`,
   },
   "value.increment": {
-    kind: "once",
+    kind: "write",
     lua: HELPERS + `
 local function apply(r, i, now)
   if not r then

@@ -169,7 +169,7 @@ class UpstashEngine implements AtomicEngine {
       if (output === undefined) throw strangeReply(reply);
       return output;
     };
-    const keys = twin.kind === "once" ? this.#remembered(key) : [this.#keys.full(key)];
+    const keys = twin.kind === "read" ? [this.#keys.full(key)] : this.#remembered(key);
     return this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read", read);
   }
 
