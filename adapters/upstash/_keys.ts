@@ -1,6 +1,6 @@
 /** Where the keys of a store are in Redis: prefixes that never meet, and the slots of a cluster. */
 
-const MAX_PREFIX_BYTES = 512;
+const MAX_PREFIX_BYTES = 256;
 
 /**
  * What a Redis Cluster hashes of a key: the text between the first brace and the next closing one, unless
@@ -11,7 +11,7 @@ const HASH_TAG = /^[^{]*\{[^}]+\}/;
 /**
  * The keys of one prefix.
  *
- * A prefix ends at the first colon: colons inside it are escaped, so no prefix is the beginning of another,
+ * A prefix ends at the first colon: colons and slashes inside it are escaped, so no prefix is the beginning of another,
  * and `tenant-1` never meets `tenant-10`. Braces in keys are escaped too: a key has a hash tag only when its
  * prefix has one.
  */
@@ -23,7 +23,7 @@ export class KeySpace {
 
   /** Takes the option `prefix`, and whether the server may be a cluster. */
   constructor(prefix: unknown, mayBeCluster: boolean) {
-    this.head = `${checkPrefix(prefix).replace(/[%:]/g, encodeURIComponent)}:`;
+    this.head = `${checkPrefix(prefix).replace(/[%/:]/g, encodeURIComponent)}:`;
     this.oneSlot = !mayBeCluster || HASH_TAG.test(this.head);
   }
 

@@ -23,7 +23,7 @@ import { LUA_TWINS } from "./_twins.ts";
 export interface UpstashStoreOptions {
   /**
    * The namespace of the store's keys in the database, which all begin with it and a colon. No other key is
-   * ever touched, and two prefixes never meet: a colon inside one is escaped. At most 512 bytes. On a Redis
+   * ever touched, and two prefixes never meet: a colon inside one is escaped. At most 256 bytes. On a Redis
    * Cluster, a hash tag (`"{holdfast}"`) keeps all keys on one node, where many of them need one script only.
    * @default {"holdfast"}
    */
