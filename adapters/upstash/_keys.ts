@@ -11,9 +11,9 @@ const HASH_TAG = /^[^{]*\{[^}]+\}/;
 /**
  * The keys of one prefix.
  *
- * A prefix ends at the first colon: colons and slashes inside it are escaped, so no prefix is the beginning of another,
- * and `tenant-1` never meets `tenant-10`. Braces in keys are escaped too: a key has a hash tag only when its
- * prefix has one.
+ * A prefix ends at the first colon: colons and slashes inside it are escaped, so no prefix is the beginning
+ * of another, and `tenant-1` never meets `tenant-10`. Braces in keys are escaped too: a key has a hash tag
+ * only when its prefix has one.
  */
 export class KeySpace {
   /** What every key begins with. */

@@ -3,6 +3,7 @@ import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import { randomToken } from "../../src/secret.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
+import { callIdOf } from "../../src/store/call_id.ts";
 import { transactByCompareAndSet, type VersionedRecord } from "../../src/store/compare_and_set.ts";
 import type { AtomicEngine, EngineListOptions, LeaseReply } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
@@ -169,7 +170,7 @@ class UpstashEngine implements AtomicEngine {
       if (output === undefined) throw strangeReply(reply);
       return output;
     };
-    const keys = twin.kind === "read" ? [this.#keys.full(key)] : this.#remembered(key);
+    const keys = twin.kind === "read" ? [this.#keys.full(key)] : this.#remembered(key, callIdOf(options));
     return this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read", read);
   }
 
@@ -283,9 +284,9 @@ class UpstashEngine implements AtomicEngine {
   }
 
   /** The key, and that of what is remembered of this call. */
-  #remembered(key: string): string[] {
+  #remembered(key: string, id = randomToken(12)): string[] {
     const full = this.#keys.full(key);
-    return [full, this.#keys.memory(full, randomToken(12))];
+    return [full, this.#keys.memory(full, id)];
   }
 
   /** That of what is remembered of this call, and the keys, which are in one slot. */

@@ -1,4 +1,7 @@
-/** A real Redis Cluster of three masters: every contract on it, through the cluster clients of ioredis and node-redis. */
+/**
+ * A real Redis Cluster of three masters: every contract on it, through the cluster clients of ioredis and
+ * node-redis.
+ */
 import { Cluster } from "ioredis";
 import { createCluster } from "redis";
 import { type AtomicStore, createIdempotency, createLocks } from "@holdfast/edge";

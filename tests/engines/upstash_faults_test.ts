@@ -1,4 +1,7 @@
-/** Faults between a client and Upstash: each is reported, no call is executed twice, no message shows a secret. */
+/**
+ * Faults between a client and Upstash: each is reported, no call is executed twice, no message shows a
+ * secret.
+ */
 import { Redis } from "@upstash/redis";
 import {
   atomicSessionStore,
@@ -10,6 +13,8 @@ import {
   type HoldfastErrorCode,
 } from "@holdfast/edge";
 import { acquireLock, extendLock, releaseLock } from "../../src/lock/lock_transitions.ts";
+import { takeValue } from "../../src/store/value_transitions.ts";
+import { repeatable } from "../../src/store/call_id.ts";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { startRedis } from "../support/redis_server.ts";
@@ -270,6 +275,22 @@ Deno.test({
   },
 });
 
+Deno.test("Upstash: a call that its contract repeats under one name is executed once and answers the same", async () => {
+  await using redis = await startRedis();
+  await using server = await startUpstash(redis.port);
+  const store = upstashStore(server);
+  await store.set(KEY, "first");
+  const call = repeatable();
+  server.fault = () => ({ cut: "after" });
+  const lost = await assertRejects(() => store.transact(takeValue, KEY, {}, call), HoldfastError);
+  server.fault = undefined;
+  assert(lost.ambiguous);
+  await store.set(KEY, "second");
+  assertEquals(await store.transact(takeValue, KEY, {}, call), { v: "first" }, "the first answer");
+  assertEquals(await store.get(KEY), "second", "what was stored since stays");
+  assertEquals(await store.transact(takeValue, KEY, {}, repeatable()), { v: "second" }, "another call");
+});
+
 Deno.test("Upstash: SCRIPT FLUSH costs one more request and nothing else", async () => {
   await using redis = await startRedis();
   await using server = await startUpstash(redis.port);
@@ -290,7 +311,7 @@ Deno.test("Upstash: SCRIPT FLUSH costs one more request and nothing else", async
   );
 });
 
-Deno.test("Upstash: a server that was killed is a typed error, and its restart is survived", async () => {
+Deno.test("Upstash: a killed server is a typed error; after its restart the store goes on", async () => {
   await using redis = await startRedis();
   await using server = await startUpstash(redis.port);
   const store = upstashStore(server);
