@@ -88,7 +88,10 @@ Deno.test("Upstash: a text with NOSCRIPT, shebang or WRONGTYPE in it decides not
         calls++;
         return Promise.reject(new Error(`the socket closed while it sent ${words}`));
       },
-      eval: () => Promise.reject(new Error("it was sent by text")),
+      eval: () => {
+        calls++;
+        return Promise.reject(new Error("it was sent by text"));
+      },
     };
     const error = await assertRejects(() => upstashStore(quoting).set(words, words), HoldfastError);
     assertEquals([error.code, error.retryable, error.ambiguous, calls], [

@@ -7,6 +7,7 @@ import { Redis } from "@upstash/redis";
 import { Redis as IoRedis } from "ioredis";
 import { createClient } from "redis";
 import {
+  atomicSessionStore,
   type AtomicStore,
   createIdempotency,
   createLocks,
@@ -41,6 +42,7 @@ const calls: Record<string, ContractCall> = {
   compareAndSet: { writes: true, run: (store) => store.compareAndSet(SECRET, SECRET, 1) },
   "lock.acquire": { writes: true, run: (store) => createLocks(store).acquire(SECRET, { ttl: "1m" }) },
   "lock.inspect": { writes: false, run: (store) => createLocks(store).inspect(SECRET) },
+  "session.load": { writes: false, run: (store) => atomicSessionStore(store).load(SECRET) },
   "idempotency.begin": { writes: true, run: (store) => createIdempotency(store).begin(SECRET) },
 };
 
