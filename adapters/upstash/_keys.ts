@@ -72,7 +72,7 @@ function checkPrefix(prefix: unknown): string {
   const bytes = new TextEncoder().encode(prefix).length;
   if (bytes > MAX_PREFIX_BYTES) {
     throw new RangeError(
-      `Cannot make a store as 'prefix' must take at most ${MAX_PREFIX_BYTES} bytes: current value is ${bytes}`,
+      `Cannot make a store as 'prefix' must take at most ${MAX_PREFIX_BYTES} bytes: it takes ${bytes}`,
     );
   }
   return prefix;

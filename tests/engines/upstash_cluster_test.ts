@@ -119,8 +119,10 @@ Deno.test({
         assertEquals((await one!.clear()).deleted, 0);
         assertEquals((await other!.clear()).deleted, 50);
       });
+      // One client is enough for all contracts; the other shows that the stores are the same. Sessions are left out: they
+      // use what is tested here, and wait for real time to pass.
       for (const [contract, laws] of Object.entries(contracts)) {
-        // One client is enough for all contracts; the other shows that the stores are the same.
+        if (contract.startsWith("session")) continue;
         if (name !== "ioredis Cluster" && !contract.endsWith("store")) continue;
         for (const law of laws) {
           await t.step(`${name}: ${contract}: ${law.name}`, async () => {

@@ -493,6 +493,34 @@ Deno.test("Upstash: clear() deletes 20,000 keys by scripts of at most 500 keys e
   }
 });
 
+Deno.test({
+  name: "Upstash: many keys are one command through our transport and through @upstash/redis",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    await using redis = await startRedis();
+    await using server = await startUpstash(redis.port);
+    const { url, token } = server;
+    const keys = Array.from({ length: 100 }, (_, i) => `key-${i}`);
+    for (const client of [{ url, token }, new SdkRedis({ url, token, enableTelemetry: false })]) {
+      const store = upstashStore(client);
+      const all = async () => {
+        await store.setMany(keys.map((key) => [key, key]));
+        assertEquals(await store.getMany(keys), keys);
+        assertEquals(await store.deleteMany(keys), 100);
+        await store.listPage();
+      };
+      await all();
+      server.requests();
+      await all();
+      const commands = server.requests().map(({ path, command }) =>
+        path === "pipeline" ? command : [command]
+      );
+      assertEquals(commands.map((list) => (list as unknown[]).length), [1, 1, 1, 1]);
+    }
+  },
+});
+
 Deno.test("Upstash: what is remembered of a call is in the database for a minute, under the store's prefix", async () => {
   await using redis = await startRedis();
   await using server = await startUpstash(redis.port);

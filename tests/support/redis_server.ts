@@ -1,6 +1,6 @@
 /**
- * Real redis-servers for the tests, alone or as a cluster: from REDIS_SERVER, from PATH, or installed from Debian's
- * packages.
+ * Real redis-servers for the tests, alone or as a cluster: from REDIS_SERVER, from PATH, or installed from
+ * Debian's packages.
  */
 
 import { type Reply, RespConnection } from "./resp.ts";

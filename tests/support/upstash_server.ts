@@ -1,7 +1,7 @@
 /**
- * An Upstash-compatible REST endpoint in front of a real Redis, faithful where clients can tell, with hooks that
- * break requests and replies. In the mode `plain` it is a proxy in front of plain Redis: scripts pass as they are, and
- * Redis refuses Upstash's own first line.
+ * An Upstash-compatible REST endpoint in front of a real Redis, faithful where clients can tell, with hooks
+ * that break requests and replies. In the mode `plain` it is a proxy in front of plain Redis: scripts pass as
+ * they are, and Redis refuses Upstash's own first line.
  */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -110,8 +110,8 @@ export async function startUpstash(
     });
   }
 
-  // Upstash takes a line that lets a script lock its keys alone. Redis refuses it: in this mode, and for exactly this line,
-  // the script is passed on without the line, under another hash.
+  // Upstash takes a line that lets a script lock its keys alone. Redis refuses it: in this mode, and for
+  // exactly this line, the script is passed on without the line, under another hash.
   const plain = new Map<string, string>();
   async function understood(command: string[]): Promise<string[]> {
     if (mode === "plain") return command;
