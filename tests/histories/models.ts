@@ -58,10 +58,7 @@ interface LockState {
   readonly fence: number;
 }
 
-/**
- * A lock of one holder, whose fencing tokens strictly increase. `released: false` promises nothing: a
- * contract that repeats a release whose reply was lost finds the lock gone, or another's.
- */
+/** A lock of one holder, whose fencing tokens strictly increase. */
 export const lock: Model<LockState, LockIn, LockOut> = {
   initial: { holder: null, fence: 0 },
   step(state, { call, grant }, output) {
@@ -73,7 +70,7 @@ export const lock: Model<LockState, LockIn, LockOut> = {
       return { holder: grant, fence: out.fence! };
     }
     const held = state.holder === grant;
-    if (out?.released && !held) return undefined;
+    if (out && out.released !== held) return undefined;
     return held ? { ...state, holder: null } : state;
   },
 };

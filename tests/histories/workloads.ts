@@ -1,5 +1,5 @@
 /** Clients that call one key at the same time, and record what they are answered. */
-import { type AtomicStore, createIdempotency, createLocks, type Lock } from "@holdfast/edge";
+import { type AtomicStore, createIdempotency, createLocks, HoldfastError, type Lock } from "@holdfast/edge";
 import type { Random } from "../support/random.ts";
 import { isLinearizable, type Model, type Operation } from "./linearizability.ts";
 import {
@@ -42,6 +42,9 @@ async function run<State, In, Out>(
   const { operations, counts } = recorder;
   return { linearizable: isLinearizable(model, operations), operations, counts };
 }
+
+/** A result that says itself that it is in doubt. */
+const doubt = () => new HoldfastError("backend-unavailable", "Cannot tell", { ambiguous: true });
 
 const KEY = "key";
 const orNull = (value: number | undefined) => value ?? null;
@@ -112,11 +115,11 @@ const locks: Workload = (store, random) => {
         }, { call: "release", grant });
         if (!held) continue;
         await pause();
-        await recorder.call(
-          client,
-          { call: "release", grant },
-          async () => ({ released: await held!.release() === "released" }),
-        );
+        await recorder.call(client, { call: "release", grant }, async () => {
+          const result = await held!.release();
+          if (result === "unconfirmed") throw doubt();
+          return { released: result === "released" };
+        });
       }
     },
   );
