@@ -1,11 +1,12 @@
 import { withTimeout } from "../../src/deadline.ts";
-import { late, says } from "./_faults.ts";
-import type { Script } from "./_scripts.ts";
-import type { ScriptRunner } from "./_transport.ts";
+import { isUnknownScript, late, refusesKeyLocking } from "./_faults.ts";
+import type { Script, ScriptBook } from "./_scripts.ts";
+import type { ScriptRunner, Timeouts } from "./_transport.ts";
 
 /**
- * What we use of a Redis client, by shape. `Redis` from `@upstash/redis` has it, on any of its import paths; other clients are
- * fitted in two lines, here `ioredis`, and `redis` (node-redis) after its `connect()`:
+ * The part of a Redis client that is used, by shape. `Redis` from `@upstash/redis` has it, on any of its
+ * import paths; other clients are fitted in two lines, here `ioredis`, and `redis` (node-redis) after its
+ * `connect()`. Their cluster clients are fitted alike.
  *
  * ```ts ignore
  * const store = upstashStore({
@@ -20,22 +21,64 @@ import type { ScriptRunner } from "./_transport.ts";
  * ```
  */
 export interface RedisScripts {
-  /** Runs a script the server knows by its SHA-1. */
+  /** Runs a script that the server knows, by its SHA-1. */
   evalsha(sha: string, keys: string[], args: string[]): Promise<unknown>;
   /** Runs a script. */
   eval(script: string, keys: string[], args: string[]): Promise<unknown>;
 }
 
-/** Runs scripts on a client that was handed in, which has no timeout that we know of. */
-export function clientRunner(redis: RedisScripts, timeout: number): ScriptRunner {
-  const over = () => late(timeout);
+/**
+ * Refuses what is no client: above all an ioredis client itself, whose `evalsha` takes other arguments and
+ * would send nonsense.
+ *
+ * @throws {TypeError} with what to change
+ */
+export function checkClient(redis: RedisScripts): void {
+  if (typeof redis.evalsha !== "function" || typeof redis.eval !== "function") {
+    throw new TypeError("Cannot make a store as the Redis client must have 'evalsha' and 'eval'");
+  }
+  const ioredis = redis as { readonly defineCommand?: unknown; readonly getBuiltinCommands?: unknown };
+  if (typeof ioredis.defineCommand === "function" && typeof ioredis.getBuiltinCommands === "function") {
+    throw new TypeError(
+      "Cannot make a store as an ioredis client must be wrapped: " +
+        "{ evalsha: (sha, keys, args) => redis.evalsha(sha, keys.length, ...keys, ...args), eval: … }",
+    );
+  }
+}
+
+/** Runs scripts on a client that was handed in, with time limits of our own. */
+export function clientRunner(redis: RedisScripts, book: ScriptBook, timeouts: Timeouts): ScriptRunner {
   return {
-    async run({ sha, text }: Script, keys, args, signal) {
+    async run(script, keys, args, signal) {
+      const deadline = performance.now() + timeouts.timeout;
+      let sent = false;
+      const within = (send: () => Promise<unknown>): Promise<unknown> => {
+        const left = deadline - performance.now();
+        if (left <= 0) throw late(timeouts.timeout, sent);
+        signal?.throwIfAborted();
+        sent = true;
+        return withTimeout(
+          send(),
+          Math.min(left, timeouts.attemptTimeout),
+          signal,
+          () =>
+            late(timeouts.timeout <= timeouts.attemptTimeout ? timeouts.timeout : timeouts.attemptTimeout),
+        );
+      };
+      const attempt = async ({ sha, text }: Script): Promise<unknown> => {
+        try {
+          return await within(() => redis.evalsha(sha, keys, args));
+        } catch (error) {
+          if (!isUnknownScript(error)) throw error;
+          return await within(() => redis.eval(text, keys, args));
+        }
+      };
       try {
-        return await withTimeout(redis.evalsha(sha, keys, args), timeout, signal, over);
+        return await attempt(script);
       } catch (error) {
-        if (!says(error, "NOSCRIPT")) throw error;
-        return await withTimeout(redis.eval(text, keys, args), timeout, signal, over);
+        // A script that does not compile was not executed.
+        if (!script.keyLocking || !refusesKeyLocking(error)) throw error;
+        return await attempt(await book.withoutKeyLocking(script));
       }
     },
   };

@@ -1,5 +1,5 @@
 /** The Lua twins of plain values; see `_lua.ts` for the rules. */
-import type { LuaTwin } from "./_lua.ts";
+import { type LuaTwin, UNLESS_DONE } from "./_lua.ts";
 
 const HELPERS = `
 local function value(v, ttl, now)
@@ -15,10 +15,27 @@ export const valueTwins: Readonly<Record<string, LuaTwin>> = {
   "value.get": { kind: "read", lua: HELPERS + `local function apply(r) return current(r, {}) end` },
   "value.set": {
     kind: "write",
+    fields: ["ttl"],
+    // Any record is replaced, whatever it is. The key of another program is an error at HLEN, before anything
+    // is written.
+    fast: `
+if ARGV[2] ~= 'v' or ARGV[4] then break end
+local key, memory, ttl = KEYS[1], KEYS[2], tonumber(ARGV[1])
+local there = redis.call('HLEN', key) > 0
+${UNLESS_DONE}
+if there then redis.call('DEL', key) end
+if ttl then
+  local e = int(now + ttl)
+  redis.call('HSET', key, 'v', ARGV[3], 'e', e, '@', e)
+  if not virtual then redis.call('PEXPIREAT', key, e) end
+else redis.call('HSET', key, 'v', ARGV[3]) end
+return 1`,
+    fastRemembers: true,
+    output: () => ({}),
     lua: HELPERS + `local function apply(r, i, now) return {}, value(i.v, i.ttl, now) end`,
   },
   "value.take": {
-    kind: "once",
+    kind: "write",
     lua: HELPERS + `
 local function apply(r)
   if not r then return {} end
@@ -36,7 +53,7 @@ local function apply(r, i, now)
 end`,
   },
   "value.replace": {
-    kind: "once",
+    kind: "write",
     lua: HELPERS + `
 local function apply(r, i, now)
   if (r and r.v or nil) ~= i.expected then return current(r, {done='0'}) end
@@ -44,7 +61,7 @@ local function apply(r, i, now)
 end`,
   },
   "value.remove": {
-    kind: "once",
+    kind: "write",
     lua: `
 local function apply(r, i)
   if not r or r.v ~= i.expected then return {done='0'} end
@@ -52,7 +69,7 @@ local function apply(r, i)
 end`,
   },
   "value.increment": {
-    kind: "once",
+    kind: "write",
     lua: HELPERS + `
 local function apply(r, i, now)
   if not r then

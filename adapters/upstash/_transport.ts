@@ -1,9 +1,11 @@
-import { late, lost, RedisReplyError, refused, says } from "./_faults.ts";
-import type { Script } from "./_scripts.ts";
+import { withTimeout } from "../../src/deadline.ts";
 import { deferred } from "../../src/deferred.ts";
-
-/** A Redis reply, as far as we ask for any. */
-export type Reply = string | number | null | readonly Reply[];
+import { readStream } from "../../src/read_stream.ts";
+import { HoldfastError } from "../../src/errors.ts";
+import { parseRetryAfter } from "../../src/retry_after.ts";
+import { decodeReply, type Reply } from "./_base64.ts";
+import { isUnknownHost, isUnknownScript, late, lost, RedisReplyError, refusesKeyLocking } from "./_faults.ts";
+import type { Script, ScriptBook } from "./_scripts.ts";
 
 /** Where an Upstash database answers, and how. */
 export interface UpstashConnection {
@@ -15,40 +17,72 @@ export interface UpstashConnection {
    * Sends the requests.
    * @default {globalThis.fetch}
    */
-  readonly fetch?: typeof fetch;
+  readonly fetch?: typeof fetch | undefined;
+}
+
+/** Time limits in milliseconds. */
+export interface Timeouts {
+  /** Of a whole call, its repetitions by the script's text included. */
+  readonly timeout: number;
+  /** Of one request. */
+  readonly attemptTimeout: number;
 }
 
 /** Runs a script by its hash, or by its text where the server does not know it. */
 export interface ScriptRunner {
   /** Answers the script's reply; rejects with a fault, or with the server's own error. */
   run(script: Script, keys: string[], args: string[], signal: AbortSignal | undefined): Promise<unknown>;
-  /** The same for a command, on clients that are known to take any. */
+  /** Runs a command, on clients that are known to take any. */
   command?(args: (string | number)[]): Promise<unknown>;
 }
 
+/**
+ * How a script is named in a request. `hash`: the server may know it. `shared`: it did not, so the first call
+ * of a request brings the text. `text`: even so it did not, so this call brings the text itself, which cannot
+ * be unknown.
+ */
+type Form = "hash" | "shared" | "text";
+
 /** A call that waits for its reply. */
 interface Call {
-  /** None: `rest` is the whole command. */
-  readonly script: Script | undefined;
+  /** Undefined: `rest` is the whole command. */
+  script: Script | undefined;
   readonly rest: string;
   readonly reply: PromiseWithResolvers<Reply>;
-  byText: boolean;
-  tries: number;
+  form: Form;
+  /** The last request that it was part of; none when it was never sent. */
+  request: RequestState | undefined;
+  /** Whether its caller has an answer, or has given up. */
   settled: boolean;
 }
 
-/** What the server says to a request, by the command. */
+/** A request under way. */
+interface RequestState {
+  /** How many of its calls have not been given up. */
+  waiting: number;
+  /** Ends the request. */
+  readonly abort: AbortController;
+}
+
+/** What the server answers to one command. */
 type Answer = { readonly result?: Reply; readonly error?: string } | undefined;
 
-/** Upstash's own limits; the size is that of its smallest plan, with some air. */
-const MOST_COMMANDS = 1000;
-const MOST_BYTES = 1_000_000;
-const MOST_TRIES = 3;
+/** Upstash's own limits of one request; the size is that of its smallest plan, with some air. */
+const MAX_COMMANDS = 1000;
+const MAX_BYTES = 1_000_000;
+
+/** The longest reply to one request that is read, in bytes after decompression. A Worker has 128 MB. */
+const MAX_REPLY_BYTES = 64 * 1024 * 1024;
+
+/** A longer timer fires at once. */
+const MAX_TIMER = 2 ** 31 - 1;
 
 /**
- * The REST protocol over fetch. Calls of one tick share one request, in the order they were made. The sync token is kept.
- * We send nothing twice unless the server said that it did not run; a runtime may (Deno's fetch does, when a reused
- * connection breaks before the reply), which is why scripts that must run once are marked.
+ * The REST protocol over fetch. Calls of one tick share one request, in the order they were made.
+ *
+ * Nothing is sent twice unless the server answered that it did not execute it. A runtime may send a request
+ * again by itself (Deno's fetch does, when a reused connection breaks before the reply); scripts are safe
+ * against such copies.
  *
  * @see https://upstash.com/docs/redis/features/restapi
  */
@@ -56,19 +90,25 @@ export class UpstashTransport implements ScriptRunner {
   readonly #url: string;
   readonly #token: string;
   readonly #fetch: typeof fetch;
-  readonly #timeout: number;
-  #syncToken: string | undefined;
+  readonly #book: ScriptBook;
+  readonly #timeouts: Timeouts;
   #waiting: Call[] = [];
 
-  constructor(connection: UpstashConnection, timeout: number) {
+  constructor(connection: UpstashConnection, book: ScriptBook, timeouts: Timeouts) {
     const { url, token, fetch: send } = connection;
-    if (typeof url !== "string" || !/^https?:\/\/./.test(url) || typeof token !== "string" || token === "") {
-      throw new TypeError("Cannot connect to Upstash as it needs an http(s) 'url' and a 'token'");
+    if (typeof url !== "string" || !/^https?:\/\/./.test(url) || !URL.canParse(url)) {
+      throw new TypeError("Cannot connect to Upstash as it needs an http(s) 'url'");
+    }
+    if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
+      throw new TypeError(
+        "Cannot connect to Upstash as it needs a 'token' of printable ASCII without spaces",
+      );
     }
     this.#url = url.replace(/\/+$/, "");
     this.#token = token;
     this.#fetch = send ?? ((input, init) => fetch(input, init)); // Workers refuse a fetch called as a method
-    this.#timeout = timeout;
+    this.#book = book;
+    this.#timeouts = timeouts;
   }
 
   run(script: Script, keys: string[], args: string[], signal: AbortSignal | undefined): Promise<Reply> {
@@ -79,17 +119,26 @@ export class UpstashTransport implements ScriptRunner {
     return this.#send(undefined, JSON.stringify(args), undefined);
   }
 
+  /**
+   * Other calls of the same request go on when one of them is given up; a call that was not sent by then
+   * never is.
+   */
   #send(script: Script | undefined, rest: string, signal: AbortSignal | undefined): Promise<Reply> {
-    const reply = deferred<Reply>();
-    const call: Call = { script, rest, reply, byText: false, tries: 0, settled: false };
-    if (signal) {
-      // The others of its request go on; this one hears at once.
-      const abort = () => settle(call, () => reply.reject(signal.reason));
-      signal.addEventListener("abort", abort, { once: true });
-      reply.promise.catch(() => {}).finally(() => signal.removeEventListener("abort", abort));
-    }
+    const call: Call = { script, rest, reply: deferred(), form: "hash", request: undefined, settled: false };
+    const { timeout } = this.#timeouts;
+    const result = withTimeout(
+      call.reply.promise,
+      timeout,
+      signal,
+      () => late(timeout, call.request !== undefined),
+    );
+    result.catch(() => {
+      call.settled = true;
+      // A request for which no caller waits any more is ended.
+      if (call.request && --call.request.waiting === 0) call.request.abort.abort();
+    });
     this.#enqueue(call);
-    return reply.promise;
+    return result;
   }
 
   #enqueue(call: Call): void {
@@ -97,129 +146,160 @@ export class UpstashTransport implements ScriptRunner {
   }
 
   async #flush(): Promise<void> {
-    const calls = this.#waiting.filter(({ settled }) => !settled);
+    const calls = this.#waiting;
     this.#waiting = [];
     for (let at = 0; at < calls.length;) {
-      const texts = new Set<Script>(); // a script's text travels once a request
+      const taken: Call[] = [];
       const bodies: string[] = [];
+      const texts = new Set<Script>(); // whose text this request has already
       let bytes = 0;
-      const from = at;
-      for (; at < calls.length && bodies.length < MOST_COMMANDS; at++) {
-        const { script, rest, byText } = calls[at]!;
-        const named = !byText || texts.has(script!);
-        const body = script === undefined
-          ? rest
-          : `[${named ? `"EVALSHA","${script.sha}"` : `"EVAL",${JSON.stringify(script.text)}`},${rest}`;
+      for (; at < calls.length && bodies.length < MAX_COMMANDS; at++) {
+        const call = calls[at]!;
+        if (call.settled) continue;
+        const body = bodyOf(call, texts);
         bytes += body.length * (isAscii(body) ? 1 : 3) + 1;
-        if (bodies.length > 0 && bytes > MOST_BYTES) break;
-        if (byText) texts.add(script!);
+        if (bodies.length > 0 && bytes > MAX_BYTES) break;
+        if (call.form !== "hash" && call.script) texts.add(call.script);
+        taken.push(call);
         bodies.push(body);
       }
-      await this.#exchange(calls.slice(from, at), bodies); // one after the other: order is kept
+      if (taken.length > 0) await this.#exchange(taken, bodies); // one after the other: order is kept
     }
   }
 
-  /** One request; settles each of its calls. */
+  /** One request, which settles each of its calls or queues it again. Never rejects. */
   async #exchange(calls: readonly Call[], bodies: readonly string[]): Promise<void> {
-    let answers: Answer[];
+    const request: RequestState = { waiting: calls.length, abort: new AbortController() };
+    for (const call of calls) call.request = request;
     try {
-      const single = bodies.length === 1;
-      const { status, body } = await this.#post(
-        single ? "" : "/pipeline",
-        single ? bodies[0]! : `[${bodies}]`,
-      );
-      answers = single
-        ? [body as Answer]
-        : status === 200 && Array.isArray(body)
-        ? body
-        : calls.map(() => body as Answer);
+      const { status, answers } = await this.#post(bodies, request.abort);
+      const again: Promise<void>[] = [];
+      calls.forEach((call, i) => {
+        const answer = answers[i];
+        if (typeof answer?.error !== "string") return this.#resolve(call, answer);
+        again.push(this.#refused(call, new RedisReplyError(answer.error, status)));
+      });
+      await Promise.all(again);
     } catch (error) {
-      for (const call of calls) settle(call, () => call.reply.reject(error));
-      return;
+      for (const call of calls) call.reply.reject(error);
     }
-    calls.forEach((call, i) => {
-      const answer = answers[i];
-      if (typeof answer?.error === "string") {
-        const error = new RedisReplyError(answer.error);
-        if (says(error, "NOSCRIPT") && call.tries++ < MOST_TRIES) {
-          call.byText = true;
-          return this.#enqueue(call);
-        }
-        return settle(call, () => call.reply.reject(error));
-      }
-      const { result } = answer ?? {};
-      if (result === undefined) {
-        return settle(call, () => call.reply.reject(lost("its answer has no result")));
-      }
-      settle(call, () => call.reply.resolve(decoded(result)));
-    });
   }
 
-  async #post(path: string, body: string): Promise<{ status: number; body: unknown }> {
-    // By hand: AbortSignal.timeout holds on to every request until its time is over.
-    const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(), Math.min(this.#timeout, 2 ** 31 - 1)); // beyond, it fires at once
-    let response: Response;
-    let text: string;
+  #resolve(call: Call, answer: Answer): void {
+    const result = answer?.result;
+    if (result === undefined) return call.reply.reject(lost("its answer has no result"));
+    const reply = decodeReply(result);
+    if (reply === undefined) call.reply.reject(lost("its answer is neither text of our scripts nor base64"));
+    else call.reply.resolve(reply);
+  }
+
+  /** Sends a call again whose script was not executed; any other refusal is the caller's. */
+  async #refused(call: Call, error: RedisReplyError): Promise<void> {
+    const { script, form } = call;
+    if (script && form !== "text" && isUnknownScript(error)) {
+      // A server without the script may not take Upstash's first line either, as another call has found out
+      // meanwhile.
+      if (script.keyLocking && !this.#book.state.keyLocking) {
+        call.script = await this.#book.withoutKeyLocking(script);
+      }
+      call.form = form === "hash" || call.script !== script ? "shared" : "text";
+      return this.#enqueue(call);
+    }
+    if (script?.keyLocking && refusesKeyLocking(error)) {
+      call.script = await this.#book.withoutKeyLocking(script);
+      call.form = "shared";
+      return this.#enqueue(call);
+    }
+    call.reply.reject(error);
+  }
+
+  async #post(
+    bodies: readonly string[],
+    abort: AbortController,
+  ): Promise<{ status: number; answers: readonly Answer[] }> {
+    const single = bodies.length === 1;
+    const { status, retryAfter, text } = await this.#fetchText(
+      single ? "" : "/pipeline",
+      single ? bodies[0]! : `[${bodies}]`,
+      abort,
+    );
+    let body: unknown;
     try {
-      response = await this.#fetch(this.#url + path, {
+      body = JSON.parse(text);
+    } catch {
+      if (status === 200) throw lost("its answer is no JSON");
+    }
+    if (status === 200) {
+      if (single) return { status, answers: [body as Answer] };
+      if (!Array.isArray(body)) throw lost("its answer is no list");
+      return { status, answers: body as Answer[] };
+    }
+    const error = (body as Answer)?.error;
+    // A single command that the server refuses by its own word may be one to send again; all else is the
+    // whole request's.
+    if (single && status === 400 && typeof error === "string") return { status, answers: [{ error }] };
+    throw new RedisReplyError(typeof error === "string" ? error : "", status, retryAfter);
+  }
+
+  async #fetchText(
+    path: string,
+    body: string,
+    abort: AbortController,
+  ): Promise<{ status: number; retryAfter?: number; text: string }> {
+    const { attemptTimeout } = this.#timeouts;
+    // By hand: AbortSignal.timeout keeps every request alive until its time is over.
+    const timer = setTimeout(() => abort.abort(), Math.min(attemptTimeout, MAX_TIMER));
+    const { syncToken } = this.#book.state;
+    try {
+      const response = await this.#fetch(this.#url + path, {
         method: "POST",
         headers: {
           authorization: `Bearer ${this.#token}`,
           "content-type": "application/json",
           "upstash-encoding": "base64",
-          ...(this.#syncToken && { "upstash-sync-token": this.#syncToken }),
+          ...(syncToken && { "upstash-sync-token": syncToken }),
         },
         body,
-        signal: deadline.signal,
+        signal: abort.signal,
         redirect: "manual", // a token follows no redirect; Workers know no "error"
       });
-      text = await response.text();
+      const bytes = await readStream(response.body, MAX_REPLY_BYTES, abort.signal);
+      if (bytes === undefined) {
+        throw new HoldfastError(
+          "value-too-large",
+          `Cannot read the reply as one request may be answered with ${MAX_REPLY_BYTES} bytes at most`,
+          { ambiguous: true },
+        );
+      }
+      const { headers, status } = response;
+      this.#book.state.syncToken = headers.get("upstash-sync-token") ?? syncToken;
+      const retryAfter = parseRetryAfter(headers.get("retry-after"), Date.now());
+      return {
+        status,
+        text: new TextDecoder().decode(bytes),
+        ...(retryAfter !== undefined && { retryAfter }),
+      };
     } catch (cause) {
-      throw deadline.signal.aborted ? late(this.#timeout) : lost("the request failed", { cause });
+      if (cause instanceof HoldfastError) throw cause;
+      throw abort.signal.aborted ? late(attemptTimeout) : failure(cause);
     } finally {
       clearTimeout(timer);
     }
-    this.#syncToken = response.headers.get("upstash-sync-token") ?? this.#syncToken;
-    const { status } = response;
-    if (status === 429) throw refused("it is asked too often", retryAfter(response));
-    if (status >= 500) throw lost(`it answered status ${status}`, { retryAfter: retryAfter(response) });
-    try {
-      const body = JSON.parse(text);
-      if (status === 200 || status === 400 || status === 401) return { status, body };
-    } catch {
-      if (status === 200) throw lost("its answer is no JSON");
-    }
-    throw new RedisReplyError(`status ${status}`);
   }
 }
 
-function settle(call: Call, how: () => void): void {
-  if (call.settled) return;
-  call.settled = true;
-  how();
+/** An error of fetch, whose text names the URL and nothing of what was sent. */
+function failure(cause: unknown): unknown {
+  return isUnknownHost(cause) ? cause : lost("the request failed", { cause });
 }
 
-/** Milliseconds from a Retry-After header, which holds seconds or a date. */
-function retryAfter(response: Response): number | undefined {
-  const header = response.headers.get("retry-after");
-  if (header === null) return undefined;
-  const milliseconds = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return milliseconds > 0 ? milliseconds : undefined;
+function bodyOf({ script, rest, form }: Call, texts: ReadonlySet<Script>): string {
+  if (script === undefined) return rest;
+  const byText = form === "text" || (form === "shared" && !texts.has(script));
+  return `[${byText ? `"EVAL",${JSON.stringify(script.text)}` : `"EVALSHA","${script.sha}"`},${rest}`;
 }
 
 function isAscii(text: string): boolean {
   // deno-lint-ignore no-control-regex
   return /^[\x00-\x7f]*$/.test(text);
-}
-
-/** Every string but "OK" travels in base64. */
-function decoded(reply: Reply): Reply {
-  if (typeof reply === "string") {
-    if (reply === "OK") return reply;
-    const bytes = atob(reply);
-    // Mostly there is nothing to decode, and a byte at a time is slow.
-    return isAscii(bytes) ? bytes : new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0)));
-  }
-  return Array.isArray(reply) ? reply.map(decoded) : reply;
 }

@@ -1,6 +1,7 @@
 /**
- * Holdfast on Upstash Redis: every transition is a Lua script that runs next to the data, in one request, on Redis's own
- * clock. Takes your `Redis` from `@upstash/redis`, or a URL and a token.
+ * Holdfast on Upstash Redis: every transition is a Lua script that runs next to the data, in one request, on
+ * the clock of Redis. Takes your `Redis` from `@upstash/redis`, or a URL and a token; any Redis 6.2 and
+ * later, a cluster too, through ioredis or node-redis.
  *
  * ```ts
  * import { createLocks } from "@holdfast/edge";
@@ -10,8 +11,10 @@
  * const locks = createLocks(store);
  * ```
  *
- * **Guarantees.** Atomic per key; one request per operation. Upstash replicates asynchronously: a failover may forget an
- * acknowledged write, so check fencing tokens where it matters.
+ * **Guarantees.** Atomic per key; one request per operation. A copy of a request that a client or runtime
+ * sends again is executed once and answered alike for a minute, on a server that evicts nothing
+ * (`maxmemory-policy noeviction`). Upstash replicates asynchronously: a failover may lose an acknowledged
+ * write, so check fencing tokens where it matters.
  *
  * @module
  */

@@ -1,49 +1,62 @@
-import { type Clock, systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
-import { randomToken } from "../../src/secret.ts";
-import type { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import { transactByCompareAndSet, type VersionedRecord } from "../../src/store/compare_and_set.ts";
-import type { AtomicEngine, EngineListOptions, LeaseReply } from "../../src/store/engine.ts";
-import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
-import type { Fields, Transition, Write } from "../../src/store/transition.ts";
-import { clientRunner, type RedisScripts } from "./_client.ts";
-import { fault, lost, says } from "./_faults.ts";
-import { inputArgs } from "./_lua.ts";
-import { type Script, scripts } from "./_scripts.ts";
-import { type ScriptRunner, type UpstashConnection, UpstashTransport } from "./_transport.ts";
-import { LUA_TWINS } from "./_twins.ts";
+import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkClient, clientRunner, type RedisScripts } from "./_client.ts";
+import { UpstashEngine } from "./_engine.ts";
+import { KeySpace } from "./_keys.ts";
+import { type DatabaseState, ScriptBook } from "./_scripts.ts";
+import { type UpstashConnection, UpstashTransport } from "./_transport.ts";
 
 /** Options of {@linkcode upstashStore}. */
 export interface UpstashStoreOptions {
   /**
-   * What every key begins with; nothing outside it is ever touched.
-   * @default {"holdfast:"}
+   * The namespace of the store's keys in the database, which all begin with it and a colon. No other key is
+   * ever touched, and two prefixes never meet: a colon inside one is escaped. At most 256 bytes. On a Redis
+   * Cluster, a hash tag (`"{holdfast}"`) keeps all keys on one node, where many of them need one script only.
+   * @default {"holdfast"}
    */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /**
-   * After how long without a reply an operation counts as lost.
+   * The time limit of a call, repetitions included.
    * @default {"5s"}
    */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
   /**
-   * The longest value; Upstash takes requests of 1 MB unless the plan says otherwise.
+   * The time limit of one request. A call takes more than one where the server does not know its script yet.
+   * @default {the value of `timeout`}
+   */
+  readonly attemptTimeout?: Duration | undefined;
+  /**
+   * The longest value in UTF-16 code units; Upstash takes requests of 1 MB unless the plan says otherwise.
    * @default {900_000}
    */
-  readonly maxValueLength?: number;
-  /** A virtual time in place of Redis's own, for tests of the engine itself. */
-  readonly virtualTime?: () => number;
+  readonly maxValueLength?: number | undefined;
+  /** A virtual time in place of the clock of Redis, for tests of the engine itself. */
+  readonly virtualTime?: (() => number) | undefined;
 }
 
+const OPTION_NAMES = {
+  prefix: true,
+  timeout: true,
+  attemptTimeout: true,
+  maxValueLength: true,
+  virtualTime: true,
+} satisfies OptionNames<UpstashStoreOptions>;
+
 /**
- * A store on Upstash Redis, or on any Redis 6.2 and later whose client is fitted to {@linkcode RedisScripts}.
+ * Makes a store on Upstash Redis, or on any Redis 6.2 and later whose client is fitted to {@linkcode
+ * RedisScripts}.
  *
- * @throws {TypeError} when there is neither a client nor a URL and a token
+ * At most 10,000 calls, or 64 MiB of their arguments, wait for replies at a time; the next call is refused
+ * with `queue-full`.
+ *
+ * @throws {TypeError} when there is neither a client nor a URL and a token, or for an unknown option
+ * @throws {RangeError} for a time limit, length or prefix out of its range
  * @example
  * ```ts
  * import { upstashStore } from "@holdfast/edge/upstash";
- * const store = upstashStore({ url: "https://example.upstash.io", token: "secret" }, { prefix: "shop:" });
+ * const store = upstashStore({ url: "https://example.upstash.io", token: "secret" }, { prefix: "shop" });
  * if (store.engine !== "upstash") throw new Error("unexpected");
  * ```
  */
@@ -51,13 +64,27 @@ export function upstashStore(
   redis: RedisScripts | UpstashConnection,
   options: UpstashStoreOptions = {},
 ): AtomicStore {
-  const handedIn = "evalsha" in redis;
-  if (handedIn && (typeof redis.evalsha !== "function" || typeof redis.eval !== "function")) {
-    throw new TypeError("Cannot make a store as the Redis client must have 'evalsha' and 'eval'");
-  }
+  checkOptionNames("make a store", options, OPTION_NAMES);
+  checkFunction("make a store", "virtualTime", options.virtualTime);
   const timeout = toMilliseconds(options.timeout ?? "5s", "timeout");
-  const runner = handedIn ? clientRunner(redis, timeout) : new UpstashTransport(redis, timeout);
-  return atomicStore(new UpstashEngine(runner, handedIn ? redis : connectionObject(redis), options));
+  const attemptTimeout = toMilliseconds(options.attemptTimeout ?? timeout, "attemptTimeout");
+  const maxValueLength = checkInteger("make a store", "maxValueLength", options.maxValueLength ?? 900_000);
+  const handedIn = "evalsha" in redis;
+  if (handedIn) checkClient(redis);
+  const binding = handedIn ? redis : connectionObject(redis);
+  const book = new ScriptBook(stateOf(binding), options.virtualTime !== undefined);
+  const timeouts = { timeout, attemptTimeout };
+  const runner = handedIn ? clientRunner(redis, book, timeouts) : new UpstashTransport(redis, book, timeouts);
+  const keys = new KeySpace(options.prefix ?? "holdfast", handedIn && mayBeCluster(redis));
+  return atomicStore(new UpstashEngine({ runner, binding, book, keys, maxValueLength }, options.virtualTime));
+}
+
+/**
+ * Whether a client may talk to a Redis Cluster. A cluster has no REST endpoint, so neither our transport nor
+ * the official client does, which has more methods than a fitted client needs.
+ */
+function mayBeCluster(redis: RedisScripts): boolean {
+  return typeof (redis as { readonly pipeline?: unknown }).pipeline !== "function";
 }
 
 /** One object per database, so that stores made anew for each request share what is kept per binding. */
@@ -74,236 +101,10 @@ function connectionObject({ url, token }: UpstashConnection): object {
   return known;
 }
 
-const CHUNK = 500;
-const CHUNK_BYTES = 250_000;
+const states = new WeakMap<object, DatabaseState>();
 
-class UpstashEngine implements AtomicEngine {
-  readonly name = "upstash";
-  readonly limits: { maxKeyBytes: number; maxValueLength: number };
-  readonly scope: string;
-  readonly #runner: ScriptRunner;
-  readonly #prefix: string;
-  readonly #virtualTime: (() => number) | undefined;
-  #keyLocking = true;
-  #known: ReadonlyMap<string, Script> | undefined;
-  #setAnswers = true;
-
-  constructor(runner: ScriptRunner, readonly binding: object, options: UpstashStoreOptions) {
-    const { prefix = "holdfast:", maxValueLength = 900_000, virtualTime } = options;
-    this.#runner = runner;
-    this.#prefix = this.scope = prefix;
-    this.limits = { maxKeyBytes: 8192, maxValueLength };
-    this.#virtualTime = virtualTime;
-  }
-
-  transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
-    const twin = LUA_TWINS[transition.name];
-    if (twin === undefined) return this.#byCompareAndSet(transition, key, input, options?.signal);
-    const keys = this.#keys([key], twin.kind === "once");
-    const args = inputArgs(input, twin.fields);
-    if (this.#virtualTime) args.unshift(...this.#now());
-    const read = (reply: unknown) => {
-      if (twin.output === undefined || typeof reply === "string") return fromPairs(list<string>(reply));
-      const figures = Array.isArray(reply) ? reply : [reply];
-      const output = figures.every(Number.isSafeInteger) ? twin.output(figures) : undefined;
-      if (output === undefined) throw strange();
-      return output;
-    };
-    return this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read", read);
-  }
-
-  #byCompareAndSet(
-    transition: Transition,
-    key: string,
-    input: Fields,
-    signal?: AbortSignal,
-  ): Promise<Fields> {
-    let time = 0;
-    const backend = {
-      load: async (): Promise<VersionedRecord> => {
-        const keys = this.#keys([key], false);
-        const [now, ...pairs] = await this.#run("load", keys, this.#now(), signal, false, list<string>);
-        time = Number(now);
-        return { record: pairs.length === 0 ? undefined : fromPairs(pairs), version: pairs };
-      },
-      commit: async (_key: string, version: unknown, write: Write): Promise<boolean> => {
-        const loaded = version as string[];
-        const next = write.record === undefined ? [] : Object.entries(write.record).flat();
-        const deadline = write.expiresAt === undefined ? "" : String(write.expiresAt);
-        const args = [...this.#now(), String(loaded.length), ...loaded, deadline, ...next];
-        return (await this.#run("commit", this.#keys([key], true), args, signal, true, list))[0] === "1";
-      },
-    };
-    // The transition sees the time that its record was read at.
-    const clock: Clock = { ...systemClock, now: () => time };
-    return transactByCompareAndSet(backend, transition, key, input, { clock, signal });
-  }
-
-  async list({ prefix, cursor, limit, signal }: EngineListOptions): Promise<ListPage> {
-    const [from = "0", ...left] = cursor === undefined ? [] : JSON.parse(cursor) as string[];
-    let next = from;
-    let keys = left;
-    if (left.length === 0) {
-      const pattern = (this.#prefix + prefix).replace(/[\\*?[\]]/g, "\\$&") + "*";
-      [next = "0", ...keys] = await this.#run(
-        "list",
-        [],
-        [from, pattern, String(limit)],
-        signal,
-        false,
-        list<string>,
-      );
-      // SCAN may show a key twice.
-      keys = [...new Set(keys)].map((key) => key.slice(this.#prefix.length)).filter((key) =>
-        !key.startsWith("//")
-      );
-    }
-    // SCAN answers about as many as it was asked for: the rest waits in the cursor.
-    const later = keys.splice(limit);
-    if (later.length === 0 && next === "0") return { keys };
-    return { keys, cursor: JSON.stringify([next, ...later]) };
-  }
-
-  async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
-    const replies = await Promise.all(
-      chunks(keys, (key) => key.length).map((some) =>
-        this.#run("get-many", this.#keys(some, false), [], options?.signal, false, list<string | false>)
-      ),
-    );
-    return replies.flat().map((text) => text === false ? undefined : text);
-  }
-
-  async setMany(
-    entries: readonly (readonly [string, string])[],
-    ttl: number | undefined,
-    options?: CallOptions,
-  ): Promise<void> {
-    await Promise.all(
-      chunks(entries, ([key, value]) => key.length + value.length).map((some) => {
-        const args = [
-          ...this.#now(),
-          ttl === undefined ? "" : String(ttl),
-          ...some.map(([, value]) => value),
-        ];
-        return this.#run(
-          "set-many",
-          some.map(([key]) => this.#prefix + key),
-          args,
-          options?.signal,
-          true,
-          list,
-        );
-      }),
-    );
-  }
-
-  async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
-    const replies = await Promise.all(
-      chunks(keys, (key) => key.length).map((some) =>
-        this.#run("delete-many", this.#keys(some, true), [], options?.signal, true, list)
-      ),
-    );
-    return replies.reduce((sum, [count]) => sum + Number(count), 0);
-  }
-
-  async lease(
-    action: "take" | "extend" | "release",
-    key: string,
-    owner: string,
-    ttl: number,
-  ): Promise<LeaseReply> {
-    const [full] = this.#keys([key], false);
-    const take = action === "take";
-    if (take && this.#runner.command && this.#setAnswers) {
-      if (!this.#known) await this.#scripts(); // what is sent in one tick keeps its order
-      try {
-        const had = await this.#runner.command(["SET", full!, owner, "NX", "PX", ttl, "GET"]);
-        if (had !== owner) return had === null ? "own" : "other";
-        // A try whose reply was lost took it, and its lease began then: it is made to last from now.
-      } catch (error) {
-        // Before version 7 Redis has NX and GET, but not both.
-        if (!says(error, "syntax error")) throw fault(error, true);
-        this.#setAnswers = false;
-      }
-    }
-    const args = [owner, String(action === "release" ? 0 : ttl), ...(take ? ["take"] : [])];
-    const [found] = await this.#run("lease", [full!], args, undefined, true, list<LeaseReply>);
-    return found!;
-  }
-
-  #now(): string[] {
-    return this.#virtualTime ? [String(this.#virtualTime())] : [];
-  }
-
-  /** No key of a store begins with two slashes: what is remembered there meets none, and `list` passes over it. */
-  #keys([first, ...others]: readonly string[], once: boolean): string[] {
-    const memory = once ? [`//${randomToken(12)}`] : [];
-    return [first!, ...memory, ...others].map((key) => this.#prefix + key);
-  }
-
-  async #scripts(): Promise<ReadonlyMap<string, Script>> {
-    const keyLocking = this.#keyLocking;
-    const all = await scripts(keyLocking, this.#virtualTime !== undefined);
-    if (keyLocking === this.#keyLocking) this.#known = all;
-    return all;
-  }
-
-  async #run<T>(
-    name: string,
-    keys: string[],
-    args: string[],
-    signal: AbortSignal | undefined,
-    writes: boolean,
-    read: (reply: unknown) => T,
-  ): Promise<T> {
-    const keyLocking = this.#keyLocking;
-    const known = this.#known ?? await this.#scripts();
-    signal?.throwIfAborted();
-    try {
-      return read(await this.#runner.run(known.get(name)!, keys, args, signal));
-    } catch (error) {
-      if (signal?.aborted) throw signal.reason;
-      // Redis and Valkey know no key locking and refuse to compile such a script: nothing has happened then.
-      if (!keyLocking || !says(error, /shebang|compiling script/)) throw fault(error, writes);
-    }
-    [this.#keyLocking, this.#known] = [false, undefined];
-    return await this.#run<T>(name, keys, args, signal, writes, read);
-  }
-}
-
-/** What a script answered; Lua has one word for an empty list and an empty object. */
-function list<T>(reply: unknown): T[] {
-  let items: unknown;
-  try {
-    if (typeof reply === "string" && reply.startsWith("~")) items = JSON.parse(reply.slice(1));
-  } catch {
-    // it broke off
-  }
-  if (typeof items !== "object" || items === null) throw strange();
-  return Array.isArray(items) ? items : [];
-}
-
-function strange(): HoldfastError {
-  return lost("its reply was none of our scripts'");
-}
-
-function fromPairs(pairs: readonly string[]): Fields {
-  const record: Record<string, string> = {};
-  for (let i = 0; i < pairs.length; i += 2) record[pairs[i]!] = pairs[i + 1]!;
-  return record;
-}
-
-/** Few enough and small enough for one request. */
-function chunks<T>(items: readonly T[], size: (item: T) => number): T[][] {
-  const all: T[][] = [];
-  let bytes = Infinity;
-  for (const item of items) {
-    if (bytes > CHUNK_BYTES || all.at(-1)!.length >= CHUNK) {
-      all.push([]);
-      bytes = 0;
-    }
-    all.at(-1)!.push(item);
-    bytes += size(item);
-  }
-  return all;
+function stateOf(binding: object): DatabaseState {
+  let state = states.get(binding);
+  if (state === undefined) states.set(binding, state = { keyLocking: true, syncToken: undefined });
+  return state;
 }

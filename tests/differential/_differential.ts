@@ -16,6 +16,32 @@ export interface Case {
   readonly input: (random: Random, record: Fields | undefined, now: number) => Fields;
 }
 
+/** While cases are collected, `compare` only notes its cases here. */
+let collected: (readonly Case[])[] | undefined;
+
+/**
+ * Collects the cases that test files compare, a list for each call of `compare`, without comparing any. So a transition has one
+ * table of inputs, in the test of its contract. The cases of one list share a record.
+ */
+export async function collectCases(load: () => Promise<unknown>): Promise<(readonly Case[])[]> {
+  const found: (readonly Case[])[] = collected = [];
+  const deno = Deno as { test: unknown };
+  const { test } = deno;
+  const bodies: (() => unknown)[] = [];
+  deno.test = (...args: unknown[]) => {
+    const body = args.find((arg) => typeof arg === "function") ?? (args[0] as { fn: unknown }).fn;
+    bodies.push(body as () => unknown);
+  };
+  try {
+    await load();
+    for (const body of bodies) await Promise.resolve().then(body).catch(() => {}); // nothing was compared
+  } finally {
+    deno.test = test;
+    collected = undefined;
+  }
+  return found;
+}
+
 /** Options of {@linkcode compare}. */
 export interface CompareOptions {
   /** Steps per transition at least. */
@@ -47,6 +73,10 @@ export const damaging: Required<CompareOptions>["twin"] = (name) =>
 /** Runs histories until every case had its steps; throws on the first difference, with the seed that repeats it. */
 export async function compare(cases: readonly Case[], options: CompareOptions = {}): Promise<number> {
   const { steps = 10_000, stride = 3000, history = 40, twin = (name) => LUA_TWINS[name]! } = options;
+  if (collected) {
+    collected.push(cases);
+    return 0;
+  }
   const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
   const random = new Random(seed);
   await using redis = await startRedis();

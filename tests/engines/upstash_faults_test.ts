@@ -1,4 +1,7 @@
-/** What goes wrong between a client and Upstash: nothing is lost in silence, nothing happens twice, nothing leaks. */
+/**
+ * Faults between a client and Upstash: each is reported, no call is executed twice, no message shows a
+ * secret.
+ */
 import { Redis } from "@upstash/redis";
 import {
   atomicSessionStore,
@@ -10,6 +13,8 @@ import {
   type HoldfastErrorCode,
 } from "@holdfast/edge";
 import { acquireLock, extendLock, releaseLock } from "../../src/lock/lock_transitions.ts";
+import { takeValue } from "../../src/store/value_transitions.ts";
+import { repeatable } from "../../src/store/call_id.ts";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { startRedis } from "../support/redis_server.ts";
@@ -152,9 +157,10 @@ const faults: Record<string, Case> = {
   },
   "a 429 with Retry-After": {
     fault: { status: 429, body: '{"error":"too many"}', headers: { "retry-after": "2" } },
-    code: "backend-unavailable",
+    code: "rate-limited",
     retryable: true,
-    ambiguous: false,
+    ambiguous: true, // a runtime's fetch may have sent it before, and that copy was executed
+
     executed: false,
     retryAfter: 2000,
   },
@@ -223,7 +229,7 @@ Deno.test("Upstash, own transport: each operation under each fault", async (t) =
 
 Deno.test({
   name:
-    "Upstash, @upstash/redis with its own retries: each operation happens once and answers as if nothing had been",
+    "Upstash, @upstash/redis with its own retries: each operation is executed once and answers as without a fault",
   sanitizeOps: false,
   sanitizeResources: false, // the SDK reads no body of a reply that broke
   async fn(t) {
@@ -269,6 +275,106 @@ Deno.test({
   },
 });
 
+Deno.test("Upstash: a call that its contract repeats under one name is executed once and answers the same", async () => {
+  await using redis = await startRedis();
+  await using server = await startUpstash(redis.port);
+  const store = upstashStore(server);
+  await store.transact(takeValue, KEY, {}); // the server knows the script
+  await store.set(KEY, "first");
+  const call = repeatable();
+  server.fault = () => ({ cut: "after" });
+  const lost = await assertRejects(() => store.transact(takeValue, KEY, {}, call), HoldfastError);
+  server.fault = undefined;
+  assert(lost.ambiguous);
+  await store.set(KEY, "second");
+  assertEquals(await store.transact(takeValue, KEY, {}, call), { v: "first" }, "the first answer");
+  assertEquals(await store.get(KEY), "second", "what was stored since stays");
+  assertEquals(await store.transact(takeValue, KEY, {}, repeatable()), { v: "second" }, "another call");
+});
+
+Deno.test("Upstash: a write that Deno's fetch sent twice is ambiguous when the second copy is refused", async () => {
+  await using redis = await startRedis();
+  await using server = await startUpstash(redis.port);
+  const store = upstashStore(server);
+  await store.set("warm", 1); // the connection is a reused one from now on
+  for (const body of ['{"error":"slow down"}', '{"error":"ERR max requests limit exceeded. Limit: 1"}']) {
+    for (const status of [429, 400]) {
+      await store.delete(KEY);
+      server.requests();
+      let request = 0;
+      server.fault = () => request++ === 0 ? { drop: "after" } : { status, body };
+      const error = await assertRejects(() => store.set(KEY, status), HoldfastError);
+      server.fault = undefined;
+      assertEquals(server.requests().length, 2, "the runtime sent it again");
+      assertEquals(await store.get(KEY), status, "it was executed");
+      assert(error.ambiguous, error.message);
+    }
+  }
+});
+
+/** A connection that keeps each request, to send it once more. */
+function copying(
+  server: UpstashServer,
+): { store: AtomicStore; copy: () => Promise<void>; forget: () => void } {
+  let sent: [RequestInfo | URL, RequestInit][] = [];
+  const store = upstashStore({
+    url: server.url,
+    token: server.token,
+    fetch: (url, init) => {
+      const { signal: _, ...kept } = init!;
+      sent.push([url as string, kept]);
+      return fetch(url, init);
+    },
+  });
+  return {
+    store,
+    async copy() {
+      for (const [url, init] of sent) await (await fetch(url, init)).text();
+    },
+    forget: () => void (sent = []),
+  };
+}
+
+Deno.test("Upstash: a copy of an acknowledged write that arrives after another write changes nothing", async () => {
+  await using redis = await startRedis();
+  await using server = await startUpstash(redis.port);
+  const other = upstashStore(server);
+  const { store, copy, forget } = copying(server);
+  const read = async () => [await other.get("a"), await other.get("b"), await other.exists("c")];
+  const writes: Record<string, () => Promise<unknown>> = {
+    set: () => store.set("a", 1),
+    setMany: () => store.setMany([["a", 1], ["b", 1]]),
+    delete: () => store.delete("a"),
+    deleteMany: () => store.deleteMany(["a", "b"]),
+    touch: () => store.touch("a", 1),
+    getAndDelete: () => store.getAndDelete("a"),
+    increment: () => store.increment("c"),
+    compareAndDelete: () => store.compareAndDelete("a", 2),
+  };
+  for (const [name, write] of Object.entries(writes)) {
+    await other.setMany([["a", 2], ["b", 2]]);
+    await write(); // the server knows the script
+    await other.setMany([["a", 2], ["b", 2]]);
+    forget();
+    await write();
+    await other.setMany([["a", 2], ["b", 2]]);
+    await other.delete("c");
+    await copy();
+    assertEquals(await read(), [2, 2, false], name);
+  }
+});
+
+Deno.test("Upstash: a copy of acquire that arrives after the release is not granted", async () => {
+  await using redis = await startRedis();
+  await using server = await startUpstash(redis.port);
+  const { store, copy } = copying(server);
+  const granted = await store.transact(acquireLock, KEY, acquire);
+  await upstashStore(server).transact(releaseLock, KEY, { owner: OWNER, fence: granted.fence! });
+  await copy();
+  const next = await upstashStore(server).transact(acquireLock, KEY, { ...acquire, owner: "another" });
+  assert(Number(next.fence) > Number(granted.fence), "the lock is free");
+});
+
 Deno.test("Upstash: SCRIPT FLUSH costs one more request and nothing else", async () => {
   await using redis = await startRedis();
   await using server = await startUpstash(redis.port);
@@ -289,7 +395,7 @@ Deno.test("Upstash: SCRIPT FLUSH costs one more request and nothing else", async
   );
 });
 
-Deno.test("Upstash: a server that was killed is a typed error, and its restart is survived", async () => {
+Deno.test("Upstash: a killed server is a typed error; after its restart the store goes on", async () => {
   await using redis = await startRedis();
   await using server = await startUpstash(redis.port);
   const store = upstashStore(server);
@@ -303,7 +409,7 @@ Deno.test("Upstash: a server that was killed is a typed error, and its restart i
   assert(Number(after.fence) > Number(before.fence), "the fence goes on above every earlier one");
 });
 
-Deno.test("Upstash: a wrong token is refused for good, and not shown", async () => {
+Deno.test("Upstash: a wrong token is `unauthorized` and not shown", async () => {
   await using redis = await startRedis();
   await using server = await startUpstash(redis.port);
   for (
@@ -313,7 +419,8 @@ Deno.test("Upstash: a wrong token is refused for good, and not shown", async () 
     ]
   ) {
     const error = await assertRejects(() => upstashStore(client).set(KEY, 1), HoldfastError);
-    assertEquals([error.code, error.retryable, error.ambiguous], ["backend-unavailable", false, false]);
+    assertEquals([error.code, error.retryable, error.ambiguous], ["unauthorized", false, false]);
+    assert(error.message.endsWith("Unauthorized"), "the message names the server's own word");
     assertDiscreet(error, "secret-wrong");
   }
 });

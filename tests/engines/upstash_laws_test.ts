@@ -1,4 +1,7 @@
-/** Every law on real Redis: through our own transport, through the official SDK, and over plain TCP with ioredis. */
+/**
+ * Every law on real Redis: through our own transport, through the official SDK, and over plain TCP with
+ * ioredis.
+ */
 import { Redis } from "@upstash/redis";
 import { Redis as IoRedis } from "ioredis";
 import type { AtomicStore } from "@holdfast/edge";

@@ -1,4 +1,6 @@
-/** What is Upstash's own, beside the laws. */
+/**
+ * Tests of the Upstash engine beside the laws: requests per operation, order, exactness, namespaces, clients.
+ */
 import { Redis } from "@upstash/redis";
 import { Redis as IoRedis } from "ioredis";
 import { createClient } from "redis";
@@ -28,7 +30,7 @@ function test(name: string, run: (server: UpstashServer, redis: RedisServer) => 
 async function keys(redis: RedisServer): Promise<string[]> {
   const reply = await redis.send("KEYS", "*") as Uint8Array[];
   const all = reply.map((key) => new TextDecoder().decode(key)).sort();
-  return all.filter((key) => !key.includes("//")); // a call that may arrive twice is remembered for a minute
+  return all.filter((key) => !key.includes("//")); // replies are remembered for a minute
 }
 
 test("each operation of a contract is one request", async (server) => {
@@ -116,7 +118,7 @@ test("the usual call of a lock, a claim and a throttle reads no record whole", a
   assertEquals(await wholeReads(), 1, "what is not usual does");
 });
 
-test("a session nobody reads costs nothing", async (server) => {
+test("a session that is not read sends no request", async (server) => {
   const sessions = createSessions(upstashStore(server));
   const session = sessions.open(`__Host-session=${"A".repeat(43)}`);
   assertEquals(await sessions.commit(session), undefined);
@@ -198,7 +200,7 @@ test("values are exact through the SDK, whatever it deserializes", async (server
 });
 
 test(
-  "list and clear touch their own namespace alone, whatever its name is for a glob",
+  "list and clear touch their own namespace alone, with any glob characters in its name",
   async (server, redis) => {
     const store = upstashStore(server, { prefix: "app*[1]?\\:" });
     await redis.send("SET", "app-other", "untouched");
@@ -222,19 +224,19 @@ test("30,000 keys are listed and cleared in requests that stay small", async (se
   assert(server.requests().every(({ bytes }) => bytes <= 1_048_576));
 });
 
-test("what a key is asked for and what is remembered of it expires by itself", async (server, redis) => {
+test("records with a time to live and remembered replies expire by themselves", async (server, redis) => {
   const store = upstashStore(server);
   await store.increment("counter", { ttl: "1m" });
   await createThrottle(store, { limit: 1, window: "1m" }).check("key");
   await (await createLocks(store).acquire("key", { ttl: "1m" }))!.release();
   const all = await redis.send("KEYS", "*") as Uint8Array[];
-  assert(all.length > 3, "what is remembered of calls is there too");
+  assert(all.length > 3, "remembered replies are there too");
   for (const key of all) {
     assert(Number(await redis.send("PTTL", new TextDecoder().decode(key))) > 0, "it has an expiry");
   }
   const listed: string[] = [];
   for await (const key of store.list()) listed.push(key);
-  assertEquals(listed, ["counter"], "what is remembered of a call is no key of the store");
+  assertEquals(listed, ["counter"], "a remembered reply is no key of the store");
 });
 
 test("a key that another program wrote is a typed error, and stays", async (server, redis) => {
@@ -304,7 +306,7 @@ test(
   },
 );
 
-Deno.test("Upstash: a reply that is none of ours is a typed error, ambiguous if the call writes", async () => {
+Deno.test("Upstash: a reply that our scripts do not make is a typed error, ambiguous if the call writes", async () => {
   for (const reply of ["~[", "~1", "[]", { a: 1 }, undefined, null, 7, [1, "2"]]) {
     const store = upstashStore({ evalsha: () => Promise.resolve(reply), eval: () => Promise.resolve(reply) });
     const flags = async (call: () => Promise<unknown>) => {

@@ -1,14 +1,17 @@
-/** A real redis-server for the tests: from REDIS_SERVER, from PATH, or installed from Debian's packages. */
+/**
+ * Real redis-servers for the tests, alone or as a cluster: from REDIS_SERVER, from PATH, or installed from
+ * Debian's packages.
+ */
 
 import { type Reply, RespConnection } from "./resp.ts";
 
-/** Where a binary came from, kept for the run. */
+/** The path of the binary, kept for the run. */
 let found: Promise<string> | undefined;
 
 /** A running redis-server. */
 export interface RedisServer extends AsyncDisposable {
   readonly port: number;
-  /** Kills it without a goodbye. */
+  /** Kills the process. */
   kill(): Promise<void>;
   /** Starts it again on the same port, empty. */
   start(): Promise<void>;
@@ -16,7 +19,8 @@ export interface RedisServer extends AsyncDisposable {
   send(...command: string[]): Promise<Reply>;
 }
 
-export async function startRedis(): Promise<RedisServer> {
+/** Starts a server with further arguments of the command line, which apply to its restarts too. */
+export async function startRedis(...args: string[]): Promise<RedisServer> {
   const binary = await (found ??= findRedis());
   const port = freePort();
   let process: Deno.ChildProcess | undefined;
@@ -24,7 +28,7 @@ export async function startRedis(): Promise<RedisServer> {
     port,
     async start() {
       process = new Deno.Command(binary, {
-        args: ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+        args: ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", ...args],
         stdin: "null",
         stdout: "null",
         stderr: "null",
@@ -56,6 +60,54 @@ export async function startRedis(): Promise<RedisServer> {
   };
   await server.start();
   return server;
+}
+
+/** A Redis Cluster of masters without replicas. */
+export interface RedisCluster extends AsyncDisposable {
+  readonly nodes: readonly RedisServer[];
+  readonly ports: readonly number[];
+}
+
+/** Starts a cluster whose nodes share all slots evenly. */
+export async function startCluster(size = 3): Promise<RedisCluster> {
+  const folder = await Deno.makeTempDir();
+  const nodes = await Promise.all(Array.from({ length: size }, (_, i) => {
+    const own = [
+      "--cluster-enabled",
+      "yes",
+      "--cluster-config-file",
+      `${folder}/nodes-${i}.conf`,
+      "--dir",
+      folder,
+    ];
+    return startRedis(...own);
+  }));
+  const first = nodes[0]!;
+  const share = Math.ceil(16_384 / size);
+  for (const [i, node] of nodes.entries()) {
+    const last = Math.min((i + 1) * share, 16_384) - 1;
+    await node.send("CLUSTER", "ADDSLOTSRANGE", String(i * share), String(last));
+    // Distinct epochs end the negotiation between nodes that were just started.
+    await node.send("CLUSTER", "SET-CONFIG-EPOCH", String(i + 1));
+  }
+  for (const node of nodes.slice(1)) await first.send("CLUSTER", "MEET", "127.0.0.1", String(node.port));
+  const decoder = new TextDecoder();
+  for (const node of nodes) {
+    for (let i = 0;; i++) {
+      const info = decoder.decode(await node.send("CLUSTER", "INFO") as Uint8Array);
+      if (info.includes("cluster_state:ok") && info.includes(`cluster_known_nodes:${size}`)) break;
+      if (i === 500) throw new Error("the cluster did not form");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+  return {
+    nodes,
+    ports: nodes.map(({ port }) => port),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(nodes.map((node) => node.kill()));
+      await Deno.remove(folder, { recursive: true });
+    },
+  };
 }
 
 function freePort(): number {

@@ -1,6 +1,7 @@
 /**
- * An Upstash-compatible REST endpoint in front of a real Redis, faithful where clients can tell (research/storage.md, part 3),
- * with hooks to break it: what happens between a client and its database is the whole point.
+ * An Upstash-compatible REST endpoint in front of a real Redis, faithful where clients can tell, with hooks
+ * that break requests and replies. In the mode `plain` it is a proxy in front of plain Redis: scripts pass as
+ * they are, and Redis refuses Upstash's own first line.
  */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -9,6 +10,7 @@ import { RedisError, type Reply, RespConnection } from "./resp.ts";
 
 /** What goes wrong with one request. */
 export type Fault =
+  | { readonly copy: number } // answered as usual; a copy of the request is executed so many milliseconds later
   | { readonly cut: "before" | "after" } // the reply breaks off, unexecuted or executed
   | { readonly drop: "before" | "after" } // the connection closes without a reply: SDKs resend, and runtimes may
   | {
@@ -34,6 +36,16 @@ export interface UpstashServer extends AsyncDisposable {
   requests(): LoggedRequest[];
   /** Decides what goes wrong with the next requests; answers undefined for those that go well. */
   fault: ((request: LoggedRequest) => Fault | undefined) | undefined;
+}
+
+/** Options of {@linkcode startUpstash}. */
+export interface UpstashServerOptions {
+  /** The largest request in bytes. */
+  readonly maxRequest?: number;
+  /** `upstash` takes the line that lets a script lock its keys; `plain` passes scripts on as they are. */
+  readonly mode?: "upstash" | "plain";
+  /** A proxy that does not know the header `upstash-encoding` answers texts as they are. */
+  readonly ignoresEncoding?: boolean;
 }
 
 const REFUSED = new Set([
@@ -67,11 +79,19 @@ const READS = new Set([
   "STRLEN",
 ]);
 
-export async function startUpstash(redisPort: number, maxRequest = 1_048_576): Promise<UpstashServer> {
+/** Starts the endpoint on a free port; a number is the largest request. */
+export async function startUpstash(
+  redisPort: number,
+  options: number | UpstashServerOptions = {},
+): Promise<UpstashServer> {
+  const { maxRequest = 1_048_576, mode = "upstash", ignoresEncoding = false } = typeof options === "number"
+    ? { maxRequest: options }
+    : options;
   const idle: RespConnection[] = [];
   let log: LoggedRequest[] = [];
   let token = 0;
-  const closing = new AbortController(); // ends delays that nobody waits for any more
+  const closing = new AbortController(); // ends delays when the server stops
+  const copies = new Set<Promise<void>>();
 
   async function withConnection<T>(use: (connection: RespConnection) => Promise<T>): Promise<T> {
     const connection = idle.pop() ?? await RespConnection.open(redisPort);
@@ -90,9 +110,11 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
     });
   }
 
-  // Upstash knows a line that lets a script lock its keys alone; Redis does not: it travels without, under another hash.
+  // Upstash takes a line that lets a script lock its keys alone. Redis refuses it: in this mode, and for
+  // exactly this line, the script is passed on without the line, under another hash.
   const plain = new Map<string, string>();
   async function understood(command: string[]): Promise<string[]> {
+    if (mode === "plain") return command;
     const [name = "", script = ""] = command;
     if (/^evalsha$/i.test(name)) return command.with(1, plain.get(script.toLowerCase()) ?? script);
     if (!/^eval$/i.test(name) || !script.startsWith(KEY_LOCKING)) return command;
@@ -162,7 +184,7 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
         `ERR max request size exceeded. Limit: ${maxRequest} bytes, Actual: ${body.length} bytes`,
       );
     }
-    const base64 = request.headers.get("upstash-encoding") === "base64";
+    const base64 = !ignoresEncoding && request.headers.get("upstash-encoding") === "base64";
     const permitted = (commands: string[][]) => {
       if (given === READ_ONLY_TOKEN && !commands.every(([name = ""]) => READS.has(name.toUpperCase()))) {
         throw new Refusal(400, "NOPERM this user has no permissions to run the command");
@@ -206,6 +228,13 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
     const fault = server.fault?.(logged);
     if (fault && "delay" in fault) await systemClock.sleep(fault.delay, closing.signal).catch(() => {});
     if (closing.signal.aborted) return "drop";
+    if (fault && "copy" in fault) {
+      const copy = async () => {
+        await systemClock.sleep(fault.copy, closing.signal);
+        await answer(request, path, body);
+      };
+      copies.add(copy().catch(() => {}));
+    }
     const broken = fault && breakage(fault);
     if (broken?.when === "before") return broken.how;
     if (fault && "status" in fault && !fault.execute) return new Response(fault.body, fault);
@@ -263,6 +292,7 @@ export async function startUpstash(redisPort: number, maxRequest = 1_048_576): P
     },
     async [Symbol.asyncDispose]() {
       closing.abort();
+      await Promise.all(copies);
       http.closeAllConnections();
       await new Promise((resolve) => http.close(resolve));
       for (const connection of idle) connection.close();

@@ -1,0 +1,269 @@
+import { type Clock, systemClock } from "../../src/clock.ts";
+import { HoldfastError } from "../../src/errors.ts";
+import { randomToken } from "../../src/secret.ts";
+import { callIdOf } from "../../src/store/call_id.ts";
+import { transactByCompareAndSet, type VersionedRecord } from "../../src/store/compare_and_set.ts";
+import type { AtomicEngine, EngineListOptions, LeaseReply } from "../../src/store/engine.ts";
+import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
+import type { Fields, Transition, Write } from "../../src/store/transition.ts";
+import { type ListCursor, nextCursor, parseCursor, serializeCursor } from "./_cursor.ts";
+import { fault, isSyntaxError } from "./_faults.ts";
+import { type KeySpace, unescapeBraces } from "./_keys.ts";
+import { inputArgs } from "./_lua.ts";
+import { figuresOf, fromPairs, listOf, strangeReply, textOf } from "./_replies.ts";
+import type { ScriptBook } from "./_scripts.ts";
+import type { ScriptRunner } from "./_transport.ts";
+import { LUA_TWINS } from "./_twins.ts";
+
+/** The parts of an engine. */
+export interface EngineParts {
+  readonly runner: ScriptRunner;
+  readonly binding: object;
+  readonly book: ScriptBook;
+  readonly keys: KeySpace;
+  readonly maxValueLength: number;
+}
+
+/** One request of many keys: few enough for Lua's unpack, small enough for one request. */
+const CHUNK = 500;
+const CHUNK_BYTES = 250_000;
+
+/** What may wait for replies at a time; see `upstashStore`. */
+const MAX_PENDING_CALLS = 10_000;
+const MAX_PENDING_LENGTH = 64 * 1024 * 1024;
+
+/** Runs transitions as scripts, and the operations on many keys. */
+export class UpstashEngine implements AtomicEngine {
+  readonly name = "upstash";
+  readonly limits: { maxKeyBytes: number; maxValueLength: number };
+  readonly binding: object;
+  readonly scope: string;
+  readonly #runner: ScriptRunner;
+  readonly #book: ScriptBook;
+  readonly #keys: KeySpace;
+  readonly #virtualTime: (() => number) | undefined;
+  #setAnswers = true;
+  #pendingCalls = 0;
+  #pendingLength = 0;
+
+  constructor(
+    { runner, binding, book, keys, maxValueLength }: EngineParts,
+    virtualTime: (() => number) | undefined,
+  ) {
+    this.#runner = runner;
+    this.#book = book;
+    this.#keys = keys;
+    this.binding = binding;
+    this.scope = keys.head;
+    this.limits = { maxKeyBytes: 8192, maxValueLength };
+    this.#virtualTime = virtualTime;
+  }
+
+  transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
+    const twin = LUA_TWINS[transition.name];
+    if (twin === undefined) return this.#byCompareAndSet(transition, key, input, options?.signal);
+    const args = inputArgs(input, twin.fields);
+    if (this.#virtualTime) args.unshift(...this.#now());
+    const read = (reply: unknown) => {
+      const text = textOf(reply);
+      if (twin.output === undefined || text?.startsWith("~")) return fromPairs(listOf<string>(reply));
+      const figures = figuresOf(reply);
+      const output = figures && twin.output(figures);
+      if (output === undefined) throw strangeReply(reply);
+      return output;
+    };
+    const keys = twin.kind === "read" ? [this.#keys.full(key)] : this.#remembered(key, callIdOf(options));
+    return this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read", read);
+  }
+
+  #byCompareAndSet(
+    transition: Transition,
+    key: string,
+    input: Fields,
+    signal?: AbortSignal,
+  ): Promise<Fields> {
+    let time = 0;
+    const backend = {
+      load: async (): Promise<VersionedRecord> => {
+        const keys = [this.#keys.full(key)];
+        const [now, ...pairs] = await this.#run("load", keys, this.#now(), signal, false, listOf<string>);
+        time = Number(now);
+        return { record: pairs.length === 0 ? undefined : fromPairs(pairs), version: pairs };
+      },
+      commit: async (_key: string, version: unknown, write: Write): Promise<boolean> => {
+        const loaded = version as string[];
+        const next = write.record === undefined ? [] : Object.entries(write.record).flat();
+        const deadline = write.expiresAt === undefined ? "" : String(write.expiresAt);
+        const args = [...this.#now(), String(loaded.length), ...loaded, deadline, ...next];
+        return (await this.#run("commit", this.#remembered(key), args, signal, true, listOf))[0] === "1";
+      },
+    };
+    // The transition sees the time that its record was read at.
+    const clock: Clock = { ...systemClock, now: () => time };
+    return transactByCompareAndSet(backend, transition, key, input, { clock, signal });
+  }
+
+  async list({ prefix, cursor, limit, signal }: EngineListOptions): Promise<ListPage> {
+    const from = parseCursor(cursor, this.#keys.oneSlot);
+    if (from.left.length > 0) return page(from.left, limit, from);
+    const { key, tail } = this.#keys.route(from.slot);
+    const escaped = this.#keys.full(prefix).slice(this.#keys.head.length);
+    const args = [
+      from.scan,
+      escaped,
+      String(limit),
+      String(tail),
+      ...(from.slot === null ? [] : ["cluster"]),
+    ];
+    const reply = await this.#run("list", [key], args, signal, false, listOf<string>);
+    const [scan = "0", slots = "", ...found] = reply;
+    // SCAN may show a key twice.
+    const keys = [...new Set(found)].map(unescapeBraces);
+    return page(keys, limit, nextCursor(from, scan, slots));
+  }
+
+  async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
+    const replies = await Promise.all(
+      this.#chunks(keys, (key) => key.length).map((some) => {
+        const full = some.map((key) => this.#keys.full(key));
+        return this.#run("get-many", full, [], options?.signal, false, listOf<string | false>);
+      }),
+    );
+    return replies.flat().map((text) => text === false ? undefined : text);
+  }
+
+  async setMany(
+    entries: readonly (readonly [string, string])[],
+    ttl: number | undefined,
+    options?: CallOptions,
+  ): Promise<void> {
+    await Promise.all(
+      this.#chunks(entries, ([key, value]) => key.length + value.length).map((some) => {
+        const values = some.map(([, value]) => value);
+        const args = [...this.#now(), ttl === undefined ? "" : String(ttl), ...values];
+        const keys = this.#rememberedMany(some.map(([key]) => key));
+        return this.#run("set-many", keys, args, options?.signal, true, listOf);
+      }),
+    );
+  }
+
+  async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
+    const replies = await Promise.all(
+      this.#chunks(keys, (key) => key.length).map((some) =>
+        this.#run("delete-many", this.#rememberedMany(some), [], options?.signal, true, listOf)
+      ),
+    );
+    return replies.reduce((sum, [count]) => sum + Number(count), 0);
+  }
+
+  async lease(
+    action: "take" | "extend" | "release",
+    key: string,
+    owner: string,
+    ttl: number,
+  ): Promise<LeaseReply> {
+    const full = this.#keys.full(key);
+    const take = action === "take";
+    if (take && this.#runner.command && this.#setAnswers) {
+      if (!this.#book.ready) await this.#book.load(); // what is sent in one tick keeps its order
+      try {
+        const had = await this.#runner.command(["SET", full, owner, "NX", "PX", ttl, "GET"]);
+        if (had !== owner) return had === null ? "own" : "other";
+        // A try whose reply was lost took it, and its lease began then: it is made to last from now.
+      } catch (error) {
+        // Before version 7 Redis has NX and GET, but not both.
+        if (!isSyntaxError(error)) throw fault(error, true);
+        this.#setAnswers = false;
+      }
+    }
+    const args = [owner, String(action === "release" ? 0 : ttl), ...(take ? ["take"] : [])];
+    const [found] = await this.#run("lease", [full], args, undefined, true, listOf<LeaseReply>);
+    return found!;
+  }
+
+  #now(): string[] {
+    return this.#virtualTime ? [String(this.#virtualTime())] : [];
+  }
+
+  /** The key, and that of what is remembered of this call. */
+  #remembered(key: string, id = randomToken(12)): string[] {
+    const full = this.#keys.full(key);
+    return [full, this.#keys.memory(full, id)];
+  }
+
+  /** That of what is remembered of this call, and the keys, which are in one slot. */
+  #rememberedMany(keys: readonly string[]): string[] {
+    const full = keys.map((key) => this.#keys.full(key));
+    return [this.#keys.memory(full[0]!, randomToken(12)), ...full];
+  }
+
+  /**
+   * Groups of keys for one script each. A cluster runs a script on the keys of one slot: then each key has a
+   * script of its own.
+   */
+  #chunks<T>(items: readonly T[], size: (item: T) => number): T[][] {
+    return this.#keys.oneSlot ? chunks(items, size) : items.map((item) => [item]);
+  }
+
+  async #run<T>(
+    name: string,
+    keys: string[],
+    args: string[],
+    signal: AbortSignal | undefined,
+    writes: boolean,
+    read: (reply: unknown) => T,
+  ): Promise<T> {
+    let length = 0;
+    for (const text of keys) length += text.length;
+    for (const text of args) length += text.length;
+    this.#admit(length);
+    try {
+      const scripts = this.#book.ready ?? await this.#book.load();
+      signal?.throwIfAborted();
+      return read(await this.#runner.run(scripts.get(name)!, keys, args, signal));
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      throw fault(error, writes);
+    } finally {
+      this.#pendingCalls--;
+      this.#pendingLength -= length;
+    }
+  }
+
+  /** Counts a call in, or refuses it before anything is sent. A single call is always taken, however long. */
+  #admit(length: number): void {
+    const { lengths, calls } = { lengths: this.#pendingLength + length, calls: this.#pendingCalls + 1 };
+    if (calls > 1 && (calls > MAX_PENDING_CALLS || lengths > MAX_PENDING_LENGTH)) {
+      throw new HoldfastError(
+        "queue-full",
+        `Cannot send the call as ${this.#pendingCalls} calls with ${this.#pendingLength} characters wait already: ` +
+          `at most ${MAX_PENDING_CALLS} calls and ${MAX_PENDING_LENGTH} characters may`,
+        { retryable: true },
+      );
+    }
+    this.#pendingCalls = calls;
+    this.#pendingLength = lengths;
+  }
+}
+
+/** As many keys as were asked for. SCAN answers about as many: the rest waits in the cursor. */
+function page(keys: readonly string[], limit: number, next: ListCursor): ListPage {
+  const left = keys.slice(limit);
+  const cursor = serializeCursor({ ...next, left });
+  return { keys: keys.slice(0, limit), ...(cursor !== undefined && { cursor }) };
+}
+
+/** Groups that are few enough and small enough for one request. */
+function chunks<T>(items: readonly T[], size: (item: T) => number): T[][] {
+  const all: T[][] = [];
+  let bytes = Infinity;
+  for (const item of items) {
+    if (bytes > CHUNK_BYTES || all.at(-1)!.length >= CHUNK) {
+      all.push([]);
+      bytes = 0;
+    }
+    all.at(-1)!.push(item);
+    bytes += size(item);
+  }
+  return all;
+}

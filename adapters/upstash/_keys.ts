@@ -1,0 +1,103 @@
+/** Where the keys of a store are in Redis: prefixes that never meet, and the slots of a cluster. */
+
+const MAX_PREFIX_BYTES = 256;
+
+/**
+ * What a Redis Cluster hashes of a key: the text between the first brace and the next closing one, unless
+ * that is empty.
+ */
+const HASH_TAG = /^[^{]*\{[^}]+\}/;
+
+/**
+ * The keys of one prefix.
+ *
+ * A prefix ends at the first colon: colons and slashes inside it are escaped, so no prefix is the beginning
+ * of another, and `tenant-1` never meets `tenant-10`. Braces in keys are escaped too: a key has a hash tag
+ * only when its prefix has one.
+ */
+export class KeySpace {
+  /** What every key begins with. */
+  readonly head: string;
+  /** Whether one script may take many keys: there is no cluster, or the prefix has a hash tag. */
+  readonly oneSlot: boolean;
+
+  /** Takes the option `prefix`, and whether the server may be a cluster. */
+  constructor(prefix: unknown, mayBeCluster: boolean) {
+    this.head = `${checkPrefix(prefix).replace(/[%/:]/g, encodeURIComponent)}:`;
+    this.oneSlot = !mayBeCluster || HASH_TAG.test(this.head);
+  }
+
+  /** A key, or the beginning of keys, as Redis has it. */
+  full(key: string): string {
+    return this.head + escapeBraces(key);
+  }
+
+  /**
+   * The key of what is remembered of one call, in the slot of `full`. No key of a store begins with two
+   * slashes.
+   */
+  memory(full: string, id: string): string {
+    return this.oneSlot ? `${this.head}//${id}` : `${this.head}//{${full}}${id}`;
+  }
+
+  /**
+   * A key that a cluster routes to `slot`, `null` where one node has everything; with what follows the head
+   * in it.
+   */
+  route(slot: number | null): { readonly key: string; readonly tail: number } {
+    const tail = slot === null ? "" : `//{${tagOf(slot)}}`;
+    return { key: this.head + tail, tail: tail.length };
+  }
+}
+
+/** Escapes character by character, so the beginning of a key stays the beginning of its escaped form. */
+function escapeBraces(key: string): string {
+  return /[%{}]/.test(key) ? key.replace(/[%{}]/g, encodeURIComponent) : key;
+}
+
+/** The key of a store, without the head. */
+export function unescapeBraces(key: string): string {
+  return key.includes("%") ? key.replace(/%(?:25|7B|7D)/g, decodeURIComponent) : key;
+}
+
+function checkPrefix(prefix: unknown): string {
+  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
+    throw new TypeError("Cannot make a store as 'prefix' must be a well-formed string");
+  }
+  if (/[{}]/.test(prefix) && !HASH_TAG.test(prefix)) {
+    throw new TypeError(
+      "Cannot make a store as braces in 'prefix' must be a hash tag: for example \"{holdfast}\"",
+    );
+  }
+  const bytes = new TextEncoder().encode(prefix).length;
+  if (bytes > MAX_PREFIX_BYTES) {
+    throw new RangeError(
+      `Cannot make a store as 'prefix' must take at most ${MAX_PREFIX_BYTES} bytes: it takes ${bytes}`,
+    );
+  }
+  return prefix;
+}
+
+const tags = new Map<number, string>();
+
+/**
+ * The least number whose decimal digits hash to the slot. There is one within some hundred thousand for each
+ * of 16,384 slots.
+ */
+function tagOf(slot: number): string {
+  for (let n = 0; !tags.has(slot); n++) {
+    const digits = String(n);
+    if (slotOf(digits) === slot) tags.set(slot, digits);
+  }
+  return tags.get(slot)!;
+}
+
+/** CRC-16/XMODEM of ASCII text, modulo the number of slots: how a Redis Cluster places a key. */
+function slotOf(text: string): number {
+  let crc = 0;
+  for (let i = 0; i < text.length; i++) {
+    crc ^= text.charCodeAt(i) << 8;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1;
+  }
+  return crc & 0x3fff;
+}

@@ -1,0 +1,244 @@
+/**
+ * What a second copy of a request does, for every transition: at once, late, and after other calls. Clients
+ * send a request again when a connection breaks, and so does a runtime's own fetch.
+ *
+ * Hardly any transition answers the same and changes nothing more by itself, as the printed table shows. On
+ * Redis the engine remembers the reply of each call that may write: every script is sent to a real one again
+ * and again, with other calls between.
+ */
+import type { Fields, Transition } from "@holdfast/edge";
+import { inputArgs, luaScript, type LuaTwin } from "../../adapters/upstash/_lua.ts";
+import { figuresOf } from "../../adapters/upstash/_replies.ts";
+import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
+import { assert, assertEquals } from "../support/assert.ts";
+import { Random } from "../support/random.ts";
+import { startRedis } from "../support/redis_server.ts";
+import { report } from "../support/report.ts";
+import { RedisError, type Reply, RespConnection } from "../support/resp.ts";
+import { type Case, collectCases } from "./_differential.ts";
+
+const CONTRACTS: readonly (() => Promise<unknown>)[] = [
+  () => import("./value_test.ts"),
+  () => import("./lock_test.ts"),
+  () => import("./idempotency_test.ts"),
+  () => import("./throttle_test.ts"),
+  () => import("./session_test.ts"),
+  () => import("./outbox_test.ts"),
+  () => import("./better_auth_test.ts"),
+];
+
+/** Cases that share a record, collected once; each transition is in one list. */
+let groups: Promise<Case[][]> | undefined;
+
+function caseGroups(): Promise<Case[][]> {
+  return groups ??= (async () => {
+    const seen = new Set<string>();
+    const all: Case[][] = [];
+    for (const load of CONTRACTS) {
+      for (const cases of await collectCases(load)) {
+        const byName = new Map(cases.map((one) => [one.transition.name, one]));
+        const group = [...byName.values()].filter(({ transition }) => LUA_TWINS[transition.name]);
+        if (group.some(({ transition }) => !seen.has(transition.name))) all.push(group);
+        for (const { transition } of group) seen.add(transition.name);
+      }
+    }
+    return all;
+  })();
+}
+
+/** A record and its deadline. */
+interface State {
+  readonly record: Fields | undefined;
+  readonly deadline: number | undefined;
+}
+
+function live({ record, deadline }: State, now: number): Fields | undefined {
+  return deadline !== undefined && now >= deadline ? undefined : record;
+}
+
+function apply(
+  transition: Transition,
+  state: State,
+  input: Fields,
+  now: number,
+): [output: Fields, next: State] {
+  const { output, write } = transition.apply(live(state, now), { ...input }, now);
+  if (write === undefined) return [output, state];
+  return [output, { record: write.record, deadline: write.record && write.expiresAt }];
+}
+
+function same(a: Fields | undefined, b: Fields | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+}
+
+const MOMENTS = ["at once", "late", "after others"] as const;
+type Moment = typeof MOMENTS[number];
+
+/** How often a copy answered otherwise or changed something, by the moment it arrived. */
+type Failures = Record<Moment, { answers: number; changes: number }>;
+
+function repeated(own: Case, others: readonly Case[], seed: number, rounds: number): Failures {
+  const random = new Random(seed);
+  const failures: Failures = {
+    "at once": { answers: 0, changes: 0 },
+    "late": { answers: 0, changes: 0 },
+    "after others": { answers: 0, changes: 0 },
+  };
+  let now = 1_700_000_000_000;
+  let state: State = { record: undefined, deadline: undefined };
+  const step = () => {
+    const { transition, input } = random.pick(others);
+    [, state] = apply(transition, state, input(random, live(state, now), now), now);
+    now += random.pick([0, 1, random.below(500), random.below(5000)]);
+  };
+  for (let round = 0; round < rounds; round++) {
+    if (random.chance(0.05)) state = { record: undefined, deadline: undefined };
+    for (let n = random.below(4); n > 0; n--) step();
+    const input = own.input(random, live(state, now), now);
+    const [output, after] = apply(own.transition, state, input, now);
+    state = after;
+    const judge = (moment: Moment) => {
+      const before = live(state, now);
+      const [again, next] = apply(own.transition, state, input, now);
+      if (!same(again, output)) failures[moment].answers++;
+      const ends = next.record === undefined || next.deadline === state.deadline;
+      if (!same(live(next, now), before) || !ends) failures[moment].changes++;
+    };
+    judge("at once");
+    now += 1 + random.below(2000);
+    judge("late");
+    for (let n = 1 + random.below(3); n > 0; n--) step();
+    judge("after others");
+  }
+  return failures;
+}
+
+function failed(failures: Failures): string[] {
+  return MOMENTS.filter((moment) => failures[moment].answers + failures[moment].changes > 0).map((moment) => {
+    const { answers, changes } = failures[moment];
+    return `${moment} (${
+      [answers && "answers otherwise", changes && "changes more"].filter(Boolean).join(", ")
+    })`;
+  });
+}
+
+Deno.test("repetition: every twin has inputs", async () => {
+  const names = (await caseGroups()).flat().map(({ transition }) => transition.name);
+  assertEquals(Object.keys(LUA_TWINS).filter((name) => !names.includes(name)), []);
+});
+
+Deno.test("repetition: reads change nothing; what the other transitions do by themselves is printed", async () => {
+  const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
+  const table: string[] = [];
+  const wrong: string[] = [];
+  for (const cases of await caseGroups()) {
+    for (const own of cases) {
+      const { name } = own.transition;
+      const twin = LUA_TWINS[name]!;
+      const failures = repeated(own, cases, seed, 1000);
+      if (twin.kind !== "read") table.push(`${name}: ${failed(failures).join("; ") || "harmless by itself"}`);
+      else if (MOMENTS.some((moment) => failures[moment].changes > 0)) wrong.push(name);
+    }
+  }
+  report(`a copy of a call that was not remembered, SEED=${seed}:\n${table.join("\n")}`);
+  assertEquals(wrong, [], `SEED=${seed}`);
+});
+
+const decoder = new TextDecoder();
+
+function shown(reply: Reply): unknown {
+  if (reply instanceof RedisError) throw new Error(reply.message);
+  if (reply instanceof Uint8Array) return decoder.decode(reply);
+  return Array.isArray(reply) ? reply.map(shown) : reply;
+}
+
+/** A reply as the caller of the twin sees it: numbers are remembered as text. */
+function meaning(twin: LuaTwin, reply: unknown): unknown {
+  if (typeof reply === "string" && reply.startsWith("~")) {
+    const flat = JSON.parse(reply.slice(1));
+    const pairs = Array.isArray(flat) ? flat : [];
+    return sorted(Object.fromEntries(pairs.flatMap((name, i) => i % 2 === 0 ? [[name, pairs[i + 1]]] : [])));
+  }
+  const figures = figuresOf(reply);
+  assert(figures && twin.output, `${reply} is a reply`);
+  return sorted(twin.output(figures)!);
+}
+
+const sorted = (fields: Fields) => Object.entries(fields).sort(([a], [b]) => a < b ? -1 : 1);
+
+/**
+ * Sends every writing script of a contract again and again. Answers how many copies were sent, and those that
+ * did more.
+ */
+async function copiesOnRedis(
+  connection: RespConnection,
+  cases: readonly Case[],
+  random: Random,
+  remembered: boolean,
+): Promise<{ copies: number; wrong: string[] }> {
+  const wrong = new Set<string>();
+  let copies = 0;
+  let calls = 0;
+  for (const own of cases) {
+    const twin = LUA_TWINS[own.transition.name]!;
+    if (twin.kind === "read") continue;
+    let now = 1_700_000_000_000;
+    let state: State = { record: undefined, deadline: undefined };
+    await connection.send(["DEL", "key"]);
+    const run = async ({ transition, input }: Case, memory: string[], given?: Fields) => {
+      const values = given ?? input(random, live(state, now), now);
+      if (given === undefined) [, state] = apply(transition, state, values, now);
+      const other = LUA_TWINS[transition.name]!;
+      const args = [String(now), ...inputArgs(values, other.fields)];
+      const keys = ["key", ...memory];
+      const [reply] = await connection.send([
+        "EVAL",
+        luaScript(other, true),
+        String(keys.length),
+        ...keys,
+        ...args,
+      ]);
+      return { values, answer: meaning(other, shown(reply!)) };
+    };
+    const stored = async () => JSON.stringify(shown((await connection.send(["HGETALL", "key"]))[0]!));
+    for (let round = 0; round < 40; round++) {
+      const memory = remembered ? [`memory-${calls++}-${own.transition.name}`] : [];
+      const { values, answer } = await run(own, memory);
+      for (const moment of MOMENTS) {
+        const before = await stored();
+        const copy = await run(own, memory, values);
+        copies++;
+        if (JSON.stringify(copy.answer) !== JSON.stringify(answer)) {
+          wrong.add(`${own.transition.name} answers otherwise`);
+        }
+        if (await stored() !== before) wrong.add(`${own.transition.name} changes more`);
+        now += 1 + random.below(2000);
+        if (moment !== "late") continue;
+        for (let n = 1 + random.below(3); n > 0; n--) await run(random.pick(cases), []);
+      }
+    }
+  }
+  return { copies, wrong: [...wrong] };
+}
+
+Deno.test("repetition: on Redis a copy answers the same and changes nothing more, at once, late and after others", async () => {
+  const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
+  const random = new Random(seed);
+  await using redis = await startRedis();
+  const connection = await RespConnection.open(redis.port);
+  try {
+    let copies = 0;
+    for (const cases of await caseGroups()) {
+      const done = await copiesOnRedis(connection, cases, random, true);
+      assertEquals(done.wrong, [], `SEED=${seed}`);
+      copies += done.copies;
+    }
+    report(`repetition on Redis: ${copies} copies, none did more`);
+    const forgetful = await copiesOnRedis(connection, (await caseGroups())[0]!, random, false);
+    assert(forgetful.wrong.length > 0, "without the memory, copies do more");
+  } finally {
+    connection.close();
+  }
+});
