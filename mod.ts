@@ -28,6 +28,7 @@ export * from "./src/email/outbox.ts";
 export * from "./src/email/rate_limited.ts";
 export * from "./src/email/retrying.ts";
 export * from "./src/errors.ts";
+export * from "./src/idempotency/create_idempotency.ts";
 export * from "./src/idempotency/idempotency.ts";
 export * from "./src/lock/lock.ts";
 export * from "./src/lock/locks.ts";

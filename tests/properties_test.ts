@@ -138,15 +138,15 @@ Deno.test("what was stored under a key never changes until its retention is over
       if (complete) {
         const output = run(
           completeClaim,
-          { o: owner, r: owner, a: "1", t: "1000000" },
+          { owner, claim: "1", response: owner, attempt: "1", retention: "1000000" },
           now,
         );
-        if (output.s === "stored") assertEquals(stored ??= owner, owner);
-        else if (stored !== undefined) assertEquals(output.r, stored);
+        if (output.state === "stored") assertEquals(stored ??= owner, owner);
+        else if (stored !== undefined) assertEquals(output.response, stored);
       } else {
-        const output = run(beginClaim, { o: owner, l: "100", t: "1000000" }, now);
-        assertEquals(output.s === "done", stored !== undefined);
-        if (stored !== undefined) assertEquals(output.r, stored);
+        const output = run(beginClaim, { owner, claim: "1", lease: "100", retention: "1000000" }, now);
+        assertEquals(output.state === "done", stored !== undefined);
+        if (stored !== undefined) assertEquals(output.response, stored);
       }
     }
   }));

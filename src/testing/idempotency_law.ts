@@ -1,5 +1,5 @@
 import { HoldfastError } from "../errors.ts";
-import { createIdempotency } from "../idempotency/idempotency.ts";
+import { createIdempotency } from "../idempotency/create_idempotency.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
 import type { Law, StoreSubject } from "./law.ts";
@@ -154,10 +154,17 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const first = await idempotency.begin("key", { owner: "me" });
       const again = await idempotency.begin("key", { owner: "me" });
       check(first.state === "new", "the first is new");
-      equal(again, first, "the second is the same");
-      equal((await idempotency.begin("key", { owner: "you" })).state, "in-progress", "somebody else");
-      equal(await idempotency.abandon(first.claim), true, "abandon");
-      equal(await idempotency.abandon(first.claim), true, "abandon again");
+      check(again.state === "new", "the second is new");
+      equal({ ...again.claim, id: "" }, { ...first.claim, id: "" }, "the second is the same but for its id");
+      equal((await idempotency.begin("key", { owner: "you" })).state, "in-progress", "another owner");
+      equal(await idempotency.abandon(first.claim), false, "the first is no longer the current one");
+      equal(
+        (await idempotency.begin("key", { owner: "you" })).state,
+        "in-progress",
+        "the second is still held",
+      );
+      equal(await idempotency.abandon(again.claim), true, "abandon");
+      equal(await idempotency.abandon(again.claim), true, "abandon again");
     },
   },
   {
@@ -242,7 +249,15 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     name: "what is no record of ours is a typed error, never replaced",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
-      const claim = { key: "key", owner: "me", attempt: 1, fingerprint: "", lease: 1000, retention: 1000 };
+      const claim = {
+        key: "key",
+        owner: "me",
+        id: "1",
+        attempt: 1,
+        fingerprint: "",
+        lease: 1000,
+        retention: 1000,
+      };
       const room = store.namespace("idempotency");
       await room.set("key", "somebody else's");
       const calls: (() => Promise<unknown>)[] = [

@@ -116,7 +116,11 @@ const mutants: Record<string, { wrong: Transition; caught: RegExp }> = {
     wrong: {
       name: "idempotency.complete",
       apply: (record, input, now) =>
-        completeClaim.apply(record && { ...record, s: "p", l: record.l ?? "0", o: input.o! }, input, now),
+        completeClaim.apply(
+          record && { ...record, state: "pending", leaseEnds: record.leaseEnds ?? "0", owner: input.owner! },
+          input,
+          now,
+        ),
     },
     caught: /different answers/,
   },
@@ -124,7 +128,7 @@ const mutants: Record<string, { wrong: Transition; caught: RegExp }> = {
     wrong: {
       name: "idempotency.begin",
       apply: (record, input, now) =>
-        beginClaim.apply(record?.s === "p" ? { ...record, l: "0" } : record, input, now),
+        beginClaim.apply(record?.state === "pending" ? { ...record, leaseEnds: "0" } : record, input, now),
     },
     caught: /before its lease was over/,
   },
@@ -132,7 +136,7 @@ const mutants: Record<string, { wrong: Transition; caught: RegExp }> = {
     wrong: {
       name: "idempotency.begin",
       apply: (record, input, now) =>
-        beginClaim.apply(record?.s === "p" ? { ...record, a: "0" } : record, input, now),
+        beginClaim.apply(record?.state === "pending" ? { ...record, attempt: "0" } : record, input, now),
     },
     caught: /no later attempt/,
   },
