@@ -2,6 +2,7 @@ import { HoldfastError } from "../errors.ts";
 import { createIdempotency } from "../idempotency/create_idempotency.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
+import { idempotencyRepetitionLaw } from "./_idempotency_repetition_law.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
 /** What idempotency promises on every engine. */
@@ -313,6 +314,104 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       }
       equal(await idempotency.get("key"), { state: "in-progress", attempt: 1 }, "as it was");
       equal(await idempotency.get("other"), undefined, "nothing was claimed");
+    },
+  },
+  ...idempotencyRepetitionLaw,
+  {
+    name: "run() gives its first caller the stored value, as it gives it to later ones",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      const at = new Date(1_700_000_000_000);
+      const work = () => ({ at, missing: undefined, list: [1, "a", null] });
+      const first = await idempotency.run("key", work);
+      const second = await idempotency.run("key", work);
+      equal(typeof first.at, typeof second.at, "both have the stored form of the date");
+      check(!(first.at instanceof Date), "it is no longer a Date");
+      equal(first, second, "first and second");
+      equal(Object.keys(first), Object.keys(second), "their members");
+    },
+  },
+  {
+    name: "a storeIf that throws keeps the result, and is reported",
+    async run({ store, clock }) {
+      const faults: unknown[] = [];
+      const idempotency = createIdempotency(store, { clock, onFault: (error) => faults.push(error) });
+      const thrown = new Error("a mistake");
+      const storeIf = () => {
+        throw thrown;
+      };
+      let runs = 0;
+      for (let i = 0; i < 2; i++) {
+        equal(await idempotency.run("key", () => ++runs, { storeIf }), 1, "the result");
+      }
+      equal([runs, faults.length], [1, 1], "runs and reports");
+      check(faults[0] === thrown, "the error of storeIf");
+    },
+  },
+  {
+    name:
+      "a claim ends at maxHold, whatever its holder does, and its holder is told before another may begin",
+    async run({ store, wait, clock }) {
+      const idempotency = createIdempotency(store, { clock, lease: 600, maxHold: 2400 });
+      const begun = await idempotency.begin("key");
+      check(begun.state === "new", "the claim");
+      const hold = idempotency.hold(begun.claim);
+      const { signal } = hold;
+      for (let i = 0; i < 10; i++) await wait(100);
+      equal((await idempotency.begin("key")).state, "in-progress", "after its lease");
+      for (let i = 0; i < 15; i++) await wait(100);
+      check(signal.aborted, "the holder was told");
+      equal((await idempotency.begin("key")).state, "new", "after maxHold");
+    },
+  },
+  {
+    name: "the caller's abort ends the extending of its claim, which then ends by its lease",
+    async run({ store, wait, clock }) {
+      const idempotency = createIdempotency(store, { clock, lease: 400 });
+      const begun = await idempotency.begin("key");
+      check(begun.state === "new", "the claim");
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      const { signal } = idempotency.hold(begun.claim, { signal: controller.signal });
+      await wait(200);
+      controller.abort(reason);
+      check(
+        signal.aborted && signal.reason === reason,
+        "the holder's signal aborts with the caller's reason",
+      );
+      for (let i = 0; i < 5; i++) await wait(100);
+      equal((await idempotency.begin("key")).state, "new", "after its lease");
+    },
+  },
+  {
+    name: "options that no one reads are refused before any I/O",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      const claim = {
+        key: "key",
+        owner: "me",
+        id: "1",
+        attempt: 1,
+        fingerprint: "",
+        lease: 1000,
+        retention: 1000,
+      };
+      const typo: object = { singal: undefined };
+      const calls: (() => unknown)[] = [
+        () => createIdempotency(store, { leese: "1s" } as object),
+        () => idempotency.begin("key", typo),
+        () => idempotency.complete(claim, 1, typo),
+        () => idempotency.abandon(claim, typo),
+        () => idempotency.extend(claim, typo),
+        () => idempotency.hold(claim, typo),
+        () => idempotency.get("key", typo),
+        () => idempotency.run("key", () => 1, typo),
+      ];
+      for (const call of calls) {
+        const error = await rejection(async () => await call(), "an unknown option");
+        check(error instanceof TypeError, "it is a TypeError");
+      }
+      equal(await idempotency.get("key"), undefined, "nothing was claimed");
     },
   },
 ];
