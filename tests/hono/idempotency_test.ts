@@ -1,6 +1,8 @@
 /** idempotency() through real Hono: keys, bodies, replays, streams and what goes wrong. */
 import { Hono } from "hono";
+import { cors } from "hono/cors";
 import { HTTPException } from "hono/http-exception";
+import { timeout } from "hono/timeout";
 import { type AtomicStore, HoldfastError, memoryStore } from "@holdfast/edge";
 import { idempotency, type IdempotencyHelperOptions, type IdempotencyVariables } from "@holdfast/edge/hono";
 import { assert, assertEquals, assertMatch, assertThrows } from "../support/assert.ts";
@@ -16,6 +18,8 @@ const post = (
   body,
   headers: { ...(key !== undefined && { "idempotency-key": key }), ...headers },
 });
+const bytesOf = async (response: Response | Promise<Response>) =>
+  new Uint8Array(await (await response).arrayBuffer());
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 function app(options: Partial<IdempotencyHelperOptions> = {}): Hono<Env> {
@@ -468,4 +472,360 @@ Deno.test("idempotency(): safe methods and others that were not asked for cost n
       method,
     );
   }
+});
+
+Deno.test("idempotency(): a thrown HTTP error is kept with its response, and storeIf decides on it like on a returned one", async () => {
+  let runs = 0;
+  const thrower = (status: 402 | 503) => () => {
+    throw new HTTPException(status, {
+      res: new Response(`no money ${++runs}`, { status, headers: { "x-a": "1" } }),
+    });
+  };
+  const mine = new Hono<Env>();
+  mine.use(idempotency({ store: memoryStore(), scope: "public" }));
+  mine.post("/", thrower(402));
+  const answers = [await mine.request("/", post("k")), await mine.request("/", post("k"))];
+  for (const answer of answers) {
+    assertEquals([answer.status, await answer.text(), answer.headers.get("x-a")], [402, "no money 1", "1"]);
+  }
+  const all = new Hono<Env>();
+  all.use(idempotency({ store: memoryStore(), scope: "public", storeIf: () => true }));
+  all.post("/http", thrower(503));
+  all.post("/crash", () => {
+    runs++;
+    throw new Error("a mistake");
+  });
+  all.onError((error, c) => error instanceof HTTPException ? error.getResponse() : c.text("broken", 500));
+  runs = 0;
+  for (let i = 0; i < 2; i++) assertEquals((await all.request("/http", post("a"))).status, 503);
+  assertEquals(runs, 1);
+  for (let i = 0; i < 2; i++) assertEquals((await all.request("/crash", post("b"))).status, 500);
+  assertEquals(runs, 3, "a crash is no answer, whatever storeIf says");
+});
+
+Deno.test("idempotency(): a storeIf that throws keeps the answer, and is reported", async () => {
+  const faults: unknown[] = [];
+  let runs = 0;
+  const mine = app({
+    storeIf() {
+      throw new Error("a mistake");
+    },
+    onFault: (error) => faults.push(error),
+  }).post("/", (c) => c.text(String(++runs)));
+  for (let i = 0; i < 2; i++) assertEquals(await (await mine.request("/", post("k"))).text(), "1");
+  assertEquals(faults.map(String), ["Error: a mistake"]);
+});
+
+Deno.test("idempotency(): behind a timeout of hono's the handler may still run: the key stays taken until its lease ends", async () => {
+  for (const exception of [undefined, new HTTPException(408)]) {
+    let runs = 0;
+    let live = 0;
+    let overlapped = false;
+    const told: boolean[] = [];
+    const mine = app({ lease: 150 });
+    mine.post("/", timeout(20, exception!), async (c) => {
+      overlapped ||= live > 0;
+      live++;
+      const { signal } = c.var.idempotency;
+      if (++runs === 1) await pause(80);
+      live--;
+      told.push(signal.aborted);
+      return c.text(`run ${runs}`);
+    });
+    const status = exception === undefined ? 504 : 408;
+    assertEquals((await mine.request("/", post("k"))).status, status);
+    const again = await mine.request("/", post("k"));
+    assertEquals([again.status, runs, live], [409, 1, 1], "its handler is still at work");
+    let answer = again;
+    while (answer.status === 409) {
+      await pause(10);
+      answer = await mine.request("/", post("k"));
+    }
+    assertEquals([await answer.text(), overlapped], ["run 2", false]);
+  }
+});
+
+Deno.test("idempotency(): a handler that never returns loses its key at maxHold, and is told", async () => {
+  const told = Promise.withResolvers<unknown>();
+  let runs = 0;
+  const mine = app({ lease: 60, maxHold: 150 }).post("/", (c) => {
+    if (++runs > 1) return c.text("second");
+    c.var.idempotency.signal.addEventListener("abort", () => told.resolve(c.var.idempotency.signal.reason));
+    return new Promise<Response>(() => {});
+  });
+  void mine.request("/", post("k")); // it never answers
+  await pause(100);
+  assertEquals((await mine.request("/", post("k"))).status, 409, "it outlives its lease");
+  assertEquals((await told.promise as HoldfastError).code, "claim-lost");
+  let answer = await mine.request("/", post("k"));
+  while (answer.status === 409) {
+    await pause(5);
+    answer = await mine.request("/", post("k"));
+  }
+  assertEquals(await answer.text(), "second");
+});
+
+Deno.test("idempotency(): a stream that is never read is stored all the same; one too large to store ends at maxHold", async () => {
+  let runs = 0;
+  const mine = app({ lease: 60, maxHold: 200, maxResponse: 10 });
+  mine.post("/:size", (c) => {
+    runs++;
+    let left = Number(c.req.param("size"));
+    return new Response(
+      new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          await pause(1);
+          if (left-- > 0) controller.enqueue(new Uint8Array([left]));
+          else controller.close();
+        },
+      }),
+    );
+  });
+  await mine.request("/5", post("small")); // its body is never read
+  await pause(60);
+  assertEquals([...(await bytesOf(mine.request("/5", post("small"))))], [4, 3, 2, 1, 0]);
+  assertEquals(runs, 1);
+  await mine.request("/50", post("large"));
+  await pause(30);
+  assertEquals((await mine.request("/50", post("large"))).status, 409);
+  let answer = await mine.request("/50", post("large"));
+  while (answer.status === 409) {
+    await pause(10);
+    answer = await mine.request("/50", post("large"));
+  }
+  assertEquals([(await bytesOf(answer)).length, runs], [50, 3]);
+});
+
+Deno.test("idempotency(): a store that hangs is given up after the timeout, all retries together", async () => {
+  const store = new Proxy(memoryStore(), {
+    get(target, name) {
+      if (name === "namespace") return () => store;
+      if (name === "transact") return () => new Promise(() => {});
+      return Reflect.get(target, name);
+    },
+  }) as AtomicStore;
+  const faults: unknown[] = [];
+  const began = performance.now();
+  const background: Promise<unknown>[] = [];
+  const ctx = {
+    waitUntil: (work: Promise<unknown>) => void background.push(work),
+    passThroughOnException() {},
+    props: {},
+  };
+  const mine = app({ store, timeout: 100, onFault: (error) => faults.push(error) }).post(
+    "/",
+    (c) => c.text("no"),
+  );
+  assertEquals((await mine.request("/", post("k"), undefined, ctx)).status, 503);
+  assert(performance.now() - began < 5000, "four tries of 5 s would be 20 s");
+  assertEquals((faults as HoldfastError[]).map(({ code, ambiguous }) => [code, ambiguous]), [[
+    "timeout",
+    true,
+  ]]);
+  await Promise.all(background);
+});
+
+Deno.test("idempotency(): an outage is whenUnavailable's, a misconfiguration and a corrupt record always throw; all are reported", async () => {
+  const table = [
+    ["backend-unavailable", undefined, 503],
+    ["backend-unavailable", "allow", 200],
+    ["store-full", undefined, 503],
+    ["unauthorized", "allow", 500],
+    ["misconfigured", "allow", 500],
+    ["quota-exceeded", "allow", 500],
+    ["read-only", undefined, 500],
+    ["unsupported", undefined, 500],
+    ["corrupt-record", "allow", 500],
+  ] as const;
+  for (const [code, whenUnavailable, status] of table) {
+    const faults: unknown[] = [];
+    const error = new HoldfastError(code, `Cannot use the store: ${code}`);
+    const store = new Proxy(memoryStore(), {
+      get(target, name) {
+        if (name === "namespace") return () => store;
+        if (name === "transact") return () => Promise.reject(error);
+        return Reflect.get(target, name);
+      },
+    }) as AtomicStore;
+    const mine = app({ store, whenUnavailable, onFault: (fault) => faults.push(fault) });
+    mine.post("/", (c) => c.text("served"));
+    const response = await mine.request("/", post("k"));
+    assertEquals([code, response.status, faults], [code, status, [error]]);
+    if (status === 500) assertEquals(await response.text(), error.message, "the app's own error answer");
+  }
+});
+
+Deno.test("idempotency(): another host, method, path, query, kind or coding of content is another request", async () => {
+  const mine = app().all("*", (c) => c.text("served"));
+  const ask = (url: string, method = "POST", headers: Record<string, string> = {}) =>
+    mine.request(new Request(url, { method, headers: { "idempotency-key": "k", ...headers }, body: "{}" }));
+  assertEquals(
+    (await ask("https://a.test/x?b=1&a=2", "POST", { "content-type": "application/json" })).status,
+    200,
+  );
+  const json = { "content-type": "application/json; charset=utf-8" };
+  for (const url of ["https://a.test/x?b=1&a=2", "http://a.test/x?a=2&b=1", "https://A.test/x?a=2&b=1"]) {
+    assertEquals((await ask(url, "POST", json)).headers.get("idempotency-replayed"), "true", url);
+  }
+  for (
+    const url of [
+      "https://b.test/x?b=1&a=2",
+      "https://a.test:8443/x?b=1&a=2",
+      "https://a.test/y?b=1&a=2",
+      "https://a.test/x",
+    ]
+  ) {
+    assertEquals([url, (await ask(url, "POST", json)).status], [url, 422]);
+  }
+  const same = "https://a.test/x?b=1&a=2";
+  assertEquals((await ask(same, "PATCH", json)).status, 422);
+  assertEquals((await ask(same, "POST", { "content-type": "text/plain" })).status, 422);
+  assertEquals((await ask(same, "POST", { ...json, "content-encoding": "gzip" })).status, 422);
+});
+
+Deno.test("idempotency(): methods are protected in any case", async () => {
+  let runs = 0;
+  const mine = app({ methods: ["patch", "POST"] }).all("/", (c) => c.text(String(++runs)));
+  const patch = () =>
+    new Request("http://localhost/", { method: "patch", headers: { "idempotency-key": "k" } });
+  assertEquals(patch().method, "patch", "fetch leaves it as it is");
+  for (let i = 0; i < 2; i++) await mine.request(patch());
+  await mine.request("/", { method: "PATCH", headers: { "idempotency-key": "k" } });
+  assertEquals(runs, 1);
+});
+
+Deno.test("idempotency(): a replay hands on nothing of the first caller's: credentials, its origin, its quota, its trace", async () => {
+  const own = {
+    "access-control-allow-credentials": "true",
+    "access-control-allow-origin": "https://first.test",
+    "access-control-expose-headers": "x-mine",
+    "authentication-info": "nextnonce=1",
+    "authorization": "Bearer secret",
+    "clear-site-data": '"cookies"',
+    "proxy-authorization": "Basic secret",
+    "ratelimit-policy": "a",
+    "retry-after": "7",
+    "server-timing": "db;dur=1",
+    "set-cookie": "session=secret",
+    "traceparent": "00-1-1-01",
+    "via": "1.1 proxy",
+    "www-authenticate": "Bearer",
+    "x-access-token": "secret",
+    "x-api-key": "secret",
+    "x-auth-token": "secret",
+    "x-csrf-token": "secret",
+    "x-ratelimit-remaining": "1",
+    "x-request-id": "1",
+  };
+  const answer = {
+    "cache-control": "private",
+    "content-language": "en",
+    "etag": '"1"',
+    "link": "</x>",
+    "vary": "accept",
+    "x-mine": "1",
+  };
+  const mine = app().post("/", () => new Response("body", { headers: { ...own, ...answer } }));
+  const first = await mine.request("/", post("k"));
+  assertEquals(first.headers.get("x-auth-token"), "secret");
+  const again = await mine.request("/", post("k"));
+  for (const name of Object.keys(own)) assertEquals([name, again.headers.get(name)], [name, null]);
+  for (const [name, value] of Object.entries(answer)) {
+    assertEquals([name, again.headers.get(name)], [name, value]);
+  }
+});
+
+Deno.test("idempotency(): cors() around it answers each caller's own origin, on replays too", async () => {
+  const mine = new Hono<Env>();
+  mine.use(cors({ origin: ["https://a.test", "https://b.test"], credentials: true }));
+  mine.use(idempotency({ store: memoryStore(), scope: "public" }));
+  mine.post("/", (c) => c.text("served"));
+  for (const origin of ["https://a.test", "https://b.test"]) {
+    const { headers } = await mine.request("/", post("k", null, { origin }));
+    assertEquals(headers.get("access-control-allow-origin"), origin);
+  }
+  const { headers } = await mine.request("/", post("k", null, { origin: "https://evil.test" }));
+  assertEquals([headers.get("access-control-allow-origin"), headers.get("idempotency-replayed")], [
+    null,
+    "true",
+  ]);
+});
+
+Deno.test("idempotency(): a scope with a lone surrogate is an error: hashed, it would be another caller's", async () => {
+  let caller = "\ud800";
+  const mine = app({ scope: () => caller }).post("/", (c) => c.text("served"));
+  assertEquals((await mine.request("/", post("k"))).status, 500);
+  caller = "\ufffd";
+  assertEquals((await mine.request("/", post("k"))).headers.has("idempotency-replayed"), false);
+  for (const nobody of ["", undefined, 7, {}]) {
+    const mine = app({ scope: () => nobody as string }).post("/", (c) => c.text("served"));
+    assertMatch(await (await mine.request("/", post("k"))).text(), /must name the caller/);
+  }
+});
+
+Deno.test("idempotency(): what an engine cannot hold is refused before the work runs", async () => {
+  const small = (maxValueLength: number) => {
+    const store: AtomicStore = new Proxy(memoryStore(), {
+      get(target, name) {
+        if (name === "limits") return { ...target.limits, maxValueLength };
+        if (name === "namespace") return () => store;
+        const value = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    return store;
+  };
+  assertThrows(() => app({ store: small(64_000), maxResponse: 60_000 }), RangeError);
+  assertThrows(() => app({ maxResponse: -1 }), RangeError);
+  const perRequest = app({ store: () => small(64_000), maxResponse: 60_000 }).post(
+    "/",
+    (c) => c.text("served"),
+  );
+  assertMatch(
+    await (await perRequest.request("/", post("k"))).text(),
+    /'maxResponse' must be at most \d+ on memory/,
+  );
+  // Within what it holds, every answer is kept, with the headers of an ordinary one.
+  const bytes = 41_000;
+  const headers = Object.fromEntries(
+    Array.from({ length: 40 }, (_, n) => [`x-header-${n}`, "v".repeat(100)]),
+  );
+  const mine = app({ store: small(64_000) });
+  mine.post("/:size", (c) => new Response(new Uint8Array(Number(c.req.param("size"))), { headers }));
+  for (const [size, status] of [[bytes, 200], [bytes + 2000, 409]] as const) {
+    assertEquals((await bytesOf(mine.request(`/${size}`, post(`k${size}`)))).length, size);
+    assertEquals((await mine.request(`/${size}`, post(`k${size}`))).status, status);
+  }
+});
+
+Deno.test("idempotency(): unknown options and values out of range are refused at once", () => {
+  const bad: Partial<Record<string, unknown>>[] = [
+    { onStoreError: "open" },
+    { whenUnavailable: "open" },
+    { methods: "POST" },
+    { maxRequest: 1.5 },
+    { storeIf: 200 },
+    { fingerprint: "hash" },
+    { onFault: true },
+    { timeout: 0 },
+    { lease: "2m", maxHold: "1m" },
+    { store: {} },
+  ];
+  for (const options of bad) {
+    let thrown: unknown;
+    try {
+      app(options as Partial<IdempotencyHelperOptions>);
+    } catch (error) {
+      thrown = error;
+    }
+    assert(thrown instanceof TypeError || thrown instanceof RangeError, JSON.stringify(options));
+  }
+  app({
+    lease: undefined,
+    maxHold: undefined,
+    wait: undefined,
+    name: undefined,
+    storeIf: undefined,
+    strict: undefined,
+  });
 });
