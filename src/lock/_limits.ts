@@ -18,6 +18,12 @@ export const TICKET_GAIN = 4000;
 /** The longest queue, and the most that may share one lock: a record must fit into every engine's value. */
 export const MOST_SHARING = 256;
 
+/**
+ * How many ids of ended acquisitions a record remembers, so that a copy that arrives late is refused: a few releases' worth, as a copy
+ * is late by one request, and every id costs each record 23 bytes.
+ */
+export const DONE_REMEMBERED = 8;
+
 /** How often who is in a queue asks again although nothing was heard: renews the ticket, and survives a deaf engine. */
 export const CHECK = 5000;
 
