@@ -340,18 +340,19 @@ end`,
     kind: "write",
     lua: BOOK + `
 local function apply(r, i, now)
-  local s, gone, id = current(r, now), {}, (i.id or '') .. '='
+  local s, gone, live, id = current(r, now), {}, 0, (i.id or '') .. '='
   for _, entry in ipairs(s.done) do if entry:sub(1, #id) == id then return {count=entry:sub(#id + 1)} end end
   for o, h in pairs(s.h) do if h.fence <= tonumber(i.fence) then table.insert(gone, o) end end
   if #gone == 0 then return {count='0'} end
   table.sort(gone, function(x, y) return s.h[x].fence < s.h[y].fence end)
   for _, o in ipairs(gone) do
+    if now < s.h[o].till then live = live + 1 end
     lapse(s, o)
     finish(s, o)
   end
-  finish(s, id .. int(#gone))
+  finish(s, id .. int(live))
   grant_next(s, now)
-  return {count=int(#gone)}, serialize(s, now)
+  return {count=int(live)}, serialize(s, now)
 end`,
   },
   "lock.inspect": {

@@ -4,8 +4,8 @@ import { decodeValue, encodeValue } from "../codec.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { randomToken } from "../secret.ts";
-import { Turn } from "../store/_turn.ts";
-import type { AtomicStore } from "../store/atomic_store.ts";
+import { ChangeWait } from "../store/change_wait.ts";
+import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { LeaseHold } from "./_hold.ts";
@@ -67,16 +67,13 @@ export class StoreIdempotency implements Idempotency {
     const wait = options.wait === undefined ? 0 : toMilliseconds(options.wait, "wait");
     const until = this.#clock.monotonic() + wait;
     const wish = { owner, fingerprint, lease, retention };
+    const change = new ChangeWait(this.#store, key, this.#clock, signal);
     for (let round = 1;; round++) {
-      const turn = round === 1 ? undefined : new Turn(this.#store, this.#clock, key, signal);
-      try {
-        const begun = await this.#claim(key, wish, until, signal);
-        const left = until - this.#clock.monotonic();
-        if (begun.state !== "in-progress" || left <= 0) return begun;
-        await turn?.wait(Math.min(begun.retryAfter + 1, left), round);
-      } finally {
-        turn?.end();
-      }
+      const begun = await this.#claim(key, wish, until, signal, change);
+      const left = until - this.#clock.monotonic();
+      if (begun.state !== "in-progress" || left <= 0) return begun;
+      const backoff = Math.min(1000, 10 * 2 ** round) * (0.5 + Math.random() / 2);
+      await change.next({ longest: Math.min(begun.retryAfter + 1, left), backoff });
     }
   }
 
@@ -85,6 +82,7 @@ export class StoreIdempotency implements Idempotency {
     wish: Omit<Claim, "key" | "attempt">,
     until: number,
     signal: AbortSignal | undefined,
+    change: ChangeWait,
   ): Promise<Begin> {
     const { owner, fingerprint, lease, retention } = wish;
     const input = { o: owner, ...fingerprinted(fingerprint), l: String(lease), t: String(retention) };
@@ -93,7 +91,7 @@ export class StoreIdempotency implements Idempotency {
     try {
       output = await retry(() => {
         sent = this.#clock.monotonic();
-        return this.#transact(beginClaim, key, input, signal);
+        return this.#transact(beginClaim, key, input, signal, change.options());
       }, { clock: this.#clock, until, signal });
     } catch (error) {
       // It may have been claimed all the same: whoever comes next should not have to wait for a ghost's lease.
@@ -255,8 +253,14 @@ export class StoreIdempotency implements Idempotency {
     });
   }
 
-  async #transact(transition: Transition, key: string, input: Fields, signal?: AbortSignal): Promise<Fields> {
-    const output = await this.#store.transact(transition, key, input, { signal });
+  async #transact(
+    transition: Transition,
+    key: string,
+    input: Fields,
+    signal?: AbortSignal,
+    options?: TransactOptions,
+  ): Promise<Fields> {
+    const output = await this.#store.transact(transition, key, input, { ...options, signal });
     if (output.s !== "corrupt") return output;
     throw new HoldfastError(
       "corrupt-record",

@@ -65,7 +65,9 @@ interface LockRecord {
 
 /** The record without what has ended. */
 function parse(record: Fields | undefined, now: number): LockRecord {
-  const [fence = 0, lapsed = 0, due = 0, ends = 0] = (record?.lock ?? "").split(" ").filter(Boolean).map(Number);
+  const [fence = 0, lapsed = 0, due = 0, ends = 0] = (record?.lock ?? "").split(" ").filter(Boolean).map(
+    Number,
+  );
   const state: LockRecord = {
     fence,
     lapsed,
@@ -154,7 +156,14 @@ function fits({ holders }: LockRecord, limit: number): boolean {
   return holders.size < limit && [...holders.values()].every((holder) => holder.limit > 1);
 }
 
-function grant(state: LockRecord, owner: string, until: number, limit: number, delay: number, now: number): Holder {
+function grant(
+  state: LockRecord,
+  owner: string,
+  until: number,
+  limit: number,
+  delay: number,
+  now: number,
+): Holder {
   const fence = Math.max(state.fence + 1, Math.floor(now * 1000));
   // Whether a holder from before the record was lost has released cannot be known.
   if (state.fence === 0) state.lapsed = fence - 1;
@@ -180,7 +189,13 @@ function grantNext(state: LockRecord, now: number): void {
 }
 
 /** Puts an owner into the queue, or keeps its place there; answers whether the queue changed. */
-function enqueue(state: LockRecord, owner: string, wait: string | undefined, limit: number, now: number): boolean {
+function enqueue(
+  state: LockRecord,
+  owner: string,
+  wait: string | undefined,
+  limit: number,
+  now: number,
+): boolean {
   if (wait === undefined) return false;
   const until = now + Math.min(Number(wait), TICKET);
   const mine = state.queue.find((ticket) => ticket.owner === owner);
@@ -229,7 +244,10 @@ export const acquireLock: Transition = {
       mine.until = Math.max(mine.until, now + Number(ttl));
       if (from === undefined) mine.delay = Number(delay);
       note(state, mine.until + mine.delay);
-      return { output: { fence: String(mine.fence), until: String(mine.until) }, write: serialize(state, now) };
+      return {
+        output: { fence: String(mine.fence), until: String(mine.until) },
+        write: serialize(state, now),
+      };
     }
     const joined = enqueue(state, owner!, wait, limit, now);
     const output: Record<string, string> = { remaining: String(state.due - now) };
@@ -281,7 +299,8 @@ export const releaseLock: Transition = {
 };
 
 /**
- * `{ fence, id }` → `{ count }`: takes the lock from every holder up to that fencing token; later ones keep it. Repeated with the
+ * `{ fence, id }` → `{ count }`: takes the lock from every holder up to that fencing token, and says from how many. Later
+ * holders keep it. Repeated with the
  * same id it answers the same while the id is remembered, and in any case takes nothing more.
  */
 export const forceLock: Transition = {
@@ -293,13 +312,15 @@ export const forceLock: Transition = {
     const forced = [...state.holders].filter(([, holder]) => holder.fence <= Number(fence))
       .sort(([, a], [, b]) => a.fence - b.fence);
     if (forced.length === 0) return { output: { count: "0" } };
+    // One whose lease has ended holds only its `delay`: that ends too, and does not count.
+    const count = forced.filter(([, { until }]) => now < until).length;
     for (const [owner, holder] of forced) {
       lapse(state, owner, holder);
       finish(state, owner);
     }
-    finish(state, `${id}=${forced.length}`);
+    finish(state, `${id}=${count}`);
     grantNext(state, now);
-    return { output: { count: String(forced.length) }, write: serialize(state, now) };
+    return { output: { count: String(count) }, write: serialize(state, now) };
   },
 };
 
