@@ -37,7 +37,7 @@ export const QUEUE_PAUSE = 250;
 export const QUEUE_PAUSE_STEP = 50;
 
 /** The longest backoff of those further back in a queue. */
-export const QUEUE_PAUSE_MOST = 3000;
+export const QUEUE_PAUSE_MOST = 5000;
 
 /** The longest backoff of waiters that do not queue. */
 export const PAUSE = 1000;

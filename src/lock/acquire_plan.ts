@@ -138,7 +138,8 @@ export function nextStep(reply: Fields, backoff: number, random: number): NextSt
     queued,
     // Only the first in a queue has something to do when a lease ends; the others are notified.
     longest: queued && ahead !== "0" ? CHECK : Math.min(Number(remaining) + 1, queued ? CHECK : Infinity),
-    backoff: nextBackoff(backoff, most, random),
+    // Those further back need not look often from the start: their turn takes a while.
+    backoff: queued && ahead !== "0" ? most * (0.5 + random / 2) : nextBackoff(backoff, most, random),
   };
 }
 
