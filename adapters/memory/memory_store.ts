@@ -3,6 +3,7 @@
  * it: right for tests, development and single-process servers, wrong where two isolates must agree.
  */
 import { type Clock, systemClock } from "../../src/clock.ts";
+import { deferred } from "../../src/deferred.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore, TransactOptions } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../src/store/engine.ts";
@@ -135,22 +136,25 @@ class MemoryEngine implements AtomicEngine {
 
   async watch(key: string, { timeout, since, field, signal }: EngineWatchOptions): Promise<boolean> {
     if (since !== undefined && since !== this.#version(key)) return true;
+    signal?.throwIfAborted();
     const watchers = this.#watchers.get(key) ?? new Set();
     this.#watchers.set(key, watchers);
-    const over = new AbortController();
     const entry = this.#entries.get(key);
     const before = field === undefined ? undefined : entry && fieldsOf(entry)[field];
-    let changed = false;
-    const watcher = { field, before, changed: () => (changed = true, over.abort()) };
+    // The writer that ends the wait may be another request: on Workers it may resolve a promise of this one, but abort no signal.
+    const ended = deferred<boolean>();
+    const watcher: Watcher = { field, before, changed: () => ended.resolve(true) };
     watchers.add(watcher);
-    try {
-      await this.#clock.sleep(timeout, signal ? AbortSignal.any([signal, over.signal]) : over.signal);
-    } catch {
-      signal?.throwIfAborted();
-    } finally {
-      watchers.delete(watcher);
-      if (watchers.size === 0 && this.#watchers.get(key) === watchers) this.#watchers.delete(key);
-    }
+    const onAbort = () => ended.resolve(false);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const over = new AbortController();
+    this.#clock.sleep(timeout, over.signal).then(onAbort, () => {});
+    const changed = await ended.promise;
+    over.abort("over"); // without a reason it would make an exception, with a stack
+    signal?.removeEventListener("abort", onAbort);
+    watchers.delete(watcher);
+    if (watchers.size === 0 && this.#watchers.get(key) === watchers) this.#watchers.delete(key);
+    signal?.throwIfAborted();
     return changed;
   }
 

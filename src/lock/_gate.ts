@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { deferred } from "../deferred.ts";
 import { PerBinding } from "../store/binding.ts";
 
 /** How often a waiting acquisition shows that it is alive, in milliseconds. */
@@ -144,11 +145,16 @@ export class Place {
       signal?.throwIfAborted();
       const left = giveUpAt - this.#clock.monotonic();
       if (left <= 0) return;
-      const asleep = new AbortController();
-      const wake = this.onTurn = () => asleep.abort("over");
-      signal?.addEventListener("abort", wake, { once: true });
       const began = this.#clock.monotonic();
-      await this.#clock.sleep(Math.min(BEAT, left), asleep.signal).catch(() => {});
+      // Another request may only resolve a promise of this one: on Workers, its timers and signals are out of reach.
+      const turn = deferred<void>();
+      this.onTurn = turn.resolve;
+      const wake = () => turn.resolve();
+      signal?.addEventListener("abort", wake, { once: true });
+      const asleep = new AbortController();
+      const timer = this.#clock.sleep(Math.min(BEAT, left), asleep.signal).catch(() => {});
+      await Promise.race([turn.promise, timer]);
+      asleep.abort("over"); // without a reason it would make an exception, with a stack
       signal?.removeEventListener("abort", wake);
       this.onTurn = undefined;
       this.#beat(began);

@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { deferred } from "../deferred.ts";
 import type { AtomicStore, TransactOptions } from "./atomic_store.ts";
 
 /** How {@linkcode ChangeWait.next} waits. */
@@ -58,17 +59,22 @@ export class ChangeWait {
   }
 
   async #wait(longest: number, backoff: number, field: string | undefined): Promise<void> {
-    // Ends the timer and the engine's wait, whichever is left.
+    // Ends the timer and the engine's wait, whichever is left. It is of this request alone: on Workers another request may resolve a
+    // promise of this one, but abort no signal.
     const over = new AbortController();
-    const end = this.#notifyLocally = () => over.abort("over");
+    const local = deferred<void>();
+    const end = this.#notifyLocally = () => local.resolve();
     this.#signal?.addEventListener("abort", end, { once: true });
     const sleep = (milliseconds: number) => this.#clock.sleep(milliseconds, over.signal).catch(() => {});
     try {
       const since = this.#version;
-      if (!this.#store.watch || since === undefined) return await sleep(backoff);
+      if (!this.#store.watch || since === undefined) {
+        await Promise.race([local.promise, sleep(backoff)]);
+        return;
+      }
       const changed = this.#store.watch(this.#key, { timeout: longest, since, field, signal: over.signal });
       // An engine that fails to notify is asked again after the backoff. The timer bounds one that never answers.
-      await Promise.race([changed.catch(() => sleep(backoff)), sleep(longest)]);
+      await Promise.race([changed.catch(() => sleep(backoff)), local.promise, sleep(longest)]);
     } finally {
       over.abort("over"); // without a reason it would make an exception, with a stack
       this.#signal?.removeEventListener("abort", end);
