@@ -2,6 +2,7 @@ import { HoldfastError } from "../errors.ts";
 import { createLocks } from "../lock/create_locks.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
+import { lockCopiesLaw } from "./_lock_copies_law.ts";
 import { lockKindsLaw } from "./_lock_kinds_law.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
@@ -134,4 +135,5 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   ...lockKindsLaw,
+  ...lockCopiesLaw,
 ];
