@@ -107,9 +107,12 @@ Deno.test("fencing tokens strictly increase, and two owners never hold at once",
     let now = 1_700_000_000_000;
     let fence = 0;
     let holder: { owner: string; until: number } | undefined;
-    for (const { gap, owner, release } of steps) {
+    let life = 0; // an owner is one acquisition: after a release its id is used up
+    for (const { gap, owner: client, release } of steps) {
       now += gap;
+      const owner = `${client}${life}`;
       if (release) {
+        life++;
         const { result } = run(releaseLock, { owner, fence: `${fence}` }, now);
         if (holder?.owner === owner && now < holder.until) assertEquals(result, "released");
         if (holder?.owner === owner) holder = undefined;

@@ -166,16 +166,6 @@ table.remove(KEYS, 2)
 local out = {tostring(redis.call('UNLINK', unpack(KEYS)))}
 ${REMEMBER}`;
 
-/**
- * A lease as a plain string, the owner, for what no single command does. `ARGV`: owner, milliseconds it lasts from now or 0 to
- * release it, and anything more to take it where it is free. Answers whom it found: nobody, the owner or another.
- */
-export const LEASE = `
-local held = redis.call('GET', KEYS[1]) or ARGV[3] and ARGV[1]
-if held ~= ARGV[1] then return held and '~["other"]' or '~["none"]' end
-if ARGV[2] == '0' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], held, 'PX', ARGV[2]) end
-return '~["own"]'`;
-
 /** `ARGV`: cursor, pattern, how many. Answers the next cursor and the keys. */
 export const LIST = `
 local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])

@@ -4,7 +4,7 @@ import { randomToken } from "../../src/secret.ts";
 import type { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { transactByCompareAndSet, type VersionedRecord } from "../../src/store/compare_and_set.ts";
-import type { AtomicEngine, EngineListOptions, LeaseReply } from "../../src/store/engine.ts";
+import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
@@ -86,7 +86,6 @@ class UpstashEngine implements AtomicEngine {
   readonly #virtualTime: (() => number) | undefined;
   #keyLocking = true;
   #known: ReadonlyMap<string, Script> | undefined;
-  #setAnswers = true;
 
   constructor(runner: ScriptRunner, readonly binding: object, options: UpstashStoreOptions) {
     const { prefix = "holdfast:", maxValueLength = 900_000, virtualTime } = options;
@@ -204,31 +203,6 @@ class UpstashEngine implements AtomicEngine {
       ),
     );
     return replies.reduce((sum, [count]) => sum + Number(count), 0);
-  }
-
-  async lease(
-    action: "take" | "extend" | "release",
-    key: string,
-    owner: string,
-    ttl: number,
-  ): Promise<LeaseReply> {
-    const [full] = this.#keys([key], false);
-    const take = action === "take";
-    if (take && this.#runner.command && this.#setAnswers) {
-      if (!this.#known) await this.#scripts(); // what is sent in one tick keeps its order
-      try {
-        const had = await this.#runner.command(["SET", full!, owner, "NX", "PX", ttl, "GET"]);
-        if (had !== owner) return had === null ? "own" : "other";
-        // A try whose reply was lost took it, and its lease began then: it is made to last from now.
-      } catch (error) {
-        // Before version 7 Redis has NX and GET, but not both.
-        if (!says(error, "syntax error")) throw fault(error, true);
-        this.#setAnswers = false;
-      }
-    }
-    const args = [owner, String(action === "release" ? 0 : ttl), ...(take ? ["take"] : [])];
-    const [found] = await this.#run("lease", [full!], args, undefined, true, list<LeaseReply>);
-    return found!;
   }
 
   #now(): string[] {

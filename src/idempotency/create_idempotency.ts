@@ -6,8 +6,8 @@ import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import { retry } from "../retry.ts";
 import { randomToken } from "../secret.ts";
-import { Turn } from "../store/_turn.ts";
-import type { AtomicStore } from "../store/atomic_store.ts";
+import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
+import { ChangeWait } from "../store/change_wait.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { checkFunction, checkOptionNames, type OptionNames } from "../validate.ts";
@@ -38,8 +38,9 @@ const UNDEFINED = "\u0003";
 /** Milliseconds for which `complete` is tried at least: losing the result means that the work runs again. */
 const COMPLETE_RETRY_MS = 2000;
 
-/** The first pause of a waiter on an engine that cannot notify, in milliseconds; later ones grow. */
+/** Pauses of a waiter on an engine that cannot notify, in milliseconds: the first, doubled each time up to the longest. */
 const FIRST_PAUSE_MS = 20;
+const MAX_PAUSE_MS = 1000;
 
 /** How long a claim is kept alive unless `maxHold` says otherwise; a longer lease is as long as it is. */
 const MAX_HOLD_MS = 3_600_000;
@@ -137,19 +138,12 @@ class StoreIdempotency implements Idempotency {
     this.#checkLease(lease);
     const wish = { owner, id: randomToken(12), fingerprint, lease, retention };
     const left = () => until - this.#clock.monotonic();
-    for (let round = 1;; round++) {
-      // From the second round on it listens before it asks, so that no change in between is missed.
-      const turn = round === 1 ? undefined : new Turn(this.#store, this.#clock, key, signal);
-      try {
-        const begun = await this.#claim(key, wish, until, options);
-        if (begun.state !== "in-progress" || left() <= 0) return begun;
-        if (turn) await turn.wait(Math.min(begun.retryAfter + 1, left()), round);
-        else if (!this.#store.watch) {
-          await this.#clock.sleep(Math.min(FIRST_PAUSE_MS * (0.5 + Math.random()), left()), signal);
-        }
-      } finally {
-        turn?.end();
-      }
+    const change = new ChangeWait(this.#store, key, this.#clock, signal);
+    for (let pause = FIRST_PAUSE_MS;; pause = Math.min(MAX_PAUSE_MS, 2 * pause)) {
+      const begun = await this.#claim(key, wish, until, options, change);
+      if (begun.state !== "in-progress" || left() <= 0) return begun;
+      const backoff = pause * (0.5 + Math.random() / 2);
+      await change.next({ longest: Math.min(begun.retryAfter + 1, left()), backoff });
     }
   }
 
@@ -158,6 +152,7 @@ class StoreIdempotency implements Idempotency {
     wish: Wish,
     until: number,
     { owner: named, signal, waitUntil }: BeginOptions,
+    change: ChangeWait,
   ): Promise<Begin> {
     const { owner, id, fingerprint, lease, retention } = wish;
     const input = {
@@ -173,7 +168,7 @@ class StoreIdempotency implements Idempotency {
       const now = this.#clock.monotonic();
       output = await retry(() => {
         sentAt = this.#clock.monotonic();
-        return this.#transact(beginClaim, key, input, signal);
+        return this.#transact(beginClaim, key, input, signal, change.options());
       }, { clock: this.#clock, until, deadline: Math.max(now, until) + this.#timeout, signal });
     } catch (error) {
       const unsure = sentAt !== undefined && !(error instanceof HoldfastError && !error.ambiguous);
@@ -406,8 +401,14 @@ class StoreIdempotency implements Idempotency {
     });
   }
 
-  async #transact(transition: Transition, key: string, input: Fields, signal?: AbortSignal): Promise<Fields> {
-    const output = await this.#store.transact(transition, key, input, { signal });
+  async #transact(
+    transition: Transition,
+    key: string,
+    input: Fields,
+    signal?: AbortSignal,
+    options?: TransactOptions,
+  ): Promise<Fields> {
+    const output = await this.#store.transact(transition, key, input, { ...options, signal });
     if (output.state !== "corrupt") return output;
     throw new HoldfastError(
       "corrupt-record",
