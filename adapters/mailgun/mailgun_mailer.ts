@@ -1,15 +1,15 @@
-import { formatAddress, need } from "../../src/email/address.ts";
-import { unsupported } from "../../src/email/mail_error.ts";
-import type { Mailer } from "../../src/email/mailer.ts";
-import type { PreparedMessage } from "../../src/email/message.ts";
-import type { MimeBuilder, MimeMessage } from "../../src/email/mime.ts";
+import { formatAddress, need } from "../../src/mail/address.ts";
+import { unsupported } from "../../src/mail/mail_error.ts";
+import type { Mailer } from "../../src/mail/mailer.ts";
+import type { PreparedMessage } from "../../src/mail/message.ts";
+import type { MimeBuilder, MimeMessage } from "../../src/mail/mime.ts";
 import {
   fetchExchange,
   httpMailer,
   type HttpMailerOptions,
   wireFiles,
   wireHeaders,
-} from "../_http_mailer.ts";
+} from "../../src/mail/http_mailer.ts";
 
 /** How to reach Mailgun. */
 export interface MailgunAccess extends HttpMailerOptions {

@@ -1,10 +1,10 @@
 /** The mailer of tests and development: it checks and builds everything, and keeps it where you can look. */
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
-import { mailError } from "../../src/email/mail_error.ts";
-import { checkIdempotencyKey, type Mailer, type Receipt, type SendOptions } from "../../src/email/mailer.ts";
-import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../../src/email/message.ts";
-import { buildMime, type MimeMessage } from "../../src/email/mime.ts";
+import { mailError } from "../../src/mail/mail_error.ts";
+import { checkIdempotencyKey, type Mailer, type Receipt, type SendOptions } from "../../src/mail/mailer.ts";
+import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../../src/mail/message.ts";
+import { buildMime, type MimeMessage } from "../../src/mail/mime.ts";
 import { HoldfastError } from "../../src/errors.ts";
 
 /** Options of {@linkcode memoryMailer}. */

@@ -1,7 +1,7 @@
-import { formatAddress, need } from "../../src/email/address.ts";
-import { mailError, unsupported } from "../../src/email/mail_error.ts";
-import type { BulkSender, Mailer, Receipt } from "../../src/email/mailer.ts";
-import type { PreparedMessage } from "../../src/email/message.ts";
+import { formatAddress, need } from "../../src/mail/address.ts";
+import { mailError, unsupported } from "../../src/mail/mail_error.ts";
+import type { BulkSender, Mailer, Receipt } from "../../src/mail/mailer.ts";
+import type { PreparedMessage } from "../../src/mail/message.ts";
 import { bytesToBase64 } from "../../src/codec.ts";
 import { sha256 } from "../../src/secret.ts";
 import {
@@ -21,7 +21,7 @@ import {
   unreadable,
   wireFiles,
   wireHeaders,
-} from "../_http_mailer.ts";
+} from "../../src/mail/http_mailer.ts";
 
 /** What we use of a `Resend` from the package `resend`. */
 export interface ResendClient {

@@ -1,8 +1,8 @@
 import { bytesToBase64 } from "../../src/codec.ts";
-import { type Address, need } from "../../src/email/address.ts";
-import { unsupported } from "../../src/email/mail_error.ts";
-import type { Mailer } from "../../src/email/mailer.ts";
-import type { PreparedMessage } from "../../src/email/message.ts";
+import { type Address, need } from "../../src/mail/address.ts";
+import { unsupported } from "../../src/mail/mail_error.ts";
+import type { Mailer } from "../../src/mail/mailer.ts";
+import type { PreparedMessage } from "../../src/mail/message.ts";
 import {
   fetchExchange,
   httpMailer,
@@ -12,7 +12,7 @@ import {
   someOf,
   wireFiles,
   wireHeaders,
-} from "../_http_mailer.ts";
+} from "../../src/mail/http_mailer.ts";
 
 /** How to reach SendGrid. */
 export interface SendGridAccess extends HttpMailerOptions {

@@ -1,10 +1,10 @@
 import { bytesToBase64 } from "../../src/codec.ts";
-import { addressWords } from "../../src/email/encoded_word.ts";
-import { mailError, unsupported } from "../../src/email/mail_error.ts";
-import type { Mailer } from "../../src/email/mailer.ts";
-import { type Address, need } from "../../src/email/address.ts";
-import type { PreparedMessage } from "../../src/email/message.ts";
-import type { MimeBuilder } from "../../src/email/mime.ts";
+import { addressWords } from "../../src/mail/encoded_word.ts";
+import { mailError, unsupported } from "../../src/mail/mail_error.ts";
+import type { Mailer } from "../../src/mail/mailer.ts";
+import { type Address, need } from "../../src/mail/address.ts";
+import type { PreparedMessage } from "../../src/mail/message.ts";
+import type { MimeBuilder } from "../../src/mail/mime.ts";
 import {
   type Answer,
   fetchExchange,
@@ -16,7 +16,7 @@ import {
   some,
   wireFiles,
   wireHeaders,
-} from "../_http_mailer.ts";
+} from "../../src/mail/http_mailer.ts";
 
 /** What we use of an `AwsClient` from the package `aws4fetch`: signing is AWS's protocol, and that library knows it. */
 export interface SesClient {

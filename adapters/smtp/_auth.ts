@@ -1,5 +1,5 @@
 /** How a client proves who it is: the lines it says, in base64. */
-import { mailError, unsupported } from "../../src/email/mail_error.ts";
+import { mailError, unsupported } from "../../src/mail/mail_error.ts";
 import { bytesToBase64 } from "../../src/codec.ts";
 
 /** Who we are: by password, or by a token of OAuth 2 (`XOAUTH2`). */

@@ -1,5 +1,5 @@
 /** What went wrong, as an error that says what became of the message, and holds no address and no secret. */
-import { type Delivery, MailError, mailError, type MailPhase } from "../../src/email/mail_error.ts";
+import { type Delivery, MailError, mailError, type MailPhase } from "../../src/mail/mail_error.ts";
 import type { HoldfastErrorCode } from "../../src/errors.ts";
 import { Interrupted } from "./_patience.ts";
 import { type Reply, WireFault } from "./_reply.ts";

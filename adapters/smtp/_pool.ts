@@ -1,6 +1,6 @@
 /** Connections that messages share: never more than so many, the one used last first. */
-import { MailError } from "../../src/email/mail_error.ts";
-import type { MimeMessage } from "../../src/email/mime.ts";
+import { MailError } from "../../src/mail/mail_error.ts";
+import type { MimeMessage } from "../../src/mail/mime.ts";
 import { Patience } from "./_patience.ts";
 import { Session, type SessionSettings } from "./_session.ts";
 import type { Delivered } from "./_transaction.ts";

@@ -1,6 +1,6 @@
 /** One connection, from the greeting to the good-bye. */
-import { unsupported } from "../../src/email/mail_error.ts";
-import type { MimeMessage } from "../../src/email/mime.ts";
+import { unsupported } from "../../src/mail/mail_error.ts";
+import type { MimeMessage } from "../../src/mail/mime.ts";
 import { exchange, type SmtpAuth } from "./_auth.ts";
 import { told, unfit } from "./_faults.ts";
 import type { Patience } from "./_patience.ts";

@@ -1,7 +1,7 @@
 /** One message's way over a connection. */
-import { mailError, unsupported } from "../../src/email/mail_error.ts";
-import type { Rejection } from "../../src/email/mailer.ts";
-import type { MimeMessage } from "../../src/email/mime.ts";
+import { mailError, unsupported } from "../../src/mail/mail_error.ts";
+import type { Rejection } from "../../src/mail/mailer.ts";
+import type { MimeMessage } from "../../src/mail/mime.ts";
 import { dataPieces } from "./_data.ts";
 import { Refusal, unfit } from "./_faults.ts";
 import { type Reply, WireFault } from "./_reply.ts";

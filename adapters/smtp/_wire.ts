@@ -1,5 +1,5 @@
 /** A socket that commands and replies go over, and the account of what happened on it. */
-import type { Delivery, MailPhase } from "../../src/email/mail_error.ts";
+import type { Delivery, MailPhase } from "../../src/mail/mail_error.ts";
 import { type Place, Refusal, shown } from "./_faults.ts";
 import { Interrupted, type Patience } from "./_patience.ts";
 import { type Reply, ReplyReader, WireFault } from "./_reply.ts";

@@ -1,4 +1,4 @@
-import { unsupported } from "../../src/email/mail_error.ts";
+import { unsupported } from "../../src/mail/mail_error.ts";
 import type { SmtpAddress, SmtpConnector, SmtpSocket } from "./socket.ts";
 
 /** What we use of a socket of `cloudflare:sockets`. */

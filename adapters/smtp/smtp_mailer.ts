@@ -1,14 +1,14 @@
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
-import { unsupported } from "../../src/email/mail_error.ts";
+import { unsupported } from "../../src/mail/mail_error.ts";
 import {
   type BulkSender,
   checkIdempotencyKey,
   type Mailer,
   type Receipt,
   type SendOptions,
-} from "../../src/email/mailer.ts";
-import { type Message, type PreparedMessage, prepareMessage } from "../../src/email/message.ts";
-import { buildMime } from "../../src/email/mime.ts";
+} from "../../src/mail/mailer.ts";
+import { type Message, type PreparedMessage, prepareMessage } from "../../src/mail/message.ts";
+import { buildMime } from "../../src/mail/mime.ts";
 import { isAuth, type SmtpAuth } from "./_auth.ts";
 import { told } from "./_faults.ts";
 import { Patience } from "./_patience.ts";

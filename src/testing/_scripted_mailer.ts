@@ -1,6 +1,6 @@
-import { MailError, type MailErrorOptions } from "../email/mail_error.ts";
-import type { Mailer, Receipt, SendOptions } from "../email/mailer.ts";
-import { type Message, type PreparedMessage, prepareMessage } from "../email/message.ts";
+import { MailError, type MailErrorOptions } from "../mail/mail_error.ts";
+import type { Mailer, Receipt, SendOptions } from "../mail/mailer.ts";
+import { type Message, type PreparedMessage, prepareMessage } from "../mail/message.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 

@@ -1,13 +1,13 @@
-import { MailError } from "../email/mail_error.ts";
-import type { Message } from "../email/message.ts";
+import { MailError } from "../mail/mail_error.ts";
+import type { Message } from "../mail/message.ts";
 import {
   type DrainReport,
   type Outbox,
   outbox,
   type OutboxEntry,
   type OutboxOptions,
-} from "../email/outbox.ts";
-import { beginMail, extendMail } from "../email/outbox_transitions.ts";
+} from "../mail/outbox.ts";
+import { beginMail, extendMail } from "../mail/outbox_transitions.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
 import { mortal, ScriptedMailer } from "./_scripted_mailer.ts";

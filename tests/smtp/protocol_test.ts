@@ -7,7 +7,7 @@ import {
   type SmtpConnector,
   smtpMailer,
 } from "../../adapters/smtp/mod.ts";
-import { buildMime } from "../../src/email/mime.ts";
+import { buildMime } from "../../src/mail/mime.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { Random } from "../support/random.ts";
 import { type Peer, polite } from "../support/smtp/scripted_server.ts";

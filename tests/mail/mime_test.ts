@@ -11,7 +11,7 @@ import {
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { sesMailer } from "@holdfast/edge/ses";
 import { AwsClient } from "aws4fetch";
-import { recipientsOf } from "../../src/email/message.ts";
+import { recipientsOf } from "../../src/mail/message.ts";
 import MailComposer from "nodemailer/lib/mail-composer";
 import { assert, assertEquals } from "../support/assert.ts";
 import type { AcceptedMail, MailServer } from "../support/mail/http_server.ts";

@@ -1,12 +1,12 @@
 /** What all mailers over HTTP do alike: one request, a deadline, and what an answer or its absence means for the message. */
-import { type Duration, toMilliseconds } from "../src/duration.ts";
-import { need, needsSmtpUtf8 } from "../src/email/address.ts";
-import { readAttachments } from "../src/email/attachment.ts";
-import { MailError, mailError, unsupported } from "../src/email/mail_error.ts";
-import { checkIdempotencyKey, type Mailer, type Receipt, type SendOptions } from "../src/email/mailer.ts";
-import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../src/email/message.ts";
-import { abortable } from "../src/email/outcome.ts";
-import type { HoldfastErrorCode } from "../src/errors.ts";
+import { type Duration, toMilliseconds } from "../duration.ts";
+import { need, needsSmtpUtf8 } from "./address.ts";
+import { readAttachments } from "./attachment.ts";
+import { MailError, mailError, unsupported } from "./mail_error.ts";
+import { checkIdempotencyKey, type Mailer, type Receipt, type SendOptions } from "./mailer.ts";
+import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "./message.ts";
+import { abortable } from "./outcome.ts";
+import type { HoldfastErrorCode } from "../errors.ts";
 
 /** Options of every mailer that speaks HTTP. */
 export interface HttpMailerOptions {
