@@ -1,18 +1,20 @@
-/** How bodies travel: only ASCII, only CRLF, no line too long, whatever was written. */
+/** The encoding of body parts: ASCII in lines of bounded length that end with CRLF, whatever was written. */
+import { inBase64, type Piece } from "./pieces.ts";
+
 /** A body and the name of its encoding. */
 export interface EncodedBody {
   readonly encoding: "7bit" | "quoted-printable" | "base64";
   /** ASCII with CRLF, without one at the end. */
-  readonly content: string | Uint8Array;
+  readonly content: Piece;
 }
 
-/** Text as it is where that is safe on every way, else in what is shorter. Line breaks of any kind become CRLF. */
+/** Characters in a line that every server takes. */
+const MAX_LINE = 998;
+
+/** Text as it is where every server passes it on unchanged, else in the shorter encoding. Line breaks become CRLF. */
 export function encodeText(text: string): EncodedBody {
   const body = text.replace(/\r\n?|\n/g, "\r\n");
-  // A space at the end of a line gets lost on the way, and "From " at its beginning gets quoted.
-  if (/^[\t\r\n -~]*$/.test(body) && !/[\t ](?:\r|$)|^From |[^\r\n]{999}/m.test(body)) {
-    return { encoding: "7bit", content: body };
-  }
+  if (isPlain(body)) return { encoding: "7bit", content: body };
   const bytes = new TextEncoder().encode(body);
   let high = 0;
   for (const byte of bytes) if (byte > 127) high++;
@@ -20,23 +22,34 @@ export function encodeText(text: string): EncodedBody {
   return { encoding: "quoted-printable", content: quotedPrintable(bytes) };
 }
 
-const DIGITS = new TextEncoder().encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+/** Bytes in base64. */
+export function encodeBytes(bytes: Uint8Array<ArrayBuffer>): EncodedBody {
+  return { encoding: "base64", content: inBase64(bytes, true) };
+}
 
-/** Bytes in base64, in lines of 76: written as bytes, for as strings big files keep the garbage collector busy. */
-export function encodeBytes(bytes: Uint8Array): EncodedBody {
-  const { length } = bytes;
-  const breaks = Math.max(0, Math.ceil(length / 57) - 1);
-  const content = new Uint8Array(Math.ceil(length / 3) * 4 + breaks * 2);
-  let to = 0;
-  for (let i = 0; i < length; i += 3) {
-    if (i > 0 && i % 57 === 0) {
-      content[to++] = 13;
-      content[to++] = 10;
+/**
+ * Whether a body with CRLF may go as it is: printable ASCII in short lines, none of which ends with a space (some servers cut
+ * it off) or begins with "From " (some put a ">" before it). One pass: each character is looked at once.
+ */
+function isPlain(body: string): boolean {
+  let lineStart = 0;
+  for (let i = 0; i < body.length; i++) {
+    const code = body.charCodeAt(i);
+    if (code === 13) {
+      if (endsWithBlank(body, lineStart, i)) return false;
+      lineStart = ++i + 1; // the LF
+      continue;
     }
-    const three = bytes[i]! << 16 | bytes[i + 1]! << 8 | bytes[i + 2]!; // what is beyond the end counts as 0
-    for (let shift = 18; shift >= 0; shift -= 6) content[to++] = DIGITS[three >> shift & 63]!;
+    if (code !== 9 && (code < 32 || code > 126)) return false;
+    if (i - lineStart >= MAX_LINE) return false;
+    if (i === lineStart && code === 70 && body.startsWith("From ", i)) return false;
   }
-  return { encoding: "base64", content: content.fill(61, to - (3 - length % 3) % 3) };
+  return !endsWithBlank(body, lineStart, body.length);
+}
+
+function endsWithBlank(body: string, start: number, end: number): boolean {
+  const last = end > start ? body.charCodeAt(end - 1) : 0;
+  return last === 32 || last === 9;
 }
 
 const HEX = Array.from({ length: 256 }, (_, i) => "=" + i.toString(16).toUpperCase().padStart(2, "0"));

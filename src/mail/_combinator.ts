@@ -1,6 +1,6 @@
 /** What mailers that wrap mailers have in common. */
 import { MailError, mailError, type MailErrorOptions } from "./mail_error.ts";
-import { checkIdempotencyKey, type SendOptions } from "./mailer.ts";
+import { checkSendOptions, type SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
 
 /**
@@ -11,7 +11,7 @@ import { type Message, type PreparedMessage, prepareMessage } from "./message.ts
  */
 export function prepareCall(mailer: string, message: Message, options: SendOptions): PreparedMessage {
   const prepared = prepareMessage(message);
-  checkIdempotencyKey(options.idempotencyKey);
+  checkSendOptions(options);
   if (options.signal?.aborted) throw aborted(mailer, options.signal);
   return prepared;
 }

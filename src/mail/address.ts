@@ -1,8 +1,9 @@
-/** Email addresses, read strictly: what a server might read in two ways is refused, and so is what could break a line. */
+/** Email addresses, read strictly: an address that servers might read in two ways is refused, as is one that could end a line. */
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 
-/** Who a message is from or for. */
+/** A mailbox. */
 export interface Address {
-  /** What mail programs show instead of the address. */
+  /** The name that mail programs show beside or instead of the address. */
   readonly name?: string | undefined;
   /** `local@domain`; a domain outside ASCII is kept in its `xn--` form. */
   readonly address: string;
@@ -11,16 +12,17 @@ export interface Address {
 /** An address as an object, as `local@domain`, as `Name <local@domain>` or as `"Name, quoted" <local@domain>`. */
 export type AddressInput = string | Address;
 
-/** Dots where none may be, spaces, control characters, and what means something in the grammar of addresses. */
+/** Dots where none may be, spaces, control characters, and the special characters of the grammar of addresses. */
 const NO_ATOM = /^$|^\.|\.\.|\.$|[\s\p{C}\p{Z}()<>[\]:;@\\,"]/u;
-const QUOTED = /^"(?:[^"\\]|\\.)*"$/;
+/** A backslash quotes ASCII alone: what servers make of others differs. */
+const QUOTED = /^"(?:[^"\\]|\\[ -~])*"$/;
 const DOMAIN = /^localhost$|^(?:(?!-)[a-z\d-]{1,63}(?<!-)\.)+(?!\d+$|-)[a-z\d-]{1,63}(?<!-)$/;
 const ONE = "must be one address: local@domain or Name <local@domain>";
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 
 /**
- * Refuses what could end a header's line or is no Unicode: control characters, line separators and lone surrogates. Nothing
- * is cleaned, for a cleaned value is not what the caller wrote.
+ * Refuses text that could end a header's line or is no Unicode: control characters, line separators and lone surrogates.
+ * Nothing is cleaned: a cleaned value is not the one that the caller wrote.
  *
  * @throws {TypeError} when it is not a string, or holds one of those
  */
@@ -34,14 +36,14 @@ export function headerText(value: unknown, what: string): string {
   return value;
 }
 
-/** The same for what has a length that fits a line. */
+/** The same for a text of 1 to 256 characters. */
 export function shortText(value: unknown, what: string): string {
   const text = headerText(value, what);
   need(text.trim() && text.length <= 256, what, "must be 1 to 256 characters");
   return text;
 }
 
-/** Says what is wrong with a field unless it is right; never what it holds. */
+/** Throws a `TypeError` that names the field, and never its value, unless the condition holds. */
 export function need(right: unknown, what: string, needs: string): asserts right {
   if (!right) throw new TypeError(`Cannot send as '${what}' ${needs}`);
 }
@@ -75,6 +77,11 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
     }
   } else {
     need(typeof input === "object" && input, what, ONE);
+    checkOptionNames(
+      `send as '${what}' is given`,
+      input,
+      { name: true, address: true } satisfies OptionNames<Address>,
+    );
     if (input.name !== undefined) name = headerText(input.name, `${what}.name`).trim();
     text = headerText(input.address, `${what}.address`);
   }
@@ -96,7 +103,7 @@ export function needsSmtpUtf8({ address }: Address): boolean {
   return /[^\0-\x7f]/.test(address);
 }
 
-/** The URL parser knows how to write names in ASCII, but would read ports, paths and much more: letters and digits only. */
+/** The domain in ASCII, by the URL parser. It gets letters and digits only, as it would read ports and paths too. */
 function asciiDomain(domain: string): string | undefined {
   try {
     const ascii = /^[\p{L}\p{N}\p{M}.-]+$/u.test(domain) ? new URL(`http://${domain}`).hostname : "";
@@ -106,8 +113,9 @@ function asciiDomain(domain: string): string | undefined {
   }
 }
 
-/** A mailbox as one line of Unicode, its name quoted where that is needed. */
+/** A mailbox as one line of Unicode. Its name is quoted where it has special characters or looks like an encoded word. */
 export function formatAddress({ name, address }: Address): string {
   if (!name) return address;
-  return `${/["()<>[\],.;:@\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name} <${address}>`;
+  const quoted = /["()<>[\],.;:@\\]|=\?/.test(name);
+  return `${quoted ? `"${name.replace(/["\\]/g, "\\$&")}"` : name} <${address}>`;
 }

@@ -1,16 +1,17 @@
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { need, shortText } from "./address.ts";
 import { mailError } from "./mail_error.ts";
 import type { PreparedMessage } from "./message.ts";
 
-/** What a file is made of. A string is its text in UTF-8, never base64. */
+/** The content of a file. A string is its text in UTF-8, never base64. */
 export type AttachmentData = string | Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array>;
 
 /** A file that goes with a message. */
 export interface Attachment {
-  /** What to call it. */
+  /** The file's name. Of a path only the last part is sent. */
   readonly filename: string;
   /**
-   * Its content, or how to get it. A stream can be read once: behind a function it can be read again when reading failed.
+   * Its content, or a function that gets it. A stream can be read once; a function is called again when reading failed.
    * Nothing is ever read from a path or a URL.
    */
   readonly content: AttachmentData | (() => AttachmentData | Promise<AttachmentData>);
@@ -19,7 +20,7 @@ export interface Attachment {
    * @default {the blob's own type, or "application/octet-stream"}
    */
   readonly contentType?: string | undefined;
-  /** Makes it a part of the HTML, which shows it as `cid:` and this id: letters, digits, `.`, `_`, `-`, `+` and `@`. */
+  /** Makes it a part of the HTML, which refers to it as `cid:` and this id: letters, digits, `.`, `_`, `-`, `+` and `@`. */
   readonly contentId?: string | undefined;
 }
 
@@ -38,12 +39,27 @@ const MEDIA_TYPE = new RegExp(
   "i",
 );
 
+const ATTACHMENT = {
+  filename: true,
+  content: true,
+  contentType: true,
+  contentId: true,
+} satisfies OptionNames<Attachment>;
+
+/** The last part of a path: where the recipient's program would put the file is not the sender's choice. */
+function lastPart(path: string): string {
+  const name = path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1).trim();
+  return name === "." || name === ".." ? "" : name;
+}
+
 /** Checks a file and copies its bytes, so that later changes to them are not sent. */
 export function prepareAttachment(attachment: Attachment, index: number): PreparedAttachment {
   const what = `attachments[${index}]`;
   need(typeof attachment === "object" && attachment, what, "must be an object");
+  checkOptionNames(`send as '${what}' is given`, attachment, ATTACHMENT);
   const { content, contentId } = attachment;
-  const filename = shortText(attachment.filename, `${what}.filename`);
+  const filename = lastPart(shortText(attachment.filename, `${what}.filename`));
+  need(filename !== "", `${what}.filename`, "must end with a file's name");
   const contentType = attachment.contentType ??
     ((content instanceof Blob && content.type) || "application/octet-stream");
   need(
@@ -104,7 +120,10 @@ function checkData(data: AttachmentData, what: string): void {
 async function read(data: Attachment["content"], what: string): Promise<Uint8Array<ArrayBuffer>> {
   const got = typeof data === "function" ? await data() : data;
   checkData(got, `${what}.content`);
-  if (got instanceof Uint8Array) return got === data ? got as Uint8Array<ArrayBuffer> : new Uint8Array(got);
+  // Bytes that were given are a copy already; those that a function makes are not copied once more.
+  if (got instanceof Uint8Array) {
+    return got.buffer instanceof ArrayBuffer ? got as Uint8Array<ArrayBuffer> : new Uint8Array(got);
+  }
   // A Response reads every other kind, text as UTF-8, and refuses streams of anything but bytes.
   return new Uint8Array(await new Response(got as BodyInit).arrayBuffer());
 }

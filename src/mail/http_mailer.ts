@@ -1,17 +1,22 @@
-/** What all mailers over HTTP do alike: one request, a deadline, and what an answer or its absence means for the message. */
+/** The kit of all mailers over HTTP: one bounded request, one bounded reply, and what either means for the message. */
 import { type Duration, toMilliseconds } from "../duration.ts";
+import type { HoldfastErrorCode } from "../errors.ts";
+import { readStream } from "../read_stream.ts";
+import { parseRetryAfter } from "../retry_after.ts";
+import { randomToken } from "../secret.ts";
 import { need, needsSmtpUtf8 } from "./address.ts";
 import { readAttachments } from "./attachment.ts";
 import { MailError, mailError, unsupported } from "./mail_error.ts";
-import { checkIdempotencyKey, type Mailer, type Receipt, type SendOptions } from "./mailer.ts";
+import { checkSendOptions, type Mailer, type Receipt, type SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "./message.ts";
-import { abortable } from "./outcome.ts";
-import type { HoldfastErrorCode } from "../errors.ts";
+import { abortable, abortReason } from "./outcome.ts";
+import { selectRecipients } from "./partial.ts";
+import { inBase64, inPieces, type LazyBytes, type Piece, toBytes } from "./pieces.ts";
 
-/** Options of every mailer that speaks HTTP. */
+/** Options of every mailer that sends over HTTP. */
 export interface HttpMailerOptions {
   /**
-   * How long an attempt may take, the reading of the answer included.
+   * The maximum time of an attempt, the reading of the reply included.
    * @default {"30s"}
    */
   readonly timeout?: Duration | undefined;
@@ -21,13 +26,22 @@ export interface HttpMailerOptions {
    */
   readonly fetch?: typeof fetch | undefined;
   /**
-   * Where the provider answers, without a path.
-   * @default {the provider's own address}
+   * The origin of the provider's API, without a path.
+   * @default {the provider's own}
    */
   readonly baseUrl?: string | undefined;
 }
 
 const DEFAULT_TIMEOUT = "30s";
+
+/** Bytes of a reply, decompressed, that are read; replies of providers have a few hundred. The rest is cancelled. */
+const MAX_REPLY = 256 * 1024;
+
+/** Bytes of a request up to which it is sent in one array; larger ones are streamed, so that no second copy exists. */
+const STREAM_FROM = 256 * 1024;
+
+/** The longest time that a reply's header may ask to wait: a day, as {@linkcode parseRetryAfter} has it. */
+const MAX_RETRY_AFTER = 86_400_000;
 
 /** A request to a provider; always a POST. */
 export interface MailRequest {
@@ -35,67 +49,78 @@ export interface MailRequest {
   readonly path: string;
   /** Headers of its own. */
   readonly headers: Readonly<Record<string, string>>;
-  /** What to send. */
-  readonly body: string | FormData;
-  /** About how many bytes that is. */
-  readonly size: number;
+  /** The bytes to send. */
+  readonly body: LazyBytes;
+  /** The body's value where it is JSON, for clients that write it themselves. */
+  readonly json?: unknown;
 }
 
-/** What a provider answered. */
+/** A provider's reply. */
 export interface Answer {
   /** The HTTP status. */
   readonly status: number;
   /** Reads a header. */
   header(name: string): string | null | undefined;
-  /** The body as JSON; its text when it is none. */
+  /** The body as JSON; its text when it is none; `undefined` when it could not be read or is too large. */
   // deno-lint-ignore no-explicit-any
   readonly json: any;
 }
 
-/** Carries a request to the provider; rejects when no whole answer came back. */
+/** Carries a request to the provider; rejects when no reply came back. */
 export type Exchange = (request: MailRequest, signal: AbortSignal) => Promise<Answer>;
 
-/** A file ready for JSON or a form: the attachments and the invitation. */
+/** A file for JSON or a form: an attachment, or the invitation. */
 export interface WireFile {
-  /** What to call it. */
+  /** The file's name. */
   readonly filename: string;
   /** Its media type. */
   readonly contentType: string;
-  /** How HTML refers to it. */
+  /** The id by which HTML refers to it. */
   readonly contentId?: string | undefined;
   /** Its content. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** What sets a provider apart. */
+/** The properties of a provider. */
 export interface Provider {
-  /** What to call it. */
+  /** The mailer's name. */
   readonly name: string;
-  /** How long an attempt may take unless told otherwise. */
+  /** The maximum time of an attempt unless the call has its own. */
   readonly timeout: Duration | undefined;
-  /** The most bytes a request may have. */
+  /** The maximum number of bytes of a request. */
   readonly maxBytes: number;
-  /** The most recipients a message may have. */
+  /** The maximum number of recipients of a message. */
   readonly maxRecipients: number;
   /** Whether `to` may be empty. */
   readonly withoutTo?: boolean;
-  /** How far ahead it schedules, in hours. */
+  /** The number of hours that it schedules ahead. */
   readonly scheduleHours?: number;
   /** Whether it honours idempotency keys. */
   readonly deduplicates?: boolean;
+  /** Whether a request can name an envelope that differs from the headers. */
+  readonly selectsRecipients?: boolean;
+  /** The one status that says that it took the message. Any other 2xx may come from a proxy or a captive portal. */
+  readonly success: number;
   /** Sends requests. */
   readonly exchange: Exchange;
-  /** Writes the request; throws `unsupported` for what it cannot say. */
-  request(message: PreparedMessage, idempotencyKey: string | undefined): Promise<MailRequest>;
-  /** The id in an answer of success. */
+  /** Writes the request; throws `unsupported` for what it cannot express. */
+  request(message: PreparedMessage, options: RequestOptions): Promise<MailRequest>;
+  /** The id in a reply of success. */
   id(answer: Answer): string | undefined;
-  /** Whether an answer of success may lack it. */
+  /** Whether a reply of success may lack it. */
   readonly withoutId?: boolean;
-  /** What a refusal means where its status alone does not say. */
+  /** The meaning of a refusal where its status alone does not tell. */
   refusal?(answer: Answer): Partial<Refusal> | undefined;
 }
 
-/** What a refusal means. */
+/** What a request needs besides the message. */
+export interface RequestOptions {
+  readonly idempotencyKey: string | undefined;
+  /** The recipients it is for. */
+  readonly recipients: readonly string[];
+}
+
+/** The meaning of a refusal. */
 export interface Refusal {
   readonly code: HoldfastErrorCode;
   readonly retryable: boolean;
@@ -107,21 +132,24 @@ export interface Refusal {
 
 /** A mailer for a provider. */
 export function httpMailer(provider: Provider): Mailer {
-  const { name, deduplicates = false } = provider;
+  const { name, deduplicates = false, selectsRecipients = false } = provider;
   toMilliseconds(provider.timeout ?? DEFAULT_TIMEOUT, "timeout");
   return {
     name,
     deduplicates,
+    selectsRecipients,
     async send(input: Message, options: SendOptions = {}): Promise<Receipt> {
-      const { idempotencyKey } = options;
-      checkIdempotencyKey(idempotencyKey);
+      checkSendOptions(options);
+      const { idempotencyKey, signal, timeout } = options;
       const message = prepareMessage(input);
+      const recipients = selectRecipients(message, options.recipients);
+      if (options.recipients && !selectsRecipients) {
+        throw unsupported(name, "sending to some of the recipients");
+      }
       refuseUnsupported(provider, message);
       const keyed = deduplicates && idempotencyKey !== undefined;
-      const answer = await attempt(provider, () => provider.request(message, idempotencyKey), {
-        ...options,
-        keyed,
-      });
+      const build = () => provider.request(message, { idempotencyKey, recipients });
+      const answer = await attempt(provider, build, { signal, timeout, keyed });
       const id = provider.id(answer);
       if (typeof id !== "string" && !provider.withoutId) throw unreadable(name, answer, keyed);
       return { mailer: name, id };
@@ -129,7 +157,7 @@ export function httpMailer(provider: Provider): Mailer {
   };
 }
 
-/** Refuses what no request to this provider could say. */
+/** Refuses what no request to this provider could express. */
 export function refuseUnsupported(provider: Provider, message: PreparedMessage): void {
   const { name, maxRecipients, withoutTo, scheduleHours = 0 } = provider;
   const recipients = recipientsOf(message);
@@ -143,7 +171,7 @@ export function refuseUnsupported(provider: Provider, message: PreparedMessage):
   }
 }
 
-/** Headers as they are: what an API makes of others than ASCII is nowhere said. */
+/** Headers, in ASCII alone: no provider documents what it makes of others. */
 export function wireHeaders(message: PreparedMessage, mailer: string): [name: string, value: string][] {
   const headers = Object.entries(message.headers);
   if (headers.some(([, value]) => !/^[ -~]*$/.test(value))) {
@@ -152,7 +180,7 @@ export function wireHeaders(message: PreparedMessage, mailer: string): [name: st
   return headers;
 }
 
-/** Attachments, read, and the invitation as one more: the way providers have for it. */
+/** Attachments, read, and the invitation as one more, as providers have no other place for it. */
 export async function wireFiles(message: PreparedMessage, mailer: string): Promise<WireFile[]> {
   const files: WireFile[] = await readAttachments(message, mailer);
   const { calendar } = message;
@@ -166,7 +194,7 @@ export async function wireFiles(message: PreparedMessage, mailer: string): Promi
   return files;
 }
 
-/** A list for JSON, which leaves out what is `undefined`. */
+/** A list for JSON, which leaves out `undefined`: an empty one is left out. */
 export function some<T>(list: readonly T[]): readonly T[] | undefined {
   return list.length > 0 ? list : undefined;
 }
@@ -176,44 +204,109 @@ export function someOf(pairs: readonly (readonly [string, string])[]): Record<st
   return pairs.length > 0 ? Object.fromEntries(pairs) : undefined;
 }
 
-/** A request with a body of JSON. */
-export function jsonRequest(
-  path: string,
-  body: unknown,
-  headers: Readonly<Record<string, string>> = {},
-): MailRequest {
-  const json = JSON.stringify(body);
-  return { path, headers: { "content-type": "application/json", ...headers }, body: json, size: json.length };
+/** Bytes that stand in JSON as base64, and become it only while the request is sent. */
+export class Base64Content {
+  /** The bytes. */
+  readonly #content: LazyBytes;
+
+  constructor(content: Uint8Array<ArrayBuffer> | LazyBytes) {
+    this.#content = inBase64(content);
+  }
+
+  /** The base64, made while it is read. */
+  get encoded(): LazyBytes {
+    return this.#content;
+  }
+
+  /** The base64 as one string, for clients that write JSON themselves. */
+  toJSON(): string {
+    return new TextDecoder("latin1").decode(toBytes(this.#content));
+  }
 }
 
-/** Speaks to the provider's address by fetch; `own` are the headers of every request, those that authenticate included. */
+/** A request with a body of JSON, in which {@linkcode Base64Content} is written while it is sent. */
+export function jsonRequest(
+  path: string,
+  json: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): MailRequest {
+  const body = inPieces(jsonPieces(json));
+  return { path, headers: { "content-type": "application/json", ...headers }, body, json };
+}
+
+function jsonPieces(json: unknown): Piece[] {
+  const files: LazyBytes[] = [];
+  const mark = randomToken(18); // cannot be guessed, so no text of a message can stand for a file
+  const text = JSON.stringify(json, function (this: Record<string, unknown>, key, value) {
+    const original = this[key];
+    if (!(original instanceof Base64Content)) return value;
+    files.push(original.encoded);
+    return mark;
+  });
+  return text.split(mark).flatMap((part, i) => i === 0 ? [part] : [files[i - 1]!, part]);
+}
+
+/** A request to the provider's address by fetch; `own` are the headers of every request, those that authenticate included. */
 export function fetchExchange(
   address: string,
   options: HttpMailerOptions,
   own: Readonly<Record<string, string>> = {},
 ): Exchange {
   const { fetch: send = fetch, baseUrl = address } = options;
-  need(new URL(baseUrl).origin === baseUrl, "baseUrl", "must be an origin");
+  need(typeof send === "function", "fetch", "must be a function");
+  need(isOrigin(baseUrl), "baseUrl", "must be an origin");
   return async ({ path, headers, body }, signal) => {
-    // On a kept connection that closes without an answer a runtime's fetch may send again, which must not reach somebody twice.
+    // Where a kept connection closes without a reply, a runtime's fetch may send the request again, and then the message
+    // twice. Without an idempotency key, every request has a connection of its own.
     const alone = "idempotency-key" in headers ? {} : { connection: "close" };
-    // A redirect would carry the key elsewhere; Workers know no "error".
-    const response = await send(baseUrl + path, {
+    const init = {
       method: "POST",
       headers: { ...headers, ...own, ...alone },
-      body,
+      body: requestBody(body),
       signal,
-      redirect: "manual",
-    });
+      redirect: "manual", // a redirect would carry the key elsewhere; Workers know no "error"
+      duplex: "half",
+    } as const;
+    const response = await send(baseUrl + path, init);
     return {
       status: response.status,
       header: (name) => response.headers.get(name),
-      json: parsed(await response.text()),
+      json: await replyBody(response, signal),
     };
   };
 }
 
-function parsed(text: string): unknown {
+function isOrigin(url: unknown): boolean {
+  try {
+    return typeof url === "string" && new URL(url).origin === url;
+  } catch {
+    return false;
+  }
+}
+
+/** A body for fetch: bytes, or a stream where they are many. */
+function requestBody(body: LazyBytes): BodyInit {
+  if (body.size <= STREAM_FROM) return toBytes(body);
+  const chunks = body.chunks()[Symbol.iterator]();
+  return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    pull(controller) {
+      const { value, done } = chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+  }, { highWaterMark: 0 });
+}
+
+/** A reply's body. When it cannot be read, or never ends, its status still counts. */
+async function replyBody({ body }: Response, signal: AbortSignal): Promise<unknown> {
+  let bytes: Uint8Array<ArrayBuffer> | undefined;
+  try {
+    bytes = await readStream(body, MAX_REPLY, signal);
+  } catch (error) {
+    if (signal.aborted) throw error;
+  }
+  if (bytes === undefined) return undefined;
+  const text = new TextDecoder().decode(bytes);
   try {
     return JSON.parse(text);
   } catch {
@@ -221,7 +314,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** One request and its answer of success; `keyed` says that an idempotency key makes it repeatable. */
+/** One request and its reply of success; `keyed` says that an idempotency key makes it repeatable. */
 export async function attempt(
   provider: Provider,
   build: () => Promise<MailRequest>,
@@ -229,10 +322,10 @@ export async function attempt(
 ): Promise<Answer> {
   const { name, maxBytes } = provider;
   const limit = toMilliseconds(timeout ?? provider.timeout ?? DEFAULT_TIMEOUT, "timeout");
-  // By hand: what AbortSignal.timeout and AbortSignal.any hold on to stays until the time is over, for every message.
+  // By hand: what AbortSignal.timeout and AbortSignal.any refer to stays until the time is over, for every message.
   const controller = new AbortController();
   const { signal } = controller;
-  const abort = () => controller.abort(given?.reason);
+  const abort = () => controller.abort(given?.aborted ? abortReason(given) : undefined);
   const timer = setTimeout(abort, Math.min(limit, 2 ** 31 - 1));
   given?.addEventListener("abort", abort);
   if (given?.aborted) abort();
@@ -240,7 +333,7 @@ export async function attempt(
   let answer: Answer;
   try {
     const request = await abortable(signal, build);
-    if (request.size > maxBytes) {
+    if (request.body.size > maxBytes) {
       throw mailError(name, "message-too-large", `it takes ${maxBytes} bytes at most`);
     }
     sent = true;
@@ -249,7 +342,7 @@ export async function attempt(
     if (cause instanceof MailError || (!sent && !signal.aborted)) throw cause;
     const connected = sent && !neverConnected(cause);
     const code = given?.aborted ? "aborted" : signal.aborted ? "timeout" : "backend-unavailable";
-    throw mailError(name, code, "no answer came", {
+    throw mailError(name, code, "no reply came", {
       phase: connected ? "body" : sent ? "connect" : "prepare",
       delivery: connected ? "unknown" : "not-sent",
       retryable: code !== "aborted" && (connected ? keyed : sent),
@@ -259,13 +352,14 @@ export async function attempt(
     clearTimeout(timer);
     given?.removeEventListener("abort", abort);
   }
-  if (answer.status >= 200 && answer.status < 300) return answer;
+  if (answer.status === provider.success) return answer;
+  if (answer.status >= 200 && answer.status < 300) throw unreadable(name, answer, keyed);
   throw refused(provider, answer, keyed);
 }
 
-/** Whether the runtime says that no connection came about: then nothing was sent. What it does not say stays unknown. */
+/** Whether the runtime says that no connection came about: then nothing was sent. Anything else stays unknown. */
 function neverConnected(error: unknown): boolean {
-  const { cause } = error as { cause?: { code?: string; message?: string } };
+  const cause = (error as { cause?: { code?: string; message?: string } } | null)?.cause;
   return /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|CONNECT_TIMEOUT|\(Connect\)/.test(
     `${cause?.code} ${cause?.message}`,
   );
@@ -276,13 +370,14 @@ function refused(provider: Provider, answer: Answer, keyed: boolean): MailError 
   const {
     // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429 say it did not.
     unknown = status >= 500 && status !== 503,
-    code = CODES[status] ?? (status >= 400 && status < 500 ? "message-rejected" : "backend-unavailable"),
+    code = CODES[status] ?? codeByRange(status),
     retryable = unknown ? keyed : [408, 429, 503].includes(status),
     reason = "",
   } = provider.refusal?.(answer) ?? {};
   const { json } = answer;
-  const told = json?.message ?? json?.errors?.[0]?.message ?? (typeof json === "string" ? json : "");
-  return mailError(provider.name, code, `it answered ${status} ${reason}: ${redacted(told)}`, {
+  const text = json?.message ?? json?.errors?.[0]?.message ?? (typeof json === "string" ? json : "");
+  const word = reason === "" ? "" : ` ${redacted(reason)}`;
+  return mailError(provider.name, code, `it answered ${status}${word}: ${redacted(text)}`, {
     phase: "reply",
     delivery: unknown ? "unknown" : "not-sent",
     status,
@@ -293,32 +388,49 @@ function refused(provider: Provider, answer: Answer, keyed: boolean): MailError 
 
 const CODES: Readonly<Record<number, HoldfastErrorCode>> = {
   401: "unauthorized",
+  402: "quota-exceeded",
   403: "unauthorized",
+  404: "misconfigured",
+  405: "misconfigured",
+  407: "misconfigured",
   408: "backend-unavailable",
   413: "message-too-large",
   429: "rate-limited",
 };
 
-/** The beginning of what a provider says, without what could be an address or a key. */
+function codeByRange(status: number): HoldfastErrorCode {
+  if (status >= 500) return "backend-unavailable";
+  // A redirect is not followed: the address is not that of the API.
+  return status >= 400 ? "message-rejected" : "misconfigured";
+}
+
+/** The beginning of a provider's text, without words that could be an address or a key. */
 export function redacted(text: unknown): string {
-  const words = String(text).split(/[\p{C}\p{Z}]+/u, 30);
+  const words = String(text).slice(0, 1000).split(/[\p{C}\p{Z}]+/u, 30);
   return words.map((word) => /@|[\w+/=-]{24}/.test(word) ? "…" : word).join(" ").slice(0, 200);
 }
 
-/** From Retry-After in seconds or as a date, or from the reset headers: seconds in the draft's, the epoch's in the older. */
+/** The wait that the reply asks for: Retry-After, or a reset header, in seconds or, in older ones, as a time of the epoch. */
 function retryAfter({ header }: Answer): number | undefined {
-  const told = header("retry-after") ?? header("ratelimit-reset") ?? header("x-ratelimit-reset") ?? "";
-  const seconds = Number(told);
-  const wait = seconds < 1e9 ? seconds * 1000 : (seconds * 1000 || Date.parse(told)) - Date.now();
-  return wait > 0 ? Math.ceil(wait) : undefined;
+  const now = Date.now();
+  const asked = parseRetryAfter(header("retry-after"), now);
+  if (asked !== undefined) return asked;
+  const seconds = Number(header("ratelimit-reset") ?? header("x-ratelimit-reset") ?? NaN);
+  const wait = seconds < 1e9 ? seconds * 1000 : seconds * 1000 - now;
+  return wait > 0 ? Math.min(Math.ceil(wait), MAX_RETRY_AFTER) : undefined;
 }
 
-/** It took the message, so it says, but not under which id: that may be a proxy talking. */
+/** The fault of a reply that is no proof of anything: a success of another kind, or without an id. A proxy may have sent it. */
 export function unreadable(mailer: string, { status }: Answer, keyed: boolean): MailError {
-  return mailError(mailer, "backend-unavailable", `it answered ${status} without an id`, {
-    phase: "reply",
-    delivery: "unknown",
-    status,
-    retryable: keyed,
-  });
+  return mailError(
+    mailer,
+    "backend-unavailable",
+    `its answer ${status} does not say that it took the message`,
+    {
+      phase: "reply",
+      delivery: "unknown",
+      status,
+      retryable: keyed,
+    },
+  );
 }

@@ -1,29 +1,34 @@
 /**
- * The one message model. A message is a plain object; `prepareMessage` checks it once, as hard as every mailer together
- * needs, and freezes a copy, so no mailer checks or cleans anything again.
+ * The one message model. A message is a plain object; `prepareMessage` checks it once, by the rules of all mailers together,
+ * and freezes a copy, so no mailer checks or cleans anything again.
  */
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { type Address, type AddressInput, headerText, need, parseAddress, shortText } from "./address.ts";
 import { type Attachment, prepareAttachment, type PreparedAttachment } from "./attachment.ts";
+import { MAX_WORD } from "./encoded_word.ts";
 
 /** A message to send. */
 export interface Message {
-  /** Who it is from. */
+  /** The sender. */
   readonly from: AddressInput;
-  /** Who it is for. At least one recipient must be in `to`, `cc` or `bcc`. */
+  /** The recipients. At least one must be in `to`, `cc` or `bcc`. */
   readonly to?: AddressInput | readonly AddressInput[] | undefined;
-  /** Who gets a copy that everybody can see. */
+  /** Recipients of a copy, visible to all. */
   readonly cc?: AddressInput | readonly AddressInput[] | undefined;
-  /** Who gets a copy that nobody sees: never in a header. */
+  /** Recipients of a copy that no header names. */
   readonly bcc?: AddressInput | readonly AddressInput[] | undefined;
-  /** Where answers go instead of `from`. */
+  /** The addresses for answers instead of `from`. */
   readonly replyTo?: AddressInput | readonly AddressInput[] | undefined;
-  /** What it is about; not empty. */
+  /** The subject; not empty. */
   readonly subject: string;
   /** The body as text. A message has a text, an HTML body or both. */
   readonly text?: string | undefined;
   /** The body as HTML. */
   readonly html?: string | undefined;
-  /** Further headers. Those that say what a message is or where it goes are refused. */
+  /**
+   * Further headers, with values that are not empty. Headers that other fields set are refused. ASCII values are folded and
+   * never encoded; headers of ids, URLs or keywords (`References`, `List-…`) must be ASCII.
+   */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Labels for the provider's statistics. */
   readonly tags?: readonly string[] | undefined;
@@ -31,16 +36,16 @@ export interface Message {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** Files, and pictures shown inside the HTML. */
   readonly attachments?: readonly Attachment[] | undefined;
-  /** Where to unsubscribe: becomes the headers of RFC 2369 and, with a `url`, the one-click header of RFC 8058. */
+  /** The ways to unsubscribe: become the headers of RFC 2369 and, with a `url`, the one-click header of RFC 8058. */
   readonly unsubscribe?: Unsubscribe | undefined;
   /** An invitation. */
   readonly calendar?: Calendar | undefined;
-  /** When the provider is to send it; absent means now. */
+  /** The time at which the provider is to send it; absent means now. */
   readonly sendAt?: Date | undefined;
 }
 
 /**
- * How to leave a list; at least one of both. Mailbox providers heed the one-click header only when a DKIM signature covers
+ * The ways to leave a list; at least one of both. Mailbox providers heed the one-click header only when a DKIM signature covers
  * both headers: the services sign them, and so must the server that SMTP speaks to.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8058
@@ -48,7 +53,7 @@ export interface Message {
 export interface Unsubscribe {
   /** An https address that unsubscribes on a POST. */
   readonly url?: string | undefined;
-  /** A mailbox that unsubscribes whoever writes to it. */
+  /** A mailbox that unsubscribes those that write to it. */
   readonly mailto?: string | undefined;
 }
 
@@ -70,7 +75,7 @@ export interface Calendar {
 
 /** A message that was checked, copied and frozen; itself a {@linkcode Message}. */
 export interface PreparedMessage extends Message {
-  /** Who it is from. */
+  /** The sender. */
   readonly from: Address;
   /** No address is twice in `to`, `cc` and `bcc` together: the most visible one counts. */
   readonly to: readonly Address[];
@@ -78,7 +83,7 @@ export interface PreparedMessage extends Message {
   readonly cc: readonly Address[];
   /** Invisible copies. */
   readonly bcc: readonly Address[];
-  /** Where answers go. */
+  /** The addresses for answers. */
   readonly replyTo: readonly Address[];
   /** Further headers, those of `unsubscribe` included. */
   readonly headers: Readonly<Record<string, string>>;
@@ -92,13 +97,38 @@ export interface PreparedMessage extends Message {
 
 const STRUCTURAL =
   /^(?:from|to|b?cc|sender|reply-to|subject|date|message-id|mime-version|return-path|received|dkim-signature|content-.*|resent-.*|x-sg-e?id)$/i;
+
+/** Headers whose grammar is one of ids, URLs, addresses or keywords: encoded words mean nothing in them. */
+const STRUCTURED =
+  /^(?:in-reply-to|references|list-.*|auto-submitted|precedence|(?:x-)?priority|importance|sensitivity|feedback-id|archived-at|disposition-notification-.*|return-receipt-to|errors-to|x-auto-response-suppress)$/i;
+
+const MESSAGE = {
+  from: true,
+  to: true,
+  cc: true,
+  bcc: true,
+  replyTo: true,
+  subject: true,
+  text: true,
+  html: true,
+  headers: true,
+  tags: true,
+  metadata: true,
+  attachments: true,
+  unsubscribe: true,
+  calendar: true,
+  sendAt: true,
+} satisfies OptionNames<Message>;
+
+const UNSUBSCRIBE = { url: true, mailto: true } satisfies OptionNames<Unsubscribe>;
+const CALENDAR = { method: true, content: true } satisfies OptionNames<Calendar>;
 const prepared = new WeakSet<object>();
 
 /**
  * Checks a message and freezes a copy of it. A prepared message comes back as it is, so preparing it once and sending it
  * often costs once, and streams are read once.
  *
- * @throws {TypeError} when any field is not valid; the error names the field and never what it holds
+ * @throws {TypeError} when any field is not valid; the error names the field and never its value
  * @example
  * ```ts
  * import { prepareMessage } from "@holdfast/edge";
@@ -115,6 +145,9 @@ const prepared = new WeakSet<object>();
 export function prepareMessage(message: Message): PreparedMessage {
   if (prepared.has(message)) return message as PreparedMessage;
   need(typeof message === "object" && message, "message", "must be an object");
+  checkOptionNames("send as the message is given", message, MESSAGE);
+  checkOptionNames("send as 'calendar' is given", message.calendar, CALENDAR);
+  checkOptionNames("send as 'unsubscribe' is given", message.unsubscribe, UNSUBSCRIBE);
   const { text, html, calendar, sendAt } = message;
   const subject = headerText(message.subject, "subject");
   need(subject.trim(), "subject", "must not be empty");
@@ -146,7 +179,7 @@ export function prepareMessage(message: Message): PreparedMessage {
   return result;
 }
 
-/** Everybody who gets the message, in the order to, cc, bcc. */
+/** All recipients, in the order to, cc, bcc. */
 export function recipientsOf(message: PreparedMessage): readonly Address[] {
   return [...message.to, ...message.cc, ...message.bcc];
 }
@@ -180,7 +213,7 @@ function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, s
       ways.push(`<${url}>`);
     }
     if (mailto !== undefined) {
-      // What a URL would read otherwise is escaped.
+      // Characters with a meaning in URLs are escaped.
       ways.push(
         `<mailto:${
           parseAddress(mailto, "unsubscribe.mailto").address.replace(/[^\w.@+-]/gu, encodeURIComponent)
@@ -191,16 +224,36 @@ function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, s
     pairs.push(["List-Unsubscribe", ways.join(", ")]);
     if (url !== undefined) pairs.push(["List-Unsubscribe-Post", "List-Unsubscribe=One-Click"]);
   }
-  for (const [name] of pairs) {
+  const written = pairs.map(([name, value]) => {
     need(
       /^[\w!#$%&'*+.^`|~-]{1,126}$/.test(name) && !STRUCTURAL.test(name),
       "headers",
       "must have plain names that no field sets",
     );
+    return [name, headerValue(name, value)] as const;
+  });
+  const names = new Set(written.map(([name]) => name.toLowerCase()));
+  need(names.size === written.length, "headers", "must have each name once");
+  return Object.freeze(Object.fromEntries(written));
+}
+
+/** A header's value without the spaces that mean nothing: around it, and in structured headers those in a row. */
+function headerValue(name: string, text: string): string {
+  let value = text.trim();
+  need(value, "headers", "must have values that are not empty");
+  if (STRUCTURED.test(name)) {
+    need(/^[ -~]*$/.test(value), "headers", `must be ASCII in ${name}`);
+    // Between quotes every space counts.
+    if (!value.includes('"')) value = value.replace(/ {2,}/g, " ");
   }
-  const names = new Set(pairs.map(([name]) => name.toLowerCase()));
-  need(names.size === pairs.length, "headers", "must have each name once");
-  return Object.freeze(Object.fromEntries(pairs));
+  const ascii = /^[ -~]*$/.test(value);
+  const folds = !ascii || value.split(" ").every(({ length }) => length <= MAX_WORD);
+  need(
+    folds,
+    "headers",
+    `must have a space after at most ${MAX_WORD} characters, where a line can be folded`,
+  );
+  return value;
 }
 
 function record(
@@ -213,7 +266,7 @@ function record(
   );
 }
 
-/** Bodies are encoded, so anything goes but what has no encoding, or that mail programs cut off at. */
+/** A body, which is encoded, so every text goes but one without an encoding, or with NUL, where mail programs cut it off. */
 function bodyText(value: string | undefined, what: string): string | undefined {
   if (value === undefined) return undefined;
   need(typeof value === "string" && value, what, "must not be empty");

@@ -1,17 +1,23 @@
 /**
- * The one MIME builder: it feeds SMTP, the raw forms of SES and Mailgun, and the memory mailer. What it writes is 7-bit but
- * for addresses outside ASCII, ends every line with CRLF and keeps it below 998 bytes, and names no `bcc`.
+ * The one MIME builder: it feeds SMTP, the raw forms of SES and Mailgun, and the memory mailer. The result is 7-bit but for
+ * addresses outside ASCII, every line ends with CRLF and stays below 998 bytes, and no header names `bcc`.
  */
 import { randomToken, sha256 } from "../secret.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { type Address, needsSmtpUtf8 } from "./address.ts";
 import { type PreparedAttachment, readAttachments } from "./attachment.ts";
 import { encodeBytes, type EncodedBody, encodeText } from "./_body_encoding.ts";
-import { addressWords, textWords } from "./encoded_word.ts";
-import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "./message.ts";
+import { addressWords, encodedWords, headerWords, textWords } from "./encoded_word.ts";
+import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
+import { selectRecipients } from "./partial.ts";
+import { inPieces, type LazyBytes, type Piece, toBytes } from "./pieces.ts";
 
 /** Options of {@linkcode buildMime}. */
 export interface MimeOptions {
-  /** Who builds it, for errors. */
+  /**
+   * The mailer's name in errors.
+   * @default {"MIME"}
+   */
   readonly mailer?: string | undefined;
   /**
    * Makes the Message-ID the same for every attempt.
@@ -24,19 +30,28 @@ export interface MimeOptions {
    */
   readonly date?: Date | undefined;
   /**
-   * What boundaries are made from: 1 to 60 letters and digits.
+   * The part of boundaries that makes them unique: 1 to 60 letters and digits.
    * @default {random}
    */
   readonly boundary?: string | undefined;
+  /**
+   * Those of the message's recipients that the envelope is for; headers name all of to and cc.
+   * @default {everybody in to, cc and bcc}
+   */
+  readonly recipients?: readonly string[] | undefined;
 }
 
-/** A message as it goes over the wire. */
-export interface MimeMessage {
-  /** The whole message; ends with CRLF, dots are not stuffed. */
+/** A message as it is sent. Files are encoded while it is read, so that a big one is not held twice. */
+export interface MimeMessage extends LazyBytes {
+  /** The number of bytes of the whole message. */
+  readonly size: number;
+  /** The whole message; ends with CRLF, dots are not doubled. */
+  chunks(): Iterable<Uint8Array<ArrayBuffer>>;
+  /** The same in one array, assembled at every access. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Who gets it: the only place that knows `bcc`. */
+  /** The sender and the recipients: the only place that names `bcc`. */
   readonly envelope: { readonly from: string; readonly to: readonly string[] };
-  /** Its Message-ID, in angle brackets. */
+  /** The Message-ID, in angle brackets. */
   readonly messageId: string;
   /** Whether headers or envelope need SMTPUTF8 (and with it 8BITMIME); everything else is 7-bit. */
   readonly needsSmtpUtf8: boolean;
@@ -48,8 +63,16 @@ export type MimeBuilder = typeof buildMime;
 /** A body part: its headers, each a list of words, and its content. */
 interface Part {
   readonly headers: readonly (readonly [name: string, words: readonly string[]])[];
-  readonly content: readonly (string | Uint8Array)[];
+  readonly content: readonly Piece[];
 }
+
+const OPTIONS = {
+  mailer: true,
+  idempotencyKey: true,
+  date: true,
+  boundary: true,
+  recipients: true,
+} satisfies OptionNames<MimeOptions>;
 
 /**
  * Builds the MIME form of a message. Tags, metadata and `sendAt` have no place in it.
@@ -72,14 +95,15 @@ interface Part {
  * ```
  */
 export async function buildMime(message: Message, options: MimeOptions = {}): Promise<MimeMessage> {
+  checkOptionNames("build a message", options, OPTIONS);
   const prepared = prepareMessage(message);
   const { mailer = "MIME", idempotencyKey, date = new Date(), boundary = randomToken(18) } = options;
   const files = await readAttachments(prepared, mailer);
   const domain = prepared.from.address.slice(prepared.from.address.lastIndexOf("@") + 1);
   const messageId = `<${idempotencyKey ? await sha256(idempotencyKey) : randomToken(18)}@${domain}>`;
-  const recipients = recipientsOf(prepared);
+  const to = selectRecipients(prepared, options.recipients);
   const part = bodyPart(prepared, files, boundary);
-  const pieces = [
+  const content = inPieces([
     header("Date", [date.toUTCString().replace("GMT", "+0000")]),
     header("Message-ID", [messageId]),
     header("From", addressWords(prepared.from)),
@@ -87,46 +111,31 @@ export async function buildMime(message: Message, options: MimeOptions = {}): Pr
     addressHeader("Cc", prepared.cc),
     addressHeader("Reply-To", prepared.replyTo),
     header("Subject", textWords(prepared.subject)),
-    ...Object.entries(prepared.headers).map(([name, value]) => header(name, textWords(value))),
+    ...Object.entries(prepared.headers).map(([name, value]) => header(name, headerWords(value))),
     header("MIME-Version", ["1.0"]),
     ...written(part),
     "\r\n",
-  ];
+  ]);
   return {
-    bytes: joined(pieces),
-    envelope: { from: prepared.from.address, to: recipients.map(({ address }) => address) },
+    size: content.size,
+    chunks: () => content.chunks(),
+    get bytes() {
+      return toBytes(content);
+    },
+    envelope: { from: prepared.from.address, to },
     messageId,
-    needsSmtpUtf8: [prepared.from, ...prepared.replyTo, ...recipients].some(needsSmtpUtf8),
+    needsSmtpUtf8: [prepared.from, ...prepared.replyTo, ...prepared.to, ...prepared.cc].some(needsSmtpUtf8) ||
+      to.some((address) => needsSmtpUtf8({ address })),
   };
-}
-
-/** Pieces as bytes: copied once, however big. */
-function joined(pieces: readonly (string | Uint8Array)[]): Uint8Array<ArrayBuffer> {
-  const parts: Uint8Array[] = [];
-  let text = "";
-  for (const piece of [...pieces, new Uint8Array()]) {
-    if (typeof piece === "string") text += piece;
-    else {
-      parts.push(new TextEncoder().encode(text), piece);
-      text = "";
-    }
-  }
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }
 
 /** mixed( alternative( text, related( html, pictures ), invitation ), files ), as far as there is any of it. */
 function bodyPart(
   { text, html, calendar }: PreparedMessage,
-  files: readonly (PreparedAttachment & { readonly bytes: Uint8Array })[],
+  files: readonly (PreparedAttachment & { readonly bytes: Uint8Array<ArrayBuffer> })[],
   boundary: string,
 ): Part {
-  // "=_" cannot occur in what is encoded, and chance takes care of what is not.
+  // "=_" cannot occur in an encoded part, and in a plain one the random part keeps it from being the boundary.
   const multipart = (kind: string, parts: readonly Part[]): Part => {
     if (parts.length === 1) return parts[0]!;
     const own = `=_${boundary}_${kind}`;
@@ -153,12 +162,12 @@ function textPart(type: string, text: string): Part {
   return part(type.split(" "), [], encodeText(text));
 }
 
-function filePart(file: PreparedAttachment & { readonly bytes: Uint8Array }): Part {
+function filePart(file: PreparedAttachment & { readonly bytes: Uint8Array<ArrayBuffer> }): Part {
   const { filename, contentType, contentId, bytes } = file;
   const disposition = contentId === undefined ? "attachment;" : "inline;";
   const headers: Part["headers"][number][] = [["Content-Disposition", [disposition, ...fileName(filename)]]];
   if (contentId !== undefined) headers.push(["Content-ID", [`<${contentId}>`]]);
-  return part(contentType.split(/(?<=;) ?/), headers, encodeBytes(bytes));
+  return part(typeWords(contentType, filename), headers, encodeBytes(bytes));
 }
 
 function part(type: readonly string[], headers: Part["headers"], { encoding, content }: EncodedBody): Part {
@@ -168,7 +177,7 @@ function part(type: readonly string[], headers: Part["headers"], { encoding, con
   };
 }
 
-function written({ headers, content }: Part): (string | Uint8Array)[] {
+function written({ headers, content }: Part): Piece[] {
   return [...headers.map(([name, words]) => header(name, words)), "\r\n", ...content];
 }
 
@@ -184,12 +193,16 @@ function addressHeader(name: string, addresses: readonly Address[]): string {
   );
 }
 
-/** One header, folded between words at 76 characters where it can be. */
+/** The characters a line should stay within, and those it must. */
+const SHOULD = 76;
+const MUST = 998;
+
+/** One header, folded between words. The first word stays beside the name unless the line would be too long for a server. */
 function header(name: string, words: readonly string[]): string {
   let text = "";
   let line = `${name}:`;
   words.forEach((word, i) => {
-    if (i > 0 && line.length + 1 + word.length > 76) {
+    if (line.length + 1 + word.length > (i > 0 ? SHOULD : MUST)) {
       text += `${line}\r\n`;
       line = "";
     }
@@ -198,13 +211,30 @@ function header(name: string, words: readonly string[]): string {
   return `${text}${line}\r\n`;
 }
 
+/** Whether a file's name can be a plain quoted parameter. */
+function isPlainName(name: string): boolean {
+  return /^[ -~]{1,60}$/.test(name) && !name.includes("=?");
+}
+
+/**
+ * A media type, and for a name that is no plain parameter its form for mail programs that do not know RFC 2231: encoded words
+ * in a quoted `name`, which no standard allows and most programs read.
+ */
+function typeWords(contentType: string, filename: string): string[] {
+  const words = contentType.split(/(?<=;) ?/);
+  if (isPlainName(filename) || /; ?name=/i.test(contentType)) return words;
+  const encoded = encodedWords(filename);
+  const name = `name="${encoded.join(" ")}"`.split(" ");
+  return [...words.slice(0, -1), `${words.at(-1)};`, ...name];
+}
+
 /**
  * A file's name as parameters: quoted where it is short ASCII, else in numbered pieces.
  *
  * @see https://www.rfc-editor.org/rfc/rfc2231
  */
 function fileName(name: string): string[] {
-  if (/^[ -~]{1,60}$/.test(name) && !name.includes("=?")) {
+  if (isPlainName(name)) {
     return [`filename="${name.replace(/["\\]/g, "\\$&")}"`];
   }
   const pieces = [""];

@@ -1,7 +1,7 @@
-/** How a sending ends: as an error that says what is known of the message, and no later than its signal. */
+/** Turns what was thrown into an error that tells what is known of the message, and bounds work by a signal. */
 import { MailError, mailError } from "./mail_error.ts";
 
-/** Whatever was thrown, as an error that says what is known of the message. */
+/** An error that tells what is known of the message, whatever was thrown. */
 export function asMailError(mailer: string, cause: unknown): MailError {
   if (cause instanceof MailError) return cause;
   return cause instanceof TypeError || cause instanceof RangeError
@@ -9,11 +9,16 @@ export function asMailError(mailer: string, cause: unknown): MailError {
     : mailError(mailer, "backend-unavailable", "it failed", { delivery: "unknown", phase: "body", cause });
 }
 
-/** Waits for the work, but no longer than for the signal. */
+/** The reason of an aborted signal, never `null`: `controller.abort(null)` is allowed, and `null` is no error. */
+export function abortReason(signal: AbortSignal): unknown {
+  return signal.reason ?? new DOMException("The operation was aborted", "AbortError");
+}
+
+/** Waits for the work, and rejects with the signal's reason when that comes first. */
 export function abortable<T>(signal: AbortSignal | undefined, work: () => T | Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    signal?.throwIfAborted();
-    const abort = () => reject(signal!.reason);
+    const abort = () => reject(abortReason(signal!));
+    if (signal?.aborted) return abort();
     signal?.addEventListener("abort", abort);
     Promise.resolve(work()).then(resolve, reject).finally(() => signal?.removeEventListener("abort", abort));
   });

@@ -1,14 +1,15 @@
-/** How long one sending may take, in all and step by step, and who may end it. */
+/** The time that one sending may take, in all and step by step. */
+import { abortReason } from "../../src/mail/outcome.ts";
 
-/** The wait is over; a connection it was for is of no use any more. */
+/** The end of a wait. The connection that it was for is of no further use. */
 export class Interrupted extends Error {
   constructor(readonly code: "timeout" | "aborted", cause?: unknown) {
     super(code === "timeout" ? "it took too long" : "the signal was aborted", { cause });
   }
 }
 
-/** The patience of one call. */
-export class Patience {
+/** The deadline of one call: its timeout, and the caller's signal. */
+export class Deadline {
   readonly #over = new AbortController();
   readonly #interrupted: Promise<never>;
   readonly #total: ReturnType<typeof setTimeout>;
@@ -17,12 +18,12 @@ export class Patience {
 
   constructor(total: number, caller?: AbortSignal) {
     this.#caller = caller;
-    this.#abort = () => this.#over.abort(new Interrupted("aborted", caller!.reason));
+    this.#abort = () => this.#over.abort(new Interrupted("aborted", abortReason(caller!)));
     this.#total = this.#after(total);
     this.#interrupted = new Promise((_, reject) => {
       this.signal.addEventListener("abort", () => reject(this.signal.reason), { once: true });
     });
-    this.#interrupted.catch(() => {}); // nobody may be waiting
+    this.#interrupted.catch(() => {}); // there may be no wait when it comes
     if (caller?.aborted) this.#abort();
     else caller?.addEventListener("abort", this.#abort, { once: true });
   }
@@ -32,8 +33,8 @@ export class Patience {
     return this.#over.signal;
   }
 
-  /** Waits, for one step no longer than that. */
-  async for<T>(work: Promise<T>, milliseconds?: number): Promise<T> {
+  /** Waits for the work; for one step no longer than `milliseconds`. */
+  async wait<T>(work: Promise<T>, milliseconds?: number): Promise<T> {
     const timer = milliseconds === undefined ? undefined : this.#after(milliseconds);
     try {
       return await Promise.race([this.#interrupted, work]);
@@ -49,7 +50,7 @@ export class Patience {
   }
 
   #after(milliseconds: number): ReturnType<typeof setTimeout> {
-    // Beyond 2^31 - 1 a timer would end at once.
+    // A timer beyond 2^31 - 1 ms would fire at once.
     return setTimeout(
       () => this.#over.abort(new Interrupted("timeout")),
       Math.min(milliseconds, 2 ** 31 - 1),
