@@ -1,6 +1,6 @@
 import type { BulkSender, Mailer } from "./mailer.ts";
 
-/** A mailer's own way to send many, or else one by one. */
+/** A mailer's own way to send many, or else one by one with `send`. */
 export function openBulk(mailer: Mailer): BulkSender {
   return mailer.openBulk?.() ?? {
     size: 1,

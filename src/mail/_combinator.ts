@@ -1,27 +1,31 @@
-/** What mailers that wrap mailers have in common. */
+/** Shared by mailers around mailers. */
 import { MailError, mailError, type MailErrorOptions } from "./mail_error.ts";
 import { checkSendOptions, type SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
+import { abortReason } from "./outcome.ts";
+
+/** A day: a server that asks for a longer wait is asked again after a day, and refuses once more if it must. */
+const MAX_RETRY_AFTER = 86_400_000;
 
 /**
- * Checks a call the way every mailer does, so that nothing a wrapper does happens for a message that cannot be sent.
+ * Checks a call as every mailer does, so that a wrapper does nothing for a message that cannot be sent.
  *
- * @throws {TypeError} when the message or its key is not valid
+ * @throws {TypeError} when the message or an option is not valid
  * @throws {MailError} `aborted` when the signal already is
  */
 export function prepareCall(mailer: string, message: Message, options: SendOptions): PreparedMessage {
-  const prepared = prepareMessage(message);
   checkSendOptions(options);
+  const prepared = prepareMessage(message);
   if (options.signal?.aborted) throw aborted(mailer, options.signal);
   return prepared;
 }
 
-/** Nothing went out, for the caller gave up first. */
+/** The error of a call that the caller ended before anything was sent. */
 export function aborted(mailer: string, signal: AbortSignal): MailError {
-  return mailError(mailer, "aborted", "the signal was aborted", { cause: signal.reason });
+  return mailError(mailer, "aborted", "the signal was aborted", { cause: abortReason(signal) });
 }
 
-/** The same error, but for what a wrapper knows better. */
+/** The same error with what a wrapper knows better. */
 export function restated(
   error: MailError,
   changes: Partial<MailErrorOptions>,
@@ -39,21 +43,13 @@ export function restated(
   });
 }
 
-/** Anywhere between nothing and `delay` doubled per attempt (full jitter), but never before the other side wants to be asked. */
+/**
+ * The delay before the next attempt: random, up to `delay` doubled per attempt (full jitter), but never before the time that
+ * the other side asked for, up to a day.
+ */
 export function backoff(attempt: number, delay: number, maxDelay: number, retryAfter = 0): number {
   const most = Math.min(maxDelay, delay * 2 ** (attempt - 1));
-  // Whoever is told the same time by the same server should not all come back at it.
-  return Math.ceil(retryAfter + Math.random() * (retryAfter > 0 ? Math.min(most, delay) : most));
-}
-
-/**
- * Refuses a count that is none.
- *
- * @throws {RangeError} unless it is a positive integer
- */
-export function positiveInteger(value: number, name: string): number {
-  if (Number.isSafeInteger(value) && value > 0) return value;
-  throw new RangeError(
-    `Cannot make a mailer as '${name}' must be a positive integer: current value is ${value}`,
-  );
+  const asked = Math.min(retryAfter, MAX_RETRY_AFTER);
+  // Clients that one server gave the same time should not all come back at it.
+  return Math.ceil(asked + Math.random() * (asked > 0 ? Math.min(most, delay) : most));
 }

@@ -1,20 +1,22 @@
-/** One run over an outbox: takes what is due, sends it, notes what became of it. */
+/** One run over an outbox: takes the messages that are due, sends them, and notes the outcomes. */
 import { HoldfastError } from "../errors.ts";
 import { randomToken } from "../secret.ts";
 import type { Fields, Transition } from "../store/transition.ts";
+import { faultClass } from "../fault_class.ts";
 import { backoff } from "./_combinator.ts";
 import { bucketKey, mailKey, type OutboxSettings } from "./_outbox_settings.ts";
 import { unpackMessage } from "./_packed_message.ts";
 import { asMailError } from "./outcome.ts";
-import { type MailError, mailError } from "./mail_error.ts";
+import { MailError, mailError } from "./mail_error.ts";
+import type { Receipt } from "./mailer.ts";
 import { type PreparedMessage, prepareMessage } from "./message.ts";
 import type { DrainReport } from "./outbox.ts";
-import { beginMail, claimMail, extendMail, sentMail, settleMail } from "./outbox_transitions.ts";
+import { beginMail, claimMail, deferMail, extendMail, sentMail, settleMail } from "./outbox_transitions.ts";
 
-/** How many messages of a bucket one worker takes at once. */
+/** Messages of a bucket that one worker takes at once. */
 const BATCH = 10;
 
-/** How often a note is written again before the store counts as down. */
+/** Attempts to write a note before the store counts as down. */
 const NOTES = 5;
 
 /** A message under lease. */
@@ -24,14 +26,14 @@ interface Job {
   readonly owner: string;
   readonly attempt: number;
   readonly known: number;
-  /** Which attempt this is since the count began. */
+  /** The number of this attempt since the count began. */
   readonly count: number;
 }
 
 /** Messages of one bucket under one owner's lease. */
 class Lease {
   readonly owner = randomToken(12);
-  /** Until when nobody else has them, by this side's clock and told from before the store was asked. */
+  /** The end of the lease by this side's clock, counted from before the store was asked. */
   until = 0;
 }
 
@@ -39,7 +41,16 @@ class Lease {
 export class Drainer {
   readonly #settings: OutboxSettings;
   readonly #signal: AbortSignal | undefined;
-  readonly #report = { sent: 0, repeated: 0, rejected: 0, retried: 0, dead: 0, inDoubt: 0, expired: 0 };
+  readonly #report = {
+    sent: 0,
+    repeated: 0,
+    rejected: 0,
+    deferred: 0,
+    retried: 0,
+    dead: 0,
+    inDoubt: 0,
+    expired: 0,
+  };
   readonly #next = new Map<string, number>();
   #left: number;
   #failed = false;
@@ -108,16 +119,16 @@ export class Drainer {
     else this.#next.set(bucket, Number(output.next));
     if (jobs.length === 0) return false;
     const over = new AbortController();
-    const beating = this.#heartbeat(bucket, lease, over.signal);
+    const heartbeat = this.#heartbeat(bucket, lease, over.signal);
     try {
       for (const job of jobs) {
-        if (clock.monotonic() >= lease.until) break; // somebody else has them by now
+        if (clock.monotonic() >= lease.until) break; // another drainer may have them by now
         if (this.#failed || this.#signal?.aborted) await this.#settle(job, "w", "", { known: "back" });
         else await this.#deliver(job);
       }
     } finally {
       over.abort();
-      await beating;
+      await heartbeat;
     }
     return true;
   }
@@ -137,7 +148,7 @@ export class Drainer {
         if (held === "0") return void (lease.until = -Infinity);
         lease.until = now + length;
       } catch {
-        // the lease ends by itself, unless the next beat is heard
+        // the lease ends by itself unless the next extension succeeds
       }
     }
   }
@@ -155,7 +166,7 @@ export class Drainer {
     switch (begun.state) {
       case "stale":
         return;
-      case "sent": // and its drainer died before it could say so here
+      case "sent": // and its drainer ended before it settled the lease
         return await this.#settle(job, "gone", "");
       case "gone":
         this.#report.expired++;
@@ -165,40 +176,80 @@ export class Drainer {
     }
     // Only crashes lead beyond the last attempt: each was counted when it was taken.
     if (job.count > attempts) return await this.#giveUp(job, unsure, "aborted");
-    const error = await this.#send(begun);
-    if (error === undefined) {
-      await this.#note(sentMail, mailKey(job.id), {
-        fp: begun.fp!,
-        remember: String(this.#settings.remember),
-      });
-      this.#report.sent++;
-      if (unsure) this.#report.repeated++;
-      return await this.#settle(job, "gone", "");
+    const outcome = await this.#send(begun);
+    if (outcome instanceof MailError) await this.#refused(job, outcome, unsure, harmless);
+    else await this.#taken(job, begun, outcome, unsure);
+  }
+
+  /** The mailer took the message, for some recipients at least. */
+  async #taken(job: Job, begun: Fields, receipt: Receipt, unsure: boolean): Promise<void> {
+    const { mailer, remember, resend, attempts } = this.#settings;
+    const { rejected = [], deferred = [], unknown = [] } = receipt;
+    this.#report.rejected += rejected.length;
+    const later = [...mailer.selectsRecipients ? deferred.map(({ address }) => address) : [], ...unknown];
+    if (later.length > 0) {
+      const left = JSON.stringify(later);
+      await this.#note(deferMail, mailKey(job.id), { owner: job.owner, a: String(job.attempt), left });
+      if (unknown.length > 0 && !resend) return await this.#giveUp(job, true, "in-doubt");
+      if (job.count >= attempts) return await this.#giveUp(job, unknown.length > 0, "message-rejected");
+      this.#report.deferred += later.length;
+      return await this.#again(job, "message-rejected", undefined, true);
     }
+    this.#report.rejected += deferred.length; // this mailer cannot send to them alone
+    await this.#note(sentMail, mailKey(job.id), { fp: begun.fp!, remember: String(remember) });
+    this.#report.sent++;
+    if (unsure) this.#report.repeated++;
+    await this.#settle(job, "gone", "");
+  }
+
+  /** The mailer did not take the message, or it is unknown whether it did. */
+  async #refused(job: Job, error: MailError, unsure: boolean, harmless: boolean): Promise<void> {
+    const { resend, attempts } = this.#settings;
     const unknown = unsure || error.delivery === "unknown";
-    const again = error.retryable || (resend && error.delivery === "unknown");
+    // A misconfiguration is not the message's: it stays queued until it is mended, or until its attempts are used up.
+    const misconfigured = faultClass(error) === "misconfiguration" && error.code !== "unsupported";
+    if (misconfigured) this.#fault(error);
+    const again = error.retryable || misconfigured || (resend && error.delivery === "unknown");
     if (!again || (unknown && !harmless) || job.count >= attempts) {
       return await this.#giveUp(job, unknown, error.code);
     }
-    this.#report.retried++;
-    const delay = backoff(job.count, this.#settings.delay, this.#settings.maxDelay, error.retryAfter);
-    this.#next.set(job.bucket, Math.min(delay, this.#next.get(job.bucket) ?? Infinity));
-    await this.#settle(job, "w", error.code, { delay: String(delay), known: unknown ? "0" : "1" });
+    await this.#again(job, error.code, error.retryAfter, !unknown);
   }
 
-  /** Sends a message; answers why it failed. */
-  async #send(begun: Fields): Promise<MailError | undefined> {
-    const { mailer, timeout } = this.#settings;
+  #fault(error: MailError): void {
+    try {
+      this.#settings.onFault?.(error);
+    } catch {
+      // as the option says
+    }
+  }
+
+  /** Leaves the message for another attempt after a delay; `known` means that nothing is unknown after this one. */
+  async #again(job: Job, code: string, retryAfter: number | undefined, known: boolean): Promise<void> {
+    this.#report.retried++;
+    const delay = backoff(job.count, this.#settings.delay, this.#settings.maxDelay, retryAfter);
+    this.#next.set(job.bucket, Math.min(delay, this.#next.get(job.bucket) ?? Infinity));
+    await this.#settle(job, "w", code, { delay: String(delay), known: known ? "1" : "0" });
+  }
+
+  /** Sends a message, to the recipients that are left. */
+  async #send(begun: Fields): Promise<Receipt | MailError> {
+    const { mailer, attemptTimeout } = this.#settings;
     let message: PreparedMessage;
+    let recipients: readonly string[] | undefined;
     try {
       message = prepareMessage(unpackMessage(begun));
+      if (begun.left !== undefined) recipients = JSON.parse(begun.left) as readonly string[];
     } catch (cause) {
       return mailError(mailer.name, "corrupt-record", "the stored message cannot be read", { cause });
     }
     try {
-      const { rejected = [] } = await mailer.send(message, { idempotencyKey: begun.key, timeout });
-      this.#report.rejected += rejected.length;
-      return undefined;
+      const options = {
+        idempotencyKey: begun.key,
+        timeout: attemptTimeout,
+        ...(recipients && { recipients }),
+      };
+      return await mailer.send(message, options);
     } catch (error) {
       return asMailError(mailer.name, error);
     }
@@ -215,7 +266,7 @@ export class Drainer {
     await this.#note(settleMail, job.bucket, { id, owner, to, code, delay: "0", known: "0", ...more });
   }
 
-  /** Every transition here may be repeated, so a store that stumbles is asked again. */
+  /** Runs a transition, again after a passing fault of the store: all of them may be repeated. */
   async #note(transition: Transition, key: string, input: Fields): Promise<Fields> {
     const { store, clock } = this.#settings;
     for (let attempt = 1;; attempt++) {

@@ -1,23 +1,26 @@
-/** The outbox on an atomic store: what is asked of it, as transitions. */
+/** The outbox on an atomic store: its methods as transitions. */
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { randomToken, sha256 } from "../secret.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { prepareCall } from "./_combinator.ts";
 import { Drainer } from "./_outbox_drainer.ts";
 import { readEntry } from "./_outbox_entry.ts";
 import { bucketKey, bucketOf, mailKey, MOST_IN_BUCKET, type OutboxSettings } from "./_outbox_settings.ts";
 import { fingerprintOf, packMessage, unpackMessage } from "./_packed_message.ts";
-import { type MailError, mailError } from "./mail_error.ts";
+import { type MailError, mailError, unsupported } from "./mail_error.ts";
 import type { SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
 import type { DrainOptions, DrainReport, Outbox, OutboxEntry, OutboxReceipt } from "./outbox.ts";
 import { addMail, putMail, readMail, resolveMail } from "./outbox_transitions.ts";
 
+const DRAIN = { signal: true, limit: true, concurrency: true } satisfies OptionNames<DrainOptions>;
+const LIST = { signal: true, state: true } as const;
 const STATES = { w: "queued", l: "sending", d: "in-doubt", x: "dead" } as const;
 
-/** Queues, drains and tells. */
+/** The class behind `outbox`. */
 export class StoreOutbox implements Outbox {
   readonly name = "outbox";
   readonly deduplicates = true;
@@ -30,6 +33,7 @@ export class StoreOutbox implements Outbox {
   async send(message: Message, options: SendOptions = {}): Promise<OutboxReceipt> {
     const { retention, buckets, store } = this.#settings;
     const prepared = prepareCall(this.name, message, options);
+    if (options.recipients) throw unsupported(this.name, "sending to some of the recipients");
     const key = options.idempotencyKey ?? randomToken(16);
     const id = (await sha256(key)).slice(0, 22);
     const due = { due: String(prepared.sendAt?.getTime() ?? 0), keep: String(retention) };
@@ -56,15 +60,17 @@ export class StoreOutbox implements Outbox {
   }
 
   async drain(options: DrainOptions = {}): Promise<DrainReport> {
+    checkOptionNames("drain", options, DRAIN);
     const { signal, limit = Infinity, concurrency = 5 } = options;
-    if (limit !== Infinity) positive(limit, "limit");
-    positive(concurrency, "concurrency");
+    if (limit !== Infinity) checkInteger("drain", "limit", limit);
+    checkInteger("drain", "concurrency", concurrency);
     return await new Drainer(this.#settings, signal, limit).run(concurrency);
   }
 
   async *list(
     options: CallOptions & { readonly state?: OutboxEntry["state"] } = {},
   ): AsyncIterable<OutboxEntry> {
+    checkOptionNames("list the outbox", options, LIST);
     const { signal, state: wanted } = options;
     for (let n = 0; n < this.#settings.buckets; n++) {
       const record = await this.#settings.store.transact(readMail, bucketKey(n), {}, { signal });
@@ -98,7 +104,7 @@ export class StoreOutbox implements Outbox {
     return output.done === "1";
   }
 
-  /** Runs a step of queueing. Until the index has it, a message is never sent: only that step can leave it unknown. */
+  /** Runs a step of queueing. A message is never sent before the index has it: only that step can leave it unknown. */
   async #stored(options: SendOptions, last: boolean, step: () => Promise<Fields>): Promise<Fields> {
     try {
       return await step();
@@ -137,9 +143,4 @@ function callSignal({ signal, timeout }: SendOptions): AbortSignal | undefined {
 
 function isTimeout(error: unknown): boolean {
   return error instanceof DOMException && error.name === "TimeoutError";
-}
-
-function positive(value: number, name: string): void {
-  if (Number.isSafeInteger(value) && value > 0) return;
-  throw new RangeError(`Cannot drain as '${name}' must be a positive integer: current value is ${value}`);
 }

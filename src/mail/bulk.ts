@@ -1,19 +1,13 @@
-/** Sending many: in order, while reading, holding little, stopped by nothing but the caller. */
-import { openBulk } from "./_bulk_sender.ts";
+/** Sends many messages: in order, while the input is read, holding few of them, and stopped only by the caller. */
+import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { BulkRun } from "./_bulk_run.ts";
 import { need } from "./address.ts";
-import { MailError } from "./mail_error.ts";
-import {
-  type BulkSender,
-  checkIdempotencyKey,
-  type Mailer,
-  type Receipt,
-  type SendOptions,
-} from "./mailer.ts";
-import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
-import { abortable, asMailError } from "./outcome.ts";
+import type { MailError } from "./mail_error.ts";
+import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
+import type { Message } from "./message.ts";
 
 /** Options of {@linkcode sendBulk}. */
-export interface BulkOptions extends Omit<SendOptions, "idempotencyKey"> {
+export interface BulkOptions extends Pick<SendOptions, "signal" | "timeout"> {
   /**
    * Names each sending; called once per message, in order, before its first attempt. Where the mailer deduplicates, the whole
    * bulk may be repeated with the same messages and keys in the same order. One message alone may be when its error is
@@ -21,22 +15,25 @@ export interface BulkOptions extends Omit<SendOptions, "idempotencyKey"> {
    */
   readonly idempotencyKey?: ((message: Message, index: number) => string) | undefined;
   /**
-   * How many requests may be under way at once. Where the provider takes batches, a request is a batch.
+   * The maximum number of requests at once. Where the provider takes batches, a request is a batch. A bulk begins with one
+   * request and doubles their number with each whose results were read, so a caller that stops early has sent little.
    * @default {5}
    */
   readonly concurrency?: number | undefined;
 }
 
-/** What became of one message of a bulk. */
+/** The result for one message of a bulk. */
 export type BulkResult =
   | { readonly index: number; readonly state: "sent"; readonly receipt: Receipt }
   | { readonly index: number; readonly state: "failed"; readonly error: MailError };
 
-/** One message of a bulk, checked. */
-interface BulkItem {
-  readonly message: PreparedMessage;
-  readonly key: string | undefined;
-}
+const TASK = "send";
+const OPTIONS = {
+  signal: true,
+  timeout: true,
+  idempotencyKey: true,
+  concurrency: true,
+} satisfies OptionNames<BulkOptions>;
 
 /**
  * Sends many: one result per message, in order, while the input is still being read; no more than `concurrency` requests'
@@ -44,9 +41,11 @@ interface BulkItem {
  * read gets its results, and then the iteration rejects with the reason.
  *
  * Mailers whose provider takes batches get them (Resend: 100 messages each), which never merge recipients of different
- * messages; all others, and most mailers around mailers, send one by one.
+ * messages; all others send one by one. `retrying`, `rateLimited` and `observed` keep batches.
  *
- * @throws {TypeError} when the messages cannot be iterated
+ * A caller that stops reading has sent the batches that were begun: one, if it stops within the first.
+ *
+ * @throws {TypeError} when the messages cannot be iterated, or an option is not known
  * @throws {RangeError} when `concurrency` is not a positive integer
  * @example
  * ```ts
@@ -65,106 +64,15 @@ export function sendBulk(
   messages: Iterable<Message> | AsyncIterable<Message>,
   options: BulkOptions = {},
 ): AsyncIterableIterator<BulkResult> {
-  const { concurrency = 5, signal, timeout, idempotencyKey } = options;
+  checkOptionNames(TASK, options, OPTIONS);
+  const { concurrency = 5, idempotencyKey } = options;
+  checkInteger(TASK, "concurrency", concurrency);
+  checkFunction(TASK, "idempotencyKey", idempotencyKey);
   const open = (messages as AsyncIterable<Message>)?.[Symbol.asyncIterator] ??
     (messages as Iterable<Message>)?.[Symbol.iterator];
   need(typeof messages === "object" && open, "messages", "must be iterable");
-  if (!(Number.isInteger(concurrency) && concurrency > 0)) {
-    throw new RangeError(
-      `Cannot send as 'concurrency' must be a positive integer: current value is ${concurrency}`,
-    );
-  }
-
-  /** Checked as it is read, at once: the caller may use the object again, and may have left a moment later. */
-  function itemOf(input: Message, index: number): BulkItem | MailError {
-    try {
-      const message = prepareMessage(input);
-      const key = idempotencyKey?.(message, index);
-      checkIdempotencyKey(key);
-      return { message, key };
-    } catch (error) {
-      return asMailError(mailer.name, error);
-    }
-  }
-
-  async function start(
-    sender: BulkSender,
-    slots: readonly (BulkItem | MailError)[],
-  ): Promise<(Receipt | MailError)[]> {
-    const items = slots.filter((slot): slot is BulkItem => !(slot instanceof MailError));
-    const batch = async () => {
-      const messages = items.map(({ message }) => message);
-      const sending = sender.send(messages, items.map(({ key }) => key), { signal, timeout });
-      // Whoever has no answer is unknown.
-      return await Promise.all(
-        items.map((_, i) => settled(mailer.name, () => sending[i] ?? Promise.reject(new Error("no answer")))),
-      );
-    };
-    const sent = items.length > 0 ? await settled(mailer.name, batch) : [];
-    let next = 0;
-    return slots.map((slot) =>
-      slot instanceof MailError ? slot : sent instanceof MailError ? sent : sent[next++]!
-    );
-  }
-
+  // The input is opened by the first `next()`: a bulk that is never read opens nothing.
   return (async function* () {
-    const input = open.call(messages) as Iterator<Message> | AsyncIterator<Message>;
-    const sender = openBulk(mailer);
-    const batches: Promise<(Receipt | MailError)[]>[] = [];
-    let read = 0;
-    let told = 0;
-    let more = true;
-    let failure: { readonly reason: unknown } | undefined;
-    let reading: Promise<void> | undefined;
-    const fill = async () => {
-      const slots: (BulkItem | MailError)[] = [];
-      try {
-        while (slots.length < sender.size) {
-          const { value, done } = await abortable<IteratorResult<Message>>(signal, () => input.next());
-          if (!more) return; // whoever stopped listening wants no more sent
-          if (done) {
-            more = false;
-            break;
-          }
-          slots.push(itemOf(value, read++));
-        }
-      } catch (reason) {
-        if (!more) return;
-        more = false;
-        failure = { reason };
-      }
-      if (slots.length > 0) batches.push(start(sender, slots));
-      reading = undefined;
-    };
-    try {
-      while (more || batches.length > 0) {
-        if (more && batches.length < concurrency) reading ??= fill();
-        // Whatever comes first: the oldest batch is done, or there is one more.
-        const outcomes = await Promise.race([...batches.slice(0, 1), ...(reading ? [reading] : [])]);
-        if (!outcomes) continue;
-        batches.shift();
-        for (const outcome of outcomes) {
-          const index = told++;
-          yield outcome instanceof MailError
-            ? { index, state: "failed", error: outcome }
-            : { index, state: "sent", receipt: outcome };
-        }
-      }
-      if (failure) throw failure.reason;
-    } finally {
-      more = false;
-      abortable(undefined, () => input.return?.()).catch(() => {}); // it may be busy for ever
-      await Promise.all(batches); // whoever stops listening still has sent these
-      await sender.close?.();
-    }
+    yield* new BulkRun(mailer, open.call(messages), { ...options, concurrency }).results();
   })();
-}
-
-/** One outcome for one message: the error, or what came back. */
-async function settled<T>(mailer: string, work: () => Promise<T>): Promise<T | MailError> {
-  try {
-    return await work();
-  } catch (error) {
-    return asMailError(mailer, error);
-  }
 }

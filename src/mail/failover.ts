@@ -2,50 +2,57 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { randomToken } from "../secret.ts";
-import { aborted, positiveInteger, prepareCall, restated } from "./_combinator.ts";
-import { type MailError, mailError } from "./mail_error.ts";
+import { faultClass } from "../fault_class.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { aborted, prepareCall, restated } from "./_combinator.ts";
+import { type MailError, mailError, unsupported } from "./mail_error.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
-import type { Message } from "./message.ts";
+import type { Message, PreparedMessage } from "./message.ts";
 import { asMailError } from "./outcome.ts";
+import { deferredOf, mergeFailure, mergeReceipts } from "./partial.ts";
 
 /** Options of {@linkcode failover}. */
 export interface FailoverOptions {
   /**
-   * How much of the mail each mailer gets, as positive integers in the order of the mailers. With weights the order is drawn
+   * The share of the mail that each mailer gets, as positive integers in the order of the mailers. With weights the order is drawn
    * for every message.
    * @default {undefined} (always in the order given)
    */
   readonly weights?: readonly number[] | undefined;
   /**
-   * How long a mailer that failed is tried after the others; a longer Retry-After counts in full. This is known to this
-   * isolate alone.
+   * The time for which a mailer that failed is tried after the others; a longer Retry-After counts in full, up to a day. It
+   * is known to this isolate alone.
    * @default {"30s"}
    */
   readonly cooldown?: Duration | undefined;
   /**
-   * Whose time the cooldown is.
+   * The clock for the cooldown.
    * @default {systemClock}
    */
   readonly clock?: Clock | undefined;
 }
 
-/** What another mailer could do, although this one is as healthy as ever. */
-const BEYOND_IT: readonly string[] = ["unsupported", "message-too-large"];
+const TASK = "make a mailer with failover";
+const OPTIONS = { weights: true, cooldown: true, clock: true } satisfies OptionNames<FailoverOptions>;
 
-/** What tells of the mailer and not of the message, although repeating it there would not help. */
-const ITS_OWN: readonly string[] = ["unauthorized", "quota-exceeded"];
+/** The faults of a message that another mailer may take; they say nothing of the mailer's health. */
+const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"];
 
 /**
  * A mailer that asks the next one when the one before certainly did not send: it was down, refused the key, had no quota
  * left, or cannot do what the message needs. It never asks another one after `delivery: "unknown"`, nor when the message
  * itself was refused. A mailer that failed lately is tried last.
  *
- * All are asked under one key, drawn if the caller gave none. It keeps a message from being sent twice by one provider, not by two. So an unknown outcome is never retryable here: let
- * each mailer retry for itself (`failover([retrying(a), retrying(b)])`), and put {@linkcode idempotent} around the whole where
- * the caller may repeat.
+ * When a mailer took the message for some recipients and deferred others, the next ones that can select recipients are asked
+ * for those others alone. What remains is the receipt's `deferred`.
+ *
+ * All are asked under one key, drawn if the caller gave none. It keeps a message from being sent twice by one provider, not
+ * by two. So an unknown outcome is never retryable here: let each mailer retry for itself
+ * (`failover([retrying(a), retrying(b)])`), and put {@linkcode idempotent} around the whole where the caller may repeat.
  *
  * {@linkcode sendBulk} sends through it one by one: what one provider refused of a batch another may take.
  *
+ * @throws {TypeError} when an option is not known
  * @throws {RangeError} when there is no mailer, or not a positive weight for each
  * @example
  * ```ts
@@ -57,14 +64,15 @@ const ITS_OWN: readonly string[] = ["unauthorized", "quota-exceeded"];
  * ```
  */
 export function failover(mailers: readonly Mailer[], options: FailoverOptions = {}): Mailer {
+  checkOptionNames(TASK, options, OPTIONS);
   const { weights } = options;
-  if (mailers.length === 0) throw new RangeError("Cannot make a mailer as there must be one to ask");
+  if (mailers.length === 0) throw new RangeError(`Cannot ${TASK} as there must be one to ask`);
   if (weights !== undefined && weights.length !== mailers.length) {
     throw new RangeError(
-      `Cannot make a mailer as 'weights' must hold one for each of ${mailers.length}: current length is ${weights.length}`,
+      `Cannot ${TASK} as 'weights' must hold one for each of ${mailers.length}: current length is ${weights.length}`,
     );
   }
-  weights?.forEach((weight, i) => positiveInteger(weight, `weights[${i}]`));
+  weights?.forEach((weight, i) => checkInteger(TASK, `weights[${i}]`, weight));
   return new Failover(mailers, options);
 }
 
@@ -78,6 +86,7 @@ interface Choice {
 class Failover implements Mailer {
   readonly name: string;
   readonly deduplicates: boolean;
+  readonly selectsRecipients: boolean;
   readonly #choices: readonly Choice[];
   readonly #weighted: boolean;
   readonly #cooldown: number;
@@ -87,6 +96,7 @@ class Failover implements Mailer {
     this.name = [...new Set(mailers.map(({ name }) => name))].join(" or ");
     this.#choices = mailers.map((mailer, i) => ({ mailer, weight: weights?.[i] ?? 1, downUntil: -Infinity }));
     this.deduplicates = mailers.length === 1 && mailers[0]!.deduplicates;
+    this.selectsRecipients = mailers.some((mailer) => mailer.selectsRecipients);
     this.#weighted = weights !== undefined;
     this.#cooldown = toMilliseconds(cooldown ?? "30s", "cooldown");
     this.#clock = clock ?? systemClock;
@@ -96,12 +106,14 @@ class Failover implements Mailer {
     const prepared = prepareCall(this.name, message, options);
     const named = options.idempotencyKey !== undefined;
     const keyed = { ...options, idempotencyKey: options.idempotencyKey ?? randomToken(16) };
+    const order = this.#order().filter(({ mailer }) => !options.recipients || mailer.selectsRecipients);
+    if (order.length === 0) throw unsupported(this.name, "sending to some of the recipients");
     const errors: MailError[] = [];
-    for (const choice of this.#order()) {
+    for (const [i, choice] of order.entries()) {
       try {
         const receipt = await choice.mailer.send(prepared, keyed);
         choice.downUntil = -Infinity;
-        return receipt;
+        return await this.#sendDeferred(prepared, keyed, receipt, order.slice(i + 1));
       } catch (thrown) {
         if (thrown instanceof TypeError || thrown instanceof RangeError) throw thrown; // the caller's own
         const error = asMailError(choice.mailer.name, thrown);
@@ -111,12 +123,35 @@ class Failover implements Mailer {
           const blind = error.retryable && !(this.deduplicates && named);
           throw blind ? restated(error, { retryable: false }) : error;
         }
-        if (!goesOn(error)) throw error;
+        if (!mayBeAnothers(error)) throw error;
         errors.push(error);
         if (options.signal?.aborted) throw aborted(this.name, options.signal);
       }
     }
     throw this.#allFailed(errors);
+  }
+
+  /** Asks the mailers that are left for the recipients that were deferred, and them alone. */
+  async #sendDeferred(
+    message: PreparedMessage,
+    options: SendOptions,
+    first: Receipt,
+    choices: readonly Choice[],
+  ): Promise<Receipt> {
+    let receipt = first;
+    for (const choice of choices) {
+      const recipients = deferredOf(receipt);
+      if (recipients.length === 0 || options.signal?.aborted) break;
+      if (!choice.mailer.selectsRecipients) continue;
+      try {
+        receipt = mergeReceipts(receipt, await choice.mailer.send(message, { ...options, recipients }));
+      } catch (thrown) {
+        const error = asMailError(choice.mailer.name, thrown);
+        this.#judge(choice, error);
+        receipt = mergeFailure(receipt, error);
+      }
+    }
+    return receipt;
   }
 
   /** The healthy ones first; among the others the one that is back first. */
@@ -128,9 +163,10 @@ class Failover implements Mailer {
   }
 
   #judge(choice: Choice, error: MailError): void {
-    if (BEYOND_IT.includes(error.code) || error.code === "aborted") return;
-    if (!goesOn(error) && error.delivery === "not-sent") return; // the message's fault
-    choice.downUntil = this.#clock.monotonic() + Math.max(this.#cooldown, error.retryAfter ?? 0);
+    if (UNSUPPORTED_CODES.includes(error.code) || error.code === "aborted") return;
+    if (!mayBeAnothers(error) && error.delivery === "not-sent") return; // the message's fault
+    choice.downUntil = this.#clock.monotonic() +
+      Math.max(this.#cooldown, Math.min(error.retryAfter ?? 0, 86_400_000));
   }
 
   #allFailed(errors: readonly MailError[]): MailError {
@@ -147,10 +183,14 @@ class Failover implements Mailer {
   }
 }
 
-/** Whether another mailer may be asked. Another call with the key may be sending right now, so `in-progress` is none. */
-function goesOn({ code, retryable }: MailError): boolean {
-  if (code === "in-progress" || code === "aborted") return false;
-  return retryable || BEYOND_IT.includes(code) || ITS_OWN.includes(code);
+/**
+ * Whether another mailer may be asked: the fault passes, or is one of this mailer alone. `in-progress` is neither, as another
+ * call with the key may be sending right now.
+ */
+function mayBeAnothers(error: MailError): boolean {
+  if (error.code === "in-progress" || error.code === "aborted") return false;
+  return error.retryable || UNSUPPORTED_CODES.includes(error.code) ||
+    faultClass(error) === "misconfiguration";
 }
 
 /** An order drawn by weight. */

@@ -2,9 +2,10 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Idempotency } from "../idempotency/idempotency.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { aborted, prepareCall } from "./_combinator.ts";
 import { fingerprintOf } from "./_packed_message.ts";
-import { mailError } from "./mail_error.ts";
+import { mailError, unsupported } from "./mail_error.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 import { asMailError } from "./outcome.ts";
@@ -12,26 +13,28 @@ import { asMailError } from "./outcome.ts";
 /** Options of {@linkcode idempotent}. */
 export interface IdempotentOptions {
   /**
-   * How long to wait for another call that is sending under the same key; 0 does not.
+   * The maximum time to wait for another call that is sending under the same key; 0 does not wait.
    * @default {"30s"}
    */
   readonly wait?: Duration | 0 | undefined;
 }
 
-/** What a key leads to. */
+/** The outcome that is stored under a key. */
 type Outcome =
   | { readonly state: "sent"; readonly receipt: Receipt }
   | { readonly state: "unknown" };
 
 /**
- * A mailer that sends once per key, whatever is behind it. Everybody who repeats the key gets the first receipt; the same key
+ * A mailer that sends once per key, whatever is behind it. Every repetition of the key gets the first receipt; the same key
  * with another message is `fingerprint-mismatch`. Without a key it sends every time.
  *
  * What was certainly not sent frees its key. What became of a message may be unknown: the reply was lost, or the isolate died
- * between taking the key and noting the outcome. When the mailer behind deduplicates, the key is free again, for repeating it
- * is harmless. Otherwise the key is kept as unknown: whoever repeats it gets an error with `delivery: "unknown"`, not
- * retryable, and nothing is sent until the idempotency's retention ends. So never twice by accident, and never in silence:
- * who knows better uses another key.
+ * between taking the key and noting the outcome. When the mailer behind deduplicates, the key is free again, as repeating it
+ * is harmless. Otherwise the key is kept as unknown: repeating it is an error with `delivery: "unknown"`, not retryable, and
+ * nothing is sent until the idempotency's retention ends. To send all the same, use another key.
+ *
+ * A receipt is stored with its `deferred` recipients and is final under its key: put `retrying` inside,
+ * `idempotent(retrying(mailer), …)`. Sending to some of the recipients is `unsupported`.
  *
  * {@linkcode sendBulk} sends through it one by one, for every message has its own key.
  *
@@ -52,6 +55,11 @@ export function idempotent(
   idempotency: Idempotency,
   options: IdempotentOptions = {},
 ): Mailer {
+  checkOptionNames(
+    "make an idempotent mailer",
+    options,
+    { wait: true } satisfies OptionNames<IdempotentOptions>,
+  );
   return new Idempotent(mailer, idempotency, options);
 }
 
@@ -72,6 +80,7 @@ class Idempotent implements Mailer {
   async send(message: Message, options: SendOptions = {}): Promise<Receipt> {
     const prepared = prepareCall(this.name, message, options);
     const { idempotencyKey: key, signal } = options;
+    if (options.recipients) throw unsupported(this.name, "sending to some of the recipients");
     if (key === undefined) return await this.#mailer.send(prepared, options);
     const fingerprint = await fingerprintOf(prepared, this.name);
     let own: Outcome | undefined;
@@ -79,7 +88,7 @@ class Idempotent implements Mailer {
     let outcome: Outcome;
     try {
       outcome = await this.#idempotency.run<Outcome>(key, async ({ attempt }) => {
-        // Whoever had the key before died with it: it may have sent.
+        // The holder before ended without an outcome: it may have sent.
         if (attempt > 1 && !this.#mailer.deduplicates) return own = { state: "unknown" };
         try {
           own = { state: "sent", receipt: await this.#mailer.send(prepared, options) };
@@ -102,14 +111,14 @@ class Idempotent implements Mailer {
     });
   }
 
-  /** The store's own errors, as what they mean for the message. */
+  /** The store's own errors, by their meaning for the message. */
   #refused(error: unknown, signal: AbortSignal | undefined): unknown {
     if (signal?.aborted) return aborted(this.name, signal);
     if (!(error instanceof HoldfastError)) return error;
     switch (error.code) {
       case "in-progress":
         return mailError(this.name, error.code, "another call is sending under the key", {
-          delivery: "unknown", // by that other call
+          delivery: "unknown", // by the other call
           retryable: true,
           ...(error.retryAfter !== undefined && { retryAfter: error.retryAfter }),
           cause: error,

@@ -1,40 +1,46 @@
-/** Tells what a mailer does, to whoever measures. */
+/** Reports what a mailer does, for measurements. */
 import { type Clock, systemClock } from "../clock.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { openBulk } from "./_bulk_sender.ts";
 import { type Delivery, MailError } from "./mail_error.ts";
 import type { BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 import { asMailError } from "./outcome.ts";
 
-/** One message a mailer was given, without anything of the message: no address, subject, key or id. */
+/** One call of a mailer, without anything of its message: no address, subject, key or id. */
 export interface MailOperation {
   /** Always `mailer`. */
   readonly contract: "mailer";
-  /** How it was given. What {@linkcode sendBulk} itself refuses as not valid never reaches a mailer. */
+  /** The method. What {@linkcode sendBulk} itself refuses as not valid never reaches a mailer. */
   readonly operation: "send" | "sendBulk";
   /** The mailer's name. */
   readonly engine: string;
-  /** How long it took, in milliseconds; in a bulk, its batch. */
+  /** The duration in milliseconds; in a bulk, that of its batch. */
   readonly durationMs: number;
   /** `sent`, or the error's code. */
   readonly outcome: "sent" | HoldfastErrorCode;
-  /** What is known of a message that failed. */
+  /** The delivery of a message that failed. */
   readonly delivery?: Delivery | undefined;
-  /** How many recipients were refused while it was taken for the rest (SMTP). */
+  /** The number of recipients that were refused for good while the message was taken for others (SMTP). */
   readonly rejected?: number | undefined;
+  /** The number of recipients that were refused for now while the message was taken for others (SMTP). */
+  readonly deferred?: number | undefined;
 }
 
 /** Options of {@linkcode observed}. */
 export interface ObservedOptions {
-  /** Hears of every message. What it throws is dropped: a sent message must not look failed. */
+  /** Called after every message. What it throws is dropped: a sent message must not look failed. */
   readonly onOperation: (operation: MailOperation) => void;
   /**
-   * Who measures.
+   * The clock that measures.
    * @default {systemClock}
    */
   readonly clock?: Clock | undefined;
 }
+
+const TASK = "observe a mailer";
+const OPTIONS = { onOperation: true, clock: true } satisfies OptionNames<ObservedOptions>;
 
 /**
  * A mailer that reports. Inside {@linkcode retrying} it reports attempts, around it messages. Batches stay batches:
@@ -50,12 +56,17 @@ export interface ObservedOptions {
  * ```
  */
 export function observed(mailer: Mailer, options: ObservedOptions): Mailer {
+  checkOptionNames(TASK, options, OPTIONS);
+  if (typeof options?.onOperation !== "function") {
+    throw new TypeError(`Cannot ${TASK} as 'onOperation' must be a function`);
+  }
   return new Observed(mailer, options);
 }
 
 class Observed implements Mailer {
   readonly name: string;
   readonly deduplicates: boolean;
+  readonly selectsRecipients: boolean;
   readonly #mailer: Mailer;
   readonly #hook: (operation: MailOperation) => void;
   readonly #clock: Clock;
@@ -63,46 +74,48 @@ class Observed implements Mailer {
   constructor(mailer: Mailer, { onOperation, clock = systemClock }: ObservedOptions) {
     this.name = mailer.name;
     this.deduplicates = mailer.deduplicates;
+    this.selectsRecipients = mailer.selectsRecipients ?? false;
     this.#mailer = mailer;
     this.#hook = onOperation;
     this.#clock = clock;
   }
 
   send(message: Message, options?: SendOptions): Promise<Receipt> {
-    return this.#told("send", this.#clock.monotonic(), () => this.#mailer.send(message, options));
+    return this.#reported("send", this.#clock.monotonic(), () => this.#mailer.send(message, options));
   }
 
-  /** Passes on how the other mailer sends many, and reports every message of it. */
+  /** The inner mailer's way to send many, with a report of every message. */
   openBulk(): BulkSender {
     const inner = openBulk(this.#mailer);
     return {
       size: inner.size,
+      repeatable: inner.repeatable,
       send: (...batch) => {
         const since = this.#clock.monotonic();
-        return inner.send(...batch).map((one) => this.#told("sendBulk", since, () => one));
+        return inner.send(...batch).map((one) => this.#reported("sendBulk", since, () => one));
       },
       close: async () => await inner.close?.(),
     };
   }
 
-  async #told(
+  async #reported(
     operation: MailOperation["operation"],
     since: number,
     work: () => Promise<Receipt>,
   ): Promise<Receipt> {
     try {
       const receipt = await work();
-      this.#tell(operation, since, receipt);
+      this.#report(operation, since, receipt);
       return receipt;
     } catch (error) {
-      this.#tell(operation, since, asMailError(this.name, error));
+      this.#report(operation, since, asMailError(this.name, error));
       throw error;
     }
   }
 
-  #tell(operation: MailOperation["operation"], since: number, outcome: Receipt | MailError): void {
+  #report(operation: MailOperation["operation"], since: number, outcome: Receipt | MailError): void {
     const error = outcome instanceof MailError ? outcome : undefined;
-    const rejected = outcome instanceof MailError ? undefined : outcome.rejected?.length;
+    const receipt = outcome instanceof MailError ? undefined : outcome;
     try {
       this.#hook({
         contract: "mailer",
@@ -111,10 +124,11 @@ class Observed implements Mailer {
         durationMs: this.#clock.monotonic() - since,
         outcome: error?.code ?? "sent",
         ...(error && { delivery: error.delivery }),
-        ...(rejected && { rejected }),
+        ...(receipt?.rejected?.length && { rejected: receipt.rejected.length }),
+        ...(receipt?.deferred?.length && { deferred: receipt.deferred.length }),
       });
     } catch {
-      // said in the options
+      // as the option says
     }
   }
 }

@@ -1,73 +1,79 @@
 /**
  * Messages that wait in a store until a worker has sent them. `send` is done once the message is durable; a cron, an alarm or
- * `waitUntil` calls `drain`. Nothing is lost when either of them is killed, and nothing is sent twice but what nobody can know.
+ * `waitUntil` calls `drain`. Nothing is lost when either of them is killed, and a message whose delivery is unknown is sent
+ * again only where that is harmless, or where the caller says so.
  */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
-import { positiveInteger } from "./_combinator.ts";
+import { checkFunction, checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 import { StoreOutbox } from "./_store_outbox.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message, PreparedMessage } from "./message.ts";
 
-/** Options of {@linkcode outbox}. All who share an outbox must agree on them. */
+/** Options of {@linkcode outbox}, the same for all that share an outbox. */
 export interface OutboxOptions {
   /**
-   * The namespace the messages live in.
+   * The namespace of the messages.
    * @default {"outbox"}
    */
   readonly name?: string | undefined;
   /**
-   * How many records index the messages, of up to 500 each. It may grow while the outbox is empty.
+   * The number of records that index the messages, of up to 500 each. It may grow while the outbox is empty.
    * @default {16}
    */
   readonly buckets?: number | undefined;
   /**
-   * How often to try at most before a message is dead; attempts that crashed count.
+   * The maximum number of attempts before a message is dead, the first included; attempts that crashed count.
    * @default {8}
    */
   readonly attempts?: number | undefined;
   /**
    * The longest wait before the second attempt; it doubles with each further one. The wait itself is a random part of it, a
-   * Retry-After counts in full.
+   * Retry-After counts in full, up to a day.
    * @default {"10s"}
    */
   readonly delay?: Duration | undefined;
   /**
-   * What the doubling ends at.
+   * The maximum of the doubling.
    * @default {"1h"}
    */
   readonly maxDelay?: Duration | undefined;
   /**
-   * How long a message stays with a drainer that does not answer any more; a living one extends it.
+   * The time for which a message stays with a drainer that was killed; a living one extends it.
    * @default {"1m"}
    */
   readonly lease?: Duration | undefined;
   /**
-   * How long an attempt may take.
+   * The maximum time of one attempt.
    * @default {the mailer's own timeout}
    */
-  readonly timeout?: Duration | undefined;
+  readonly attemptTimeout?: Duration | undefined;
   /**
-   * How long a message is kept after it was due, the dead and the doubtful included; what leaves then is reported as
-   * `expired`.
+   * The time for which a message is kept after it was due, dead ones and those in doubt included; when it ends, the message
+   * is reported as `expired`.
    * @default {"30d"}
    */
   readonly retention?: Duration | undefined;
   /**
-   * How long a sent message's idempotency key is remembered.
+   * The time for which a sent message's idempotency key is remembered.
    * @default {"24h"}
    */
   readonly remember?: Duration | undefined;
   /**
-   * What to do when nobody can know whether a message was sent, and the mailer does not deduplicate: hold it as in doubt until
-   * somebody decides, or send it again, which may make two of it.
+   * The choice when it is unknown whether a message was sent, and the mailer does not deduplicate: `hold` it as in doubt until
+   * {@linkcode Outbox.requeue} or `discard`, or `resend` it, which may make two of it.
    * @default {"hold"}
    */
-  readonly unknown?: "hold" | "resend" | undefined;
+  readonly whenUnknown?: "hold" | "resend" | undefined;
   /**
-   * Who waits for heartbeats, and whose time bounds leases on this side.
+   * Called with every fault of the mailer that is a misconfiguration (`unauthorized`, `misconfigured`, `quota-exceeded` …).
+   * Messages are kept and tried again all the same, as it is not theirs. What it throws is dropped.
+   */
+  readonly onFault?: ((error: unknown) => void) | undefined;
+  /**
+   * The clock for heartbeats, and for the ends of leases on this side.
    * @default {systemClock}
    */
   readonly clock?: Clock | undefined;
@@ -80,7 +86,7 @@ export interface OutboxReceipt extends Receipt {
   /** The outbox's own id of the message, made from its idempotency key. */
   readonly id: string;
   /**
-   * `queued` for a message that waits. The others answer a repeated key: it was `sent` already, is `dead`, or `in-doubt`.
+   * `queued` for a message that waits. The others answer to a repeated key: it was `sent` already, is `dead`, or `in-doubt`.
    */
   readonly state: "queued" | "sent" | "dead" | "in-doubt";
 }
@@ -90,34 +96,36 @@ export interface DrainOptions {
   /** Takes no more messages when it aborts; what is being sent is finished. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * How many messages to take at most.
+   * The maximum number of messages to take.
    * @default {Infinity} (until nothing is due)
    */
   readonly limit?: number | undefined;
   /**
-   * How many to send at once.
+   * The number of messages to send at once.
    * @default {5}
    */
   readonly concurrency?: number | undefined;
 }
 
-/** What {@linkcode Outbox.drain} did, in messages but for `rejected`. */
+/** The report of {@linkcode Outbox.drain}, in messages but for `rejected` and `deferred`. */
 export interface DrainReport {
-  /** The mailer took them. */
+  /** Messages that the mailer took, for every recipient that was not rejected. */
   readonly sent: number;
-  /** How many of those had been tried before with unknown outcome. */
+  /** Those of them that had been tried before with unknown outcome. */
   readonly repeated: number;
-  /** Recipients that were refused while the message was taken for the rest (SMTP); who, only the mailer's receipt says. */
+  /** Recipients that were refused for good while the message was taken for others (SMTP). */
   readonly rejected: number;
+  /** Recipients that were refused for now (SMTP): their messages stay queued, for them alone. */
+  readonly deferred: number;
   /** Not sent; they will be tried again. */
   readonly retried: number;
   /** Given up: see {@linkcode Outbox.list}. */
   readonly dead: number;
-  /** Nobody can know whether they were sent: see {@linkcode Outbox.list}. */
+  /** It is unknown whether they were sent: see {@linkcode Outbox.list}. */
   readonly inDoubt: number;
-  /** Left after their retention without having been sent. */
+  /** Deleted after their retention without having been sent. */
   readonly expired: number;
-  /** Milliseconds until more is due, 0 when something is now; `undefined` when nothing waits. When to set the next alarm. */
+  /** Milliseconds until more is due, 0 when something is now; `undefined` when nothing waits. The time for the next alarm. */
   readonly nextAfter: number | undefined;
 }
 
@@ -127,11 +135,11 @@ export interface OutboxEntry {
   readonly id: string;
   /** Whether it waits, is being sent, was given up, or is in doubt. */
   readonly state: "queued" | "sending" | "dead" | "in-doubt";
-  /** When it is due, when its lease ends, or since when it is dead or in doubt; milliseconds since the epoch. */
+  /** The time it is due, its lease ends, or since which it is dead or in doubt; milliseconds since the epoch. */
   readonly at: number;
-  /** How often it was tried since it was queued, or requeued. */
+  /** The number of attempts since it was queued, or requeued. */
   readonly attempts: number;
-  /** Why the last attempt failed: the error's code; `undefined` if it did not. */
+  /** The code of the error of the last attempt; `undefined` if there is none. */
   readonly code: string | undefined;
 }
 
@@ -167,9 +175,13 @@ export interface Outbox extends Mailer {
  * It holds up to `buckets × 500` messages, each with its attachments within the engine's value limit (Deno KV: 64 KiB, Durable Objects: 2 MB, Upstash: 900 KB).
  *
  * A drainer that dies leaves its messages to the next one, after their lease. What it had begun to send goes out again only
- * under a key that the mailer deduplicates; with other mailers it is held as in doubt, unless `unknown` says `resend`.
+ * under a key that the mailer deduplicates; with other mailers it is held as in doubt, unless `whenUnknown` is `resend`.
+ *
+ * Recipients that were refused for now stay queued: later attempts are for them alone. It needs a mailer with
+ * `selectsRecipients`, as those that answer per recipient have it; in doubt or dead, such a message is requeued for them alone.
  * {@linkcode sendBulk} queues through it one by one, and the drainer sends one by one.
  *
+ * @throws {TypeError} when an option is not known
  * @throws {RangeError} when an option is not positive
  * @example
  * ```ts
@@ -206,22 +218,41 @@ export interface Outbox extends Mailer {
  * ```
  */
 export function outbox(mailer: Mailer, store: AtomicStore, options: OutboxOptions = {}): Outbox {
-  const { unknown = "hold" } = options;
-  if (unknown !== "hold" && unknown !== "resend") {
-    throw new TypeError("Cannot make an outbox as 'unknown' must be 'hold' or 'resend'");
-  }
+  checkOptionNames(TASK, options, OPTIONS);
+  const { whenUnknown = "hold", attemptTimeout, onFault } = options;
+  checkOneOf(TASK, "whenUnknown", whenUnknown, ["hold", "resend"]);
+  checkFunction(TASK, "onFault", onFault);
   return new StoreOutbox({
     mailer,
     store: store.namespace(options.name ?? "outbox"),
-    buckets: positiveInteger(options.buckets ?? 16, "buckets"),
-    attempts: positiveInteger(options.attempts ?? 8, "attempts"),
+    buckets: checkInteger(TASK, "buckets", options.buckets ?? 16),
+    attempts: checkInteger(TASK, "attempts", options.attempts ?? 8),
     delay: toMilliseconds(options.delay ?? "10s", "delay"),
     maxDelay: toMilliseconds(options.maxDelay ?? "1h", "maxDelay"),
     lease: toMilliseconds(options.lease ?? "1m", "lease"),
-    timeout: options.timeout === undefined ? undefined : toMilliseconds(options.timeout, "timeout"),
+    attemptTimeout: attemptTimeout === undefined
+      ? undefined
+      : toMilliseconds(attemptTimeout, "attemptTimeout"),
     retention: toMilliseconds(options.retention ?? "30d", "retention"),
     remember: toMilliseconds(options.remember ?? "24h", "remember"),
-    resend: unknown === "resend",
+    resend: whenUnknown === "resend",
+    onFault,
     clock: options.clock ?? systemClock,
   });
 }
+
+const TASK = "make an outbox";
+const OPTIONS = {
+  name: true,
+  buckets: true,
+  attempts: true,
+  delay: true,
+  maxDelay: true,
+  lease: true,
+  attemptTimeout: true,
+  retention: true,
+  remember: true,
+  whenUnknown: true,
+  onFault: true,
+  clock: true,
+} satisfies OptionNames<OutboxOptions>;

@@ -1,10 +1,11 @@
 /**
  * The transitions of the outbox. Two kinds of records, so that each change is one key's:
  *
- * A message's record is the truth about it: `{ s: "q", fp, key, p, f0…, x }` while it waits (fingerprint, idempotency key, the
- * packed message, and `x`, when it may be forgotten), with `n`, `w`, `e` once an attempt began (its number, whose it was, the
- * number of the one before), and `{ s: "s", fp }` when it was sent, for as
- * long as a repetition must be recognised.
+ * A message's record is authoritative: `{ s: "q", fp, key, p, f0…, x }` while it waits (fingerprint, idempotency key, the
+ * packed message, and `x`, the time at which it may be forgotten), with `n`, `w`, `e` once an attempt began (its number, its
+ * owner, the number of the attempt before), with `left` and `known` once an attempt reached some recipients only (those that
+ * are left, as a JSON array, and the attempt's number), and `{ s: "s", fp }` when it was sent, for as long as a repetition
+ * must be recognised.
  *
  * A bucket is an index of some hundred messages: `{ <id>: "state:time:attempt:known:base:owner:until:code" }`. State `w` waits
  * until `time`, `l` is leased until then, `d` is in doubt and `x` is dead since then. `attempt` counts leases, `known` is the
@@ -14,7 +15,7 @@
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 import { type Entry, readEntry, writeEntry } from "./_outbox_entry.ts";
 
-/** A bucket has no deadline of its own, or what expires in it would leave unreported; it goes with its last entry. */
+/** A bucket has no expiry of its own: entries that expire in it are reported. It is deleted with its last entry. */
 function bucket(record: Fields): Write {
   return Object.keys(record).length === 0 ? { record: undefined } : { record, pinned: true };
 }
@@ -59,7 +60,7 @@ export const addMail: Transition = {
 
 /**
  * `{ owner, limit, lease }` → `{ expired, next?, m:<id>: "attempt:known:base" }`: leases what is due, the longest due first,
- * and what a crashed drainer left behind. The same owner gets the same again. Entries that were kept long enough leave and are
+ * and entries whose lease ended. Repeated, it answers the same to the same owner. Entries that were kept long enough leave and are
  * counted in `expired`; `next` is how many milliseconds until something else is due.
  */
 export const claimMail: Transition = {
@@ -117,8 +118,24 @@ export const extendMail: Transition = {
 };
 
 /**
- * On a message: `{ owner, a, k, hold }` → `{ state }`. `go` with the packed message, its `key` and `unsure` when an earlier
- * attempt may have sent it; from then on attempt `a` has begun. `doubt` instead when one may have and `hold` is `1`. `sent` or
+ * On a message: `{ owner, a, left }` → `{ done }`: attempt `a` reached some recipients, and further attempts are for those
+ * in `left` alone. What it left unsent is certain, so `known` keeps `a` from counting as unknown, also when the drainer ends
+ * before it settles the lease. Nothing is noted when a later attempt has begun.
+ */
+export const deferMail: Transition = {
+  name: "outbox.defer",
+  apply(record, { owner, a, left }): Step {
+    if (record === undefined || record.n !== a || record.w !== owner) return { output: { done: "0" } };
+    return {
+      output: { done: "1" },
+      write: { record: { ...record, left: left!, known: a! }, expiresAt: Number(record.x), pinned: true },
+    };
+  },
+};
+
+/**
+ * On a message: `{ owner, a, k, hold }` → `{ state }`. `go` with the packed message, its `key`, the
+ * recipients that are `left` if only some are, and `unsure` when an earlier attempt may have sent it; from then on attempt `a` has begun. `doubt` instead when one may have and `hold` is `1`. `sent` or
  * `gone` when there is nothing to send; `stale` when a later attempt began already.
  */
 export const beginMail: Transition = {
@@ -130,9 +147,9 @@ export const beginMail: Transition = {
     const again = begun === Number(a) && record.w === owner;
     if (begun >= Number(a) && !again) return { output: { state: "stale" } };
     const earlier = again ? Number(record.e) : begun;
-    const unsure = earlier > Number(k);
+    const unsure = earlier > Math.max(Number(k), Number(record.known ?? 0));
     if (unsure && hold === "1") return { output: { state: "doubt" } };
-    const { s: _s, n: _n, w: _w, e: _e, x, ...message } = record;
+    const { s: _s, n: _n, w: _w, e: _e, known: _known, x, ...message } = record;
     return {
       output: { ...message, state: "go", unsure: unsure ? "1" : "0" },
       write: {
@@ -144,7 +161,7 @@ export const beginMail: Transition = {
   },
 };
 
-/** On a message: `{ fp, remember }` → `{}`: it was sent, which is known for `remember` milliseconds. */
+/** On a message: `{ fp, remember }` → `{}`: it was sent, which the record keeps for `remember` milliseconds. */
 export const sentMail: Transition = {
   name: "outbox.sent",
   apply: (_record, { fp, remember }, now) => ({
@@ -154,8 +171,8 @@ export const sentMail: Transition = {
 };
 
 /**
- * `{ id, owner, to, delay, code, known }` → `{ done }`: what became of a lease. `gone` when the message was sent or is no
- * more, which holds whoever has the lease now; `w` for another attempt after `delay`, `d` and `x` for none. With `known` an
+ * `{ id, owner, to, delay, code, known }` → `{ done }`: the end of a lease. `gone` when the message was sent or is no
+ * more, which holds for any later lease as well; `w` for another attempt after `delay`, `d` and `x` for none. With `known` an
  * attempt that certainly sent nothing is noted as such; `back` takes an attempt that never began out of the count.
  */
 export const settleMail: Transition = {
@@ -167,7 +184,7 @@ export const settleMail: Transition = {
     const { [id!]: _, ...rest } = record!;
     if (to === "gone") return { output: { done: "1" }, write: bucket(rest) };
     if (entry.o !== owner) return { output: { done: "0" } };
-    if (entry.s !== "l") return { output: { done: "1" } }; // said twice
+    if (entry.s !== "l") return { output: { done: "1" } }; // repeated
     const settled: Entry = {
       ...entry,
       s: to!,
@@ -181,7 +198,7 @@ export const settleMail: Transition = {
 };
 
 /**
- * `{ id, to }` → `{ done }`: somebody decided about a message nobody is sending. `w` sends a dead or doubtful one again,
+ * `{ id, to }` → `{ done }`: a decision about a message that is not being sent. `w` sends a dead or doubtful one again,
  * its attempts counted anew; `gone` forgets it.
  */
 export const resolveMail: Transition = {
@@ -211,6 +228,7 @@ export const outboxTransitions: readonly Transition[] = [
   claimMail,
   extendMail,
   beginMail,
+  deferMail,
   sentMail,
   settleMail,
   resolveMail,

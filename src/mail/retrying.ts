@@ -1,17 +1,14 @@
-/** Sends again what was not sent, and only that: the one owner of retries. */
+/** Repeats what was not sent, and only that: the one owner of retries. */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
-import { randomToken } from "../secret.ts";
-import { aborted, backoff, positiveInteger, prepareCall, restated } from "./_combinator.ts";
-import { MailError, mailError } from "./mail_error.ts";
-import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
-import type { Message } from "./message.ts";
-import { asMailError } from "./outcome.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { Retrying } from "./_retrying_mailer.ts";
+import type { Mailer } from "./mailer.ts";
 
 /** Options of {@linkcode retrying}. */
 export interface RetryingOptions {
   /**
-   * How often to try at most, the first time included.
+   * The maximum number of attempts, the first included.
    * @default {4}
    */
   readonly attempts?: number | undefined;
@@ -21,115 +18,72 @@ export interface RetryingOptions {
    */
   readonly delay?: Duration | undefined;
   /**
-   * What the doubling ends at. A Retry-After counts in full, whatever this is.
+   * The maximum of the doubling. A Retry-After counts in full, up to a day.
    * @default {"30s"}
    */
   readonly maxDelay?: Duration | undefined;
   /**
-   * How long it may take altogether, attempts and waits. An attempt under way is given up then, and a wait that would go
-   * beyond it is not begun.
+   * The maximum time in all, attempts and waits; the `timeout` of a call takes its place. An attempt under way is given up
+   * then, and a wait that would go beyond it is not begun.
    * @default {"1m"}
    */
-  readonly deadline?: Duration | undefined;
+  readonly timeout?: Duration | undefined;
   /**
-   * Who waits, and whose time the deadline is.
+   * The maximum time of one attempt.
+   * @default {the mailer's own timeout}
+   */
+  readonly attemptTimeout?: Duration | undefined;
+  /**
+   * The clock for waits and for the timeout.
    * @default {systemClock}
    */
   readonly clock?: Clock | undefined;
 }
+
+const TASK = "make a retrying mailer";
+const OPTIONS = {
+  attempts: true,
+  delay: true,
+  maxDelay: true,
+  timeout: true,
+  attemptTimeout: true,
+  clock: true,
+} satisfies OptionNames<RetryingOptions>;
 
 /**
  * A mailer that tries again: when it is certain that nothing was sent, or when the other mailer deduplicates by a key, which
  * is fixed before the first attempt (drawn, if the caller gave none). An outcome that was unknown once stays unknown, whatever
  * later attempts say, until one succeeds.
  *
+ * When a message was taken for some recipients and refused for now for others (SMTP: 4xx, as in greylisting), later attempts
+ * go to those others alone. The receipt is that of all attempts; those still refused in the end are its `deferred`.
+ *
  * Put it around mailers that send, not around each other: attempts multiply. To fail over, wrap each provider and not the
  * whole: `failover([retrying(a), retrying(b)])`.
  *
- * {@linkcode sendBulk} sends through it one by one: a batch that failed in part could not be repeated in part under its key.
+ * {@linkcode sendBulk} keeps batches: what a batch failed to send goes into a smaller one. After a refusal for the rate, the
+ * bulk sends one request at a time and keeps to the wait that the provider asks for; such refusals count as no attempts, so
+ * only the timeout ends them. It begins with the batch's turn.
  *
+ * @throws {TypeError} when an option is not known
  * @throws {RangeError} when an option is not positive
  * @example
  * ```ts
  * import { memoryMailer, retrying } from "@holdfast/edge";
- * const mailer = retrying(memoryMailer(), { attempts: 3, deadline: "20s" });
+ * const mailer = retrying(memoryMailer(), { attempts: 3, timeout: "20s" });
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });
  * ```
  */
 export function retrying(mailer: Mailer, options: RetryingOptions = {}): Mailer {
-  return new Retrying(mailer, options);
-}
-
-class Retrying implements Mailer {
-  readonly name: string;
-  readonly deduplicates: boolean;
-  readonly #mailer: Mailer;
-  readonly #attempts: number;
-  readonly #delay: number;
-  readonly #maxDelay: number;
-  readonly #deadline: number;
-  readonly #clock: Clock;
-
-  constructor(mailer: Mailer, options: RetryingOptions) {
-    this.name = mailer.name;
-    this.deduplicates = mailer.deduplicates;
-    this.#mailer = mailer;
-    this.#attempts = positiveInteger(options.attempts ?? 4, "attempts");
-    this.#delay = toMilliseconds(options.delay ?? "500ms", "delay");
-    this.#maxDelay = toMilliseconds(options.maxDelay ?? "30s", "maxDelay");
-    this.#deadline = toMilliseconds(options.deadline ?? "1m", "deadline");
-    this.#clock = options.clock ?? systemClock;
-  }
-
-  async send(message: Message, options: SendOptions = {}): Promise<Receipt> {
-    const prepared = prepareCall(this.name, message, options);
-    const idempotencyKey = options.idempotencyKey ?? randomToken(16);
-    const giveUpAt = this.#clock.monotonic() + this.#deadline;
-    const over = new AbortController();
-    const late = new AbortController();
-    this.#clock.sleep(this.#deadline, over.signal).then(() => late.abort(), () => {});
-    const signal = options.signal ? AbortSignal.any([options.signal, late.signal]) : late.signal;
-    let unsure = false;
-    /** What the caller needs to know of an error in the end. */
-    const last = (error: MailError) => {
-      const known = unsure && error.delivery === "not-sent"
-        ? restated(error, { delivery: "unknown" })
-        : error;
-      const withTimeout = late.signal.aborted && known.code === "aborted"
-        ? mailError(known.mailer, "timeout", "the deadline of all attempts passed", {
-          delivery: known.delivery,
-          phase: known.phase,
-          cause: known,
-        })
-        : known;
-      // A key that was drawn here is not the caller's: calling again would be another sending.
-      const blind = unsure && withTimeout.retryable && options.idempotencyKey === undefined;
-      return blind ? restated(withTimeout, { retryable: false }) : withTimeout;
-    };
-    try {
-      for (let attempt = 1;; attempt++) {
-        const error = await this.#attempt(prepared, { ...options, signal, idempotencyKey });
-        if (!(error instanceof MailError)) return error;
-        unsure ||= error.delivery === "unknown"; // for good: a later "not sent" says nothing of an earlier attempt
-        const again = error.retryable && (!unsure || this.deduplicates);
-        if (!again || attempt >= this.#attempts || signal.aborted) throw last(error);
-        const wait = backoff(attempt, this.#delay, this.#maxDelay, error.retryAfter);
-        if (this.#clock.monotonic() + wait >= giveUpAt) throw last(error);
-        await this.#clock.sleep(wait, signal).catch(() => {
-          throw last(aborted(this.name, signal));
-        });
-      }
-    } finally {
-      over.abort();
-    }
-  }
-
-  async #attempt(message: Message, options: SendOptions): Promise<Receipt | MailError> {
-    try {
-      return await this.#mailer.send(message, options);
-    } catch (error) {
-      if (error instanceof TypeError || error instanceof RangeError) throw error; // the caller's own
-      return asMailError(this.name, error);
-    }
-  }
+  checkOptionNames(TASK, options, OPTIONS);
+  const { attemptTimeout } = options;
+  if (attemptTimeout !== undefined) toMilliseconds(attemptTimeout, "attemptTimeout");
+  return new Retrying(mailer, {
+    attempts: checkInteger(TASK, "attempts", options.attempts ?? 4),
+    delay: toMilliseconds(options.delay ?? "500ms", "delay"),
+    maxDelay: toMilliseconds(options.maxDelay ?? "30s", "maxDelay"),
+    timeout: toMilliseconds(options.timeout ?? "1m", "timeout"),
+    attemptTimeout,
+    clock: options.clock ?? systemClock,
+  });
 }

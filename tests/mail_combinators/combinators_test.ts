@@ -92,7 +92,7 @@ Deno.test("retrying: a Retry-After is waited for in full, and not begun when it 
   assert(await took(clock, sending) >= 5000);
   const late = new Provider("p").then(after(5000), after(5000));
   const failed = await assertRejects(
-    () => retrying(late.mailer, { clock, delay: 10, deadline: "4s" }).send(message),
+    () => retrying(late.mailer, { clock, delay: 10, timeout: "4s" }).send(message),
     MailError,
   );
   assertEquals([failed.retryAfter, late.asked.length], [5000, 1]);
@@ -111,7 +111,7 @@ Deno.test("retrying: the deadline ends an attempt under way, as a timeout that s
         )
       ),
   };
-  const sending = retrying(mailer, { clock, deadline: "2s" }).send(message);
+  const sending = retrying(mailer, { clock, timeout: "2s" }).send(message);
   sending.catch(() => {});
   assertEquals(await took(clock, sending) <= 2050, true);
   const failed = await assertRejects(() => sending, MailError);
@@ -546,7 +546,7 @@ Deno.test("mailers around mailers refuse options that are none before anything h
   const bad: (() => unknown)[] = [
     () => retrying(mailer, { attempts: 0 }),
     () => retrying(mailer, { delay: 0 }),
-    () => retrying(mailer, { deadline: -1 }),
+    () => retrying(mailer, { timeout: -1 }),
     () => failover([]),
     () => failover([mailer], { weights: [] }),
     () => failover([mailer], { weights: [0] }),
@@ -559,7 +559,7 @@ Deno.test("mailers around mailers refuse options that are none before anything h
   for (const [i, make] of bad.entries()) {
     assertThrows(make, RangeError).message.length > 0 || assert(false, `${i}`);
   }
-  assertThrows(() => outbox(mailer, memoryStore(), { unknown: "again" as "hold" }), TypeError);
+  assertThrows(() => outbox(mailer, memoryStore(), { whenUnknown: "again" as "hold" }), TypeError);
   const box = outbox(mailer, memoryStore());
   await assertRejects(() => box.drain({ limit: 0 }), RangeError);
   await assertRejects(() => box.drain({ concurrency: 1.5 }), RangeError);

@@ -170,7 +170,7 @@ async function run(
         one.subject === subject && !(one.heard && one.life.noted.has(one.key))
       ).length;
       assert(arrivals <= 1 + lost, `${where}, ${lost} answers were lost`);
-      if (more.unknown !== "resend") assert(arrivals <= 1, where);
+      if (more.whenUnknown !== "resend") assert(arrivals <= 1, where);
       tally.lost += lost;
       tally.twice += Math.max(0, arrivals - 1);
       tally.delivered += Math.min(1, arrivals);
@@ -193,8 +193,8 @@ const resend = (baseUrl: string) => resendMailer({ apiKey: RESEND_KEY, baseUrl, 
 const sendgrid = (baseUrl: string) => sendgridMailer({ apiKey: SENDGRID_KEY, baseUrl, fetch: single });
 const providers: [string, () => Promise<MailServer>, (url: string) => Mailer, OutboxOptions][] = [
   ["deduplicating provider", startResend, resend, {}],
-  ["other provider, held", startSendGrid, sendgrid, { unknown: "hold" }],
-  ["other provider, resent", startSendGrid, sendgrid, { unknown: "resend" }],
+  ["other provider, held", startSendGrid, sendgrid, { whenUnknown: "hold" }],
+  ["other provider, resent", startSendGrid, sendgrid, { whenUnknown: "resend" }],
 ];
 
 for (const [name, start, provider, more] of providers) {
