@@ -99,7 +99,7 @@ export function mailgunMailer(access: MailgunAccess): Mailer {
       return { path, headers: { "content-type": form.contentType }, body: form.body() };
     },
     id: ({ json }) => json?.id,
-    refusal: ({ status }) => status === 401 ? { reason: `(check key and region ${region})` } : {},
+    refusal: ({ status }) => status === 401 ? { reason: `check key and region ${region}` } : {},
   });
 }
 

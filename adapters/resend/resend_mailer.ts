@@ -62,7 +62,6 @@ const REFUSALS: Readonly<Record<string, Partial<Refusal>>> = {
   monthly_quota_exceeded: { code: "quota-exceeded", retryable: false },
   concurrent_idempotent_requests: { code: "in-progress", unknown: true },
   invalid_idempotent_request: { code: "fingerprint-mismatch" },
-  invalid_from_address: { code: "misconfigured" },
   invalid_region: { code: "misconfigured" },
 };
 

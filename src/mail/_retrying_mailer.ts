@@ -154,7 +154,10 @@ export class Retrying implements Mailer {
       turn?.leave();
       call?.end();
     }
-    return await this.#finish(messages, keys, outcomes, options);
+    const final = outcomes.map((outcome, i) =>
+      outcome instanceof MailError && call ? call.last(outcome, { idempotencyKey: given[i] }) : outcome
+    );
+    return await this.#finish(messages, keys, final, options);
   }
 
   #ended({ signal }: BatchOptions, error: unknown): MailError {
@@ -269,7 +272,7 @@ class Call {
 
   /** The error for the caller, from that of the last attempt. */
   last(error: MailError, { idempotencyKey }: SendOptions): MailError {
-    const ended = this.signal.aborted && error.code !== "aborted" && !this.#late.signal.aborted;
+    const ended = this.signal.aborted && error.retryable && !this.#late.signal.aborted;
     const own = ended
       ? mailError(this.#mailer, "aborted", "the signal was aborted", { cause: error })
       : error;

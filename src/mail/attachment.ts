@@ -48,8 +48,8 @@ const ATTACHMENT = {
 
 /** The last part of a path: where the recipient's program would put the file is not the sender's choice. */
 function lastPart(path: string): string {
-  const name = path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1).trim();
-  return name === "." || name === ".." ? "" : name;
+  const name = path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1);
+  return /^\s*\.{0,2}\s*$/.test(name) ? "" : name;
 }
 
 /** Checks a file and copies its bytes, so that later changes to them are not sent. */

@@ -376,7 +376,8 @@ function refused(provider: Provider, answer: Answer, keyed: boolean): MailError 
   } = provider.refusal?.(answer) ?? {};
   const { json } = answer;
   const text = json?.message ?? json?.errors?.[0]?.message ?? (typeof json === "string" ? json : "");
-  const word = reason === "" ? "" : ` ${redacted(reason)}`;
+  // An error's name is made of letters; anything else is not repeated.
+  const word = typeof reason === "string" && /^[a-z_ ]{1,64}$/i.test(reason) ? ` ${reason}` : "";
   return mailError(provider.name, code, `it answered ${status}${word}: ${redacted(text)}`, {
     phase: "reply",
     delivery: unknown ? "unknown" : "not-sent",

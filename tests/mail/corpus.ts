@@ -147,7 +147,7 @@ export const handMade: readonly Message[] = [
     "plain.txt",
     "Grüße.pdf",
     "日本語の長いファイル名".repeat(10) + ".txt",
-    'quote"back\\slash.txt',
+    'quote"d.txt',
     "semi;colon=equals.txt",
     "100%'*().txt",
     "emoji 😀.png",
@@ -211,7 +211,7 @@ export function randomMessage(random: Random): Message {
     ...(kind !== 0 && { html: `<p>${body()}</p>` }),
     headers: Object.fromEntries(some(3, () => [`X-H${random.below(1000)}`, line(30).trim() || "x"])),
     attachments: some(4, (): Attachment => ({
-      filename: line(5),
+      filename: `f${line(5).replace(/[\/\\]/g, "-")}`,
       content: Uint8Array.from({ length: 1 + random.below(3000) }, () => random.below(256)),
       ...(kind !== 0 && random.chance(0.4) && { contentId: `id${random.below(1e9)}@x` }),
     })),

@@ -273,7 +273,7 @@ Deno.test("MIME: the same message, key, date and boundary give the same bytes, t
     "--=_b_related--",
     "--=_b_alternative--",
     "--=_b_mixed",
-    "Content-Type: text/plain; charset=utf-8",
+    'Content-Type: text/plain; charset=utf-8; name="=?UTF-8?B?w7wudHh0?="',
     "Content-Disposition: attachment; filename*0*=utf-8''%C3%BC.txt",
     "Content-Transfer-Encoding: base64",
     "",

@@ -155,7 +155,7 @@ Deno.test("retrying keeps one key through every attempt, and waits as long as th
   await using server = await start();
   let asked = 0;
   server.fault = () =>
-    ++asked < 3 ? { status: 429, headers: { "retry-after": "0.05" }, body: "" } : undefined;
+    ++asked < 3 ? { status: 429, headers: { "ratelimit-reset": "0.05" }, body: "" } : undefined;
   const began = performance.now();
   await retrying(mailer(server.url), { delay: 1 }).send(message);
   const keys = new Set(server.requests.map(({ headers }) => headers.get("idempotency-key")));
