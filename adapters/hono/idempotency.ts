@@ -456,9 +456,15 @@ class Serving {
 
   /** When another request completed the key meanwhile, its answer is the answer. */
   #overtake(completion: Completion | void): void {
-    if (completion?.state === "superseded" && completion.completed && completion.response !== undefined) {
-      replace(this.#c, replay(completion.response));
+    if (completion?.state !== "superseded" || !completion.completed || completion.response === undefined) {
+      return;
     }
+    const answer = replay(completion.response);
+    // What cors() around this middleware wrote is this exchange's, not the replaced answer's.
+    for (const [name, value] of this.#c.res.headers) {
+      if (name.startsWith("access-control-")) answer.headers.set(name, value);
+    }
+    replace(this.#c, answer);
   }
 }
 

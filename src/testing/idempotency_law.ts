@@ -5,10 +5,10 @@ import { check, equal, rejection } from "./_check.ts";
 import { idempotencyRepetitionLaw } from "./_idempotency_repetition_law.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
-/** What idempotency promises on every engine. */
+/** The promises of idempotency on every engine. */
 export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
-    name: "of 100 parallel begins one is new, the others are told to come back",
+    name: "of 100 parallel begins one is new, the others are in progress with a time to come back",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       const begun = await Promise.all(Array.from({ length: 100 }, () => idempotency.begin("key")));
@@ -32,7 +32,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         equal(await idempotency.begin(key), { state: "completed", response }, "begin again");
         equal(await idempotency.get(key), { state: "completed", attempt: 1, response }, "get");
       }
-      equal(await idempotency.get("nobody"), undefined, "get of nothing");
+      equal(await idempotency.get("none"), undefined, "get of a free key");
     },
   },
   {
@@ -98,7 +98,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a record that vanished is stored again, for the work was done",
+    name: "complete() stores the result again when the record vanished, as the work was done",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       const begun = await idempotency.begin("key");
@@ -120,7 +120,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "run() works once, answers everybody, and runs again after an error",
+    name: "run() works once, gives all callers its result, and runs again after an error",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       let runs = 0;
@@ -169,7 +169,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "run() keeps what storeIf says and what was pinned, undefined included",
+    name: "run() keeps the results that storeIf accepts and those that were pinned, undefined included",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       let runs = 0;
@@ -199,7 +199,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const error = await rejection(() => idempotency.run("key", () => "again"), "the second caller");
       check(
         error instanceof HoldfastError && error.code === "response-not-retained",
-        "the second learns that it was done",
+        "its code is response-not-retained",
       );
       equal((await idempotency.get("key"))?.state, "not-retained", "get");
       equal((await idempotency.begin("key")).state, "not-retained", "begin");
@@ -211,15 +211,15 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const idempotency = createIdempotency(store, { clock });
       const error = await rejection(() => idempotency.run("key", () => 1n), "no JSON");
       check(error instanceof TypeError, "it is a TypeError");
-      equal((await idempotency.begin("key")).state, "not-retained", "nobody runs it again");
+      equal((await idempotency.begin("key")).state, "not-retained", "it does not run again");
     },
   },
   {
-    name: "run() says who is at it when the wait is over",
+    name: "run() rejects with in-progress when another caller works for longer than the wait",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       await idempotency.begin("key");
-      const error = await rejection(() => idempotency.run("key", () => 1), "somebody is at it");
+      const error = await rejection(() => idempotency.run("key", () => 1), "another caller works");
       check(
         error instanceof HoldfastError && error.code === "in-progress" && error.retryable &&
           error.retryAfter! > 0,
@@ -228,7 +228,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a held claim outlives its lease, and its holder hears when it was taken over",
+    name: "a held claim outlives its lease, and its signal aborts when another caller took it over",
     async run({ store, wait, clock }) {
       const idempotency = createIdempotency(store, { clock, lease: 400 });
       const begun = await idempotency.begin("key");
@@ -247,7 +247,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "what is no record of ours is a typed error, never replaced",
+    name: "a record of another program is a typed error, never replaced",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       const claim = {
@@ -259,8 +259,8 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         lease: 1000,
         retention: 1000,
       };
-      const room = store.namespace("idempotency");
-      await room.set("key", "somebody else's");
+      const records = store.namespace("idempotency");
+      await records.set("key", "another program's");
       const calls: (() => Promise<unknown>)[] = [
         () => idempotency.begin("key"),
         () => idempotency.complete(claim, 1),
@@ -276,7 +276,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
           "its code is corrupt-record",
         );
       }
-      equal(await room.get("key"), "somebody else's", "it is still there");
+      equal(await records.get("key"), "another program's", "it is still there");
     },
   },
   {
@@ -294,7 +294,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a call that is given up rejects with the reason, whichever, and changes nothing",
+    name: "a call whose signal is aborted rejects with the signal's reason and changes nothing",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       const reason = new Error("enough");
@@ -384,7 +384,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "options that no one reads are refused before any I/O",
+    name: "unknown options are refused before any I/O",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       const claim = {

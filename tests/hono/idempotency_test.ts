@@ -29,7 +29,7 @@ function app(options: Partial<IdempotencyHelperOptions> = {}): Hono<Env> {
   return app;
 }
 
-/** A store that fails as told, before or after it did what it was asked. */
+/** A store whose transitions fail before or after they ran, as `fault` says. */
 function faulty(
   store: AtomicStore,
   fault: (transition: string) => "before" | "after" | undefined,
@@ -42,7 +42,7 @@ function faulty(
   };
   return new Proxy(store, {
     get(target, name) {
-      if (name === "namespace") return (room: string) => faulty(store.namespace(room), fault);
+      if (name === "namespace") return (path: string) => faulty(store.namespace(path), fault);
       const value = Reflect.get(target, name);
       if (name !== "transact") return typeof value === "function" ? value.bind(target) : value;
       return async (...args: Parameters<AtomicStore["transact"]>) => {
@@ -255,7 +255,7 @@ Deno.test("idempotency(): by default 2xx, 3xx and most 4xx are kept, thrown HTTP
   assertEquals(custom, 1);
 });
 
-Deno.test("idempotency(): what was pinned never runs again, whatever came of it", async () => {
+Deno.test("idempotency(): a pinned request never runs again, whatever its outcome", async () => {
   const runs: Record<string, number> = {};
   const mine = app();
   mine.post("/:how", (c) => {
@@ -263,7 +263,7 @@ Deno.test("idempotency(): what was pinned never runs again, whatever came of it"
     runs[how] = (runs[how] ?? 0) + 1;
     c.var.idempotency.pin();
     if (how === "error") throw new Error("after the money moved");
-    if (how === "odd") throw "no error at all";
+    if (how === "odd") throw "no Error";
     if (how === "breaks") return new Response(new ReadableStream({ pull: (c) => c.error(new Error("cut")) }));
     return c.text("broken", 500);
   });
@@ -338,7 +338,7 @@ Deno.test("idempotency(): a text stream that never ends is not held back, and is
   while (stopped === 1) await pause(5);
 });
 
-Deno.test("idempotency(): a client that goes away in the middle finds the whole answer when it comes back", async () => {
+Deno.test("idempotency(): a client that leaves in the middle of a stream finds the whole answer when it comes back", async () => {
   let runs = 0;
   const mine = app().post("/", () => {
     runs++;
@@ -431,7 +431,7 @@ Deno.test("idempotency(): scopes and keys never meet, and a caller without a nam
   assertThrows(() => app({ wait: -1 }), RangeError);
 });
 
-Deno.test("idempotency(): a duplicate waits for the first one's answer when it may", async () => {
+Deno.test("idempotency(): with `wait`, a duplicate waits for the first one's answer", async () => {
   const mine = app({ wait: "5s" }).post("/", async (c) => {
     await pause(20);
     return c.text("once");
@@ -441,11 +441,14 @@ Deno.test("idempotency(): a duplicate waits for the first one's answer when it m
   for (const answer of answers) assertEquals(await answer.text(), "once");
 });
 
-Deno.test("idempotency(): a handler that lost its key is told, and its client gets the winner's answer", async () => {
+Deno.test("idempotency(): a handler that lost its key sees its signal abort, and its client gets the winner's answer", async () => {
   const store = memoryStore();
   const started = Promise.withResolvers<void>();
   let runs = 0;
-  const mine = app({ store, lease: 60 }).post("/", async (c) => {
+  const mine = new Hono<Env>();
+  mine.use(cors({ origin: "https://a.test" }));
+  mine.use(idempotency({ store, scope: "public", lease: 60 }));
+  mine.post("/", async (c) => {
     const { attempt, signal, key } = c.var.idempotency;
     assertEquals(key, "k");
     if (++runs > 1) return c.json({ winner: attempt });
@@ -454,15 +457,16 @@ Deno.test("idempotency(): a handler that lost its key is told, and its client ge
     assertEquals((signal.reason as HoldfastError).code, "claim-lost");
     return c.json({ late: attempt });
   });
-  const first = mine.request("/", post("k"));
+  const first = mine.request("/", post("k", null, { origin: "https://a.test" }));
   await started.promise;
   await store.namespace("idempotency").clear();
   assertEquals(await (await mine.request("/", post("k"))).json(), { winner: 1 });
   const late = await first;
   assertEquals([await late.json(), late.headers.get("idempotency-replayed")], [{ winner: 1 }, "true"]);
+  assertEquals(late.headers.get("access-control-allow-origin"), "https://a.test", "its own exchange's");
 });
 
-Deno.test("idempotency(): safe methods and others that were not asked for cost no I/O", async () => {
+Deno.test("idempotency(): methods that are not protected cost no I/O", async () => {
   const store = faulty(memoryStore(), () => "before");
   const mine = app({ store }).all("/", (c) => c.text("served"));
   for (const method of ["GET", "OPTIONS", "PUT", "DELETE"]) {
@@ -757,8 +761,8 @@ Deno.test("idempotency(): a scope with a lone surrogate is an error: hashed, it 
   assertEquals((await mine.request("/", post("k"))).status, 500);
   caller = "\ufffd";
   assertEquals((await mine.request("/", post("k"))).headers.has("idempotency-replayed"), false);
-  for (const nobody of ["", undefined, 7, {}]) {
-    const mine = app({ scope: () => nobody as string }).post("/", (c) => c.text("served"));
+  for (const none of ["", undefined, 7, {}]) {
+    const mine = app({ scope: () => none as string }).post("/", (c) => c.text("served"));
     assertMatch(await (await mine.request("/", post("k"))).text(), /must name the caller/);
   }
 });
