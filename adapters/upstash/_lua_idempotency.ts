@@ -31,19 +31,22 @@ return 1`,
 local function apply(r, i, now)
   if r and not sound(r) then return {state='corrupt'} end
   local attempt, fingerprint, ends = 1, i.fingerprint or '', now + tonumber(i.retention)
+  local claim = i.claim
   if r and r.state == 'abandoned' then
-    if r.owner == i.owner and r.claim == i.claim then return {state='abandoned'} end
+    if r.owner == i.owner and r.claim == claim then return {state='abandoned'} end
   elseif r then
     if r.fingerprint ~= fingerprint then return {state='mismatch'} end
     if r.state == 'done' then return {state='done', attempt=r.attempt, response=r.response} end
     local leaseEnds = tonumber(r.leaseEnds)
     if r.owner ~= i.owner and now < leaseEnds then return {state='busy', remain=int(leaseEnds - now)} end
     attempt = tonumber(r.attempt) + (r.owner == i.owner and 0 or 1)
+    if r.owner == i.owner and r.claim > claim then claim = r.claim end
     ends = tonumber(r.retentionEnds)
   end
   local leaseEnds = now + tonumber(i.lease)
-  return keep({state='pending', owner=i.owner, claim=i.claim, fingerprint=fingerprint, leaseEnds=int(leaseEnds),
-    attempt=int(attempt), retentionEnds=int(math.max(ends, leaseEnds))}, {state='new', attempt=int(attempt)})
+  return keep({state='pending', owner=i.owner, claim=claim, fingerprint=fingerprint, leaseEnds=int(leaseEnds),
+    attempt=int(attempt), retentionEnds=int(math.max(ends, leaseEnds))},
+    {state='new', attempt=int(attempt)})
 end`,
   },
   "idempotency.complete": {
@@ -104,7 +107,8 @@ local function apply(r, i, now)
   if r.state ~= 'pending' or r.owner ~= i.owner then return {state='lost'} end
   local leaseEnds = now + tonumber(i.lease)
   return keep({state='pending', owner=r.owner, claim=r.claim, fingerprint=r.fingerprint, leaseEnds=int(leaseEnds),
-    attempt=r.attempt, retentionEnds=int(math.max(tonumber(r.retentionEnds), leaseEnds))}, {state='held'})
+    attempt=r.attempt, retentionEnds=int(math.max(tonumber(r.retentionEnds), leaseEnds))},
+    {state='held'})
 end`,
   },
   "idempotency.read": {

@@ -98,6 +98,7 @@ class StoreIdempotency implements Idempotency {
   readonly #maxHold: number | undefined;
   readonly #timeout: number;
   readonly #report: (error: unknown) => void;
+  #lastTime = 0;
   /** The monotonic time before the request that got each claim of this instance was sent. */
   readonly #sentAt = new WeakMap<Claim, number>();
 
@@ -110,6 +111,15 @@ class StoreIdempotency implements Idempotency {
     this.#timeout = toMilliseconds(options.timeout ?? "15s", "timeout");
     this.#report = options.onFault ?? (() => {});
     this.#checkLease(this.#lease);
+  }
+
+  /**
+   * An id for a call of `begin`. The ids of one owner are in the order of its calls: the time in milliseconds, one more than the
+   * last where that is not later, then random characters.
+   */
+  #nextId(): string {
+    this.#lastTime = Math.max(this.#clock.now(), this.#lastTime + 1);
+    return this.#lastTime.toString(36).padStart(9, "0") + randomToken(9);
   }
 
   #checkLease(lease: number): void {
@@ -136,7 +146,7 @@ class StoreIdempotency implements Idempotency {
     const retention = orDefault(options.retention, "retention", this.#retention);
     const until = this.#clock.monotonic() + orDefault(options.wait, "wait", 0);
     this.#checkLease(lease);
-    const wish = { owner, id: randomToken(12), fingerprint, lease, retention };
+    const wish = { owner, id: this.#nextId(), fingerprint, lease, retention };
     const left = () => until - this.#clock.monotonic();
     const change = new ChangeWait(this.#store, key, this.#clock, signal);
     for (let pause = FIRST_PAUSE_MS;; pause = Math.min(MAX_PAUSE_MS, 2 * pause)) {

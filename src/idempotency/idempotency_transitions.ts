@@ -5,7 +5,7 @@
  * |----------------|----------------|--------------------------------------------------------------------|
  * | `state`        | all            | `pending`: claimed. `done`: completed. `abandoned`: a tombstone.    |
  * | `owner`        | all            | the id of the claimant                                             |
- * | `claim`        | all            | the id of the call of `begin` that got the claim last              |
+ * | `claim`        | all            | the id of the latest call of `begin` that got the claim            |
  * | `retentionEnds`| all            | when the record ends                                               |
  * | `fingerprint`  | pending, done  | what the key stands for                                            |
  * | `attempt`      | pending, done  | 1, and one more for each claimant that was replaced after its lease |
@@ -18,7 +18,8 @@
  * nothing. A copy that arrives later, after other calls, harms no one:
  *
  * - `begin`: after its own `abandon` it is refused by the tombstone, for a minute. After another claimant came and went it is
- *   granted to a caller that no longer listens, for one lease at most. While its own owner has the claim, it renews the lease.
+ *   granted to a caller that no longer listens, for one lease at most. While its own owner has the key, it renews the lease and
+ *   leaves the current claim the current one.
  * - `complete`: stores what was done, unless another claimant has the key by then.
  * - `abandon`: names the very claim, so a later claim of the same owner stays.
  * - `extend`: renews the lease of the same owner once more.
@@ -64,6 +65,7 @@ export const beginClaim: Transition = {
   apply(record, { owner, claim, fingerprint = "", lease, retention }, now): Step {
     if (record !== undefined && !isSound(record)) return CORRUPT;
     let attempt = 1;
+    let current = claim!;
     let retentionEnds = now + Number(retention);
     if (record !== undefined && record.state === "abandoned") {
       if (record.owner === owner && record.claim === claim) return { output: { state: "abandoned" } };
@@ -75,6 +77,9 @@ export const beginClaim: Transition = {
         return { output: { state: "busy", remain: String(leaseEnds - now) } };
       }
       attempt = Number(record.attempt) + (record.owner === owner ? 0 : 1);
+      // The ids of one owner's claims are in the order of its calls. A late copy of an earlier call must not make its claim the
+      // current one: the abandon of that claim may be on its way, too, and would free what the later call holds.
+      if (record.owner === owner && record.claim! > current) current = record.claim!;
       retentionEnds = Number(record.retentionEnds);
     }
     const leaseEnds = now + Number(lease);
@@ -84,7 +89,7 @@ export const beginClaim: Transition = {
       {
         state: "pending",
         owner: owner!,
-        claim: claim!,
+        claim: current,
         fingerprint,
         leaseEnds: String(leaseEnds),
         attempt: String(attempt),
