@@ -7,10 +7,10 @@ import { abandonClaim, beginClaim, completeClaim } from "../../src/idempotency/i
 import { assert, assertMatch } from "../support/assert.ts";
 
 const LEASE = 2;
-const LAST_TICK = 3;
+const LAST_TICK = 2;
 const RETENTION = "1000000";
-/** How often a caller begins. */
-const BEGINS = 2;
+/** How often each caller begins. */
+const BEGINS = [2, 1];
 
 interface Message {
   readonly kind: "begin" | "complete" | "abandon";
@@ -62,7 +62,7 @@ function* next(world: World, semantics: Semantics): Generator<World> {
       messages: message === undefined ? messages : [...messages, { ...message, caller: n, left: 2 }],
     });
     const { phase, begun, claim } = caller;
-    if (phase === "idle" && begun < BEGINS) {
+    if (phase === "idle" && begun < BEGINS[n]!) {
       const claim = `${n}.${begun}`;
       yield become({ phase: "asking", begun: begun + 1, claim, sentAt: now }, { kind: "begin", claim });
     }
@@ -133,10 +133,15 @@ function explore(semantics: Semantics): number {
       // Messages that have arrived for good, and their order, change nothing.
       const messages = then.messages.filter(({ left }) => left > 0)
         .sort((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
-      const key = JSON.stringify({ ...then, messages });
+      // A time is of no use to a caller that no longer looks at it.
+      const callers = then.callers.map((it) =>
+        it.phase === "asking" || it.phase === "holding" ? it : { ...it, sentAt: 0 }
+      );
+      const world = { ...then, messages, callers };
+      const key = JSON.stringify(world);
       if (seen.has(key)) continue;
       seen.add(key);
-      stack.push({ ...then, messages });
+      stack.push(world);
     }
   }
   return seen.size;
