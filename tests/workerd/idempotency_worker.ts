@@ -1,5 +1,5 @@
 /** An app whose clients leave, and the clients: `/drive` sends requests to the app through a service binding and cancels them. */
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { memoryStore } from "@holdfast/edge";
 import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
 import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
@@ -24,6 +24,8 @@ interface Work {
 }
 
 const works = new Map<string, Work>();
+/** Keys whose first client has left. */
+const left = new Set<string>();
 const memory = memoryStore();
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -37,6 +39,13 @@ function begin(key: string): Work {
   return work;
 }
 
+/** A part of the work; where the client wants to leave, it goes on when the client has left. */
+async function takeStep(c: Context, work: Work): Promise<void> {
+  await sleep(2 + Math.random() * 10);
+  const leaves = Number(c.req.header("leave-at") ?? -1) === work.step++;
+  for (let i = 0; leaves && i < 1000 && !left.has(c.var.idempotency.key); i++) await sleep(2);
+}
+
 const app = new Hono<{ Bindings: Env; Variables: IdempotencyVariables }>();
 app.use(
   idempotency({
@@ -48,7 +57,7 @@ app.use(
 app.post("/pay", async (c) => {
   const work = begin(c.var.idempotency.key);
   const { order } = await c.req.json();
-  for (; work.step < 6; work.step++) await sleep(10 + Math.random() * 20);
+  for (let i = 0; i < 6; i++) await takeStep(c, work);
   work.live--;
   work.made = JSON.stringify({ order, receipt: crypto.randomUUID() });
   return c.body(work.made);
@@ -57,8 +66,7 @@ app.post("/stream", (c) => {
   const work = begin(c.var.idempotency.key);
   const encoder = new TextEncoder();
   const makeChunk = async () => {
-    await sleep(10 + Math.random() * 20);
-    work.step++;
+    await takeStep(c, work);
     const chunk = `<${crypto.randomUUID()}>`;
     work.made += chunk;
     return encoder.encode(chunk);
@@ -100,26 +108,27 @@ export interface Seen {
   readonly error?: string;
 }
 
-/** A moment at which a client leaves: some time before the handler begins, or after one of its steps. */
-async function moment(key: string): Promise<void> {
-  const step = Math.floor(Math.random() * 7) - 1;
+/** Waits for the moment at which a client leaves: some time before the handler begins, or in one of its steps. */
+async function moment(key: string, step: number): Promise<void> {
   if (step < 0) return await sleep(Math.random() * 8);
-  for (let i = 0; i < 500 && !((works.get(key)?.step ?? -1) >= step); i++) await sleep(1);
+  for (let i = 0; i < 2000 && !((works.get(key)?.step ?? -1) > step); i++) await sleep(1);
 }
 
 async function client(env: Env, path: string, engine: string): Promise<Seen> {
   const key = crypto.randomUUID();
+  const step = Math.floor(Math.random() * 7) - 1;
   const post = (signal?: AbortSignal) =>
     env.SELF.fetch(`http://shop.test${path}`, {
       method: "POST",
-      headers: { "idempotency-key": key, engine },
+      headers: { "idempotency-key": key, engine, ...(signal && { "leave-at": String(step) }) },
       body: JSON.stringify({ order: key }),
       ...(signal && { signal }),
     });
   const controller = new AbortController();
   const first = post(controller.signal).then((response) => response.text()).then(() => true, () => false);
-  await moment(key);
+  await moment(key, step);
   controller.abort();
+  left.add(key);
   const early = await first;
   const retry = async () => {
     for (let waited = 0;; waited += 20) {
