@@ -1,10 +1,11 @@
 /**
- * The keeper of a lease, the same for locks, claims of idempotent work and batches of an outbox: it renews the lease while
- * the work goes on, and tells the holder when the lease is or may be over.
+ * The keeper of a lease, the same for locks, claims of idempotent work and batches of an outbox: it renews
+ * the lease while the work goes on, and tells the holder when the lease is or may be over.
  *
- * The engine's clock decides when a lease ends; the holder cannot read it. What the holder knows is when it *sent* the last
- * request that the engine confirmed: the lease began no earlier than that. So the holder's deadline is that monotonic time
- * plus the length, less an allowance for clocks that run at different rates. No wall clock takes part.
+ * The engine's clock decides when a lease ends; the holder cannot read it. What the holder knows is when it
+ * *sent* the last request that the engine confirmed: the lease began no earlier than that. So the holder's
+ * deadline is that monotonic time plus the length, less an allowance for clocks that run at different rates.
+ * No wall clock takes part.
  */
 import type { Clock } from "./clock.ts";
 import { interruptible } from "./deadline.ts";
@@ -27,7 +28,10 @@ export interface LeaseOptions {
    * @default {false}
    */
   readonly renew?: boolean | undefined;
-  /** The caller's own signal: when it aborts, so does the lease's, and renewal ends. The lease itself runs out. */
+  /**
+   * The caller's own signal: when it aborts, so does the lease's, and renewal ends. The lease itself runs
+   * out.
+   */
   readonly signal?: AbortSignal | undefined;
   /**
    * Sends one request that makes the lease end `length` milliseconds from then.
@@ -40,12 +44,16 @@ export interface LeaseOptions {
   readonly lost: (why: string) => Error;
 }
 
-/** The reason of timers that are no longer needed. Without one, each would get a DOMException of its own, with a stack. */
+/**
+ * The reason of timers that are no longer needed. Without one, each would get a DOMException of its own, with
+ * a stack.
+ */
 const OVER = "over";
 
 /**
- * The monotonic time at which a holder stops to count on its lease. The allowance is 2 ms for whole milliseconds on both
- * sides and 1 % for clocks that run at different rates, at most half of a very short lease.
+ * The monotonic time at which a holder stops to count on its lease. The allowance is 2 ms for whole
+ * milliseconds on both sides and 1 % for clocks that run at different rates, at most half of a very short
+ * lease.
  */
 export function leaseDeadline(sentAt: number, length: number): number {
   return sentAt + length - Math.min(2 + length / 100, length / 2);
@@ -62,12 +70,16 @@ export class Lease {
   #settled = false;
   /** Whether the last extension was cut short by `maxHold`: another one would gain nothing. */
   #last = false;
-  // Made for those who look at the signal, and while an extension is under way: most leases end before either.
+  // Made for those who look at the signal, and while an extension is under way: most leases end before
+  // either.
   #controller: AbortController | undefined;
   #ending: AbortController | undefined;
   #timer: AbortController | undefined;
   #renewing: AbortController | undefined;
-  /** The last extension: they run one after the other, or it would be unknown which of two the engine saw last. */
+  /**
+   * The last extension: they run one after the other, or it would be unknown which of two the engine saw
+   * last.
+   */
   #extending: Promise<unknown> = Promise.resolve();
 
   /** Begins to keep a lease that was granted. */
@@ -132,12 +144,17 @@ export class Lease {
     this.#renewing?.abort(OVER);
   }
 
-  /** Notes that the work is done: whatever becomes of the lease from here on, the signal does not abort. Renewal goes on. */
+  /**
+   * Notes that the work is done: whatever becomes of the lease from here on, the signal does not abort.
+   * Renewal goes on.
+   */
   settle(): void {
     this.#settled = true;
   }
 
-  /** Ends the lease here: no renewal, no timer. With a reason the signal aborts, without one it stays quiet. */
+  /**
+   * Ends the lease here: no renewal, no timer. With a reason the signal aborts, without one it stays quiet.
+   */
   end(why?: string): void {
     if (why === undefined) this.settle();
     this.#lose(why ?? "its work is done");
@@ -150,7 +167,8 @@ export class Lease {
     const length = Math.min(wanted, Math.ceil(this.#latest - sentAt));
     if (length <= 0) return !this.#ended();
     const deadline = Math.min(this.#latest, leaseDeadline(sentAt, length));
-    // The extension may shorten the lease, and its reply may be lost: until it comes, the shorter of both counts.
+    // The extension may shorten the lease, and its reply may be lost: until it comes, the shorter of both
+    // counts.
     this.#deadline = Math.min(this.#deadline, deadline);
     const over = this.#untilOver();
     try {
@@ -192,7 +210,9 @@ export class Lease {
     if (!this.#settled) this.#controller?.abort(this.#options.signal!.reason);
   };
 
-  /** What is over stays over; the deadline is looked at here too, as a busy runtime may fire no timer in time. */
+  /**
+   * What is over stays over; the deadline is looked at here too, as a busy runtime may fire no timer in time.
+   */
   #ended(): boolean {
     if (this.#over === undefined && this.#options.clock.monotonic() >= this.#deadline) {
       this.#lose("its lease has ended");

@@ -2,7 +2,8 @@ import { peekBody } from "../../src/http/request_body.ts";
 import type { RouteContext } from "./_context.ts";
 
 /**
- * The bytes of a request, or `undefined` when there are more than `maxBytes`; the handler still reads them in any way.
+ * The bytes of a request, or `undefined` when there are more than `maxBytes`; the handler still reads them in
+ * any way.
  *
  * @throws {TypeError} when the body was read before, but not through Hono
  */

@@ -39,8 +39,8 @@ export interface IdempotencyHelperOptions {
   /** The store of the keys, or how to get it from a request. */
   readonly store: StoreSource;
   /**
-   * The caller that a key belongs to: two callers never see each other's answers. `"public"` means that all callers share
-   * their keys. A request without a caller is an error: mount this after what tells who calls.
+   * The caller that a key belongs to: two callers never see each other's answers. `"public"` means that all
+   * callers share their keys. A request without a caller is an error: mount this after what tells who calls.
    */
   // deno-lint-ignore no-explicit-any
   readonly scope: "public" | ((c: any) => string | Promise<string>);
@@ -65,7 +65,8 @@ export interface IdempotencyHelperOptions {
    */
   readonly lease?: Duration | undefined;
   /**
-   * The longest time for which a request keeps its key, whatever its handler does. After that another request may run.
+   * The longest time for which a request keeps its key, whatever its handler does. After that another request
+   * may run.
    * @default {"1h", or a longer lease}
    */
   readonly maxHold?: Duration | undefined;
@@ -87,14 +88,14 @@ export interface IdempotencyHelperOptions {
    */
   readonly maxRequest?: number | undefined;
   /**
-   * The largest response body in bytes that is kept. A larger one reaches its client whole; a duplicate learns by a
-   * 409 that the work was done and its answer was not kept.
+   * The largest response body in bytes that is kept. A larger one reaches its client whole; a duplicate
+   * learns by a 409 that the work was done and its answer was not kept.
    * @default {1_048_576, or less where the engine's records hold less}
    */
   readonly maxResponse?: number | undefined;
   /**
-   * Which answers are kept, thrown HTTP errors included; for the others the next request with the key runs again. One that
-   * throws keeps the answer.
+   * Which answers are kept, thrown HTTP errors included; for the others the next request with the key runs
+   * again. One that throws keeps the answer.
    * @default {2xx, 3xx, and 4xx but 401, 403, 408, 409, 425 and 429}
    */
   readonly storeIf?: ((status: number) => boolean) | undefined;
@@ -105,14 +106,14 @@ export interface IdempotencyHelperOptions {
   // deno-lint-ignore no-explicit-any
   readonly fingerprint?: ((c: any, body: Uint8Array<ArrayBuffer>) => string | Promise<string>) | undefined;
   /**
-   * What happens while the store is unavailable: `"deny"` answers a 503, `"allow"` runs the handler unprotected. A store that
-   * is misconfigured always throws.
+   * What happens while the store is unavailable: `"deny"` answers a 503, `"allow"` runs the handler
+   * unprotected. A store that is misconfigured always throws.
    * @default {"deny"}
    */
   readonly whenUnavailable?: "deny" | "allow" | undefined;
   /**
-   * Called with every fault: a store that does not answer or refuses, an answer that could not be stored, a `storeIf` that
-   * threw. Must not throw.
+   * Called with every fault: a store that does not answer or refuses, an answer that could not be stored, a
+   * `storeIf` that threw. Must not throw.
    */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /**
@@ -161,14 +162,17 @@ const TASK = "make requests idempotent";
 const MEBIBYTE = 1_048_576;
 
 /**
- * Serves a request once per Idempotency-Key; duplicates get the first answer, with `Idempotency-Replayed: true`.
+ * Serves a request once per Idempotency-Key; duplicates get the first answer, with `Idempotency-Replayed:
+ * true`.
  *
- * 400: no key, or none that can be read. 409: the first request is still being served, or its answer was too large to keep.
- * 422: the key was used for another request. 413: the body is too large to compare. 503: the store is unavailable.
+ * 400: no key, or none that can be read. 409: the first request is still being served, or its answer was too
+ * large to keep. 422: the key was used for another request. 413: the body is too large to compare. 503: the
+ * store is unavailable.
  *
- * The handler runs to its end also when its client leaves: on Workers it is handed to `waitUntil`. An answer that is complete
- * when the handler returns is stored before it leaves. One that streams is passed on as it comes and stored at its end. A 504
- * or 408 keeps the key for the rest of its lease, as the handler may still run (`hono/timeout`).
+ * The handler runs to its end also when its client leaves: on Workers it is handed to `waitUntil`. An answer
+ * that is complete when the handler returns is stored before it leaves. One that streams is passed on as it
+ * comes and stored at its end. A 504 or 408 keeps the key for the rest of its lease, as the handler may still
+ * run (`hono/timeout`).
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  * @throws {TypeError | RangeError} when an option is unknown or out of its range
@@ -180,11 +184,12 @@ const MEBIBYTE = 1_048_576;
  *
  * let charges = 0;
  * const app = new Hono();
- * app.post("/payments", idempotency({ store: memoryStore(), scope: "public" }), (c) => c.json({ charge: ++charges }));
- * const pay = () => app.request("/payments", { method: "POST", headers: { "Idempotency-Key": '"order-17"' } });
- * await pay();
+ * app.post("/payments", idempotency({ store: memoryStore(), scope: "public" }), (c) => c.json({ charge:
+ * ++charges })); const pay = () => app.request("/payments", { method: "POST", headers: { "Idempotency-Key":
+ * '"order-17"' } }); await pay();
  * const second = await pay();
- * if (charges !== 1 || second.headers.get("idempotency-replayed") !== "true") throw new Error("charged twice");
+ * if (charges !== 1 || second.headers.get("idempotency-replayed") !== "true") throw new Error("charged
+ * twice");
  * ```
  */
 export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware {
@@ -215,7 +220,8 @@ export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware 
       if (begun.state !== "new") return refusal(begun);
       await new Serving(c, keys, begun.claim, key, { maxResponse, storeIf, onFault }).run(next);
     };
-    // From the claim on, a client that leaves must not end the work: the key would stay taken, or the work run again.
+    // From the claim on, a client that leaves must not end the work: the key would stay taken, or the work
+    // run again.
     const served = claimAndServe();
     waitUntil(c, served.catch(() => {}));
     return await served;
@@ -302,7 +308,10 @@ async function identify(
   return { id, key, fingerprint: print };
 }
 
-/** A name for the store, which "public" cannot meet. A lone surrogate is refused: hashed, it would be another caller's name. */
+/**
+ * A name for the store, which "public" cannot meet. A lone surrogate is refused: hashed, it would be another
+ * caller's name.
+ */
 function callerName(caller: unknown): string {
   if (typeof caller === "string" && caller !== "" && caller.isWellFormed()) return `of:${caller}`;
   throw new TypeError(`Cannot ${TASK} as 'scope' must name the caller by a non-empty, well-formed string`);
@@ -372,7 +381,8 @@ class Serving {
           this.#overtake(await this.#keep(storedResponse(c.res, new Uint8Array())));
       }
     } catch (thrown) {
-      // The handler threw something that is no Error, which Hono does not answer; or its response was read already.
+      // The handler threw something that is no Error, which Hono does not answer; or its response was read
+      // already.
       await this.#giveUp(500);
       throw thrown;
     }
@@ -383,7 +393,8 @@ class Serving {
     if (status < 200) return "free"; // an upgrade or a network error comes once
     if (this.#pinned) return "keep";
     const { error } = this.#c;
-    // An error that is no HTTP error and ended as a 5xx is a crash: it may be different next time, whatever storeIf says.
+    // An error that is no HTTP error and ended as a 5xx is a crash: it may be different next time, whatever
+    // storeIf says.
     const crashed = error !== undefined && status >= 500 && !isHttpError(error);
     if (!crashed && this.#isWanted(status)) return "keep";
     return status === 504 || status === 408 ? "lapse" : "free";
@@ -446,7 +457,10 @@ class Serving {
     }
   }
 
-  /** Ends the claim of an answer that cannot be got again: the next request runs, unless the work must not happen twice. */
+  /**
+   * Ends the claim of an answer that cannot be got again: the next request runs, unless the work must not
+   * happen twice.
+   */
   async #giveUp(status: number): Promise<void> {
     if (this.#pinned) return void await this.#keep({ status, headers: [] });
     this.#hold.settle();
@@ -489,7 +503,9 @@ function notRetained(status?: number): Response {
   return problem(409, "The response was not retained", { detail: `${served}; its response was not kept` });
 }
 
-/** A server error, a missing right and "not now" may be different next time; everything else is the answer. */
+/**
+ * A server error, a missing right and "not now" may be different next time; everything else is the answer.
+ */
 function isKept(status: number): boolean {
   return status < 500 && ![401, 403, 408, 409, 425, 429].includes(status);
 }

@@ -1,4 +1,7 @@
-/** The Lua twins of idempotency; see `_lua.ts` for the rules and `idempotency_transitions.ts` for the record's fields. */
+/**
+ * The Lua twins of idempotency; see `_lua.ts` for the rules and `idempotency_transitions.ts` for the record's
+ * fields.
+ */
 import { type LuaTwin, WHOLE } from "./_lua.ts";
 
 const HELPERS = WHOLE + `

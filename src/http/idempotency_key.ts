@@ -4,10 +4,10 @@ import { parseItem } from "./structured_fields.ts";
 const MAX_LENGTH = 255;
 
 /**
- * Reads an Idempotency-Key header: an Item of a structured field whose value is a String. Parameters are checked and ignored.
- * Many clients send the bare text; unless `strict`, it is taken whole and is the same key as the quoted text. A bare text that
- * could be read in another way is refused: with a semicolon, a comma, a space or a quote in it, or as a number, a date, a
- * boolean or bytes.
+ * Reads an Idempotency-Key header: an Item of a structured field whose value is a String. Parameters are
+ * checked and ignored. Many clients send the bare text; unless `strict`, it is taken whole and is the same
+ * key as the quoted text. A bare text that could be read in another way is refused: with a semicolon, a
+ * comma, a space or a quote in it, or as a number, a date, a boolean or bytes.
  *
  * @returns `undefined` when the header holds no key of 1 to 255 characters
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/

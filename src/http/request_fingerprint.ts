@@ -2,8 +2,9 @@ import { concatBytes } from "../read_stream.ts";
 import { sha256 } from "../secret.ts";
 
 /**
- * A hash of what makes two requests the same: method, host, path, sorted query, the kind and the coding of the content, and
- * its bytes. The scheme does not count, as a proxy may change it; neither do other header fields.
+ * A hash of what makes two requests the same: method, host, path, sorted query, the kind and the coding of
+ * the content, and its bytes. The scheme does not count, as a proxy may change it; neither do other header
+ * fields.
  */
 export async function requestFingerprint(request: Request, body: Uint8Array): Promise<string> {
   const url = new URL(request.url);

@@ -1,10 +1,11 @@
 /**
  * A response body that is read once and serves two: its client, as it comes, and the store, whole.
  *
- * One reader reads the source, one buffer keeps what was read. The source is read as fast as it produces while the answer
- * may still be stored, whether the client reads or not: whether an answer is kept must not depend on its client. The client
- * reads from the buffer at its own pace. Beyond `maxBytes` the answer cannot be stored; from there on the buffer is a queue
- * for the client alone, and the source is read when the queue is empty.
+ * One reader reads the source, one buffer keeps what was read. The source is read as fast as it produces
+ * while the answer may still be stored, whether the client reads or not: whether an answer is kept must not
+ * depend on its client. The client reads from the buffer at its own pace. Beyond `maxBytes` the answer cannot
+ * be stored; from there on the buffer is a queue for the client alone, and the source is read when the queue
+ * is empty.
  *
  * A client that leaves stops nothing: the source is read to its end, for the request that will come back.
  */
@@ -26,7 +27,9 @@ const CHUNKS_A_TURN = 64;
 export class ResponseTee {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #maxBytes: number;
-  /** While the answer may be stored: all chunks from the first on. After that: those the client has not read. */
+  /**
+   * While the answer may be stored: all chunks from the first on. After that: those the client has not read.
+   */
   #chunks: Uint8Array<ArrayBuffer>[] = [];
   /** The index of the chunk that the client reads next. */
   #next = 0;
@@ -74,8 +77,8 @@ export class ResponseTee {
   }
 
   /**
-   * The whole body for the client. Its end, or its error, is passed on when `settle` is done: a client that has seen the last
-   * byte may come back at once, and finds what was stored.
+   * The whole body for the client. Its end, or its error, is passed on when `settle` is done: a client that
+   * has seen the last byte may come back at once, and finds what was stored.
    */
   passOn(settle: (outcome: TeeOutcome) => Promise<void>): ReadableStream<Uint8Array> {
     const settled = this.#ended().then(settle).catch(() => {});
@@ -100,8 +103,8 @@ export class ResponseTee {
   }
 
   /**
-   * Ends the reading for the store: of a client that left, at once and with the source; a client that is there still gets
-   * the body.
+   * Ends the reading for the store: of a client that left, at once and with the source; a client that is
+   * there still gets the body.
    */
   stop(): void {
     this.#stopped = true;
@@ -151,7 +154,9 @@ export class ResponseTee {
     this.#notify();
   }
 
-  /** The next chunk for the client: a copy while the store may need it, as a server may take the memory away. */
+  /**
+   * The next chunk for the client: a copy while the store may need it, as a server may take the memory away.
+   */
   #take(): Uint8Array {
     if (this.#storable) return this.#chunks[this.#next++]!.slice();
     const chunk = this.#chunks.shift()!;

@@ -88,7 +88,10 @@ const FAMILIES: readonly string[] = [
   "fly-",
 ];
 
-/** Whether a header field is part of the answer, and not of the exchange or the caller. A Content-Encoding is: the bytes are the handler's own. */
+/**
+ * Whether a header field is part of the answer, and not of the exchange or the caller. A Content-Encoding is:
+ * the bytes are the handler's own.
+ */
 function isReplayed(name: string): boolean {
   return !NOT_REPLAYED.includes(name) && !FAMILIES.some((family) => name.startsWith(family));
 }
@@ -102,7 +105,8 @@ export function storedResponse(response: Response, body: Uint8Array | undefined)
 /**
  * A response with the same status and headers around another body, which begins with `begun`.
  *
- * Bun knows that a body is text only while it is the original, and says so when it sends it; a copy needs the header.
+ * Bun knows that a body is text only while it is the original, and says so when it sends it; a copy needs the
+ * header.
  */
 export function around(
   response: Response,

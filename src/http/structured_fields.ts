@@ -1,6 +1,6 @@
 /**
- * Reads an Item of a structured field, exactly as RFC 9651 says: what is not one from its first to its last character is
- * refused.
+ * Reads an Item of a structured field, exactly as RFC 9651 says: what is not one from its first to its last
+ * character is refused.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9651#name-parsing-structured-fields
  */

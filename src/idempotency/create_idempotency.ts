@@ -1,4 +1,7 @@
-/** Idempotency over an atomic store; the contract is in `idempotency.ts`, the semantics in `idempotency_transitions.ts`. */
+/**
+ * Idempotency over an atomic store; the contract is in `idempotency.ts`, the semantics in
+ * `idempotency_transitions.ts`.
+ */
 import { type Clock, systemClock } from "../clock.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
@@ -38,7 +41,10 @@ const UNDEFINED = "\u0003";
 /** Milliseconds for which `complete` is tried at least: losing the result means that the work runs again. */
 const COMPLETE_RETRY_MS = 2000;
 
-/** Pauses of a waiter on an engine that cannot notify, in milliseconds: the first, doubled each time up to the longest. */
+/**
+ * Pauses of a waiter on an engine that cannot notify, in milliseconds: the first, doubled each time up to the
+ * longest.
+ */
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 1000;
 
@@ -114,8 +120,8 @@ class StoreIdempotency implements Idempotency {
   }
 
   /**
-   * An id for a call of `begin`. The ids of one owner are in the order of its calls: the time in milliseconds, one more than the
-   * last where that is not later, then random characters.
+   * An id for a call of `begin`. The ids of one owner are in the order of its calls: the time in
+   * milliseconds, one more than the last where that is not later, then random characters.
    */
   #nextId(): string {
     this.#lastTime = Math.max(this.#clock.now(), this.#lastTime + 1);
@@ -182,7 +188,8 @@ class StoreIdempotency implements Idempotency {
       }, { clock: this.#clock, until, deadline: Math.max(now, until) + this.#timeout, signal });
     } catch (error) {
       const unsure = sentAt !== undefined && !(error instanceof HoldfastError && !error.ambiguous);
-      // The owner is this call's own, so no later claim can be hit. A named owner may have begun again by now.
+      // The owner is this call's own, so no later claim can be hit. A named owner may have begun again by
+      // now.
       if (unsure && named === undefined) this.#giveBack(key, owner, id, waitUntil);
       throw error;
     }
@@ -208,7 +215,10 @@ class StoreIdempotency implements Idempotency {
     }
   }
 
-  /** Gives back in the background what a failed `begin` may have got: the next caller need not wait for its lease. */
+  /**
+   * Gives back in the background what a failed `begin` may have got: the next caller need not wait for its
+   * lease.
+   */
   #giveBack(key: string, owner: string, claim: string, waitUntil: BeginOptions["waitUntil"]): void {
     const work = this.#retry(abandonClaim, key, { owner, claim }, undefined).catch(() => {});
     try {

@@ -1,9 +1,10 @@
 /**
  * The contract of idempotent work: work that is done once per key, and answered the same from then on.
  *
- * The claim to do the work is a short lease, the stored response lives long: a crashed worker is replaced after its lease,
- * by a later caller, as the next attempt. Only the current claimant can complete, extend or abandon. Every call may be
- * repeated after a lost reply, and is, until `timeout`, before its fault reaches the caller.
+ * The claim to do the work is a short lease, the stored response lives long: a crashed worker is replaced
+ * after its lease, by a later caller, as the next attempt. Only the current claimant can complete, extend or
+ * abandon. Every call may be repeated after a lost reply, and is, until `timeout`, before its fault reaches
+ * the caller.
  *
  * ```ts
  * import { createIdempotency, memoryStore } from "@holdfast/edge";
@@ -33,7 +34,8 @@ export interface IdempotencyOptions {
    */
   readonly retention?: Duration | undefined;
   /**
-   * The longest time for which a claim is kept alive, whatever the work does. After that another caller may run.
+   * The longest time for which a claim is kept alive, whatever the work does. After that another caller may
+   * run.
    * @default {"1h", or a longer lease}
    */
   readonly maxHold?: Duration | undefined;
@@ -43,8 +45,8 @@ export interface IdempotencyOptions {
    */
   readonly timeout?: Duration | undefined;
   /**
-   * Called with a fault that {@linkcode Idempotency.run} does not throw, as the work was done: a result that could not be
-   * stored, a `storeIf` that threw. Must not throw.
+   * Called with a fault that {@linkcode Idempotency.run} does not throw, as the work was done: a result that
+   * could not be stored, a `storeIf` that threw. Must not throw.
    */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /**
@@ -68,9 +70,9 @@ export interface BeginOptions extends CallOptions {
   /** How long to wait for another caller's result; without it, not at all. */
   readonly wait?: Duration | undefined;
   /**
-   * The caller's id. The same owner gets its claim again: name one to repeat a `begin` that failed as `ambiguous`, or to go on
-   * after a restart. Without one, a `begin` that fails gives back in the background what it may have got; a named owner's
-   * claim stays for the repetition until its lease ends.
+   * The caller's id. The same owner gets its claim again: name one to repeat a `begin` that failed as
+   * `ambiguous`, or to go on after a restart. Without one, a `begin` that fails gives back in the background
+   * what it may have got; a named owner's claim stays for the repetition until its lease ends.
    * @default {a random token}
    */
   readonly owner?: string | undefined;
@@ -90,8 +92,8 @@ export interface CompleteOptions extends CallOptions {
 /** Options of {@linkcode Idempotency.run}. */
 export interface RunOptions<T = unknown> extends BeginOptions {
   /**
-   * Which results are kept; for the others the next caller runs again, unless the attempt was pinned. One that throws keeps
-   * the result: the work was done.
+   * Which results are kept; for the others the next caller runs again, unless the attempt was pinned. One
+   * that throws keeps the result: the work was done.
    * @default {all of them}
    */
   readonly storeIf?: ((result: T) => boolean) | undefined;
@@ -103,7 +105,10 @@ export interface Claim {
   readonly key: string;
   /** The claimant's id. */
   readonly owner: string;
-  /** The id of the call of `begin` that got this claim. When the same owner begins again, the later claim is the current one. */
+  /**
+   * The id of the call of `begin` that got this claim. When the same owner begins again, the later claim is
+   * the current one.
+   */
   readonly id: string;
   /** 1, and one more each time a crashed claimant was replaced. */
   readonly attempt: number;
@@ -115,7 +120,10 @@ export interface Claim {
   readonly retention: number;
 }
 
-/** The answer of {@linkcode Idempotency.begin}; `retryAfter` is what remains of the other caller's lease, in milliseconds. */
+/**
+ * The answer of {@linkcode Idempotency.begin}; `retryAfter` is what remains of the other caller's lease, in
+ * milliseconds.
+ */
 export type Begin =
   | { readonly state: "new"; readonly claim: Claim }
   | { readonly state: "in-progress"; readonly retryAfter: number }
@@ -123,7 +131,9 @@ export type Begin =
   | { readonly state: "not-retained" }
   | { readonly state: "mismatch" };
 
-/** The answer of {@linkcode Idempotency.complete}; a superseded response is `undefined` when it was not kept. */
+/**
+ * The answer of {@linkcode Idempotency.complete}; a superseded response is `undefined` when it was not kept.
+ */
 export type Completion =
   | { readonly state: "stored" }
   | { readonly state: "superseded"; readonly completed: true; readonly response: unknown }
@@ -138,13 +148,15 @@ export type IdempotencyRecord =
 /** A claim that is kept alive until it is stopped, lost, or `maxHold` is over. */
 export interface Hold extends AsyncDisposable {
   /**
-   * Aborts with `claim-lost` when another caller took the claim over or may have (its lease could not be extended in time, or
-   * `maxHold` is over), and with the caller's own reason when its signal aborts.
+   * Aborts with `claim-lost` when another caller took the claim over or may have (its lease could not be
+   * extended in time, or `maxHold` is over), and with the caller's own reason when its signal aborts.
    */
   readonly signal: AbortSignal;
   /** Notes that the work is done: the lease is extended still, but the signal does not abort any more. */
   settle(): void;
-  /** Ends renewal but not the lease: for work that may go on unseen. The signal aborts when the lease ends. */
+  /**
+   * Ends renewal but not the lease: for work that may go on unseen. The signal aborts when the lease ends.
+   */
   lapse(): void;
   /** Ends the hold: the lease is extended no more, and the signal does not abort any more. */
   stop(): void;
@@ -159,8 +171,8 @@ export interface Attempt {
   /** Aborts when the claim was or may be lost to another caller, and when the caller's own signal does. */
   readonly signal: AbortSignal;
   /**
-   * Notes that the side effect happened: from here on the work never runs again, whatever its outcome. When it throws, later
-   * callers get a `response-not-retained` error.
+   * Notes that the side effect happened: from here on the work never runs again, whatever its outcome. When
+   * it throws, later callers get a `response-not-retained` error.
    */
   pin(): void;
 }
@@ -180,14 +192,15 @@ export interface Idempotency {
   /** The record of the key, or `undefined` when the key is free. */
   get(key: string, options?: CallOptions): Promise<IdempotencyRecord | undefined>;
   /**
-   * Runs `fn` once per key and returns its result, also to every later caller: all get the stored form of it, the first caller
-   * too. When `fn` throws, the claim is given back and the error is the caller's. When the result cannot be stored as the
-   * store does not answer, it is the caller's all the same.
+   * Runs `fn` once per key and returns its result, also to every later caller: all get the stored form of it,
+   * the first caller too. When `fn` throws, the claim is given back and the error is the caller's. When the
+   * result cannot be stored as the store does not answer, it is the caller's all the same.
    *
-   * @throws {HoldfastError} `in-progress` (with `retryAfter`) when another caller works for longer than `wait`;
-   * `fingerprint-mismatch` when the key was used for something else; `response-not-retained` when the work was done but its
-   * result not kept; `corrupt-record` when the key holds something else
-   * @throws {TypeError} when the result has no stored form (see the values that a store takes); the work counts as done
+   * @throws {HoldfastError} `in-progress` (with `retryAfter`) when another caller works for longer than
+   * `wait`; `fingerprint-mismatch` when the key was used for something else; `response-not-retained` when the
+   * work was done but its result not kept; `corrupt-record` when the key holds something else
+   * @throws {TypeError} when the result has no stored form (see the values that a store takes); the work
+   * counts as done
    */
   run<T>(key: string, fn: (attempt: Attempt) => T | Promise<T>, options?: RunOptions<T>): Promise<T>;
 }

@@ -1,5 +1,6 @@
 /**
- * The transitions of idempotency. A record has these fields; numbers are whole milliseconds since the epoch unless noted.
+ * The transitions of idempotency. A record has these fields; numbers are whole milliseconds since the epoch
+ * unless noted.
  *
  * | field          | in states      | meaning                                                            |
  * |----------------|----------------|--------------------------------------------------------------------|
@@ -14,12 +15,12 @@
  *
  * Anything else under the key is corrupt or of another version: every transition says so and leaves it alone.
  *
- * Each transition may be repeated after a lost reply: repeated at once with the same input it answers the same and changes
- * nothing. A copy that arrives later, after other calls, harms no one:
+ * Each transition may be repeated after a lost reply: repeated at once with the same input it answers the
+ * same and changes nothing. A copy that arrives later, after other calls, harms no one:
  *
- * - `begin`: after its own `abandon` it is refused by the tombstone, for a minute. After another claimant came and went it is
- *   granted to a caller that no longer listens, for one lease at most. While its own owner has the key, it renews the lease and
- *   leaves the current claim the current one.
+ * - `begin`: after its own `abandon` it is refused by the tombstone, for a minute. After another claimant
+ *   came and went it is granted to a caller that no longer listens, for one lease at most. While its own
+ *   owner has the key, it renews the lease and leaves the current claim the current one.
  * - `complete`: stores what was done, unless another claimant has the key by then.
  * - `abandon`: names the very claim, so a later claim of the same owner stays.
  * - `extend`: renews the lease of the same owner once more.
@@ -29,7 +30,10 @@ import type { Fields, Step, Transition } from "../store/transition.ts";
 const WHOLE = /^\d{1,16}$/;
 const CORRUPT: Step = { output: { state: "corrupt" } };
 
-/** How long an abandoned claim is remembered, in milliseconds: longer than a request stays in any queue on its way. */
+/**
+ * How long an abandoned claim is remembered, in milliseconds: longer than a request stays in any queue on its
+ * way.
+ */
 const TOMBSTONE = 60_000;
 
 function isWhole(text: string | undefined): boolean {
@@ -56,9 +60,10 @@ function done(record: Fields): Fields {
 }
 
 /**
- * `{ owner, claim, fingerprint?, lease, retention }` → `{ state }`: `new` with `attempt`; `busy` with the milliseconds that
- * `remain` of the lease; `done` with `attempt` and perhaps `response`; `mismatch`; or `abandoned`, for a copy of a call whose
- * claim was given up. The fingerprint is compared first, the lease second; the same owner gets the claim again.
+ * `{ owner, claim, fingerprint?, lease, retention }` → `{ state }`: `new` with `attempt`; `busy` with the
+ * milliseconds that `remain` of the lease; `done` with `attempt` and perhaps `response`; `mismatch`; or
+ * `abandoned`, for a copy of a call whose claim was given up. The fingerprint is compared first, the lease
+ * second; the same owner gets the claim again.
  */
 export const beginClaim: Transition = {
   name: "idempotency.begin",
@@ -77,8 +82,9 @@ export const beginClaim: Transition = {
         return { output: { state: "busy", remain: String(leaseEnds - now) } };
       }
       attempt = Number(record.attempt) + (record.owner === owner ? 0 : 1);
-      // The ids of one owner's claims are in the order of its calls. A late copy of an earlier call must not make its claim the
-      // current one: the abandon of that claim may be on its way, too, and would free what the later call holds.
+      // The ids of one owner's claims are in the order of its calls. A late copy of an earlier call must not
+      // make its claim the current one: the abandon of that claim may be on its way, too, and would free what
+      // the later call holds.
       if (record.owner === owner && record.claim! > current) current = record.claim!;
       retentionEnds = Number(record.retentionEnds);
     }
@@ -101,9 +107,9 @@ export const beginClaim: Transition = {
 };
 
 /**
- * `{ owner, claim, fingerprint?, response?, attempt, retention }` → `{ state }`: `stored`; `superseded` by a claimant that is
- * done (with its `response`, if kept); or `overtaken` by one that works. A record that vanished, or was given up, is stored
- * again: the work was done.
+ * `{ owner, claim, fingerprint?, response?, attempt, retention }` → `{ state }`: `stored`; `superseded` by a
+ * claimant that is done (with its `response`, if kept); or `overtaken` by one that works. A record that
+ * vanished, or was given up, is stored again: the work was done.
  */
 export const completeClaim: Transition = {
   name: "idempotency.complete",
@@ -132,8 +138,9 @@ export const completeClaim: Transition = {
 };
 
 /**
- * `{ owner, claim }` → `{ state }`: `free`, so that the next caller runs; or `lost` when the claim is not the current one.
- * A tombstone stays for a minute, so that a copy of the claim's own `begin` which is still on its way is not granted.
+ * `{ owner, claim }` → `{ state }`: `free`, so that the next caller runs; or `lost` when the claim is not the
+ * current one. A tombstone stays for a minute, so that a copy of the claim's own `begin` which is still on
+ * its way is not granted.
  */
 export const abandonClaim: Transition = {
   name: "idempotency.abandon",
@@ -180,7 +187,9 @@ export const extendClaim: Transition = {
   },
 };
 
-/** `{}` → `{}` when the key is free, or `{ state }`: `busy` or `done`, with `attempt` and perhaps `response`. */
+/**
+ * `{}` → `{}` when the key is free, or `{ state }`: `busy` or `done`, with `attempt` and perhaps `response`.
+ */
 export const readClaim: Transition = {
   name: "idempotency.read",
   apply(record): Step {

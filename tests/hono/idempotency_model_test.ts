@@ -1,13 +1,15 @@
 /**
- * idempotency() over every interleaving of what a streaming handler, its client and a duplicate can do, at small sizes: one
- * run beside no other, and a replay that is byte for byte what the handler made.
+ * idempotency() over every interleaving of what a streaming handler, its client and a duplicate can do, at
+ * small sizes: one run beside no other, and a replay that is byte for byte what the handler made.
  */
 import { Hono } from "hono";
 import { memoryStore } from "@holdfast/edge";
 import { idempotency } from "@holdfast/edge/hono";
 import { assertEquals } from "../support/assert.ts";
 
-/** The handler `P`roduces, `E`nds or breaks (`X`); the client `R`eads or leaves (`C`); a `D`uplicate comes. */
+/**
+ * The handler `P`roduces, `E`nds or breaks (`X`); the client `R`eads or leaves (`C`); a `D`uplicate comes.
+ */
 type Op = "P" | "E" | "X" | "R" | "C" | "D";
 
 function* orders(length: number, before: readonly Op[] = []): Generator<readonly Op[]> {

@@ -1,6 +1,7 @@
 /**
- * The response tee, checked over every interleaving of what its source, its client and its lease can do at small sizes:
- * the client gets a prefix of what the source made, the store gets all of it or learns why not, each once.
+ * The response tee, checked over every interleaving of what its source, its client and its lease can do at
+ * small sizes: the client gets a prefix of what the source made, the store gets all of it or learns why not,
+ * each once.
  */
 import { ResponseTee, type TeeOutcome } from "../../src/http/response_tee.ts";
 import { assert, assertEquals, assertThrows } from "../support/assert.ts";

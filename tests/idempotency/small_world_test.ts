@@ -1,6 +1,7 @@
 /**
- * The transitions of idempotency in a small world, explored whole: two callers that claim, work, complete, give back, crash and
- * come again under the same name, messages that are lost, late and doubled, and a clock that moves between any two steps.
+ * The transitions of idempotency in a small world, explored whole: two callers that claim, work, complete,
+ * give back, crash and come again under the same name, messages that are lost, late and doubled, and a clock
+ * that moves between any two steps.
  */
 import type { Fields, Transition } from "@holdfast/edge";
 import { abandonClaim, beginClaim, completeClaim } from "../../src/idempotency/idempotency_transitions.ts";

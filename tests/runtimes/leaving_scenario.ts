@@ -1,6 +1,7 @@
 /**
- * Clients that leave, over real sockets: while they upload, while the handler works, in the middle of a streamed answer. Each
- * comes back later. Also what a handler can still read of a request under idempotency().
+ * Clients that leave, over real sockets: while they upload, while the handler works, in the middle of a
+ * streamed answer. Each comes back later. Also what a handler can still read of a request under
+ * idempotency().
  */
 import { Hono } from "hono";
 import { memoryStore } from "@holdfast/edge";
@@ -131,7 +132,10 @@ async function serve({ nodeServer }: LeavingInput): Promise<{ port: number; stop
   });
 }
 
-/** Sends a request over a socket of its own, perhaps only a part of it, and destroys the socket when `leave` resolves. */
+/**
+ * Sends a request over a socket of its own, perhaps only a part of it, and destroys the socket when `leave`
+ * resolves.
+ */
 async function sendAndLeave(port: number, text: string, leave: () => Promise<void>): Promise<void> {
   const name = "node:net"; // not for the bundler: every runtime of these has it
   const { connect } = await import(name);

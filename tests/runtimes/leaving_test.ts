@@ -1,4 +1,7 @@
-/** Clients that close their sockets under Deno, Node and Bun; inside workerd: tests/workerd/idempotency_test.ts. */
+/**
+ * Clients that close their sockets under Deno, Node and Bun; inside workerd:
+ * tests/workerd/idempotency_test.ts.
+ */
 import { assertEquals } from "../support/assert.ts";
 import { runIn } from "../support/runtimes.ts";
 import { workerdTest } from "../support/workerd.ts";

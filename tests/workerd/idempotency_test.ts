@@ -1,4 +1,7 @@
-/** Clients that leave in workerd: a service binding with an AbortSignal cancels the request, and with it what is not in waitUntil. */
+/**
+ * Clients that leave in workerd: a service binding with an AbortSignal cancels the request, and with it what
+ * is not in waitUntil.
+ */
 import { assert, assertEquals } from "../support/assert.ts";
 import { report } from "../support/report.ts";
 import { startWorkerd, workerdTest } from "../support/workerd.ts";

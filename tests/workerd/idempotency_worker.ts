@@ -1,4 +1,7 @@
-/** An app whose clients leave, and the clients: `/drive` sends requests to the app through a service binding and cancels them. */
+/**
+ * An app whose clients leave, and the clients: `/drive` sends requests to the app through a service binding
+ * and cancels them.
+ */
 import { type Context, Hono } from "hono";
 import { memoryStore } from "@holdfast/edge";
 import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
@@ -108,7 +111,9 @@ export interface Seen {
   readonly error?: string;
 }
 
-/** Waits for the moment at which a client leaves: some time before the handler begins, or in one of its steps. */
+/**
+ * Waits for the moment at which a client leaves: some time before the handler begins, or in one of its steps.
+ */
 async function moment(key: string, step: number): Promise<void> {
   if (step < 0) return await sleep(Math.random() * 8);
   for (let i = 0; i < 2000 && !((works.get(key)?.step ?? -1) > step); i++) await sleep(1);
