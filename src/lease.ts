@@ -10,11 +10,11 @@
 import type { Clock } from "./clock.ts";
 import { interruptible } from "./deadline.ts";
 
-/** What a {@linkcode Lease} was granted, and how it is extended. */
+/** Options of {@linkcode Lease}: what was granted, and the way to extend it. */
 export interface LeaseOptions {
   /** The holder's clock. */
   readonly clock: Clock;
-  /** How long the lease lasts from the request on, in milliseconds. */
+  /** The length of the lease from the request on, in milliseconds. */
   readonly length: number;
   /** The holder's monotonic time before the request that got the lease was sent. */
   readonly sentAt: number;
@@ -24,7 +24,7 @@ export interface LeaseOptions {
    */
   readonly maxHold?: number | undefined;
   /**
-   * Whether the lease is extended in the background.
+   * Extends the lease in the background.
    * @default {false}
    */
   readonly renew?: boolean | undefined;
@@ -68,7 +68,7 @@ export class Lease {
   /** Why it is over; once set it stays. */
   #over: string | undefined;
   #settled = false;
-  /** Whether the last extension was cut short by `maxHold`: another one would gain nothing. */
+  /** True when the last extension was cut short by `maxHold`: another one would gain nothing. */
   #last = false;
   // Made for those who look at the signal, and while an extension is under way: most leases end before
   // either.
@@ -92,7 +92,7 @@ export class Lease {
     if (renew && !signal?.aborted) this.#renew();
   }
 
-  /** Whether the lease is certainly the holder's now. */
+  /** True while the lease is certainly the holder's. */
   get held(): boolean {
     return !this.#ended();
   }
@@ -211,7 +211,8 @@ export class Lease {
   };
 
   /**
-   * What is over stays over; the deadline is looked at here too, as a busy runtime may fire no timer in time.
+   * A lease that is over stays over; the deadline is looked at here too, as a busy runtime may fire no timer
+   * in time.
    */
   #ended(): boolean {
     if (this.#over === undefined && this.#options.clock.monotonic() >= this.#deadline) {

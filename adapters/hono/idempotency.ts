@@ -45,7 +45,7 @@ export interface IdempotencyHelperOptions {
   // deno-lint-ignore no-explicit-any
   readonly scope: "public" | ((c: any) => string | Promise<string>);
   /**
-   * Whether a request without a key is refused with a 400; otherwise it is served without protection.
+   * Refuses a request without a key with a 400; otherwise it is served without protection.
    * @default {true}
    */
   readonly required?: boolean | undefined;
@@ -55,12 +55,12 @@ export interface IdempotencyHelperOptions {
    */
   readonly methods?: readonly string[] | undefined;
   /**
-   * Whether a key must be quoted, as the draft has it.
+   * Requires a quoted key, as the draft has it.
    * @default {false}
    */
   readonly strict?: boolean | undefined;
   /**
-   * How long a crashed request blocks its key; extended while the handler runs.
+   * The time for which a crashed request blocks its key; extended while the handler runs.
    * @default {"30s"}
    */
   readonly lease?: Duration | undefined;
@@ -71,11 +71,11 @@ export interface IdempotencyHelperOptions {
    */
   readonly maxHold?: Duration | undefined;
   /**
-   * How long an answer is kept.
+   * The time for which an answer is kept.
    * @default {"24h"}
    */
   readonly retention?: Duration | undefined;
-  /** How long a duplicate waits for the first one's answer; without it, it gets a 409 at once. */
+  /** The time for which a duplicate waits for the first one's answer; without it, it gets a 409 at once. */
   readonly wait?: Duration | undefined;
   /**
    * The longest time that one call of the store takes, its retries included.
@@ -94,19 +94,19 @@ export interface IdempotencyHelperOptions {
    */
   readonly maxResponse?: number | undefined;
   /**
-   * Which answers are kept, thrown HTTP errors included; for the others the next request with the key runs
-   * again. One that throws keeps the answer.
+   * Selects the answers that are kept, thrown HTTP errors included; for the others the next request with the
+   * key runs again. One that throws keeps the answer.
    * @default {2xx, 3xx, and 4xx but 401, 403, 408, 409, 425 and 429}
    */
   readonly storeIf?: ((status: number) => boolean) | undefined;
   /**
-   * What makes two requests the same; for bodies that differ from one try to the next, as multipart ones do.
+   * Tells which requests are the same; for bodies that differ from one try to the next, as multipart ones do.
    * @default {a hash of the method, host, path, sorted query, kind and coding of the content, and body}
    */
   // deno-lint-ignore no-explicit-any
   readonly fingerprint?: ((c: any, body: Uint8Array<ArrayBuffer>) => string | Promise<string>) | undefined;
   /**
-   * What happens while the store is unavailable: `"deny"` answers a 503, `"allow"` runs the handler
+   * The behavior while the store is unavailable: `"deny"` answers a 503, `"allow"` runs the handler
    * unprotected. A store that is misconfigured always throws.
    * @default {"deny"}
    */
@@ -197,7 +197,7 @@ export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware 
   const { required = true, methods = ["POST", "PATCH"], wait, storeIf = isKept } = options;
   const { whenUnavailable = "deny", onFault = () => {} } = options;
   const protectedMethods = methods.map((method) => method.toUpperCase());
-  const roomOf = perStore(options.store, (store) => createRoom(store, options));
+  const openedBy = perStore(options.store, (store) => openStore(store, options));
 
   return async function idempotency(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     // fetch() writes some methods in upper case, but not PATCH.
@@ -207,7 +207,7 @@ export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware 
     const identity = await identify(c, header, options);
     if (identity instanceof Response) return identity;
     const { id, key, fingerprint } = identity;
-    const { keys, maxResponse } = roomOf(c);
+    const { keys, maxResponse } = openedBy(c);
     const claimAndServe = async (): Promise<Response | void> => {
       let begun: Awaited<ReturnType<Idempotency["begin"]>>;
       try {
@@ -248,13 +248,13 @@ function checkOptions(options: IdempotencyHelperOptions): void {
   if (whenUnavailable !== undefined) checkOneOf(TASK, "whenUnavailable", whenUnavailable, ["deny", "allow"]);
 }
 
-/** What is kept per store: its keys, and how large an answer it holds. */
-interface Room {
+/** The values kept per store: its keys, and the largest answer that it holds. */
+interface OpenedStore {
   readonly keys: Idempotency;
   readonly maxResponse: number;
 }
 
-function createRoom(store: AtomicStore, options: IdempotencyHelperOptions): Room {
+function openStore(store: AtomicStore, options: IdempotencyHelperOptions): OpenedStore {
   const { lease, maxHold, retention, timeout = "10s", name, maxResponse } = options;
   const most = maxStoredBody(store.limits.maxValueLength);
   if (maxResponse !== undefined && maxResponse > most) {
@@ -388,7 +388,7 @@ class Serving {
     }
   }
 
-  /** What becomes of the claim by the status of the answer. */
+  /** Decides about the claim by the status of the answer. */
   #fate(status: number): "keep" | "free" | "lapse" {
     if (status < 200) return "free"; // an upgrade or a network error comes once
     if (this.#pinned) return "keep";
@@ -468,13 +468,13 @@ class Serving {
     this.#hold.stop();
   }
 
-  /** When another request completed the key meanwhile, its answer is the answer. */
+  /** Answers with another request's answer when that completed the key meanwhile. */
   #overtake(completion: Completion | void): void {
     if (completion?.state !== "superseded" || !completion.completed || completion.response === undefined) {
       return;
     }
     const answer = replay(completion.response);
-    // What cors() around this middleware wrote is this exchange's, not the replaced answer's.
+    // Fields that cors() around this middleware wrote belong to this exchange, not to the replaced answer.
     for (const [name, value] of this.#c.res.headers) {
       if (name.startsWith("access-control-")) answer.headers.set(name, value);
     }

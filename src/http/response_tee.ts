@@ -11,7 +11,7 @@
  */
 import { concatBytes } from "../read_stream.ts";
 
-/** How a body came to its end. */
+/** The end of a body. */
 export type TeeOutcome =
   /** The source ended: its bytes, or `undefined` when there were more than can be kept. */
   | { readonly state: "whole"; readonly bytes: Uint8Array<ArrayBuffer> | undefined }

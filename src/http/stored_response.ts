@@ -1,4 +1,4 @@
-/** How a response is stored under an idempotency key, and how it is replayed. */
+/** The stored form of a response under an idempotency key, and its replay. */
 import { base64ToBytes, bytesToBase64 } from "../codec.ts";
 
 /** A response as it is stored. */
@@ -89,8 +89,8 @@ const FAMILIES: readonly string[] = [
 ];
 
 /**
- * Whether a header field is part of the answer, and not of the exchange or the caller. A Content-Encoding is:
- * the bytes are the handler's own.
+ * Tells whether a header field is part of the answer, and not of the exchange or the caller. A
+ * Content-Encoding is: the bytes are the handler's own.
  */
 function isReplayed(name: string): boolean {
   return !NOT_REPLAYED.includes(name) && !FAMILIES.some((family) => name.startsWith(family));
@@ -142,7 +142,7 @@ export function replayed({ status, headers, body }: StoredResponse): Response {
   return response;
 }
 
-/** Whether a stored value is a response written by {@linkcode storedResponse}. */
+/** Tells whether a stored value is a response written by {@linkcode storedResponse}. */
 export function isStoredResponse(value: unknown): value is StoredResponse {
   const stored = value as StoredResponse | null;
   return typeof stored === "object" && stored !== null && Number.isInteger(stored.status) &&

@@ -48,7 +48,7 @@ const COMPLETE_RETRY_MS = 2000;
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 1000;
 
-/** How long a claim is kept alive unless `maxHold` says otherwise; a longer lease is as long as it is. */
+/** The default of `maxHold`, in milliseconds; a longer lease is kept for its own length. */
 const MAX_HOLD_MS = 3_600_000;
 
 const OPTIONS = {
@@ -93,7 +93,7 @@ export function createIdempotency(store: AtomicStore, options: IdempotencyOption
   return new StoreIdempotency(store.namespace(options.name ?? "idempotency"), options);
 }
 
-/** What a call of `begin` asks for. */
+/** The claim that a call of `begin` asks for. */
 type Wish = Omit<Claim, "key" | "attempt">;
 
 class StoreIdempotency implements Idempotency {

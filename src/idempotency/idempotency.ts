@@ -24,12 +24,12 @@ export interface IdempotencyOptions {
    */
   readonly name?: string | undefined;
   /**
-   * How long a claim lasts without being extended.
+   * The lease of a claim: the time that it lasts without being extended.
    * @default {"30s"}
    */
   readonly lease?: Duration | undefined;
   /**
-   * How long a response is kept.
+   * The time for which a response is kept.
    * @default {"24h"}
    */
   readonly retention?: Duration | undefined;
@@ -59,15 +59,15 @@ export interface IdempotencyOptions {
 /** Options of {@linkcode Idempotency.begin}. */
 export interface BeginOptions extends CallOptions {
   /**
-   * What the key stands for (a hash of the request): the same key with another fingerprint is a `mismatch`.
+   * The meaning of the key (a hash of the request): the same key with another fingerprint is a `mismatch`.
    * @default {""}
    */
   readonly fingerprint?: string | undefined;
-  /** How long this claim lasts without being extended. */
+  /** The lease of this claim. */
   readonly lease?: Duration | undefined;
-  /** How long the response is kept. */
+  /** The time for which the response is kept. */
   readonly retention?: Duration | undefined;
-  /** How long to wait for another caller's result; without it, not at all. */
+  /** The time to wait for another caller's result; without it, `begin` does not wait. */
   readonly wait?: Duration | undefined;
   /**
    * The caller's id. The same owner gets its claim again: name one to repeat a `begin` that failed as
@@ -83,7 +83,7 @@ export interface BeginOptions extends CallOptions {
 /** Options of {@linkcode Idempotency.complete}. */
 export interface CompleteOptions extends CallOptions {
   /**
-   * Whether the response is kept. Without it the work still counts as done: later callers get `not-retained`.
+   * Keeps the response. Without it the work still counts as done: later callers get `not-retained`.
    * @default {true}
    */
   readonly retain?: boolean | undefined;
@@ -92,8 +92,8 @@ export interface CompleteOptions extends CallOptions {
 /** Options of {@linkcode Idempotency.run}. */
 export interface RunOptions<T = unknown> extends BeginOptions {
   /**
-   * Which results are kept; for the others the next caller runs again, unless the attempt was pinned. One
-   * that throws keeps the result: the work was done.
+   * Selects the results that are kept; for the others the next caller runs again, unless the attempt was
+   * pinned. One that throws keeps the result: the work was done.
    * @default {all of them}
    */
   readonly storeIf?: ((result: T) => boolean) | undefined;
@@ -112,11 +112,11 @@ export interface Claim {
   readonly id: string;
   /** 1, and one more each time a crashed claimant was replaced. */
   readonly attempt: number;
-  /** What the key stands for. */
+  /** The meaning of the key. */
   readonly fingerprint: string;
-  /** How long the claim lasts without being extended, in milliseconds. */
+  /** The lease in milliseconds. */
   readonly lease: number;
-  /** How long the response will be kept, in milliseconds. */
+  /** The time for which the response will be kept, in milliseconds. */
   readonly retention: number;
 }
 

@@ -31,8 +31,8 @@ const WHOLE = /^\d{1,16}$/;
 const CORRUPT: Step = { output: { state: "corrupt" } };
 
 /**
- * How long an abandoned claim is remembered, in milliseconds: longer than a request stays in any queue on its
- * way.
+ * The time for which an abandoned claim is remembered, in milliseconds: longer than a request stays in any
+ * queue on its way.
  */
 const TOMBSTONE = 60_000;
 

@@ -90,12 +90,12 @@ async function play(store: AtomicStore, key: string, calls: readonly Call[]): Pr
   return output && steady(output);
 }
 
-/** What remains of a lease depends on the moment. */
+/** The output without the rest of a lease, which depends on the moment. */
 function steady(output: Fields): Fields {
   return Object.fromEntries(Object.entries(output).filter(([name]) => name !== "remain"));
 }
 
-/** What a later caller finds; also takes a free key, which ends the history. */
+/** The answers to a later caller; also takes a free key, which ends the history. */
 async function found(store: AtomicStore, key: string): Promise<readonly Fields[]> {
   return [
     await store.transact(readClaim, key, {}),
