@@ -19,18 +19,19 @@ export * from "./adapters/memory/memory_mailer.ts";
 export * from "./adapters/memory/memory_store.ts";
 export * from "./src/clock.ts";
 export * from "./src/duration.ts";
-export * from "./src/email/bulk.ts";
-export * from "./src/email/failover.ts";
-export * from "./src/email/idempotent.ts";
-export * from "./src/email/mime.ts";
-export * from "./src/email/observed.ts";
-export * from "./src/email/outbox.ts";
-export * from "./src/email/rate_limited.ts";
-export * from "./src/email/retrying.ts";
+export * from "./src/mail/bulk.ts";
+export * from "./src/mail/failover.ts";
+export * from "./src/mail/idempotent.ts";
+export * from "./src/mail/mime.ts";
+export * from "./src/mail/observed.ts";
+export * from "./src/mail/outbox.ts";
+export * from "./src/mail/rate_limited.ts";
+export * from "./src/mail/retrying.ts";
 export * from "./src/errors.ts";
+export * from "./src/idempotency/create_idempotency.ts";
 export * from "./src/idempotency/idempotency.ts";
+export * from "./src/lock/create_locks.ts";
 export * from "./src/lock/lock.ts";
-export * from "./src/lock/locks.ts";
 export * from "./src/schema.ts";
 export * from "./src/session/atomic_session_store.ts";
 export * from "./src/session/copy_sessions.ts";
@@ -51,18 +52,18 @@ export * from "./src/store/key_value_store.ts";
 export * from "./src/store/store.ts";
 export * from "./src/store/transition.ts";
 export * from "./src/throttle/throttle.ts";
-export { type Address, type AddressInput, formatAddress, parseAddress } from "./src/email/address.ts";
-export type { Attachment, AttachmentData, PreparedAttachment } from "./src/email/attachment.ts";
-export { type Delivery, MailError, type MailErrorOptions, type MailPhase } from "./src/email/mail_error.ts";
-export type { BulkSender, Mailer, Receipt, Rejection, SendOptions } from "./src/email/mailer.ts";
+export { type Address, type AddressInput, formatAddress, parseAddress } from "./src/mail/address.ts";
+export type { Attachment, AttachmentData, PreparedAttachment } from "./src/mail/attachment.ts";
+export { type Delivery, MailError, type MailErrorOptions, type MailPhase } from "./src/mail/mail_error.ts";
+export type { BulkSender, Mailer, Receipt, Rejection, SendOptions } from "./src/mail/mailer.ts";
 export {
   type Calendar,
   type Message,
   type PreparedMessage,
   prepareMessage,
   type Unsubscribe,
-} from "./src/email/message.ts";
-export { outboxTransitions } from "./src/email/outbox_transitions.ts";
+} from "./src/mail/message.ts";
+export { outboxTransitions } from "./src/mail/outbox_transitions.ts";
 export { idempotencyTransitions } from "./src/idempotency/idempotency_transitions.ts";
 export { lockTransitions } from "./src/lock/lock_transitions.ts";
 export type { Session } from "./src/session/session.ts";

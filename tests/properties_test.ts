@@ -107,9 +107,12 @@ Deno.test("fencing tokens strictly increase, and two owners never hold at once",
     let now = 1_700_000_000_000;
     let fence = 0;
     let holder: { owner: string; until: number } | undefined;
-    for (const { gap, owner, release } of steps) {
+    let life = 0; // an owner is one acquisition: after a release its id is used up
+    for (const { gap, owner: client, release } of steps) {
       now += gap;
+      const owner = `${client}${life}`;
       if (release) {
+        life++;
         const { result } = run(releaseLock, { owner, fence: `${fence}` }, now);
         if (holder?.owner === owner && now < holder.until) assertEquals(result, "released");
         if (holder?.owner === owner) holder = undefined;
@@ -138,15 +141,15 @@ Deno.test("what was stored under a key never changes until its retention is over
       if (complete) {
         const output = run(
           completeClaim,
-          { o: owner, r: owner, a: "1", t: "1000000" },
+          { owner, claim: "1", response: owner, attempt: "1", retention: "1000000" },
           now,
         );
-        if (output.s === "stored") assertEquals(stored ??= owner, owner);
-        else if (stored !== undefined) assertEquals(output.r, stored);
+        if (output.state === "stored") assertEquals(stored ??= owner, owner);
+        else if (stored !== undefined) assertEquals(output.response, stored);
       } else {
-        const output = run(beginClaim, { o: owner, l: "100", t: "1000000" }, now);
-        assertEquals(output.s === "done", stored !== undefined);
-        if (stored !== undefined) assertEquals(output.r, stored);
+        const output = run(beginClaim, { owner, claim: "1", lease: "100", retention: "1000000" }, now);
+        assertEquals(output.state === "done", stored !== undefined);
+        if (stored !== undefined) assertEquals(output.response, stored);
       }
     }
   }));

@@ -3,9 +3,9 @@ import { deferred } from "../../src/deferred.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import { interruptible, withTimeout } from "../../src/deadline.ts";
-import type { AtomicStore } from "../../src/store/atomic_store.ts";
+import type { AtomicStore, TransactOptions } from "../../src/store/atomic_store.ts";
 import { type CompareAndSetBackend, transactByCompareAndSet } from "../../src/store/compare_and_set.ts";
-import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
+import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
@@ -30,7 +30,7 @@ export interface DenoKvAtomic {
   /** Deletes. */
   delete(key: string[]): DenoKvAtomic;
   /** Runs it all. */
-  commit(): Promise<{ ok: boolean }>;
+  commit(): Promise<{ ok: boolean; versionstamp?: string }>;
 }
 
 /** What we use of `Deno.Kv`, by shape. */
@@ -49,7 +49,7 @@ export interface DenoKv {
   /** Begins an atomic operation. */
   atomic(): DenoKvAtomic;
   /** Streams what keys hold, now and whenever they change. */
-  watch(keys: string[][]): ReadableStream<unknown>;
+  watch(keys: string[][]): ReadableStream<readonly { readonly versionstamp: string | null }[]>;
 }
 
 /** Options of {@linkcode denoKvStore}. */
@@ -103,8 +103,12 @@ interface Job {
   readonly transition: Transition;
   readonly input: Fields;
   readonly signal: AbortSignal | undefined;
+  readonly onVersion: TransactOptions["onVersion"];
   readonly outcome: PromiseWithResolvers<Fields>;
 }
+
+/** The version of a record that does not exist. */
+const NO_VERSION = "0";
 
 /** Deno KV's own limits. */
 const MOST_BYTES = 65_536;
@@ -125,6 +129,8 @@ class DenoKvEngine implements AtomicEngine {
   /** The caller's time; between tries the runtime's passes. */
   readonly #clock: Clock;
   readonly #waiting = new Map<string, Job[]>();
+  /** The version that the last call on a key found or left, while calls on it are under way. */
+  readonly #versions = new Map<string, string>();
 
   constructor(kv: DenoKv, { prefix = "holdfast", timeout = "10s", clock = systemClock }: DenoKvStoreOptions) {
     this.#kv = this.binding = kv;
@@ -190,9 +196,9 @@ class DenoKvEngine implements AtomicEngine {
   }
 
   /** Jobs of one key queue up here, and whoever is first works them all off: many waiters, one commit. */
-  transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
+  transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Promise<Fields> {
     const signal = options?.signal;
-    const job: Job = { transition, input, signal, outcome: deferred() };
+    const job: Job = { transition, input, signal, onVersion: options?.onVersion, outcome: deferred() };
     const waiting = this.#waiting.get(key);
     if (waiting) waiting.push(job);
     else {
@@ -205,7 +211,10 @@ class DenoKvEngine implements AtomicEngine {
   async #work(key: string): Promise<void> {
     for (;;) {
       const jobs = this.#waiting.get(key)!.filter(({ signal }) => !signal?.aborted);
-      if (jobs.length === 0) return void this.#waiting.delete(key);
+      if (jobs.length === 0) {
+        this.#versions.delete(key);
+        return void this.#waiting.delete(key);
+      }
       this.#waiting.set(key, []);
       await this.#commit(key, jobs).catch((error) => jobs.forEach(({ outcome }) => outcome.reject(error)));
     }
@@ -233,12 +242,14 @@ class DenoKvEngine implements AtomicEngine {
       },
     };
     await transactByCompareAndSet(this.#backend, together, key, {}, { clock: this.#clock });
+    for (const { onVersion } of jobs) onVersion?.(this.#versions.get(key) ?? NO_VERSION);
     for (const done of settle) done();
   }
 
   readonly #backend: CompareAndSetBackend = {
     load: async (key) => {
       const entry = await this.#run(() => this.#kv.get(this.#key(key)), false);
+      this.#versions.set(key, entry.versionstamp ?? NO_VERSION);
       return { record: this.#live(entry)?.r, version: entry.versionstamp };
     },
     commit: async (key, version, { record, expiresAt }) => {
@@ -247,19 +258,32 @@ class DenoKvEngine implements AtomicEngine {
       const ttl = expiresAt === undefined ? undefined : expiresAt - this.#clock.now();
       if (record === undefined) operation.delete(parts);
       else operation.set(parts, sealed(record, expiresAt), expireIn(ttl));
-      return (await this.#run(() => operation.commit(), true)).ok;
+      const { ok, versionstamp } = await this.#run(() => operation.commit(), true);
+      if (ok) this.#versions.set(key, record === undefined ? NO_VERSION : versionstamp ?? NO_VERSION);
+      return ok;
     },
   };
 
-  async watch(key: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+  async watch(key: string, { timeout, since, signal }: EngineWatchOptions): Promise<boolean> {
     const reader = this.#kv.watch([this.#key(key)]).getReader();
-    const aborted = deferred<void>();
-    signal.addEventListener("abort", () => aborted.resolve(), { once: true });
-    if (signal.aborted) aborted.resolve();
-    // The first is what is there now. A change before it came would go unheard: look again after a second at the latest.
-    const changed = reader.read().then(() => Promise.race([reader.read(), systemClock.sleep(1000, signal)]));
-    await Promise.race([changed.catch(() => {}), aborted.promise]);
-    await reader.cancel().catch(() => {});
+    const over = new AbortController();
+    const until = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
+    const changed = async () => {
+      // The first is what is there now; another state than the caller has seen is a change already.
+      for (let seen = since;;) {
+        const { done, value } = await reader.read();
+        const version = value?.[0]?.versionstamp ?? NO_VERSION;
+        if (done || (seen !== undefined && version !== seen)) return true;
+        seen = version;
+      }
+    };
+    try {
+      const timer = this.#clock.sleep(timeout, until).then(() => false);
+      return await Promise.race([changed(), timer]);
+    } finally {
+      over.abort("over");
+      await reader.cancel().catch(() => {});
+    }
   }
 
   #key(key: string): string[] {

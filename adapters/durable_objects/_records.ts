@@ -34,6 +34,13 @@ const MOST_REPLY_LENGTH = 8_000_000;
 /** The longest that one call waits: less than the grace of a deployment, or of a proxy. */
 const MOST_WAIT = 20_000;
 
+/**
+ * The most waits at a time, of one key and of all keys of an object: each holds a request open and some memory. One more is
+ * refused, and its caller asks again about once a second.
+ */
+const MOST_WAITING_PER_KEY = 1024;
+const MOST_WAITING = 8192;
+
 /** Between two purges, so that a table of short-lived records is not searched again and again. */
 const PURGE_INTERVAL = 60_000;
 
@@ -48,6 +55,7 @@ export class ObjectRecords {
   readonly #now: () => number;
   // All of this may be lost at any time: the table and the alarm are the truth.
   readonly #waiting = new Map<string, Set<(version: number, record: Fields | undefined) => void>>();
+  #waits = 0;
   #table: boolean | undefined;
   #version = 0;
   #alarm: number | undefined;
@@ -123,12 +131,16 @@ export class ObjectRecords {
     const version = row?.version ?? 0;
     const before = field === undefined ? undefined : row?.record[field];
     if (seen !== undefined && version !== seen) return Promise.resolve({ changed: true, version });
+    const waiting = this.#waiting.get(key) ?? new Set();
+    if (waiting.size >= MOST_WAITING_PER_KEY || this.#waits >= MOST_WAITING) {
+      return Promise.resolve({ changed: false, version, refused: true });
+    }
     return new Promise((resolve) => {
-      const waiting = this.#waiting.get(key) ?? new Set();
       this.#waiting.set(key, waiting);
+      this.#waits++;
       const end = (watched: Watched) => {
         clearTimeout(timer);
-        waiting.delete(wake);
+        if (waiting.delete(wake)) this.#waits--;
         if (waiting.size === 0 && this.#waiting.get(key) === waiting) this.#waiting.delete(key);
         resolve(watched);
       };

@@ -1,4 +1,4 @@
-import { outboxTransitions } from "../../src/email/outbox_transitions.ts";
+import { outboxTransitions } from "../../src/mail/outbox_transitions.ts";
 import { idempotencyTransitions } from "../../src/idempotency/idempotency_transitions.ts";
 import { lockTransitions } from "../../src/lock/lock_transitions.ts";
 import { betterAuthTransitions } from "../better_auth/better_auth_transitions.ts";

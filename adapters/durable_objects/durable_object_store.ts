@@ -1,13 +1,13 @@
 import { systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
-import type { AtomicStore, WatchOptions } from "../../src/store/atomic_store.ts";
-import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
+import type { AtomicStore, TransactOptions } from "../../src/store/atomic_store.ts";
+import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition } from "../../src/store/transition.ts";
 import { getValue, setValue } from "../../src/store/value_transitions.ts";
-import { withTimeout } from "../../src/deadline.ts";
+import { interruptible, withTimeout } from "../../src/deadline.ts";
 import type { HoldfastStub, Refusal } from "./rpc.ts";
 
 /** Where Cloudflare can be asked to make an object. */
@@ -71,17 +71,14 @@ export function durableObjectStore(
   return atomicStore(new DurableObjectEngine(namespace, options));
 }
 
-/** How long one call waits for a change before it is asked again. */
+/** The longest time that one call waits for a change, in milliseconds; the object allows no more. */
 const WATCH = 20_000;
+
+/** The pause after a wait that the object refused or a fault ended, in milliseconds; with jitter. */
+const WATCH_RETRY = 1000;
 
 /** What one call may carry; Workers RPC takes 32 MiB. */
 const MOST_CALL_LENGTH = 8_000_000;
-
-/** Somebody who listens, until it is known from which state of the record on. */
-interface Listener {
-  readonly key: string;
-  from(seen: Promise<number | undefined>): void;
-}
 
 class DurableObjectEngine implements AtomicEngine {
   readonly name = "durable-objects";
@@ -94,7 +91,6 @@ class DurableObjectEngine implements AtomicEngine {
   readonly #prefix: string;
   readonly #hint: { locationHint?: LocationHint };
   readonly #timeout: number;
-  #listener: Listener | undefined;
 
   constructor(namespace: HoldfastNamespace, options: DurableObjectStoreOptions) {
     this.#namespace = namespace;
@@ -106,15 +102,16 @@ class DurableObjectEngine implements AtomicEngine {
     this.#timeout = toMilliseconds(options.timeout ?? "10s", "timeout");
   }
 
-  transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
-    const listener = this.#listener;
-    const work = this.#transact(transition.name, key, input, options, transition.name !== getValue.name);
-    if (listener?.key === key) {
-      this.#listener = undefined;
-      // A moment later: whoever got what it wanted stops listening now, and no call is spent on it.
-      listener.from(work.then(({ version }) => systemClock.sleep(0).then(() => version)));
-    }
-    return work.then(({ output }) => output);
+  async transact(
+    transition: Transition,
+    key: string,
+    input: Fields,
+    options?: TransactOptions,
+  ): Promise<Fields> {
+    const writes = transition.name !== getValue.name;
+    const { output, version } = await this.#transact(transition.name, key, input, options, writes);
+    options?.onVersion?.(String(version));
+    return output;
   }
 
   async get(key: string, options?: CallOptions): Promise<string | undefined> {
@@ -185,44 +182,30 @@ class DurableObjectEngine implements AtomicEngine {
   }
 
   /**
-   * Waiting begins where the waiter's own next look ends: a transition started in the same turn says which state of the record
-   * it left behind, and the object compares. So nothing goes unheard, whichever call arrives first, and after a restart too.
+   * The object compares its record with the version that the caller has seen: no change is missed, whichever call arrives first, and
+   * none after a restart of the object. The time that is left travels with each call, so no call outlives its waiter by much.
    */
-  watch(key: string, { signal, field }: WatchOptions): Promise<void> {
-    return new Promise((resolve) => {
-      if (signal.aborted) return resolve();
-      signal.addEventListener("abort", () => resolve(), { once: true });
-      const listener: Listener = {
-        key,
-        from: (seen) =>
-          void seen.then((version) => this.#changed(key, version, signal, field)).then(resolve, resolve),
-      };
-      this.#listener?.from(Promise.resolve(undefined));
-      this.#listener = listener;
-      queueMicrotask(() => {
-        if (this.#listener !== listener) return;
-        this.#listener = undefined;
-        listener.from(Promise.resolve(undefined));
-      });
-    });
-  }
-
-  async #changed(
-    key: string,
-    seen: number | undefined,
-    signal: AbortSignal,
-    field: string | undefined,
-  ): Promise<void> {
-    while (!signal.aborted) {
+  async watch(key: string, { timeout, since, field, signal }: EngineWatchOptions): Promise<boolean> {
+    const { clock, until } = { clock: systemClock, until: systemClock.monotonic() + timeout };
+    let seen = since === undefined ? undefined : Number(since);
+    for (;;) {
+      signal?.throwIfAborted();
+      const left = Math.ceil(until - clock.monotonic());
+      if (left <= 0) return false;
       try {
-        const watched = await this.#stub(this.#object(key)).watch(key, seen, WATCH, field);
-        if (watched.changed) return;
+        const call = this.#stub(this.#object(key)).watch(key, seen, Math.min(left, WATCH), field);
+        const watched = await interruptible(call, signal);
+        if (watched.changed) return true;
         seen = watched.version;
-      } catch {
-        // The object restarted, or the way to it broke: it is asked again, and knows the state by its version.
-        if (seen === undefined) return;
-        await systemClock.sleep(Math.random() * 1000, signal);
+        if (!watched.refused) continue;
+      } catch (error) {
+        if (signal?.aborted) throw error;
+        // The object restarted, or the connection to it broke. Without a version a change may have been missed.
+        if (seen === undefined) return true;
       }
+      await clock.sleep(Math.min(left, WATCH_RETRY * (0.5 + Math.random() / 2)), signal);
+      // An object with too many waiters does not notify: the caller asks for itself.
+      return true;
     }
   }
 

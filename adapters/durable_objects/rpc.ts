@@ -24,6 +24,8 @@ export interface Watched {
   readonly changed: boolean;
   /** The state it is in now. */
   readonly version: number;
+  /** Set when the object has as many waiters as it takes, and did not wait. */
+  readonly refused?: true;
 }
 
 /** The methods of a `HoldfastObject`, as its stub has them: one call is one round trip. */

@@ -1,12 +1,28 @@
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
+import { faultClass } from "../../src/fault_class.ts";
+import { readIdempotencyKey } from "../../src/http/idempotency_key.ts";
+import { requestFingerprint } from "../../src/http/request_fingerprint.ts";
+import { ResponseTee, type TeeOutcome } from "../../src/http/response_tee.ts";
 import {
-  type Begin,
-  type Claim,
-  createIdempotency,
-  type Idempotency,
-} from "../../src/idempotency/idempotency.ts";
+  around,
+  isStoredResponse,
+  maxStoredBody,
+  replayed,
+  type StoredResponse,
+  storedResponse,
+} from "../../src/http/stored_response.ts";
+import { createIdempotency } from "../../src/idempotency/create_idempotency.ts";
+import type { Claim, Completion, Hold, Idempotency } from "../../src/idempotency/idempotency.ts";
 import { sha256 } from "../../src/secret.ts";
+import type { AtomicStore } from "../../src/store/atomic_store.ts";
+import {
+  checkFunction,
+  checkInteger,
+  checkOneOf,
+  checkOptionNames,
+  type OptionNames,
+} from "../../src/validate.ts";
 import {
   perStore,
   replace,
@@ -15,83 +31,96 @@ import {
   type StoreSource,
   waitUntil,
 } from "./_context.ts";
-import { readIdempotencyKey } from "./_idempotency_key.ts";
-import { joined, readBody } from "./_request_body.ts";
-import { around, isStoredResponse, replayed, type StoredResponse, storedResponse } from "./_response.ts";
-import { Tap } from "./_tap.ts";
+import { readBody } from "./_request_body.ts";
 import { problem, unavailable } from "./problem.ts";
 
 /** Options of {@linkcode idempotency}. */
 export interface IdempotencyHelperOptions {
-  /** Where keys live, or how to get it from a request. */
+  /** The store of the keys, or how to get it from a request. */
   readonly store: StoreSource;
   /**
-   * Whose keys they are: two callers never see each other's answers. `"public"` says that all share them. A caller
-   * without a name is an error: mount this after what tells who it is.
+   * The caller that a key belongs to: two callers never see each other's answers. `"public"` means that all
+   * callers share their keys. A request without a caller is an error: mount this after what tells who calls.
    */
   // deno-lint-ignore no-explicit-any
   readonly scope: "public" | ((c: any) => string | Promise<string>);
   /**
-   * Whether a request without a key is turned away with a 400, or served as it is.
+   * Refuses a request without a key with a 400; otherwise it is served without protection.
    * @default {true}
    */
-  readonly required?: boolean;
+  readonly required?: boolean | undefined;
   /**
-   * The methods that take a key; others pass without any I/O.
+   * The methods that take a key, in upper case; others pass without any I/O.
    * @default {["POST", "PATCH"]}
    */
-  readonly methods?: readonly string[];
+  readonly methods?: readonly string[] | undefined;
   /**
-   * Whether a key must be quoted, as the draft has it.
+   * Requires a quoted key, as the draft has it.
    * @default {false}
    */
-  readonly strict?: boolean;
+  readonly strict?: boolean | undefined;
   /**
-   * How long a crashed request blocks its key; extended while the handler runs.
+   * The time for which a crashed request blocks its key; extended while the handler runs.
    * @default {"30s"}
    */
-  readonly lease?: Duration;
+  readonly lease?: Duration | undefined;
   /**
-   * How long an answer is kept.
+   * The longest time for which a request keeps its key, whatever its handler does. After that another request
+   * may run.
+   * @default {"1h", or a longer lease}
+   */
+  readonly maxHold?: Duration | undefined;
+  /**
+   * The time for which an answer is kept.
    * @default {"24h"}
    */
-  readonly retention?: Duration;
-  /** How long a duplicate waits for the first one's answer; without it, it gets a 409 at once. */
-  readonly wait?: Duration;
+  readonly retention?: Duration | undefined;
+  /** The time for which a duplicate waits for the first one's answer; without it, it gets a 409 at once. */
+  readonly wait?: Duration | undefined;
+  /**
+   * The longest time that one call of the store takes, its retries included.
+   * @default {"10s"}
+   */
+  readonly timeout?: Duration | undefined;
   /**
    * The largest request body in bytes; a larger one gets a 413.
    * @default {1_048_576}
    */
-  readonly maxRequest?: number;
+  readonly maxRequest?: number | undefined;
   /**
-   * The largest response body in bytes that is kept. A larger one reaches its client whole; a duplicate learns by a
-   * 409 that the work was done and its answer was not kept.
-   * @default {1_048_576}
+   * The largest response body in bytes that is kept. A larger one reaches its client whole; a duplicate
+   * learns by a 409 that the work was done and its answer was not kept.
+   * @default {1_048_576, or less where the engine's records hold less}
    */
-  readonly maxResponse?: number;
+  readonly maxResponse?: number | undefined;
   /**
-   * Which answers are kept; for the others the next request with the key runs again.
-   * @default {2xx, 3xx, and 4xx but 408, 409, 425 and 429}
+   * Selects the answers that are kept, thrown HTTP errors included; for the others the next request with the
+   * key runs again. One that throws keeps the answer.
+   * @default {2xx, 3xx, and 4xx but 401, 403, 408, 409, 425 and 429}
    */
-  readonly storeIf?: (status: number) => boolean;
+  readonly storeIf?: ((status: number) => boolean) | undefined;
   /**
-   * What makes two requests the same; for bodies that differ from one try to the next, as multipart ones do.
-   * @default {a hash of the method, path, sorted query, kind of content and body}
+   * Tells which requests are the same; for bodies that differ from one try to the next, as multipart ones do.
+   * @default {a hash of the method, host, path, sorted query, kind and coding of the content, and body}
    */
   // deno-lint-ignore no-explicit-any
-  readonly fingerprint?: (c: any, body: Uint8Array<ArrayBuffer>) => string | Promise<string>;
+  readonly fingerprint?: ((c: any, body: Uint8Array<ArrayBuffer>) => string | Promise<string>) | undefined;
   /**
-   * What happens when the store is down: a 503, or the handler runs unprotected.
-   * @default {"fail"}
+   * The behavior while the store is unavailable: `"deny"` answers a 503, `"allow"` runs the handler
+   * unprotected. A store that is misconfigured always throws.
+   * @default {"deny"}
    */
-  readonly onStoreError?: "fail" | "open";
-  /** Hears of a store that does not answer, and of an answer that could not be stored; must not throw. */
-  readonly onFault?: (error: unknown) => void;
+  readonly whenUnavailable?: "deny" | "allow" | undefined;
   /**
-   * The namespace the keys live in.
+   * Called with every fault: a store that does not answer or refuses, an answer that could not be stored, a
+   * `storeIf` that threw. Must not throw.
+   */
+  readonly onFault?: ((error: unknown) => void) | undefined;
+  /**
+   * The namespace of the keys.
    * @default {"idempotency"}
    */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 /** `new Hono<{ Variables: IdempotencyVariables }>()` makes `c.var.idempotency` typed. */
@@ -102,25 +131,51 @@ export interface IdempotencyVariables {
     readonly key: string;
     /** 1, and one more each time a crashed request was replaced. */
     readonly attempt: number;
-    /** Aborts when another request took the key over. */
+    /** Aborts when another request took the key over, or may have: at `maxHold` at the latest. */
     readonly signal: AbortSignal;
-    /** Says that the side effect happened: from here on every outcome is kept, also a 500. */
+    /** Notes that the side effect happened: from here on every outcome is kept, also a 500. */
     pin(): void;
   };
 }
 
-const UNIT = 1_048_576;
+const OPTIONS = {
+  store: true,
+  scope: true,
+  required: true,
+  methods: true,
+  strict: true,
+  lease: true,
+  maxHold: true,
+  retention: true,
+  wait: true,
+  timeout: true,
+  maxRequest: true,
+  maxResponse: true,
+  storeIf: true,
+  fingerprint: true,
+  whenUnavailable: true,
+  onFault: true,
+  name: true,
+} satisfies OptionNames<IdempotencyHelperOptions>;
+
+const TASK = "make requests idempotent";
+const MEBIBYTE = 1_048_576;
 
 /**
- * Serves a request once per Idempotency-Key; duplicates get the first answer back, with `Idempotency-Replayed: true`.
+ * Serves a request once per Idempotency-Key; duplicates get the first answer, with `Idempotency-Replayed:
+ * true`.
  *
- * 400: no key, or none that can be read. 409: the first one is still being served, or its answer was too large to keep.
- * 422: the key was used for another request. 413: the body is too large to compare. 503: the store is down.
+ * 400: no key, or none that can be read. 409: the first request is still being served, or its answer was too
+ * large to keep. 422: the key was used for another request. 413: the body is too large to compare. 503: the
+ * store is unavailable.
  *
- * An answer that is at hand when the handler returns is stored before it leaves. One that streams is passed on as it comes
- * and stored at its end; when its client goes away, it is read on for the request that will come back.
+ * The handler runs to its end also when its client leaves: on Workers it is handed to `waitUntil`. An answer
+ * that is complete when the handler returns is stored before it leaves. One that streams is passed on as it
+ * comes and stored at its end. A 504 or 408 keeps the key for the rest of its lease, as the handler may still
+ * run (`hono/timeout`).
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+ * @throws {TypeError | RangeError} when an option is unknown or out of its range
  * @example
  * ```ts
  * import { Hono } from "hono";
@@ -129,160 +184,314 @@ const UNIT = 1_048_576;
  *
  * let charges = 0;
  * const app = new Hono();
- * app.post("/payments", idempotency({ store: memoryStore(), scope: "public" }), (c) => c.json({ charge: ++charges }));
- * const pay = () => app.request("/payments", { method: "POST", headers: { "Idempotency-Key": '"order-17"' } });
- * await pay();
+ * app.post("/payments", idempotency({ store: memoryStore(), scope: "public" }), (c) => c.json({ charge:
+ * ++charges })); const pay = () => app.request("/payments", { method: "POST", headers: { "Idempotency-Key":
+ * '"order-17"' } }); await pay();
  * const second = await pay();
- * if (charges !== 1 || second.headers.get("idempotency-replayed") !== "true") throw new Error("charged twice");
+ * if (charges !== 1 || second.headers.get("idempotency-replayed") !== "true") throw new Error("charged
+ * twice");
  * ```
  */
 export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware {
-  const { store, scope, required = true, methods = ["POST", "PATCH"], strict = false, name } = options;
-  const { maxRequest = UNIT, onStoreError = "fail", onFault = () => {}, wait } = options;
-  const { maxResponse = UNIT, storeIf = isKept, fingerprint = hashed } = options;
-  if (scope !== "public" && typeof scope !== "function") {
-    throw new TypeError("Cannot make requests idempotent as 'scope' must be a function or \"public\"");
-  }
-  const lease = toMilliseconds(options.lease ?? "30s", "lease");
-  const retention = toMilliseconds(options.retention ?? "24h", "retention");
-  if (wait !== undefined) toMilliseconds(wait, "wait");
-  const keysOf = perStore(
-    store,
-    (store) => createIdempotency(store, { lease, retention, ...(name !== undefined && { name }) }),
-  );
+  checkOptions(options);
+  const { required = true, methods = ["POST", "PATCH"], wait, storeIf = isKept } = options;
+  const { whenUnavailable = "deny", onFault = () => {} } = options;
+  const protectedMethods = methods.map((method) => method.toUpperCase());
+  const openedBy = perStore(options.store, (store) => openStore(store, options));
 
   return async function idempotency(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
-    if (!methods.includes(c.req.method)) return await next();
+    // fetch() writes some methods in upper case, but not PATCH.
+    if (!protectedMethods.includes(c.req.method.toUpperCase())) return await next();
     const header = c.req.header("idempotency-key");
-    if (header === undefined) {
-      if (!required) return await next();
-      return problem(400, "Idempotency-Key is missing", {
-        detail: "This operation needs an Idempotency-Key header",
-      });
-    }
-    const key = readIdempotencyKey(header, strict);
-    if (key === undefined) {
-      return problem(400, "Idempotency-Key is malformed", {
-        detail: "The header must hold one string of 1 to 255 characters",
-      });
-    }
-    const caller = scope === "public" ? "public" : scoped(await scope(c));
-    const body = await readBody(c, maxRequest);
-    if (body === undefined) {
-      return problem(413, "The request is too large", {
-        detail: `At most ${maxRequest} bytes can be compared`,
-      });
-    }
-    const id = await sha256(`${caller.length}:${caller}:${key}`);
-    const keys = keysOf(c);
-    let begun: Begin;
-    try {
-      begun = await keys.begin(id, { fingerprint: await fingerprint(c, body), wait });
-    } catch (error) {
-      if (!(error instanceof HoldfastError)) throw error;
-      onFault(error);
-      if (error.code === "corrupt-record") throw error; // no outage: it will not pass
-      return onStoreError === "open" ? await next() : unavailable();
-    }
-    switch (begun.state) {
-      case "new":
-        return await serve(c, next, keys, begun.claim, key, { maxResponse, storeIf, onFault });
-      case "completed":
-        return replay(begun.response);
-      case "in-progress":
-        return problem(409, "A request is outstanding for this Idempotency-Key", { retryAfter: 1000 });
-      case "mismatch":
-        return problem(422, "Idempotency-Key is already used", {
-          detail: "The key belongs to another request",
-        });
-      case "not-retained":
-        return notRetained();
-    }
+    if (header === undefined && !required) return await next();
+    const identity = await identify(c, header, options);
+    if (identity instanceof Response) return identity;
+    const { id, key, fingerprint } = identity;
+    const { keys, maxResponse } = openedBy(c);
+    const claimAndServe = async (): Promise<Response | void> => {
+      let begun: Awaited<ReturnType<Idempotency["begin"]>>;
+      try {
+        begun = await keys.begin(id, { fingerprint, wait, waitUntil: (work) => void waitUntil(c, work) });
+      } catch (error) {
+        if (error instanceof HoldfastError) onFault(error);
+        if (faultClass(error) !== "outage") throw error;
+        return whenUnavailable === "allow" ? await next() : unavailable();
+      }
+      if (begun.state !== "new") return refusal(begun);
+      await new Serving(c, keys, begun.claim, key, { maxResponse, storeIf, onFault }).run(next);
+    };
+    // From the claim on, a client that leaves must not end the work: the key would stay taken, or the work
+    // run again.
+    const served = claimAndServe();
+    waitUntil(c, served.catch(() => {}));
+    return await served;
   };
 }
 
-/** What serving a claimed request needs to know. */
-interface ServeOptions {
+function checkOptions(options: IdempotencyHelperOptions): void {
+  checkOptionNames(TASK, options, OPTIONS);
+  const { scope, methods, maxRequest, maxResponse, wait, whenUnavailable } = options;
+  if (scope !== "public" && typeof scope !== "function") {
+    throw new TypeError(`Cannot ${TASK} as 'scope' must be a function or "public"`);
+  }
+  if (methods !== undefined && !(Array.isArray(methods) && methods.every((it) => typeof it === "string"))) {
+    throw new TypeError(`Cannot ${TASK} as 'methods' must be a list of methods`);
+  }
+  for (const name of ["storeIf", "fingerprint", "onFault"] as const) checkFunction(TASK, name, options[name]);
+  for (const name of ["lease", "maxHold", "retention", "timeout"] as const) {
+    const duration = options[name];
+    if (duration !== undefined) toMilliseconds(duration, name);
+  }
+  if (wait !== undefined) toMilliseconds(wait, "wait");
+  if (maxRequest !== undefined) checkInteger(TASK, "maxRequest", maxRequest, 0);
+  if (maxResponse !== undefined) checkInteger(TASK, "maxResponse", maxResponse, 0);
+  if (whenUnavailable !== undefined) checkOneOf(TASK, "whenUnavailable", whenUnavailable, ["deny", "allow"]);
+}
+
+/** The values kept per store: its keys, and the largest answer that it holds. */
+interface OpenedStore {
+  readonly keys: Idempotency;
+  readonly maxResponse: number;
+}
+
+function openStore(store: AtomicStore, options: IdempotencyHelperOptions): OpenedStore {
+  const { lease, maxHold, retention, timeout = "10s", name, maxResponse } = options;
+  const most = maxStoredBody(store.limits.maxValueLength);
+  if (maxResponse !== undefined && maxResponse > most) {
+    throw new RangeError(
+      `Cannot ${TASK} as 'maxResponse' must be at most ${most} on ${store.engine}: current value is ${maxResponse}`,
+    );
+  }
+  return {
+    keys: createIdempotency(store, { lease, maxHold, retention, timeout, name, onFault: options.onFault }),
+    maxResponse: maxResponse ?? Math.min(MEBIBYTE, most),
+  };
+}
+
+/** A request that can be compared with others. */
+interface Identity {
+  /** The key in the store. */
+  readonly id: string;
+  /** The key that the client sent. */
+  readonly key: string;
+  readonly fingerprint: string;
+}
+
+/** Reads the key, the caller and the body of a request, or answers why it cannot. */
+async function identify(
+  c: RouteContext,
+  header: string | undefined,
+  { strict = false, scope, maxRequest = MEBIBYTE, fingerprint }: IdempotencyHelperOptions,
+): Promise<Identity | Response> {
+  if (header === undefined) {
+    return problem(400, "Idempotency-Key is missing", {
+      detail: "This operation needs an Idempotency-Key header",
+    });
+  }
+  const key = readIdempotencyKey(header, strict);
+  if (key === undefined) {
+    return problem(400, "Idempotency-Key is malformed", {
+      detail: "The header must hold one string of 1 to 255 characters",
+    });
+  }
+  const caller = scope === "public" ? "public" : callerName(await scope(c));
+  const body = await readBody(c, maxRequest);
+  if (body === undefined) {
+    return problem(413, "The request is too large", {
+      detail: `At most ${maxRequest} bytes can be compared`,
+    });
+  }
+  const id = await sha256(`${caller.length}:${caller}:${key}`);
+  const print = fingerprint === undefined
+    ? await requestFingerprint(c.req.raw, body)
+    : await fingerprint(c, body);
+  return { id, key, fingerprint: print };
+}
+
+/**
+ * A name for the store, which "public" cannot meet. A lone surrogate is refused: hashed, it would be another
+ * caller's name.
+ */
+function callerName(caller: unknown): string {
+  if (typeof caller === "string" && caller !== "" && caller.isWellFormed()) return `of:${caller}`;
+  throw new TypeError(`Cannot ${TASK} as 'scope' must name the caller by a non-empty, well-formed string`);
+}
+
+/** The answer to a request that is not served, as another one was or is. */
+function refusal(begun: Exclude<Awaited<ReturnType<Idempotency["begin"]>>, { state: "new" }>): Response {
+  switch (begun.state) {
+    case "completed":
+      return replay(begun.response);
+    case "in-progress":
+      return problem(409, "A request is outstanding for this Idempotency-Key", { retryAfter: 1000 });
+    case "mismatch":
+      return problem(422, "Idempotency-Key is already used", {
+        detail: "The key belongs to another request",
+      });
+    case "not-retained":
+      return notRetained();
+  }
+}
+
+/** Options of {@linkcode Serving}. */
+interface ServingOptions {
   readonly maxResponse: number;
   readonly storeIf: (status: number) => boolean;
   readonly onFault: (error: unknown) => void;
 }
 
-async function serve(
-  c: RouteContext,
-  next: () => Promise<void>,
-  keys: Idempotency,
-  claim: Claim,
-  key: string,
-  { maxResponse, storeIf, onFault }: ServeOptions,
-): Promise<void> {
-  const hold = keys.hold(claim);
-  let pinned = false;
-  let streams = false;
-  c.set("idempotency", {
-    key,
-    attempt: claim.attempt,
-    signal: hold.signal,
-    pin: () => void (pinned = true),
-  });
-  // The work was done: whatever becomes of storing its answer, its client gets it.
-  const keep = async (stored: StoredResponse) => {
+/** The serving of one request that has the claim. */
+class Serving {
+  readonly #c: RouteContext;
+  readonly #keys: Idempotency;
+  readonly #claim: Claim;
+  readonly #hold: Hold;
+  readonly #options: ServingOptions;
+  #pinned = false;
+
+  constructor(c: RouteContext, keys: Idempotency, claim: Claim, key: string, options: ServingOptions) {
+    this.#c = c;
+    this.#keys = keys;
+    this.#claim = claim;
+    this.#options = options;
+    const hold = this.#hold = keys.hold(claim);
+    c.set("idempotency", {
+      key,
+      attempt: claim.attempt,
+      pin: () => void (this.#pinned = true),
+      get signal() { // made for those who look: most handlers do not
+        return hold.signal;
+      },
+    });
+  }
+
+  /** Runs the handler and settles the claim by its answer. */
+  async run(next: () => Promise<void>): Promise<void> {
+    const c = this.#c;
     try {
-      return await keys.complete(claim, stored);
+      await next();
+      const { status, body } = c.res;
+      switch (this.#fate(status)) {
+        case "lapse":
+          return this.#hold.lapse();
+        case "free":
+          return await this.#giveUp(status);
+        case "keep":
+          if (body !== null) return await this.#keepBody(c.res, body);
+          this.#overtake(await this.#keep(storedResponse(c.res, new Uint8Array())));
+      }
+    } catch (thrown) {
+      // The handler threw something that is no Error, which Hono does not answer; or its response was read
+      // already.
+      await this.#giveUp(500);
+      throw thrown;
+    }
+  }
+
+  /** Decides about the claim by the status of the answer. */
+  #fate(status: number): "keep" | "free" | "lapse" {
+    if (status < 200) return "free"; // an upgrade or a network error comes once
+    if (this.#pinned) return "keep";
+    const { error } = this.#c;
+    // An error that is no HTTP error and ended as a 5xx is a crash: it may be different next time, whatever
+    // storeIf says.
+    const crashed = error !== undefined && status >= 500 && !isHttpError(error);
+    if (!crashed && this.#isWanted(status)) return "keep";
+    return status === 504 || status === 408 ? "lapse" : "free";
+  }
+
+  /** A `storeIf` that throws cannot undo the work: its answer is kept. */
+  #isWanted(status: number): boolean {
+    try {
+      return this.#options.storeIf(status);
+    } catch (error) {
+      this.#options.onFault(error);
+      return true;
+    }
+  }
+
+  async #keepBody(response: Response, body: ReadableStream<Uint8Array>): Promise<void> {
+    const tee = new ResponseTee(body, this.#options.maxResponse);
+    const outcome = await tee.atHand();
+    if (outcome?.state === "whole" && outcome.bytes !== undefined) {
+      const copy = around(response, outcome.bytes, outcome.bytes);
+      replace(this.#c, copy);
+      return this.#overtake(await this.#keep(storedResponse(copy, outcome.bytes)));
+    }
+    const { signal } = this.#hold;
+    const settled = new Promise<void>((resolve) => {
+      const lost = () => {
+        tee.stop();
+        resolve(); // the runtime need not stay for a slow client
+      };
+      if (signal.aborted) lost();
+      else signal.addEventListener("abort", lost, { once: true });
+      const passed = tee.passOn(async (outcome) => {
+        await this.#settleStream(response, outcome).finally(resolve);
+      });
+      replace(this.#c, around(response, passed, tee.begun));
+    });
+    waitUntil(this.#c, settled);
+  }
+
+  async #settleStream(response: Response, outcome: TeeOutcome): Promise<void> {
+    if (outcome.state === "whole") return void await this.#keep(storedResponse(response, outcome.bytes));
+    if (outcome.state === "failed" || this.#pinned) return await this.#giveUp(response.status);
+    // It was stopped when the lease had ended: the claim is free by itself.
+    this.#hold.stop();
+  }
+
+  /** Stores the answer. The work was done: whatever becomes of storing it, its client gets it. */
+  async #keep(stored: StoredResponse): Promise<Completion | void> {
+    const { onFault } = this.#options;
+    this.#hold.settle();
+    try {
+      return await this.#keys.complete(this.#claim, stored);
     } catch (error) {
       onFault(error);
-      if (!(error instanceof HoldfastError && error.code === "value-too-large")) return undefined;
-      return await keys.complete(claim, { ...stored, body: undefined }).catch(onFault);
+      if (!(error instanceof HoldfastError && error.code === "value-too-large")) return;
+      const { status } = stored;
+      return await this.#keys.complete(this.#claim, { status, headers: [] }).catch(onFault);
+    } finally {
+      this.#hold.stop();
     }
-  };
-  /** For an answer that nobody can get again: the next request runs, unless the work must not happen twice. */
-  const giveUp = (status: number) =>
-    pinned ? keep({ status, headers: [] }) : keys.abandon(claim).catch(onFault);
-  try {
-    await next();
-    const response = c.res;
-    const { status, body } = response;
-    const wanted = pinned || (c.error === undefined && storeIf(status));
-    if (!wanted || status < 200) return void await giveUp(status); // an upgrade or a network error comes once
-    if (body === null) return overtaken(c, await keep(storedResponse(response, new Uint8Array())));
-    const tap = new Tap(body, maxResponse);
-    const bytes = await tap.atHand();
-    if (bytes !== undefined) {
-      const copy = around(response, bytes, bytes);
-      replace(c, copy);
-      return overtaken(c, await keep(storedResponse(copy, bytes)));
+  }
+
+  /**
+   * Ends the claim of an answer that cannot be got again: the next request runs, unless the work must not
+   * happen twice.
+   */
+  async #giveUp(status: number): Promise<void> {
+    if (this.#pinned) return void await this.#keep({ status, headers: [] });
+    this.#hold.settle();
+    await this.#keys.abandon(this.#claim).catch(this.#options.onFault);
+    this.#hold.stop();
+  }
+
+  /** Answers with another request's answer when that completed the key meanwhile. */
+  #overtake(completion: Completion | void): void {
+    if (completion?.state !== "superseded" || !completion.completed || completion.response === undefined) {
+      return;
     }
-    streams = true;
-    const settled = new Promise<void>((resolve) => {
-      const passed = tap.passOn(claim.lease, async (bytes, whole) => {
-        await (whole ? keep(storedResponse(response, bytes)) : giveUp(status));
-        hold.stop();
-        resolve();
-      });
-      replace(c, around(response, passed, tap.begun));
-    });
-    waitUntil(c, settled);
-  } catch (thrown) {
-    await giveUp(500); // no Error, which Hono would have made a response, or a response that was read already
-    throw thrown;
-  } finally {
-    if (!streams) hold.stop();
+    const answer = replay(completion.response);
+    // Fields that cors() around this middleware wrote belong to this exchange, not to the replaced answer.
+    for (const [name, value] of this.#c.res.headers) {
+      if (name.startsWith("access-control-")) answer.headers.set(name, value);
+    }
+    replace(this.#c, answer);
   }
 }
 
-/** The winner's answer is the answer. */
-function overtaken(
-  c: RouteContext,
-  completion: Awaited<ReturnType<Idempotency["complete"]>> | void,
-): void {
-  if (completion?.state === "superseded" && completion.completed && completion.response !== undefined) {
-    replace(c, replay(completion.response));
-  }
+function isHttpError(error: unknown): boolean {
+  return typeof (error as { getResponse?: unknown }).getResponse === "function";
 }
 
 function replay(response: unknown): Response {
   if (!isStoredResponse(response)) {
-    throw new HoldfastError("corrupt-record", "Cannot replay the response as it is none of ours");
+    throw new HoldfastError(
+      "corrupt-record",
+      "Cannot replay the response as it was not written by idempotency()",
+    );
   }
   return response.body === undefined ? notRetained(response.status) : replayed(response);
 }
@@ -294,21 +503,9 @@ function notRetained(status?: number): Response {
   return problem(409, "The response was not retained", { detail: `${served}; its response was not kept` });
 }
 
-function scoped(caller: unknown): string {
-  if (typeof caller === "string" && caller !== "") return `of:${caller}`;
-  throw new TypeError("Cannot make the request idempotent as 'scope' must name its caller");
-}
-
-/** What makes a request the same: method, path, sorted query, kind of content, bytes. */
-async function hashed(c: RouteContext, body: Uint8Array<ArrayBuffer>): Promise<string> {
-  const url = new URL(c.req.url);
-  url.searchParams.sort();
-  const kind = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
-  const head = new TextEncoder().encode([c.req.method, url.pathname, url.searchParams, kind, ""].join("\n"));
-  return await sha256(joined([head, body]));
-}
-
-/** A server error and "not now" may be different next time; everything else is the answer. */
+/**
+ * A server error, a missing right and "not now" may be different next time; everything else is the answer.
+ */
 function isKept(status: number): boolean {
-  return status < 500 && ![408, 409, 425, 429].includes(status);
+  return status < 500 && ![401, 403, 408, 409, 425, 429].includes(status);
 }

@@ -20,7 +20,6 @@
 export type { RouteContext, RouteMiddleware, StoreSource } from "./_context.ts";
 export * from "./idempotency.ts";
 export * from "./lock.ts";
-export * from "./outbox_page.ts";
 export { problem, type ProblemOptions } from "./problem.ts";
 export * from "./session.ts";
 export * from "./session_guards.ts";

@@ -1,24 +1,27 @@
-import { formatAddress, need } from "../../src/email/address.ts";
-import { unsupported } from "../../src/email/mail_error.ts";
-import type { Mailer } from "../../src/email/mailer.ts";
-import type { PreparedMessage } from "../../src/email/message.ts";
-import type { MimeBuilder, MimeMessage } from "../../src/email/mime.ts";
+import { formatAddress, need } from "../../src/mail/address.ts";
 import {
   fetchExchange,
   httpMailer,
   type HttpMailerOptions,
+  type RequestOptions,
   wireFiles,
   wireHeaders,
-} from "../_http_mailer.ts";
+} from "../../src/mail/http_mailer.ts";
+import { unsupported } from "../../src/mail/mail_error.ts";
+import type { Mailer } from "../../src/mail/mailer.ts";
+import type { PreparedMessage } from "../../src/mail/message.ts";
+import type { MimeBuilder } from "../../src/mail/mime.ts";
+import { checkFunction, checkOneOf, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { MultipartForm } from "./_multipart_form.ts";
 
-/** How to reach Mailgun. */
+/** The access to Mailgun. */
 export interface MailgunAccess extends HttpMailerOptions {
   /** The API key. */
   readonly apiKey: string;
   /** The sending domain. */
   readonly domain: string;
   /**
-   * Where the domain lives. The other region answers 401 to a right key.
+   * The region of the domain. The other one answers 401 to a right key.
    * @default {"us"}
    */
   readonly region?: "us" | "eu" | undefined;
@@ -30,11 +33,21 @@ export interface MailgunAccess extends HttpMailerOptions {
 }
 
 const NAME = "mailgun";
+const TASK = "make a Mailgun mailer";
+const ACCESS = {
+  apiKey: true,
+  domain: true,
+  region: true,
+  mime: true,
+  timeout: true,
+  fetch: true,
+  baseUrl: true,
+} satisfies OptionNames<MailgunAccess>;
 
 /**
  * Sends by Mailgun's messages API. Mailgun knows no idempotency keys, so an attempt whose answer was lost is never repeatable.
  * Inline pictures go by their content id, which Mailgun takes from the file's name. Metadata become Mailgun variables, which
- * recipients can see in a header.
+ * recipients can see in a header. Every send opens a connection of its own.
  *
  * @throws {TypeError} when key or domain are missing
  * @see https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages
@@ -57,8 +70,15 @@ const NAME = "mailgun";
  * ```
  */
 export function mailgunMailer(access: MailgunAccess): Mailer {
+  checkOptionNames(TASK, access, ACCESS);
   const { apiKey, domain, region = "us", timeout, mime } = access;
-  need(apiKey && /^[a-z\d.-]+$/i.test(domain ?? ""), "apiKey", "or 'domain' is missing");
+  need(
+    typeof apiKey === "string" && /^[!-~]+$/.test(apiKey) && /^[a-z\d.-]+$/i.test(domain ?? ""),
+    "apiKey",
+    "or 'domain' is missing",
+  );
+  checkOneOf(TASK, "region", region, ["us", "eu"]);
+  checkFunction(TASK, "mime", mime);
   const headers = { authorization: `Basic ${btoa(`api:${apiKey}`)}` };
   return httpMailer({
     name: NAME,
@@ -66,60 +86,63 @@ export function mailgunMailer(access: MailgunAccess): Mailer {
     maxBytes: 25_000_000,
     maxRecipients: 1000,
     withoutTo: mime !== undefined,
+    selectsRecipients: mime !== undefined,
     scheduleHours: 72,
+    success: 200,
     exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}mailgun.net`, access, headers),
-    async request(message, idempotencyKey) {
-      const body = options(message);
-      const size = mime
-        ? addMime(body, await mime(message, { mailer: NAME, idempotencyKey }))
-        : await addFields(body, message);
-      return { path: `/v3/${domain}/messages${mime ? ".mime" : ""}`, headers: {}, body, size };
+    async request(message, options) {
+      const form = new MultipartForm();
+      addSettings(form, message);
+      if (mime) await addMime(form, mime, message, options);
+      else await addFields(form, message);
+      const path = `/v3/${domain}/messages${mime ? ".mime" : ""}`;
+      return { path, headers: { "content-type": form.contentType }, body: form.body() };
     },
     id: ({ json }) => json?.id,
     refusal: ({ status }) => status === 401 ? { reason: `check key and region ${region}` } : {},
   });
 }
 
-/** What stands beside the message. */
-function options({ tags, metadata, sendAt }: PreparedMessage): FormData {
+/** The fields beside the message. */
+function addSettings(form: MultipartForm, { tags, metadata, sendAt }: PreparedMessage): void {
   if (tags.length > 10 || tags.some((tag) => !/^[ -~]{1,128}$/.test(tag))) {
     throw unsupported(NAME, "more than 10, long or non-ASCII tags");
   }
-  const form = new FormData();
-  for (const tag of tags) form.append("o:tag", tag);
+  for (const tag of tags) form.field("o:tag", tag);
   for (const [name, value] of Object.entries(metadata)) {
-    // A form changes quotes.
+    // A form changes quotes in names.
     if (!/^[\w.-]+$/.test(name)) throw unsupported(NAME, "metadata names beyond [\\w.-]");
-    form.append(`v:${name}`, value);
+    form.field(`v:${name}`, value);
   }
-  if (sendAt) form.append("o:deliverytime", sendAt.toUTCString().replace("GMT", "+0000"));
-  return form;
+  if (sendAt) form.field("o:deliverytime", sendAt.toUTCString().replace("GMT", "+0000"));
 }
 
-/** The message as fields; answers how many bytes its files are. */
-async function addFields(form: FormData, message: PreparedMessage): Promise<number> {
+/** The message as fields. */
+async function addFields(form: MultipartForm, message: PreparedMessage): Promise<void> {
   const { from, to, cc, bcc, replyTo, subject, text, html } = message;
   for (const [field, list] of Object.entries({ from: [from], to, cc, bcc })) {
-    for (const address of list) form.append(field, formatAddress(address));
+    for (const address of list) form.field(field, formatAddress(address));
   }
-  if (replyTo.length > 0) form.append("h:Reply-To", replyTo.map(formatAddress).join(", "));
-  form.append("subject", subject);
-  if (text !== undefined) form.append("text", text);
-  if (html !== undefined) form.append("html", html);
-  for (const [name, value] of wireHeaders(message, NAME)) form.append(`h:${name}`, value);
-  let size = 0;
+  if (replyTo.length > 0) form.field("h:Reply-To", replyTo.map(formatAddress).join(", "));
+  form.field("subject", subject);
+  if (text !== undefined) form.field("text", text);
+  if (html !== undefined) form.field("html", html);
+  for (const [name, value] of wireHeaders(message, NAME)) form.field(`h:${name}`, value);
   for (const { filename, contentType, contentId, bytes } of await wireFiles(message, NAME)) {
-    size += bytes.length;
-    if (/["\\]/.test(filename)) throw unsupported(NAME, "file names with quotes or backslashes"); // likewise
-    const file = new Blob([bytes], { type: contentType });
-    form.append(contentId === undefined ? "attachment" : "inline", file, contentId ?? filename);
+    // A form changes quotes in names.
+    if (/["\\]/.test(filename)) throw unsupported(NAME, "file names with quotes or backslashes");
+    form.file(contentId === undefined ? "attachment" : "inline", contentId ?? filename, contentType, bytes);
   }
-  return size;
 }
 
-/** The message as a whole, for everybody in the envelope. */
-function addMime(form: FormData, { bytes, envelope }: MimeMessage): number {
-  for (const address of envelope.to) form.append("to", address);
-  form.append("message", new Blob([bytes], { type: "message/rfc822" }), "message.eml");
-  return bytes.length;
+/** The message as a whole, for the recipients of the envelope. */
+async function addMime(
+  form: MultipartForm,
+  mime: MimeBuilder,
+  message: PreparedMessage,
+  { idempotencyKey, recipients }: RequestOptions,
+): Promise<void> {
+  const built = await mime(message, { mailer: NAME, idempotencyKey, recipients });
+  for (const address of built.envelope.to) form.field("to", address);
+  form.file("message", "message.eml", "message/rfc822", built);
 }

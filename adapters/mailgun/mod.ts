@@ -10,5 +10,5 @@
  * @module
  */
 
-export type { HttpMailerOptions } from "../_http_mailer.ts";
+export type { HttpMailerOptions } from "../../src/mail/http_mailer.ts";
 export * from "./mailgun_mailer.ts";

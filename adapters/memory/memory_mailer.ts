@@ -1,61 +1,77 @@
-/** The mailer of tests and development: it checks and builds everything, and keeps it where you can look. */
+/** The mailer of tests and development: it checks and builds every message, and keeps it in memory. */
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
-import { mailError } from "../../src/email/mail_error.ts";
-import { checkIdempotencyKey, type Mailer, type Receipt, type SendOptions } from "../../src/email/mailer.ts";
-import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../../src/email/message.ts";
-import { buildMime, type MimeMessage } from "../../src/email/mime.ts";
 import { HoldfastError } from "../../src/errors.ts";
+import { mailError } from "../../src/mail/mail_error.ts";
+import { checkSendOptions, type Mailer, type Receipt, type SendOptions } from "../../src/mail/mailer.ts";
+import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../../src/mail/message.ts";
+import { buildMime, type MimeMessage } from "../../src/mail/mime.ts";
+import { abortReason } from "../../src/mail/outcome.ts";
+import { selectRecipients } from "../../src/mail/partial.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 
 /** Options of {@linkcode memoryMailer}. */
 export interface MemoryMailerOptions {
   /**
-   * How many messages to keep; the oldest go first.
+   * The maximum number of messages to keep; the oldest go first.
    * @default {1000}
    */
-  readonly maxMessages?: number;
+  readonly maxMessages?: number | undefined;
   /**
-   * Whose time dates the messages and bounds `waitFor`.
+   * The clock that dates the messages and bounds `waitFor`.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
+
+/** Options of {@linkcode MemoryMailer.waitFor}. */
+export interface WaitForMailOptions {
+  /**
+   * The maximum time to wait.
+   * @default {"1s"}
+   */
+  readonly timeout?: Duration | undefined;
+  /** Ends the wait with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const TASK = "make a memory mailer";
+const OPTIONS = { maxMessages: true, clock: true } satisfies OptionNames<MemoryMailerOptions>;
+const WAIT = { timeout: true, signal: true } satisfies OptionNames<WaitForMailOptions>;
+const QUERY = { recipient: true, subject: true } satisfies OptionNames<MailQuery>;
 
 /** A message that was sent. */
 export interface SentMail {
   /** The receipt's id. */
   readonly id: string;
-  /** What was sent, checked and frozen. */
+  /** The message, checked and frozen. */
   readonly message: PreparedMessage;
-  /** What would have gone over the wire. */
+  /** The form in which it would have been sent. */
   readonly mime: MimeMessage;
-  /** When, in milliseconds since the epoch. */
+  /** The time of sending, in milliseconds since the epoch. */
   readonly sentAt: number;
 }
 
-/** What to look for; everything given must match. */
+/** A search; all of its fields must match. */
 export interface MailQuery {
   /** An address in to, cc or bcc, in any case. */
-  readonly recipient?: string;
+  readonly recipient?: string | undefined;
   /** The whole subject. */
-  readonly subject?: string;
+  readonly subject?: string | undefined;
 }
 
-/** A mailer that keeps what it was given. */
+/** A mailer that keeps its messages. */
 export interface MemoryMailer extends Mailer {
-  /** What was sent, the oldest first. */
+  /** The messages that were sent, the oldest first. */
   readonly outbox: readonly SentMail[];
-  /** What was sent and matches, the oldest first. */
+  /** Those that match, the oldest first. */
   find(query: MailQuery): readonly SentMail[];
   /**
    * The first message that matches, now or later.
    *
    * @throws {HoldfastError} `timeout` when there is none in time (default: 1 s)
    */
-  waitFor(
-    query: MailQuery,
-    options?: { readonly timeout?: Duration; readonly signal?: AbortSignal },
-  ): Promise<SentMail>;
+  waitFor(query: MailQuery, options?: WaitForMailOptions): Promise<SentMail>;
   /** Empties the outbox and forgets idempotency keys. */
   clear(): void;
 }
@@ -74,18 +90,15 @@ export interface MemoryMailer extends Mailer {
  * ```
  */
 export function memoryMailer(options: MemoryMailerOptions = {}): MemoryMailer {
+  checkOptionNames(TASK, options, OPTIONS);
   const { maxMessages = 1000, clock = systemClock } = options;
-  if (!(Number.isInteger(maxMessages) && maxMessages > 0)) {
-    throw new RangeError(
-      `Cannot make a memory mailer as 'maxMessages' must be a positive integer: current value is ${maxMessages}`,
-    );
-  }
-  return new Outbox(maxMessages, clock);
+  return new Mailbox(checkInteger(TASK, "maxMessages", maxMessages), clock);
 }
 
-class Outbox implements MemoryMailer {
+class Mailbox implements MemoryMailer {
   readonly name = "memory";
   readonly deduplicates = true;
+  readonly selectsRecipients = true;
   readonly #maxMessages: number;
   readonly #clock: Clock;
   readonly #waiting = new Set<(mail: SentMail) => void>();
@@ -102,20 +115,21 @@ class Outbox implements MemoryMailer {
   }
 
   async send(message: Message, options: SendOptions = {}): Promise<Receipt> {
+    checkSendOptions(options);
     const { signal, idempotencyKey: key } = options;
     const prepared = prepareMessage(message);
-    checkIdempotencyKey(key);
+    const recipients = selectRecipients(prepared, options.recipients);
     if (signal?.aborted) {
       throw mailError(this.name, "aborted", "the signal was aborted", { cause: signal.reason });
     }
-    if (key === undefined) return await this.#keep(prepared, key);
-    const content = JSON.stringify(prepared);
+    if (key === undefined) return await this.#keep(prepared, key, recipients);
+    const content = JSON.stringify([prepared, recipients]);
     const known = this.#known.get(key);
     if (known && known.content !== content) {
       throw mailError(this.name, "fingerprint-mismatch", "the idempotency key was used for another message");
     }
     if (known) return known.receipt;
-    const receipt = this.#keep(prepared, key);
+    const receipt = this.#keep(prepared, key, recipients);
     this.#known.set(key, { content, receipt });
     if (this.#known.size > this.#maxMessages) this.#known.delete(this.#known.keys().next().value!);
     receipt.catch(() => this.#known.delete(key));
@@ -123,13 +137,13 @@ class Outbox implements MemoryMailer {
   }
 
   find(query: MailQuery): readonly SentMail[] {
+    checkOptionNames("find mail", query, QUERY);
     return this.#outbox.filter((mail) => matches(mail, query));
   }
 
-  waitFor(
-    query: MailQuery,
-    options: { readonly timeout?: Duration; readonly signal?: AbortSignal } = {},
-  ): Promise<SentMail> {
+  waitFor(query: MailQuery, options: WaitForMailOptions = {}): Promise<SentMail> {
+    checkOptionNames("find mail", query, QUERY);
+    checkOptionNames("wait for mail", options, WAIT);
     const timeout = toMilliseconds(options.timeout ?? "1s", "timeout");
     const over = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, over.signal]) : over.signal;
@@ -142,7 +156,7 @@ class Outbox implements MemoryMailer {
       this.#outbox.forEach(look);
       this.#clock.sleep(timeout, signal).then(
         () => reject(new HoldfastError("timeout", "Cannot find the message as none came in time")),
-        reject,
+        () => reject(abortReason(signal)),
       );
     }).finally(() => over.abort());
   }
@@ -152,9 +166,14 @@ class Outbox implements MemoryMailer {
     this.#known = new Map();
   }
 
-  async #keep(message: PreparedMessage, idempotencyKey: string | undefined): Promise<Receipt> {
+  async #keep(
+    message: PreparedMessage,
+    idempotencyKey: string | undefined,
+    recipients: readonly string[],
+  ): Promise<Receipt> {
     const sentAt = this.#clock.now();
-    const mime = await buildMime(message, { mailer: this.name, idempotencyKey, date: new Date(sentAt) });
+    const date = new Date(sentAt);
+    const mime = await buildMime(message, { mailer: this.name, idempotencyKey, date, recipients });
     const mail = Object.freeze({ id: mime.messageId, message, mime, sentAt });
     this.#outbox.push(mail);
     if (this.#outbox.length > this.#maxMessages) this.#outbox.shift();

@@ -3,9 +3,10 @@
  * it: right for tests, development and single-process servers, wrong where two isolates must agree.
  */
 import { type Clock, systemClock } from "../../src/clock.ts";
+import { deferred } from "../../src/deferred.ts";
 import { HoldfastError } from "../../src/errors.ts";
-import type { AtomicStore, WatchOptions } from "../../src/store/atomic_store.ts";
-import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
+import type { AtomicStore, TransactOptions } from "../../src/store/atomic_store.ts";
+import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../src/store/engine.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
@@ -63,10 +64,12 @@ class Entry {
   ) {}
 }
 
-/** Somebody who waits for a record, or for one field of it, to change. */
+/** A wait for a record, or for one field of it, to change. */
 interface Watcher {
   readonly field: string | undefined;
-  readonly done: () => void;
+  /** The field's value when the wait began. */
+  readonly before: string | undefined;
+  readonly changed: () => void;
 }
 
 class MemoryEngine implements AtomicEngine {
@@ -74,6 +77,9 @@ class MemoryEngine implements AtomicEngine {
   readonly limits = { maxKeyBytes: 2048, maxValueLength: 128 * 1024 * 1024 };
   readonly #entries = new Map<string, Entry>();
   readonly #watchers = new Map<string, Set<Watcher>>();
+  // A version is given to a state of a record when it is first asked for, which only waiters do.
+  readonly #versions = new WeakMap<Entry, string>();
+  #lastVersion = 0;
   readonly #maxEntries: number;
   readonly #clock: Clock;
   // Two hands go round and round, one for the dead, one for the oldest; a Map's iterator lives through changes.
@@ -120,28 +126,45 @@ class MemoryEngine implements AtomicEngine {
     return keys.length > limit ? { keys: keys.slice(0, limit), cursor: keys[limit - 1]! } : { keys };
   }
 
-  transact(transition: Transition, key: string, input: Fields): Fields {
+  transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Fields {
     const entry = this.#live(key);
     const step = transition.apply(entry && fieldsOf(entry), input, this.#clock.now());
     if (step.write) this.#write(key, step.write);
+    options?.onVersion?.(this.#version(key));
     return step.output;
   }
 
-  watch(key: string, { signal, field }: WatchOptions): Promise<void> {
-    return new Promise((resolve) => {
-      if (signal.aborted) return resolve();
-      const watchers = this.#watchers.get(key) ?? new Set();
-      this.#watchers.set(key, watchers);
-      const done = () => {
-        signal.removeEventListener("abort", done);
-        watchers.delete(watcher);
-        if (watchers.size === 0 && this.#watchers.get(key) === watchers) this.#watchers.delete(key);
-        resolve();
-      };
-      const watcher = { field, done };
-      watchers.add(watcher);
-      signal.addEventListener("abort", done, { once: true });
-    });
+  async watch(key: string, { timeout, since, field, signal }: EngineWatchOptions): Promise<boolean> {
+    if (since !== undefined && since !== this.#version(key)) return true;
+    signal?.throwIfAborted();
+    const watchers = this.#watchers.get(key) ?? new Set();
+    this.#watchers.set(key, watchers);
+    const entry = this.#entries.get(key);
+    const before = field === undefined ? undefined : entry && fieldsOf(entry)[field];
+    // The writer that ends the wait may be another request: on Workers it may resolve a promise of this one, but abort no signal.
+    const ended = deferred<boolean>();
+    const watcher: Watcher = { field, before, changed: () => ended.resolve(true) };
+    watchers.add(watcher);
+    const onAbort = () => ended.resolve(false);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const over = new AbortController();
+    this.#clock.sleep(timeout, over.signal).then(onAbort, () => {});
+    const changed = await ended.promise;
+    over.abort("over"); // without a reason it would make an exception, with a stack
+    signal?.removeEventListener("abort", onAbort);
+    watchers.delete(watcher);
+    if (watchers.size === 0 && this.#watchers.get(key) === watchers) this.#watchers.delete(key);
+    signal?.throwIfAborted();
+    return changed;
+  }
+
+  /** Tells this state of a record from every other; "0" where there is none. */
+  #version(key: string): string {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return "0";
+    let version = this.#versions.get(entry);
+    if (version === undefined) this.#versions.set(entry, version = String(++this.#lastVersion));
+    return version;
   }
 
   #live(key: string): Entry | undefined {
@@ -162,15 +185,13 @@ class MemoryEngine implements AtomicEngine {
   #put(entry: Entry, now: number | undefined): void {
     const { key } = entry;
     if (this.#entries.size >= this.#maxEntries && !this.#entries.has(key)) this.#makeRoom();
-    const before = this.#watchers.size > 0 ? this.#entries.get(key) : undefined;
     this.#entries.set(key, entry);
     this.#sweep(now);
-    if (this.#watchers.size > 0) this.#notify(key, before, entry);
+    if (this.#watchers.size > 0) this.#notify(key, entry);
   }
 
   #remove(key: string): void {
-    const before = this.#entries.get(key);
-    if (this.#entries.delete(key)) this.#notify(key, before, undefined);
+    if (this.#entries.delete(key)) this.#notify(key, undefined);
   }
 
   #sweep(now: number | undefined): void {
@@ -200,12 +221,9 @@ class MemoryEngine implements AtomicEngine {
     );
   }
 
-  #notify(key: string, before: Entry | undefined, after: Entry | undefined): void {
-    for (const { field, done } of [...this.#watchers.get(key) ?? []]) {
-      if (
-        field === undefined ||
-        (before && fieldsOf(before)[field]) !== (after && fieldsOf(after)[field])
-      ) done();
+  #notify(key: string, after: Entry | undefined): void {
+    for (const { field, before, changed } of [...this.#watchers.get(key) ?? []]) {
+      if (field === undefined || before !== (after && fieldsOf(after)[field])) changed();
     }
   }
 }

@@ -1,12 +1,9 @@
-import { formatAddress, need } from "../../src/email/address.ts";
-import { mailError, unsupported } from "../../src/email/mail_error.ts";
-import type { BulkSender, Mailer, Receipt } from "../../src/email/mailer.ts";
-import type { PreparedMessage } from "../../src/email/message.ts";
-import { bytesToBase64 } from "../../src/codec.ts";
 import { sha256 } from "../../src/secret.ts";
+import { formatAddress, need } from "../../src/mail/address.ts";
 import {
   type Answer,
   attempt,
+  Base64Content,
   type Exchange,
   fetchExchange,
   httpMailer,
@@ -21,27 +18,31 @@ import {
   unreadable,
   wireFiles,
   wireHeaders,
-} from "../_http_mailer.ts";
+} from "../../src/mail/http_mailer.ts";
+import { mailError, unsupported } from "../../src/mail/mail_error.ts";
+import type { BatchOptions, BulkSender, Mailer, Receipt } from "../../src/mail/mailer.ts";
+import type { PreparedMessage } from "../../src/mail/message.ts";
+import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 
-/** What we use of a `Resend` from the package `resend`. */
+/** The part of a `Resend` from the package `resend` that is used. */
 export interface ResendClient {
-  /** Sends a request to the API and answers what came back, errors included. */
+  /** Sends a request to the API and answers with the reply, errors included. */
   post(path: string, body: unknown, options: object): Promise<ResendReply>;
 }
 
-/** What a {@linkcode ResendClient} answers. */
+/** The reply of a {@linkcode ResendClient}. */
 export interface ResendReply {
-  /** The answer's JSON. */
+  /** The reply's JSON. */
   readonly data: unknown;
-  /** What went wrong; without a status when no answer came. */
+  /** The error; without a status when no reply came. */
   readonly error:
     | { readonly message: string; readonly statusCode: number | null; readonly name: string }
     | null;
-  /** The answer's headers. */
+  /** The reply's headers. */
   readonly headers?: Readonly<Record<string, string>> | null;
 }
 
-/** How to reach Resend without its SDK. */
+/** The access to Resend without its SDK. */
 export interface ResendAccess extends HttpMailerOptions {
   /** The API key. */
   readonly apiKey: string;
@@ -51,17 +52,32 @@ const NAME = "resend";
 
 /** Messages in one request to `/emails/batch`. */
 const BATCH = 100;
-const ANSWERS: Readonly<Record<string, Partial<Refusal>>> = {
+
+/** Bytes of a request. */
+const MAX_BYTES = 40_000_000;
+
+/** The refusals whose status does not tell what they mean. */
+const REFUSALS: Readonly<Record<string, Partial<Refusal>>> = {
   daily_quota_exceeded: { code: "quota-exceeded", retryable: false },
   monthly_quota_exceeded: { code: "quota-exceeded", retryable: false },
   concurrent_idempotent_requests: { code: "in-progress", unknown: true },
   invalid_idempotent_request: { code: "fingerprint-mismatch" },
+  invalid_region: { code: "misconfigured" },
 };
+
+const TASK = "make a Resend mailer";
+const ACCESS = {
+  apiKey: true,
+  timeout: true,
+  fetch: true,
+  baseUrl: true,
+} satisfies OptionNames<ResendAccess>;
 
 /**
  * Sends by Resend: with your `Resend` from the package `resend`, or with a key over fetch; the requests are the same.
- * Resend remembers idempotency keys for 24 hours. `sendBulk()` puts up to 100 messages into one request, each its own; those
- * with attachments go alone, as Resend wants it. Tags become Resend tags with the value `true`, metadata Resend tags.
+ * Resend remembers idempotency keys for 24 hours. `sendBulk()` puts up to 100 messages, or 40 MB of them, into one request,
+ * each its own; those with attachments go alone, as Resend wants it. The SDK holds a request as one string, the fetch form
+ * streams it. A send without an idempotency key opens a connection of its own. Tags become Resend tags with the value `true`, metadata Resend tags.
  *
  * @throws {TypeError} when there is neither a client nor a key
  * @see https://resend.com/docs/api-reference/emails/send-email
@@ -81,23 +97,42 @@ export function resendMailer(
   access: ResendClient | ResendAccess,
   options: Pick<HttpMailerOptions, "timeout"> = {},
 ): Mailer {
-  const byKey = "apiKey" in access;
-  need(byKey ? access.apiKey : typeof access?.post === "function", "apiKey", "or a Resend client is missing");
+  checkOptionNames(TASK, options, { timeout: true });
+  const byKey = typeof access === "object" && access !== null && "apiKey" in access;
+  if (byKey) checkOptionNames(TASK, access, ACCESS);
+  need(
+    byKey ? isKey(access.apiKey) : typeof access?.post === "function",
+    "apiKey",
+    "or a Resend client is missing",
+  );
   const provider: Provider = {
     name: NAME,
     timeout: options.timeout ?? (byKey ? access.timeout : undefined),
-    maxBytes: 40_000_000,
+    maxBytes: MAX_BYTES,
     maxRecipients: 150,
     scheduleHours: 30 * 24,
     deduplicates: true,
+    success: 200,
     exchange: byKey ? keyExchange(access) : clientExchange(access),
-    request: async (message, key) => jsonRequest("/emails", await payload(message), keyHeader(key)),
+    request: async (message, { idempotencyKey }) =>
+      jsonRequest("/emails", await payload(message), keyHeader(idempotencyKey)),
     id: ({ json }) => json?.id,
-    refusal: ({ json }) => ({ ...ANSWERS[json?.name], reason: json?.name }),
+    refusal: ({ json }) => ({ ...REFUSALS[json?.name], reason: json?.name }),
   };
   const mailer = httpMailer(provider);
-  const bulk: BulkSender = { size: BATCH, send: (...batch) => sendBatch(provider, mailer, ...batch) };
-  return { ...mailer, openBulk: () => bulk };
+  return {
+    ...mailer,
+    openBulk: (): BulkSender => ({
+      size: BATCH,
+      repeatable: true,
+      send: (...batch) => sendBatch(provider, mailer, ...batch),
+    }),
+  };
+}
+
+/** Whether it can stand in a header. */
+function isKey(key: unknown): boolean {
+  return typeof key === "string" && /^[!-~]+$/.test(key);
 }
 
 function keyHeader(key: string | undefined): Record<string, string> {
@@ -111,16 +146,16 @@ function keyExchange(access: ResendAccess): Exchange {
   });
 }
 
-/** The SDK hands its options to fetch, and makes one error of everything that is no answer. */
+/** The SDK hands its options to fetch, and makes one error of everything that is no reply. */
 function clientExchange(client: ResendClient): Exchange {
-  return async ({ path, headers, body }, signal) => {
-    const reply = await client.post(path, JSON.parse(body as string), {
+  return async ({ path, headers, json }, signal) => {
+    const reply = await client.post(path, json, {
       headers,
       signal,
       redirect: "manual",
     });
     const { data, error } = reply;
-    if (error && !error.statusCode) throw new Error("the SDK got no answer");
+    if (error && !error.statusCode) throw new Error("the SDK got no reply");
     return {
       status: error?.statusCode ?? 200,
       header: (name) => reply.headers?.[name],
@@ -155,7 +190,7 @@ async function payload(message: PreparedMessage): Promise<object> {
     tags: some(tags.map(([name, value]) => ({ name, value }))),
     attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
       filename,
-      content: bytesToBase64(bytes),
+      content: new Base64Content(bytes),
       content_type: contentType,
       content_id: contentId,
     }))),
@@ -163,41 +198,97 @@ async function payload(message: PreparedMessage): Promise<object> {
   };
 }
 
-/** Each message is an entry of its own in one request, beside those that must go alone. */
+/** A message of a batch, ready to be sent. */
+interface Entry {
+  readonly body: object;
+  readonly size: number;
+  readonly key: string | undefined;
+}
+
+/** The reply to the request that an entry was in, and its place there. */
+interface Placed {
+  readonly answer: Answer;
+  readonly place: number;
+  readonly count: number;
+}
+
+/** Sends messages in as few requests as their bytes allow, each as an entry of its own, beside those that must go alone. */
 function sendBatch(
   provider: Provider,
   mailer: Mailer,
-  ...[messages, keys, options]: Parameters<BulkSender["send"]>
+  messages: readonly PreparedMessage[],
+  keys: readonly (string | undefined)[],
+  options: BatchOptions,
 ): Promise<Receipt>[] {
-  const entries = messages.map(async (message, i) => {
+  const entries = messages.map(async (message, i): Promise<Entry | undefined> => {
     if (message.attachments.length > 0 || message.calendar) return undefined;
     refuseUnsupported(provider, message);
-    return { body: await payload(message), key: keys[i] };
+    const body = await payload(message);
+    return { body, size: new TextEncoder().encode(JSON.stringify(body)).length, key: keys[i] };
   });
-  const batch = (async () => {
+  const requests = (async () => {
     const all = await Promise.all(entries.map((entry) => entry.catch(() => {})));
-    const waiting = all.filter((entry) => entry !== undefined);
-    // One key for the whole, equal when all are equal, in the same order: it makes the bulk repeatable, but no message alone.
-    const named = waiting.map(({ key }) => key);
-    const key = named.includes(undefined) ? undefined : await sha256(named.join("\n"));
-    const build = async () =>
-      await jsonRequest("/emails/batch", waiting.map(({ body }) => body), {
-        ...keyHeader(key),
-        "x-batch-validation": "permissive",
-      });
-    return { waiting, answer: waiting[0] && await attempt(provider, build, { ...options, keyed: false }) };
+    return requestsOf(provider, all.filter((entry) => entry !== undefined), options);
   })();
-  batch.catch(() => {}); // those whose batch it is are told
   return messages.map(async (message, i) => {
     const entry = await entries[i];
     if (!entry) return await mailer.send(message, { ...options, idempotencyKey: keys[i] });
-    const { answer, waiting } = await batch;
-    return receipt(answer!, waiting.indexOf(entry), waiting.length);
+    return receiptOf(await (await requests).get(entry)!);
   });
 }
 
-/** Ids belong to the entries without an error, in order; whoever is left without either is unknown. */
-function receipt(answer: Answer, place: number, count: number): Receipt {
+/** Entries in groups within the limit of a request's bytes, in order; the same entries make the same groups. */
+export function groupBySize<T extends { readonly size: number }>(
+  entries: readonly T[],
+  maxBytes: number,
+): T[][] {
+  const groups: T[][] = [];
+  let size = Infinity;
+  for (const entry of entries) {
+    size += entry.size + 1; // and its comma
+    if (size > maxBytes) {
+      groups.push([]);
+      size = entry.size + 2; // and the brackets
+    }
+    groups.at(-1)!.push(entry);
+  }
+  return groups;
+}
+
+/** Sends the groups one after the other, so that one request's bytes are held at a time. */
+function requestsOf(
+  provider: Provider,
+  entries: readonly Entry[],
+  options: BatchOptions,
+): Map<Entry, Promise<Placed>> {
+  const placed = new Map<Entry, Promise<Placed>>();
+  let before: Promise<unknown> = Promise.resolve();
+  for (const group of groupBySize(entries, provider.maxBytes)) {
+    const answer = before.then(() =>
+      attempt(provider, () => batchRequest(group), { ...options, keyed: false })
+    );
+    before = answer.catch(() => {}); // reported by those whose group it is
+    group.forEach((entry, place) => {
+      const one = answer.then((answer) => ({ answer, place, count: group.length }));
+      one.catch(() => {}); // likewise
+      placed.set(entry, one);
+    });
+  }
+  return placed;
+}
+
+/** One request. Its key is equal when all keys are, in the same order: it makes the batch repeatable, but no message alone. */
+async function batchRequest(group: readonly Entry[]) {
+  const keys = group.map(({ key }) => key);
+  const key = keys.includes(undefined) ? undefined : await sha256(keys.join("\n"));
+  return jsonRequest("/emails/batch", group.map(({ body }) => body), {
+    ...keyHeader(key),
+    "x-batch-validation": "permissive",
+  });
+}
+
+/** Ids belong to the entries without an error, in order; the delivery of an entry with neither is unknown. */
+function receiptOf({ answer, place, count }: Placed): Receipt {
   const { data, errors } = answer.json ?? {};
   const list = (value: unknown) => Array.isArray(value) ? value : [];
   const refused = new Map(list(errors).map((error) => [error?.index, error]));
@@ -209,7 +300,7 @@ function receipt(answer: Answer, place: number, count: number): Receipt {
     });
   }
   const ids = list(data);
-  // Whether those that were refused have a place among the ids, too.
+  // Whether those that were refused have a place among the ids as well.
   const whole = ids.length === count;
   const before = whole ? 0 : [...refused.keys()].filter((other) => other < place).length;
   const id = whole || ids.length + refused.size === count ? ids[place - before]?.id : undefined;

@@ -1,9 +1,6 @@
-import { bytesToBase64 } from "../../src/codec.ts";
-import { type Address, need } from "../../src/email/address.ts";
-import { unsupported } from "../../src/email/mail_error.ts";
-import type { Mailer } from "../../src/email/mailer.ts";
-import type { PreparedMessage } from "../../src/email/message.ts";
+import { type Address, need } from "../../src/mail/address.ts";
 import {
+  Base64Content,
   fetchExchange,
   httpMailer,
   type HttpMailerOptions,
@@ -12,24 +9,37 @@ import {
   someOf,
   wireFiles,
   wireHeaders,
-} from "../_http_mailer.ts";
+} from "../../src/mail/http_mailer.ts";
+import { unsupported } from "../../src/mail/mail_error.ts";
+import type { Mailer } from "../../src/mail/mailer.ts";
+import type { PreparedMessage } from "../../src/mail/message.ts";
+import { checkOneOf, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 
-/** How to reach SendGrid. */
+/** The access to SendGrid. */
 export interface SendGridAccess extends HttpMailerOptions {
   /** The API key. */
   readonly apiKey: string;
   /**
-   * Where the account's data live.
+   * The region that keeps the account's data.
    * @default {"global"}
    */
   readonly region?: "global" | "eu" | undefined;
 }
 
 const NAME = "sendgrid";
+const TASK = "make a SendGrid mailer";
+const ACCESS = {
+  apiKey: true,
+  region: true,
+  timeout: true,
+  fetch: true,
+  baseUrl: true,
+} satisfies OptionNames<SendGridAccess>;
 
 /**
  * Sends by SendGrid's v3 API. SendGrid knows no idempotency keys, so an attempt whose answer was lost is never repeatable.
- * Tags become categories, metadata custom arguments.
+ * Tags become categories, metadata custom arguments. Only the status 202 counts as sent.
+ * Every send opens a connection of its own.
  *
  * @throws {TypeError} when there is no key
  * @see https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
@@ -51,8 +61,10 @@ const NAME = "sendgrid";
  * ```
  */
 export function sendgridMailer(access: SendGridAccess): Mailer {
+  checkOptionNames(TASK, access, ACCESS);
   const { apiKey, region = "global", timeout } = access;
-  need(apiKey, "apiKey", "is missing");
+  need(typeof apiKey === "string" && /^[!-~]+$/.test(apiKey), "apiKey", "is missing");
+  checkOneOf(TASK, "region", region, ["global", "eu"]);
   const headers = { authorization: `Bearer ${apiKey}`, accept: "application/json" };
   return httpMailer({
     name: NAME,
@@ -60,6 +72,7 @@ export function sendgridMailer(access: SendGridAccess): Mailer {
     maxBytes: 30_000_000,
     maxRecipients: 1000,
     scheduleHours: 72,
+    success: 202,
     exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}sendgrid.com`, access, headers),
     request: async (message) => jsonRequest("/v3/mail/send", await payload(message)),
     withoutId: true,
@@ -70,9 +83,6 @@ export function sendgridMailer(access: SendGridAccess): Mailer {
 async function payload(message: PreparedMessage): Promise<object> {
   const { from, to, cc, bcc, replyTo, subject, text, html, sendAt, tags, metadata } = message;
   const custom = Object.entries(metadata);
-  if ([...to, ...cc, ...bcc].some(({ name }) => /[;,]/.test(name ?? ""))) {
-    throw unsupported(NAME, "names with ',' or ';'");
-  }
   if (tags.length > 10 || tags.some((tag) => tag.length > 255)) {
     throw unsupported(NAME, "more than 10 tags, or tags of more than 255 characters");
   }
@@ -96,7 +106,7 @@ async function payload(message: PreparedMessage): Promise<object> {
       ...(message.calendar ? [{ type: "text/calendar", value: message.calendar.content }] : []),
     ],
     attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
-      content: bytesToBase64(bytes),
+      content: new Base64Content(bytes),
       filename,
       type: contentType,
       disposition: contentId === undefined ? "attachment" : "inline",
@@ -109,6 +119,8 @@ async function payload(message: PreparedMessage): Promise<object> {
   };
 }
 
+/** A mailbox. SendGrid splits names at `,` and `;` unless they are quoted. */
 function mailbox({ name, address }: Address): { name?: string | undefined; email: string } {
-  return { email: address, name };
+  const quoted = name !== undefined && /[;,]/.test(name);
+  return { email: address, name: quoted ? `"${name.replace(/["\\]/g, "\\$&")}"` : name };
 }

@@ -1,42 +1,49 @@
-import { bytesToBase64 } from "../../src/codec.ts";
-import { addressWords } from "../../src/email/encoded_word.ts";
-import { mailError, unsupported } from "../../src/email/mail_error.ts";
-import type { Mailer } from "../../src/email/mailer.ts";
-import { type Address, need } from "../../src/email/address.ts";
-import type { PreparedMessage } from "../../src/email/message.ts";
-import type { MimeBuilder } from "../../src/email/mime.ts";
+import { type Address, need } from "../../src/mail/address.ts";
+import { addressWords } from "../../src/mail/encoded_word.ts";
 import {
   type Answer,
+  Base64Content,
   fetchExchange,
   httpMailer,
   type HttpMailerOptions,
   jsonRequest,
   type MailRequest,
   type Refusal,
+  type RequestOptions,
   some,
   wireFiles,
   wireHeaders,
-} from "../_http_mailer.ts";
+} from "../../src/mail/http_mailer.ts";
+import { mailError, unsupported } from "../../src/mail/mail_error.ts";
+import type { Mailer } from "../../src/mail/mailer.ts";
+import type { PreparedMessage } from "../../src/mail/message.ts";
+import type { MimeBuilder } from "../../src/mail/mime.ts";
+import { toBytes } from "../../src/mail/pieces.ts";
+import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { sha256Hex } from "./_sha256.ts";
 
-/** What we use of an `AwsClient` from the package `aws4fetch`: signing is AWS's protocol, and that library knows it. */
+/** The part of an `AwsClient` from the package `aws4fetch` that is used: it signs requests. */
 export interface SesClient {
-  /** Signs a request for a service in a region; of what comes back the headers are sent. */
+  /**
+   * Signs a request for a service in a region; the headers of the result are sent. A large body is not handed over: its hash
+   * is, in the header `x-amz-content-sha256`.
+   */
   sign(
     url: string,
     request: {
       readonly method: string;
       readonly headers: Record<string, string>;
-      readonly body: string;
+      readonly body?: string;
       readonly aws: { readonly service: string; readonly region: string };
     },
   ): Promise<{ readonly headers: Headers }>;
 }
 
-/** How to reach SES. */
+/** The access to SES. */
 export interface SesAccess extends HttpMailerOptions {
   /** The region, such as `eu-central-1`. */
   readonly region: string;
-  /** Your `AwsClient`, which signs; a function is asked for one before every request, for credentials that expire. */
+  /** Your `AwsClient`, which signs; a function is called for one before every request, for credentials that expire. */
   readonly client: SesClient | (() => SesClient | Promise<SesClient>);
   /** The configuration set to send with. */
   readonly configurationSet?: string | undefined;
@@ -50,9 +57,23 @@ export interface SesAccess extends HttpMailerOptions {
 const NAME = "ses";
 const PATH = "/v2/email/outbound-emails";
 
+/** Bytes of a body up to which the client hashes it itself; for larger ones it would have to be held as one string. */
+const SIGN_WHOLE = 256 * 1024;
+
+const TASK = "make an SES mailer";
+const ACCESS = {
+  region: true,
+  client: true,
+  configurationSet: true,
+  mime: true,
+  timeout: true,
+  fetch: true,
+  baseUrl: true,
+} satisfies OptionNames<SesAccess>;
+
 /**
  * Sends by Amazon SES, API version 2. SES knows no idempotency keys, so an attempt whose answer was lost is never repeatable.
- * Tags become email tags with the value `true`, metadata email tags.
+ * Tags become email tags with the value `true`, metadata email tags. Every send opens a connection of its own.
  *
  * @throws {TypeError} when region or client are missing
  * @see https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
@@ -75,8 +96,10 @@ const PATH = "/v2/email/outbound-emails";
  * ```
  */
 export function sesMailer(access: SesAccess): Mailer {
+  checkOptionNames(TASK, access, ACCESS);
   const { region, client, configurationSet, timeout, mime } = access;
   need(/^[a-z\d-]+$/.test(region ?? "") && client, "region", "or 'client' is missing");
+  checkFunction(TASK, "mime", mime);
   const address = access.baseUrl ?? `https://email.${region}.amazonaws.com`;
   return httpMailer({
     name: NAME,
@@ -84,12 +107,12 @@ export function sesMailer(access: SesAccess): Mailer {
     maxBytes: 40_000_000,
     maxRecipients: 50,
     withoutTo: true,
+    selectsRecipients: mime !== undefined,
+    success: 200,
     exchange: fetchExchange(address, access),
-    request: async (message, key) => {
-      const content = mime
-        ? { Raw: { Data: bytesToBase64((await mime(message, { mailer: NAME, idempotencyKey: key })).bytes) } }
-        : { Simple: await simple(message) };
-      const request = jsonRequest(PATH, envelope(message, content, configurationSet));
+    request: async (message, options) => {
+      const content = mime ? { Raw: await raw(mime, message, options) } : { Simple: await simple(message) };
+      const request = jsonRequest(PATH, envelope(message, options, content, configurationSet));
       return { ...request, headers: await signed(access, address + PATH, request) };
     },
     id: ({ json }) => json?.MessageId,
@@ -97,6 +120,7 @@ export function sesMailer(access: SesAccess): Mailer {
   });
 }
 
+/** The headers of a request, signed. */
 async function signed(
   { client, region }: SesAccess,
   url: string,
@@ -105,20 +129,27 @@ async function signed(
   try {
     const signer = typeof client === "function" ? await client() : client;
     const aws = { service: NAME, region };
-    const request = await signer.sign(url, {
-      method: "POST",
-      headers: { ...headers },
-      body: body as string,
-      aws,
-    });
+    const content = body.size <= SIGN_WHOLE
+      ? { headers: { ...headers }, body: new TextDecoder().decode(toBytes(body)) }
+      : { headers: { ...headers, "x-amz-content-sha256": sha256Hex(body.chunks()) } };
+    const request = await signer.sign(url, { method: "POST", ...content, aws });
     return Object.fromEntries(request.headers);
   } catch (cause) {
     throw mailError(NAME, "unauthorized", "there is no signature", { cause });
   }
 }
 
-function envelope(message: PreparedMessage, content: object, configurationSet: string | undefined): object {
-  const { from, to, cc, bcc, replyTo, tags, metadata } = message;
+function envelope(
+  message: PreparedMessage,
+  { recipients }: RequestOptions,
+  content: object,
+  configurationSet: string | undefined,
+): object {
+  const { from, replyTo, tags, metadata } = message;
+  const wanted = new Set(recipients);
+  const [to, cc, bcc] = [message.to, message.cc, message.bcc].map((list) =>
+    some(list.filter(({ address }) => wanted.has(address)).map(mailbox))
+  );
   const named = [...tags.map((tag) => [tag, "true"] as const), ...Object.entries(metadata)];
   if (named.flat().some((text) => !/^[\w-]{1,256}$/.test(text))) {
     throw unsupported(NAME, "tags and metadata beyond [\\w-]");
@@ -126,15 +157,20 @@ function envelope(message: PreparedMessage, content: object, configurationSet: s
   return {
     FromEmailAddress: mailbox(from),
     Destination: {
-      ToAddresses: some(to.map(mailbox)),
-      CcAddresses: some(cc.map(mailbox)),
-      BccAddresses: some(bcc.map(mailbox)),
+      ToAddresses: to,
+      CcAddresses: cc,
+      BccAddresses: bcc,
     },
     ReplyToAddresses: some(replyTo.map(mailbox)),
     EmailTags: some(named.map(([Name, Value]) => ({ Name, Value }))),
     ConfigurationSetName: configurationSet,
     Content: content,
   };
+}
+
+async function raw(mime: MimeBuilder, message: PreparedMessage, options: RequestOptions): Promise<object> {
+  const { idempotencyKey, recipients } = options;
+  return { Data: new Base64Content(await mime(message, { mailer: NAME, idempotencyKey, recipients })) };
 }
 
 async function simple(message: PreparedMessage): Promise<object> {
@@ -151,7 +187,7 @@ async function simple(message: PreparedMessage): Promise<object> {
     Body: { Text: data(text), Html: data(html) },
     Headers: some(headers.map(([Name, Value]) => ({ Name, Value }))),
     Attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
-      RawContent: bytesToBase64(bytes),
+      RawContent: new Base64Content(bytes),
       FileName: filename,
       ContentType: contentType,
       ContentDisposition: contentId === undefined ? "ATTACHMENT" : "INLINE",

@@ -1,8 +1,9 @@
-/** How a client proves who it is: the lines it says, in base64. */
-import { mailError, unsupported } from "../../src/email/mail_error.ts";
+/** The ways to authenticate (RFC 4954): PLAIN, LOGIN and XOAUTH2. */
 import { bytesToBase64 } from "../../src/codec.ts";
+import { mailError, unsupported } from "../../src/mail/mail_error.ts";
+import type { Reply } from "./_reply.ts";
 
-/** Who we are: by password, or by a token of OAuth 2 (`XOAUTH2`). */
+/** Credentials: a password, or a token of OAuth 2 (`XOAUTH2`). */
 export type SmtpAuth =
   | {
     /** The account. */
@@ -13,51 +14,105 @@ export type SmtpAuth =
   | {
     /** The account. */
     readonly username: string;
-    /** A token, or how to get one: called for every connection. */
+    /** A token, or a function that gets one: called for every connection. */
     readonly accessToken: string | (() => string | Promise<string>);
   };
 
-/** A mechanism, what goes with its command, and what answers each challenge. */
-export interface Exchange {
-  readonly mechanism: string;
-  readonly initial: string | undefined;
-  readonly answers: readonly string[];
+/** A mechanism and the responses it consists of, in base64. */
+export interface Mechanism {
+  readonly name: "PLAIN" | "LOGIN" | "XOAUTH2";
+  readonly responses: readonly string[];
+  /** Whether the first response may go with the command. */
+  readonly initial: boolean;
+  /** Whether a challenge after the last response is an error's text, which an empty line turns into the error itself. */
+  readonly explains: boolean;
 }
 
-/** Whether every mechanism can carry them. */
+/** Sends `AUTH`, or a response, and reads the reply; the secret is kept out of every account of what was sent. */
+export type AuthCommand = (command: string, secret?: string) => Promise<Reply>;
+
+/** The maximum length of a command's line with its CRLF (RFC 5321), which AUTH is bound by as well (RFC 4954, 4). */
+const MAX_COMMAND = 512;
+
+/** Whether every mechanism can carry these credentials. */
 export function isAuth(auth: SmtpAuth): boolean {
+  if (typeof auth !== "object" || auth === null) return false;
   const secret = "accessToken" in auth ? auth.accessToken : auth.password;
-  return isSpeakable(auth.username) && (typeof secret === "function" || isSpeakable(secret));
+  return isClean(auth.username) && (typeof secret === "function" || isClean(secret));
 }
 
-function isSpeakable(value: unknown): boolean {
+function isClean(value: unknown): boolean {
   // deno-lint-ignore no-control-regex
   return typeof value === "string" && /^[^\0-\x1f\x7f]+$/.test(value) && value.isWellFormed();
 }
 
-/** What to say to a server that takes these mechanisms. */
-export async function exchange(auth: SmtpAuth, offered: ReadonlySet<string>): Promise<Exchange> {
+/**
+ * The mechanisms to try with a server that offers these, in order. LOGIN follows PLAIN where both are offered: some servers
+ * list PLAIN and answer 504 to it.
+ *
+ * @throws {MailError} `unsupported` when there is none
+ */
+export async function mechanismsFor(auth: SmtpAuth, offered: ReadonlySet<string>): Promise<Mechanism[]> {
   const { username } = auth;
   if ("accessToken" in auth) {
     if (!offered.has("XOAUTH2")) throw unsupported("smtp", "authentication by token with this server");
     const token = await accessToken(auth.accessToken);
-    const initial = base64(`user=${username}\x01auth=Bearer ${token}\x01\x01`);
-    // A challenge is an error's text: an empty line asks for the error itself.
-    return { mechanism: "XOAUTH2", initial, answers: [""] };
+    const response = base64(`user=${username}\x01auth=Bearer ${token}\x01\x01`);
+    return [{ name: "XOAUTH2", responses: [response], initial: true, explains: true }];
   }
-  if (offered.has("PLAIN")) {
-    return { mechanism: "PLAIN", initial: base64(`\0${username}\0${auth.password}`), answers: [] };
+  const { password } = auth;
+  const plain: Mechanism = {
+    name: "PLAIN",
+    responses: [base64(`\0${username}\0${password}`)],
+    initial: true,
+    explains: false,
+  };
+  const login: Mechanism = {
+    name: "LOGIN",
+    responses: [base64(username), base64(password)],
+    initial: false,
+    explains: false,
+  };
+  const usable = [plain, login].filter(({ name }) => offered.has(name));
+  if (usable.length === 0) throw unsupported("smtp", "authentication by password with this server");
+  return usable;
+}
+
+/** Goes through one mechanism and answers the server's last reply: 235 when it accepts. */
+export async function authenticate(mechanism: Mechanism, send: AuthCommand): Promise<Reply> {
+  const { name, responses, initial, explains } = mechanism;
+  const first = responses[0]!;
+  // A longer line would break the limit: then the response waits for the server's challenge.
+  const inline = initial && `AUTH ${name} ${first}\r\n`.length <= MAX_COMMAND;
+  let reply = await send(`AUTH ${name}`, inline ? first : undefined);
+  const left = inline ? responses.slice(1) : [...responses];
+  let mayRepeat = inline; // a server that ignores an initial response asks for it once more
+  let mayExplain = explains;
+  while (reply.code === 334) {
+    const empty = reply.lines.join("").trim() === "";
+    const next = left.shift();
+    if (next !== undefined) reply = await send("", next);
+    else if (mayRepeat && (empty || !explains)) {
+      mayRepeat = false;
+      reply = await send("", first);
+    } else if (mayExplain) {
+      mayExplain = false;
+      reply = await send("", "");
+    } else {
+      await send("*"); // cancels: there is nothing more to say
+      throw mailError("smtp", "unauthorized", `the server asks for more than ${name} consists of`, {
+        phase: "auth",
+        status: 334,
+      });
+    }
   }
-  if (offered.has("LOGIN")) {
-    return { mechanism: "LOGIN", initial: undefined, answers: [base64(username), base64(auth.password)] };
-  }
-  throw unsupported("smtp", "authentication by password with this server");
+  return reply;
 }
 
 async function accessToken(source: string | (() => string | Promise<string>)): Promise<string> {
   try {
     const token = typeof source === "function" ? await source() : source;
-    if (!isSpeakable(token)) throw new TypeError("The token must be a string without control characters");
+    if (!isClean(token)) throw new TypeError("The token must be a string without control characters");
     return token;
   } catch (cause) {
     throw mailError("smtp", "unauthorized", "there is no access token", { phase: "auth", cause });

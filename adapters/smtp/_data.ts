@@ -1,35 +1,57 @@
-/** A message as DATA wants it: dots stuffed, the last dot at its end, in pieces that are worth a packet each. */
+/** A message as DATA sends it: leading dots doubled, the last dot at its end, in pieces worth a packet each. */
 
-/** Many small writes cost a round trip each where the other side waits before it acknowledges. */
+/** Many small writes cost a round trip each where the other side delays its acknowledgements. */
 const PIECE = 64 * 1024;
+
+/** A doubled dot may follow a piece that is full but for one byte. */
+const BUFFER = PIECE + 1;
 const DOT = 46;
 const LF = 10;
 const END = new Uint8Array([DOT, 13, LF]);
 
-/** The pieces to write. `bytes` has no line break but CRLF, and ends with one. */
-export function* dataPieces(
-  bytes: Uint8Array,
-): Generator<{ readonly piece: Uint8Array<ArrayBuffer>; readonly last: boolean }> {
+/** A piece to write. */
+export interface DataPiece {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Whether the message ends with it. */
+  readonly last: boolean;
+}
+
+/** The pieces to write. `chunks` have no line break but CRLF, and the last one ends with one. */
+export function* dataPieces(chunks: Iterable<Uint8Array>): Generator<DataPiece> {
+  let piece = new Uint8Array(BUFFER);
+  let length = 0;
   let lineStart = true;
-  for (let start = 0;; start += PIECE) {
-    const part = bytes.subarray(start, start + PIECE);
-    const last = start + PIECE >= bytes.length;
-    // Where a line begins with a dot, another one goes before it.
-    const dots: number[] = [];
-    for (let at = part.indexOf(DOT); at >= 0; at = part.indexOf(DOT, at + 1)) {
-      if (at === 0 ? lineStart : part[at - 1] === LF) dots.push(at);
+  for (const chunk of chunks) {
+    for (let from = 0; from < chunk.length;) {
+      // Copies up to the next dot at the beginning of a line, which is doubled.
+      const dot = nextLeadingDot(chunk, from, lineStart);
+      const end = Math.min(dot < 0 ? chunk.length : dot, from + PIECE - 1 - length);
+      piece.set(chunk.subarray(from, end), length);
+      length += end - from;
+      if (end > from) lineStart = chunk[end - 1] === LF;
+      from = end;
+      if (end === dot) {
+        piece[length++] = DOT;
+        piece[length++] = DOT;
+        lineStart = false;
+        from++;
+      }
+      if (length < PIECE - 1) continue;
+      yield { bytes: piece.subarray(0, length), last: false };
+      piece = new Uint8Array(BUFFER);
+      length = 0;
     }
-    lineStart = part.at(-1) === LF;
-    const piece = new Uint8Array(part.length + dots.length + (last ? END.length : 0));
-    let from = 0;
-    dots.forEach((at, i) => {
-      piece.set(part.subarray(from, at), from + i);
-      piece[at + i] = DOT;
-      from = at;
-    });
-    piece.set(part.subarray(from), from + dots.length);
-    if (last) piece.set(END, piece.length - END.length);
-    yield { piece, last };
-    if (last) return;
   }
+  const last = new Uint8Array(length + END.length);
+  last.set(piece.subarray(0, length));
+  last.set(END, length);
+  yield { bytes: last, last: true };
+}
+
+/** The position of the next dot at the beginning of a line, or -1. */
+function nextLeadingDot(chunk: Uint8Array, from: number, lineStart: boolean): number {
+  for (let at = chunk.indexOf(DOT, from); at >= 0; at = chunk.indexOf(DOT, at + 1)) {
+    if (at === from ? lineStart : chunk[at - 1] === LF) return at;
+  }
+  return -1;
 }

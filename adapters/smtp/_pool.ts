@@ -1,126 +1,183 @@
-/** Connections that messages share: never more than so many, the one used last first. */
-import { MailError } from "../../src/email/mail_error.ts";
-import type { MimeMessage } from "../../src/email/mime.ts";
-import { Patience } from "./_patience.ts";
-import { Session, type SessionSettings } from "./_session.ts";
-import type { Delivered } from "./_transaction.ts";
+/** A pool: a bounded number of connections to one server that messages share, the one used last first. */
+import { type MailError, mailError } from "../../src/mail/mail_error.ts";
+import type { MimeMessage } from "../../src/mail/mime.ts";
+import { Deadline } from "./_deadline.ts";
+import { type Outcome, type ServerLimits, Session, type SessionSettings } from "./_session.ts";
 
-/** How many, and for how long. */
+/** The bounds of a pool. */
 export interface PoolLimits {
   readonly maxConnections: number;
   readonly maxMessages: number;
+  /** Messages that may wait for a connection. */
+  readonly maxWaiting: number;
   /** Milliseconds. */
   readonly idleTimeout: number;
 }
 
-/** How long a good-bye may take. */
-const GOODBYE = 1000;
+/** The time for QUIT and its reply. */
+const QUIT_MS = 1000;
 
 interface Idle {
   readonly session: Session;
   readonly timer: ReturnType<typeof setTimeout>;
 }
 
+/** A message that waits for its turn; it gets a connection, opened or not. */
+type Waiter = (session: Session) => void;
+
 /** A bounded set of connections to one server. */
 export class Pool {
   readonly #settings: SessionSettings;
   readonly #limits: PoolLimits;
+  readonly #server: ServerLimits;
   readonly #idle: Idle[] = [];
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Set<Waiter>();
   readonly #busy = new Set<Promise<unknown>>();
-  #free: number;
+  /** Connections that exist or are being opened or closed. */
+  #count = 0;
+  /** The number of connections the server admits, as far as it showed; forgotten when the last one closes. */
+  #admitted: number;
+  /** Successes so far: without one since a message's last refusal, waiting for a connection has no prospect. */
+  #progress = 0;
   #closed = false;
 
   constructor(settings: SessionSettings, limits: PoolLimits) {
     this.#settings = settings;
     this.#limits = limits;
-    this.#free = limits.maxConnections;
+    this.#server = { recipients: Infinity, messages: limits.maxMessages };
+    this.#admitted = limits.maxConnections;
   }
 
   /** Sends a message over a connection that is free, or a new one. */
-  deliver(mime: MimeMessage, wait: Patience): Promise<Delivered> {
-    return this.#known(this.#deliver(mime, wait));
+  deliver(mime: MimeMessage, deadline: Deadline): Promise<Outcome> {
+    return this.#track(this.#deliver(mime, deadline));
   }
 
-  /** Closes what is idle, and what is busy when it is done; whatever is sent later has a connection of its own. */
+  /** Closes what is idle, and what is busy when it is done; later messages have a connection of their own. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const idle of [...this.#idle]) this.#forget(idle);
     while (this.#busy.size > 0) await Promise.allSettled(this.#busy);
   }
 
-  async #deliver(mime: MimeMessage, wait: Patience): Promise<Delivered> {
-    await this.#turn(wait);
-    let session = this.#take();
-    try {
-      if (session) {
-        try {
-          return await session.deliver(mime, wait);
-        } catch (error) {
-          // It had died without our noticing: whatever we said, nobody has heard it. Once, as the next one is new.
-          if (!(error instanceof MailError && error.code === "backend-unavailable" && session.untouched)) {
-            throw error;
-          }
+  /**
+   * Tries connections until one carries the message. Only what is certain not to have been sent is tried again, and each
+   * further try needs a connection in a better state than the last, so it ends.
+   */
+  async #deliver(mime: MimeMessage, deadline: Deadline): Promise<Outcome> {
+    let refusedAt = -1;
+    for (let retried = false;;) {
+      const session = await this.#acquire(deadline);
+      const used = session.messages;
+      try {
+        if (!session.isOpen) await session.open(deadline);
+        this.#progress++;
+        return await session.deliver(mime, deadline);
+      } catch (thrown) {
+        const error = thrown as MailError;
+        if (error.delivery === "unknown" || deadline.signal.aborted) throw error;
+        if (refusedAt < this.#progress && this.#overAdmitted(session, error)) {
+          refusedAt = this.#progress;
+          continue;
         }
+        // A connection that carried messages before may be at the server's limit, which says nothing of this message.
+        if (used > 0 && session.refusedMail) continue;
+        // It had closed unnoticed, or the server left over the number of recipients. Once: the next connection is new.
+        const stale = used > 0 && error.code === "backend-unavailable" && session.untouched;
+        if (retried || !(stale || (session.foundLimit && !session.usable))) throw error;
+        retried = true;
+      } finally {
+        this.#release(session);
       }
-      session = new Session(this.#settings);
-      await session.open(wait);
-      return await session.deliver(mime, wait);
-    } finally {
-      this.#put(session!);
     }
   }
 
-  #known<T>(work: Promise<T>): Promise<T> {
+  /**
+   * Whether the server refused one connection more than it admits: then the message waits for one of the others. A reply of
+   * the server is proof that it is there; without one, a connection of ours must be.
+   */
+  #overAdmitted(session: Session, { phase, retryable, status }: MailError): boolean {
+    const opening = phase === "connect" || phase === "greeting" || phase === "hello";
+    if (!opening || !retryable || session.messages > 0 || this.#count <= 1) return false;
+    if (status === undefined && this.#progress === 0) return false;
+    this.#admitted = Math.max(1, Math.min(this.#admitted, this.#count - 1));
+    return true;
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
     this.#busy.add(work);
     const done = () => this.#busy.delete(work);
     work.then(done, done);
     return work;
   }
 
-  async #turn(wait: Patience): Promise<void> {
-    if (this.#free > 0) return void this.#free--;
-    let go!: () => void;
-    const turn = new Promise<void>((resolve) => go = resolve);
-    this.#waiting.add(go);
+  /**
+   * A connection of this message's own until it is released, opened or not. Messages get them in the order they came.
+   *
+   * @throws {MailError} `queue-full` when `maxWaiting` messages wait already
+   */
+  async #acquire(deadline: Deadline): Promise<Session> {
+    if (this.#waiting.size >= this.#limits.maxWaiting) {
+      const why = `${this.#limits.maxWaiting} messages wait for a connection`;
+      throw mailError("smtp", "queue-full", why, { phase: "prepare", retryable: true });
+    }
+    let given: Session | undefined;
+    let give!: Waiter;
+    const turn = new Promise<Session>((resolve) => {
+      give = (session) => resolve(given = session);
+    });
+    this.#waiting.add(give);
+    this.#serve();
     try {
-      await wait.for(turn);
+      return given ?? await deadline.wait(turn);
     } catch (error) {
-      if (!this.#waiting.delete(go)) this.#next();
+      // It may have been given one in the same moment.
+      if (!this.#waiting.delete(give) && given) this.#release(given);
       throw error;
     }
   }
 
-  #next(): void {
-    const [go] = this.#waiting;
-    if (go === undefined) return void this.#free++;
-    this.#waiting.delete(go);
-    go();
+  /** Gives connections to those that wait, as long as there are any. */
+  #serve(): void {
+    for (const give of this.#waiting) {
+      const session = this.#takeIdle() ?? this.#reserve();
+      if (session === undefined) return;
+      this.#waiting.delete(give);
+      give(session);
+    }
   }
 
-  #take(): Session | undefined {
+  #reserve(): Session | undefined {
+    if (this.#count >= Math.min(this.#limits.maxConnections, this.#admitted)) return undefined;
+    this.#count++;
+    return new Session(this.#settings, this.#server);
+  }
+
+  #takeIdle(): Session | undefined {
     for (;;) {
       const idle = this.#idle.pop();
       if (idle === undefined) return undefined;
       clearTimeout(idle.timer);
       if (idle.session.usable) return idle.session;
       idle.session.destroy();
+      this.#gone();
     }
   }
 
-  #put(session: Session): void {
-    if (!session.usable) session.destroy();
-    else if (this.#closed || session.messages >= this.#limits.maxMessages) {
-      return void this.#known(leave(session).then(() => this.#next()));
-    } else this.#keep(session);
-    this.#next();
+  #release(session: Session): void {
+    if (!session.usable) {
+      session.destroy();
+      this.#gone();
+    } else if (this.#closed || session.worn) this.#leave(session);
+    else this.#keep(session);
+    this.#serve();
   }
 
   #keep(session: Session): void {
     const timer = setTimeout(() => this.#forget(idle), this.#limits.idleTimeout);
     const idle: Idle = { session, timer };
     this.#idle.push(idle);
-    // A server that speaks or leaves now is of no more use.
+    // A server that sends something now, or closes, ends the connection.
     session.disturbed().then(() => this.#forget(idle));
   }
 
@@ -129,12 +186,23 @@ export class Pool {
     if (at < 0) return;
     this.#idle.splice(at, 1);
     clearTimeout(idle.timer);
-    this.#known(leave(idle.session));
+    this.#leave(idle.session);
   }
-}
 
-async function leave(session: Session): Promise<void> {
-  const wait = new Patience(GOODBYE);
-  await session.quit(wait);
-  wait.end();
+  /** Ends a connection politely. Its place is free once it is closed: a server may count it until then. */
+  #leave(session: Session): void {
+    const leaving = async () => {
+      const deadline = new Deadline(QUIT_MS);
+      await session.quit(deadline);
+      deadline.end();
+      this.#gone();
+      this.#serve();
+    };
+    void this.#track(leaving());
+  }
+
+  #gone(): void {
+    this.#count--;
+    if (this.#count === 0) this.#admitted = this.#limits.maxConnections;
+  }
 }

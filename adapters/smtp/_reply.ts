@@ -1,6 +1,6 @@
-/** A server's replies, read from a socket, whatever pieces they come in. */
+/** Reads a server's replies from a socket, however they are cut into packets. */
 
-/** What the server said. */
+/** A reply. */
 export interface Reply {
   /** From 200 to 599. */
   readonly code: number;
@@ -11,13 +11,17 @@ export interface Reply {
 }
 
 /** The connection ended, or what came over it was no reply. */
-export class WireFault extends Error {}
+export class ConnectionFault extends Error {}
 
-/** RFC 5321 allows 512, real servers take more, nobody needs this much. */
+/** Characters in a line: RFC 5321 allows 512, real servers send more. */
 const MAX_LINE = 4096;
+
+/** Lines in a reply: EHLO has about twenty. With `MAX_LINE` it bounds a reply to 512 KB. */
 const MAX_LINES = 128;
 
-/** Reads replies, and never more than somebody waits for. */
+const NO_REPLY = "the server's reply is not one of SMTP";
+
+/** Reads replies, and never more than is waited for. */
 export class ReplyReader {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   // One byte is one character, so nothing can hide in a half-decoded one.
@@ -30,17 +34,17 @@ export class ReplyReader {
     this.#reader = readable.getReader();
   }
 
-  /** Whether there is something that no reply has used, or the end. */
-  get spoken(): boolean {
+  /** Whether there is something that belongs to no reply yet, or the end. */
+  get hasUnreadData(): boolean {
     return this.#buffer !== "" || this.#ended;
   }
 
-  /** Whether what it said is that it leaves, which it may say at any time. */
-  get leaving(): boolean {
+  /** Whether the unread data is a 421: a server may send it at any time before it closes. */
+  get isLeaving(): boolean {
     return this.#buffer.startsWith("421");
   }
 
-  /** Waits for more; calls share what is under way, so an abandoned wait loses nothing. */
+  /** Waits for more data. Calls share the read under way, so an abandoned wait loses nothing. */
   more(): Promise<void> {
     return this.#pending ??= this.#reader.read().then(({ value, done }) => {
       if (done) this.#ended = true;
@@ -48,31 +52,32 @@ export class ReplyReader {
       this.#pending = undefined;
     }, (cause) => {
       this.#ended = true;
-      throw new WireFault("the connection was lost", { cause });
+      throw new ConnectionFault("the connection was lost", { cause });
     });
   }
 
   /**
-   * The next reply.
+   * Reads the next reply.
    *
-   * @throws {WireFault} when the connection ends, or this is no reply
+   * @throws {ConnectionFault} when the connection ends, or this is no reply of bounded size
    */
   async next(): Promise<Reply> {
     const lines: string[] = [];
+    let first: string | undefined;
     for (;;) {
       const [, code, dash, text = ""] = /^([2-5]\d\d)(?:([ -])(.*))?$/.exec(await this.#line()) ?? [];
-      if (code === undefined || lines.length >= MAX_LINES || (lines.length > 0 && lines[0] !== code)) {
-        throw new WireFault("the server's reply is not one of SMTP");
+      if (code === undefined || code !== (first ??= code)) throw new ConnectionFault(NO_REPLY);
+      if (lines.length === MAX_LINES) {
+        throw new ConnectionFault(`the server's reply has more than ${MAX_LINES} lines`);
       }
-      if (lines.length === 0) lines.push(code);
       lines.push(text);
       if (dash === "-") continue;
       const enhanced = /^[245]\.\d{1,3}\.\d{1,3}(?= |$)/.exec(text)?.[0];
-      return { code: Number(code), enhanced, lines: lines.slice(1) };
+      return { code: Number(code), enhanced, lines };
     }
   }
 
-  /** Lets go of the stream; nothing must be under way. */
+  /** Releases the stream; no read may be under way. */
   release(): void {
     this.#reader.releaseLock();
   }
@@ -81,14 +86,14 @@ export class ReplyReader {
     for (;;) {
       const end = this.#buffer.indexOf("\n");
       if (end > MAX_LINE || (end < 0 && this.#buffer.length > MAX_LINE)) {
-        throw new WireFault("the server's reply is not one of SMTP");
+        throw new ConnectionFault(`the server's reply has a line of more than ${MAX_LINE} characters`);
       }
       if (end >= 0) {
         const line = this.#buffer.slice(0, end).replace(/\r$/, "");
         this.#buffer = this.#buffer.slice(end + 1);
         return line;
       }
-      if (this.#ended) throw new WireFault("the connection was closed");
+      if (this.#ended) throw new ConnectionFault("the connection was closed");
       await this.more();
     }
   }

@@ -1,46 +1,85 @@
-/** One connection, from the greeting to the good-bye. */
-import { unsupported } from "../../src/email/mail_error.ts";
-import type { MimeMessage } from "../../src/email/mime.ts";
-import { exchange, type SmtpAuth } from "./_auth.ts";
-import { told, unfit } from "./_faults.ts";
-import type { Patience } from "./_patience.ts";
-import { type Delivered, Transaction } from "./_transaction.ts";
-import { type StepTimeouts, Wire } from "./_wire.ts";
+/** A session: one connection from the greeting to QUIT, and the messages that go over it. */
+import { type MailError, unsupported } from "../../src/mail/mail_error.ts";
+import type { Rejection } from "../../src/mail/mailer.ts";
+import type { MimeMessage } from "../../src/mail/mime.ts";
+import { authenticate, mechanismsFor, type SmtpAuth } from "./_auth.ts";
+import { SmtpConnection, type StepTimeouts } from "./_connection.ts";
+import type { Deadline } from "./_deadline.ts";
+import { toMailError, unexpectedReply } from "./_faults.ts";
+import type { Reply } from "./_reply.ts";
+import { type Delivered, type Extensions, Transaction } from "./_transaction.ts";
 import type { SmtpConnector, SmtpSecurity } from "./socket.ts";
 
-/** How to connect, all checked. */
+/** The settings of a connection, all checked. */
 export interface SessionSettings {
   readonly host: string;
   readonly port: number;
   readonly security: SmtpSecurity;
   readonly auth: SmtpAuth | undefined;
-  readonly clientName: string;
+  /** The name for EHLO; `undefined` means that of the runtime, or else the socket's address. */
+  readonly name: string | undefined;
+  readonly pipelining: boolean;
   readonly connector: SmtpConnector;
   readonly timeouts: StepTimeouts;
+}
+
+/** Limits of the server as far as it told or showed them, shared by all connections to it. */
+export interface ServerLimits {
+  /** Recipients in a transaction. */
+  recipients: number;
+  /** Messages on a connection. */
+  messages: number;
+}
+
+/** What became of a message, over all its transactions. */
+export interface Outcome {
+  /** The reply to the first transaction. */
+  readonly reply: Reply;
+  readonly accepted: readonly string[];
+  readonly rejected: readonly Rejection[];
+  readonly deferred: readonly Rejection[];
+  readonly unknown: readonly string[];
 }
 
 /** A connection to the server: opened once, used for one message after the other. */
 export class Session {
   readonly #settings: SessionSettings;
-  readonly #wire: Wire;
-  #extensions: ReadonlyMap<string, string> = new Map();
+  readonly #limits: ServerLimits;
+  readonly #connection: SmtpConnection;
+  #extensions: Extensions = new Map();
   #transaction: Transaction | undefined;
   #open = false;
   #messages = 0;
 
-  constructor(settings: SessionSettings) {
+  constructor(settings: SessionSettings, limits: ServerLimits) {
     this.#settings = settings;
-    this.#wire = new Wire(settings.timeouts);
+    this.#limits = limits;
+    this.#connection = new SmtpConnection(settings.timeouts);
   }
 
-  /** How many messages it was asked to send. */
+  /** Whether it was opened and not destroyed. */
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
+  /** The number of transactions it was used for. */
   get messages(): number {
     return this.#messages;
   }
 
-  /** Whether another message may go over it: the last one ended cleanly, and the server has said nothing since. */
+  /** Whether another message may go over it: the last one ended cleanly, and the server has sent nothing since. */
   get usable(): boolean {
-    return this.#open && this.#transaction?.state !== "broken" && !this.#wire.spoken;
+    return this.#open && this.#transaction?.state !== "broken" && !this.#connection.hasUnreadData;
+  }
+
+  /** Whether it should carry no further message: its MAIL was refused for now, or it has carried enough. */
+  get worn(): boolean {
+    return this.refusedMail || this.#messages >= this.#limits.messages;
+  }
+
+  /** Whether the last transaction's MAIL was refused for now. */
+  get refusedMail(): boolean {
+    return this.#transaction?.refusedMail ?? false;
   }
 
   /** Whether the server has not even answered to the last message's first command: repeating cannot send twice. */
@@ -48,92 +87,139 @@ export class Session {
     return this.#transaction?.answered === false;
   }
 
-  /** Resolves when the server speaks or leaves although nobody asked. */
+  /** Whether the last transaction showed a smaller limit of recipients than it had. */
+  get foundLimit(): boolean {
+    return this.#transaction?.recipientLimit !== undefined;
+  }
+
+  /** Resolves when the server sends something or closes while no command is under way. */
   async disturbed(): Promise<void> {
-    await this.#wire.more().catch(() => {});
+    await this.#connection.more().catch(() => {});
   }
 
   /** Connects, encrypts and authenticates. */
-  async open(wait: Patience): Promise<void> {
-    this.#wire.begin(wait, "connect", this.#secrets([]));
+  async open(deadline: Deadline): Promise<void> {
+    this.#connection.begin(deadline, "connect", this.#secrets([]));
     try {
       await this.#start();
       this.#open = true;
     } catch (error) {
       this.destroy();
-      throw told(error, this.#wire);
+      throw toMailError(error, this.#connection);
     }
   }
 
-  /** Sends a message. */
-  async deliver(mime: MimeMessage, wait: Patience): Promise<Delivered> {
-    const { from, to } = mime.envelope;
-    const addresses = [from, ...to].flatMap((
-      address,
-    ) => [address, address.slice(0, address.lastIndexOf("@"))]);
-    const { auth } = this.#settings;
-    this.#wire.begin(wait, "mail", auth ? [...addresses, auth.username] : addresses);
-    const reset = this.#transaction?.state === "dirty";
-    const transaction = this.#transaction = new Transaction(this.#wire, this.#extensions);
-    this.#messages++;
-    try {
-      return await transaction.run(mime, reset);
-    } catch (error) {
-      if (transaction.state === "broken") this.destroy();
-      throw told(error, this.#wire);
+  /**
+   * Sends a message, in as many transactions as the server's limit of recipients needs.
+   *
+   * @throws {MailError} when the first transaction fails; a later one's failure is part of the outcome
+   */
+  async deliver(mime: MimeMessage, deadline: Deadline): Promise<Outcome> {
+    const accepted: string[] = [];
+    const rejected: Rejection[] = [];
+    const deferred: Rejection[] = [];
+    let first: Reply | undefined;
+    for (let left = mime.envelope.to; left.length > 0;) {
+      const group = left.slice(0, this.#limits.recipients);
+      let delivered: Delivered;
+      try {
+        delivered = await this.#transact(mime, group, deadline);
+      } catch (error) {
+        // Refused at DATA for their number: nothing was sent, and the limit is smaller now.
+        if (this.usable && this.foundLimit && this.#limits.recipients < group.length) continue;
+        if (first === undefined) throw error;
+        const { delivery, status } = error as MailError;
+        const missed = { reply: first, accepted, rejected };
+        if (delivery === "unknown") {
+          const rest = left.slice(group.length).map((address) => ({ address, status: undefined }));
+          return { ...missed, deferred: [...deferred, ...rest], unknown: group };
+        }
+        return {
+          ...missed,
+          deferred: [...deferred, ...left.map((address) => ({ address, status }))],
+          unknown: [],
+        };
+      }
+      first ??= delivered.reply;
+      accepted.push(...delivered.accepted);
+      rejected.push(...delivered.rejected);
+      deferred.push(...delivered.deferred.filter(({ address }) => !delivered.tooMany.includes(address)));
+      // Those that were too many go next: this transaction took at least one, so it ends.
+      left = [...delivered.tooMany, ...left.slice(group.length)];
     }
+    return { reply: first!, accepted, rejected, deferred, unknown: [] };
   }
 
-  /** Says good-bye, if there is still somebody to hear it, and closes. */
-  async quit(wait: Patience): Promise<void> {
-    this.#wire.begin(wait, "reply", []);
-    if (this.usable) await this.#wire.command("QUIT").catch(() => {});
+  /** Sends QUIT, unless the connection is of no use any more, and closes. */
+  async quit(deadline: Deadline): Promise<void> {
+    this.#connection.begin(deadline, "reply", []);
+    if (this.usable) await this.#connection.command("QUIT").catch(() => {});
     this.destroy();
   }
 
   /** Closes. */
   destroy(): void {
     this.#open = false;
-    this.#wire.close();
+    this.#connection.close();
   }
 
+  async #transact(mime: MimeMessage, to: readonly string[], deadline: Deadline): Promise<Delivered> {
+    this.#connection.begin(deadline, "mail", this.#secrets([mime.envelope.from, ...to]));
+    const reset = this.#transaction?.state === "dirty";
+    const transaction = new Transaction(this.#connection, this.#extensions, this.#settings.pipelining);
+    this.#transaction = transaction;
+    this.#messages++;
+    try {
+      return await transaction.run(mime, to, reset);
+    } catch (error) {
+      if (transaction.state === "broken") this.destroy();
+      throw toMailError(error, this.#connection);
+    } finally {
+      const found = transaction.recipientLimit;
+      if (found !== undefined) this.#limits.recipients = Math.min(this.#limits.recipients, found);
+    }
+  }
+
+  /** The words that no error repeats: addresses, their local parts, and the account. */
   #secrets(addresses: readonly string[]): string[] {
     const locals = addresses.map((address) => address.slice(0, address.lastIndexOf("@")));
     const { auth } = this.#settings;
-    return auth ? [...locals, auth.username] : locals;
+    return [...addresses, ...locals, ...(auth ? [auth.username] : [])];
   }
 
   async #start(): Promise<void> {
     const { host, port, security, auth, connector } = this.#settings;
-    const wire = this.#wire;
-    await wire.connect(connector, { hostname: host, port, security });
-    wire.phase = "greeting";
-    const greeting = await wire.reply("greeting", "greeting");
-    if (greeting.code !== 220) throw unfit(greeting);
+    const connection = this.#connection;
+    await connection.connect(connector, { hostname: host, port, security });
+    connection.phase = "greeting";
+    const greeting = await connection.reply("greeting", "greeting");
+    if (greeting.code !== 220) throw unexpectedReply(greeting);
     await this.#hello();
     if (security === "starttls") {
-      wire.phase = "tls";
+      connection.phase = "tls";
       if (!this.#extensions.has("STARTTLS")) {
         throw unsupported("smtp", "'starttls' with this server: it does not offer it");
       }
-      const reply = await wire.command("STARTTLS");
-      if (reply.code !== 220) throw unfit(reply);
-      await wire.startTls(host);
-      await this.#hello(); // what was said in plain text counts no more
+      const reply = await connection.command("STARTTLS");
+      if (reply.code !== 220) throw unexpectedReply(reply);
+      await connection.startTls(host);
+      await this.#hello(); // what was offered in plain text counts no more
     }
+    this.#readLimits();
     if (auth) await this.#authenticate(auth);
   }
 
   async #hello(): Promise<void> {
-    const wire = this.#wire;
-    const { clientName, security, auth } = this.#settings;
+    const connection = this.#connection;
+    const { security, auth, connector } = this.#settings;
+    const name = this.#settings.name ?? ehloName(connector.hostname?.(), connection.localAddress);
     // Workers find out about a certificate at the first use of what it secures.
-    if (wire.phase !== "tls") wire.phase = "hello";
-    let reply = await wire.command(`EHLO ${clientName}`);
+    if (connection.phase !== "tls") connection.phase = "hello";
+    let reply = await connection.command(`EHLO ${name}`);
     // A server from before 1995 has no extensions, so neither encryption nor authentication.
-    if (reply.code >= 500 && security === "none" && !auth) reply = await wire.command(`HELO ${clientName}`);
-    wire.phase = "hello";
-    if (reply.code !== 250) throw unfit(reply);
+    if (reply.code >= 500 && security === "none" && !auth) reply = await connection.command(`HELO ${name}`);
+    connection.phase = "hello";
+    if (reply.code !== 250) throw unexpectedReply(reply);
     this.#extensions = new Map(
       reply.lines.slice(1).map((line) => {
         const [, keyword = "", parameters = ""] = /^([^ =]+)[ =]?(.*)$/.exec(line) ?? [];
@@ -142,15 +228,47 @@ export class Session {
     );
   }
 
-  async #authenticate(auth: SmtpAuth): Promise<void> {
-    const wire = this.#wire;
-    wire.phase = "auth";
-    const offered = new Set(this.#extensions.get("AUTH")?.split(/\s+/));
-    const { mechanism, initial, answers } = await wire.during(exchange(auth, offered));
-    let reply = await wire.command(`AUTH ${mechanism}`, initial);
-    for (const answer of answers) {
-      if (reply.code === 334) reply = await wire.command("", answer);
+  /**
+   * The limits that a server announces.
+   *
+   * @see https://www.rfc-editor.org/rfc/rfc9422
+   */
+  #readLimits(): void {
+    for (const limit of (this.#extensions.get("LIMITS") ?? "").split(" ")) {
+      const [, name, value] = /^(RCPTMAX|MAILMAX)=(\d{1,6})$/.exec(limit) ?? [];
+      if (value === undefined || Number(value) === 0) continue;
+      const field = name === "RCPTMAX" ? "recipients" : "messages";
+      this.#limits[field] = Math.min(this.#limits[field], Number(value));
     }
-    if (reply.code !== 235) throw unfit(reply);
   }
+
+  async #authenticate(auth: SmtpAuth): Promise<void> {
+    const connection = this.#connection;
+    connection.phase = "auth";
+    const offered = new Set(this.#extensions.get("AUTH")?.split(/\s+/));
+    const mechanisms = await connection.during(mechanismsFor(auth, offered));
+    for (const [i, mechanism] of mechanisms.entries()) {
+      const reply = await authenticate(mechanism, (...call) => connection.command(...call));
+      if (reply.code === 235) return;
+      // 504: the mechanism is not there after all. Any other refusal is about the credentials.
+      if (reply.code !== 504 || i === mechanisms.length - 1) throw unexpectedReply(reply);
+    }
+  }
+}
+
+/**
+ * The name for EHLO: the runtime's host name if it is one of several labels, as RFC 5321 wants it, else the socket's address
+ * in brackets. Where the runtime tells neither (Workers), it is `[127.0.0.1]`: valid by the grammar, and true of no other
+ * host.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc5321#section-4.1.4
+ */
+export function ehloName(hostname: string | undefined, address: string | undefined): string {
+  if (hostname !== undefined && /^(?=.{4,253}$)[a-z\d-]{1,63}(?:\.[a-z\d-]{1,63})+$/i.test(hostname)) {
+    if (!/^[\d.]+$/.test(hostname)) return hostname;
+  }
+  if (address === undefined) return "[127.0.0.1]";
+  const plain = address.replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*$/, "");
+  if (/^[\d.]{7,15}$/.test(plain)) return `[${plain}]`;
+  return /^[\da-f:.]{2,45}$/i.test(plain) ? `[IPv6:${plain}]` : "[127.0.0.1]";
 }

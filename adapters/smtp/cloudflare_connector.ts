@@ -1,11 +1,11 @@
-import { unsupported } from "../../src/email/mail_error.ts";
+import { unsupported } from "../../src/mail/mail_error.ts";
 import type { SmtpAddress, SmtpConnector, SmtpSocket } from "./socket.ts";
 
-/** What we use of a socket of `cloudflare:sockets`. */
+/** The part of a socket of `cloudflare:sockets` that is used. */
 export interface CloudflareSocket {
-  /** What the other side says. */
+  /** The bytes that the other side sends. */
   readonly readable: ReadableStream<Uint8Array>;
-  /** What we say. */
+  /** The bytes to send. */
   readonly writable: WritableStream<Uint8Array>;
   /** Settles when it is connected, or failed to. */
   readonly opened: Promise<unknown>;
@@ -25,7 +25,8 @@ export type CloudflareConnect = (
 
 /**
  * Sockets of Workers. A socket there dies with the request that opened it, so `send` uses its own, and a `sendBulk()` shares
- * some among its messages. Port 25 is closed to Workers: `connect` answers `unsupported` for it.
+ * some among its messages. Workers tell neither host name nor address, so set the
+ * mailer's `name`. Port 25 is closed to Workers: `connect` answers `unsupported` for it.
  *
  * @example
  * ```ts ignore
@@ -52,7 +53,7 @@ export function cloudflareConnector(connect: CloudflareConnect): SmtpConnector {
 
 function socket(inner: CloudflareSocket, encrypted: boolean): SmtpSocket {
   const ignore = () => {};
-  inner.opened.catch(ignore); // whoever reads or writes is told
+  inner.opened.catch(ignore); // reading and writing report it
   inner.closed.catch(ignore);
   return {
     readable: inner.readable,

@@ -1,3 +1,4 @@
+import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import type { SmtpAddress, SmtpConnector, SmtpSocket } from "./socket.ts";
 
 /** Options of {@linkcode denoConnector}. */
@@ -6,18 +7,23 @@ export interface DenoConnectorOptions {
    * Certificates (PEM) to trust besides the runtime's own: a private authority's.
    * @default {[]}
    */
-  readonly caCerts?: readonly string[];
+  readonly caCerts?: readonly string[] | undefined;
 }
 
-/** What we use of a `Deno.Conn`. */
+/** The part of a `Deno.Conn` that is used. */
 interface Connection {
+  readonly localAddr: { readonly hostname?: string };
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<Uint8Array>;
   close(): void;
 }
 
-/** What we use of `Deno`. */
+/** The part of `Deno` that is used. */
 interface DenoNet {
+  readonly permissions: {
+    querySync(descriptor: { name: "sys"; kind: "hostname" }): { readonly state: string };
+  };
+  hostname(): string;
   connect(options: { hostname: string; port: number; signal: AbortSignal }): Promise<
     Connection & { setNoDelay(on?: boolean): void }
   >;
@@ -28,7 +34,8 @@ interface DenoNet {
 }
 
 /**
- * Sockets of Deno. Needs `--allow-net` for the server's host and port alone.
+ * Sockets of Deno. Needs `--allow-net` for the server's host and port alone; with `--allow-sys=hostname` the client is named
+ * by the machine's host name in EHLO, otherwise by its address.
  *
  * @example
  * ```ts
@@ -39,6 +46,11 @@ interface DenoNet {
  * ```
  */
 export function denoConnector(options: DenoConnectorOptions = {}): SmtpConnector {
+  checkOptionNames(
+    "make a connector",
+    options,
+    { caCerts: true } satisfies OptionNames<DenoConnectorOptions>,
+  );
   const caCerts = [...options.caCerts ?? []];
   const deno = (globalThis as unknown as { Deno: DenoNet }).Deno;
 
@@ -46,6 +58,7 @@ export function denoConnector(options: DenoConnectorOptions = {}): SmtpConnector
     return {
       readable: connection.readable,
       writable: connection.writable,
+      localAddress: connection.localAddr?.hostname,
       async startTls(hostname) {
         const encrypted = await deno.startTls(connection, { hostname, caCerts });
         try {
@@ -61,7 +74,7 @@ export function denoConnector(options: DenoConnectorOptions = {}): SmtpConnector
         try {
           connection.close();
         } catch {
-          // the end of a stream has closed it
+          // the end of a stream closed it already
         }
       },
     };
@@ -69,6 +82,15 @@ export function denoConnector(options: DenoConnectorOptions = {}): SmtpConnector
 
   return {
     perRequest: false,
+    hostname() {
+      try {
+        // Asked for without permission it would prompt, or throw.
+        const { state } = deno.permissions.querySync({ name: "sys", kind: "hostname" });
+        return state === "granted" ? deno.hostname() : undefined;
+      } catch {
+        return undefined;
+      }
+    },
     async connect({ hostname, port }: SmtpAddress, signal: AbortSignal): Promise<SmtpSocket> {
       const connection = await deno.connect({ hostname, port, signal });
       connection.setNoDelay(true);

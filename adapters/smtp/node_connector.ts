@@ -1,3 +1,4 @@
+import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import type { SmtpAddress, SmtpConnector, SmtpSocket } from "./socket.ts";
 
 /** Options of {@linkcode nodeConnector}. */
@@ -6,11 +7,12 @@ export interface NodeConnectorOptions {
    * Certificates (PEM) to trust instead of the runtime's own: a private authority's.
    * @default {the runtime's own}
    */
-  readonly ca?: readonly string[];
+  readonly ca?: readonly string[] | undefined;
 }
 
-/** What we use of a `net.Socket`. */
+/** The part of a `net.Socket` that is used. */
 interface NodeSocket {
+  readonly localAddress?: string | undefined;
   readonly readableLength: number;
   on(event: string, listener: (argument: never) => void): unknown;
   once(event: string, listener: (argument: never) => void): unknown;
@@ -22,19 +24,20 @@ interface NodeSocket {
   destroy(): unknown;
 }
 
-/** What we use of `node:net`. */
+/** The part of `node:net` that is used. */
 interface NodeNet {
   connect(options: { host: string; port: number }): NodeSocket;
   isIP(host: string): number;
 }
 
-/** What we use of `node:tls`. */
+/** The part of `node:tls` that is used. */
 interface NodeTls {
   connect(options: Record<string, unknown>): NodeSocket;
 }
 
 /**
- * Sockets of Node (from 20.16), Bun and Deno. The modules are asked for at the first connection, so nothing imports them.
+ * Sockets of Node (from 20.16), Bun and Deno. The modules are loaded at the first connection, so no import of
+ * theirs reaches a bundle.
  *
  * @example
  * ```ts
@@ -44,6 +47,7 @@ interface NodeTls {
  * ```
  */
 export function nodeConnector(options: NodeConnectorOptions = {}): SmtpConnector {
+  checkOptionNames("make a connector", options, { ca: true } satisfies OptionNames<NodeConnectorOptions>);
   const { ca } = options;
   const module = <T>(name: string): T =>
     (globalThis as unknown as { process: { getBuiltinModule(name: string): T } }).process.getBuiltinModule(
@@ -53,11 +57,12 @@ export function nodeConnector(options: NodeConnectorOptions = {}): SmtpConnector
   function socket(inner: NodeSocket): SmtpSocket {
     return {
       ...streams(inner),
+      localAddress: inner.localAddress,
       async startTls(host) {
-        // Node would not see these bytes as part of what is encrypted, but we must not take them for it.
-        if (inner.readableLength > 0) throw new Error("the server spoke early");
+        // These bytes came in plain text: they must not be taken for a part of what is encrypted.
+        if (inner.readableLength > 0) throw new Error("the server sent data too early");
         inner.removeAllListeners();
-        inner.on("error", () => {}); // the encrypted one tells
+        inner.on("error", () => {}); // the encrypted socket reports it
         const servername = module<NodeNet>("node:net").isIP(host) ? {} : { servername: host };
         const encrypted = module<NodeTls>("node:tls").connect({
           socket: inner,
@@ -77,6 +82,13 @@ export function nodeConnector(options: NodeConnectorOptions = {}): SmtpConnector
 
   return {
     perRequest: false,
+    hostname() {
+      try {
+        return module<{ hostname(): string }>("node:os").hostname();
+      } catch {
+        return undefined; // Deno without permission
+      }
+    },
     async connect({ hostname, port }: SmtpAddress, signal: AbortSignal): Promise<SmtpSocket> {
       const inner = module<NodeNet>("node:net").connect({ host: hostname, port });
       inner.setNoDelay(true);
@@ -100,7 +112,7 @@ function ready(socket: NodeSocket, event: string): Promise<void> {
   });
 }
 
-/** The two streams of a socket: it is read while somebody waits, and what was written has left us. */
+/** The two streams of a socket. It is read only on demand, and a write ends when its bytes were handed to the system. */
 function streams(socket: NodeSocket): Pick<SmtpSocket, "readable" | "writable"> {
   const readable = new ReadableStream<Uint8Array>({
     start(controller) {

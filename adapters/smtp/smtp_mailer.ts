@@ -1,17 +1,20 @@
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
-import { unsupported } from "../../src/email/mail_error.ts";
+import { unsupported } from "../../src/mail/mail_error.ts";
 import {
   type BulkSender,
-  checkIdempotencyKey,
+  checkSendOptions,
   type Mailer,
   type Receipt,
   type SendOptions,
-} from "../../src/email/mailer.ts";
-import { type Message, type PreparedMessage, prepareMessage } from "../../src/email/message.ts";
-import { buildMime } from "../../src/email/mime.ts";
+} from "../../src/mail/mailer.ts";
+import { type Message, type PreparedMessage, prepareMessage } from "../../src/mail/message.ts";
+import { buildMime } from "../../src/mail/mime.ts";
+import { partialReceipt, selectRecipients } from "../../src/mail/partial.ts";
+import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { isAuth, type SmtpAuth } from "./_auth.ts";
-import { told } from "./_faults.ts";
-import { Patience } from "./_patience.ts";
+import type { StepTimeouts } from "./_connection.ts";
+import { Deadline } from "./_deadline.ts";
+import { toMailError } from "./_faults.ts";
 import { Pool, type PoolLimits } from "./_pool.ts";
 import { queueId } from "./_queue_id.ts";
 import type { SessionSettings } from "./_session.ts";
@@ -19,7 +22,7 @@ import type { SmtpConnector, SmtpSecurity } from "./socket.ts";
 
 /** Options of {@linkcode smtpMailer}. */
 export interface SmtpMailerOptions {
-  /** Where sockets come from: `denoConnector()`, `nodeConnector()` or `cloudflareConnector(connect)`. */
+  /** Opens the sockets: `denoConnector()`, `nodeConnector()` or `cloudflareConnector(connect)`. */
   readonly connector: SmtpConnector;
   /** The server: a name, or an IP address. Its certificate must be valid for it; that is always checked. */
   readonly host: string;
@@ -29,76 +32,90 @@ export interface SmtpMailerOptions {
    */
   readonly port?: number | undefined;
   /**
-   * How the connection is encrypted. With `starttls` nothing is sent to a server that does not offer it.
+   * The encryption of the connection. With `starttls` nothing is sent to a server that does not offer it.
    * @default {"tls" on port 465, else "starttls"}
    */
   readonly security?: SmtpSecurity | undefined;
   /**
-   * Who we are, by password (PLAIN or LOGIN, whichever the server takes) or by access token (XOAUTH2).
-   * @default {nobody}
+   * The credentials: a password (PLAIN, or LOGIN where the server does not take PLAIN) or an access token (XOAUTH2).
+   * @default {undefined} (no authentication)
    */
   readonly auth?: SmtpAuth | undefined;
   /**
-   * Lets `auth` go over plain text, for whoever is in between to read.
+   * Sends `auth` in plain text, readable for anybody in between.
    * @default {false}
    */
   readonly allowPlaintextAuth?: boolean | undefined;
   /**
-   * What to call ourselves: a host name, or an address in brackets.
-   * @default {"[127.0.0.1]"}
+   * The client's name in EHLO: a host name, or an address in brackets.
+   * @default {the machine's host name where the runtime tells it and it has a domain; else the socket's address in brackets;
+   * `[127.0.0.1]` on Workers, which tell neither}
    */
-  readonly clientName?: string | undefined;
+  readonly name?: string | undefined;
   /**
-   * How long sending a message may take in all.
+   * Whether commands go out together where the server offers PIPELINING.
+   * @default {true}
+   */
+  readonly pipelining?: boolean | undefined;
+  /**
+   * The maximum time for sending a message in all, waiting for a connection included.
    * @default {"5m"}
    */
   readonly timeout?: Duration | undefined;
-  /** How long single steps may take. */
+  /** The maximum times of single steps. */
   readonly timeouts?: SmtpTimeouts | undefined;
   /**
-   * How many connections may be open at once.
+   * The maximum number of connections at once. When the server admits fewer, messages wait for those it admitted.
    * @default {5}
    */
   readonly maxConnections?: number | undefined;
   /**
-   * How many messages go over a connection before it is closed.
+   * The maximum number of messages on a connection before it is closed. A connection whose MAIL the server refuses for now
+   * is closed at once, so a smaller limit of the server costs one more connection and no message.
    * @default {100}
    */
   readonly maxMessages?: number | undefined;
   /**
-   * How long an unused connection stays open for the next message.
+   * The maximum number of messages that wait for a connection; further ones are refused as `queue-full`, retryable.
+   * @default {1000}
+   */
+  readonly maxWaiting?: number | undefined;
+  /**
+   * The time after which an unused connection is closed.
    * @default {"10s"}
    */
   readonly idleTimeout?: Duration | undefined;
 }
 
-/** How long single steps of a sending may take. */
+/** The maximum times of single steps. */
 export interface SmtpTimeouts {
   /**
-   * To connect, and to encrypt.
+   * Connecting and encrypting.
    * @default {"10s"}
    */
   readonly connect?: Duration | undefined;
   /**
-   * For the server's greeting.
+   * The server's greeting.
    * @default {"30s"}
    */
   readonly greeting?: Duration | undefined;
   /**
-   * For any other reply.
+   * Any other reply.
    * @default {"30s"}
    */
   readonly command?: Duration | undefined;
   /**
-   * For each 64 KB of the message, and for the reply to it. Servers check a message before they answer, and giving up too
-   * early leaves its fate unknown.
+   * Each 64 KB of the message, and the reply to it. Servers check a message before they answer, and a timeout that is too
+   * short leaves the message's delivery unknown.
    * @default {"2m"}
    */
   readonly data?: Duration | undefined;
 }
 
-/** The server has taken the message. */
+/** The server has taken the message, for all recipients but the listed ones. */
 export interface SmtpReceipt extends Receipt {
+  /** The recipients that the server took the message for. */
+  readonly accepted: readonly string[];
   /** The message's own id, in angle brackets, as bounces and mail programs show it. */
   readonly messageId: string;
 }
@@ -107,13 +124,17 @@ export interface SmtpReceipt extends Receipt {
 export interface SmtpMailer extends Mailer, AsyncDisposable {
   /** One attempt to send one message. */
   send(message: Message, options?: SendOptions): Promise<SmtpReceipt>;
-  /** Closes the connections, busy ones when they are done. Whatever is sent later opens and closes its own. */
+  /** Closes the connections, busy ones when they are done. Later messages open and close their own. */
   close(): Promise<void>;
 }
 
 /**
- * A mailer that speaks to a mail server. It has no idempotency, so a message whose reply was lost is `delivery: "unknown"`
- * and never sent again by itself. Tags, metadata and `sendAt` are `unsupported`.
+ * A mailer that sends to a mail server over SMTP. It has no idempotency, so a message whose reply was lost is
+ * `delivery: "unknown"` and never sent again by itself. Tags, metadata and `sendAt` are `unsupported`.
+ *
+ * A server answers for each recipient. When it takes the message for some of them, the receipt tells which were `accepted`,
+ * `rejected` for good and `deferred` for now; `retrying` and `outbox` send to the deferred ones again, and to them alone.
+ * Recipients that are too many for one transaction are sent to in further ones at once.
  *
  * @throws {TypeError} when an option is not valid, or credentials would go over plain text
  * @throws {RangeError} when a number or duration is out of its range
@@ -130,58 +151,105 @@ export interface SmtpMailer extends Mailer, AsyncDisposable {
  * ```
  */
 export function smtpMailer(options: SmtpMailerOptions): SmtpMailer {
-  const { host, auth, clientName = "[127.0.0.1]", connector, timeouts = {} } = options;
+  checkOptionNames(TASK, options, OPTIONS);
+  const { maxConnections = 5, maxMessages = 100, maxWaiting = 1000 } = options ?? {};
+  const settings = settingsOf(options ?? {});
+  const limits: PoolLimits = {
+    maxConnections: checkInteger(TASK, "maxConnections", maxConnections),
+    maxMessages: checkInteger(TASK, "maxMessages", maxMessages),
+    maxWaiting: checkInteger(TASK, "maxWaiting", maxWaiting),
+    idleTimeout: toMilliseconds(options.idleTimeout ?? "10s", "idleTimeout"),
+  };
+  return new Smtp(settings, limits, toMilliseconds(options.timeout ?? "5m", "timeout"));
+}
+
+const TASK = "make an SMTP mailer";
+
+const OPTIONS = {
+  connector: true,
+  host: true,
+  port: true,
+  security: true,
+  auth: true,
+  allowPlaintextAuth: true,
+  name: true,
+  pipelining: true,
+  timeout: true,
+  timeouts: true,
+  maxConnections: true,
+  maxMessages: true,
+  maxWaiting: true,
+  idleTimeout: true,
+} satisfies OptionNames<SmtpMailerOptions>;
+
+const AUTH = { username: true, password: true, accessToken: true } satisfies OptionNames<SmtpAuth>;
+
+const TIMEOUTS = {
+  connect: true,
+  greeting: true,
+  command: true,
+  data: true,
+} satisfies OptionNames<SmtpTimeouts>;
+
+function settingsOf(options: SmtpMailerOptions): SessionSettings {
+  const { host, auth, name, connector, pipelining = true } = options;
   const security = options.security ?? (options.port === 465 ? "tls" : "starttls");
-  const port = options.port ?? { none: 25, starttls: 587, tls: 465 }[security];
+  checkOneOf(TASK, "security", security, ["none", "starttls", "tls"]);
+  checkOneOf(TASK, "pipelining", pipelining, [true, false]);
   need(typeof connector?.connect === "function", "'connector' must be one that opens sockets");
-  need(["none", "starttls", "tls"].includes(security), "'security' must be 'none', 'starttls' or 'tls'");
-  need(isHost(host) && isHost(clientName), "'host' and 'clientName' must be a host name or an IP address");
-  if (auth) {
+  need(isHost(host), "'host' must be a host name or an IP address");
+  need(name === undefined || isHost(name), "'name' must be a host name or an address in brackets");
+  if (auth !== undefined) {
     need(isAuth(auth), "'auth' must be strings without control characters, and not empty");
+    checkOptionNames(TASK, auth, AUTH);
     const open = security === "none" && !options.allowPlaintextAuth;
     need(!open, "'auth' would go over plain text: encrypt, or set 'allowPlaintextAuth'");
   }
-  const { maxConnections = 5, maxMessages = 100 } = options;
-  for (const [name, value] of Object.entries({ port, maxConnections, maxMessages })) {
-    if (!(Number.isInteger(value) && value > 0 && (name !== "port" || value < 65536))) {
-      throw new RangeError(
-        `Cannot make an SMTP mailer as '${name}' must be a positive integer: current value is ${value}`,
-      );
-    }
-  }
-  const step = (name: keyof SmtpTimeouts, fallback: Duration) =>
-    toMilliseconds(timeouts[name] ?? fallback, `timeouts.${name}`);
-  const settings: SessionSettings = {
+  const port = checkInteger(
+    TASK,
+    "port",
+    options.port ?? { none: 25, starttls: 587, tls: 465 }[security],
+    1,
+    65_535,
+  );
+  return {
     host,
     port,
     security,
     auth,
-    clientName,
+    name,
+    pipelining,
     connector,
-    timeouts: {
-      connect: step("connect", "10s"),
-      greeting: step("greeting", "30s"),
-      command: step("command", "30s"),
-      data: step("data", "2m"),
-    },
+    timeouts: stepTimeouts(options.timeouts),
   };
-  const idleTimeout = toMilliseconds(options.idleTimeout ?? "10s", "idleTimeout");
-  const limits: PoolLimits = { maxConnections, maxMessages, idleTimeout };
-  return new Smtp(settings, limits, toMilliseconds(options.timeout ?? "5m", "timeout"));
+}
+
+function stepTimeouts(timeouts: SmtpTimeouts = {}): StepTimeouts {
+  checkOptionNames(TASK, timeouts, TIMEOUTS);
+  const step = (name: keyof SmtpTimeouts, fallback: Duration) =>
+    toMilliseconds(timeouts[name] ?? fallback, `timeouts.${name}`);
+  return {
+    connect: step("connect", "10s"),
+    greeting: step("greeting", "30s"),
+    command: step("command", "30s"),
+    data: step("data", "2m"),
+  };
 }
 
 function need(condition: boolean, why: string): void {
-  if (!condition) throw new TypeError(`Cannot make an SMTP mailer as ${why}`);
+  if (!condition) throw new TypeError(`Cannot ${TASK} as ${why}`);
 }
 
-/** What can be connected to, and said with EHLO. */
+/** Whether it can be connected to, and named in EHLO. */
 function isHost(value: unknown): boolean {
-  return typeof value === "string" && /^[\w.-]+$|^\[[\da-f.:]+\]$|^[\da-f]*:[\da-f.:]+$/i.test(value);
+  return typeof value === "string" &&
+    /^[\w.-]+$|^\[(?:IPv6:)?[\da-f.:]+\]$|^[\da-f]*:[\da-f.:]+$/i.test(value);
 }
 
 class Smtp implements SmtpMailer {
   readonly name = "smtp";
   readonly deduplicates = false;
+  readonly selectsRecipients = true;
   readonly openBulk: (() => BulkSender) | undefined;
   readonly #newPool: () => Pool;
   readonly #shared: Pool | undefined;
@@ -212,7 +280,7 @@ class Smtp implements SmtpMailer {
     return this.close();
   }
 
-  /** Without a pool that outlives requests, the messages of a bulk still share one. */
+  /** A pool for one bulk: where sockets die with their request, the messages of a bulk still share some. */
   #ownPool(): BulkSender {
     const pool = this.#newPool();
     return {
@@ -224,26 +292,27 @@ class Smtp implements SmtpMailer {
     };
   }
 
-  async #send(pool: Pool, message: Message, options: SendOptions = {}): Promise<SmtpReceipt> {
+  async #send(pool: Pool, message: Message, options: SendOptions): Promise<SmtpReceipt> {
+    checkSendOptions(options);
     const { signal, idempotencyKey, timeout } = options;
     const prepared = prepareMessage(message);
-    checkIdempotencyKey(idempotencyKey);
+    const recipients = selectRecipients(prepared, options.recipients);
     const total = timeout === undefined ? this.#timeout : toMilliseconds(timeout, "timeout");
     refuseUnsupported(prepared);
-    const wait = new Patience(total, signal);
+    const deadline = new Deadline(total, signal);
     try {
-      const mime = await wait.for(buildMime(prepared, { mailer: this.name, idempotencyKey }));
-      const { reply, rejected } = await pool.deliver(mime, wait);
+      const mime = await deadline.wait(
+        buildMime(prepared, { mailer: this.name, idempotencyKey, recipients }),
+      );
+      const { reply, ...lists } = await pool.deliver(mime, deadline);
       return {
-        mailer: this.name,
-        id: queueId(reply),
-        messageId: mime.messageId,
-        ...(rejected.length > 0 && { rejected }),
+        ...partialReceipt({ mailer: this.name, id: queueId(reply), messageId: mime.messageId }, lists),
+        accepted: lists.accepted,
       };
     } catch (error) {
-      throw told(error, { phase: "prepare", delivery: "not-sent", transcript: [], secrets: [] });
+      throw toMailError(error, { phase: "prepare", delivery: "not-sent", transcript: [], secrets: [] });
     } finally {
-      wait.end();
+      deadline.end();
     }
   }
 }

@@ -1,11 +1,13 @@
-/** What the SMTP client needs of a runtime: a socket of two streams that can start to encrypt. */
+/** The sockets that the SMTP client needs of a runtime: two streams, and encryption when it is asked for. */
 
-/** A connection. Bytes are read only while somebody waits for them. */
+/** A connection. Bytes are read only while they are waited for. */
 export interface SmtpSocket {
-  /** What the other side says. */
+  /** The bytes that the other side sends. */
   readonly readable: ReadableStream<Uint8Array>;
-  /** What we say. */
+  /** The bytes to send. */
   readonly writable: WritableStream<Uint8Array>;
+  /** The IP address of this side, where the runtime tells; names the client in EHLO when there is no better name. */
+  readonly localAddress?: string | undefined;
   /**
    * Encrypts from here on, once the certificate was found to be valid for that name. Both streams are unlocked; the answer's
    * streams take their place.
@@ -15,7 +17,7 @@ export interface SmtpSocket {
   close(): void;
 }
 
-/** Where to connect to. */
+/** The server to connect to. */
 export interface SmtpAddress {
   /** A name or an IP address. */
   readonly hostname: string;
@@ -32,6 +34,8 @@ export type SmtpSecurity = "none" | "starttls" | "tls";
 export interface SmtpConnector {
   /** Whether sockets die with the request they were opened in, as on Workers: then no call uses another call's socket. */
   readonly perRequest: boolean;
+  /** The host name of this machine, where the runtime tells it without asking anybody; never throws. */
+  hostname?(): string | undefined;
   /** Opens one; with `tls`, `startTls` is called before anything else. */
   connect(address: SmtpAddress, signal: AbortSignal): Promise<SmtpSocket>;
 }

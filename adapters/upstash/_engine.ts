@@ -3,11 +3,11 @@ import { HoldfastError } from "../../src/errors.ts";
 import { randomToken } from "../../src/secret.ts";
 import { callIdOf } from "../../src/store/call_id.ts";
 import { transactByCompareAndSet, type VersionedRecord } from "../../src/store/compare_and_set.ts";
-import type { AtomicEngine, EngineListOptions, LeaseReply } from "../../src/store/engine.ts";
+import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import { type ListCursor, nextCursor, parseCursor, serializeCursor } from "./_cursor.ts";
-import { fault, isSyntaxError } from "./_faults.ts";
+import { fault } from "./_faults.ts";
 import { type KeySpace, unescapeBraces } from "./_keys.ts";
 import { inputArgs } from "./_lua.ts";
 import { figuresOf, fromPairs, listOf, strangeReply, textOf } from "./_replies.ts";
@@ -42,7 +42,6 @@ export class UpstashEngine implements AtomicEngine {
   readonly #book: ScriptBook;
   readonly #keys: KeySpace;
   readonly #virtualTime: (() => number) | undefined;
-  #setAnswers = true;
   #pendingCalls = 0;
   #pendingLength = 0;
 
@@ -154,31 +153,6 @@ export class UpstashEngine implements AtomicEngine {
       ),
     );
     return replies.reduce((sum, [count]) => sum + Number(count), 0);
-  }
-
-  async lease(
-    action: "take" | "extend" | "release",
-    key: string,
-    owner: string,
-    ttl: number,
-  ): Promise<LeaseReply> {
-    const full = this.#keys.full(key);
-    const take = action === "take";
-    if (take && this.#runner.command && this.#setAnswers) {
-      if (!this.#book.ready) await this.#book.load(); // what is sent in one tick keeps its order
-      try {
-        const had = await this.#runner.command(["SET", full, owner, "NX", "PX", ttl, "GET"]);
-        if (had !== owner) return had === null ? "own" : "other";
-        // A try whose reply was lost took it, and its lease began then: it is made to last from now.
-      } catch (error) {
-        // Before version 7 Redis has NX and GET, but not both.
-        if (!isSyntaxError(error)) throw fault(error, true);
-        this.#setAnswers = false;
-      }
-    }
-    const args = [owner, String(action === "release" ? 0 : ttl), ...(take ? ["take"] : [])];
-    const [found] = await this.#run("lease", [full], args, undefined, true, listOf<LeaseReply>);
-    return found!;
   }
 
   #now(): string[] {

@@ -167,12 +167,6 @@ export function refusesKeyLocking(error: unknown): boolean {
   return reply?.word === "ERR" && /^[^:]*\b(?:shebang|compiling script|scripting engine)/.test(reply.rest);
 }
 
-/** Whether the server answered that it cannot parse the options of a command. */
-export function isSyntaxError(error: unknown): boolean {
-  const reply = replyIn(error);
-  return reply?.word === "ERR" && /^syntax error\b/.test(reply.rest);
-}
-
 /** The fault that a caller gets for an error of any client. */
 export function fault(error: unknown, writes: boolean): unknown {
   if (error instanceof HoldfastError) return writes || !error.ambiguous ? error : certain(error);

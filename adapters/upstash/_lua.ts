@@ -21,7 +21,7 @@ export interface LuaTwin {
    * keeps the reply of each for a minute, under a key of its own, and answers copies with it. `once` is the
    * same as `write`.
    */
-  readonly kind: "read" | "write" | "once";
+  readonly kind: "read" | "write";
   /** Helpers and `apply`. */
   readonly lua: string;
   /** Fields of the input that travel without their names, in this order; an empty one is a missing one. */
@@ -231,17 +231,6 @@ local known = redis.call('GET', memory)
 if known then return known end
 local out = {tostring(redis.call('UNLINK', unpack(KEYS)))}
 ${REMEMBER}`;
-
-/**
- * A lease as a plain string, the owner, for what no single command does. `ARGV`: owner, milliseconds it lasts
- * from now or 0 to release it, and anything more to take it where it is free. Answers whom it found: nobody,
- * the owner or another.
- */
-export const LEASE = `
-local held = redis.call('GET', KEYS[1]) or ARGV[3] and ARGV[1]
-if held ~= ARGV[1] then return held and '~["other"]' or '~["none"]' end
-if ARGV[2] == '0' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], held, 'PX', ARGV[2]) end
-return '~["own"]'`;
 
 /**
  * Lists a page of keys. `KEYS[1]` routes the script to a node of a cluster, and shows the head that keys

@@ -37,7 +37,7 @@ local function apply(r, i, now)
 end`,
   },
   "better-auth.token.end": {
-    kind: "once",
+    kind: "write",
     lua: NUM + `
 local function apply(r, i, now)
   if r and r.g then return {} end

@@ -1,95 +1,117 @@
-/** The Lua twins of idempotency; see `_lua.ts` for the rules. */
+/**
+ * The Lua twins of idempotency; see `_lua.ts` for the rules and `idempotency_transitions.ts` for the record's
+ * fields.
+ */
 import { type LuaTwin, WHOLE } from "./_lua.ts";
 
 const HELPERS = WHOLE + `
 local function sound(r)
-  return r.o and r.fp and whole(r.a) and whole(r.x) and (r.s == 'c' or (r.s == 'p' and whole(r.l)))
+  if not (r.owner and r.claim and whole(r.retentionEnds)) then return false end
+  if r.state == 'abandoned' then return true end
+  return r.fingerprint and whole(r.attempt) and
+    (r.state == 'done' or (r.state == 'pending' and whole(r.leaseEnds)))
 end
-local function keep(r, out) return out, r, tonumber(r.x) end
+local function keep(r, out) return out, r, tonumber(r.retentionEnds) end
 `;
 
 /** By the name of the transition. */
 export const idempotencyTwins: Readonly<Record<string, LuaTwin>> = {
   "idempotency.begin": {
     kind: "write",
-    fields: ["o", "l", "t", "fp"],
-    // Nobody has begun.
+    fields: ["owner", "claim", "lease", "retention", "fingerprint"],
+    // The key is free.
     fast: `
 local key = KEYS[1]
 if redis.call('EXISTS', key) == 1 then break end
-local ends, x = now + tonumber(ARGV[2]), now + tonumber(ARGV[3])
-x = int(math.max(x, ends))
-redis.call('HSET', key, 's', 'p', 'o', ARGV[1], 'fp', ARGV[4] or '', 'l', int(ends), 'a', '1', 'x', x, '@', x)
-if not virtual then redis.call('PEXPIREAT', key, x) end
+local leaseEnds = now + tonumber(ARGV[3])
+local ends = int(math.max(now + tonumber(ARGV[4]), leaseEnds))
+redis.call('HSET', key, 'state', 'pending', 'owner', ARGV[1], 'claim', ARGV[2], 'fingerprint', ARGV[5] or '',
+  'leaseEnds', int(leaseEnds), 'attempt', '1', 'retentionEnds', ends, '@', ends)
+if not virtual then redis.call('PEXPIREAT', key, ends) end
 return 1`,
-    output: ([attempt]) => ({ s: "new", a: String(attempt) }),
+    output: ([attempt]) => ({ state: "new", attempt: String(attempt) }),
     lua: HELPERS + `
 local function apply(r, i, now)
-  local attempt, fp = 1, i.fp or ''
-  if r then
-    if not sound(r) then return {s='corrupt'} end
-    if r.fp ~= fp then return {s='mismatch'} end
-    if r.s == 'c' then return {s='done', a=r.a, r=r.r} end
-    if r.o ~= i.o and now < tonumber(r.l) then return {s='busy', ms=int(tonumber(r.l) - now)} end
-    attempt = tonumber(r.a) + (r.o == i.o and 0 or 1)
+  if r and not sound(r) then return {state='corrupt'} end
+  local attempt, fingerprint, ends = 1, i.fingerprint or '', now + tonumber(i.retention)
+  local claim = i.claim
+  if r and r.state == 'abandoned' then
+    if r.owner == i.owner and r.claim == claim then return {state='abandoned'} end
+  elseif r then
+    if r.fingerprint ~= fingerprint then return {state='mismatch'} end
+    if r.state == 'done' then return {state='done', attempt=r.attempt, response=r.response} end
+    local leaseEnds = tonumber(r.leaseEnds)
+    if r.owner ~= i.owner and now < leaseEnds then return {state='busy', remain=int(leaseEnds - now)} end
+    attempt = tonumber(r.attempt) + (r.owner == i.owner and 0 or 1)
+    if r.owner == i.owner and r.claim > claim then claim = r.claim end
+    ends = tonumber(r.retentionEnds)
   end
-  local ends = now + tonumber(i.l)
-  local x = math.max(r and tonumber(r.x) or now + tonumber(i.t), ends)
-  return keep({s='p', o=i.o, fp=fp, l=int(ends), a=int(attempt), x=int(x)}, {s='new', a=int(attempt)})
+  local leaseEnds = now + tonumber(i.lease)
+  return keep({state='pending', owner=i.owner, claim=claim, fingerprint=fingerprint, leaseEnds=int(leaseEnds),
+    attempt=int(attempt), retentionEnds=int(math.max(ends, leaseEnds))},
+    {state='new', attempt=int(attempt)})
 end`,
   },
   "idempotency.complete": {
     kind: "write",
-    fields: ["o", "a", "t", "fp"],
-    // Whoever completes it is at it, and nothing else is in the record.
+    fields: ["owner", "claim", "attempt", "retention", "fingerprint"],
+    // The claimant completes its own pending record, which has the eight fields of one and nothing else.
     fast: `
 local key, match = KEYS[1], string.match
-if redis.call('HLEN', key) ~= 7 then break end
-local found = redis.call('HMGET', key, 's', 'o', '@', 'l', 'a', 'x', 'fp')
-if found[1] ~= 'p' or found[2] ~= ARGV[1] or not found[7] then break end
+if redis.call('HLEN', key) ~= 8 then break end
+local found = redis.call('HMGET', key, 'state', 'owner', '@', 'leaseEnds', 'attempt', 'retentionEnds', 'fingerprint',
+  'claim')
+if found[1] ~= 'pending' or found[2] ~= ARGV[1] or not found[7] or not found[8] then break end
 local sound = true
 for n = 3, 6 do sound = sound and found[n] and #found[n] <= 16 and match(found[n], '^%d+$') end
 if not sound or now >= tonumber(found[3]) then break end
-local x = int(now + tonumber(ARGV[3]))
-redis.call('HSET', key, 's', 'c', 'fp', ARGV[4] or '', 'a', ARGV[2], 'x', x, '@', x, unpack(ARGV, 5))
-redis.call('HDEL', key, 'l')
-if not virtual then redis.call('PEXPIREAT', key, x) end
+local ends = int(now + tonumber(ARGV[4]))
+redis.call('HSET', key, 'state', 'done', 'claim', ARGV[2], 'fingerprint', ARGV[5] or '', 'attempt', ARGV[3],
+  'retentionEnds', ends, '@', ends, unpack(ARGV, 6))
+redis.call('HDEL', key, 'leaseEnds')
+if not virtual then redis.call('PEXPIREAT', key, ends) end
 return 1`,
-    output: () => ({ s: "stored" }),
+    output: () => ({ state: "stored" }),
     lua: HELPERS + `
 local function apply(r, i, now)
-  if r then
-    if not sound(r) then return {s='corrupt'} end
-    if r.o ~= i.o then
-      if r.s == 'p' then return {s='overtaken'} end
-      return {s='superseded', r=r.r}
+  if r and not sound(r) then return {state='corrupt'} end
+  if r and r.state ~= 'abandoned' then
+    if r.owner ~= i.owner then
+      if r.state == 'pending' then return {state='overtaken'} end
+      return {state='superseded', response=r.response}
     end
-    if r.s == 'c' then return {s='stored'} end
+    if r.state == 'done' then return {state='stored'} end
   end
-  return keep({s='c', o=i.o, fp=i.fp or '', r=i.r, a=i.a, x=int(now + tonumber(i.t))}, {s='stored'})
+  return keep({state='done', owner=i.owner, claim=i.claim, fingerprint=i.fingerprint or '', response=i.response,
+    attempt=i.attempt, retentionEnds=int(now + tonumber(i.retention))}, {state='stored'})
 end`,
   },
   "idempotency.abandon": {
     kind: "write",
-    fields: ["o"],
+    fields: ["owner", "claim"],
     lua: HELPERS + `
-local function apply(r, i)
-  if not r then return {s='free'} end
-  if not sound(r) then return {s='corrupt'} end
-  if r.s ~= 'p' or r.o ~= i.o then return {s='lost'} end
-  return {s='free'}, false
+local function apply(r, i, now)
+  if r then
+    if not sound(r) then return {state='corrupt'} end
+    local own = r.owner == i.owner and r.claim == i.claim
+    if r.state == 'abandoned' and own then return {state='free'} end
+    if r.state == 'done' or (r.state == 'pending' and not own) then return {state='lost'} end
+  end
+  return keep({state='abandoned', owner=i.owner, claim=i.claim, retentionEnds=int(now + 60000)}, {state='free'})
 end`,
   },
   "idempotency.extend": {
     kind: "write",
-    fields: ["o", "l"],
+    fields: ["owner", "lease"],
     lua: HELPERS + `
 local function apply(r, i, now)
-  if r and not sound(r) then return {s='corrupt'} end
-  if not r or r.s ~= 'p' or r.o ~= i.o then return {s='lost'} end
-  local ends = now + tonumber(i.l)
-  r.l, r.x = int(ends), int(math.max(tonumber(r.x), ends))
-  return keep(r, {s='held'})
+  if not r then return {state='lost'} end
+  if not sound(r) then return {state='corrupt'} end
+  if r.state ~= 'pending' or r.owner ~= i.owner then return {state='lost'} end
+  local leaseEnds = now + tonumber(i.lease)
+  return keep({state='pending', owner=r.owner, claim=r.claim, fingerprint=r.fingerprint, leaseEnds=int(leaseEnds),
+    attempt=r.attempt, retentionEnds=int(math.max(tonumber(r.retentionEnds), leaseEnds))},
+    {state='held'})
 end`,
   },
   "idempotency.read": {
@@ -97,9 +119,10 @@ end`,
     lua: HELPERS + `
 local function apply(r)
   if not r then return {} end
-  if not sound(r) then return {s='corrupt'} end
-  if r.s == 'p' then return {s='busy', a=r.a} end
-  return {s='done', a=r.a, r=r.r}
+  if not sound(r) then return {state='corrupt'} end
+  if r.state == 'abandoned' then return {} end
+  if r.state == 'pending' then return {state='busy', attempt=r.attempt} end
+  return {state='done', attempt=r.attempt, response=r.response}
 end`,
   },
 };

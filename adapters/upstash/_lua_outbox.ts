@@ -104,14 +104,23 @@ local function apply(r, i)
   local again = begun == a and r.w == i.owner
   if begun >= a and not again then return {state='stale'} end
   local earlier = again and tonumber(r.e) or begun
-  local unsure = earlier > tonumber(i.k)
+  local unsure = earlier > math.max(tonumber(i.k), tonumber(r.known or '0'))
   if unsure and i.hold == '1' then return {state='doubt'} end
   local out = {}
   for k, v in pairs(r) do out[k] = v end
-  out.s, out.n, out.w, out.e, out.x = nil, nil, nil, nil, nil
+  out.s, out.n, out.w, out.e, out.x, out.known = nil, nil, nil, nil, nil, nil
   out.state, out.unsure = 'go', unsure and '1' or '0'
   r.n, r.w, r.e = i.a, i.owner, int(earlier)
   return out, r, tonumber(r.x)
+end`,
+  },
+  "outbox.defer": {
+    kind: "write",
+    lua: `
+local function apply(r, i)
+  if not r or r.n ~= i.a or r.w ~= i.owner then return {done='0'} end
+  r.left, r.known = i.left, i.a
+  return {done='1'}, r, tonumber(r.x)
 end`,
   },
   "outbox.sent": {
@@ -140,7 +149,7 @@ local function apply(r, i, now)
 end`,
   },
   "outbox.resolve": {
-    kind: "once",
+    kind: "write",
     lua: HELPERS + `
 local function apply(r, i, now)
   local v = r and r[i.id]

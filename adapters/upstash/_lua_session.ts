@@ -84,9 +84,9 @@ local function apply(r, i, now)
 end`,
   },
   "session.commit": { kind: "write", lua: COMMIT },
-  "session.replace": { kind: "once", lua: COMMIT },
+  "session.replace": { kind: "write", lua: COMMIT },
   "session.end": {
-    kind: "once",
+    kind: "write",
     lua: SESSION + `
 local function apply(r, i, now)
   local ended = gone(r, now)

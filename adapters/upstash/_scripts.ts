@@ -1,5 +1,5 @@
 /** Every script an engine sends, with the hash that a server may know it by. */
-import { commit, DELETE_MANY, GET_MANY, LEASE, LIST, load, luaScript, setMany } from "./_lua.ts";
+import { commit, DELETE_MANY, GET_MANY, LIST, load, luaScript, setMany } from "./_lua.ts";
 import { LUA_TWINS } from "./_twins.ts";
 
 /** A script as it travels. */
@@ -30,7 +30,6 @@ const texts = (virtual: boolean): readonly (readonly [name: string, text: string
   ["get-many", GET_MANY],
   ["set-many", setMany(virtual)],
   ["delete-many", DELETE_MANY],
-  ["lease", LEASE],
 ];
 
 const hashedScripts: Promise<ReadonlyMap<string, Script>>[] = [];

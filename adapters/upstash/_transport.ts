@@ -32,8 +32,6 @@ export interface Timeouts {
 export interface ScriptRunner {
   /** Answers the script's reply; rejects with a fault, or with the server's own error. */
   run(script: Script, keys: string[], args: string[], signal: AbortSignal | undefined): Promise<unknown>;
-  /** Runs a command, on clients that are known to take any. */
-  command?(args: (string | number)[]): Promise<unknown>;
 }
 
 /**
@@ -45,8 +43,7 @@ type Form = "hash" | "shared" | "text";
 
 /** A call that waits for its reply. */
 interface Call {
-  /** Undefined: `rest` is the whole command. */
-  script: Script | undefined;
+  script: Script;
   readonly rest: string;
   readonly reply: PromiseWithResolvers<Reply>;
   form: Form;
@@ -115,15 +112,11 @@ export class UpstashTransport implements ScriptRunner {
     return this.#send(script, JSON.stringify([String(keys.length), ...keys, ...args]).slice(1), signal);
   }
 
-  command(args: (string | number)[]): Promise<Reply> {
-    return this.#send(undefined, JSON.stringify(args), undefined);
-  }
-
   /**
    * Other calls of the same request go on when one of them is given up; a call that was not sent by then
    * never is.
    */
-  #send(script: Script | undefined, rest: string, signal: AbortSignal | undefined): Promise<Reply> {
+  #send(script: Script, rest: string, signal: AbortSignal | undefined): Promise<Reply> {
     const call: Call = { script, rest, reply: deferred(), form: "hash", request: undefined, settled: false };
     const { timeout } = this.#timeouts;
     const result = withTimeout(
@@ -159,7 +152,7 @@ export class UpstashTransport implements ScriptRunner {
         const body = bodyOf(call, texts);
         bytes += body.length * (isAscii(body) ? 1 : 3) + 1;
         if (bodies.length > 0 && bytes > MAX_BYTES) break;
-        if (call.form !== "hash" && call.script) texts.add(call.script);
+        if (call.form !== "hash") texts.add(call.script);
         taken.push(call);
         bodies.push(body);
       }
@@ -196,7 +189,7 @@ export class UpstashTransport implements ScriptRunner {
   /** Sends a call again whose script was not executed; any other refusal is the caller's. */
   async #refused(call: Call, error: RedisReplyError): Promise<void> {
     const { script, form } = call;
-    if (script && form !== "text" && isUnknownScript(error)) {
+    if (form !== "text" && isUnknownScript(error)) {
       // A server without the script may not take Upstash's first line either, as another call has found out
       // meanwhile.
       if (script.keyLocking && !this.#book.state.keyLocking) {
@@ -205,7 +198,7 @@ export class UpstashTransport implements ScriptRunner {
       call.form = form === "hash" || call.script !== script ? "shared" : "text";
       return this.#enqueue(call);
     }
-    if (script?.keyLocking && refusesKeyLocking(error)) {
+    if (script.keyLocking && refusesKeyLocking(error)) {
       call.script = await this.#book.withoutKeyLocking(script);
       call.form = "shared";
       return this.#enqueue(call);
@@ -294,7 +287,6 @@ function failure(cause: unknown): unknown {
 }
 
 function bodyOf({ script, rest, form }: Call, texts: ReadonlySet<Script>): string {
-  if (script === undefined) return rest;
   const byText = form === "text" || (form === "shared" && !texts.has(script));
   return `[${byText ? `"EVAL",${JSON.stringify(script.text)}` : `"EVALSHA","${script.sha}"`},${rest}`;
 }

@@ -1,37 +1,56 @@
 /**
- * Work that is done once per key, and answered the same ever after.
+ * The contract of idempotent work: work that is done once per key, and answered the same from then on.
  *
- * The claim to do the work is a short lease, the stored response lives long: a crashed worker is replaced after
- * its lease, by a later caller, as the next attempt. Only the current claim can complete, extend or abandon. Every call
- * may be repeated after a lost reply, and is, a few times, before its fault is the caller's.
+ * The claim to do the work is a short lease, the stored response lives long: a crashed worker is replaced
+ * after its lease, by a later caller, as the next attempt. Only the current claimant can complete, extend or
+ * abandon. Every call may be repeated after a lost reply, and is, until `timeout`, before its fault reaches
+ * the caller.
+ *
+ * ```ts
+ * import { createIdempotency, memoryStore } from "@holdfast/edge";
+ * const idempotency = createIdempotency(memoryStore());
+ * const receipt = await idempotency.run("order:17", () => ({ charged: true }));
+ * ```
  */
 import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
-import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
-import { StoreIdempotency } from "./_store_idempotency.ts";
 
-/** Options of {@linkcode createIdempotency}. */
+/** Options of `createIdempotency`. */
 export interface IdempotencyOptions {
   /**
-   * The namespace the keys live in.
+   * The namespace of the keys.
    * @default {"idempotency"}
    */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /**
-   * How long a claim is good without being extended.
+   * The lease of a claim: the time that it lasts without being extended.
    * @default {"30s"}
    */
-  readonly lease?: Duration;
+  readonly lease?: Duration | undefined;
   /**
-   * How long a response is kept.
+   * The time for which a response is kept.
    * @default {"24h"}
    */
-  readonly retention?: Duration;
-  /** Hears of a result that {@linkcode Idempotency.run} could not store although the work was done; must not throw. */
-  readonly onFault?: (error: unknown) => void;
+  readonly retention?: Duration | undefined;
   /**
-   * Who waits between looks at somebody else's work.
+   * The longest time for which a claim is kept alive, whatever the work does. After that another caller may
+   * run.
+   * @default {"1h", or a longer lease}
+   */
+  readonly maxHold?: Duration | undefined;
+  /**
+   * The longest time that one call takes, its retries included. A `begin` that waits takes `wait` besides.
+   * @default {"15s"}
+   */
+  readonly timeout?: Duration | undefined;
+  /**
+   * Called with a fault that {@linkcode Idempotency.run} does not throw, as the work was done: a result that
+   * could not be stored, a `storeIf` that threw. Must not throw.
+   */
+  readonly onFault?: ((error: unknown) => void) | undefined;
+  /**
+   * The clock that measures leases and waits.
    * @default {systemClock}
    */
   readonly clock?: Clock | undefined;
@@ -40,37 +59,41 @@ export interface IdempotencyOptions {
 /** Options of {@linkcode Idempotency.begin}. */
 export interface BeginOptions extends CallOptions {
   /**
-   * What the key stands for (a hash of the request): the same key with another fingerprint is a `mismatch`.
+   * The meaning of the key (a hash of the request): the same key with another fingerprint is a `mismatch`.
    * @default {""}
    */
   readonly fingerprint?: string | undefined;
-  /** How long this claim is good without being extended. */
+  /** The lease of this claim. */
   readonly lease?: Duration | undefined;
-  /** How long the response is kept. */
+  /** The time for which the response is kept. */
   readonly retention?: Duration | undefined;
-  /** How long to wait for somebody else's result; without it, not at all. */
+  /** The time to wait for another caller's result; without it, `begin` does not wait. */
   readonly wait?: Duration | undefined;
   /**
-   * Who asks. The same owner gets the same claim again: name one to repeat a `begin` that failed as `ambiguous`, or to go on
-   * after a restart.
+   * The caller's id. The same owner gets its claim again: name one to repeat a `begin` that failed as
+   * `ambiguous`, or to go on after a restart. Without one, a `begin` that fails gives back in the background
+   * what it may have got; a named owner's claim stays for the repetition until its lease ends.
    * @default {a random token}
    */
   readonly owner?: string | undefined;
+  /** Keeps the runtime alive for background work of this call; on Workers, `ctx.waitUntil`. */
+  readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
 }
 
 /** Options of {@linkcode Idempotency.complete}. */
 export interface CompleteOptions extends CallOptions {
   /**
-   * Whether the response is kept. Without it the work still counts as done: later callers get `not-retained`.
+   * Keeps the response. Without it the work still counts as done: later callers get `not-retained`.
    * @default {true}
    */
-  readonly retain?: boolean;
+  readonly retain?: boolean | undefined;
 }
 
 /** Options of {@linkcode Idempotency.run}. */
 export interface RunOptions<T = unknown> extends BeginOptions {
   /**
-   * Which results are kept; for the others the next caller runs again, unless the attempt was pinned.
+   * Selects the results that are kept; for the others the next caller runs again, unless the attempt was
+   * pinned. One that throws keeps the result: the work was done.
    * @default {all of them}
    */
   readonly storeIf?: ((result: T) => boolean) | undefined;
@@ -78,21 +101,29 @@ export interface RunOptions<T = unknown> extends BeginOptions {
 
 /** The right to do the work. A plain value: it may travel to another process. */
 export interface Claim {
-  /** What is claimed. */
+  /** The key that is claimed. */
   readonly key: string;
-  /** The claimant's random id. */
+  /** The claimant's id. */
   readonly owner: string;
+  /**
+   * The id of the call of `begin` that got this claim. When the same owner begins again, the later claim is
+   * the current one.
+   */
+  readonly id: string;
   /** 1, and one more each time a crashed claimant was replaced. */
   readonly attempt: number;
-  /** What the key stands for. */
+  /** The meaning of the key. */
   readonly fingerprint: string;
-  /** How long the claim is good without being extended, in milliseconds. */
+  /** The lease in milliseconds. */
   readonly lease: number;
-  /** How long the response will be kept, in milliseconds. */
+  /** The time for which the response will be kept, in milliseconds. */
   readonly retention: number;
 }
 
-/** What {@linkcode Idempotency.begin} answers. */
+/**
+ * The answer of {@linkcode Idempotency.begin}; `retryAfter` is what remains of the other caller's lease, in
+ * milliseconds.
+ */
 export type Begin =
   | { readonly state: "new"; readonly claim: Claim }
   | { readonly state: "in-progress"; readonly retryAfter: number }
@@ -100,80 +131,76 @@ export type Begin =
   | { readonly state: "not-retained" }
   | { readonly state: "mismatch" };
 
-/** What {@linkcode Idempotency.complete} answers; a superseded response is `undefined` when it was not kept. */
+/**
+ * The answer of {@linkcode Idempotency.complete}; a superseded response is `undefined` when it was not kept.
+ */
 export type Completion =
   | { readonly state: "stored" }
   | { readonly state: "superseded"; readonly completed: true; readonly response: unknown }
   | { readonly state: "superseded"; readonly completed: false };
 
-/** What {@linkcode Idempotency.get} answers. */
+/** The answer of {@linkcode Idempotency.get}. */
 export type IdempotencyRecord =
   | { readonly state: "in-progress"; readonly attempt: number }
   | { readonly state: "completed"; readonly attempt: number; readonly response: unknown }
   | { readonly state: "not-retained"; readonly attempt: number };
 
-/** A claim that is kept alive. */
-export interface Hold {
-  /** Aborts with `claim-lost` when another caller took the claim over, or may have: its lease could not be extended in time. */
+/** A claim that is kept alive until it is stopped, lost, or `maxHold` is over. */
+export interface Hold extends AsyncDisposable {
+  /**
+   * Aborts with `claim-lost` when another caller took the claim over or may have (its lease could not be
+   * extended in time, or `maxHold` is over), and with the caller's own reason when its signal aborts.
+   */
   readonly signal: AbortSignal;
-  /** Ends it: the lease is extended no more. */
+  /** Notes that the work is done: the lease is extended still, but the signal does not abort any more. */
+  settle(): void;
+  /**
+   * Ends renewal but not the lease: for work that may go on unseen. The signal aborts when the lease ends.
+   */
+  lapse(): void;
+  /** Ends the hold: the lease is extended no more, and the signal does not abort any more. */
   stop(): void;
 }
 
-/** What the work of {@linkcode Idempotency.run} gets. */
+/** The attempt that {@linkcode Idempotency.run} hands to the work. */
 export interface Attempt {
   /** The key. */
   readonly key: string;
   /** 1, and one more each time a crashed worker was replaced. */
   readonly attempt: number;
-  /** Aborts when the claim was lost to another caller, or the caller's own signal does. */
+  /** Aborts when the claim was or may be lost to another caller, and when the caller's own signal does. */
   readonly signal: AbortSignal;
   /**
-   * Says that the side effect happened: from here on nothing runs again, whatever comes of it. When the work throws, later
-   * callers get a `response-not-retained` error.
+   * Notes that the side effect happened: from here on the work never runs again, whatever its outcome. When
+   * it throws, later callers get a `response-not-retained` error.
    */
   pin(): void;
 }
 
 /** Idempotent work on one store. */
 export interface Idempotency {
-  /** Claims the key, or answers why not. */
+  /** Claims the key, or tells why it cannot. */
   begin(key: string, options?: BeginOptions): Promise<Begin>;
   /** Stores the response; a superseded claimant gets the winner's, and changes nothing. */
   complete(claim: Claim, response: unknown, options?: CompleteOptions): Promise<Completion>;
-  /** Gives the claim back, so that the next caller runs; `false` when it was no longer ours. */
+  /** Gives this very claim back, so that the next caller runs; `false` when it is not the current one. */
   abandon(claim: Claim, options?: CallOptions): Promise<boolean>;
-  /** Makes the lease end `claim.lease` from now; `false` when it was no longer ours. */
+  /** Makes the lease end `claim.lease` from now; `false` when another caller has the key. */
   extend(claim: Claim, options?: CallOptions): Promise<boolean>;
-  /** Extends the lease again and again until it is stopped, or lost. */
+  /** Extends the lease in the background, at most until `maxHold`. The caller's signal ends that too. */
   hold(claim: Claim, options?: CallOptions): Hold;
-  /** What is known under the key. */
+  /** The record of the key, or `undefined` when the key is free. */
   get(key: string, options?: CallOptions): Promise<IdempotencyRecord | undefined>;
   /**
-   * Runs `fn` once per key and answers its result, also to everybody who calls again. When `fn` throws, the claim
-   * is given back and the error is the caller's. When its result cannot be stored, it is the caller's all the same.
+   * Runs `fn` once per key and returns its result, also to every later caller: all get the stored form of it,
+   * the first caller too. When `fn` throws, the claim is given back and the error is the caller's. When the
+   * result cannot be stored as the store does not answer, it is the caller's all the same.
    *
-   * @throws {HoldfastError} `in-progress` (with `retryAfter`) when somebody else is at it for longer than `wait`;
-   * `fingerprint-mismatch` when the key was used for something else; `response-not-retained` when the work was done but its
-   * result not kept; `corrupt-record` when the key holds something else
-   * @throws {TypeError} when JSON cannot hold the result; the work counts as done
+   * @throws {HoldfastError} `in-progress` (with `retryAfter`) when another caller works for longer than
+   * `wait`; `fingerprint-mismatch` when the key was used for something else; `response-not-retained` when the
+   * work was done but its result not kept; `corrupt-record` when the key holds something else
+   * @throws {TypeError} when the result has no stored form (see the values that a store takes); the work
+   * counts as done
    */
   run<T>(key: string, fn: (attempt: Attempt) => T | Promise<T>, options?: RunOptions<T>): Promise<T>;
-}
-
-/**
- * Idempotency over any atomic store.
- *
- * @example
- * ```ts
- * import { createIdempotency, memoryStore } from "@holdfast/edge";
- * const idempotency = createIdempotency(memoryStore());
- * let charges = 0;
- * const charge = () => idempotency.run("order:17", () => ({ receipt: ++charges }));
- * const [first, second] = [await charge(), await charge()];
- * if (first.receipt !== 1 || second.receipt !== 1) throw new Error("charged twice");
- * ```
- */
-export function createIdempotency(store: AtomicStore, options: IdempotencyOptions = {}): Idempotency {
-  return new StoreIdempotency(store.namespace(options.name ?? "idempotency"), options);
 }

@@ -1,104 +1,203 @@
 /**
- * The transitions of idempotency. A record is `{ s: "p", o, fp, l, a, x }` while somebody works (owner, fingerprint,
- * lease end, attempt, retention end) and `{ s: "c", o, fp, r, a, x }` when it is done (`r` the response, absent when it was
- * not kept). Anything else under the key is corrupt or of another version: every transition says so and leaves it alone.
+ * The transitions of idempotency. A record has these fields; numbers are whole milliseconds since the epoch
+ * unless noted.
  *
- * All of them may be repeated after a lost reply: the owner's id makes the second time say what the first one did.
+ * | field          | in states      | meaning                                                            |
+ * |----------------|----------------|--------------------------------------------------------------------|
+ * | `state`        | all            | `pending`: claimed. `done`: completed. `abandoned`: a tombstone.    |
+ * | `owner`        | all            | the id of the claimant                                             |
+ * | `claim`        | all            | the id of the latest call of `begin` that got the claim            |
+ * | `retentionEnds`| all            | when the record ends                                               |
+ * | `fingerprint`  | pending, done  | what the key stands for                                            |
+ * | `attempt`      | pending, done  | 1, and one more for each claimant that was replaced after its lease |
+ * | `leaseEnds`    | pending        | when another caller may replace the claimant                       |
+ * | `response`     | done           | the response; absent when it was not kept                          |
+ *
+ * Anything else under the key is corrupt or of another version: every transition says so and leaves it alone.
+ *
+ * Each transition may be repeated after a lost reply: repeated at once with the same input it answers the
+ * same and changes nothing. A copy that arrives later, after other calls, harms no one:
+ *
+ * - `begin`: after its own `abandon` it is refused by the tombstone, for a minute. After another claimant
+ *   came and went it is granted to a caller that no longer listens, for one lease at most. While its own
+ *   owner has the key, it renews the lease and leaves the current claim the current one.
+ * - `complete`: stores what was done, unless another claimant has the key by then.
+ * - `abandon`: names the very claim, so a later claim of the same owner stays.
+ * - `extend`: renews the lease of the same owner once more.
  */
 import type { Fields, Step, Transition } from "../store/transition.ts";
 
 const WHOLE = /^\d{1,16}$/;
-const CORRUPT: Step = { output: { s: "corrupt" } };
+const CORRUPT: Step = { output: { state: "corrupt" } };
 
-function sound({ s, o, fp, l, a, x }: Fields): boolean {
-  return o !== undefined && fp !== undefined && WHOLE.test(a ?? "") && WHOLE.test(x ?? "") &&
-    (s === "c" || (s === "p" && WHOLE.test(l ?? "")));
+/**
+ * The time for which an abandoned claim is remembered, in milliseconds: longer than a request stays in any
+ * queue on its way.
+ */
+const TOMBSTONE = 60_000;
+
+function isWhole(text: string | undefined): boolean {
+  return WHOLE.test(text ?? "");
+}
+
+function isSound(record: Fields): boolean {
+  const { state, owner, claim, fingerprint, attempt, leaseEnds, retentionEnds } = record;
+  if (owner === undefined || claim === undefined || !isWhole(retentionEnds)) return false;
+  if (state === "abandoned") return true;
+  if (fingerprint === undefined || !isWhole(attempt)) return false;
+  return state === "done" || (state === "pending" && isWhole(leaseEnds));
 }
 
 function keep(record: Fields, output: Fields): Step {
-  return { output, write: { record, expiresAt: Number(record.x), pinned: true } };
+  return { output, write: { record, expiresAt: Number(record.retentionEnds), pinned: true } };
+}
+
+/** The answer about a record that is done. */
+function done(record: Fields): Fields {
+  const output: Record<string, string> = { state: "done", attempt: record.attempt! };
+  if (record.response !== undefined) output.response = record.response;
+  return output;
 }
 
 /**
- * `{ o, fp?, l, t }` (owner, fingerprint, lease, retention) → `{ s }`: `new` with `a`, `busy` with `ms` left of the lease,
- * `done` with `a` and perhaps `r`, or `mismatch`. The fingerprint is compared first, the lease second; the same owner gets
- * the same claim.
+ * `{ owner, claim, fingerprint?, lease, retention }` → `{ state }`: `new` with `attempt`; `busy` with the
+ * milliseconds that `remain` of the lease; `done` with `attempt` and perhaps `response`; `mismatch`; or
+ * `abandoned`, for a copy of a call whose claim was given up. The fingerprint is compared first, the lease
+ * second; the same owner gets the claim again.
  */
 export const beginClaim: Transition = {
   name: "idempotency.begin",
-  apply(record, { o, fp = "", l, t }, now): Step {
-    if (record !== undefined) {
-      if (!sound(record)) return CORRUPT;
-      if (record.fp !== fp) return { output: { s: "mismatch" } };
-      if (record.s === "c") {
-        return { output: { s: "done", a: record.a!, ...(record.r !== undefined && { r: record.r }) } };
+  apply(record, { owner, claim, fingerprint = "", lease, retention }, now): Step {
+    if (record !== undefined && !isSound(record)) return CORRUPT;
+    let attempt = 1;
+    let current = claim!;
+    let retentionEnds = now + Number(retention);
+    if (record !== undefined && record.state === "abandoned") {
+      if (record.owner === owner && record.claim === claim) return { output: { state: "abandoned" } };
+    } else if (record !== undefined) {
+      if (record.fingerprint !== fingerprint) return { output: { state: "mismatch" } };
+      if (record.state === "done") return { output: done(record) };
+      const leaseEnds = Number(record.leaseEnds);
+      if (record.owner !== owner && now < leaseEnds) {
+        return { output: { state: "busy", remain: String(leaseEnds - now) } };
       }
-      if (record.o !== o && now < Number(record.l)) {
-        return { output: { s: "busy", ms: String(Number(record.l) - now) } };
-      }
+      attempt = Number(record.attempt) + (record.owner === owner ? 0 : 1);
+      // The ids of one owner's claims are in the order of its calls. A late copy of an earlier call must not
+      // make its claim the current one: the abandon of that claim may be on its way, too, and would free what
+      // the later call holds.
+      if (record.owner === owner && record.claim! > current) current = record.claim!;
+      retentionEnds = Number(record.retentionEnds);
     }
-    const attempt = record === undefined ? 1 : Number(record.a) + (record.o === o ? 0 : 1);
-    const ends = now + Number(l);
-    // The record outlives its lease, or a third caller would start beside the second.
-    const x = Math.max(Number(record?.x ?? now + Number(t)), ends);
+    const leaseEnds = now + Number(lease);
+    // The record outlives its lease: otherwise a third caller would start beside the second.
+    if (retentionEnds < leaseEnds) retentionEnds = leaseEnds;
     return keep(
-      { s: "p", o: o!, fp, l: String(ends), a: String(attempt), x: String(x) },
-      { s: "new", a: String(attempt) },
+      {
+        state: "pending",
+        owner: owner!,
+        claim: current,
+        fingerprint,
+        leaseEnds: String(leaseEnds),
+        attempt: String(attempt),
+        retentionEnds: String(retentionEnds),
+      },
+      { state: "new", attempt: String(attempt) },
     );
   },
 };
 
 /**
- * `{ o, fp?, r?, a, t }` → `{ s }`: `stored`, `superseded` by one that is done (with its `r`, if kept), or `overtaken` by one
- * that works. A record that vanished is stored again: the work was done.
+ * `{ owner, claim, fingerprint?, response?, attempt, retention }` → `{ state }`: `stored`; `superseded` by a
+ * claimant that is done (with its `response`, if kept); or `overtaken` by one that works. A record that
+ * vanished, or was given up, is stored again: the work was done.
  */
 export const completeClaim: Transition = {
   name: "idempotency.complete",
-  apply(record, { o, fp = "", r, a, t }, now): Step {
-    if (record !== undefined) {
-      if (!sound(record)) return CORRUPT;
-      if (record.o !== o) {
-        if (record.s === "p") return { output: { s: "overtaken" } };
-        return { output: { s: "superseded", ...(record.r !== undefined && { r: record.r }) } };
+  apply(record, { owner, claim, fingerprint = "", response, attempt, retention }, now): Step {
+    if (record !== undefined && !isSound(record)) return CORRUPT;
+    if (record !== undefined && record.state !== "abandoned") {
+      if (record.owner !== owner) {
+        if (record.state === "pending") return { output: { state: "overtaken" } };
+        const output: Record<string, string> = { state: "superseded" };
+        if (record.response !== undefined) output.response = record.response;
+        return { output };
       }
-      if (record.s === "c") return { output: { s: "stored" } };
+      if (record.state === "done") return { output: { state: "stored" } };
     }
-    const done = { s: "c", o: o!, fp, a: a!, x: String(now + Number(t)) };
-    return keep(r === undefined ? done : { ...done, r }, { s: "stored" });
+    const next: Record<string, string> = {
+      state: "done",
+      owner: owner!,
+      claim: claim!,
+      fingerprint,
+      attempt: attempt!,
+      retentionEnds: String(now + Number(retention)),
+    };
+    if (response !== undefined) next.response = response;
+    return keep(next, { state: "stored" });
   },
 };
 
-/** `{ o }` → `{ s }`: `free` when nobody is at it now, so that the next caller runs; `lost` when it is not ours to give. */
+/**
+ * `{ owner, claim }` → `{ state }`: `free`, so that the next caller runs; or `lost` when the claim is not the
+ * current one. A tombstone stays for a minute, so that a copy of the claim's own `begin` which is still on
+ * its way is not granted.
+ */
 export const abandonClaim: Transition = {
   name: "idempotency.abandon",
-  apply(record, { o }): Step {
-    if (record === undefined) return { output: { s: "free" } };
-    if (!sound(record)) return CORRUPT;
-    if (record.s !== "p" || record.o !== o) return { output: { s: "lost" } };
-    return { output: { s: "free" }, write: { record: undefined } };
+  apply(record, { owner, claim }, now): Step {
+    if (record !== undefined) {
+      if (!isSound(record)) return CORRUPT;
+      const own = record.owner === owner && record.claim === claim;
+      if (record.state === "abandoned" && own) return { output: { state: "free" } };
+      if (record.state === "done" || (record.state === "pending" && !own)) {
+        return { output: { state: "lost" } };
+      }
+    }
+    const retentionEnds = now + TOMBSTONE;
+    return {
+      output: { state: "free" },
+      write: {
+        record: { state: "abandoned", owner: owner!, claim: claim!, retentionEnds: String(retentionEnds) },
+        expiresAt: retentionEnds,
+      },
+    };
   },
 };
 
-/** `{ o, l }` → `{ s }`: `held`, and the lease ends `l` from now; or `lost`. */
+/** `{ owner, lease }` → `{ state }`: `held`, and the lease ends `lease` milliseconds from now; or `lost`. */
 export const extendClaim: Transition = {
   name: "idempotency.extend",
-  apply(record, { o, l }, now): Step {
-    if (record !== undefined && !sound(record)) return CORRUPT;
-    if (record?.s !== "p" || record.o !== o) return { output: { s: "lost" } };
-    const ends = now + Number(l);
-    const x = Math.max(Number(record.x), ends);
-    return keep({ ...record, l: String(ends), x: String(x) }, { s: "held" });
+  apply(record, { owner, lease }, now): Step {
+    if (record === undefined) return { output: { state: "lost" } };
+    if (!isSound(record)) return CORRUPT;
+    if (record.state !== "pending" || record.owner !== owner) return { output: { state: "lost" } };
+    const leaseEnds = now + Number(lease);
+    return keep(
+      {
+        state: "pending",
+        owner: record.owner!,
+        claim: record.claim!,
+        fingerprint: record.fingerprint!,
+        leaseEnds: String(leaseEnds),
+        attempt: record.attempt!,
+        retentionEnds: String(Math.max(Number(record.retentionEnds), leaseEnds)),
+      },
+      { state: "held" },
+    );
   },
 };
 
-/** `{}` → `{}`, or `{ s }`: `busy` or `done`, with `a` and perhaps `r`. */
+/**
+ * `{}` → `{}` when the key is free, or `{ state }`: `busy` or `done`, with `attempt` and perhaps `response`.
+ */
 export const readClaim: Transition = {
   name: "idempotency.read",
   apply(record): Step {
     if (record === undefined) return { output: {} };
-    if (!sound(record)) return CORRUPT;
-    if (record.s === "p") return { output: { s: "busy", a: record.a! } };
-    return { output: { s: "done", a: record.a!, ...(record.r !== undefined && { r: record.r }) } };
+    if (!isSound(record)) return CORRUPT;
+    if (record.state === "abandoned") return { output: {} };
+    if (record.state === "pending") return { output: { state: "busy", attempt: record.attempt! } };
+    return { output: done(record) };
   },
 };
 

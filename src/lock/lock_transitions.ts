@@ -1,22 +1,42 @@
 /**
- * The transitions of a lock: one record for every kind. `f` is the last fencing token handed out, `x` the highest one whose
- * holder did not give it back itself (it ran out, was forced or passed on). Whoever has the lock or waits for it is a field `p` + owner:
+ * The transitions of a lock: one record for every kind (exclusive, shared, fair). Its fields:
  *
- * - `h <until> <fence> <limit> <delay>` holds. Limit 1 is exclusive, more is shared by so many; `delay` milliseconds
- *   after `until` without a release the lock stays taken.
- * - `q <number> <until> <limit> <next>` waits in the queue. `next` is set on the first, so that its field changes when it becomes that.
+ * | field | content |
+ * |---|---|
+ * | `lock` | nine integers: `fence lapsed due ends holders alone waiting first last` |
+ * | `done` | the last eight ids that may never act again, newest first, joined by commas |
+ * | `by:<owner>` | a holder: `h <until> <fence> <limit> <delay>`; a waiter: `q <number> <until> <limit> <front>` |
+ * | `at:<number>` | the owner of the waiter with that number |
  *
- * Whatever becomes free goes to the first in the queue at once, for as long as a reply may take: it asks again and has
- * its whole lease, or is passed over. The fence outlives the holders, and a fence that was lost starts again above
- * every earlier one, because it is seeded with the engine's clock in microseconds.
+ * - `fence` is the last fencing token handed out. `lapsed` is the highest one whose holder did not release it itself (its lease
+ *   ended, or it was forced or passed on), so that a repeated release can be told from a late one.
+ * - `due`: before that time nothing in the record ends by itself; 0 when nothing can. It may be earlier than the true time, never later.
+ * - `ends`: the latest time at which anything in the record was to end by itself.
+ * - `holders`, `alone` (whether one of them is exclusive), `waiting`, `first` and `last` (numbers in the queue) summarize the rest.
+ *
+ * With the summary an engine that keeps fields apart (a Redis hash) decides the usual calls by a few fields, however long the queue is;
+ * see `adapters/upstash/_lua_lock.ts`. Invariant: after each write, the first waiter cannot be let in. Only time changes that, at `due`.
+ *
+ * What becomes free goes to the first waiter at once, for as long as a reply may take: the waiter asks again and gets its whole
+ * lease, or is passed over. The fence outlives the holders. A fence that was lost starts again above every earlier one, because it
+ * is seeded with the engine's clock in microseconds.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
-import { FENCE_RETENTION, HAND_OVER, HOUR, MOST_SHARING, TICKET, TICKET_GAIN } from "./_limits.ts";
+import {
+  DONE_REMEMBERED,
+  FENCE_RETENTION,
+  HAND_OVER,
+  HOUR,
+  MOST_SHARING,
+  TICKET,
+  TICKET_GAIN,
+} from "./_limits.ts";
 
 interface Holder {
   until: number;
   readonly fence: number;
   readonly limit: number;
+  /** Milliseconds after `until` without a release for which the lock stays taken. */
   delay: number;
 }
 
@@ -25,88 +45,152 @@ interface Ticket {
   readonly number: number;
   until: number;
   readonly limit: number;
-  next: number;
+  /** Set on the first in the queue: its field changes when it becomes the first, which notifies its owner. */
+  front: number;
 }
 
-/** A record taken apart, without what is dead. */
-interface Book {
+/** A record taken apart, without what has ended. */
+interface LockRecord {
   fence: number;
   lapsed: number;
+  /** Infinity when nothing can end. */
+  due: number;
+  ends: number;
+  readonly done: string[];
   readonly holders: Map<string, Holder>;
   readonly queue: Ticket[];
+  /** Whether time ended something: then the next write is worth its while. */
+  swept: boolean;
 }
 
-function open(record: Fields | undefined, now: number): Book {
-  const book: Book = {
-    fence: Number(record?.f ?? 0),
-    lapsed: Number(record?.x ?? 0),
+/** The record without what has ended. */
+function parse(record: Fields | undefined, now: number): LockRecord {
+  const [fence = 0, lapsed = 0, due = 0, ends = 0] = (record?.lock ?? "").split(" ").filter(Boolean).map(
+    Number,
+  );
+  const state: LockRecord = {
+    fence,
+    lapsed,
+    due: due === 0 ? Infinity : due,
+    ends,
+    done: (record?.done ?? "").split(",").filter(Boolean),
     holders: new Map(),
     queue: [],
+    swept: false,
   };
   for (const [name, value] of Object.entries(record ?? {})) {
+    if (!name.startsWith("by:")) continue;
+    const owner = name.slice(3);
     const [kind, ...figures] = value.split(" ");
-    if (!name.startsWith("p") || figures.length !== 4) continue;
-    const owner = name.slice(1);
     const [a, b, limit, d] = figures.map(Number) as [number, number, number, number];
-    if (kind === "h") {
-      if (now < a + d) book.holders.set(owner, { until: a, fence: b, limit, delay: d });
-      else book.lapsed = Math.max(book.lapsed, b);
-    } else if (now < b) book.queue.push({ owner, number: a, until: b, limit, next: d });
+    if (kind === "h") state.holders.set(owner, { until: a, fence: b, limit, delay: d });
+    else state.queue.push({ owner, number: a, until: b, limit, front: d });
   }
-  book.queue.sort((a, b) => a.number - b.number);
-  return book;
+  state.queue.sort((a, b) => a.number - b.number);
+  if (now >= state.due) expire(state, now);
+  return state;
 }
 
-function close({ fence, lapsed, holders, queue }: Book, now: number): Write {
-  if (queue[0]) queue[0].next = 1;
-  const record: Record<string, string> = { f: String(fence), x: String(lapsed) };
-  let last = now;
+/** The record as a change finds it: what became free by time is handed on. */
+function current(record: Fields | undefined, now: number): LockRecord {
+  const state = parse(record, now);
+  if (state.swept) grantNext(state, now);
+  return state;
+}
+
+/** Removes what has ended, and finds the next time at which something ends. */
+function expire(state: LockRecord, now: number): void {
+  state.swept = true;
+  state.due = Infinity;
+  for (const [owner, holder] of state.holders) {
+    if (now >= holder.until + holder.delay) lapse(state, owner, holder);
+    else state.due = Math.min(state.due, holder.until + holder.delay);
+  }
+  for (const ticket of state.queue.splice(0)) {
+    if (now >= ticket.until) continue;
+    state.queue.push(ticket);
+    state.due = Math.min(state.due, ticket.until);
+  }
+}
+
+function serialize(state: LockRecord, now: number): Write {
+  const { fence, lapsed, holders, queue, done } = state;
+  const idle = holders.size === 0 && queue.length === 0;
+  const ends = idle ? now : Math.max(state.ends, now);
+  const alone = [...holders.values()].some(({ limit }) => limit <= 1) ? 1 : 0;
+  const due = idle ? 0 : state.due;
+  const summary = [fence, lapsed, due, ends, holders.size, alone, queue.length];
+  const record: Record<string, string> = {
+    lock: [...summary, queue[0]?.number ?? 0, queue.at(-1)?.number ?? 0].join(" "),
+    done: done.join(","),
+  };
+  if (queue[0]) queue[0].front = 1;
   for (const [owner, { until, fence, limit, delay }] of holders) {
-    record["p" + owner] = `h ${until} ${fence} ${limit} ${delay}`;
-    last = Math.max(last, until + delay);
+    record["by:" + owner] = `h ${until} ${fence} ${limit} ${delay}`;
   }
-  for (const { owner, number, until, limit, next } of queue) {
-    record["p" + owner] = `q ${number} ${until} ${limit} ${next}`;
-    last = Math.max(last, until);
+  for (const { owner, number, until, limit, front } of queue) {
+    record["by:" + owner] = `q ${number} ${until} ${limit} ${front}`;
+    record["at:" + number] = owner;
   }
-  // Whole hours: most changes of a lock then leave its deadline alone, and cost an engine that keeps it apart nothing.
-  const expiresAt = Math.ceil((last + FENCE_RETENTION) / HOUR) * HOUR;
-  return { record, expiresAt, pinned: last > now };
+  // Whole hours: most changes of a lock then leave the record's deadline alone, and cost an engine that keeps it apart nothing.
+  const expiresAt = Math.ceil((ends + FENCE_RETENTION) / HOUR) * HOUR;
+  return { record, expiresAt, pinned: ends > now };
 }
 
-function fits({ holders }: Book, limit: number): boolean {
+/** Notes when a holder or a waiter ends by itself. */
+function note(state: LockRecord, end: number): void {
+  state.due = Math.min(state.due, end);
+  state.ends = Math.max(state.ends, end);
+}
+
+/** Remembers an id that may never act again; answers whether that was new. */
+function finish(state: LockRecord, id: string): boolean {
+  if (state.done.includes(id)) return false;
+  state.done.unshift(id);
+  state.done.splice(DONE_REMEMBERED);
+  return true;
+}
+
+function fits({ holders }: LockRecord, limit: number): boolean {
   if (holders.size === 0) return true;
   return holders.size < limit && [...holders.values()].every((holder) => holder.limit > 1);
 }
 
-function grant(book: Book, owner: string, until: number, limit: number, now: number): Holder {
-  const fence = Math.max(book.fence + 1, Math.floor(now * 1000));
-  if (book.fence === 0) book.lapsed = fence - 1; // whoever held before the record was lost cannot be told that it released
-  book.fence = fence;
-  const holder = { until, fence, limit, delay: 0 };
-  book.holders.set(owner, holder);
+function grant(
+  state: LockRecord,
+  owner: string,
+  until: number,
+  limit: number,
+  delay: number,
+  now: number,
+): Holder {
+  const fence = Math.max(state.fence + 1, Math.floor(now * 1000));
+  // Whether a holder from before the record was lost has released cannot be known.
+  if (state.fence === 0) state.lapsed = fence - 1;
+  state.fence = fence;
+  const holder = { until, fence, limit, delay };
+  state.holders.set(owner, holder);
+  note(state, until + delay);
   return holder;
 }
 
-function drop(book: Book, owner: string, holder: Holder): void {
-  book.holders.delete(owner);
-  book.lapsed = Math.max(book.lapsed, holder.fence);
+/** Takes the lock from a holder that did not release it itself. */
+function lapse(state: LockRecord, owner: string, holder: Holder): void {
+  state.holders.delete(owner);
+  state.lapsed = Math.max(state.lapsed, holder.fence);
 }
 
-/** Hands what is free to whoever is first; answers whether it did. */
-function serve(book: Book, now: number): boolean {
-  let served = false;
-  while (book.queue[0] && fits(book, book.queue[0].limit)) {
-    const { owner, limit } = book.queue.shift()!;
-    grant(book, owner, now + HAND_OVER, limit, now);
-    served = true;
+/** Lets in the first waiters while they fit. */
+function grantNext(state: LockRecord, now: number): void {
+  while (state.queue[0] && fits(state, state.queue[0].limit)) {
+    const { owner, limit } = state.queue.shift()!;
+    grant(state, owner, now + HAND_OVER, limit, 0, now);
   }
-  return served;
 }
 
-/** The ticket of somebody who must wait; answers whether the queue changed. */
+/** Puts an owner into the queue, or keeps its place there; answers whether the queue changed. */
 function enqueue(
-  { queue }: Book,
+  state: LockRecord,
   owner: string,
   wait: string | undefined,
   limit: number,
@@ -114,112 +198,138 @@ function enqueue(
 ): boolean {
   if (wait === undefined) return false;
   const until = now + Math.min(Number(wait), TICKET);
-  const mine = queue.find((ticket) => ticket.owner === owner);
-  if (mine) {
-    if (until - mine.until < TICKET_GAIN) return false;
-    mine.until = until;
-    return true;
-  }
-  if (queue.length >= MOST_SHARING) return false;
-  queue.push({ owner, number: (queue.at(-1)?.number ?? 0) + 1, until, limit, next: 0 });
+  const mine = state.queue.find((ticket) => ticket.owner === owner);
+  if (mine && until - mine.until < TICKET_GAIN) return false;
+  if (!mine && state.queue.length >= MOST_SHARING) return false;
+  if (mine) mine.until = until;
+  else state.queue.push({ owner, number: (state.queue.at(-1)?.number ?? 0) + 1, until, limit, front: 0 });
+  note(state, until);
   return true;
 }
 
 /**
- * `{ owner, ttl, limit?, delay?, wait?, from? }` → `{ fence, e }` granted, or `{ remaining, ahead? }` others have it: `ahead` of
- * them wait in the queue before this one, which has joined it for `wait` milliseconds. The same owner gets the same grant. With
- * `from`, the lock is passed on from that owner, or `{}`: it has it no more.
+ * `{ owner, ttl, limit?, delay?, wait?, from? }` → one of
+ *
+ * - `{ fence, until }`: granted. Repeated, the same owner has the same grant; its lease may get longer, never shorter.
+ * - `{ remaining, ahead? }`: others have it, for about `remaining` milliseconds. With `wait` the owner is in the queue for so many
+ *   milliseconds, behind at most `ahead` others; a full queue takes no one.
+ * - `{ done }`: this owner has released it, or it was taken away. A copy of the call that arrives late is granted to nobody.
+ * - `{}`: with `from`, the lock was to be passed on from that owner, which does not have it.
  */
 export const acquireLock: Transition = {
   name: "lock.acquire",
   apply(record, { owner, ttl, limit: most = "1", delay = "0", wait, from }, now): Step {
-    const book = open(record, now);
+    const state = current(record, now);
+    if (state.done.includes(owner!)) return { output: { done: "1" } };
     const limit = Number(most);
-    let mine = book.holders.get(owner!);
+    let mine = state.holders.get(owner!);
     if (mine && now >= mine.until) {
-      drop(book, owner!, mine);
+      // It lapsed, and holds only its own `delay`.
+      lapse(state, owner!, mine);
+      grantNext(state, now);
+      state.swept = true;
       mine = undefined;
     }
     if (from !== undefined && !mine) {
-      const giver = book.holders.get(from);
+      const giver = state.holders.get(from);
       if (!giver || now >= giver.until) return { output: {} };
-      drop(book, from, giver);
-      mine = grant(book, owner!, now, giver.limit, now);
-      mine.delay = giver.delay;
+      lapse(state, from, giver);
+      finish(state, from);
+      // Not before the giver's own end: the giver counts on that until it is told.
+      mine = grant(state, owner!, giver.until, giver.limit, giver.delay, now);
+    } else if (!mine && state.queue.length === 0 && fits(state, limit)) {
+      mine = grant(state, owner!, now + Number(ttl), limit, Number(delay), now);
     }
-    const served = serve(book, now);
-    mine ??= book.holders.get(owner!);
-    if (!mine && book.queue.length === 0 && fits(book, limit)) mine = grant(book, owner!, now, limit, now);
     if (mine) {
-      mine.until = now + Number(ttl);
+      mine.until = Math.max(mine.until, now + Number(ttl));
       if (from === undefined) mine.delay = Number(delay);
-      return { output: { fence: String(mine.fence), e: String(mine.until) }, write: close(book, now) };
+      note(state, mine.until + mine.delay);
+      return {
+        output: { fence: String(mine.fence), until: String(mine.until) },
+        write: serialize(state, now),
+      };
     }
-    const joined = enqueue(book, owner!, wait, limit, now);
-    const free = Math.min(...Array.from(book.holders.values(), ({ until, delay }) => until + delay));
-    const output: Record<string, string> = { remaining: String(free - now) };
-    const ahead = book.queue.findIndex((ticket) => ticket.owner === owner);
-    if (ahead >= 0) output.ahead = String(ahead);
-    return served || joined ? { output, write: close(book, now) } : { output };
+    const joined = enqueue(state, owner!, wait, limit, now);
+    const output: Record<string, string> = { remaining: String(state.due - now) };
+    const ticket = state.queue.find((ticket) => ticket.owner === owner);
+    if (ticket) output.ahead = String(ticket.number - state.queue[0]!.number);
+    return joined || state.swept ? { output, write: serialize(state, now) } : { output };
   },
 };
 
-/** `{ owner, ttl }` → `{ e }` extended to `now + ttl`, or `{}` lost. An expired lease is not revived. */
+/** `{ owner, ttl }` → `{ until }`: extended to at least `now + ttl`, or `{}`: lost. An expired lease is not revived. */
 export const extendLock: Transition = {
   name: "lock.extend",
   apply(record, { owner, ttl }, now): Step {
-    const book = open(record, now);
-    const mine = book.holders.get(owner!);
+    const state = current(record, now);
+    const mine = state.holders.get(owner!);
     if (!mine || now >= mine.until) return { output: {} };
-    mine.until = now + Number(ttl);
-    return { output: { e: String(mine.until) }, write: close(book, now) };
+    // Never shorter: a copy of an earlier call may arrive after a later one.
+    mine.until = Math.max(mine.until, now + Number(ttl));
+    note(state, mine.until + mine.delay);
+    return { output: { until: String(mine.until) }, write: serialize(state, now) };
   },
 };
 
 /**
- * `{ owner, fence? }` → `{ result }`: `released`, `expired` (nobody came after) or `overtaken`. Repeated, it answers as the first
- * time, or among sharers, where `x` is one figure for all, perhaps `overtaken`. A ticket, which has no token, is given back too.
+ * `{ owner, fence? }` → `{ result }`: `released`, `expired` (no holder came after) or `overtaken`. Repeated, it answers as the first
+ * time; among sharers, where `lapsed` is one figure for all, perhaps `overtaken`. A waiter, which has no token, leaves the queue.
+ * Without a token the owner is remembered even if it is unknown: its acquisition may still be on its way.
  */
 export const releaseLock: Transition = {
   name: "lock.release",
   apply(record, { owner, fence }, now): Step {
-    if (record === undefined) return { output: { result: "expired" } };
-    const book = open(record, now);
-    const mine = book.holders.get(owner!);
-    const ticket = book.queue.findIndex((ticket) => ticket.owner === owner);
+    const state = current(record, now);
+    const mine = state.holders.get(owner!);
+    const place = state.queue.findIndex((ticket) => ticket.owner === owner);
     const live = mine !== undefined && now < mine.until;
-    const known = mine !== undefined || ticket >= 0;
-    if (live) book.holders.delete(owner!);
-    else if (mine) drop(book, owner!, mine);
-    else if (known) book.queue.splice(ticket, 1);
-    if (known) serve(book, now);
-    // Whoever is gone and did not lapse has released it: this is a repetition. What is served now came after.
+    const known = mine !== undefined || place >= 0;
+    if (live) state.holders.delete(owner!);
+    else if (mine) lapse(state, owner!, mine);
+    else if (known) state.queue.splice(place, 1);
+    const noted = (known || fence === undefined) && finish(state, owner!);
+    if (known) grantNext(state, now);
     let result = "expired";
-    if (live || (!known && Number(fence) > book.lapsed)) result = "released";
-    else if (fence !== undefined && Number(fence) !== book.fence) result = "overtaken";
-    return known ? { output: { result }, write: close(book, now) } : { output: { result } };
+    // An owner that is gone and did not lapse has released it: this is a repetition.
+    if (live || (!known && state.fence > 0 && Number(fence) > state.lapsed)) result = "released";
+    // What was granted just now came after.
+    else if (fence !== undefined && state.fence > 0 && Number(fence) !== state.fence) result = "overtaken";
+    return known || noted ? { output: { result }, write: serialize(state, now) } : { output: { result } };
   },
 };
 
-/** `{ fence }` → `{ count }`: takes the lock from every holder up to that fencing token; later ones keep it. */
+/**
+ * `{ fence, id }` → `{ count }`: takes the lock from every holder up to that fencing token, and says from how many. Later
+ * holders keep it. Repeated with the
+ * same id it answers the same while the id is remembered, and in any case takes nothing more.
+ */
 export const forceLock: Transition = {
   name: "lock.force",
-  apply(record, { fence }, now): Step {
-    const book = open(record, now);
-    const gone = [...book.holders].filter(([, holder]) => holder.fence <= Number(fence));
-    if (gone.length === 0) return { output: { count: "0" } };
-    for (const [owner, holder] of gone) drop(book, owner, holder);
-    serve(book, now);
-    return { output: { count: String(gone.length) }, write: close(book, now) };
+  apply(record, { fence, id = "" }, now): Step {
+    const state = current(record, now);
+    const before = state.done.find((entry) => entry.startsWith(id + "="));
+    if (before !== undefined) return { output: { count: before.slice(id.length + 1) } };
+    const forced = [...state.holders].filter(([, holder]) => holder.fence <= Number(fence))
+      .sort(([, a], [, b]) => a.fence - b.fence);
+    if (forced.length === 0) return { output: { count: "0" } };
+    // One whose lease has ended holds only its `delay`: that ends too, and does not count.
+    const count = forced.filter(([, { until }]) => now < until).length;
+    for (const [owner, holder] of forced) {
+      lapse(state, owner, holder);
+      finish(state, owner);
+    }
+    finish(state, `${id}=${count}`);
+    grantNext(state, now);
+    return { output: { count: String(count) }, write: serialize(state, now) };
   },
 };
 
-/** `{}` → `{ f, held, waiting, remaining }`, or `{}` when nothing is known. */
+/** `{}` → `{ fence, held, waiting, remaining }`, or `{}` when nothing is known. */
 export const inspectLock: Transition = {
   name: "lock.inspect",
   apply(record, _input, now): Step {
     if (record === undefined) return { output: {} };
-    const { fence, holders, queue } = open(record, now);
+    const { fence, holders, queue } = parse(record, now);
     let [held, last] = [0, now];
     for (const { until, delay } of holders.values()) {
       if (now < until) held++;
@@ -227,7 +337,7 @@ export const inspectLock: Transition = {
     }
     return {
       output: {
-        f: String(fence),
+        fence: String(fence),
         held: String(held),
         waiting: String(queue.length),
         remaining: String(last - now),

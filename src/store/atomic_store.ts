@@ -1,4 +1,5 @@
-import type { EngineLimits, LeaseCall } from "./engine.ts";
+import type { Duration } from "../duration.ts";
+import type { EngineLimits } from "./engine.ts";
 import type { CallOptions, KeyValueStore, SetOptions } from "./key_value_store.ts";
 import type { Fields, Transition } from "./transition.ts";
 
@@ -24,13 +25,27 @@ export type Conditional<T> =
   | { readonly set: true }
   | { readonly set: false; readonly current: T | undefined };
 
-/** Options of {@linkcode AtomicStore.watch}. */
-export interface WatchOptions {
-  /** Stops listening. */
-  readonly signal: AbortSignal;
+/** Options of {@linkcode AtomicStore.transact}. */
+export interface TransactOptions extends CallOptions {
   /**
-   * The one field of the record that matters. An engine that can tell keeps quiet about the others: of fifty in a queue,
-   * a release then wakes whose turn it is. One that cannot may speak up for every change.
+   * Receives the version of the record as the transition left it, for {@linkcode WatchOptions.since}. Engines that can notify call it
+   * before the output is there; others never do.
+   */
+  readonly onVersion?: ((version: string) => void) | undefined;
+}
+
+/** Options of {@linkcode AtomicStore.watch}. */
+export interface WatchOptions extends CallOptions {
+  /** The longest time to wait. It travels to the engine: nothing is left open there much longer. */
+  readonly timeout: Duration;
+  /**
+   * The version that the caller has seen: a record in another version has changed already.
+   * @default {the version at which the call arrives}
+   */
+  readonly since?: string | undefined;
+  /**
+   * The one field of the record that matters. An engine that can tell ignores changes of the others that happen while it waits: of
+   * fifty in a queue, a release then notifies only the first. An engine that cannot tell reports every change.
    */
   readonly field?: string | undefined;
 }
@@ -45,7 +60,7 @@ export interface AtomicStore extends KeyValueStore {
   /** What the engine accepts; a transition's record is bounded like a value. */
   readonly limits: EngineLimits;
   /** Runs a transition on one key's record, atomically, and answers its output. */
-  transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields>;
+  transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Promise<Fields>;
   /** Adds to an integer; a missing one counts from 0. The deadline is fixed by the addition that creates it. */
   increment(key: string, options?: IncrementOptions): Promise<Counter>;
   /** Stores a value where there is none, or answers the one in the way. */
@@ -62,12 +77,12 @@ export interface AtomicStore extends KeyValueStore {
   /** Takes the value away; of many callers one gets it. */
   getAndDelete<T = unknown>(key: string, options?: CallOptions): Promise<T | undefined>;
   /**
-   * Resolves when the key's record may have changed, or when the signal aborts. Only engines that can notify
-   * have it; the others are asked again after a while.
+   * Waits until the key's record may have changed: `true`, or for `timeout`: `false`. Only engines that can notify have it; on others
+   * a waiter asks again after a delay.
+   *
+   * @throws the signal's reason
    */
-  watch?(key: string, options: WatchOptions): Promise<void>;
-  /** Leases without a record, on engines that have a command for them; give their keys a room of their own. */
-  readonly lease?: LeaseCall;
-  /** The same store, in a room of its own. */
+  watch?(key: string, options: WatchOptions): Promise<boolean>;
+  /** The same store, in a namespace of its own. */
   namespace(name: string): AtomicStore;
 }

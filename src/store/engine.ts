@@ -2,7 +2,7 @@
  * What an engine author writes. `transact` and `list` are enough; the rest are shorter native ways that an
  * engine may have. Keys arrive validated and namespaced; values arrive encoded.
  */
-import type { WatchOptions } from "./atomic_store.ts";
+import type { TransactOptions } from "./atomic_store.ts";
 import type { CallOptions, ListPage } from "./key_value_store.ts";
 import type { Fields, Transition } from "./transition.ts";
 
@@ -65,20 +65,15 @@ export interface KeyValueEngine {
   deleteMany?(keys: readonly string[], options?: CallOptions): Awaitable<number>;
 }
 
-/** Who has a key after a call of {@linkcode LeaseCall}: the owner it named, another one, or nobody. */
-export type LeaseReply = "own" | "other" | "none";
-
-/**
- * Leases on a key where an engine has a command for them, without a record or a token. `take` gives a free key to `owner` for `ttl`
- * milliseconds; what the owner has already lasts that long from now, like `extend`. `release` frees the key.
- * Neither touches another owner's. The reply tells whom the call found there, or left there when it took the key.
- */
-export type LeaseCall = (
-  action: "take" | "extend" | "release",
-  key: string,
-  owner: string,
-  ttl: number,
-) => Promise<LeaseReply>;
+/** How an engine waits for a change; see {@linkcode AtomicStore.watch}. */
+export interface EngineWatchOptions extends CallOptions {
+  /** The longest time to wait, in milliseconds. */
+  readonly timeout: number;
+  /** The version that the caller has seen. */
+  readonly since: string | undefined;
+  /** The one field that matters. */
+  readonly field: string | undefined;
+}
 
 /** An engine that runs a transition atomically on one key. */
 export interface AtomicEngine extends Partial<Omit<KeyValueEngine, "name" | "limits" | "list">> {
@@ -91,11 +86,12 @@ export interface AtomicEngine extends Partial<Omit<KeyValueEngine, "name" | "lim
   /** The prefix, and every setting that decides where a key lives. */
   readonly scope?: string;
   /** Runs the transition on the key's record, atomically, on the engine's own clock. */
-  transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Awaitable<Fields>;
+  transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Awaitable<Fields>;
   /** A page of live keys. */
   list(options: EngineListOptions): Awaitable<ListPage>;
-  /** Resolves when the record may have changed, or when the signal aborts. */
-  watch?(key: string, options: WatchOptions): Promise<void>;
-  /** Leases without a record. */
-  readonly lease?: LeaseCall;
+  /**
+   * Waits until the record may have changed (`true`) or the time is over (`false`); rejects with the signal's reason. An engine that has
+   * it also calls `onVersion` of `transact`.
+   */
+  watch?(key: string, options: EngineWatchOptions): Promise<boolean>;
 }

@@ -84,8 +84,6 @@ export function observedStore<Store extends KeyValueStore>(
         case "transact":
           return (transition: Transition, ...rest: unknown[]) =>
             told(transition.name, () => call(transition, ...rest));
-        case "lease":
-          return (action: string, ...rest: unknown[]) => told(`lease.${action}`, () => call(action, ...rest));
       }
       return (...args: unknown[]) => told(String(name), () => call(...args));
     },

@@ -6,8 +6,15 @@ import { checked } from "./_checked.ts";
 import { BINDING, type StoreBinding } from "./binding.ts";
 import { pages } from "./_pages.ts";
 import { engineKey, enginePrefix, localKey, roomPath } from "./_keys.ts";
-import type { AtomicStore, Conditional, Counter, IncrementOptions, WatchOptions } from "./atomic_store.ts";
-import type { AtomicEngine, EngineLimits, KeyValueEngine, LeaseCall } from "./engine.ts";
+import type {
+  AtomicStore,
+  Conditional,
+  Counter,
+  IncrementOptions,
+  TransactOptions,
+  WatchOptions,
+} from "./atomic_store.ts";
+import type { AtomicEngine, EngineLimits, KeyValueEngine } from "./engine.ts";
 import type {
   CallOptions,
   Cleared,
@@ -207,21 +214,28 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
   readonly #atomic: AtomicEngine;
   readonly #full: KeyValueEngine;
   readonly limits: EngineLimits;
-  readonly watch?: (key: string, options: WatchOptions) => Promise<void>;
-  readonly lease?: LeaseCall;
+  readonly watch?: (key: string, options: WatchOptions) => Promise<boolean>;
 
   constructor(engine: AtomicEngine, full: KeyValueEngine, path: string) {
     super(full, path);
     this.#atomic = engine;
     this.#full = full;
     this.limits = engine.limits;
-    if (engine.watch) this.watch = (key, options) => engine.watch!(this.key(key), options);
-    if (engine.lease) {
-      this.lease = async (action, key, ...rest) => await engine.lease!(action, this.key(key), ...rest);
+    if (engine.watch) {
+      this.watch = async (key, { timeout, since, field, signal }) => {
+        const length = toMilliseconds(timeout, "timeout");
+        signal?.throwIfAborted();
+        return await engine.watch!(this.key(key), { timeout: length, since, field, signal });
+      };
     }
   }
 
-  async transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
+  async transact(
+    transition: Transition,
+    key: string,
+    input: Fields,
+    options?: TransactOptions,
+  ): Promise<Fields> {
     options?.signal?.throwIfAborted();
     const output = this.#atomic.transact(transition, this.key(key), input, options);
     return output instanceof Promise ? await output : output;

@@ -1,6 +1,6 @@
 /** What locks promise beyond one holder: queues, sharing, several keys, hand-over, renewal, bad input. */
-import { createLocks, type Locks } from "../lock/locks.ts";
-import type { Lock, LockHandle } from "../lock/lock.ts";
+import { createLocks } from "../lock/create_locks.ts";
+import type { Lock, LockHandle, Locks } from "../lock/lock.ts";
 import { acquireLock } from "../lock/lock_transitions.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
@@ -202,19 +202,19 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     async run({ store, wait, clock }) {
       const [here, there] = [createLocks(store, { clock }), createLocks(store, { clock })];
       const giver = held(await here.acquire("key", { ttl: TTL }), "the giver");
-      const handle = JSON.parse(JSON.stringify(giver)) as LockHandle;
-      const taker = held(await there.resume(handle), "the taker");
+      const handle = JSON.parse(JSON.stringify(giver.handle())) as LockHandle;
+      const taker = held(await there.resume(handle, { ttl: TTL }), "the taker");
       check(taker.fencingToken > giver.fencingToken, "its token is higher");
-      equal(await there.resume(handle), undefined, "a second taker");
+      equal(await there.resume(handle, { ttl: TTL }), undefined, "a second taker");
       equal([await giver.extend(), giver.signal.aborted], [false, true], "the giver is told");
       equal(await giver.release(), "overtaken", "and takes nothing away");
       equal([await taker.extend(), await taker.release()], [true, "released"], "the taker has it");
-      equal(await here.resume(handle), undefined, "after the release");
+      equal(await here.resume(handle, { ttl: TTL }), undefined, "after the release");
       const brief = held(await here.acquire("key", BRIEF), "one that will expire");
       await wait(110);
-      equal(await there.resume(brief.toJSON()), undefined, "after the lease");
+      equal(await there.resume(brief.handle(), { ttl: TTL }), undefined, "after the lease");
       for (const no of [undefined, {}, { key: "key" }, "key"]) {
-        const error = await rejection(() => here.resume(no as LockHandle), "no handle");
+        const error = await rejection(() => here.resume(no as LockHandle, { ttl: TTL }), "no handle");
         check(error instanceof TypeError, "what is no handle is a TypeError");
       }
     },
@@ -321,7 +321,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
         acquire: () => locks.acquire("other", options),
         acquireAll: () => locks.acquireAll(["other", "third"], options),
         withLock: () => locks.withLock("other", options, () => {}),
-        resume: () => locks.resume(lock.toJSON(), { signal }),
+        resume: () => locks.resume(lock.handle(), { ttl: TTL, signal }),
         inspect: () => locks.inspect("key", { signal }),
         forceRelease: () => locks.forceRelease("key", { signal }),
         extend: () => lock.extend(TTL * 3, { signal }),

@@ -1,21 +1,32 @@
-import { MailError, type MailErrorOptions } from "../email/mail_error.ts";
-import type { Mailer, Receipt, SendOptions } from "../email/mailer.ts";
-import { type Message, type PreparedMessage, prepareMessage } from "../email/message.ts";
+import { MailError, type MailErrorOptions } from "../mail/mail_error.ts";
+import type { Mailer, Receipt, SendOptions } from "../mail/mailer.ts";
+import { type Message, type PreparedMessage, prepareMessage } from "../mail/message.ts";
+import { selectRecipients } from "../mail/partial.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import type { Transition } from "../store/transition.ts";
 
-/** How one attempt goes; it goes well without. */
-export type Act = "lost-reply" | "busy" | "refused" | "hang";
+/** The outcome of one attempt; `defer:` and an address refuses that recipient for now. Without it the attempt succeeds. */
+export type Act = "lost-reply" | "busy" | "refused" | "unauthorized" | "hang" | `defer:${string}`;
 
-/** A provider that does as it is told and remembers what it took: the other side of the laws of mailers around mailers. */
+/** A message that was taken. */
+export interface AcceptedByScript {
+  readonly message: PreparedMessage;
+  readonly key: string | undefined;
+  /** The recipients that got it. */
+  readonly recipients: readonly string[];
+}
+
+/** A provider that follows a script and keeps what it took: the other side of the laws of mailers around mailers. */
 export class ScriptedMailer implements Mailer {
   readonly name = "scripted";
   readonly deduplicates: boolean;
-  /** What was taken, once per key if it deduplicates. */
-  readonly accepted: { readonly message: PreparedMessage; readonly key: string | undefined }[] = [];
-  /** How often it was asked. */
+  readonly selectsRecipients = true;
+  /** The messages that were taken, once per key if it deduplicates. */
+  readonly accepted: AcceptedByScript[] = [];
+  /** The number of attempts. */
   attempts = 0;
-  /** How the next attempts go, in order. */
+  /** The outcomes of the next attempts, in order. */
   readonly script: (Act | undefined)[] = [];
   readonly #known = new Map<string, Receipt>();
 
@@ -23,16 +34,20 @@ export class ScriptedMailer implements Mailer {
     this.deduplicates = deduplicates;
   }
 
-  async send(message: Message, { idempotencyKey: key }: SendOptions = {}): Promise<Receipt> {
+  async send(message: Message, options: SendOptions = {}): Promise<Receipt> {
+    const { idempotencyKey: key } = options;
     const prepared = prepareMessage(message);
+    const recipients = selectRecipients(prepared, options.recipients);
     this.attempts++;
     const act = this.script.shift();
     await Promise.resolve();
     if (act === "busy") throw this.#error("rate-limited", { retryable: true });
     if (act === "refused") throw this.#error("message-rejected", {});
+    if (act === "unauthorized") throw this.#error("unauthorized", {});
+    if (act?.startsWith("defer:")) return this.#defer(prepared, key, recipients, act.slice("defer:".length));
     let receipt = key === undefined ? undefined : this.#known.get(key);
     if (receipt === undefined || !this.deduplicates) {
-      this.accepted.push({ message: prepared, key });
+      this.accepted.push({ message: prepared, key, recipients });
       receipt = { mailer: this.name, id: `taken-${this.accepted.length}` };
       if (key !== undefined) this.#known.set(key, receipt);
     }
@@ -47,13 +62,26 @@ export class ScriptedMailer implements Mailer {
     return receipt;
   }
 
-  /** The subjects of what was taken, in order. */
+  #defer(
+    message: PreparedMessage,
+    key: string | undefined,
+    recipients: readonly string[],
+    address: string,
+  ): Receipt {
+    const accepted = recipients.filter((recipient) => recipient !== address);
+    if (accepted.length === 0) throw this.#error("message-rejected", { retryable: true, status: 451 });
+    this.accepted.push({ message, key, recipients: accepted });
+    const deferred = recipients.includes(address) ? [{ address, status: 451 }] : [];
+    return { mailer: this.name, id: `taken-${this.accepted.length}`, accepted, deferred };
+  }
+
+  /** The subjects of the messages that were taken, in order. */
   subjects(): string[] {
     return this.accepted.map(({ message }) => message.subject);
   }
 
   #error(code: HoldfastErrorCode, options: Partial<MailErrorOptions>): MailError {
-    return new MailError(code, "Cannot send by scripted as it was told not to", {
+    return new MailError(code, "Cannot send by scripted as its script says so", {
       delivery: "not-sent",
       phase: "reply",
       mailer: this.name,
@@ -62,17 +90,26 @@ export class ScriptedMailer implements Mailer {
   }
 }
 
-/** A store that can be cut off: from then on nothing it is asked is ever answered, as for a process that was killed. */
-export function mortal(store: AtomicStore): { readonly store: AtomicStore; kill(): void } {
+/**
+ * A store that can be cut off: from then on no call is ever answered, as for a process that was killed. With `at`, it is cut
+ * off when that transition is asked for, which is not run.
+ */
+export function mortal(
+  store: AtomicStore,
+  at?: Transition,
+): { readonly store: AtomicStore; kill(): void; dead(): boolean } {
   let dead = false;
   const wrap = (inner: AtomicStore): AtomicStore =>
     new Proxy(inner, {
       get(target, name) {
         const value = Reflect.get(target, name, target);
         if (typeof value !== "function") return value;
-        if (name === "namespace") return (room: string) => wrap(target.namespace(room));
-        return (...args: unknown[]) => dead ? new Promise(() => {}) : value.apply(target, args);
+        if (name === "namespace") return (name: string) => wrap(target.namespace(name));
+        return (...args: unknown[]) => {
+          dead ||= at !== undefined && args[0] === at;
+          return dead ? new Promise(() => {}) : value.apply(target, args);
+        };
       },
     });
-  return { store: wrap(store), kill: () => void (dead = true) };
+  return { store: wrap(store), kill: () => void (dead = true), dead: () => dead };
 }

@@ -1,13 +1,14 @@
 import { HoldfastError } from "../errors.ts";
-import { createIdempotency } from "../idempotency/idempotency.ts";
+import { createIdempotency } from "../idempotency/create_idempotency.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
+import { idempotencyRepetitionLaw } from "./_idempotency_repetition_law.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
-/** What idempotency promises on every engine. */
+/** The promises of idempotency on every engine. */
 export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
-    name: "of 100 parallel begins one is new, the others are told to come back",
+    name: "of 100 parallel begins one is new, the others are in progress with a time to come back",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       const begun = await Promise.all(Array.from({ length: 100 }, () => idempotency.begin("key")));
@@ -31,7 +32,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         equal(await idempotency.begin(key), { state: "completed", response }, "begin again");
         equal(await idempotency.get(key), { state: "completed", attempt: 1, response }, "get");
       }
-      equal(await idempotency.get("nobody"), undefined, "get of nothing");
+      equal(await idempotency.get("none"), undefined, "get of a free key");
     },
   },
   {
@@ -97,7 +98,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a record that vanished is stored again, for the work was done",
+    name: "complete() stores the result again when the record vanished, as the work was done",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       const begun = await idempotency.begin("key");
@@ -119,7 +120,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "run() works once, answers everybody, and runs again after an error",
+    name: "run() works once, gives all callers its result, and runs again after an error",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       let runs = 0;
@@ -154,14 +155,21 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const first = await idempotency.begin("key", { owner: "me" });
       const again = await idempotency.begin("key", { owner: "me" });
       check(first.state === "new", "the first is new");
-      equal(again, first, "the second is the same");
-      equal((await idempotency.begin("key", { owner: "you" })).state, "in-progress", "somebody else");
-      equal(await idempotency.abandon(first.claim), true, "abandon");
-      equal(await idempotency.abandon(first.claim), true, "abandon again");
+      check(again.state === "new", "the second is new");
+      equal({ ...again.claim, id: "" }, { ...first.claim, id: "" }, "the second is the same but for its id");
+      equal((await idempotency.begin("key", { owner: "you" })).state, "in-progress", "another owner");
+      equal(await idempotency.abandon(first.claim), false, "the first is no longer the current one");
+      equal(
+        (await idempotency.begin("key", { owner: "you" })).state,
+        "in-progress",
+        "the second is still held",
+      );
+      equal(await idempotency.abandon(again.claim), true, "abandon");
+      equal(await idempotency.abandon(again.claim), true, "abandon again");
     },
   },
   {
-    name: "run() keeps what storeIf says and what was pinned, undefined included",
+    name: "run() keeps the results that storeIf accepts and those that were pinned, undefined included",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       let runs = 0;
@@ -191,7 +199,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const error = await rejection(() => idempotency.run("key", () => "again"), "the second caller");
       check(
         error instanceof HoldfastError && error.code === "response-not-retained",
-        "the second learns that it was done",
+        "its code is response-not-retained",
       );
       equal((await idempotency.get("key"))?.state, "not-retained", "get");
       equal((await idempotency.begin("key")).state, "not-retained", "begin");
@@ -203,15 +211,15 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const idempotency = createIdempotency(store, { clock });
       const error = await rejection(() => idempotency.run("key", () => 1n), "no JSON");
       check(error instanceof TypeError, "it is a TypeError");
-      equal((await idempotency.begin("key")).state, "not-retained", "nobody runs it again");
+      equal((await idempotency.begin("key")).state, "not-retained", "it does not run again");
     },
   },
   {
-    name: "run() says who is at it when the wait is over",
+    name: "run() rejects with in-progress when another caller works for longer than the wait",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       await idempotency.begin("key");
-      const error = await rejection(() => idempotency.run("key", () => 1), "somebody is at it");
+      const error = await rejection(() => idempotency.run("key", () => 1), "another caller works");
       check(
         error instanceof HoldfastError && error.code === "in-progress" && error.retryable &&
           error.retryAfter! > 0,
@@ -220,7 +228,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a held claim outlives its lease, and its holder hears when it was taken over",
+    name: "a held claim outlives its lease, and its signal aborts when another caller took it over",
     async run({ store, wait, clock }) {
       const idempotency = createIdempotency(store, { clock, lease: 400 });
       const begun = await idempotency.begin("key");
@@ -239,12 +247,20 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "what is no record of ours is a typed error, never replaced",
+    name: "a record of another program is a typed error, never replaced",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
-      const claim = { key: "key", owner: "me", attempt: 1, fingerprint: "", lease: 1000, retention: 1000 };
-      const room = store.namespace("idempotency");
-      await room.set("key", "somebody else's");
+      const claim = {
+        key: "key",
+        owner: "me",
+        id: "1",
+        attempt: 1,
+        fingerprint: "",
+        lease: 1000,
+        retention: 1000,
+      };
+      const records = store.namespace("idempotency");
+      await records.set("key", "another program's");
       const calls: (() => Promise<unknown>)[] = [
         () => idempotency.begin("key"),
         () => idempotency.complete(claim, 1),
@@ -260,7 +276,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
           "its code is corrupt-record",
         );
       }
-      equal(await room.get("key"), "somebody else's", "it is still there");
+      equal(await records.get("key"), "another program's", "it is still there");
     },
   },
   {
@@ -278,7 +294,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a call that is given up rejects with the reason, whichever, and changes nothing",
+    name: "a call whose signal is aborted rejects with the signal's reason and changes nothing",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       const reason = new Error("enough");
@@ -298,6 +314,104 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       }
       equal(await idempotency.get("key"), { state: "in-progress", attempt: 1 }, "as it was");
       equal(await idempotency.get("other"), undefined, "nothing was claimed");
+    },
+  },
+  ...idempotencyRepetitionLaw,
+  {
+    name: "run() gives its first caller the stored value, as it gives it to later ones",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      const at = new Date(1_700_000_000_000);
+      const work = () => ({ at, missing: undefined, list: [1, "a", null] });
+      const first = await idempotency.run("key", work);
+      const second = await idempotency.run("key", work);
+      equal(typeof first.at, typeof second.at, "both have the stored form of the date");
+      check(!(first.at instanceof Date), "it is no longer a Date");
+      equal(first, second, "first and second");
+      equal(Object.keys(first), Object.keys(second), "their members");
+    },
+  },
+  {
+    name: "a storeIf that throws keeps the result, and is reported",
+    async run({ store, clock }) {
+      const faults: unknown[] = [];
+      const idempotency = createIdempotency(store, { clock, onFault: (error) => faults.push(error) });
+      const thrown = new Error("a mistake");
+      const storeIf = () => {
+        throw thrown;
+      };
+      let runs = 0;
+      for (let i = 0; i < 2; i++) {
+        equal(await idempotency.run("key", () => ++runs, { storeIf }), 1, "the result");
+      }
+      equal([runs, faults.length], [1, 1], "runs and reports");
+      check(faults[0] === thrown, "the error of storeIf");
+    },
+  },
+  {
+    name:
+      "a claim ends at maxHold, whatever its holder does, and its holder is told before another may begin",
+    async run({ store, wait, clock }) {
+      const idempotency = createIdempotency(store, { clock, lease: 600, maxHold: 2400 });
+      const begun = await idempotency.begin("key");
+      check(begun.state === "new", "the claim");
+      const hold = idempotency.hold(begun.claim);
+      const { signal } = hold;
+      for (let i = 0; i < 10; i++) await wait(100);
+      equal((await idempotency.begin("key")).state, "in-progress", "after its lease");
+      for (let i = 0; i < 15; i++) await wait(100);
+      check(signal.aborted, "the holder was told");
+      equal((await idempotency.begin("key")).state, "new", "after maxHold");
+    },
+  },
+  {
+    name: "the caller's abort ends the extending of its claim, which then ends by its lease",
+    async run({ store, wait, clock }) {
+      const idempotency = createIdempotency(store, { clock, lease: 400 });
+      const begun = await idempotency.begin("key");
+      check(begun.state === "new", "the claim");
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      const { signal } = idempotency.hold(begun.claim, { signal: controller.signal });
+      await wait(200);
+      controller.abort(reason);
+      check(
+        signal.aborted && signal.reason === reason,
+        "the holder's signal aborts with the caller's reason",
+      );
+      for (let i = 0; i < 5; i++) await wait(100);
+      equal((await idempotency.begin("key")).state, "new", "after its lease");
+    },
+  },
+  {
+    name: "unknown options are refused before any I/O",
+    async run({ store, clock }) {
+      const idempotency = createIdempotency(store, { clock });
+      const claim = {
+        key: "key",
+        owner: "me",
+        id: "1",
+        attempt: 1,
+        fingerprint: "",
+        lease: 1000,
+        retention: 1000,
+      };
+      const typo: object = { singal: undefined };
+      const calls: (() => unknown)[] = [
+        () => createIdempotency(store, { leese: "1s" } as object),
+        () => idempotency.begin("key", typo),
+        () => idempotency.complete(claim, 1, typo),
+        () => idempotency.abandon(claim, typo),
+        () => idempotency.extend(claim, typo),
+        () => idempotency.hold(claim, typo),
+        () => idempotency.get("key", typo),
+        () => idempotency.run("key", () => 1, typo),
+      ];
+      for (const call of calls) {
+        const error = await rejection(async () => await call(), "an unknown option");
+        check(error instanceof TypeError, "it is a TypeError");
+      }
+      equal(await idempotency.get("key"), undefined, "nothing was claimed");
     },
   },
 ];

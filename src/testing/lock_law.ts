@@ -1,9 +1,9 @@
 import { HoldfastError } from "../errors.ts";
-import { createLocks } from "../lock/locks.ts";
+import { createLocks } from "../lock/create_locks.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
+import { lockCopiesLaw } from "./_lock_copies_law.ts";
 import { lockKindsLaw } from "./_lock_kinds_law.ts";
-import { lockUnfencedLaw } from "./_lock_unfenced_law.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
 const TTL = 10_000;
@@ -135,5 +135,5 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   ...lockKindsLaw,
-  ...lockUnfencedLaw,
+  ...lockCopiesLaw,
 ];

@@ -1,8 +1,8 @@
-import { idempotent } from "../email/idempotent.ts";
-import { MailError } from "../email/mail_error.ts";
-import type { Message } from "../email/message.ts";
-import { rateLimited } from "../email/rate_limited.ts";
-import { createIdempotency } from "../idempotency/idempotency.ts";
+import { idempotent } from "../mail/idempotent.ts";
+import { MailError } from "../mail/mail_error.ts";
+import type { Message } from "../mail/message.ts";
+import { rateLimited } from "../mail/rate_limited.ts";
+import { createIdempotency } from "../idempotency/create_idempotency.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { createThrottle } from "../throttle/throttle.ts";
 import { check, equal, rejection } from "./_check.ts";

@@ -1,7 +1,7 @@
-import { type BulkOptions, type BulkResult, sendBulk } from "../email/bulk.ts";
-import { MailError } from "../email/mail_error.ts";
-import type { Mailer, SendOptions } from "../email/mailer.ts";
-import type { Message } from "../email/message.ts";
+import { type BulkOptions, type BulkResult, sendBulk } from "../mail/bulk.ts";
+import { MailError } from "../mail/mail_error.ts";
+import type { Mailer, SendOptions } from "../mail/mailer.ts";
+import type { Message } from "../mail/message.ts";
 import { check, equal, rejection } from "./_check.ts";
 import type { Law } from "./law.ts";
 

@@ -1,13 +1,13 @@
-import { MailError } from "../email/mail_error.ts";
-import type { Message } from "../email/message.ts";
+import { MailError } from "../mail/mail_error.ts";
+import type { Message } from "../mail/message.ts";
 import {
   type DrainReport,
   type Outbox,
   outbox,
   type OutboxEntry,
   type OutboxOptions,
-} from "../email/outbox.ts";
-import { beginMail, extendMail } from "../email/outbox_transitions.ts";
+} from "../mail/outbox.ts";
+import { beginMail, extendMail, settleMail } from "../mail/outbox_transitions.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
 import { mortal, ScriptedMailer } from "./_scripted_mailer.ts";
@@ -126,8 +126,8 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const mailer = new ScriptedMailer(false);
       const box = outbox(mailer, store, { clock, lease: 150 });
       await box.send(mail("slow"));
-      const began = Promise.withResolvers<void>();
-      const go = Promise.withResolvers<void>();
+      const began = deferred();
+      const go = deferred();
       const slow = Object.create(mailer, {
         send: {
           value: async (message: Message) => {
@@ -153,8 +153,8 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     async run({ store, clock, wait }) {
       const mailer = new ScriptedMailer(false);
       await outbox(mailer, store, { clock }).send(mail("once"));
-      const asks = Promise.withResolvers<void>();
-      const wake = Promise.withResolvers<void>();
+      const asks = deferred();
+      const wake = deferred();
       const sleepy = new Proxy(store, {
         get(target, name) {
           const value = Reflect.get(target, name, target);
@@ -176,7 +176,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
                 return await target.transact(...call);
               },
         });
-      const sleeping = outbox(mailer, sleepy, { clock, lease: 100, unknown: "resend" }).drain();
+      const sleeping = outbox(mailer, sleepy, { clock, lease: 100, whenUnknown: "resend" }).drain();
       await asks.promise;
       await wait(150);
       const other = new ScriptedMailer(false);
@@ -213,8 +213,8 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     async run({ store, clock, wait }) {
       for (const deduplicates of [true, false]) {
         const mailer = new ScriptedMailer(deduplicates);
-        const unknown = deduplicates ? "hold" : "resend";
-        const box = outbox(mailer, store, { clock, delay: 1, unknown, name: String(deduplicates) });
+        const whenUnknown = deduplicates ? "hold" : "resend";
+        const box = outbox(mailer, store, { clock, delay: 1, whenUnknown, name: String(deduplicates) });
         await box.send(mail("one"));
         mailer.script.push("lost-reply");
         equal(await settle(box, wait), report({ sent: 1, repeated: 1, retried: 1 }), "the report");
@@ -271,6 +271,77 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       );
       equal([await entries(box), await box.read(id)], [[], undefined], "what is left");
       equal((await box.send(mail("good"), { idempotencyKey: "bad" })).state, "queued", "the key again");
+    },
+  },
+  {
+    name:
+      "recipients that were refused for now stay queued and are sent to alone, and no recipient gets it twice",
+    async run({ store, clock, wait }) {
+      const mailer = new ScriptedMailer(false);
+      const box = outbox(mailer, store, { clock, delay: 1 });
+      const to = ["a@example.com", "b@example.com", "c@example.com"];
+      await box.send({ ...mail("three"), to }, { idempotencyKey: "three" });
+      mailer.script.push("defer:b@example.com", "busy", "defer:b@example.com");
+      equal(await settle(box, wait), report({ sent: 1, deferred: 1, retried: 3 }), "the report");
+      equal(mailer.accepted.map(({ recipients }) => recipients), [
+        ["a@example.com", "c@example.com"],
+        ["b@example.com"],
+      ], "who got it");
+      equal(mailer.accepted.map(({ key }) => key), ["three", "three"], "keys");
+      equal(
+        (await box.send({ ...mail("three"), to }, { idempotencyKey: "three" })).state,
+        "sent",
+        "afterwards",
+      );
+    },
+  },
+  {
+    name:
+      "a drainer that is killed after some recipients got the message leaves the others to the next, and is not in doubt",
+    async run({ store, clock, wait }) {
+      const mailer = new ScriptedMailer(false);
+      const box = outbox(mailer, store, { clock, delay: 1, lease: 150 });
+      await box.send({ ...mail("two"), to: ["a@example.com", "b@example.com"] });
+      mailer.script.push("defer:b@example.com");
+      const victim = mortal(store, settleMail);
+      outbox(mailer, victim.store, { clock, delay: 1, lease: 150 }).drain().catch(() => {});
+      while (!victim.dead()) await new Promise((resolve) => setTimeout(resolve, 1));
+      await wait(200);
+      equal(await settle(box, wait), report({ sent: 1 }), "the report");
+      equal(
+        mailer.accepted.map(({ recipients }) => recipients),
+        [["a@example.com"], ["b@example.com"]],
+        "who got it",
+      );
+    },
+  },
+  {
+    name: "a message whose last recipients were refused too often is dead for them alone",
+    async run({ store, clock, wait }) {
+      const mailer = new ScriptedMailer(false);
+      const box = outbox(mailer, store, { clock, delay: 1, attempts: 2 });
+      const { id } = await box.send({ ...mail("two"), to: ["a@example.com", "b@example.com"] });
+      mailer.script.push("defer:b@example.com", "defer:b@example.com");
+      equal(await settle(box, wait), report({ deferred: 1, retried: 1, dead: 1 }), "the report");
+      check(await box.requeue(id), "requeue");
+      equal(await settle(box, wait), report({ sent: 1 }), "after requeueing");
+      equal(
+        mailer.accepted.map(({ recipients }) => recipients),
+        [["a@example.com"], ["b@example.com"]],
+        "who got it",
+      );
+    },
+  },
+  {
+    name: "a misconfigured mailer is reported and costs no message",
+    async run({ store, clock, wait }) {
+      const mailer = new ScriptedMailer(false);
+      const faults: unknown[] = [];
+      const box = outbox(mailer, store, { clock, delay: 1, onFault: (error) => void faults.push(error) });
+      await box.send(mail("one"));
+      mailer.script.push("unauthorized");
+      equal(await settle(box, wait), report({ sent: 1, retried: 1 }), "the report");
+      equal(faults.map((fault) => fault instanceof MailError && fault.code), ["unauthorized"], "faults");
     },
   },
   {
@@ -344,6 +415,12 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
 ];
 
+function deferred(): { readonly promise: Promise<void>; resolve(): void } {
+  let resolve = () => {};
+  const promise = new Promise<void>((settle) => resolve = settle);
+  return { promise, resolve: () => resolve() };
+}
+
 function mail(subject: string): Message {
   return { from: "shop@example.com", to: "jane@example.com", subject, text: "Thank you." };
 }
@@ -353,6 +430,7 @@ function report(told: Partial<DrainReport>): DrainReport {
     sent: 0,
     repeated: 0,
     rejected: 0,
+    deferred: 0,
     retried: 0,
     dead: 0,
     inDoubt: 0,

@@ -56,14 +56,14 @@ function judge(events: readonly Exclude<CallEvent, Of<"wipe">>[], wipes: readonl
   const seen = new Set<string>();
   for (const { owner } of all("work")) {
     if (seen.has(owner)) broken.push("one claim was worked on twice");
-    if (!owners.has(owner)) broken.push("somebody worked without a claim");
+    if (!owners.has(owner)) broken.push("a caller worked without a claim");
     seen.add(owner);
   }
 
   const wipedBetween = (a: number, b: number) => wipes.some(({ from, to }) => from <= b && to >= a);
   for (const [i, later] of grants.entries()) {
     for (const earlier of grants.slice(0, i)) {
-      if (earlier.owner === later.owner || earlier.to > later.from) continue; // the same claim, or nobody knows which was first
+      if (earlier.owner === later.owner || earlier.to > later.from) continue; // the same claim, or it is unknown which was first
       if (wipedBetween(earlier.from, later.to)) continue;
       const left = [...all("abandon"), ...all("complete")].some((call) =>
         call.owner === earlier.owner && call.from <= later.to
@@ -74,7 +74,7 @@ function judge(events: readonly Exclude<CallEvent, Of<"wipe">>[], wipes: readonl
       if (held.some(({ from, lease }) => later.to < from + lease - GRAIN)) {
         broken.push("a claim was taken over before its lease was over");
       }
-      // Whoever gives a claim back, or may have, takes the count of attempts along.
+      // A claim that was given back, or may have been, takes the count of attempts along.
       const restarted = [...all("abandon"), ...all("begin").filter(({ state }) => state === "fault")]
         .some(({ from }) => from >= earlier.from && from <= later.to);
       if (!restarted && !(later.attempt! > earlier.attempt!)) broken.push("a takeover was no later attempt");
@@ -99,7 +99,7 @@ function judge(events: readonly Exclude<CallEvent, Of<"wipe">>[], wipes: readonl
   for (const told of answers.values()) {
     if (told.size > 1) broken.push("callers were told different answers");
     for (const response of told) {
-      if (!offered.has(response)) broken.push("callers were told an answer that nobody gave");
+      if (!offered.has(response)) broken.push("callers were told an answer that no work gave");
     }
   }
   return broken;

@@ -66,10 +66,10 @@ for (const [engine, open] of Object.entries(engines)) {
         assertEquals(idempotencyViolations(events), [], `SEED=${seed}`);
         const count = (test: (event: CallEvent) => boolean) => events.filter(test).length;
         const attempts = events.map((event) => event.op === "begin" ? event.attempt ?? 0 : 0);
-        assert(Math.max(...attempts) > 1, "somebody was taken over");
+        assert(Math.max(...attempts) > 1, "a claim was taken over");
         assert(
           count((event) => event.op === "begin" && event.state === "completed") > 0,
-          "somebody got a stored answer",
+          "a caller got a stored answer",
         );
         assert(count((event) => event.op === "wipe") === 1, "it was wiped");
       } finally {
@@ -100,7 +100,7 @@ Deno.test("Upstash: FLUSHALL between begin and complete: replayed, no second run
 function mutant(store: AtomicStore, wrong: Transition): AtomicStore {
   return new Proxy(store, {
     get(target, name) {
-      if (name === "namespace") return (room: string) => mutant(target.namespace(room), wrong);
+      if (name === "namespace") return (path: string) => mutant(target.namespace(path), wrong);
       if (name === "transact") {
         return (...[transition, ...rest]: Parameters<AtomicStore["transact"]>) =>
           target.transact(transition.name === wrong.name ? wrong : transition, ...rest);
@@ -116,7 +116,11 @@ const mutants: Record<string, { wrong: Transition; caught: RegExp }> = {
     wrong: {
       name: "idempotency.complete",
       apply: (record, input, now) =>
-        completeClaim.apply(record && { ...record, s: "p", l: record.l ?? "0", o: input.o! }, input, now),
+        completeClaim.apply(
+          record && { ...record, state: "pending", leaseEnds: record.leaseEnds ?? "0", owner: input.owner! },
+          input,
+          now,
+        ),
     },
     caught: /different answers/,
   },
@@ -124,7 +128,7 @@ const mutants: Record<string, { wrong: Transition; caught: RegExp }> = {
     wrong: {
       name: "idempotency.begin",
       apply: (record, input, now) =>
-        beginClaim.apply(record?.s === "p" ? { ...record, l: "0" } : record, input, now),
+        beginClaim.apply(record?.state === "pending" ? { ...record, leaseEnds: "0" } : record, input, now),
     },
     caught: /before its lease was over/,
   },
@@ -132,7 +136,7 @@ const mutants: Record<string, { wrong: Transition; caught: RegExp }> = {
     wrong: {
       name: "idempotency.begin",
       apply: (record, input, now) =>
-        beginClaim.apply(record?.s === "p" ? { ...record, a: "0" } : record, input, now),
+        beginClaim.apply(record?.state === "pending" ? { ...record, attempt: "0" } : record, input, now),
     },
     caught: /no later attempt/,
   },
@@ -188,11 +192,11 @@ Deno.test("the checker catches each violation in a history made by hand, and non
   const extend: CallEvent = { ...call("a", 90), op: "extend", lease: 100, state: "held" };
   const bad: Record<string, CallEvent[]> = {
     "one claim was worked on twice": [claim("a", 0), work("a", 1), work("a", 5)],
-    "somebody worked without a claim": [work("a", 1)],
+    "a caller worked without a claim": [work("a", 1)],
     "a claim was taken over before its lease was over": [claim("a", 0), claim("b", 50, 2)],
     "a takeover was no later attempt": [claim("a", 0), claim("b", 150, 1)],
     "callers were told different answers": [...good, told(140, "a")],
-    "callers were told an answer that nobody gave": [told(1, "z")],
+    "callers were told an answer that no work gave": [told(1, "z")],
   };
   for (const [sentence, events] of Object.entries(bad)) {
     assertEquals(idempotencyViolations(events), [`k: ${sentence}`]);

@@ -1,5 +1,5 @@
 /** Many clients in and out of critical sections, some of them asleep for longer than their lease. */
-import type { Lock, UnfencedLock } from "@holdfast/edge";
+import type { Lock } from "@holdfast/edge";
 import type { Random } from "../support/random.ts";
 import { FencedRegister, mutualExclusion, type Verdict } from "./mutual_exclusion.ts";
 import { Recorder } from "./recorder.ts";
@@ -124,9 +124,9 @@ export function shown(name: string, verdict: WorkloadVerdict): string {
 }
 
 /** A lock of ours, as the workload sees it. */
-export function heldLock(lock: Lock | UnfencedLock | undefined): Held | undefined {
+export function heldLock(lock: Lock | undefined): Held | undefined {
   return lock && {
-    fence: "fencingToken" in lock ? lock.fencingToken : undefined,
+    fence: lock.fencingToken,
     signal: lock.signal,
     held: () => lock.remaining > 0,
     release: () => lock.release(),

@@ -4,34 +4,44 @@ import { report } from "../support/report.ts";
 import type { Random } from "../support/random.ts";
 import { type Case, compare, planted } from "./_differential.ts";
 
-const OWNERS = ["a", "b", "c", "d", "e", "f", "g h", ":*{}", "\u{1F600}"];
-const owner = (random: Random) => random.pick(OWNERS);
+const NAMES = ["a", "b", "c", "d", "e", "f", "g h", ":*{}", "\u{1F600}"];
 const ttl = (random: Random) => String(random.pick([1, 50, 1 + random.below(5000), 100_000, 2_000_000_000]));
+type Record = Readonly<globalThis.Record<string, string>> | undefined;
+
+/** A holder or a waiter, an owner that has ended, or another one: there are more names than ended owners are remembered. */
+function owner(random: Random, record: Record): string {
+  const known = Object.keys(record ?? {}).flatMap((name) => name.startsWith("by:") ? [name.slice(3)] : []);
+  if (known.length > 0 && random.chance(0.5)) return random.pick(known);
+  return random.pick(NAMES) + random.below(4);
+}
 
 /** A token that was handed out, its neighbours, or none that ever was. */
-function fence(random: Random, record: Readonly<Record<string, string>> | undefined): string {
+function fence(random: Random, record: Record): string {
   const known = Object.entries(record ?? {}).flatMap(([name, value]) =>
-    name === "f" || name === "x" ? [value] : value.startsWith("h") ? [value.split(" ")[2]!] : []
+    name === "lock" ? value.split(" ").slice(0, 2) : value.startsWith("h ") ? [value.split(" ")[2]!] : []
   );
   if (known.length === 0 || random.chance(0.1)) return String(random.below(2 ** 40));
   return String(Number(random.pick(known)) + random.pick([0, 0, 0, 1, -1]));
 }
 
-const inputs: Record<string, Case["input"]> = {
+const inputs: globalThis.Record<string, Case["input"]> = {
   "lock.acquire": (random, record) => ({
-    owner: owner(random),
+    owner: owner(random, record),
     ttl: ttl(random),
     ...(random.chance(0.4) ? { limit: String(random.pick([1, 2, 3, 256])) } : {}),
     ...(random.chance(0.3) ? { delay: String(random.pick([0, 1, 500, 20_000])) } : {}),
     ...(random.chance(0.6) ? { wait: String(random.pick([1, 300, 5000, 40_000])) } : {}),
-    ...(record && random.chance(0.1) ? { from: owner(random) } : {}),
+    ...(record && random.chance(0.1) ? { from: owner(random, record) } : {}),
   }),
-  "lock.extend": (random) => ({ owner: owner(random), ttl: ttl(random) }),
+  "lock.extend": (random, record) => ({ owner: owner(random, record), ttl: ttl(random) }),
   "lock.release": (random, record) => ({
-    owner: owner(random),
+    owner: owner(random, record),
     ...(random.chance(0.8) ? { fence: fence(random, record) } : {}),
   }),
-  "lock.force": (random, record) => ({ fence: fence(random, record) }),
+  "lock.force": (random, record) => ({
+    fence: fence(random, record),
+    ...(random.chance(0.9) ? { id: `id${random.below(3)}` } : {}),
+  }),
   "lock.inspect": () => ({}),
 };
 const cases = lockTransitions.map((transition) => ({ transition, input: inputs[transition.name]! }));
@@ -56,7 +66,7 @@ Deno.test("differential: locks: a full queue and a full house agree too", async 
 
 Deno.test("differential: locks: a planted difference is caught", async () => {
   const error = await assertRejects(() =>
-    compare(cases, { steps: 500, twin: planted("now + 1000", "now + 1001") })
+    compare(cases, { steps: 500, twin: planted("now + 1000,", "now + 1001,") })
   );
   assertMatch(error.message, /differs: SEED=\d+: lock\./);
 });

@@ -52,6 +52,11 @@ const mailInputs: Record<string, Case["input"]> = {
     k: some(random, 4),
     hold: flag(random),
   }),
+  "outbox.defer": (random, record) => ({
+    owner: random.pick([record?.w ?? "ann", random.pick(OWNERS)]),
+    a: random.pick([record?.n ?? "1", some(random, 4)]),
+    left: random.pick(['["jane@example.com"]', '["jane@example.com","j\u00f6rg@example.com"]']),
+  }),
   "outbox.sent": (random) => ({ fp: random.pick(["one", "two"]), remember: String(1 + random.below(5000)) }),
   "outbox.read": () => ({}),
 };

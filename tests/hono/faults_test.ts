@@ -171,7 +171,7 @@ Deno.test("a store that is down: 503 for idempotency, lock and session; a thrott
   const app = new Hono<{ Variables: SessionVariables }>();
   const handler = (c: { text(text: string): Response }) => c.text("served");
   app.post("/idempotency", idempotency({ store, scope: "public" }), handler);
-  app.post("/open", idempotency({ store, scope: "public", onStoreError: "open" }), handler);
+  app.post("/open", idempotency({ store, scope: "public", whenUnavailable: "allow" }), handler);
   app.post("/lock", lock({ store, key: () => "k" }), handler);
   app.post("/throttle", throttle({ store, limit: 1, window: "1s" }), handler);
   app.post("/closed", throttle({ store, limit: 1, window: "1s", onError: "deny" }), handler);
@@ -187,7 +187,14 @@ Deno.test("a store that is down: 503 for idempotency, lock and session; a thrott
   const statuses: Record<string, number> = {};
   for (const path of ["idempotency", "open", "lock", "throttle", "closed", "read", "write", "logout"]) {
     const cookie = `__Host-session=${"A".repeat(43)}`;
-    const response = await app.request(`/${path}`, post({ ...key(), cookie }));
+    const background: Promise<unknown>[] = [];
+    const executionCtx = {
+      waitUntil: (work: Promise<unknown>) => void background.push(work),
+      passThroughOnException() {},
+      props: {},
+    };
+    const response = await app.request(`/${path}`, post({ ...key(), cookie }), undefined, executionCtx);
+    await Promise.all(background);
     statuses[path] = response.status;
     assertEquals(response.headers.get("set-cookie"), null, path);
   }

@@ -1,6 +1,8 @@
 /** idempotency() through real Hono: keys, bodies, replays, streams and what goes wrong. */
 import { Hono } from "hono";
+import { cors } from "hono/cors";
 import { HTTPException } from "hono/http-exception";
+import { timeout } from "hono/timeout";
 import { type AtomicStore, HoldfastError, memoryStore } from "@holdfast/edge";
 import { idempotency, type IdempotencyHelperOptions, type IdempotencyVariables } from "@holdfast/edge/hono";
 import { assert, assertEquals, assertMatch, assertThrows } from "../support/assert.ts";
@@ -16,6 +18,8 @@ const post = (
   body,
   headers: { ...(key !== undefined && { "idempotency-key": key }), ...headers },
 });
+const bytesOf = async (response: Response | Promise<Response>) =>
+  new Uint8Array(await (await response).arrayBuffer());
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 function app(options: Partial<IdempotencyHelperOptions> = {}): Hono<Env> {
@@ -25,7 +29,7 @@ function app(options: Partial<IdempotencyHelperOptions> = {}): Hono<Env> {
   return app;
 }
 
-/** A store that fails as told, before or after it did what it was asked. */
+/** A store whose transitions fail before or after they ran, as `fault` says. */
 function faulty(
   store: AtomicStore,
   fault: (transition: string) => "before" | "after" | undefined,
@@ -38,7 +42,7 @@ function faulty(
   };
   return new Proxy(store, {
     get(target, name) {
-      if (name === "namespace") return (room: string) => faulty(store.namespace(room), fault);
+      if (name === "namespace") return (path: string) => faulty(store.namespace(path), fault);
       const value = Reflect.get(target, name);
       if (name !== "transact") return typeof value === "function" ? value.bind(target) : value;
       return async (...args: Parameters<AtomicStore["transact"]>) => {
@@ -76,6 +80,12 @@ Deno.test("idempotency(): every malformed key is a 400 as problem+json, and two 
     '"a\u00e9"',
     '"a" b',
     ";a=1",
+    "k:1;p=1", // bare text is taken whole or refused: "k:1;p=1" and "k:1;p=2" must not be one key
+    "cart7;1",
+    '"k";1', // no parameter begins with a digit
+    '"k" ;a=1',
+    '"k";a=',
+    '"k";A=1',
   ];
   for (const key of bad) {
     const response = await mine.request("/", post(key));
@@ -87,7 +97,7 @@ Deno.test("idempotency(): every malformed key is a 400 as problem+json, and two 
   assertEquals((await mine.request("/", { method: "POST", headers: two })).status, 400);
   assertMatch((await (await mine.request("/", post(undefined))).json()).title, /missing/);
   assertEquals(runs, 0);
-  const same = ['"k:1"', "k:1", '"k:1";p=1', "k:1;p=1", ' "k:1" '];
+  const same = ['"k:1"', "k:1", '"k:1";p=1', '"k:1"; p;q=?0', ' "k:1" '];
   for (const key of same) assertEquals(await (await mine.request("/", post(key))).text(), "1", key);
   for (const key of ['"a\\"b"', '"a\\\\b"', `"${"x".repeat(255)}"`, "8e03978e-40d5-43e8-bc93-6894a57f9324"]) {
     assertEquals((await mine.request("/", post(key))).status, 200, key);
@@ -206,7 +216,7 @@ Deno.test("idempotency(): a replay has the status, the bytes and the safe header
   }
 });
 
-Deno.test("idempotency(): by default 2xx, 3xx and most 4xx are kept; 408, 409, 425, 429, 5xx and what is thrown run again", async () => {
+Deno.test("idempotency(): by default 2xx, 3xx and most 4xx are kept, thrown HTTP errors too; 401, 403, 409, 425, 429 and 5xx run again", async () => {
   const runs: Record<string, number> = {};
   const mine = app();
   mine.post("/thrown", () => {
@@ -223,15 +233,17 @@ Deno.test("idempotency(): by default 2xx, 3xx and most 4xx are kept; 408, 409, 4
     201: 1,
     304: 1,
     400: 1,
+    402: 1,
     404: 1,
     422: 1,
-    408: 2,
+    401: 2,
+    403: 2,
     409: 2,
     425: 2,
     429: 2,
     500: 2,
     503: 2,
-    thrown: 2,
+    thrown: 1,
   };
   for (const path of Object.keys(expected)) {
     for (let i = 0; i < 2; i++) await mine.request(`/${path}`, post(`k-${path}`));
@@ -243,7 +255,7 @@ Deno.test("idempotency(): by default 2xx, 3xx and most 4xx are kept; 408, 409, 4
   assertEquals(custom, 1);
 });
 
-Deno.test("idempotency(): what was pinned never runs again, whatever came of it", async () => {
+Deno.test("idempotency(): a pinned request never runs again, whatever its outcome", async () => {
   const runs: Record<string, number> = {};
   const mine = app();
   mine.post("/:how", (c) => {
@@ -251,7 +263,7 @@ Deno.test("idempotency(): what was pinned never runs again, whatever came of it"
     runs[how] = (runs[how] ?? 0) + 1;
     c.var.idempotency.pin();
     if (how === "error") throw new Error("after the money moved");
-    if (how === "odd") throw "no error at all";
+    if (how === "odd") throw "no Error";
     if (how === "breaks") return new Response(new ReadableStream({ pull: (c) => c.error(new Error("cut")) }));
     return c.text("broken", 500);
   });
@@ -296,16 +308,16 @@ Deno.test("idempotency(): a stream is passed on as it comes, whatever it is call
   }
 });
 
-Deno.test("idempotency(): a text stream that never ends is not held back", async () => {
-  let stopped = false;
-  const mine = app({ lease: 60 }).post("/", () => {
+Deno.test("idempotency(): a text stream that never ends is not held back, and is stopped at maxHold when its client left", async () => {
+  let stopped = 0;
+  const mine = app({ lease: 50, maxHold: 100 }).post("/", () => {
     let timer: ReturnType<typeof setInterval>;
     const body = new ReadableStream<Uint8Array>({
       start(controller) {
         timer = setInterval(() => controller.enqueue(new TextEncoder().encode("tick")), 5);
       },
       cancel() {
-        stopped = true;
+        stopped++;
         clearInterval(timer);
       },
     });
@@ -317,15 +329,16 @@ Deno.test("idempotency(): a text stream that never ends is not held back", async
   await reader.read();
   assert(performance.now() - began < 1000, "the first tick came at once");
   await reader.cancel();
-  await pause(150); // a lease of patience for the rest, then it is given up
-  assertEquals(stopped, true);
+  assertEquals([stopped, (await mine.request("/", post("k"))).status], [0, 409], "it is read on");
+  while (stopped === 0) await pause(5);
+  await pause(5);
   const second = await mine.request("/", post("k"));
   assertEquals(second.headers.has("idempotency-replayed"), false);
   await second.body!.cancel();
-  await pause(150);
+  while (stopped === 1) await pause(5);
 });
 
-Deno.test("idempotency(): a client that goes away in the middle finds the whole answer when it comes back", async () => {
+Deno.test("idempotency(): a client that leaves in the middle of a stream finds the whole answer when it comes back", async () => {
   let runs = 0;
   const mine = app().post("/", () => {
     runs++;
@@ -384,16 +397,16 @@ Deno.test("idempotency(): when the answer cannot be stored its client gets it al
   assertEquals((await mine.request("/", post("k"))).status, 409, "until the lease is over");
 });
 
-Deno.test("idempotency(): a record that is none of ours is a typed error, never replaced", async () => {
+Deno.test("idempotency(): a corrupt record is a typed error, never replaced", async () => {
   const store = memoryStore();
   const mine = app({ store }).post("/", (c) => c.text("served"));
   await mine.request("/", post("k"));
   const [key] = await Array.fromAsync(store.namespace("idempotency").list());
-  await store.namespace("idempotency").set(key!, "somebody else's");
+  await store.namespace("idempotency").set(key!, "another program's");
   const response = await mine.request("/", post("k"));
   assertEquals(response.status, 500);
-  assertMatch(await response.text(), /none of ours/);
-  assertEquals(await store.namespace("idempotency").get(key!), "somebody else's");
+  assertMatch(await response.text(), /not written by this version/);
+  assertEquals(await store.namespace("idempotency").get(key!), "another program's");
 });
 
 Deno.test("idempotency(): scopes and keys never meet, and a caller without a name is an error", async () => {
@@ -412,13 +425,13 @@ Deno.test("idempotency(): scopes and keys never meet, and a caller without a nam
     );
   }
   assertEquals(runs, 5);
-  assertMatch(await (await mine.request("/", post("k"))).text(), /must name its caller/);
+  assertMatch(await (await mine.request("/", post("k"))).text(), /must name the caller/);
   assertThrows(() => idempotency({ store: memoryStore() } as unknown as IdempotencyHelperOptions), TypeError);
   assertThrows(() => app({ lease: 0 }), RangeError);
   assertThrows(() => app({ wait: -1 }), RangeError);
 });
 
-Deno.test("idempotency(): a duplicate waits for the first one's answer when it may", async () => {
+Deno.test("idempotency(): with `wait`, a duplicate waits for the first one's answer", async () => {
   const mine = app({ wait: "5s" }).post("/", async (c) => {
     await pause(20);
     return c.text("once");
@@ -428,11 +441,14 @@ Deno.test("idempotency(): a duplicate waits for the first one's answer when it m
   for (const answer of answers) assertEquals(await answer.text(), "once");
 });
 
-Deno.test("idempotency(): a handler that lost its key is told, and its client gets the winner's answer", async () => {
+Deno.test("idempotency(): a handler that lost its key sees its signal abort, and its client gets the winner's answer", async () => {
   const store = memoryStore();
   const started = Promise.withResolvers<void>();
   let runs = 0;
-  const mine = app({ store, lease: 60 }).post("/", async (c) => {
+  const mine = new Hono<Env>();
+  mine.use(cors({ origin: "https://a.test" }));
+  mine.use(idempotency({ store, scope: "public", lease: 60 }));
+  mine.post("/", async (c) => {
     const { attempt, signal, key } = c.var.idempotency;
     assertEquals(key, "k");
     if (++runs > 1) return c.json({ winner: attempt });
@@ -441,15 +457,16 @@ Deno.test("idempotency(): a handler that lost its key is told, and its client ge
     assertEquals((signal.reason as HoldfastError).code, "claim-lost");
     return c.json({ late: attempt });
   });
-  const first = mine.request("/", post("k"));
+  const first = mine.request("/", post("k", null, { origin: "https://a.test" }));
   await started.promise;
   await store.namespace("idempotency").clear();
   assertEquals(await (await mine.request("/", post("k"))).json(), { winner: 1 });
   const late = await first;
   assertEquals([await late.json(), late.headers.get("idempotency-replayed")], [{ winner: 1 }, "true"]);
+  assertEquals(late.headers.get("access-control-allow-origin"), "https://a.test", "its own exchange's");
 });
 
-Deno.test("idempotency(): safe methods and others that were not asked for cost no I/O", async () => {
+Deno.test("idempotency(): methods that are not protected cost no I/O", async () => {
   const store = faulty(memoryStore(), () => "before");
   const mine = app({ store }).all("/", (c) => c.text("served"));
   for (const method of ["GET", "OPTIONS", "PUT", "DELETE"]) {
@@ -459,4 +476,360 @@ Deno.test("idempotency(): safe methods and others that were not asked for cost n
       method,
     );
   }
+});
+
+Deno.test("idempotency(): a thrown HTTP error is kept with its response, and storeIf decides on it like on a returned one", async () => {
+  let runs = 0;
+  const thrower = (status: 402 | 503) => () => {
+    throw new HTTPException(status, {
+      res: new Response(`no money ${++runs}`, { status, headers: { "x-a": "1" } }),
+    });
+  };
+  const mine = new Hono<Env>();
+  mine.use(idempotency({ store: memoryStore(), scope: "public" }));
+  mine.post("/", thrower(402));
+  const answers = [await mine.request("/", post("k")), await mine.request("/", post("k"))];
+  for (const answer of answers) {
+    assertEquals([answer.status, await answer.text(), answer.headers.get("x-a")], [402, "no money 1", "1"]);
+  }
+  const all = new Hono<Env>();
+  all.use(idempotency({ store: memoryStore(), scope: "public", storeIf: () => true }));
+  all.post("/http", thrower(503));
+  all.post("/crash", () => {
+    runs++;
+    throw new Error("a mistake");
+  });
+  all.onError((error, c) => error instanceof HTTPException ? error.getResponse() : c.text("broken", 500));
+  runs = 0;
+  for (let i = 0; i < 2; i++) assertEquals((await all.request("/http", post("a"))).status, 503);
+  assertEquals(runs, 1);
+  for (let i = 0; i < 2; i++) assertEquals((await all.request("/crash", post("b"))).status, 500);
+  assertEquals(runs, 3, "a crash is no answer, whatever storeIf says");
+});
+
+Deno.test("idempotency(): a storeIf that throws keeps the answer, and is reported", async () => {
+  const faults: unknown[] = [];
+  let runs = 0;
+  const mine = app({
+    storeIf() {
+      throw new Error("a mistake");
+    },
+    onFault: (error) => faults.push(error),
+  }).post("/", (c) => c.text(String(++runs)));
+  for (let i = 0; i < 2; i++) assertEquals(await (await mine.request("/", post("k"))).text(), "1");
+  assertEquals(faults.map(String), ["Error: a mistake"]);
+});
+
+Deno.test("idempotency(): behind a timeout of hono's the handler may still run: the key stays taken until its lease ends", async () => {
+  for (const exception of [undefined, new HTTPException(408)]) {
+    let runs = 0;
+    let live = 0;
+    let overlapped = false;
+    const told: boolean[] = [];
+    const mine = app({ lease: 150 });
+    mine.post("/", timeout(20, exception!), async (c) => {
+      overlapped ||= live > 0;
+      live++;
+      const { signal } = c.var.idempotency;
+      if (++runs === 1) await pause(80);
+      live--;
+      told.push(signal.aborted);
+      return c.text(`run ${runs}`);
+    });
+    const status = exception === undefined ? 504 : 408;
+    assertEquals((await mine.request("/", post("k"))).status, status);
+    const again = await mine.request("/", post("k"));
+    assertEquals([again.status, runs, live], [409, 1, 1], "its handler is still at work");
+    let answer = again;
+    while (answer.status === 409) {
+      await pause(10);
+      answer = await mine.request("/", post("k"));
+    }
+    assertEquals([await answer.text(), overlapped], ["run 2", false]);
+  }
+});
+
+Deno.test("idempotency(): a handler that never returns loses its key at maxHold, and is told", async () => {
+  const told = Promise.withResolvers<unknown>();
+  let runs = 0;
+  const mine = app({ lease: 60, maxHold: 150 }).post("/", (c) => {
+    if (++runs > 1) return c.text("second");
+    c.var.idempotency.signal.addEventListener("abort", () => told.resolve(c.var.idempotency.signal.reason));
+    return new Promise<Response>(() => {});
+  });
+  void mine.request("/", post("k")); // it never answers
+  await pause(100);
+  assertEquals((await mine.request("/", post("k"))).status, 409, "it outlives its lease");
+  assertEquals((await told.promise as HoldfastError).code, "claim-lost");
+  let answer = await mine.request("/", post("k"));
+  while (answer.status === 409) {
+    await pause(5);
+    answer = await mine.request("/", post("k"));
+  }
+  assertEquals(await answer.text(), "second");
+});
+
+Deno.test("idempotency(): a stream that is never read is stored all the same; one too large to store ends at maxHold", async () => {
+  let runs = 0;
+  const mine = app({ lease: 60, maxHold: 200, maxResponse: 10 });
+  mine.post("/:size", (c) => {
+    runs++;
+    let left = Number(c.req.param("size"));
+    return new Response(
+      new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          await pause(1);
+          if (left-- > 0) controller.enqueue(new Uint8Array([left]));
+          else controller.close();
+        },
+      }),
+    );
+  });
+  await mine.request("/5", post("small")); // its body is never read
+  await pause(60);
+  assertEquals([...(await bytesOf(mine.request("/5", post("small"))))], [4, 3, 2, 1, 0]);
+  assertEquals(runs, 1);
+  await mine.request("/50", post("large"));
+  await pause(30);
+  assertEquals((await mine.request("/50", post("large"))).status, 409);
+  let answer = await mine.request("/50", post("large"));
+  while (answer.status === 409) {
+    await pause(10);
+    answer = await mine.request("/50", post("large"));
+  }
+  assertEquals([(await bytesOf(answer)).length, runs], [50, 3]);
+});
+
+Deno.test("idempotency(): a store that hangs is given up after the timeout, all retries together", async () => {
+  const store = new Proxy(memoryStore(), {
+    get(target, name) {
+      if (name === "namespace") return () => store;
+      if (name === "transact") return () => new Promise(() => {});
+      return Reflect.get(target, name);
+    },
+  }) as AtomicStore;
+  const faults: unknown[] = [];
+  const began = performance.now();
+  const background: Promise<unknown>[] = [];
+  const ctx = {
+    waitUntil: (work: Promise<unknown>) => void background.push(work),
+    passThroughOnException() {},
+    props: {},
+  };
+  const mine = app({ store, timeout: 100, onFault: (error) => faults.push(error) }).post(
+    "/",
+    (c) => c.text("no"),
+  );
+  assertEquals((await mine.request("/", post("k"), undefined, ctx)).status, 503);
+  assert(performance.now() - began < 5000, "four tries of 5 s would be 20 s");
+  assertEquals((faults as HoldfastError[]).map(({ code, ambiguous }) => [code, ambiguous]), [[
+    "timeout",
+    true,
+  ]]);
+  await Promise.all(background);
+});
+
+Deno.test("idempotency(): an outage is whenUnavailable's, a misconfiguration and a corrupt record always throw; all are reported", async () => {
+  const table = [
+    ["backend-unavailable", undefined, 503],
+    ["backend-unavailable", "allow", 200],
+    ["store-full", undefined, 503],
+    ["unauthorized", "allow", 500],
+    ["misconfigured", "allow", 500],
+    ["quota-exceeded", "allow", 500],
+    ["read-only", undefined, 500],
+    ["unsupported", undefined, 500],
+    ["corrupt-record", "allow", 500],
+  ] as const;
+  for (const [code, whenUnavailable, status] of table) {
+    const faults: unknown[] = [];
+    const error = new HoldfastError(code, `Cannot use the store: ${code}`);
+    const store = new Proxy(memoryStore(), {
+      get(target, name) {
+        if (name === "namespace") return () => store;
+        if (name === "transact") return () => Promise.reject(error);
+        return Reflect.get(target, name);
+      },
+    }) as AtomicStore;
+    const mine = app({ store, whenUnavailable, onFault: (fault) => faults.push(fault) });
+    mine.post("/", (c) => c.text("served"));
+    const response = await mine.request("/", post("k"));
+    assertEquals([code, response.status, faults], [code, status, [error]]);
+    if (status === 500) assertEquals(await response.text(), error.message, "the app's own error answer");
+  }
+});
+
+Deno.test("idempotency(): another host, method, path, query, kind or coding of content is another request", async () => {
+  const mine = app().all("*", (c) => c.text("served"));
+  const ask = (url: string, method = "POST", headers: Record<string, string> = {}) =>
+    mine.request(new Request(url, { method, headers: { "idempotency-key": "k", ...headers }, body: "{}" }));
+  assertEquals(
+    (await ask("https://a.test/x?b=1&a=2", "POST", { "content-type": "application/json" })).status,
+    200,
+  );
+  const json = { "content-type": "application/json; charset=utf-8" };
+  for (const url of ["https://a.test/x?b=1&a=2", "http://a.test/x?a=2&b=1", "https://A.test/x?a=2&b=1"]) {
+    assertEquals((await ask(url, "POST", json)).headers.get("idempotency-replayed"), "true", url);
+  }
+  for (
+    const url of [
+      "https://b.test/x?b=1&a=2",
+      "https://a.test:8443/x?b=1&a=2",
+      "https://a.test/y?b=1&a=2",
+      "https://a.test/x",
+    ]
+  ) {
+    assertEquals([url, (await ask(url, "POST", json)).status], [url, 422]);
+  }
+  const same = "https://a.test/x?b=1&a=2";
+  assertEquals((await ask(same, "PATCH", json)).status, 422);
+  assertEquals((await ask(same, "POST", { "content-type": "text/plain" })).status, 422);
+  assertEquals((await ask(same, "POST", { ...json, "content-encoding": "gzip" })).status, 422);
+});
+
+Deno.test("idempotency(): methods are protected in any case", async () => {
+  let runs = 0;
+  const mine = app({ methods: ["patch", "POST"] }).all("/", (c) => c.text(String(++runs)));
+  const patch = () =>
+    new Request("http://localhost/", { method: "patch", headers: { "idempotency-key": "k" } });
+  assertEquals(patch().method, "patch", "fetch leaves it as it is");
+  for (let i = 0; i < 2; i++) await mine.request(patch());
+  await mine.request("/", { method: "PATCH", headers: { "idempotency-key": "k" } });
+  assertEquals(runs, 1);
+});
+
+Deno.test("idempotency(): a replay hands on nothing of the first caller's: credentials, its origin, its quota, its trace", async () => {
+  const own = {
+    "access-control-allow-credentials": "true",
+    "access-control-allow-origin": "https://first.test",
+    "access-control-expose-headers": "x-mine",
+    "authentication-info": "nextnonce=1",
+    "authorization": "Bearer secret",
+    "clear-site-data": '"cookies"',
+    "proxy-authorization": "Basic secret",
+    "ratelimit-policy": "a",
+    "retry-after": "7",
+    "server-timing": "db;dur=1",
+    "set-cookie": "session=secret",
+    "traceparent": "00-1-1-01",
+    "via": "1.1 proxy",
+    "www-authenticate": "Bearer",
+    "x-access-token": "secret",
+    "x-api-key": "secret",
+    "x-auth-token": "secret",
+    "x-csrf-token": "secret",
+    "x-ratelimit-remaining": "1",
+    "x-request-id": "1",
+  };
+  const answer = {
+    "cache-control": "private",
+    "content-language": "en",
+    "etag": '"1"',
+    "link": "</x>",
+    "vary": "accept",
+    "x-mine": "1",
+  };
+  const mine = app().post("/", () => new Response("body", { headers: { ...own, ...answer } }));
+  const first = await mine.request("/", post("k"));
+  assertEquals(first.headers.get("x-auth-token"), "secret");
+  const again = await mine.request("/", post("k"));
+  for (const name of Object.keys(own)) assertEquals([name, again.headers.get(name)], [name, null]);
+  for (const [name, value] of Object.entries(answer)) {
+    assertEquals([name, again.headers.get(name)], [name, value]);
+  }
+});
+
+Deno.test("idempotency(): cors() around it answers each caller's own origin, on replays too", async () => {
+  const mine = new Hono<Env>();
+  mine.use(cors({ origin: ["https://a.test", "https://b.test"], credentials: true }));
+  mine.use(idempotency({ store: memoryStore(), scope: "public" }));
+  mine.post("/", (c) => c.text("served"));
+  for (const origin of ["https://a.test", "https://b.test"]) {
+    const { headers } = await mine.request("/", post("k", null, { origin }));
+    assertEquals(headers.get("access-control-allow-origin"), origin);
+  }
+  const { headers } = await mine.request("/", post("k", null, { origin: "https://evil.test" }));
+  assertEquals([headers.get("access-control-allow-origin"), headers.get("idempotency-replayed")], [
+    null,
+    "true",
+  ]);
+});
+
+Deno.test("idempotency(): a scope with a lone surrogate is an error: hashed, it would be another caller's", async () => {
+  let caller = "\ud800";
+  const mine = app({ scope: () => caller }).post("/", (c) => c.text("served"));
+  assertEquals((await mine.request("/", post("k"))).status, 500);
+  caller = "\ufffd";
+  assertEquals((await mine.request("/", post("k"))).headers.has("idempotency-replayed"), false);
+  for (const none of ["", undefined, 7, {}]) {
+    const mine = app({ scope: () => none as string }).post("/", (c) => c.text("served"));
+    assertMatch(await (await mine.request("/", post("k"))).text(), /must name the caller/);
+  }
+});
+
+Deno.test("idempotency(): what an engine cannot hold is refused before the work runs", async () => {
+  const small = (maxValueLength: number) => {
+    const store: AtomicStore = new Proxy(memoryStore(), {
+      get(target, name) {
+        if (name === "limits") return { ...target.limits, maxValueLength };
+        if (name === "namespace") return () => store;
+        const value = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    return store;
+  };
+  assertThrows(() => app({ store: small(64_000), maxResponse: 60_000 }), RangeError);
+  assertThrows(() => app({ maxResponse: -1 }), RangeError);
+  const perRequest = app({ store: () => small(64_000), maxResponse: 60_000 }).post(
+    "/",
+    (c) => c.text("served"),
+  );
+  assertMatch(
+    await (await perRequest.request("/", post("k"))).text(),
+    /'maxResponse' must be at most \d+ on memory/,
+  );
+  // Within what it holds, every answer is kept, with the headers of an ordinary one.
+  const bytes = 41_000;
+  const headers = Object.fromEntries(
+    Array.from({ length: 40 }, (_, n) => [`x-header-${n}`, "v".repeat(100)]),
+  );
+  const mine = app({ store: small(64_000) });
+  mine.post("/:size", (c) => new Response(new Uint8Array(Number(c.req.param("size"))), { headers }));
+  for (const [size, status] of [[bytes, 200], [bytes + 2000, 409]] as const) {
+    assertEquals((await bytesOf(mine.request(`/${size}`, post(`k${size}`)))).length, size);
+    assertEquals((await mine.request(`/${size}`, post(`k${size}`))).status, status);
+  }
+});
+
+Deno.test("idempotency(): unknown options and values out of range are refused at once", () => {
+  const bad: Partial<Record<string, unknown>>[] = [
+    { onStoreError: "open" },
+    { whenUnavailable: "open" },
+    { methods: "POST" },
+    { maxRequest: 1.5 },
+    { storeIf: 200 },
+    { fingerprint: "hash" },
+    { onFault: true },
+    { timeout: 0 },
+    { lease: "2m", maxHold: "1m" },
+    { store: {} },
+  ];
+  for (const options of bad) {
+    let thrown: unknown;
+    try {
+      app(options as Partial<IdempotencyHelperOptions>);
+    } catch (error) {
+      thrown = error;
+    }
+    assert(thrown instanceof TypeError || thrown instanceof RangeError, JSON.stringify(options));
+  }
+  app({
+    lease: undefined,
+    maxHold: undefined,
+    wait: undefined,
+    name: undefined,
+    storeIf: undefined,
+    strict: undefined,
+  });
 });

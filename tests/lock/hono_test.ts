@@ -1,7 +1,7 @@
 /** `lock()` over requests. */
 import { Hono } from "hono";
 import { stream } from "hono/streaming";
-import { createLocks, HoldfastError, memoryStore } from "@holdfast/edge";
+import { type AtomicStore, createLocks, HoldfastError, memoryStore } from "@holdfast/edge";
 import { lock, type LockOptions, type LockVariables } from "@holdfast/edge/hono";
 import { assert, assertEquals, assertThrows } from "../support/assert.ts";
 
@@ -33,7 +33,7 @@ Deno.test("lock(): the handler has the lock, and it is free when the response is
   assert(tokens[0]! < tokens[1]! && tokens[1]! < tokens[2]!, "each request has a higher token");
 });
 
-Deno.test("lock(): who is turned away gets problem details with Retry-After, and the handler does not run", async () => {
+Deno.test("lock(): a request that finds the lock taken gets problem details with Retry-After, and the handler does not run", async () => {
   for (const status of [409, 423] as const) {
     const { app, locks } = setUp({ status, ttl: "20s" });
     let runs = 0;
@@ -77,12 +77,12 @@ Deno.test("lock(): a client that goes away while it waits leaves nothing behind"
   const waiting = app.request("/a", { ...post, signal: controller.signal });
   await new Promise((resolve) => setTimeout(resolve, 10));
   controller.abort();
-  assertEquals((await waiting).status, 500, "nobody reads it any more");
+  assertEquals((await waiting).status, 500, "an answer that is not read any more");
   await holder!.release();
   assertEquals([runs, await held("a")], [0, false]);
 });
 
-Deno.test("lock(): a handler that throws gives it back", async () => {
+Deno.test("lock(): a handler that throws releases it", async () => {
   for (const until of ["response", "body"] as const) {
     const { app, held } = setUp({ until });
     app.post("/:id", () => {
@@ -114,7 +114,7 @@ Deno.test("lock(): until the response by default, also of one that streams; unti
   }
 });
 
-Deno.test("lock(): with `until: body`, a reader that goes away and a body that breaks give it back; no body needs no reader", async () => {
+Deno.test("lock(): with `until: body`, a reader that goes away and a body that breaks release it; no body needs no reader", async () => {
   const { app, held } = setUp({ until: "body" });
   app.post("/:id", (c) => {
     if (c.req.param("id") === "empty") return c.body(null, 204);
@@ -170,6 +170,115 @@ Deno.test("lock(): a store that is down is a 503, and a release that fails keeps
   assertEquals([served.status, await served.text()], [200, "done"]);
 });
 
+/** A store that fails, or does not answer. */
+function failing(fail: () => Promise<never>): AtomicStore {
+  const store: AtomicStore = new Proxy(memoryStore(), {
+    get(target, name) {
+      if (name === "namespace") return () => store;
+      if (name === "transact") return fail;
+      const value = Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  return store;
+}
+
+Deno.test("lock(): an outage is a 503 or is thrown, a misconfiguration is always thrown, and both reach onFault", async () => {
+  const outage = new HoldfastError("backend-unavailable", "down", { retryable: true });
+  const wrong = new HoldfastError("unauthorized", "the token is wrong");
+  for (
+    const [fault, whenUnavailable, status] of [
+      [outage, undefined, 503],
+      [outage, "deny", 503],
+      [outage, "throw", 500],
+      [wrong, undefined, 500],
+      [wrong, "deny", 500],
+    ] as const
+  ) {
+    const seen: unknown[] = [];
+    const { app } = setUp({
+      store: failing(() => Promise.reject(fault)),
+      whenUnavailable,
+      onFault(error) {
+        seen.push(error);
+        throw new Error("a listener that fails changes nothing");
+      },
+    });
+    let runs = 0;
+    app.post("/:id", (c) => c.text(String(++runs)));
+    const response = await app.request("/a", post);
+    assertEquals([response.status, runs, seen], [status, 0, [fault]], `${fault.code} ${whenUnavailable}`);
+    if (status === 500) assertEquals(await response.text(), fault.message, "the app's own onError has it");
+  }
+});
+
+Deno.test("lock(): a store that does not answer holds a request no longer than the timeout", async () => {
+  const faults: unknown[] = [];
+  const { app } = setUp({
+    store: failing(() => new Promise(() => {})),
+    timeout: 100,
+    onFault: (error) => faults.push((error as HoldfastError).code),
+  });
+  app.post("/:id", (c) => c.text("never"));
+  const began = performance.now();
+  assertEquals((await app.request("/a", post)).status, 503);
+  assert(performance.now() - began < 3000, "the default is 3 s, the engines' own 5 and 10");
+  assertEquals(faults, ["timeout"]);
+});
+
+Deno.test("lock(): a key that is empty, too long or no text is the client's fault", async () => {
+  const { app } = setUp({ key: (c) => c.req.query("key") });
+  app.post("/:id", (c) => c.text("done"));
+  assertEquals((await app.request("/a?key=fine", post)).status, 200);
+  for (const query of ["", "?key=", `?key=${"x".repeat(5000)}`]) {
+    const response = await app.request(`/a${query}`, post);
+    assertEquals([response.status, response.headers.get("content-type")], [400, "application/problem+json"]);
+  }
+  for (const key of ["\ud800", 7, null]) {
+    const other = setUp({ key: () => key as string });
+    other.app.post("/:id", (c) => c.text("done"));
+    assertEquals((await other.app.request("/a", post)).status, 400);
+  }
+});
+
+Deno.test("lock(): a release that cannot be confirmed keeps the response and reaches onFault", async () => {
+  const faults: unknown[] = [];
+  let down = false;
+  const memory = memoryStore().namespace("lock");
+  const store: AtomicStore = new Proxy(memory, {
+    get(target, name) {
+      if (name === "namespace") return () => store;
+      if (name === "transact" && down) {
+        return () => Promise.reject(new HoldfastError("backend-unavailable", "down"));
+      }
+      const value = Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  const { app } = setUp({ store, onFault: (error) => faults.push((error as HoldfastError).code) });
+  app.post("/:id", (c) => (down = true, c.text("done")));
+  const response = await app.request("/a", post);
+  assertEquals([response.status, await response.text(), faults], [200, "done", ["backend-unavailable"]]);
+});
+
+Deno.test("lock(): the acquisition, the handler and the release go to waitUntil where there is one", async () => {
+  const { app, held } = setUp();
+  const gate = Promise.withResolvers<void>();
+  app.post("/:id", async (c) => (await gate.promise, c.text("done")));
+  const work: Promise<unknown>[] = [];
+  const context = {
+    waitUntil: (promise: Promise<unknown>) => void work.push(promise),
+    passThroughOnException() {},
+  };
+  const request = app.request("/a", post, {}, context as never);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals([work.length, await held("a")], [2, true], "one for the acquisition, one for the rest");
+  gate.resolve();
+  await Promise.all(work);
+  assertEquals(await held("a"), false, "what waitUntil waits for includes the release");
+  assertEquals((await request).status, 200);
+});
+
 Deno.test("lock(): options that cannot be are refused when the app is built", () => {
   const store = memoryStore();
   const key = () => "k";
@@ -178,4 +287,22 @@ Deno.test("lock(): options that cannot be are refused when the app is built", ()
   assertThrows(() => lock({ store, key, permits: 0 }), RangeError);
   assertThrows(() => lock({ store, key, mode: "read", permits: 2 }), TypeError);
   assertThrows(() => lock({ store: {} as never, key }), TypeError);
+  assertThrows(() => lock({ store, key: "id" as never }), TypeError);
+  assertThrows(() => lock({ store, key, timeout: 0 }), RangeError);
+  assertThrows(() => lock({ store, key, status: 418 as never }), TypeError);
+  assertThrows(() => lock({ store, key, until: "end" as never }), TypeError);
+  assertThrows(() => lock({ store, key, whenUnavailable: "allow" as never }), TypeError);
+  assertThrows(() => lock({ store, key, onFault: true as never }), TypeError);
+  assertThrows(() => lock({ store, key, fenced: false } as never), TypeError);
+  const none = undefined;
+  lock({
+    store,
+    key,
+    ttl: none,
+    timeout: none,
+    status: none,
+    until: none,
+    name: none,
+    whenUnavailable: none,
+  });
 });

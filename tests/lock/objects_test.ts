@@ -36,6 +36,23 @@ workerdTest("locks on Durable Objects", async (t) => {
     },
   );
 
+  await t.step("1,000 waiters of one isolate are served in order, none times out", async () => {
+    const { order, took, calls } = await probe("crowd?waiters=1000");
+    report(`Durable Objects: 1,000 waiters in ${took} ms, ${calls} calls`);
+    assertEquals(order, Array.from({ length: 1000 }, (_, i) => i));
+    assert(calls <= 5 * 1000, `the objects were called ${calls} times`);
+  });
+
+  await t.step("a wait of 100 ms leaves no call open at the object", async () => {
+    const { refused, lengths, open } = await probe("brief");
+    assertEquals([refused, open], [true, 0]);
+    assert(lengths.length > 0 && lengths.every((length: number) => length <= 100), String(lengths));
+  });
+
+  await t.step("an object takes 1,024 waits per key, and refuses more at once", async () => {
+    assertEquals(await probe("full?waits=1030"), { changed: 1024, refused: 6 });
+  });
+
   await t.step("20 % faults and pauses past the lease: nobody overlaps untold, nothing is lost", async () => {
     const pauses = SECTIONS < 100 ? 0.1 : 0.03;
     const verdict: WorkloadVerdict = await probe(`check?seed=${seed}&sections=${SECTIONS}&pauses=${pauses}`);

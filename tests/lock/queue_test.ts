@@ -1,5 +1,6 @@
-/** Fair queues at work: order, promptness, and how often the store is asked. */
+/** Waiters at work: order, promptness, and how often the store is asked. `gate_test.ts` has those of one process. */
 import { type AtomicStore, createLocks, memoryStore } from "@holdfast/edge";
+import { ownProcess } from "../support/own_process.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { report } from "../support/report.ts";
 
@@ -37,11 +38,12 @@ for (const [engine, open] of Object.entries(engines)) {
   Deno.test(`${engine}: ${WAITERS} waiters on a fair lock are served in order, each within 50 ms, without polling`, async () => {
     const { store, calls } = counted(open());
     const locks = createLocks(store);
+    const processes = Array.from({ length: WAITERS }, () => createLocks(ownProcess(store)));
     const first = await locks.acquire("key", { ttl: "1m" });
     const order: number[] = [];
     let released = 0;
     let slowest = 0;
-    const waiters = Array.from({ length: WAITERS }, async (_, i) => {
+    const waiters = processes.map(async (locks, i) => {
       const lock = await locks.acquire("key", { ttl: "1m", wait: "1m", fair: true });
       slowest = Math.max(slowest, performance.now() - released);
       order.push(i);
@@ -63,8 +65,8 @@ for (const [engine, open] of Object.entries(engines)) {
     );
     assertEquals(order, Array.from({ length: WAITERS }, (_, i) => i));
     assert(slowest < 50, `the slowest came ${slowest} ms after the release before it`);
-    // Its own release, one look when it has become the first, and the acquisition.
-    assert(asked <= 3 * WAITERS + 1, `the store was asked ${asked} times`);
+    // Its own release, one look when it has become the first, the acquisition, and a look that came too early at times.
+    assert(asked <= 4 * WAITERS + 1, `the store was asked ${asked} times`);
   });
 }
 
@@ -72,7 +74,7 @@ Deno.test("a waiter that vanished delays a queue by its second at most, also sev
   const store = memoryStore();
   const locks = createLocks(store);
   const first = await locks.acquire("key", { ttl: "1m" });
-  // A store of its own that never answers again: what a crashed process looks like from outside.
+  // Stores that never answer again: what crashed processes look like from outside.
   let dead = false;
   const crashing: AtomicStore = new Proxy(store, {
     get(target, name) {
@@ -86,8 +88,13 @@ Deno.test("a waiter that vanished delays a queue by its second at most, also sev
     },
   });
   const controller = new AbortController();
-  const ghosts = [1, 2].map(() =>
-    createLocks(crashing).acquire("key", { ttl: "1m", wait: "1m", fair: true, signal: controller.signal })
+  const gone = [1, 2].map(() =>
+    createLocks(ownProcess(crashing)).acquire("key", {
+      ttl: "1m",
+      wait: "1m",
+      fair: true,
+      signal: controller.signal,
+    })
   );
   await sleep(20);
   const waiter = locks.acquire("key", { ttl: "1m", wait: "1m", fair: true });
@@ -100,22 +107,23 @@ Deno.test("a waiter that vanished delays a queue by its second at most, also sev
   const delay = performance.now() - released;
   assertEquals(await lock?.release(), "released");
   assert(delay >= 1990, "each was given its chance");
-  assert(delay < 2 * 1000 + 5000 + 200, `the delay was ${delay} ms`);
+  assert(delay < 2 * 1000 + 5000 + 500, `the delay was ${delay} ms`);
   controller.abort();
-  await Promise.allSettled(ghosts);
+  await Promise.allSettled(gone);
 });
 
-Deno.test("a full queue turns nobody away for good", async () => {
-  const locks = createLocks(memoryStore());
-  const first = await locks.acquire("key", { ttl: "1m" });
+Deno.test("a full queue of 256 processes turns none away for good", async () => {
+  const store = memoryStore();
+  const first = await createLocks(store).acquire("key", { ttl: "1m" });
   let served = 0;
   const waiters = Array.from({ length: 300 }, async () => {
+    const locks = createLocks(ownProcess(store));
     const lock = await locks.acquire("key", { ttl: "1m", wait: "20s", fair: true });
     if (lock) served++;
     await lock?.release();
   });
-  await sleep(50);
-  assertEquals((await locks.inspect("key")).waiting, 256);
+  await sleep(100);
+  assertEquals((await createLocks(store).inspect("key")).waiting, 256);
   await first!.release();
   await Promise.all(waiters);
   assertEquals(served, 300);

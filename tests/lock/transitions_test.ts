@@ -19,9 +19,9 @@ interface Holder {
 
 function entries(record: Fields | undefined, kind: string): { owner: string; figures: number[] }[] {
   return Object.entries(record ?? {}).filter(([name, value]) =>
-    name.startsWith("p") && value.startsWith(kind)
+    name.startsWith("by:") && value.startsWith(kind)
   )
-    .map(([name, value]) => ({ owner: name.slice(1), figures: value.split(" ").slice(1).map(Number) }));
+    .map(([name, value]) => ({ owner: name.slice(3), figures: value.split(" ").slice(1).map(Number) }));
 }
 
 function holders(record: Fields | undefined, now: number): Holder[] {
@@ -60,8 +60,11 @@ Deno.test("locks: no history lets too many in, hands a token out twice, passes t
         }
         return output;
       };
-      for (const { gap, owner, what, limit, wait, delay } of steps) {
+      // An owner is one acquisition: the same client is another owner after its release.
+      const lives = new Map<string, number>();
+      for (const { gap, owner: client, what, limit, wait, delay } of steps) {
         now += gap;
+        const owner = `${client}${lives.get(client) ?? 0}`;
         const queue = entries(record, "q").filter(({ figures }) => now < figures[1]!)
           .sort((a, b) => a.figures[0]! - b.figures[0]!).map(({ owner }) => owner);
         const before = holders(record, now);
@@ -76,16 +79,19 @@ Deno.test("locks: no history lets too many in, hands a token out twice, passes t
           }],
           release: [releaseLock, { owner, ...(fence && { fence }) }],
           extend: [extendLock, { owner, ttl: "200" }],
-          force: [forceLock, { fence: fence ?? "0" }],
+          force: [forceLock, { fence: fence ?? "0", id: `id${now}` }],
         }[what] as [Transition, Fields];
         const shared = entries(record, "h").some(({ figures }) => figures[2]! > 1);
         const output = run(transition, input);
-        // Whoever gives up without a token looks at no answer; nor is the count of a force one for the second time.
-        if (what !== "force" && (what !== "release" || fence)) {
+        // The answer to a release without a token is of no use; all others answer the same again.
+        if (what !== "release" || fence) {
+          const stored = record;
           const again = run(transition, input);
           // Among sharers one figure tells who lapsed: a repeated release may then say the worse, never the better.
           if (!(shared && again.result === "overtaken")) assertEquals(again, output, "a repetition");
+          assertEquals(record, stored, "a repetition changes nothing");
         }
+        if (what === "release" || output.done !== undefined) lives.set(client, (lives.get(client) ?? 0) + 1);
         if (output.fence !== undefined) tokens.set(owner, output.fence);
         else if (what === "acquire") tokens.delete(owner); // who asks anew and waits has no token yet
 

@@ -1,7 +1,7 @@
 /** Locks over a network that fails: real Redis behind an Upstash endpoint. */
 import { Redis } from "@upstash/redis";
 import { Lock as PeerLock } from "@upstash/lock";
-import { createLocks, HoldfastError, type Locks, type UnfencedLock } from "@holdfast/edge";
+import { createLocks, HoldfastError, type Locks } from "@holdfast/edge";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { report } from "../support/report.ts";
@@ -25,7 +25,6 @@ function test(name: string, run: (locks: Locks, upstash: UpstashServer) => Promi
       await warm!.extend();
       await warm!.release();
       await locks.inspect("warm");
-      await (await locks.acquire("warm", { ttl: 1000, fenced: false }))!.release();
       upstash.requests();
       await run(locks, upstash);
       upstash.fault = undefined;
@@ -65,23 +64,6 @@ test(
       release: await cost(() => mine.release()),
     };
     const names = ["acquire", "refused", "extend", "release"] as const;
-    const plain = { ttl: 10_000, fenced: false } as const;
-    let unfenced: UnfencedLock | undefined;
-    const short = {
-      acquire: await cost(async () => unfenced = await locks.acquire("peer", plain)),
-      refused: await cost(() => locks.acquire("peer", plain)),
-      extend: await cost(() => unfenced!.extend()),
-      release: await cost(() => unfenced!.release()),
-    };
-    for (const name of names) {
-      const [requests, bytes] = short[name];
-      report(`${name}, unfenced: ${requests} request, ${bytes} bytes`);
-      assertEquals(requests, 1, name);
-      assert(
-        bytes <= theirs[name][1],
-        `${name} takes ${bytes} bytes unfenced, ${theirs[name][1]} the peer's`,
-      );
-    }
     for (const name of names) {
       const [[requests, bytes], [peerRequests, peerBytes]] = [ours[name], theirs[name]];
       report(
@@ -226,88 +208,4 @@ test("a wait ends when it should, whatever the backoff", async (locks) => {
     const took = performance.now() - began;
     assert(took >= wait - 1 && took < wait + 60, `waited ${took} of ${wait} ms`);
   }
-});
-
-const PLAIN = { ttl: 5000, fenced: false } as const;
-
-test(
-  "unfenced: a lost reply never costs one's own lock, whose lease then counts from the try that was answered",
-  async (locks, upstash) => {
-    for (const fault of [{ cut: "after" }, { drop: "after" }, { cut: "before" }] as Fault[]) {
-      upstash.requests();
-      // The lease began with the first try, and would be over before the holder thinks so.
-      const began = performance.now();
-      upstash.fault = () => performance.now() - began < 300 ? fault : undefined;
-      const lock = await locks.acquire("key", { ttl: 600, wait: 3000, fenced: false });
-      const sets = upstash.requests().map(({ command }) => command as string[]).filter(([name]) =>
-        name === "SET"
-      );
-      assertEquals(new Set(sets.map(([, , owner]) => owner)).size, 1, "one owner for every try");
-      await sleep(lock!.remaining - 150);
-      lock!.assertHeld();
-      assertEquals(await locks.acquire("key", PLAIN), undefined, "the engine agrees");
-      assertEquals(await lock!.release(), "released");
-    }
-  },
-);
-
-test(
-  "unfenced: an acquire that cannot be confirmed, or was given up, leaves no ghost behind",
-  async (locks, upstash) => {
-    faults(upstash, { cut: "after" });
-    const error = await assertRejects(() => locks.acquire("key", PLAIN), HoldfastError);
-    assertEquals([error.code, error.retryable, error.ambiguous], ["backend-unavailable", true, true]);
-    await sleep(100);
-    assertEquals(await (await locks.acquire("key", PLAIN))?.release(), "released");
-    faults(upstash, { delay: 150 });
-    const controller = new AbortController();
-    const acquiring = locks.acquire("key", { ...PLAIN, signal: controller.signal });
-    await sleep(30);
-    controller.abort(new Error("enough"));
-    assertEquals((await assertRejects(() => acquiring)).message, "enough");
-    await sleep(250);
-    assertEquals(await (await locks.acquire("key", PLAIN))?.release(), "released");
-  },
-);
-
-test(
-  "unfenced: release() is unconfirmed when another try may have been the one that released",
-  async (locks, upstash) => {
-    const lock = (await locks.acquire("key", PLAIN))!;
-    faults(upstash, { cut: "after" });
-    assertEquals(await lock.release(), "unconfirmed");
-    const other = (await locks.acquire("key", PLAIN))!;
-    upstash.fault = () => ({ cut: "before" });
-    assertEquals(await other.release(), "unconfirmed");
-    upstash.fault = undefined;
-    assertEquals(await other.release(), "released", "repeated");
-  },
-);
-
-test(
-  "unfenced: where SET knows no NX with GET, or the client only scripts, it is one script, and all exclude each other",
-  async (locks, upstash) => {
-    const { url, token } = upstash;
-    const scripted = createLocks(upstashStore(new Redis({ url, token, enableTelemetry: false })));
-    upstash.fault = ({ command }) =>
-      Array.isArray(command) && command[0] === "SET"
-        ? { status: 400, body: '{"error":"ERR syntax error"}' }
-        : undefined;
-    await (await locks.acquire("key", PLAIN))!.release();
-    for (const [one, other] of [[locks, scripted], [scripted, locks]] as const) {
-      upstash.requests();
-      const lock = (await one.acquire("key", PLAIN))!;
-      assertEquals(await other.acquire("key", PLAIN), undefined);
-      assertEquals([await lock.extend(), await lock.release()], [true, "released"]);
-      assertEquals(upstash.requests().length, 4, "one request each");
-    }
-  },
-);
-
-test("unfenced: calls of one tick share a request and keep their order", async (locks, upstash) => {
-  const lock = (await locks.acquire("key", PLAIN))!;
-  upstash.requests();
-  const [released, next] = await Promise.all([lock.release(), locks.acquire("key", PLAIN)]);
-  assertEquals([released, await next?.extend(), upstash.requests().length], ["released", true, 2]);
-  await next!.release();
 });

@@ -127,7 +127,7 @@ export async function scenario({ upstash }: CallsInput): Promise<unknown[]> {
   const note = async (what: string, response: Response | Promise<Response>) =>
     void list.push([what, await seen(await response)]);
 
-  for (const key of ['"one"', "one", '"one";p=1']) {
+  for (const key of ['"one"', "one", '"one"; p=1']) {
     await note(`pay ${key}`, post("/keys/pay", key, '{"n":1}'));
   }
   await note("another payload", post("/keys/pay", "one", '{"n":2}'));

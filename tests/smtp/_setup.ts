@@ -5,7 +5,7 @@ import {
   smtpMailer,
   type SmtpMailerOptions,
 } from "../../adapters/smtp/mod.ts";
-import { MailError } from "../../src/email/mail_error.ts";
+import { MailError } from "../../src/mail/mail_error.ts";
 import { assertRejects } from "../support/assert.ts";
 import { type Peer, type ScriptedServer, startScripted } from "../support/smtp/scripted_server.ts";
 

@@ -24,6 +24,8 @@ export interface WorkerdOptions {
   readonly kv?: readonly string[];
   /** Durable Objects it finds in `env`, all SQLite-backed: binding → name of the class it exports. */
   readonly durableObjects?: Readonly<Record<string, string>>;
+  /** The name in `env` of a service binding to the Worker itself: with an AbortSignal, its requests can be cancelled. */
+  readonly self?: string;
   /** Plain values it finds in `env`. */
   readonly vars?: Readonly<Record<string, string>>;
   /** A folder that keeps KV and objects over a restart; without one they die with the Worker. */
@@ -61,7 +63,11 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
     bindings: { ...vars },
     ...(persist === undefined ? {} : { kvPersist: `${persist}/kv`, durableObjectsPersist: `${persist}/do` }),
   };
-  let running = await start(settings);
+  const bound = options.self === undefined ? settings : {
+    ...settings,
+    serviceBindings: { [options.self]: (await loadMiniflare()).kCurrentWorker },
+  };
+  let running = await start(bound);
   let url = await address(running);
   const client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
   return {
@@ -71,7 +77,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
     fetch: (path, init) => fetch(url + path, { ...init, client }),
     async restart() {
       await running.dispose();
-      running = await start(settings);
+      running = await start(bound);
       url = await address(running);
     },
     async [Symbol.asyncDispose]() {
@@ -107,10 +113,16 @@ interface Miniflare {
   dispose(): Promise<void>;
 }
 
-async function start(settings: object): Promise<Miniflare> {
-  // Loaded here, as loading it already asks for permissions that a run without workerd does without.
+/** Loaded here, as loading it already asks for permissions that a run without workerd does without. */
+async function loadMiniflare(): Promise<
+  { readonly Miniflare: new (settings: object) => Miniflare; readonly kCurrentWorker: unknown }
+> {
   const name = "miniflare";
-  const { Miniflare } = await import(name);
+  return await import(name);
+}
+
+async function start(settings: object): Promise<Miniflare> {
+  const { Miniflare } = await loadMiniflare();
   return new Miniflare(settings);
 }
 

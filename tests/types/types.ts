@@ -20,7 +20,7 @@ import {
   type Watched,
 } from "@holdfast/edge/durable-objects";
 import { type DurableState, HoldfastObject } from "@holdfast/edge/durable-objects/object";
-import { idempotency, lock, outboxPage, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
+import { idempotency, lock, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
 import { type ResendClient, resendMailer } from "@holdfast/edge/resend";
 import { type SesClient, sesMailer } from "@holdfast/edge/ses";
 import { type CloudflareConnect, cloudflareConnector, smtpMailer } from "@holdfast/edge/smtp";
@@ -183,9 +183,6 @@ sesMailer({ region: "eu-central-1", client: { accessKeyId: "", secretAccessKey: 
 real<typeof connect>(connect);
 real<CloudflareConnect>(connect);
 smtpMailer({ host: "smtp.example.com", connector: cloudflareConnector(connect) });
-app.get("/outbox", outboxPage(memoryMailer()));
-// @ts-expect-error other mailers keep nothing to show
-outboxPage(resendMailer(resend));
 // @ts-expect-error nobody to be from
 const nobody: Message = { to: "jane@example.com", subject: "Hello", text: "Hello" };
 

@@ -14,6 +14,7 @@ import {
   type HoldfastStub,
 } from "@holdfast/edge/durable-objects";
 import { type DurableState, HoldfastObject } from "@holdfast/edge/durable-objects/object";
+import { ownProcess } from "../support/own_process.ts";
 import { type Probes, probing } from "../support/probes.ts";
 
 /** What the object of these probes can tell beside its work. */
@@ -291,7 +292,10 @@ const probes: Probes<Env> = {
     const first = await locks.acquire("job", { ttl: "30s" });
     calls.length = 0;
     const waiting = Promise.all(Array.from({ length: 3 }, async () => {
-      const lock = await locks.acquire("job", { ttl: "30s", wait: "10s" });
+      const lock = await createLocks(ownProcess(durableObjectStore(namespace, { prefix }))).acquire("job", {
+        ttl: "30s",
+        wait: "10s",
+      });
       const at = performance.now();
       await lock?.release();
       return at;

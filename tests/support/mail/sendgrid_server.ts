@@ -133,6 +133,9 @@ function people(list: unknown, what: string): Mailbox[] {
   if (!Array.isArray(list)) throw new Refusal(400, what, what);
   return list.map((one) => {
     const found = person(one, what);
+    // SendGrid splits names at these unless they are quoted; the quotes are not part of the name.
+    const quoted = /^"((?:[^"\\]|\\.)*)"$/.exec(found.name);
+    if (quoted) return { ...found, name: quoted[1]!.replace(/\\(.)/g, "$1") };
     if (/[;,]/.test(found.name)) throw new Refusal(400, "a name cannot contain ';' or ','", what);
     return found;
   });

@@ -87,8 +87,10 @@ function peerOf(connection: Deno.TcpConn, number: number): Peer {
 /** Where a script may do something else. */
 export type Step = "greeting" | "EHLO" | "AUTH" | "MAIL" | "RCPT" | "DATA" | "body" | "dot" | "RSET" | "QUIT";
 
-/** What to do at a step instead; it may ask for the usual answer by resolving to `true`. */
-export type Deviation = (peer: Peer, line: string) => Promise<boolean | void>;
+/**
+ * Replaces a step. It may ask for the usual answer by resolving to `true`; at DATA, `refused` says that no message follows.
+ */
+export type Deviation = (peer: Peer, line: string) => Promise<boolean | "refused" | void>;
 
 /** What a well-behaved server does, but for the deviations. */
 export function polite(
@@ -98,7 +100,9 @@ export function polite(
   return async (peer) => {
     const at = async (step: Step, line: string, usual: string[]) => {
       const deviation = deviations[step];
-      if (deviation === undefined || await deviation(peer, line) === true) await peer.say(...usual);
+      const result = deviation === undefined ? true : await deviation(peer, line);
+      if (result === true) await peer.say(...usual);
+      return result;
     };
     await at("greeting", "", ["220 scripted ESMTP"]);
     for (;;) {
@@ -111,7 +115,7 @@ export function polite(
       } else if (verb === "AUTH") await at("AUTH", line, ["235 2.7.0 ok"]);
       else if (verb === "MAIL" || verb === "RCPT" || verb === "RSET") await at(verb, line, ["250 2.0.0 ok"]);
       else if (verb === "DATA") {
-        await at("DATA", line, ["354 go ahead"]);
+        if (await at("DATA", line, ["354 go ahead"]) === "refused") continue;
         for (let first = true;; first = false) {
           const content = await peer.line();
           if (content === undefined) return;

@@ -1,0 +1,480 @@
+/**
+ * Idempotency over an atomic store; the contract is in `idempotency.ts`, the semantics in
+ * `idempotency_transitions.ts`.
+ */
+import { type Clock, systemClock } from "../clock.ts";
+import { decodeValue, encodeValue } from "../codec.ts";
+import { type Duration, toMilliseconds } from "../duration.ts";
+import { HoldfastError } from "../errors.ts";
+import { Lease } from "../lease.ts";
+import { retry } from "../retry.ts";
+import { randomToken } from "../secret.ts";
+import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
+import { ChangeWait } from "../store/change_wait.ts";
+import type { CallOptions } from "../store/key_value_store.ts";
+import type { Fields, Transition } from "../store/transition.ts";
+import { checkFunction, checkOptionNames, type OptionNames } from "../validate.ts";
+import type {
+  Attempt,
+  Begin,
+  BeginOptions,
+  Claim,
+  CompleteOptions,
+  Completion,
+  Hold,
+  Idempotency,
+  IdempotencyOptions,
+  IdempotencyRecord,
+  RunOptions,
+} from "./idempotency.ts";
+import {
+  abandonClaim,
+  beginClaim,
+  completeClaim,
+  extendClaim,
+  readClaim,
+} from "./idempotency_transitions.ts";
+
+/** The stored form of an `undefined` result, which JSON does not have. */
+const UNDEFINED = "\u0003";
+
+/** Milliseconds for which `complete` is tried at least: losing the result means that the work runs again. */
+const COMPLETE_RETRY_MS = 2000;
+
+/**
+ * Pauses of a waiter on an engine that cannot notify, in milliseconds: the first, doubled each time up to the
+ * longest.
+ */
+const FIRST_PAUSE_MS = 20;
+const MAX_PAUSE_MS = 1000;
+
+/** The default of `maxHold`, in milliseconds; a longer lease is kept for its own length. */
+const MAX_HOLD_MS = 3_600_000;
+
+const OPTIONS = {
+  name: true,
+  lease: true,
+  retention: true,
+  maxHold: true,
+  timeout: true,
+  onFault: true,
+  clock: true,
+} satisfies OptionNames<IdempotencyOptions>;
+const CALL = { signal: true } satisfies OptionNames<CallOptions>;
+const BEGIN = {
+  ...CALL,
+  fingerprint: true,
+  lease: true,
+  retention: true,
+  wait: true,
+  owner: true,
+  waitUntil: true,
+} satisfies OptionNames<BeginOptions>;
+const COMPLETE = { ...CALL, retain: true } satisfies OptionNames<CompleteOptions>;
+const RUN = { ...BEGIN, storeIf: true } satisfies OptionNames<RunOptions>;
+
+/**
+ * Creates idempotency over any atomic store.
+ *
+ * @throws {TypeError | RangeError} when an option is unknown or out of its range
+ * @example
+ * ```ts
+ * import { createIdempotency, memoryStore } from "@holdfast/edge";
+ * const idempotency = createIdempotency(memoryStore());
+ * let charges = 0;
+ * const charge = () => idempotency.run("order:17", () => ({ receipt: ++charges }));
+ * const [first, second] = [await charge(), await charge()];
+ * if (first.receipt !== 1 || second.receipt !== 1) throw new Error("charged twice");
+ * ```
+ */
+export function createIdempotency(store: AtomicStore, options: IdempotencyOptions = {}): Idempotency {
+  checkOptionNames("create idempotency", options, OPTIONS);
+  checkFunction("create idempotency", "onFault", options.onFault);
+  return new StoreIdempotency(store.namespace(options.name ?? "idempotency"), options);
+}
+
+/** The claim that a call of `begin` asks for. */
+type Wish = Omit<Claim, "key" | "attempt">;
+
+class StoreIdempotency implements Idempotency {
+  readonly #store: AtomicStore;
+  readonly #clock: Clock;
+  readonly #lease: number;
+  readonly #retention: number;
+  readonly #maxHold: number | undefined;
+  readonly #timeout: number;
+  readonly #report: (error: unknown) => void;
+  #lastTime = 0;
+  /** The monotonic time before the request that got each claim of this instance was sent. */
+  readonly #sentAt = new WeakMap<Claim, number>();
+
+  constructor(store: AtomicStore, options: IdempotencyOptions) {
+    this.#store = store;
+    this.#clock = options.clock ?? systemClock;
+    this.#lease = toMilliseconds(options.lease ?? "30s", "lease");
+    this.#retention = toMilliseconds(options.retention ?? "24h", "retention");
+    this.#maxHold = options.maxHold === undefined ? undefined : toMilliseconds(options.maxHold, "maxHold");
+    this.#timeout = toMilliseconds(options.timeout ?? "15s", "timeout");
+    this.#report = options.onFault ?? (() => {});
+    this.#checkLease(this.#lease);
+  }
+
+  /**
+   * An id for a call of `begin`. The ids of one owner are in the order of its calls: the time in
+   * milliseconds, one more than the last where that is not later, then random characters.
+   */
+  #nextId(): string {
+    this.#lastTime = Math.max(this.#clock.now(), this.#lastTime + 1);
+    return this.#lastTime.toString(36).padStart(9, "0") + randomToken(9);
+  }
+
+  #checkLease(lease: number): void {
+    if (this.#maxHold === undefined || lease <= this.#maxHold) return;
+    throw new RangeError(
+      `Cannot claim as 'lease' must be at most 'maxHold' (${this.#maxHold} ms): current value is ${lease}`,
+    );
+  }
+
+  async begin(key: string, options: BeginOptions = {}): Promise<Begin> {
+    checkOptionNames("begin", options, BEGIN);
+    return await this.#begin(key, options);
+  }
+
+  async #begin(key: string, options: BeginOptions): Promise<Begin> {
+    const { fingerprint = "", owner = randomToken(16), signal } = options;
+    if (typeof fingerprint !== "string" || typeof owner !== "string" || owner === "") {
+      throw new TypeError("Cannot begin as 'fingerprint' and 'owner' must be strings, the latter not empty");
+    }
+    checkFunction("begin", "waitUntil", options.waitUntil);
+    const orDefault = (duration: Duration | undefined, name: string, otherwise: number) =>
+      duration === undefined ? otherwise : toMilliseconds(duration, name);
+    const lease = orDefault(options.lease, "lease", this.#lease);
+    const retention = orDefault(options.retention, "retention", this.#retention);
+    const until = this.#clock.monotonic() + orDefault(options.wait, "wait", 0);
+    this.#checkLease(lease);
+    const wish = { owner, id: this.#nextId(), fingerprint, lease, retention };
+    const left = () => until - this.#clock.monotonic();
+    const change = new ChangeWait(this.#store, key, this.#clock, signal);
+    for (let pause = FIRST_PAUSE_MS;; pause = Math.min(MAX_PAUSE_MS, 2 * pause)) {
+      const begun = await this.#claim(key, wish, until, options, change);
+      if (begun.state !== "in-progress" || left() <= 0) return begun;
+      const backoff = pause * (0.5 + Math.random() / 2);
+      await change.next({ longest: Math.min(begun.retryAfter + 1, left()), backoff });
+    }
+  }
+
+  async #claim(
+    key: string,
+    wish: Wish,
+    until: number,
+    { owner: named, signal, waitUntil }: BeginOptions,
+    change: ChangeWait,
+  ): Promise<Begin> {
+    const { owner, id, fingerprint, lease, retention } = wish;
+    const input = {
+      owner,
+      claim: id,
+      ...fingerprinted(fingerprint),
+      lease: String(lease),
+      retention: String(retention),
+    };
+    let sentAt: number | undefined;
+    let output: Fields;
+    try {
+      const now = this.#clock.monotonic();
+      output = await retry(() => {
+        sentAt = this.#clock.monotonic();
+        return this.#transact(beginClaim, key, input, signal, change.options());
+      }, { clock: this.#clock, until, deadline: Math.max(now, until) + this.#timeout, signal });
+    } catch (error) {
+      const unsure = sentAt !== undefined && !(error instanceof HoldfastError && !error.ambiguous);
+      // The owner is this call's own, so no later claim can be hit. A named owner may have begun again by
+      // now.
+      if (unsure && named === undefined) this.#giveBack(key, owner, id, waitUntil);
+      throw error;
+    }
+    switch (output.state) {
+      case "new": {
+        const claim = { key, attempt: Number(output.attempt), ...wish };
+        this.#sentAt.set(claim, sentAt!);
+        return { state: "new", claim };
+      }
+      case "busy":
+        return { state: "in-progress", retryAfter: Number(output.remain) };
+      case "done":
+        return output.response === undefined
+          ? { state: "not-retained" }
+          : { state: "completed", response: decodeResult(output.response) };
+      case "abandoned":
+        throw new HoldfastError(
+          "claim-lost",
+          "Cannot begin as the claim of this call was given back meanwhile",
+        );
+      default:
+        return { state: "mismatch" };
+    }
+  }
+
+  /**
+   * Gives back in the background what a failed `begin` may have got: the next caller need not wait for its
+   * lease.
+   */
+  #giveBack(key: string, owner: string, claim: string, waitUntil: BeginOptions["waitUntil"]): void {
+    const work = this.#retry(abandonClaim, key, { owner, claim }, undefined).catch(() => {});
+    try {
+      waitUntil?.(work);
+    } catch {
+      // without it the runtime may end the work early, and the lease ends by itself
+    }
+  }
+
+  async complete(claim: Claim, response: unknown, options: CompleteOptions = {}): Promise<Completion> {
+    checkOptionNames("complete", options, COMPLETE);
+    const { retain = true, signal } = options;
+    return await this.#complete(claim, retain ? encodeResult(response) : undefined, signal);
+  }
+
+  async #complete(claim: Claim, response: string | undefined, signal?: AbortSignal): Promise<Completion> {
+    const input = {
+      owner: claim.owner,
+      claim: claim.id,
+      ...fingerprinted(claim.fingerprint),
+      ...(response !== undefined && { response }),
+      attempt: String(claim.attempt),
+      retention: String(claim.retention),
+    };
+    const output = await this.#retry(completeClaim, claim.key, input, signal, COMPLETE_RETRY_MS);
+    if (output.state === "stored") return { state: "stored" };
+    if (output.state === "overtaken") return { state: "superseded", completed: false };
+    return {
+      state: "superseded",
+      completed: true,
+      response: output.response === undefined ? undefined : decodeResult(output.response),
+    };
+  }
+
+  async abandon(claim: Claim, options?: CallOptions): Promise<boolean> {
+    checkOptionNames("abandon", options, CALL);
+    const input = { owner: claim.owner, claim: claim.id };
+    return (await this.#retry(abandonClaim, claim.key, input, options?.signal)).state === "free";
+  }
+
+  async extend(claim: Claim, options?: CallOptions): Promise<boolean> {
+    checkOptionNames("extend", options, CALL);
+    const input = { owner: claim.owner, lease: String(claim.lease) };
+    return (await this.#retry(extendClaim, claim.key, input, options?.signal)).state === "held";
+  }
+
+  hold(claim: Claim, options?: CallOptions): Hold {
+    checkOptionNames("hold", options, CALL);
+    const { key, owner, lease: length } = claim;
+    const sentAt = this.#sentAt.get(claim);
+    const lease = new Lease({
+      clock: this.#clock,
+      length,
+      sentAt: sentAt ?? this.#clock.monotonic(),
+      maxHold: this.#maxHold ?? Math.max(MAX_HOLD_MS, length),
+      renew: true,
+      signal: options?.signal,
+      extend: async (length, signal) => {
+        const input = { owner, lease: String(length) };
+        return (await this.#transact(extendClaim, key, input, signal)).state === "held";
+      },
+      lost: (why) => new HoldfastError("claim-lost", `Cannot go on with the work as ${why}`),
+    });
+    // The lease of a claim from another process began at a time unknown here: extended now, it begins anew.
+    if (sentAt === undefined) lease.extend().catch(() => {});
+    return new ClaimHold(lease);
+  }
+
+  async get(key: string, options?: CallOptions): Promise<IdempotencyRecord | undefined> {
+    checkOptionNames("get", options, CALL);
+    const output = await this.#retry(readClaim, key, {}, options?.signal);
+    if (output.state === undefined) return undefined;
+    const attempt = Number(output.attempt);
+    if (output.state === "busy") return { state: "in-progress", attempt };
+    if (output.response === undefined) return { state: "not-retained", attempt };
+    return { state: "completed", attempt, response: decodeResult(output.response) };
+  }
+
+  async run<T>(
+    key: string,
+    fn: (attempt: Attempt) => T | Promise<T>,
+    options: RunOptions<T> = {},
+  ): Promise<T> {
+    checkOptionNames("run the work", options, RUN);
+    checkFunction("run the work", "storeIf", options.storeIf);
+    if (typeof fn !== "function") throw new TypeError("Cannot run the work as it must be a function");
+    const begun = await this.#begin(key, options);
+    switch (begun.state) {
+      case "new":
+        return await this.#work(begun.claim, fn, options);
+      case "completed":
+        return begun.response as T;
+      case "in-progress":
+        throw new HoldfastError("in-progress", "Cannot run the work as another caller is running it", {
+          retryable: true,
+          retryAfter: begun.retryAfter,
+        });
+      case "mismatch":
+        throw new HoldfastError(
+          "fingerprint-mismatch",
+          "Cannot run the work as the key was used with another fingerprint",
+        );
+      case "not-retained":
+        throw new HoldfastError(
+          "response-not-retained",
+          "Cannot run the work as it was done before, and its result was not kept",
+        );
+    }
+  }
+
+  async #work<T>(
+    claim: Claim,
+    fn: (attempt: Attempt) => T | Promise<T>,
+    { storeIf, signal }: RunOptions<T>,
+  ): Promise<T> {
+    const hold = this.hold(claim, { signal });
+    const { key, attempt } = claim;
+    let pinned = false;
+    const pin = () => void (pinned = true);
+    try {
+      let result: T;
+      try {
+        result = await fn({
+          key,
+          attempt,
+          pin,
+          get signal() { // made for those who look: most work does not
+            return hold.signal;
+          },
+        });
+      } catch (error) {
+        hold.settle();
+        await this.#quietly(pinned ? this.#complete(claim, undefined) : this.abandon(claim));
+        throw error;
+      }
+      hold.settle();
+      if (!pinned && !this.#isKept(result, storeIf)) {
+        await this.#quietly(this.abandon(claim));
+        return result;
+      }
+      return await this.#keep(claim, result);
+    } finally {
+      hold.stop();
+    }
+  }
+
+  /** Stores the result of work that was done, and returns what later callers get. */
+  async #keep<T>(claim: Claim, result: T): Promise<T> {
+    let text: string;
+    try {
+      text = encodeResult(result);
+    } catch (error) {
+      // The caller learns of it, and no one does the work again.
+      await this.#quietly(this.#complete(claim, undefined));
+      throw error;
+    }
+    try {
+      const completion = await this.#complete(claim, text);
+      if (completion.state === "superseded" && completion.completed && completion.response !== undefined) {
+        return completion.response as T;
+      }
+    } catch (error) {
+      this.#report(error);
+      if (error instanceof HoldfastError && error.code === "value-too-large") {
+        await this.#quietly(this.#complete(claim, undefined));
+      }
+    }
+    return decodeResult(text) as T;
+  }
+
+  /** A `storeIf` that throws cannot undo the work: its result is kept. */
+  #isKept<T>(result: T, storeIf: RunOptions<T>["storeIf"]): boolean {
+    try {
+      return storeIf === undefined || storeIf(result);
+    } catch (error) {
+      this.#report(error);
+      return true;
+    }
+  }
+
+  /** Waits for a call whose fault is not the caller's: the work was done, or its own error is what counts. */
+  async #quietly(call: Promise<unknown>): Promise<void> {
+    await call.catch(this.#report);
+  }
+
+  /** Repeats a transition until it is answered: `least` milliseconds at least, `timeout` at most. */
+  #retry(
+    transition: Transition,
+    key: string,
+    input: Fields,
+    signal: AbortSignal | undefined,
+    least = 0,
+  ): Promise<Fields> {
+    const now = this.#clock.monotonic();
+    return retry(() => this.#transact(transition, key, input, signal), {
+      clock: this.#clock,
+      until: now + least,
+      deadline: now + this.#timeout,
+      signal,
+    });
+  }
+
+  async #transact(
+    transition: Transition,
+    key: string,
+    input: Fields,
+    signal?: AbortSignal,
+    options?: TransactOptions,
+  ): Promise<Fields> {
+    const output = await this.#store.transact(transition, key, input, { ...options, signal });
+    if (output.state !== "corrupt") return output;
+    throw new HoldfastError(
+      "corrupt-record",
+      "Cannot read the idempotency record as it was not written by this version of the module",
+    );
+  }
+}
+
+/** A claim on the keeper of leases. */
+class ClaimHold implements Hold {
+  readonly #lease: Lease;
+
+  constructor(lease: Lease) {
+    this.#lease = lease;
+  }
+
+  get signal(): AbortSignal {
+    return this.#lease.signal;
+  }
+
+  settle(): void {
+    this.#lease.settle();
+  }
+
+  lapse(): void {
+    this.#lease.stop();
+  }
+
+  stop(): void {
+    this.#lease.end();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.stop();
+    return Promise.resolve();
+  }
+}
+
+function fingerprinted(fingerprint: string): { fingerprint?: string } {
+  return fingerprint === "" ? {} : { fingerprint };
+}
+
+function encodeResult(result: unknown): string {
+  return result === undefined ? UNDEFINED : encodeValue(result);
+}
+
+function decodeResult(text: string): unknown {
+  return text === UNDEFINED ? undefined : decodeValue(text);
+}

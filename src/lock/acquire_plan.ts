@@ -1,0 +1,149 @@
+/** The decisions of an acquisition, without I/O: the checked options, and what follows from each reply. */
+import { toMilliseconds } from "../duration.ts";
+import type { Fields } from "../store/transition.ts";
+import { checkFunction, checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  CHECK,
+  LONGEST,
+  MOST_SHARING,
+  PAUSE,
+  QUEUE_PAUSE,
+  QUEUE_PAUSE_MOST,
+  QUEUE_PAUSE_STEP,
+} from "./_limits.ts";
+import type { AcquireOptions, LockCallOptions, ResumeOptions } from "./lock.ts";
+
+/** An acquisition with its options checked, in milliseconds. */
+export interface AcquirePlan {
+  readonly ttl: number;
+  readonly wait: number;
+  readonly timeout: number;
+  readonly signal: AbortSignal | undefined;
+  /** Whether to wait in the queue of the record. */
+  readonly queues: boolean;
+  readonly renew: boolean;
+  readonly maxHold: number;
+  /** The number of holders at a time. */
+  readonly limit: number;
+  /** Keeps the release of an orphaned acquisition alive. */
+  readonly waitUntil: AcquireOptions["waitUntil"];
+  /** The input of the transition besides the owner. */
+  readonly input: Fields;
+}
+
+const HOLD_OPTIONS = { ttl: true, renew: true, maxHold: true, signal: true, timeout: true } as const;
+
+const ACQUIRE_OPTIONS = {
+  ...HOLD_OPTIONS,
+  wait: true,
+  fair: true,
+  permits: true,
+  mode: true,
+  lockDelay: true,
+  waitUntil: true,
+} satisfies OptionNames<AcquireOptions>;
+
+/**
+ * Checks the options of an acquisition. `timeout` is the default of the `Locks`.
+ *
+ * @throws {TypeError} or `RangeError`
+ */
+export function planAcquire(options: AcquireOptions, timeout: number): AcquirePlan {
+  checkOptionNames("lock", options, ACQUIRE_OPTIONS);
+  const { permits, mode, fair = mode !== undefined } = options;
+  const hold = planHold(options, timeout);
+  const wait = options.wait === undefined ? 0 : toMilliseconds(options.wait, "wait");
+  const delay = options.lockDelay === undefined ? undefined : toMilliseconds(options.lockDelay, "lockDelay");
+  if (mode !== undefined) {
+    checkOneOf("lock", "mode", mode, ["read", "write"]);
+    if (permits !== undefined) throw new TypeError("Cannot lock as 'mode' and 'permits' exclude each other");
+  }
+  if (permits !== undefined) checkInteger("lock", "permits", permits, 1, MOST_SHARING);
+  checkBoolean("fair", fair);
+  checkFunction("lock", "waitUntil", options.waitUntil);
+  const limit = mode === "read" ? MOST_SHARING : permits ?? 1;
+  return {
+    ...hold,
+    waitUntil: options.waitUntil,
+    wait,
+    queues: fair && wait > 0,
+    limit,
+    input: {
+      ttl: String(hold.ttl),
+      ...(limit > 1 && { limit: String(limit) }),
+      ...(delay !== undefined && { delay: String(delay) }),
+    },
+  };
+}
+
+/** Checks the options of a resumption. */
+export function planResume(options: ResumeOptions, timeout: number): ReturnType<typeof planHold> {
+  checkOptionNames("resume the lock", options, HOLD_OPTIONS satisfies OptionNames<ResumeOptions>);
+  return planHold(options, timeout);
+}
+
+function planHold(options: ResumeOptions, timeout: number) {
+  const { renew = false, signal } = options;
+  checkBoolean("renew", renew);
+  const longest = renew ? toMilliseconds("1h") : Infinity;
+  const maxHold = options.maxHold === undefined ? longest : toMilliseconds(options.maxHold, "maxHold");
+  return {
+    ttl: Math.min(leaseLength(options.ttl), maxHold),
+    timeout: callTimeout(options, timeout),
+    signal,
+    renew,
+    maxHold,
+  };
+}
+
+/** The timeout of a call in milliseconds. */
+export function callTimeout(options: LockCallOptions | undefined, standard: number): number {
+  return options?.timeout === undefined ? standard : toMilliseconds(options.timeout, "timeout");
+}
+
+/** A ttl in milliseconds. */
+export function leaseLength(ttl: AcquireOptions["ttl"]): number {
+  const length = toMilliseconds(ttl, "ttl");
+  if (length <= LONGEST) return length;
+  throw new RangeError(`Cannot lock as 'ttl' must be at most 365 days: current value is ${ttl}`);
+}
+
+function checkBoolean(name: string, value: unknown): void {
+  checkOneOf("lock", name, value, [true, false]);
+}
+
+/** What an acquisition does after a reply. */
+export type NextStep =
+  /** It has the lock. */
+  | { readonly do: "hold"; readonly fence: string; readonly until: string }
+  /** It asks again after a change, or after `longest`; after `backoff` where the engine cannot notify. */
+  | {
+    readonly do: "wait";
+    readonly queued: boolean;
+    readonly longest: number;
+    readonly backoff: number;
+  }
+  /** Its lock was taken away before it was known here. */
+  | { readonly do: "stop" };
+
+/** Decides by the reply, and by the backoff before. `random` is from 0 to 1. */
+export function nextStep(reply: Fields, backoff: number, random: number): NextStep {
+  const { fence, until, remaining, ahead } = reply;
+  if (fence !== undefined) return { do: "hold", fence, until: until! };
+  if (remaining === undefined) return { do: "stop" };
+  const queued = ahead !== undefined;
+  const most = queued ? Math.min(QUEUE_PAUSE_MOST, QUEUE_PAUSE + Number(ahead) * QUEUE_PAUSE_STEP) : PAUSE;
+  return {
+    do: "wait",
+    queued,
+    // Only the first in a queue has something to do when a lease ends; the others are notified.
+    longest: queued && ahead !== "0" ? CHECK : Math.min(Number(remaining) + 1, queued ? CHECK : Infinity),
+    // Those further back need not look often from the start: their turn takes a while.
+    backoff: queued && ahead !== "0" ? most * (0.5 + random / 2) : nextBackoff(backoff, most, random),
+  };
+}
+
+/** Decorrelated jitter: from 10 ms to three times the backoff before, at most `most`. */
+export function nextBackoff(before: number, most: number, random: number): number {
+  return Math.min(most, 10 + random * (before * 3 - 10));
+}

@@ -1,0 +1,55 @@
+/** Shared by mailers around mailers. */
+import { MailError, mailError, type MailErrorOptions } from "./mail_error.ts";
+import { checkSendOptions, type SendOptions } from "./mailer.ts";
+import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
+import { abortReason } from "./outcome.ts";
+
+/** A day: a server that asks for a longer wait is asked again after a day, and refuses once more if it must. */
+const MAX_RETRY_AFTER = 86_400_000;
+
+/**
+ * Checks a call as every mailer does, so that a wrapper does nothing for a message that cannot be sent.
+ *
+ * @throws {TypeError} when the message or an option is not valid
+ * @throws {MailError} `aborted` when the signal already is
+ */
+export function prepareCall(mailer: string, message: Message, options: SendOptions): PreparedMessage {
+  checkSendOptions(options);
+  const prepared = prepareMessage(message);
+  if (options.signal?.aborted) throw aborted(mailer, options.signal);
+  return prepared;
+}
+
+/** The error of a call that the caller ended before anything was sent. */
+export function aborted(mailer: string, signal: AbortSignal): MailError {
+  return mailError(mailer, "aborted", "the signal was aborted", { cause: abortReason(signal) });
+}
+
+/** The same error with what a wrapper knows better. */
+export function restated(
+  error: MailError,
+  changes: Partial<MailErrorOptions>,
+): MailError {
+  const { delivery, phase, mailer, status, retryable, retryAfter } = error;
+  return new MailError(error.code, error.message, {
+    delivery,
+    phase,
+    mailer,
+    retryable,
+    ...(status !== undefined && { status }),
+    ...(retryAfter !== undefined && { retryAfter }),
+    cause: error,
+    ...changes,
+  });
+}
+
+/**
+ * The delay before the next attempt: random, up to `delay` doubled per attempt (full jitter), but never before the time that
+ * the other side asked for, up to a day.
+ */
+export function backoff(attempt: number, delay: number, maxDelay: number, retryAfter = 0): number {
+  const most = Math.min(maxDelay, delay * 2 ** (attempt - 1));
+  const asked = Math.min(retryAfter, MAX_RETRY_AFTER);
+  // Clients that one server gave the same time should not all come back at it.
+  return Math.ceil(asked + Math.random() * (asked > 0 ? Math.min(most, delay) : most));
+}

@@ -1,0 +1,66 @@
+/** Base64 piece by piece, so that a big file is never held a second time in its encoded form. */
+
+const DIGITS = new TextEncoder().encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+
+/** Bytes in a line of 76 characters. */
+const LINE = 57;
+
+/** Bytes encoded at once, a multiple of both 3 and {@linkcode LINE}: about 64 KB of text. */
+const PIECE = LINE * 840;
+
+/** The length of so many bytes in base64, with CRLF between lines of 76 if `lines`. */
+export function base64Length(bytes: number, lines = false): number {
+  const breaks = lines ? Math.max(0, Math.ceil(bytes / LINE) - 1) : 0;
+  return Math.ceil(bytes / 3) * 4 + breaks * 2;
+}
+
+/** The bytes in base64, in pieces of at most 64 KB; with CRLF between lines of 76 if `lines`, and none at the end. */
+export function* base64Chunks(
+  chunks: Iterable<Uint8Array>,
+  lines = false,
+): Generator<Uint8Array<ArrayBuffer>> {
+  const unit = lines ? LINE : 3;
+  let rest: Uint8Array = new Uint8Array(); // less than one unit
+  let first = true;
+  for (const chunk of chunks) {
+    let from = 0;
+    if (rest.length > 0) {
+      from = Math.min(unit - rest.length, chunk.length);
+      rest = joined(rest, chunk.subarray(0, from));
+      if (rest.length < unit) continue;
+      yield encoded(rest, lines, first);
+      first = false;
+    }
+    const end = chunk.length - (chunk.length - from) % unit;
+    for (; from < end; from = Math.min(from + PIECE, end)) {
+      yield encoded(chunk.subarray(from, Math.min(from + PIECE, end)), lines, first);
+      first = false;
+    }
+    rest = chunk.slice(end);
+  }
+  if (rest.length > 0) yield encoded(rest, lines, first);
+}
+
+/** One piece. It begins with CRLF unless it is the first, and is padded where its length is no multiple of 3. */
+function encoded(bytes: Uint8Array, lines: boolean, first: boolean): Uint8Array<ArrayBuffer> {
+  const { length } = bytes;
+  const before = lines && !first ? 2 : 0;
+  const content = new Uint8Array(before + base64Length(length, lines));
+  let to = 0;
+  for (let i = 0; i < length; i += 3) {
+    if (lines && i % LINE === 0 && (i > 0 || before > 0)) {
+      content[to++] = 13;
+      content[to++] = 10;
+    }
+    const three = bytes[i]! << 16 | bytes[i + 1]! << 8 | bytes[i + 2]!; // what is beyond the end counts as 0
+    for (let shift = 18; shift >= 0; shift -= 6) content[to++] = DIGITS[three >> shift & 63]!;
+  }
+  return content.fill(61, to - (3 - length % 3) % 3);
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}

@@ -1,0 +1,437 @@
+/** The kit of all mailers over HTTP: one bounded request, one bounded reply, and what either means for the message. */
+import { type Duration, toMilliseconds } from "../duration.ts";
+import type { HoldfastErrorCode } from "../errors.ts";
+import { readStream } from "../read_stream.ts";
+import { parseRetryAfter } from "../retry_after.ts";
+import { randomToken } from "../secret.ts";
+import { need, needsSmtpUtf8 } from "./address.ts";
+import { readAttachments } from "./attachment.ts";
+import { MailError, mailError, unsupported } from "./mail_error.ts";
+import { checkSendOptions, type Mailer, type Receipt, type SendOptions } from "./mailer.ts";
+import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "./message.ts";
+import { abortable, abortReason } from "./outcome.ts";
+import { selectRecipients } from "./partial.ts";
+import { inBase64, inPieces, type LazyBytes, type Piece, toBytes } from "./pieces.ts";
+
+/** Options of every mailer that sends over HTTP. */
+export interface HttpMailerOptions {
+  /**
+   * The maximum time of an attempt, the reading of the reply included.
+   * @default {"30s"}
+   */
+  readonly timeout?: Duration | undefined;
+  /**
+   * Sends the requests.
+   * @default {globalThis.fetch}
+   */
+  readonly fetch?: typeof fetch | undefined;
+  /**
+   * The origin of the provider's API, without a path.
+   * @default {the provider's own}
+   */
+  readonly baseUrl?: string | undefined;
+}
+
+const DEFAULT_TIMEOUT = "30s";
+
+/** Bytes of a reply, decompressed, that are read; replies of providers have a few hundred. The rest is cancelled. */
+const MAX_REPLY = 256 * 1024;
+
+/** Bytes of a request up to which it is sent in one array; larger ones are streamed, so that no second copy exists. */
+const STREAM_FROM = 256 * 1024;
+
+/** The longest time that a reply's header may ask to wait: a day, as {@linkcode parseRetryAfter} has it. */
+const MAX_RETRY_AFTER = 86_400_000;
+
+/** A request to a provider; always a POST. */
+export interface MailRequest {
+  /** Path and query. */
+  readonly path: string;
+  /** Headers of its own. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The bytes to send. */
+  readonly body: LazyBytes;
+  /** The body's value where it is JSON, for clients that write it themselves. */
+  readonly json?: unknown;
+}
+
+/** A provider's reply. */
+export interface Answer {
+  /** The HTTP status. */
+  readonly status: number;
+  /** Reads a header. */
+  header(name: string): string | null | undefined;
+  /** The body as JSON; its text when it is none; `undefined` when it could not be read or is too large. */
+  // deno-lint-ignore no-explicit-any
+  readonly json: any;
+}
+
+/** Carries a request to the provider; rejects when no reply came back. */
+export type Exchange = (request: MailRequest, signal: AbortSignal) => Promise<Answer>;
+
+/** A file for JSON or a form: an attachment, or the invitation. */
+export interface WireFile {
+  /** The file's name. */
+  readonly filename: string;
+  /** Its media type. */
+  readonly contentType: string;
+  /** The id by which HTML refers to it. */
+  readonly contentId?: string | undefined;
+  /** Its content. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** The properties of a provider. */
+export interface Provider {
+  /** The mailer's name. */
+  readonly name: string;
+  /** The maximum time of an attempt unless the call has its own. */
+  readonly timeout: Duration | undefined;
+  /** The maximum number of bytes of a request. */
+  readonly maxBytes: number;
+  /** The maximum number of recipients of a message. */
+  readonly maxRecipients: number;
+  /** Whether `to` may be empty. */
+  readonly withoutTo?: boolean;
+  /** The number of hours that it schedules ahead. */
+  readonly scheduleHours?: number;
+  /** Whether it honours idempotency keys. */
+  readonly deduplicates?: boolean;
+  /** Whether a request can name an envelope that differs from the headers. */
+  readonly selectsRecipients?: boolean;
+  /** The one status that says that it took the message. Any other 2xx may come from a proxy or a captive portal. */
+  readonly success: number;
+  /** Sends requests. */
+  readonly exchange: Exchange;
+  /** Writes the request; throws `unsupported` for what it cannot express. */
+  request(message: PreparedMessage, options: RequestOptions): Promise<MailRequest>;
+  /** The id in a reply of success. */
+  id(answer: Answer): string | undefined;
+  /** Whether a reply of success may lack it. */
+  readonly withoutId?: boolean;
+  /** The meaning of a refusal where its status alone does not tell. */
+  refusal?(answer: Answer): Partial<Refusal> | undefined;
+}
+
+/** What a request needs besides the message. */
+export interface RequestOptions {
+  readonly idempotencyKey: string | undefined;
+  /** The recipients it is for. */
+  readonly recipients: readonly string[];
+}
+
+/** The meaning of a refusal. */
+export interface Refusal {
+  readonly code: HoldfastErrorCode;
+  readonly retryable: boolean;
+  /** Whether the message may have been sent all the same. */
+  readonly unknown: boolean;
+  /** The provider's name for it, or a hint of ours. */
+  readonly reason: string;
+}
+
+/** A mailer for a provider. */
+export function httpMailer(provider: Provider): Mailer {
+  const { name, deduplicates = false, selectsRecipients = false } = provider;
+  toMilliseconds(provider.timeout ?? DEFAULT_TIMEOUT, "timeout");
+  return {
+    name,
+    deduplicates,
+    selectsRecipients,
+    async send(input: Message, options: SendOptions = {}): Promise<Receipt> {
+      checkSendOptions(options);
+      const { idempotencyKey, signal, timeout } = options;
+      const message = prepareMessage(input);
+      const recipients = selectRecipients(message, options.recipients);
+      if (options.recipients && !selectsRecipients) {
+        throw unsupported(name, "sending to some of the recipients");
+      }
+      refuseUnsupported(provider, message);
+      const keyed = deduplicates && idempotencyKey !== undefined;
+      const build = () => provider.request(message, { idempotencyKey, recipients });
+      const answer = await attempt(provider, build, { signal, timeout, keyed });
+      const id = provider.id(answer);
+      if (typeof id !== "string" && !provider.withoutId) throw unreadable(name, answer, keyed);
+      return { mailer: name, id };
+    },
+  };
+}
+
+/** Refuses what no request to this provider could express. */
+export function refuseUnsupported(provider: Provider, message: PreparedMessage): void {
+  const { name, maxRecipients, withoutTo, scheduleHours = 0 } = provider;
+  const recipients = recipientsOf(message);
+  if (recipients.length > maxRecipients) throw unsupported(name, `more than ${maxRecipients} recipients`);
+  if (message.to.length === 0 && !withoutTo) throw unsupported(name, "a message without 'to'");
+  if ([message.from, ...message.replyTo, ...recipients].some(needsSmtpUtf8)) {
+    throw unsupported(name, "addresses outside ASCII");
+  }
+  if (message.sendAt && message.sendAt.getTime() - Date.now() > scheduleHours * 3_600_000) {
+    throw unsupported(name, `'sendAt' more than ${scheduleHours} hours ahead`);
+  }
+}
+
+/** Headers, in ASCII alone: no provider documents what it makes of others. */
+export function wireHeaders(message: PreparedMessage, mailer: string): [name: string, value: string][] {
+  const headers = Object.entries(message.headers);
+  if (headers.some(([, value]) => !/^[ -~]*$/.test(value))) {
+    throw unsupported(mailer, "headers outside ASCII");
+  }
+  return headers;
+}
+
+/** Attachments, read, and the invitation as one more, as providers have no other place for it. */
+export async function wireFiles(message: PreparedMessage, mailer: string): Promise<WireFile[]> {
+  const files: WireFile[] = await readAttachments(message, mailer);
+  const { calendar } = message;
+  if (calendar) {
+    files.push({
+      filename: "invite.ics",
+      contentType: `text/calendar; charset=utf-8; method=${calendar.method}`,
+      bytes: new TextEncoder().encode(calendar.content),
+    });
+  }
+  return files;
+}
+
+/** A list for JSON, which leaves out `undefined`: an empty one is left out. */
+export function some<T>(list: readonly T[]): readonly T[] | undefined {
+  return list.length > 0 ? list : undefined;
+}
+
+/** Pairs as an object for JSON, likewise. */
+export function someOf(pairs: readonly (readonly [string, string])[]): Record<string, string> | undefined {
+  return pairs.length > 0 ? Object.fromEntries(pairs) : undefined;
+}
+
+/** Bytes that stand in JSON as base64, and become it only while the request is sent. */
+export class Base64Content {
+  /** The bytes. */
+  readonly #content: LazyBytes;
+
+  constructor(content: Uint8Array<ArrayBuffer> | LazyBytes) {
+    this.#content = inBase64(content);
+  }
+
+  /** The base64, made while it is read. */
+  get encoded(): LazyBytes {
+    return this.#content;
+  }
+
+  /** The base64 as one string, for clients that write JSON themselves. */
+  toJSON(): string {
+    return new TextDecoder("latin1").decode(toBytes(this.#content));
+  }
+}
+
+/** A request with a body of JSON, in which {@linkcode Base64Content} is written while it is sent. */
+export function jsonRequest(
+  path: string,
+  json: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): MailRequest {
+  const body = inPieces(jsonPieces(json));
+  return { path, headers: { "content-type": "application/json", ...headers }, body, json };
+}
+
+function jsonPieces(json: unknown): Piece[] {
+  const files: LazyBytes[] = [];
+  const mark = randomToken(18); // cannot be guessed, so no text of a message can stand for a file
+  const text = JSON.stringify(json, function (this: Record<string, unknown>, key, value) {
+    const original = this[key];
+    if (!(original instanceof Base64Content)) return value;
+    files.push(original.encoded);
+    return mark;
+  });
+  return text.split(mark).flatMap((part, i) => i === 0 ? [part] : [files[i - 1]!, part]);
+}
+
+/** A request to the provider's address by fetch; `own` are the headers of every request, those that authenticate included. */
+export function fetchExchange(
+  address: string,
+  options: HttpMailerOptions,
+  own: Readonly<Record<string, string>> = {},
+): Exchange {
+  const { fetch: send = fetch, baseUrl = address } = options;
+  need(typeof send === "function", "fetch", "must be a function");
+  need(isOrigin(baseUrl), "baseUrl", "must be an origin");
+  return async ({ path, headers, body }, signal) => {
+    // Where a kept connection closes without a reply, a runtime's fetch may send the request again, and then the message
+    // twice. Without an idempotency key, every request has a connection of its own.
+    const alone = "idempotency-key" in headers ? {} : { connection: "close" };
+    const init = {
+      method: "POST",
+      headers: { ...headers, ...own, ...alone },
+      body: requestBody(body),
+      signal,
+      redirect: "manual", // a redirect would carry the key elsewhere; Workers know no "error"
+      duplex: "half",
+    } as const;
+    const response = await send(baseUrl + path, init);
+    return {
+      status: response.status,
+      header: (name) => response.headers.get(name),
+      json: await replyBody(response, signal),
+    };
+  };
+}
+
+function isOrigin(url: unknown): boolean {
+  try {
+    return typeof url === "string" && new URL(url).origin === url;
+  } catch {
+    return false;
+  }
+}
+
+/** A body for fetch: bytes, or a stream where they are many. */
+function requestBody(body: LazyBytes): BodyInit {
+  if (body.size <= STREAM_FROM) return toBytes(body);
+  const chunks = body.chunks()[Symbol.iterator]();
+  return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    pull(controller) {
+      const { value, done } = chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+  }, { highWaterMark: 0 });
+}
+
+/** A reply's body. When it cannot be read, or never ends, its status still counts. */
+async function replyBody({ body }: Response, signal: AbortSignal): Promise<unknown> {
+  let bytes: Uint8Array<ArrayBuffer> | undefined;
+  try {
+    bytes = await readStream(body, MAX_REPLY, signal);
+  } catch (error) {
+    if (signal.aborted) throw error;
+  }
+  if (bytes === undefined) return undefined;
+  const text = new TextDecoder().decode(bytes);
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** One request and its reply of success; `keyed` says that an idempotency key makes it repeatable. */
+export async function attempt(
+  provider: Provider,
+  build: () => Promise<MailRequest>,
+  { signal: given, timeout, keyed }: Pick<SendOptions, "signal" | "timeout"> & { readonly keyed: boolean },
+): Promise<Answer> {
+  const { name, maxBytes } = provider;
+  const limit = toMilliseconds(timeout ?? provider.timeout ?? DEFAULT_TIMEOUT, "timeout");
+  // By hand: what AbortSignal.timeout and AbortSignal.any refer to stays until the time is over, for every message.
+  const controller = new AbortController();
+  const { signal } = controller;
+  const abort = () => controller.abort(given?.aborted ? abortReason(given) : undefined);
+  const timer = setTimeout(abort, Math.min(limit, 2 ** 31 - 1));
+  given?.addEventListener("abort", abort);
+  if (given?.aborted) abort();
+  let sent = false;
+  let answer: Answer;
+  try {
+    const request = await abortable(signal, build);
+    if (request.body.size > maxBytes) {
+      throw mailError(name, "message-too-large", `it takes ${maxBytes} bytes at most`);
+    }
+    sent = true;
+    answer = await provider.exchange(request, signal);
+  } catch (cause) {
+    if (cause instanceof MailError || (!sent && !signal.aborted)) throw cause;
+    const connected = sent && !neverConnected(cause);
+    const code = given?.aborted ? "aborted" : signal.aborted ? "timeout" : "backend-unavailable";
+    throw mailError(name, code, "no reply came", {
+      phase: connected ? "body" : sent ? "connect" : "prepare",
+      delivery: connected ? "unknown" : "not-sent",
+      retryable: code !== "aborted" && (connected ? keyed : sent),
+      cause,
+    });
+  } finally {
+    clearTimeout(timer);
+    given?.removeEventListener("abort", abort);
+  }
+  if (answer.status === provider.success) return answer;
+  if (answer.status >= 200 && answer.status < 300) throw unreadable(name, answer, keyed);
+  throw refused(provider, answer, keyed);
+}
+
+/** Whether the runtime says that no connection came about: then nothing was sent. Anything else stays unknown. */
+function neverConnected(error: unknown): boolean {
+  const cause = (error as { cause?: { code?: string; message?: string } } | null)?.cause;
+  return /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|CONNECT_TIMEOUT|\(Connect\)/.test(
+    `${cause?.code} ${cause?.message}`,
+  );
+}
+
+function refused(provider: Provider, answer: Answer, keyed: boolean): MailError {
+  const { status } = answer;
+  const {
+    // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429 say it did not.
+    unknown = status >= 500 && status !== 503,
+    code = CODES[status] ?? codeByRange(status),
+    retryable = unknown ? keyed : [408, 429, 503].includes(status),
+    reason = "",
+  } = provider.refusal?.(answer) ?? {};
+  const { json } = answer;
+  const text = json?.message ?? json?.errors?.[0]?.message ?? (typeof json === "string" ? json : "");
+  // An error's name is made of letters; anything else is not repeated.
+  const word = typeof reason === "string" && /^[a-z_ ]{1,64}$/i.test(reason) ? ` ${reason}` : "";
+  return mailError(provider.name, code, `it answered ${status}${word}: ${redacted(text)}`, {
+    phase: "reply",
+    delivery: unknown ? "unknown" : "not-sent",
+    status,
+    retryable,
+    retryAfter: retryable ? retryAfter(answer) : undefined,
+  });
+}
+
+const CODES: Readonly<Record<number, HoldfastErrorCode>> = {
+  401: "unauthorized",
+  402: "quota-exceeded",
+  403: "unauthorized",
+  404: "misconfigured",
+  405: "misconfigured",
+  407: "misconfigured",
+  408: "backend-unavailable",
+  413: "message-too-large",
+  429: "rate-limited",
+};
+
+function codeByRange(status: number): HoldfastErrorCode {
+  if (status >= 500) return "backend-unavailable";
+  // A redirect is not followed: the address is not that of the API.
+  return status >= 400 ? "message-rejected" : "misconfigured";
+}
+
+/** The beginning of a provider's text, without words that could be an address or a key. */
+export function redacted(text: unknown): string {
+  const words = String(text).slice(0, 1000).split(/[\p{C}\p{Z}]+/u, 30);
+  return words.map((word) => /@|[\w+/=-]{24}/.test(word) ? "…" : word).join(" ").slice(0, 200);
+}
+
+/** The wait that the reply asks for: Retry-After, or a reset header, in seconds or, in older ones, as a time of the epoch. */
+function retryAfter({ header }: Answer): number | undefined {
+  const now = Date.now();
+  const asked = parseRetryAfter(header("retry-after"), now);
+  if (asked !== undefined) return asked;
+  const seconds = Number(header("ratelimit-reset") ?? header("x-ratelimit-reset") ?? NaN);
+  const wait = seconds < 1e9 ? seconds * 1000 : seconds * 1000 - now;
+  return wait > 0 ? Math.min(Math.ceil(wait), MAX_RETRY_AFTER) : undefined;
+}
+
+/** The fault of a reply that is no proof of anything: a success of another kind, or without an id. A proxy may have sent it. */
+export function unreadable(mailer: string, { status }: Answer, keyed: boolean): MailError {
+  return mailError(
+    mailer,
+    "backend-unavailable",
+    `its answer ${status} does not say that it took the message`,
+    {
+      phase: "reply",
+      delivery: "unknown",
+      status,
+      retryable: keyed,
+    },
+  );
+}

@@ -1,0 +1,58 @@
+/** Text and files in a row, of known length, made into bytes only while they are sent. */
+import { base64Chunks, base64Length } from "./base64_stream.ts";
+
+/** Bytes that are made when they are needed. */
+export interface LazyBytes {
+  /** The number of bytes. */
+  readonly size: number;
+  /** The bytes, made anew at every call. */
+  chunks(): Iterable<Uint8Array<ArrayBuffer>>;
+}
+
+/** Text (sent as UTF-8), bytes, or bytes to be made. */
+export type Piece = string | Uint8Array<ArrayBuffer> | LazyBytes;
+
+/** The pieces as one. Text between files is encoded at once, so `size` counts bytes and not characters. */
+export function inPieces(pieces: readonly Piece[]): LazyBytes {
+  const parts: (Uint8Array<ArrayBuffer> | LazyBytes)[] = [];
+  let text = "";
+  for (const piece of [...pieces, new Uint8Array()]) {
+    if (typeof piece === "string") {
+      text += piece;
+      continue;
+    }
+    if (text !== "") parts.push(new TextEncoder().encode(text));
+    text = "";
+    parts.push(piece);
+  }
+  const size = parts.reduce((sum, part) => sum + (part instanceof Uint8Array ? part.length : part.size), 0);
+  return {
+    size,
+    *chunks() {
+      for (const part of parts) {
+        if (!(part instanceof Uint8Array)) yield* part.chunks();
+        else if (part.length > 0) yield part;
+      }
+    },
+  };
+}
+
+/** All bytes in one array. */
+export function toBytes({ size, chunks }: LazyBytes): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks()) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+/** The bytes in base64; with CRLF between lines of 76 if `lines`. */
+export function inBase64(content: Uint8Array<ArrayBuffer> | LazyBytes, lines = false): LazyBytes {
+  const bytes = content instanceof Uint8Array;
+  return {
+    size: base64Length(bytes ? content.length : content.size, lines),
+    chunks: () => base64Chunks(bytes ? [content] : content.chunks(), lines),
+  };
+}

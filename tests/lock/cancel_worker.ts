@@ -1,0 +1,117 @@
+/** An app whose clients leave, and the clients: a service binding with an AbortSignal cancels a request in workerd. */
+import { Hono } from "hono";
+import { type AtomicStore, createLocks } from "@holdfast/edge";
+import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
+import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
+import { lock, type LockVariables } from "@holdfast/edge/hono";
+import { type Probes, probing } from "../support/probes.ts";
+
+export { HoldfastObject };
+
+interface Env {
+  readonly HOLDFAST: HoldfastNamespace;
+  readonly SELF: { fetch(url: string, init: RequestInit): Promise<Response> };
+}
+
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+/** A store whose replies come late. */
+function slow(store: AtomicStore, ms: number): AtomicStore {
+  return new Proxy(store, {
+    get(target, name) {
+      if (name === "namespace") return (space: string) => slow(target.namespace(space), ms);
+      if (name === "transact") {
+        return async (...args: Parameters<AtomicStore["transact"]>) => {
+          const output = await target.transact(...args);
+          await sleep(ms);
+          return output;
+        };
+      }
+      const value = Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+let finished = 0;
+const app = new Hono<{ Variables: LockVariables; Bindings: Env }>();
+// A store per request, as bindings are only there.
+const store = (c: { env: Env }) => durableObjectStore(c.env.HOLDFAST);
+const key = (c: { req: { param(name: string): string } }) => c.req.param("id");
+const options = { ttl: "30s", key } as const;
+app.post("/work/:id", lock({ ...options, store }));
+app.post("/wait/:id", lock({ ...options, store, wait: "20s" }));
+app.post("/fair/:id", lock({ ...options, store, wait: "20s", fair: true }));
+app.post("/slow/:id", lock({ ...options, store: (c) => slow(store(c), 400) }));
+// Without waitUntil: a cancelled request just stops, and no `finally` of it runs.
+app.post("/bare/:id", async (c) => {
+  const locks = createLocks(store(c));
+  const held = await locks.acquire(c.req.param("id"), { ttl: "2s", wait: "20s" });
+  if (!held) return c.text("taken", 409);
+  await sleep(Number(c.req.query("ms")));
+  await held.release();
+  return c.text("done");
+});
+app.post("/:kind/:id", async (c) => {
+  await sleep(Number(c.req.query("ms")));
+  finished++;
+  return c.text("done");
+});
+
+/** How long until the lock is free, in milliseconds. */
+async function freeAfter(env: Env, id: string): Promise<number> {
+  const locks = createLocks(durableObjectStore(env.HOLDFAST));
+  const began = Date.now();
+  while ((await locks.inspect(id)).held && Date.now() - began < 20_000) await sleep(20);
+  return Date.now() - began;
+}
+
+/** Sends a request and leaves after so long, or waits for the status. */
+async function post(env: Env, path: string, leave = Infinity): Promise<number | "left"> {
+  const controller = new AbortController();
+  const request = env.SELF.fetch(`http://app.test${path}`, { method: "POST", signal: controller.signal });
+  if (leave === Infinity) return (await request).status;
+  request.catch(() => {});
+  await sleep(leave);
+  controller.abort();
+  return "left";
+}
+
+const probes: Probes<Env> = {
+  /** The client leaves in the middle of the handler, or of the acquisition. */
+  async leave(env, query) {
+    const [kind, id] = [query.get("kind")!, crypto.randomUUID()];
+    finished = 0;
+    await post(env, `/${kind}/${id}?ms=500`, 150);
+    const free = await freeAfter(env, id);
+    return { free, finished, after: await post(env, `/work/${id}?ms=1`) };
+  },
+
+  /** Of many waiting requests some leave, the first of them too. */
+  async queue(env, query) {
+    const [kind, id] = [query.get("kind")!, crypto.randomUUID()];
+    const locks = createLocks(durableObjectStore(env.HOLDFAST));
+    const holder = (await locks.acquire(id, { ttl: "1m" }))!;
+    const requests: Promise<number | "left">[] = [];
+    for (let i = 0; i < 20; i++) {
+      requests.push(post(env, `/${kind}/${id}?ms=5`, i % 2 === 0 ? 400 : Infinity));
+      await sleep(5);
+    }
+    await sleep(1000);
+    const began = Date.now();
+    await holder.release();
+    const answers = await Promise.all(requests);
+    return { answers, took: Date.now() - began, free: await freeAfter(env, id) };
+  },
+};
+
+const driver = probing(probes);
+
+export default {
+  async fetch(request: Request, env: Env, context: never): Promise<Response> {
+    const { hostname } = new URL(request.url);
+    return hostname === "app.test"
+      ? await app.fetch(request, env, context)
+      : await driver.fetch(request, env);
+  },
+};

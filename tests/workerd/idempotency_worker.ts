@@ -1,0 +1,169 @@
+/**
+ * An app whose clients leave, and the clients: `/drive` sends requests to the app through a service binding
+ * and cancels them.
+ */
+import { type Context, Hono } from "hono";
+import { memoryStore } from "@holdfast/edge";
+import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
+import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
+import { idempotency, type IdempotencyVariables } from "@holdfast/edge/hono";
+
+export { HoldfastObject };
+
+interface Env {
+  readonly HOLDFAST: HoldfastNamespace;
+  readonly SELF: { fetch(url: string, init: RequestInit): Promise<Response> };
+}
+
+/** What the handler did under a key. */
+interface Work {
+  runs: number;
+  live: number;
+  overlapped: boolean;
+  /** How far the run has come. */
+  step: number;
+  /** The whole answer of the last run. */
+  made: string;
+}
+
+const works = new Map<string, Work>();
+/** Keys whose first client has left. */
+const left = new Set<string>();
+const memory = memoryStore();
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+function begin(key: string): Work {
+  const work = works.get(key) ?? { runs: 0, live: 0, overlapped: false, step: 0, made: "" };
+  works.set(key, work);
+  work.runs++;
+  work.overlapped ||= work.live > 0;
+  work.live++;
+  work.made = "";
+  return work;
+}
+
+/** A part of the work; where the client wants to leave, it goes on when the client has left. */
+async function takeStep(c: Context, work: Work): Promise<void> {
+  await sleep(2 + Math.random() * 10);
+  const leaves = Number(c.req.header("leave-at") ?? -1) === work.step++;
+  for (let i = 0; leaves && i < 1000 && !left.has(c.var.idempotency.key); i++) await sleep(2);
+}
+
+const app = new Hono<{ Bindings: Env; Variables: IdempotencyVariables }>();
+app.use(
+  idempotency({
+    store: (c) => c.req.header("engine") === "memory" ? memory : durableObjectStore(c.env.HOLDFAST),
+    scope: "public",
+    lease: "5s",
+  }),
+);
+app.post("/pay", async (c) => {
+  const work = begin(c.var.idempotency.key);
+  const { order } = await c.req.json();
+  for (let i = 0; i < 6; i++) await takeStep(c, work);
+  work.live--;
+  work.made = JSON.stringify({ order, receipt: crypto.randomUUID() });
+  return c.body(work.made);
+});
+app.post("/stream", (c) => {
+  const work = begin(c.var.idempotency.key);
+  const encoder = new TextEncoder();
+  const makeChunk = async () => {
+    await takeStep(c, work);
+    const chunk = `<${crypto.randomUUID()}>`;
+    work.made += chunk;
+    return encoder.encode(chunk);
+  };
+  // Half of the handlers make chunks when they are asked, half by themselves.
+  if (Math.random() < 0.5) {
+    let left = 6;
+    return c.body(
+      new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          if (left-- > 0) return controller.enqueue(await makeChunk());
+          work.live--;
+          controller.close();
+        },
+        cancel: () => void work.live--,
+      }),
+    );
+  }
+  return c.body(
+    new ReadableStream<Uint8Array>({
+      async start(controller) {
+        for (let i = 0; i < 6; i++) controller.enqueue(await makeChunk());
+        work.live--;
+        controller.close();
+      },
+      cancel: () => void work.live--,
+    }),
+  );
+});
+
+/** What a client saw whose first request was cancelled. */
+export interface Seen {
+  readonly runs: number;
+  readonly overlapped: boolean;
+  /** Whether the cancelled request had its answer in time. */
+  readonly early: boolean;
+  /** Whether the retry and one more request got what the handler made. */
+  readonly right: boolean;
+  readonly error?: string;
+}
+
+/**
+ * Waits for the moment at which a client leaves: some time before the handler begins, or in one of its steps.
+ */
+async function moment(key: string, step: number): Promise<void> {
+  if (step < 0) return await sleep(Math.random() * 8);
+  for (let i = 0; i < 2000 && !((works.get(key)?.step ?? -1) > step); i++) await sleep(1);
+}
+
+async function client(env: Env, path: string, engine: string): Promise<Seen> {
+  const key = crypto.randomUUID();
+  const step = Math.floor(Math.random() * 7) - 1;
+  const post = (signal?: AbortSignal) =>
+    env.SELF.fetch(`http://shop.test${path}`, {
+      method: "POST",
+      headers: { "idempotency-key": key, engine, ...(signal && { "leave-at": String(step) }) },
+      body: JSON.stringify({ order: key }),
+      ...(signal && { signal }),
+    });
+  const controller = new AbortController();
+  const first = post(controller.signal).then((response) => response.text()).then(() => true, () => false);
+  await moment(key, step);
+  controller.abort();
+  left.add(key);
+  const early = await first;
+  const retry = async () => {
+    for (let waited = 0;; waited += 20) {
+      const response = await post();
+      const text = await response.text();
+      if (response.status === 200) return text;
+      if (response.status !== 409 || waited > 4000) throw new Error(`${response.status}: ${text}`);
+      await sleep(20);
+    }
+  };
+  const found = () => works.get(key) ?? { runs: 0, overlapped: false, made: "" };
+  try {
+    const answers = [await retry(), await retry()];
+    const { runs, overlapped, made } = found();
+    return { runs, overlapped, early, right: answers.every((answer) => answer === made) };
+  } catch (error) {
+    const { runs, overlapped } = found();
+    return { runs, overlapped, early, right: false, error: String(error) };
+  }
+}
+
+export default {
+  async fetch(request: Request, env: Env, ctx: ConstructorParameters<typeof Hono>[0]): Promise<Response> {
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname !== "/drive") return await app.fetch(request, env, ctx as never);
+    const count = Number(searchParams.get("count"));
+    const clients = Array.from({ length: count }, async (_, i) => {
+      await sleep(i * 20);
+      return await client(env, searchParams.get("path")!, searchParams.get("engine")!);
+    });
+    return Response.json(await Promise.all(clients));
+  },
+};
