@@ -6,8 +6,9 @@ import { PerBinding } from "../store/binding.ts";
 export const BEAT = 1000;
 
 /**
- * After how long without a sign an acquisition counts as dead, in milliseconds: on Workers a cancelled request just stops, and no
- * `finally` of it runs. Three beats, so that one late timer does not break the order.
+ * After how long without a sign an acquisition counts as dead, in milliseconds: on Workers a cancelled
+ * request just stops, and no `finally` of it runs. Three beats, so that one late timer does not break the
+ * order.
  */
 export const SILENCE = 3000;
 
@@ -26,17 +27,21 @@ interface Line {
 
 const gates = new PerBinding<Gate>();
 
-/** The gate of the store's binding and namespace: on Workers, where each request makes a store of its own, one for the isolate. */
+/**
+ * The gate of the store's binding and namespace: on Workers, where each request makes a store of its own, one
+ * for the isolate.
+ */
 export function gateOf(store: object): Gate {
   return gates.get(store, () => new Gate());
 }
 
 /**
- * A gate in front of the engine: of the acquisitions of one process that wait for a key, only the first contends there (of a shared
- * lock, as many as fit). The others wait in line, first come, first served, and cost the engine nothing.
+ * A gate in front of the engine: of the acquisitions of one process that wait for a key, only the first
+ * contends there (of a shared lock, as many as fit). The others wait in line, first come, first served, and
+ * cost the engine nothing.
  *
- * No acquisition depends on another one's end. Each has a timer of its own and looks at the one before it: a place that shows no sign
- * of life is taken out of the line, and its follower moves up.
+ * No acquisition depends on another one's end. Each has a timer of its own and looks at the one before it: a
+ * place that shows no sign of life is taken out of the line, and its follower moves up.
  */
 export class Gate {
   readonly #lines = new Map<string, Line>();
@@ -96,7 +101,7 @@ export class Gate {
     } else this.#advance(line);
   }
 
-  /** Lets contend who may: the same rule as for holders of a lock. */
+  /** Lets the next places contend while they fit: the same rule as for holders of a lock. */
   #advance(line: Line): void {
     for (let place = line.next; place; place = line.next) {
       if (line.contending > 0 && (line.alone || line.contending >= place.limit)) return;
@@ -146,7 +151,8 @@ export class Place {
       const left = giveUpAt - this.#clock.monotonic();
       if (left <= 0) return;
       const began = this.#clock.monotonic();
-      // Another request may only resolve a promise of this one: on Workers, its timers and signals are out of reach.
+      // Another request may only resolve a promise of this one: on Workers, its timers and signals are out of
+      // reach.
       const turn = deferred<void>();
       this.onTurn = turn.resolve;
       const wake = () => turn.resolve();

@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { interruptible, withTimeout } from "../deadline.ts";
+import { withTimeout } from "../deadline.ts";
 import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
@@ -44,8 +44,8 @@ export interface ReleaseAttempt {
 }
 
 /**
- * Releases what an owner has or waits for; repeating it is safe. With `until`, the end of a holder's lease, it is retried after a
- * delay while that lasts. Without, at once: an orphaned acquisition.
+ * Releases what an owner has or waits for; repeating it is safe. With `until`, the end of a holder's lease,
+ * it is retried after a delay while that lasts. Without, at once: an orphaned acquisition.
  */
 export async function releaseWithRetry(
   { store, clock, key, owner }: Place,

@@ -54,11 +54,10 @@ const LOCKS_OPTIONS = { name: true, clock: true, timeout: true } satisfies Optio
  * if (!lock) throw new Error("another holder has it");
  * lock.signal.throwIfAborted();
  *
- * // Three at a time, first come, first served, extended while they work:
- * await using slot = await locks.acquire("gpu", { permits: 3, fair: true, ttl: "10s", renew: true, wait: "1m" });
- * // All or none:
- * await using both = await locks.acquireAll(["account:1", "account:2"], { ttl: "10s", wait: "5s" });
- * if (!slot || both?.locks.length !== 2) throw new Error("unexpected");
+ * // Three at a time, first come, first served, extended while they work: await using slot = await
+ * locks.acquire("gpu", { permits: 3, fair: true, ttl: "10s", renew: true, wait: "1m" }); // All or none:
+ * await using both = await locks.acquireAll(["account:1", "account:2"], { ttl: "10s", wait: "5s" }); if
+ * (!slot || both?.locks.length !== 2) throw new Error("unexpected");
  * ```
  */
 export function createLocks(store: AtomicStore, options: LocksOptions = {}): Locks {
@@ -112,7 +111,8 @@ class StoreLocks implements Locks {
     signal?.throwIfAborted();
     const clock = this.#clock;
     const giveUpAt = clock.monotonic() + wait;
-    // One owner per acquisition and key: a repeated call is answered like the first, and a handle is of one key.
+    // One owner per acquisition and key: a repeated call is answered like the first, and a handle is of one
+    // key.
     const place = this.#place(key, randomToken(16), plan.timeout);
     const change = new ChangeWait(this.#store, key, clock, signal);
     const attempt: Attempt = {

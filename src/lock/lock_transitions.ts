@@ -8,18 +8,22 @@
  * | `by:<owner>` | a holder: `h <until> <fence> <limit> <delay>`; a waiter: `q <number> <until> <limit> <front>` |
  * | `at:<number>` | the owner of the waiter with that number |
  *
- * - `fence` is the last fencing token handed out. `lapsed` is the highest one whose holder did not release it itself (its lease
- *   ended, or it was forced or passed on), so that a repeated release can be told from a late one.
- * - `due`: before that time nothing in the record ends by itself; 0 when nothing can. It may be earlier than the true time, never later.
+ * - `fence` is the last fencing token handed out. `lapsed` is the highest one whose holder did not release it
+ *   itself (its lease ended, or it was forced or passed on), so that a repeated release can be told from a
+ *   late one.
+ * - `due`: before that time nothing in the record ends by itself; 0 when nothing can. It may be earlier than
+ *   the true time, never later.
  * - `ends`: the latest time at which anything in the record was to end by itself.
- * - `holders`, `alone` (whether one of them is exclusive), `waiting`, `first` and `last` (numbers in the queue) summarize the rest.
+ * - `holders`, `alone` (whether one of them is exclusive), `waiting`, `first` and `last` (numbers in the
+ *   queue) summarize the rest.
  *
- * With the summary an engine that keeps fields apart (a Redis hash) decides the usual calls by a few fields, however long the queue is;
- * see `adapters/upstash/_lua_lock.ts`. Invariant: after each write, the first waiter cannot be let in. Only time changes that, at `due`.
+ * With the summary an engine that keeps fields apart (a Redis hash) decides the usual calls by a few fields,
+ * however long the queue is; see `adapters/upstash/_lua_lock.ts`. Invariant: after each write, the first
+ * waiter cannot be let in. Only time changes that, at `due`.
  *
- * What becomes free goes to the first waiter at once, for as long as a reply may take: the waiter asks again and gets its whole
- * lease, or is passed over. The fence outlives the holders. A fence that was lost starts again above every earlier one, because it
- * is seeded with the engine's clock in microseconds.
+ * What becomes free goes to the first waiter at once, for as long as a reply may take: the waiter asks again
+ * and gets its whole lease, or is passed over. The fence outlives the holders. A fence that was lost starts
+ * again above every earlier one, because it is seeded with the engine's clock in microseconds.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 import {
@@ -132,7 +136,8 @@ function serialize(state: LockRecord, now: number): Write {
     record["by:" + owner] = `q ${number} ${until} ${limit} ${front}`;
     record["at:" + number] = owner;
   }
-  // Whole hours: most changes of a lock then leave the record's deadline alone, and cost an engine that keeps it apart nothing.
+  // Whole hours: most changes of a lock then leave the record's deadline alone, and cost an engine that keeps
+  // it apart nothing.
   const expiresAt = Math.ceil((ends + FENCE_RETENTION) / HOUR) * HOUR;
   return { record, expiresAt, pinned: ends > now };
 }
@@ -210,10 +215,12 @@ function enqueue(
 /**
  * `{ owner, ttl, limit?, delay?, wait?, from? }` → one of
  *
- * - `{ fence, until }`: granted. Repeated, the same owner has the same grant; its lease may get longer, never shorter.
- * - `{ remaining, ahead? }`: others have it, for about `remaining` milliseconds. With `wait` the owner is in the queue for so many
- *   milliseconds, behind at most `ahead` others; a full queue takes no one.
- * - `{ done }`: this owner has released it, or it was taken away. A copy of the call that arrives late is granted to nobody.
+ * - `{ fence, until }`: granted. Repeated, the same owner has the same grant; its lease may get longer, never
+ *   shorter.
+ * - `{ remaining, ahead? }`: others have it, for about `remaining` milliseconds. With `wait` the owner is in
+ *   the queue for so many milliseconds, behind at most `ahead` others; a full queue takes no one.
+ * - `{ done }`: this owner has released it, or it was taken away. A copy of the call that arrives late is
+ *   not granted.
  * - `{}`: with `from`, the lock was to be passed on from that owner, which does not have it.
  */
 export const acquireLock: Transition = {
@@ -257,7 +264,10 @@ export const acquireLock: Transition = {
   },
 };
 
-/** `{ owner, ttl }` → `{ until }`: extended to at least `now + ttl`, or `{}`: lost. An expired lease is not revived. */
+/**
+ * `{ owner, ttl }` → `{ until }`: extended to at least `now + ttl`, or `{}`: lost. An expired lease is not
+ * revived.
+ */
 export const extendLock: Transition = {
   name: "lock.extend",
   apply(record, { owner, ttl }, now): Step {
@@ -272,9 +282,10 @@ export const extendLock: Transition = {
 };
 
 /**
- * `{ owner, fence? }` → `{ result }`: `released`, `expired` (no holder came after) or `overtaken`. Repeated, it answers as the first
- * time; among sharers, where `lapsed` is one figure for all, perhaps `overtaken`. A waiter, which has no token, leaves the queue.
- * Without a token the owner is remembered even if it is unknown: its acquisition may still be on its way.
+ * `{ owner, fence? }` → `{ result }`: `released`, `expired` (no holder came after) or `overtaken`. Repeated,
+ * it answers as the first time; among sharers, where `lapsed` is one figure for all, perhaps `overtaken`. A
+ * waiter, which has no token, leaves the queue. Without a token the owner is remembered even if it is
+ * unknown: its acquisition may still be on its way.
  */
 export const releaseLock: Transition = {
   name: "lock.release",
@@ -299,9 +310,9 @@ export const releaseLock: Transition = {
 };
 
 /**
- * `{ fence, id }` → `{ count }`: takes the lock from every holder up to that fencing token, and says from how many. Later
- * holders keep it. Repeated with the
- * same id it answers the same while the id is remembered, and in any case takes nothing more.
+ * `{ fence, id }` → `{ count }`: takes the lock from every holder up to that fencing token, and says from how
+ * many. Later holders keep it. Repeated with the same id it answers the same while the id is remembered, and
+ * in any case takes nothing more.
  */
 export const forceLock: Transition = {
   name: "lock.force",

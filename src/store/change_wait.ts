@@ -13,8 +13,8 @@ export interface NextOptions {
 }
 
 /**
- * The waits of a caller that asks for a record again and again until it may have it. Each wait starts from the version that the last
- * transition returned, so a change between that call and the wait is not missed.
+ * The waits of a caller that asks for a record again and again until it may have it. Each wait starts from
+ * the version that the last transition returned, so a change between that call and the wait is not missed.
  */
 export class ChangeWait {
   readonly #store: Pick<AtomicStore, "watch">;
@@ -59,8 +59,8 @@ export class ChangeWait {
   }
 
   async #wait(longest: number, backoff: number, field: string | undefined): Promise<void> {
-    // Ends the timer and the engine's wait, whichever is left. It is of this request alone: on Workers another request may resolve a
-    // promise of this one, but abort no signal.
+    // Ends the timer and the engine's wait, whichever is left. It is of this request alone: on Workers
+    // another request may resolve a promise of this one, but abort no signal.
     const over = new AbortController();
     const local = deferred<void>();
     const end = this.#notifyLocally = () => local.resolve();
@@ -73,7 +73,8 @@ export class ChangeWait {
         return;
       }
       const changed = this.#store.watch(this.#key, { timeout: longest, since, field, signal: over.signal });
-      // An engine that fails to notify is asked again after the backoff. The timer bounds one that never answers.
+      // An engine that fails to notify is asked again after the backoff. The timer bounds one that never
+      // answers.
       await Promise.race([changed.catch(() => sleep(backoff)), local.promise, sleep(longest)]);
     } finally {
       over.abort("over"); // without a reason it would make an exception, with a stack

@@ -1,4 +1,7 @@
-/** A store as another process has it: what is kept per binding (a gate of waiters) is not shared with other stores. */
+/**
+ * A store as another process has it: what is kept per binding (a gate of waiters) is not shared with other
+ * stores.
+ */
 import type { AtomicStore } from "@holdfast/edge";
 import { BINDING } from "../../src/store/binding.ts";
 
