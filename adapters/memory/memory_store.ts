@@ -3,6 +3,7 @@
  * with it: right for tests, development and single-process servers, wrong where two isolates must agree.
  */
 import { type Clock, systemClock } from "../../src/clock.ts";
+import { canResolveElsewhere, LOOK_INTERVAL } from "../../src/cross_request.ts";
 import { deferred } from "../../src/deferred.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore, TransactOptions } from "../../src/store/atomic_store.ts";
@@ -144,6 +145,10 @@ class MemoryEngine implements AtomicEngine {
   async watch(key: string, { timeout, since, field, signal }: EngineWatchOptions): Promise<boolean> {
     if (since !== undefined && since !== this.#version(key)) return true;
     signal?.throwIfAborted();
+    if (!canResolveElsewhere()) {
+      await this.#clock.sleep(Math.min(timeout, LOOK_INTERVAL), signal);
+      return timeout > LOOK_INTERVAL || since !== this.#version(key);
+    }
     const watchers = this.#watchers.get(key) ?? new Set();
     this.#watchers.set(key, watchers);
     const entry = this.#entries.get(key);

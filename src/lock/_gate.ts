@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { canResolveElsewhere, LOOK_INTERVAL } from "../cross_request.ts";
 import { deferred } from "../deferred.ts";
 import { PerBinding } from "../store/binding.ts";
 
@@ -130,6 +131,8 @@ export class Place {
   readonly #line: Line;
   readonly #clock: Clock;
   readonly #over = new AbortController();
+  /** Whether the place before this one, of another request perhaps, may wake it. */
+  readonly #wakes = canResolveElsewhere();
   #seenAt: number;
 
   constructor(gate: Gate, line: Line, limit: number, clock: Clock) {
@@ -154,11 +157,12 @@ export class Place {
       // Another request may only resolve a promise of this one: on Workers, its timers and signals are out of
       // reach.
       const turn = deferred<void>();
-      this.onTurn = turn.resolve;
+      if (this.#wakes) this.onTurn = turn.resolve;
       const wake = () => turn.resolve();
       signal?.addEventListener("abort", wake, { once: true });
       const asleep = new AbortController();
-      const timer = this.#clock.sleep(Math.min(BEAT, left), asleep.signal).catch(() => {});
+      const length = Math.min(this.#wakes ? BEAT : LOOK_INTERVAL, left);
+      const timer = this.#clock.sleep(length, asleep.signal).catch(() => {});
       await Promise.race([turn.promise, timer]);
       asleep.abort("over"); // without a reason it would make an exception, with a stack
       signal?.removeEventListener("abort", wake);

@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { canResolveElsewhere } from "../cross_request.ts";
 import { deferred } from "../deferred.ts";
 import type { AtomicStore, TransactOptions } from "./atomic_store.ts";
 
@@ -41,6 +42,7 @@ export class ChangeWait {
 
   /** Ends the current wait, or the next one before it begins: the record changed in this process. */
   notify(): void {
+    if (!canResolveElsewhere()) return; // the backoff ends the wait
     this.#notified = true;
     this.#notifyLocally?.();
   }
