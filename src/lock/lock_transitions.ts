@@ -60,7 +60,8 @@ interface LockRecord {
   /** Infinity when nothing can end. */
   due: number;
   ends: number;
-  readonly done: string[];
+  /** Ids, newest first, joined by commas. */
+  done: string;
   readonly holders: Map<string, Holder>;
   readonly queue: Ticket[];
   /** Whether time ended something: then the next write is worth its while. */
@@ -69,28 +70,39 @@ interface LockRecord {
 
 /** The record without what has ended. */
 function parse(record: Fields | undefined, now: number): LockRecord {
-  const [fence = 0, lapsed = 0, due = 0, ends = 0] = (record?.lock ?? "").split(" ").filter(Boolean).map(
-    Number,
-  );
+  const [fence, lapsed, due, ends] = record?.lock?.split(" ") ?? ["0", "0", "0", "0"];
   const state: LockRecord = {
-    fence,
-    lapsed,
-    due: due === 0 ? Infinity : due,
-    ends,
-    done: (record?.done ?? "").split(",").filter(Boolean),
+    fence: Number(fence),
+    lapsed: Number(lapsed),
+    due: due === "0" ? Infinity : Number(due),
+    ends: Number(ends),
+    done: record?.done ?? "",
     holders: new Map(),
     queue: [],
     swept: false,
   };
-  for (const [name, value] of Object.entries(record ?? {})) {
+  for (const name in record) {
     if (!name.startsWith("by:")) continue;
     const owner = name.slice(3);
-    const [kind, ...figures] = value.split(" ");
-    const [a, b, limit, d] = figures.map(Number) as [number, number, number, number];
-    if (kind === "h") state.holders.set(owner, { until: a, fence: b, limit, delay: d });
-    else state.queue.push({ owner, number: a, until: b, limit, front: d });
+    const [kind, a, b, limit, d] = record[name]!.split(" ");
+    if (kind === "h") {
+      state.holders.set(owner, {
+        until: Number(a),
+        fence: Number(b),
+        limit: Number(limit),
+        delay: Number(d),
+      });
+    } else {
+      state.queue.push({
+        owner,
+        number: Number(a),
+        until: Number(b),
+        limit: Number(limit),
+        front: Number(d),
+      });
+    }
   }
-  state.queue.sort((a, b) => a.number - b.number);
+  if (state.queue.length > 1) state.queue.sort((a, b) => a.number - b.number);
   if (now >= state.due) expire(state, now);
   return state;
 }
@@ -121,21 +133,20 @@ function serialize(state: LockRecord, now: number): Write {
   const { fence, lapsed, holders, queue, done } = state;
   const idle = holders.size === 0 && queue.length === 0;
   const ends = idle ? now : Math.max(state.ends, now);
-  const alone = [...holders.values()].some(({ limit }) => limit <= 1) ? 1 : 0;
   const due = idle ? 0 : state.due;
-  const summary = [fence, lapsed, due, ends, holders.size, alone, queue.length];
-  const record: Record<string, string> = {
-    lock: [...summary, queue[0]?.number ?? 0, queue.at(-1)?.number ?? 0].join(" "),
-    done: done.join(","),
-  };
+  const [first, last] = [queue[0]?.number ?? 0, queue.at(-1)?.number ?? 0];
   if (queue[0]) queue[0].front = 1;
+  let alone = 0;
+  const record: Record<string, string> = { lock: "", done };
   for (const [owner, { until, fence, limit, delay }] of holders) {
     record["by:" + owner] = `h ${until} ${fence} ${limit} ${delay}`;
+    if (limit <= 1) alone = 1;
   }
   for (const { owner, number, until, limit, front } of queue) {
     record["by:" + owner] = `q ${number} ${until} ${limit} ${front}`;
     record["at:" + number] = owner;
   }
+  record.lock = `${fence} ${lapsed} ${due} ${ends} ${holders.size} ${alone} ${queue.length} ${first} ${last}`;
   // Whole hours: most changes of a lock then leave the record's deadline alone, and cost an engine that keeps
   // it apart nothing.
   const expiresAt = Math.ceil((ends + FENCE_RETENTION) / HOUR) * HOUR;
@@ -150,10 +161,19 @@ function note(state: LockRecord, end: number): void {
 
 /** Remembers an id that may never act again; answers whether that was new. */
 function finish(state: LockRecord, id: string): boolean {
-  if (state.done.includes(id)) return false;
-  state.done.unshift(id);
-  state.done.splice(DONE_REMEMBERED);
+  if (isDone(state, id)) return false;
+  state.done = state.done === "" ? id : `${id},${state.done}`;
+  let end = -1;
+  for (let count = 0; count < DONE_REMEMBERED; count++) {
+    end = state.done.indexOf(",", end + 1);
+    if (end < 0) return true;
+  }
+  state.done = state.done.slice(0, end);
   return true;
+}
+
+function isDone({ done }: LockRecord, id: string): boolean {
+  return done.includes(id) && `,${done},`.includes(`,${id},`);
 }
 
 function fits({ holders }: LockRecord, limit: number): boolean {
@@ -227,7 +247,7 @@ export const acquireLock: Transition = {
   name: "lock.acquire",
   apply(record, { owner, ttl, limit: most = "1", delay = "0", wait, from }, now): Step {
     const state = current(record, now);
-    if (state.done.includes(owner!)) return { output: { done: "1" } };
+    if (isDone(state, owner!)) return { output: { done: "1" } };
     const limit = Number(most);
     let mine = state.holders.get(owner!);
     if (mine && now >= mine.until) {
@@ -318,7 +338,7 @@ export const forceLock: Transition = {
   name: "lock.force",
   apply(record, { fence, id = "" }, now): Step {
     const state = current(record, now);
-    const before = state.done.find((entry) => entry.startsWith(id + "="));
+    const before = state.done.split(",").find((entry) => entry.startsWith(id + "="));
     if (before !== undefined) return { output: { count: before.slice(id.length + 1) } };
     const forced = [...state.holders].filter(([, holder]) => holder.fence <= Number(fence))
       .sort(([, a], [, b]) => a.fence - b.fence);
