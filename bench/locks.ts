@@ -12,6 +12,7 @@ import { createLocks } from "@holdfast/edge";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { someFault } from "../tests/checks/faulty_store.ts";
 import { type Acquire, heldLock, runWorkload, shown } from "../tests/checks/lock_workload.ts";
+import { ownProcess } from "../tests/support/own_process.ts";
 import { Random } from "../tests/support/random.ts";
 import { startRedis } from "../tests/support/redis_server.ts";
 import { startUpstash } from "../tests/support/upstash_server.ts";
@@ -80,11 +81,6 @@ function ours(name: string, store: ReturnType<typeof upstashStore>): Contender {
   return { name, acquire: (key) => locks.acquire(key, { ttl: TTL }) };
 }
 
-function unfenced(name: string, store: ReturnType<typeof upstashStore>): Contender {
-  const locks = createLocks(store);
-  return { name, acquire: (key) => locks.acquire(key, { ttl: TTL, fenced: false }) };
-}
-
 const own = ours("holdfast", upstashStore({ url, token }, { prefix: "own:" }));
 const peer: Contender = {
   name: "@upstash/lock",
@@ -97,7 +93,6 @@ const peer: Contender = {
 };
 const contenders: readonly Contender[] = [
   own,
-  unfenced("holdfast, unfenced", upstashStore({ url, token }, { prefix: "own:" })),
   ours("holdfast over the SDK", upstashStore(sdk, { prefix: "sdk:" })),
   peer,
   {
@@ -234,7 +229,9 @@ for (const [name, all] of rates) {
   );
 }
 
-console.log("\nwhat a single command in place of the script would earn: SET NX PX GET, unfenced, unqueued");
+console.log(
+  "\nwhat a single command in place of the script would earn: SET NX PX GET, without token and queue",
+);
 {
   const set = (i: number) =>
     sdk.set(`fast:${i}`, "0123456789abcdefghijkl", { nx: true, get: true, px: TTL } as never);
@@ -246,7 +243,7 @@ console.log("\nwhat a single command in place of the script would earn: SET NX P
     }
     return (performance.now() - began) / 1000;
   };
-  const overSdk = contenders[2]!;
+  const overSdk = contenders[1]!;
   const [fast, script] = [[] as number[], [] as number[]];
   for (let round = 0; round < ROUNDS; round++) {
     await sdk.flushall();
@@ -267,12 +264,9 @@ console.log("\nwhat a single command in place of the script would earn: SET NX P
 console.log(`\nthe checker, 12 clients x ${SECTIONS} sections, pauses past the lease in 10 %`);
 {
   const random = new Random(Math.floor(Math.random() * 2 ** 31));
-  const mine = (fenced = true) => (): Acquire => {
-    const locks = createLocks(upstashStore({ url, token }, { timeout: 1000 }));
-    return async (key, ttl) => {
-      if (!fenced) return heldLock(await locks.acquire(key, { ttl, wait: "20s", fenced }));
-      return heldLock(await locks.acquire(key, { ttl, wait: "20s" }));
-    };
+  const mine = (): Acquire => {
+    const locks = createLocks(ownProcess(upstashStore({ url, token }, { timeout: 1000 })));
+    return async (key, ttl) => heldLock(await locks.acquire(key, { ttl, wait: "20s" }));
   };
   const theirs = (): Acquire => async (key, lease) => {
     const lock = new PeerLock({ id: key, redis: sdk as never, lease, retry: { attempts: 100, delay: 10 } });
@@ -289,8 +283,7 @@ console.log(`\nthe checker, 12 clients x ${SECTIONS} sections, pauses past the l
   for (const rate of [0, 0.2]) {
     upstash.fault = () => someFault(random, rate);
     const all = {
-      holdfast: mine(),
-      "holdfast, unfenced": mine(false),
+      holdfast: mine,
       "@upstash/lock": theirs,
       redlock: red,
     };

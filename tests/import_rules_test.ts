@@ -6,13 +6,13 @@ function reports(file: string, source: string): string[] {
 }
 
 Deno.test("src/ may import src/ and nothing else", () => {
-  assertEquals(reports("/repo/src/lock/locks.ts", `import { a } from "../clock.ts";`), []);
+  assertEquals(reports("/repo/src/lock/create_locks.ts", `import { a } from "../clock.ts";`), []);
   assertEquals(
-    reports("/repo/src/lock/locks.ts", `import { a } from "../../adapters/memory/memory_store.ts";`).length,
+    reports("/repo/src/lock/create_locks.ts", `import { a } from "../../adapters/memory/memory_store.ts";`).length,
     1,
   );
-  assertEquals(reports("/repo/src/lock/locks.ts", `import { z } from "zod";`).length, 1);
-  assertEquals(reports("/repo/src/lock/locks.ts", `export * from "node:fs";`).length, 1);
+  assertEquals(reports("/repo/src/lock/create_locks.ts", `import { z } from "zod";`).length, 1);
+  assertEquals(reports("/repo/src/lock/create_locks.ts", `export * from "node:fs";`).length, 1);
 });
 
 Deno.test("adapters/ may import src/ and adapters/, but not the root's mod.ts", () => {

@@ -20,8 +20,8 @@ export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "wa
   /** The store of the locks, or how to get it from a request. */
   readonly store: StoreSource;
   /**
-   * The key on which one request at a time may work. A key that is empty, too long or no text is answered with a 400: it usually
-   * comes from the client.
+   * The key on which one request at a time may work. A key that is empty, too long or no text is answered
+   * with a 400: it usually comes from the client.
    */
   // deno-lint-ignore no-explicit-any
   readonly key: (c: any) => string | Promise<string>;
@@ -31,7 +31,8 @@ export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "wa
    */
   readonly ttl?: AcquireOptions["ttl"] | undefined;
   /**
-   * The longest time for one call to the store: a store that does not reply holds a request no longer than `wait` and this.
+   * The longest time for one call to the store: a store that does not reply holds a request no longer than
+   * `wait` and this.
    * @default {"3s"}
    */
   readonly timeout?: AcquireOptions["timeout"];
@@ -41,9 +42,9 @@ export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "wa
    */
   readonly status?: 409 | 423 | undefined;
   /**
-   * How long the lock is held: until the handler answered, or until the last byte of its response was read (or the reader
-   * went away). A handler that works while it streams needs `"body"`; a slow reader then holds the lock, for `ttl` at most
-   * unless it is renewed.
+   * How long the lock is held: until the handler answered, or until the last byte of its response was read
+   * (or the reader went away). A handler that works while it streams needs `"body"`; a slow reader then holds
+   * the lock, for `ttl` at most unless it is renewed.
    * @default {"response"}
    */
   readonly until?: "response" | "body" | undefined;
@@ -53,12 +54,15 @@ export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "wa
    */
   readonly name?: string | undefined;
   /**
-   * What happens to a request while the store is unavailable: `"deny"` answers 503, `"throw"` hands the fault to the app. A lock
-   * never lets a request pass without it.
+   * What happens to a request while the store is unavailable: `"deny"` answers 503, `"throw"` hands the fault
+   * to the app. A lock never lets a request pass without it.
    * @default {"deny"}
    */
   readonly whenUnavailable?: "deny" | "throw" | undefined;
-  /** Receives every fault of the store, also those that are answered with a 503; a misconfiguration is thrown besides. */
+  /**
+   * Receives every fault of the store, also those that are answered with a 503; a misconfiguration is thrown
+   * besides.
+   */
   readonly onFault?: ((error: unknown) => void) | undefined;
 }
 
@@ -88,10 +92,11 @@ const OPTIONS = {
 } satisfies OptionNames<LockOptions>;
 
 /**
- * Lets one request at a time through per key, or as many as `permits` says. The handler has the lock as `c.var.lock`, with its signal
- * and fencing token. The lock is released before the response leaves (see `until`); where the runtime has `waitUntil`, the release
- * also survives a client that went away. A request that finds the lock taken gets a 409 or 423 with `Retry-After`; when the store
- * is down, the answer is a 503 and the handler does not run.
+ * Lets one request at a time through per key, or as many as `permits` says. The handler has the lock as
+ * `c.var.lock`, with its signal and fencing token. The lock is released before the response leaves (see
+ * `until`); where the runtime has `waitUntil`, the release also survives a client that went away. A request
+ * that finds the lock taken gets a 409 or 423 with `Retry-After`; when the store is down, the answer is a 503
+ * and the handler does not run.
  *
  * @example
  * ```ts
@@ -159,7 +164,8 @@ async function enter(
     signal: c.req.raw.signal,
     waitUntil: (work) => void waitUntil(c, work),
   });
-  // A client that leaves now ends this request, not the call: what it got is released, or its lease would last.
+  // A client that leaves now ends this request, not the call: what it got is released, or its lease would
+  // last.
   waitUntil(c, acquiring.catch(() => {}));
   try {
     const lock = await acquiring;

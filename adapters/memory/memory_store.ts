@@ -1,8 +1,9 @@
 /**
- * The memory engine: a `Map` with deadlines, bounded, without timers. State lives in one isolate and dies with
- * it: right for tests, development and single-process servers, wrong where two isolates must agree.
+ * The memory engine: a `Map` with deadlines, bounded, without timers. State lives in one isolate and dies
+ * with it: right for tests, development and single-process servers, wrong where two isolates must agree.
  */
 import { type Clock, systemClock } from "../../src/clock.ts";
+import { canResolveElsewhere, LOOK_INTERVAL } from "../../src/cross_request.ts";
 import { deferred } from "../../src/deferred.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore, TransactOptions } from "../../src/store/atomic_store.ts";
@@ -14,8 +15,8 @@ import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 /** Options of {@linkcode memoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * How many records to keep. When full, a new one takes the place of the one created longest ago; held locks and
-   * idempotency records never go, and when nothing else is left the write fails with `store-full`.
+   * How many records to keep. When full, a new one takes the place of the one created longest ago; held locks
+   * and idempotency records never go, and when nothing else is left the write fails with `store-full`.
    * @default {100_000}
    */
   readonly maxEntries?: number;
@@ -48,10 +49,16 @@ export function memoryStore(options: MemoryStoreOptions = {}): AtomicStore {
   return atomicStore(new MemoryEngine(maxEntries, clock));
 }
 
-/** How many records each write looks at beside its own: enough to keep the dead below the living, too few to feel. */
+/**
+ * How many records each write looks at beside its own: enough to keep the dead below the living, too few to
+ * feel.
+ */
 const SWEEP = 2;
 
-/** Finding a dead one buys one more look, up to this many: every dead record was paid for by the write that made it. */
+/**
+ * Finding a dead one buys one more look, up to this many: every dead record was paid for by the write that
+ * made it.
+ */
 const SWEEP_MOST = 1000;
 
 /** A plain value keeps its text alone; a contract's record keeps its fields. */
@@ -82,7 +89,8 @@ class MemoryEngine implements AtomicEngine {
   #lastVersion = 0;
   readonly #maxEntries: number;
   readonly #clock: Clock;
-  // Two hands go round and round, one for the dead, one for the oldest; a Map's iterator lives through changes.
+  // Two hands go round and round, one for the dead, one for the oldest; a Map's iterator lives through
+  // changes.
   #hand: Iterator<Entry>;
   #oldest: Iterator<Entry>;
 
@@ -137,11 +145,16 @@ class MemoryEngine implements AtomicEngine {
   async watch(key: string, { timeout, since, field, signal }: EngineWatchOptions): Promise<boolean> {
     if (since !== undefined && since !== this.#version(key)) return true;
     signal?.throwIfAborted();
+    if (!canResolveElsewhere()) {
+      await this.#clock.sleep(Math.min(timeout, LOOK_INTERVAL), signal);
+      return timeout > LOOK_INTERVAL || since !== this.#version(key);
+    }
     const watchers = this.#watchers.get(key) ?? new Set();
     this.#watchers.set(key, watchers);
     const entry = this.#entries.get(key);
     const before = field === undefined ? undefined : entry && fieldsOf(entry)[field];
-    // The writer that ends the wait may be another request: on Workers it may resolve a promise of this one, but abort no signal.
+    // The writer that ends the wait may be another request: on Workers it may resolve a promise of this one,
+    // but abort no signal.
     const ended = deferred<boolean>();
     const watcher: Watcher = { field, before, changed: () => ended.resolve(true) };
     watchers.add(watcher);

@@ -18,8 +18,7 @@ export interface LuaTwin {
    * Whether the script may write. Clients send a request again after a broken connection, and so does a
    * runtime's own fetch; such a copy arrives at once, late, or after other calls, and must answer the same
    * and change nothing more. No writing transition does that at all three times by itself, so the engine
-   * keeps the reply of each for a minute, under a key of its own, and answers copies with it. `once` is the
-   * same as `write`.
+   * keeps the reply of each for a minute, under a key of its own, and answers copies with it.
    */
   readonly kind: "read" | "write";
   /** Helpers and `apply`. */

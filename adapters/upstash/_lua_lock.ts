@@ -1,12 +1,16 @@
 /**
  * The Lua twins of locks; see `_lua.ts` for the rules and `src/lock/lock_transitions.ts` for the record.
  *
- * The `fast` parts decide by the record's summary (`lock`) and the caller's own fields, so that a call costs the same however many
- * wait. They may run while nothing is due, and must leave exactly the record that `apply` would leave.
+ * The `fast` parts decide by the record's summary (`lock`) and the caller's own fields, so that a call costs
+ * the same however many wait. They may run while nothing is due, and must leave exactly the record that
+ * `apply` would leave.
  */
 import type { LuaTwin } from "./_lua.ts";
 
-/** Redis knows its clock in microseconds: tokens stay apart within a millisecond, also when a flush has lost the last one. */
+/**
+ * Redis knows its clock in microseconds: tokens stay apart within a millisecond, also when a flush has lost
+ * the last one.
+ */
 const MICRO = `
 local micro = virtual and 0 or tonumber(t[2]) % 1000
 `;

@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { canResolveElsewhere, LOOK_INTERVAL } from "../cross_request.ts";
 import { deferred } from "../deferred.ts";
 import { PerBinding } from "../store/binding.ts";
 
@@ -6,8 +7,9 @@ import { PerBinding } from "../store/binding.ts";
 export const BEAT = 1000;
 
 /**
- * After how long without a sign an acquisition counts as dead, in milliseconds: on Workers a cancelled request just stops, and no
- * `finally` of it runs. Three beats, so that one late timer does not break the order.
+ * After how long without a sign an acquisition counts as dead, in milliseconds: on Workers a cancelled
+ * request just stops, and no `finally` of it runs. Three beats, so that one late timer does not break the
+ * order.
  */
 export const SILENCE = 3000;
 
@@ -26,17 +28,21 @@ interface Line {
 
 const gates = new PerBinding<Gate>();
 
-/** The gate of the store's binding and namespace: on Workers, where each request makes a store of its own, one for the isolate. */
+/**
+ * The gate of the store's binding and namespace: on Workers, where each request makes a store of its own, one
+ * for the isolate.
+ */
 export function gateOf(store: object): Gate {
   return gates.get(store, () => new Gate());
 }
 
 /**
- * A gate in front of the engine: of the acquisitions of one process that wait for a key, only the first contends there (of a shared
- * lock, as many as fit). The others wait in line, first come, first served, and cost the engine nothing.
+ * A gate in front of the engine: of the acquisitions of one process that wait for a key, only the first
+ * contends there (of a shared lock, as many as fit). The others wait in line, first come, first served, and
+ * cost the engine nothing.
  *
- * No acquisition depends on another one's end. Each has a timer of its own and looks at the one before it: a place that shows no sign
- * of life is taken out of the line, and its follower moves up.
+ * No acquisition depends on another one's end. Each has a timer of its own and looks at the one before it: a
+ * place that shows no sign of life is taken out of the line, and its follower moves up.
  */
 export class Gate {
   readonly #lines = new Map<string, Line>();
@@ -96,7 +102,7 @@ export class Gate {
     } else this.#advance(line);
   }
 
-  /** Lets contend who may: the same rule as for holders of a lock. */
+  /** Lets the next places contend while they fit: the same rule as for holders of a lock. */
   #advance(line: Line): void {
     for (let place = line.next; place; place = line.next) {
       if (line.contending > 0 && (line.alone || line.contending >= place.limit)) return;
@@ -125,6 +131,8 @@ export class Place {
   readonly #line: Line;
   readonly #clock: Clock;
   readonly #over = new AbortController();
+  /** Whether the place before this one, of another request perhaps, may wake it. */
+  readonly #wakes = canResolveElsewhere();
   #seenAt: number;
 
   constructor(gate: Gate, line: Line, limit: number, clock: Clock) {
@@ -146,13 +154,15 @@ export class Place {
       const left = giveUpAt - this.#clock.monotonic();
       if (left <= 0) return;
       const began = this.#clock.monotonic();
-      // Another request may only resolve a promise of this one: on Workers, its timers and signals are out of reach.
+      // Another request may only resolve a promise of this one: on Workers, its timers and signals are out of
+      // reach.
       const turn = deferred<void>();
-      this.onTurn = turn.resolve;
+      if (this.#wakes) this.onTurn = turn.resolve;
       const wake = () => turn.resolve();
       signal?.addEventListener("abort", wake, { once: true });
       const asleep = new AbortController();
-      const timer = this.#clock.sleep(Math.min(BEAT, left), asleep.signal).catch(() => {});
+      const length = Math.min(this.#wakes ? BEAT : LOOK_INTERVAL, left);
+      const timer = this.#clock.sleep(length, asleep.signal).catch(() => {});
       await Promise.race([turn.promise, timer]);
       asleep.abort("over"); // without a reason it would make an exception, with a stack
       signal?.removeEventListener("abort", wake);

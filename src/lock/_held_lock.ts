@@ -1,9 +1,9 @@
 import type { Clock } from "../clock.ts";
-import { interruptible, withTimeout } from "../deadline.ts";
 import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import { bounded } from "./_bounded.ts";
 import { callTimeout, leaseLength } from "./acquire_plan.ts";
 import type { Gate } from "./_gate.ts";
 import type { Lock, LockCallOptions, LockHandle, Release } from "./lock.ts";
@@ -44,8 +44,8 @@ export interface ReleaseAttempt {
 }
 
 /**
- * Releases what an owner has or waits for; repeating it is safe. With `until`, the end of a holder's lease, it is retried after a
- * delay while that lasts. Without, at once: an orphaned acquisition.
+ * Releases what an owner has or waits for; repeating it is safe. With `until`, the end of a holder's lease,
+ * it is retried after a delay while that lasts. Without, at once: an orphaned acquisition.
  */
 export async function releaseWithRetry(
   { store, clock, key, owner }: Place,
@@ -151,7 +151,7 @@ export class HeldLock implements Lock {
     const length = ttl === undefined ? this.#ttl : leaseLength(ttl);
     const timeout = callTimeout(options, this.#place.timeout);
     const extended = this.#lease.extend(length, options?.signal);
-    return await withTimeout(extended, timeout, options?.signal, () => overdue("extend the lock"));
+    return await bounded(extended, timeout, options?.signal, () => overdue("extend the lock"));
   }
 
   async release(options?: LockCallOptions): Promise<Release> {
@@ -160,7 +160,7 @@ export class HeldLock implements Lock {
     this.#lease.end("it was released");
     const released = this.#release ??= this.#releaseOnce(until);
     try {
-      return await withTimeout(released, timeout, options?.signal, () => overdue("release the lock"));
+      return await bounded(released, timeout, options?.signal, () => overdue("release the lock"));
     } catch (error) {
       if (options?.signal?.aborted || !(error instanceof HoldfastError)) throw error;
       this.#ambiguous = true;

@@ -1,4 +1,6 @@
-/** The figures of a lock, in milliseconds where they are times. The Lua twins repeat those of the transitions. */
+/**
+ * The figures of a lock, in milliseconds where they are times. The Lua twins repeat those of the transitions.
+ */
 
 /** How long a free lock remembers its fence. After that the clock's seed is above it anyway. */
 export const FENCE_RETENTION = 86_400_000;
@@ -19,20 +21,26 @@ export const TICKET_GAIN = 4000;
 export const MOST_SHARING = 256;
 
 /**
- * How many ids of ended acquisitions a record remembers, so that a copy that arrives late is refused. A copy is late by one request,
- * so a few releases are enough; every id costs each record 23 bytes.
+ * How many ids of ended acquisitions a record remembers, so that a copy that arrives late is refused. A copy
+ * is late by one request, so a few releases are enough; every id costs each record 23 bytes.
  */
 export const DONE_REMEMBERED = 8;
 
-/** The interval at which a queued waiter asks although nothing was notified: renews the ticket, and covers lost notifications. */
+/**
+ * The interval at which a queued waiter asks although nothing was notified: renews the ticket, and covers
+ * lost notifications.
+ */
 export const CHECK = 5000;
 
-/** The longest backoff of the first in a queue on an engine that cannot notify: well within {@linkcode HAND_OVER}. */
+/**
+ * The longest backoff of the first in a queue on an engine that cannot notify: well within {@linkcode
+ * HAND_OVER}.
+ */
 export const QUEUE_PAUSE = 250;
 
 /**
- * What each waiter ahead adds to that backoff, up to {@linkcode QUEUE_PAUSE_MOST}. Each of them takes about half a
- * {@linkcode QUEUE_PAUSE} to be served, so a waiter has asked again long before it is the first.
+ * What each waiter ahead adds to that backoff, up to {@linkcode QUEUE_PAUSE_MOST}. Each of them takes about
+ * half a {@linkcode QUEUE_PAUSE} to be served, so a waiter has asked again long before it is the first.
  */
 export const QUEUE_PAUSE_STEP = 50;
 

@@ -1,6 +1,6 @@
 /** Locks over an atomic store; the contract is in `lock.ts`. */
 import { type Clock, systemClock } from "../clock.ts";
-import { interruptible, withTimeout } from "../deadline.ts";
+import { interruptible } from "../deadline.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
@@ -11,6 +11,7 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import { ChangeWait } from "../store/change_wait.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { bounded } from "./_bounded.ts";
 import { type Gate, gateOf, type Place as GatePlace } from "./_gate.ts";
 import { HeldLock, overdue, type Place, releaseOrphan } from "./_held_lock.ts";
 import { HeldLocks } from "./_held_locks.ts";
@@ -54,11 +55,10 @@ const LOCKS_OPTIONS = { name: true, clock: true, timeout: true } satisfies Optio
  * if (!lock) throw new Error("another holder has it");
  * lock.signal.throwIfAborted();
  *
- * // Three at a time, first come, first served, extended while they work:
- * await using slot = await locks.acquire("gpu", { permits: 3, fair: true, ttl: "10s", renew: true, wait: "1m" });
- * // All or none:
- * await using both = await locks.acquireAll(["account:1", "account:2"], { ttl: "10s", wait: "5s" });
- * if (!slot || both?.locks.length !== 2) throw new Error("unexpected");
+ * // Three at a time, first come, first served, extended while they work: await using slot = await
+ * locks.acquire("gpu", { permits: 3, fair: true, ttl: "10s", renew: true, wait: "1m" }); // All or none:
+ * await using both = await locks.acquireAll(["account:1", "account:2"], { ttl: "10s", wait: "5s" }); if
+ * (!slot || both?.locks.length !== 2) throw new Error("unexpected");
  * ```
  */
 export function createLocks(store: AtomicStore, options: LocksOptions = {}): Locks {
@@ -112,7 +112,8 @@ class StoreLocks implements Locks {
     signal?.throwIfAborted();
     const clock = this.#clock;
     const giveUpAt = clock.monotonic() + wait;
-    // One owner per acquisition and key: a repeated call is answered like the first, and a handle is of one key.
+    // One owner per acquisition and key: a repeated call is answered like the first, and a handle is of one
+    // key.
     const place = this.#place(key, randomToken(16), plan.timeout);
     const change = new ChangeWait(this.#store, key, clock, signal);
     const attempt: Attempt = {
@@ -177,11 +178,12 @@ class StoreLocks implements Locks {
       { do: "repeat", failure, backoff: nextBackoff(backoff, PAUSE, Math.random()) }
     );
     plan.signal?.throwIfAborted();
-    const call = store.transact(acquireLock, key, { owner, ...plan.input, ...wait }, change.options());
+    const watching = plan.wait > 0 ? change.options() : undefined;
+    const call = store.transact(acquireLock, key, { owner, ...plan.input, ...wait }, watching);
     attempt.pending = call;
     attempt.loose = true; // until a reply says otherwise
     try {
-      const reply = await withTimeout(call, plan.timeout, plan.signal, () => overdue("lock"));
+      const reply = await bounded(call, plan.timeout, plan.signal, () => overdue("lock"));
       plan.signal?.throwIfAborted();
       const step = nextStep(reply, backoff, Math.random());
       if (step.do === "hold" && clock.monotonic() >= leaseDeadline(sentAt, plan.ttl)) return again(late());

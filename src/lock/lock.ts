@@ -1,9 +1,9 @@
 /**
  * Locks with leases and fencing tokens: the contract.
  *
- * A lock is a lease: it ends by itself, and no lock service can stop a paused holder from going on. So a holder is told in time
- * (`signal`, `assertHeld()`, by its own monotonic clock, whatever the network does), and the resource can refuse a late write by the
- * `fencingToken`, which strictly increases per key.
+ * A lock is a lease: it ends by itself, and no lock service can stop a paused holder from going on. So a
+ * holder is told in time (`signal`, `assertHeld()`, by its own monotonic clock, whatever the network does),
+ * and the resource can refuse a late write by the `fencingToken`, which strictly increases per key.
  *
  * ```ts
  * import { createLocks, memoryStore } from "@holdfast/edge";
@@ -31,7 +31,8 @@ export interface LocksOptions {
    */
   readonly clock?: Clock | undefined;
   /**
-   * The longest time for one call, retries included, unless the call says otherwise. An acquisition that waits may take `wait` longer.
+   * The longest time for one call, retries included, unless the call says otherwise. An acquisition that
+   * waits may take `wait` longer.
    * @default {"10s"}
    */
   readonly timeout?: Duration | undefined;
@@ -40,7 +41,8 @@ export interface LocksOptions {
 /** Options of every call. */
 export interface LockCallOptions extends CallOptions {
   /**
-   * The longest time for the whole call, retries included; then it fails with `timeout`, or a release is `unconfirmed`.
+   * The longest time for the whole call, retries included; then it fails with `timeout`, or a release is
+   * `unconfirmed`.
    * @default {the timeout of the `Locks`}
    */
   readonly timeout?: Duration | undefined;
@@ -49,7 +51,8 @@ export interface LockCallOptions extends CallOptions {
 /** What every acquisition says about the time for which it holds. */
 export interface HoldOptions {
   /**
-   * Whether the lease is extended by itself, each time a third of it is over, until the lock is released or `maxHold` is over.
+   * Whether the lease is extended by itself, each time a third of it is over, until the lock is released or
+   * `maxHold` is over.
    * @default {false}
    */
   readonly renew?: boolean | undefined;
@@ -65,37 +68,39 @@ export interface AcquireOptions extends HoldOptions, LockCallOptions {
   /** How long the lease lasts unless it is extended; at most 365 days. */
   readonly ttl: Duration;
   /**
-   * How long to wait while others have the lock, and to repeat after outages. In one process, those that wait for the same key are
-   * served in the order in which they came; only the first of them asks the store.
+   * How long to wait while others have the lock, and to repeat after outages. In one process, those that wait
+   * for the same key are served in the order in which they came; only the first of them asks the store.
    * @default {undefined} (does not wait)
    */
   readonly wait?: Duration | undefined;
   /**
-   * Whether to wait in a queue that all processes share: first come, first served. A waiter that died delays those behind it by at most
-   * a second, once; several in a row, by a second each and five seconds more. At most 256 processes queue per key, others ask again
-   * about once a second.
+   * Whether to wait in a queue that all processes share: first come, first served. A waiter that died delays
+   * those behind it by at most a second, once; several in a row, by a second each and five seconds more. At
+   * most 256 processes queue per key, others ask again about once a second.
    * @default {false, true with `mode`}
    */
   readonly fair?: boolean | undefined;
   /**
-   * The number of holders at a time, up to 256: a semaphore. All users of the key should say the same number. One that says nothing, or
-   * 1, has the lock alone.
+   * The number of holders at a time, up to 256: a semaphore. All users of the key should say the same number.
+   * One that says nothing, or 1, has the lock alone.
    * @default {1}
    */
   readonly permits?: number | undefined;
   /**
-   * `"read"` shares the lock with other readers, up to 256; `"write"` has it alone. Both wait in the queue: no writer starves.
+   * `"read"` shares the lock with other readers, up to 256; `"write"` has it alone. Both wait in the queue:
+   * no writer starves.
    * @default {undefined}
    */
   readonly mode?: "read" | "write" | undefined;
   /**
-   * How long the lock stays taken after a lease that ended without a release: time for a paused holder's last write to arrive, where
-   * the resource cannot check a fencing token.
+   * How long the lock stays taken after a lease that ended without a release: time for a paused holder's last
+   * write to arrive, where the resource cannot check a fencing token.
    * @default {0}
    */
   readonly lockDelay?: Duration | undefined;
   /**
-   * Receives the release of an acquisition that was given up, which goes on after the call: on Workers, `ctx.waitUntil`.
+   * Receives the release of an acquisition that was given up, which goes on after the call: on Workers,
+   * `ctx.waitUntil`.
    * @default {undefined} (it goes on by itself)
    */
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
@@ -103,15 +108,18 @@ export interface AcquireOptions extends HoldOptions, LockCallOptions {
 
 /** Options of {@linkcode Locks.resume}. */
 export interface ResumeOptions extends HoldOptions, LockCallOptions {
-  /** How long the lease lasts unless it is extended; at most 365 days. It is the resuming process's choice, not the handle's. */
+  /**
+   * How long the lease lasts unless it is extended; at most 365 days. It is the resuming process's choice,
+   * not the handle's.
+   */
   readonly ttl: Duration;
 }
 
 /** Options of {@linkcode Locks.forceRelease}. */
 export interface ForceReleaseOptions extends LockCallOptions {
   /**
-   * An id of this operation, for a caller that repeats it: with the same id the answer is the same and no later holder loses the lock.
-   * It is remembered until eight other acquisitions of the key have ended.
+   * An id of this operation, for a caller that repeats it: with the same id the answer is the same and no
+   * later holder loses the lock. It is remembered until eight other acquisitions of the key have ended.
    * @default {a random one}
    */
   readonly id?: string | undefined;
@@ -123,7 +131,8 @@ export interface ForceReleaseOptions extends LockCallOptions {
  * - `released`: the lock was still this holder's.
  * - `expired`: the lease had ended, and no holder came after.
  * - `overtaken`: the lease had ended, and another holder ran beside or after this one.
- * - `unconfirmed`: the engine could not be reached, or its reply was lost. The lease ends by itself, and releasing may be repeated.
+ * - `unconfirmed`: the engine could not be reached, or its reply was lost. The lease ends by itself, and
+ *   releasing may be repeated.
  */
 export type Release = "released" | "expired" | "overtaken" | "unconfirmed";
 
@@ -132,8 +141,9 @@ export interface HeldLease extends AsyncDisposable {
   /** Milliseconds this holder may still count on, by its own monotonic clock. */
   readonly remaining: number;
   /**
-   * Aborts with `lock-lost` when the lease can no longer be counted on, or was released. It does so at the deadline, whatever the
-   * network does; only where no timer runs (a synchronous stall) must `assertHeld()` be asked.
+   * Aborts with `lock-lost` when the lease can no longer be counted on, or was released. It does so at the
+   * deadline, whatever the network does; only where no timer runs (a synchronous stall) must `assertHeld()`
+   * be asked.
    */
   readonly signal: AbortSignal;
   /**
@@ -143,23 +153,24 @@ export interface HeldLease extends AsyncDisposable {
    */
   assertHeld(): void;
   /**
-   * Makes the lease end `ttl` from now (default: as acquired), but not after `maxHold`; `false` when it was lost, which is final. A
-   * shorter lease binds this holder at once; to the store, a lease never gets shorter.
+   * Makes the lease end `ttl` from now (default: as acquired), but not after `maxHold`; `false` when it was
+   * lost, which is final. A shorter lease binds this holder at once; to the store, a lease never gets
+   * shorter.
    *
    * @throws {RangeError} when `ttl` is not positive and finite
    * @throws {HoldfastError} when the engine cannot be reached; what was left of the lease is still there
    */
   extend(ttl?: Duration, options?: LockCallOptions): Promise<boolean>;
   /**
-   * Releases it; from the call on it is no longer held. Faults do not throw: they are `unconfirmed`. A `signal` ends the wait for the
-   * outcome, not the release.
+   * Releases it; from the call on it is no longer held. Faults do not throw: they are `unconfirmed`. A
+   * `signal` ends the wait for the outcome, not the release.
    */
   release(options?: LockCallOptions): Promise<Release>;
 }
 
 /**
- * Everything that another process needs to take over a lock with {@linkcode Locks.resume}. It is a bearer secret: the process that has
- * it can take the lock.
+ * Everything that another process needs to take over a lock with {@linkcode Locks.resume}. It is a bearer
+ * secret: the process that has it can take the lock.
  */
 export interface LockHandle {
   /** The locked key. */
@@ -168,7 +179,10 @@ export interface LockHandle {
   readonly owner: string;
 }
 
-/** A lock that is held. The holder's id is in none of its properties: `console.log` and `JSON.stringify` do not show it. */
+/**
+ * A lock that is held. The holder's id is in none of its properties: `console.log` and `JSON.stringify` do
+ * not show it.
+ */
 export interface Lock extends HeldLease {
   /** The locked key. */
   readonly key: string;
@@ -177,8 +191,9 @@ export interface Lock extends HeldLease {
   /** When the lease ends by the engine's clock, in milliseconds since the epoch. */
   readonly expiresAt: number;
   /**
-   * The handle with which another process goes on with this lock. Once it has, this holder is told by its `signal` when it next extends,
-   * and its `release()` takes nothing away from the new one. Until then this one is the holder.
+   * The handle with which another process goes on with this lock. Once it has, this holder is told by its
+   * `signal` when it next extends, and its `release()` takes nothing away from the new one. Until then this
+   * one is the holder.
    */
   handle(): LockHandle;
 }
@@ -206,8 +221,8 @@ export interface LockState {
 /** Locks on one store. */
 export interface Locks {
   /**
-   * Acquires the lock in one round trip, or answers `undefined` when others have it for longer than `wait`. Once it has the lock, the
-   * `signal` has no effect on it.
+   * Acquires the lock in one round trip, or answers `undefined` when others have it for longer than `wait`.
+   * Once it has the lock, the `signal` has no effect on it.
    *
    * @throws {TypeError} or `RangeError` for options or a key that cannot be, before anything is sent
    * @throws {HoldfastError} when the engine could not be reached until `wait` was over, or `timeout` when the lease had ended before
@@ -215,21 +230,22 @@ export interface Locks {
    */
   acquire(key: string, options: AcquireOptions): Promise<Lock | undefined>;
   /**
-   * Acquires all of several locks or none, always in one order, so that two callers never wait for each other. One round trip a key; what
-   * was acquired first is renewed while the rest is waited for.
+   * Acquires all of several locks or none, always in one order, so that two callers never wait for each
+   * other. One round trip a key; what was acquired first is renewed while the rest is waited for.
    */
   acquireAll(keys: readonly string[], options: AcquireOptions): Promise<LockSet | undefined>;
   /**
-   * Runs `fn` under the lock and releases it. Its result or error is never replaced by a failed release. When the `signal` aborts, so
-   * does the lock's, and renewal ends.
+   * Runs `fn` under the lock and releases it. Its result or error is never replaced by a failed release. When
+   * the `signal` aborts, so does the lock's, and renewal ends.
    *
    * @throws {HoldfastError} `lock-timeout` when the lock was not free within `wait`
    */
   withLock<T>(key: string, options: AcquireOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
   /**
-   * Goes on with a lock that another process holds, under a new fencing token, or answers `undefined` when that process does not hold
-   * it any more. If the call fails, it may have taken the lock all the same: that lease then lasts until it ends by itself, so that the
-   * process that gave the handle away may count on its own lease.
+   * Goes on with a lock that another process holds, under a new fencing token, or answers `undefined` when
+   * that process does not hold it any more. If the call fails, it may have taken the lock all the same: that
+   * lease then lasts until it ends by itself, so that the process that gave the handle away may count on its
+   * own lease.
    *
    * @throws {TypeError} when the handle is none
    */
@@ -237,8 +253,8 @@ export interface Locks {
   /** Tells whether the key is locked and for how long. It does not reveal the owner. */
   inspect(key: string, options?: LockCallOptions): Promise<LockState>;
   /**
-   * Takes the lock from its holders; their next extension tells them. Answers whether there was one. Two round trips: a holder that came
-   * after the first keeps it.
+   * Takes the lock from its holders; their next extension tells them. Answers whether there was one. Two
+   * round trips: a holder that came after the first keeps it.
    */
   forceRelease(key: string, options?: ForceReleaseOptions): Promise<boolean>;
 }

@@ -8,18 +8,22 @@
  * | `by:<owner>` | a holder: `h <until> <fence> <limit> <delay>`; a waiter: `q <number> <until> <limit> <front>` |
  * | `at:<number>` | the owner of the waiter with that number |
  *
- * - `fence` is the last fencing token handed out. `lapsed` is the highest one whose holder did not release it itself (its lease
- *   ended, or it was forced or passed on), so that a repeated release can be told from a late one.
- * - `due`: before that time nothing in the record ends by itself; 0 when nothing can. It may be earlier than the true time, never later.
+ * - `fence` is the last fencing token handed out. `lapsed` is the highest one whose holder did not release it
+ *   itself (its lease ended, or it was forced or passed on), so that a repeated release can be told from a
+ *   late one.
+ * - `due`: before that time nothing in the record ends by itself; 0 when nothing can. It may be earlier than
+ *   the true time, never later.
  * - `ends`: the latest time at which anything in the record was to end by itself.
- * - `holders`, `alone` (whether one of them is exclusive), `waiting`, `first` and `last` (numbers in the queue) summarize the rest.
+ * - `holders`, `alone` (whether one of them is exclusive), `waiting`, `first` and `last` (numbers in the
+ *   queue) summarize the rest.
  *
- * With the summary an engine that keeps fields apart (a Redis hash) decides the usual calls by a few fields, however long the queue is;
- * see `adapters/upstash/_lua_lock.ts`. Invariant: after each write, the first waiter cannot be let in. Only time changes that, at `due`.
+ * With the summary an engine that keeps fields apart (a Redis hash) decides the usual calls by a few fields,
+ * however long the queue is; see `adapters/upstash/_lua_lock.ts`. Invariant: after each write, the first
+ * waiter cannot be let in. Only time changes that, at `due`.
  *
- * What becomes free goes to the first waiter at once, for as long as a reply may take: the waiter asks again and gets its whole
- * lease, or is passed over. The fence outlives the holders. A fence that was lost starts again above every earlier one, because it
- * is seeded with the engine's clock in microseconds.
+ * What becomes free goes to the first waiter at once, for as long as a reply may take: the waiter asks again
+ * and gets its whole lease, or is passed over. The fence outlives the holders. A fence that was lost starts
+ * again above every earlier one, because it is seeded with the engine's clock in microseconds.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 import {
@@ -56,7 +60,8 @@ interface LockRecord {
   /** Infinity when nothing can end. */
   due: number;
   ends: number;
-  readonly done: string[];
+  /** Ids, newest first, joined by commas. */
+  done: string;
   readonly holders: Map<string, Holder>;
   readonly queue: Ticket[];
   /** Whether time ended something: then the next write is worth its while. */
@@ -65,28 +70,39 @@ interface LockRecord {
 
 /** The record without what has ended. */
 function parse(record: Fields | undefined, now: number): LockRecord {
-  const [fence = 0, lapsed = 0, due = 0, ends = 0] = (record?.lock ?? "").split(" ").filter(Boolean).map(
-    Number,
-  );
+  const [fence, lapsed, due, ends] = record?.lock?.split(" ") ?? ["0", "0", "0", "0"];
   const state: LockRecord = {
-    fence,
-    lapsed,
-    due: due === 0 ? Infinity : due,
-    ends,
-    done: (record?.done ?? "").split(",").filter(Boolean),
+    fence: Number(fence),
+    lapsed: Number(lapsed),
+    due: due === "0" ? Infinity : Number(due),
+    ends: Number(ends),
+    done: record?.done ?? "",
     holders: new Map(),
     queue: [],
     swept: false,
   };
-  for (const [name, value] of Object.entries(record ?? {})) {
+  for (const name in record) {
     if (!name.startsWith("by:")) continue;
     const owner = name.slice(3);
-    const [kind, ...figures] = value.split(" ");
-    const [a, b, limit, d] = figures.map(Number) as [number, number, number, number];
-    if (kind === "h") state.holders.set(owner, { until: a, fence: b, limit, delay: d });
-    else state.queue.push({ owner, number: a, until: b, limit, front: d });
+    const [kind, a, b, limit, d] = record[name]!.split(" ");
+    if (kind === "h") {
+      state.holders.set(owner, {
+        until: Number(a),
+        fence: Number(b),
+        limit: Number(limit),
+        delay: Number(d),
+      });
+    } else {
+      state.queue.push({
+        owner,
+        number: Number(a),
+        until: Number(b),
+        limit: Number(limit),
+        front: Number(d),
+      });
+    }
   }
-  state.queue.sort((a, b) => a.number - b.number);
+  if (state.queue.length > 1) state.queue.sort((a, b) => a.number - b.number);
   if (now >= state.due) expire(state, now);
   return state;
 }
@@ -117,22 +133,22 @@ function serialize(state: LockRecord, now: number): Write {
   const { fence, lapsed, holders, queue, done } = state;
   const idle = holders.size === 0 && queue.length === 0;
   const ends = idle ? now : Math.max(state.ends, now);
-  const alone = [...holders.values()].some(({ limit }) => limit <= 1) ? 1 : 0;
   const due = idle ? 0 : state.due;
-  const summary = [fence, lapsed, due, ends, holders.size, alone, queue.length];
-  const record: Record<string, string> = {
-    lock: [...summary, queue[0]?.number ?? 0, queue.at(-1)?.number ?? 0].join(" "),
-    done: done.join(","),
-  };
+  const [first, last] = [queue[0]?.number ?? 0, queue.at(-1)?.number ?? 0];
   if (queue[0]) queue[0].front = 1;
+  let alone = 0;
+  const record: Record<string, string> = { lock: "", done };
   for (const [owner, { until, fence, limit, delay }] of holders) {
     record["by:" + owner] = `h ${until} ${fence} ${limit} ${delay}`;
+    if (limit <= 1) alone = 1;
   }
   for (const { owner, number, until, limit, front } of queue) {
     record["by:" + owner] = `q ${number} ${until} ${limit} ${front}`;
     record["at:" + number] = owner;
   }
-  // Whole hours: most changes of a lock then leave the record's deadline alone, and cost an engine that keeps it apart nothing.
+  record.lock = `${fence} ${lapsed} ${due} ${ends} ${holders.size} ${alone} ${queue.length} ${first} ${last}`;
+  // Whole hours: most changes of a lock then leave the record's deadline alone, and cost an engine that keeps
+  // it apart nothing.
   const expiresAt = Math.ceil((ends + FENCE_RETENTION) / HOUR) * HOUR;
   return { record, expiresAt, pinned: ends > now };
 }
@@ -145,10 +161,19 @@ function note(state: LockRecord, end: number): void {
 
 /** Remembers an id that may never act again; answers whether that was new. */
 function finish(state: LockRecord, id: string): boolean {
-  if (state.done.includes(id)) return false;
-  state.done.unshift(id);
-  state.done.splice(DONE_REMEMBERED);
+  if (isDone(state, id)) return false;
+  state.done = state.done === "" ? id : `${id},${state.done}`;
+  let end = -1;
+  for (let count = 0; count < DONE_REMEMBERED; count++) {
+    end = state.done.indexOf(",", end + 1);
+    if (end < 0) return true;
+  }
+  state.done = state.done.slice(0, end);
   return true;
+}
+
+function isDone({ done }: LockRecord, id: string): boolean {
+  return done.includes(id) && `,${done},`.includes(`,${id},`);
 }
 
 function fits({ holders }: LockRecord, limit: number): boolean {
@@ -210,17 +235,19 @@ function enqueue(
 /**
  * `{ owner, ttl, limit?, delay?, wait?, from? }` → one of
  *
- * - `{ fence, until }`: granted. Repeated, the same owner has the same grant; its lease may get longer, never shorter.
- * - `{ remaining, ahead? }`: others have it, for about `remaining` milliseconds. With `wait` the owner is in the queue for so many
- *   milliseconds, behind at most `ahead` others; a full queue takes no one.
- * - `{ done }`: this owner has released it, or it was taken away. A copy of the call that arrives late is granted to nobody.
+ * - `{ fence, until }`: granted. Repeated, the same owner has the same grant; its lease may get longer, never
+ *   shorter.
+ * - `{ remaining, ahead? }`: others have it, for about `remaining` milliseconds. With `wait` the owner is in
+ *   the queue for so many milliseconds, behind at most `ahead` others; a full queue takes no one.
+ * - `{ done }`: this owner has released it, or it was taken away. A copy of the call that arrives late is
+ *   not granted.
  * - `{}`: with `from`, the lock was to be passed on from that owner, which does not have it.
  */
 export const acquireLock: Transition = {
   name: "lock.acquire",
   apply(record, { owner, ttl, limit: most = "1", delay = "0", wait, from }, now): Step {
     const state = current(record, now);
-    if (state.done.includes(owner!)) return { output: { done: "1" } };
+    if (isDone(state, owner!)) return { output: { done: "1" } };
     const limit = Number(most);
     let mine = state.holders.get(owner!);
     if (mine && now >= mine.until) {
@@ -257,7 +284,10 @@ export const acquireLock: Transition = {
   },
 };
 
-/** `{ owner, ttl }` → `{ until }`: extended to at least `now + ttl`, or `{}`: lost. An expired lease is not revived. */
+/**
+ * `{ owner, ttl }` → `{ until }`: extended to at least `now + ttl`, or `{}`: lost. An expired lease is not
+ * revived.
+ */
 export const extendLock: Transition = {
   name: "lock.extend",
   apply(record, { owner, ttl }, now): Step {
@@ -272,9 +302,10 @@ export const extendLock: Transition = {
 };
 
 /**
- * `{ owner, fence? }` → `{ result }`: `released`, `expired` (no holder came after) or `overtaken`. Repeated, it answers as the first
- * time; among sharers, where `lapsed` is one figure for all, perhaps `overtaken`. A waiter, which has no token, leaves the queue.
- * Without a token the owner is remembered even if it is unknown: its acquisition may still be on its way.
+ * `{ owner, fence? }` → `{ result }`: `released`, `expired` (no holder came after) or `overtaken`. Repeated,
+ * it answers as the first time; among sharers, where `lapsed` is one figure for all, perhaps `overtaken`. A
+ * waiter, which has no token, leaves the queue. Without a token the owner is remembered even if it is
+ * unknown: its acquisition may still be on its way.
  */
 export const releaseLock: Transition = {
   name: "lock.release",
@@ -299,15 +330,15 @@ export const releaseLock: Transition = {
 };
 
 /**
- * `{ fence, id }` → `{ count }`: takes the lock from every holder up to that fencing token, and says from how many. Later
- * holders keep it. Repeated with the
- * same id it answers the same while the id is remembered, and in any case takes nothing more.
+ * `{ fence, id }` → `{ count }`: takes the lock from every holder up to that fencing token, and says from how
+ * many. Later holders keep it. Repeated with the same id it answers the same while the id is remembered, and
+ * in any case takes nothing more.
  */
 export const forceLock: Transition = {
   name: "lock.force",
   apply(record, { fence, id = "" }, now): Step {
     const state = current(record, now);
-    const before = state.done.find((entry) => entry.startsWith(id + "="));
+    const before = state.done.split(",").find((entry) => entry.startsWith(id + "="));
     if (before !== undefined) return { output: { count: before.slice(id.length + 1) } };
     const forced = [...state.holders].filter(([, holder]) => holder.fence <= Number(fence))
       .sort(([, a], [, b]) => a.fence - b.fence);

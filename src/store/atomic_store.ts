@@ -28,8 +28,8 @@ export type Conditional<T> =
 /** Options of {@linkcode AtomicStore.transact}. */
 export interface TransactOptions extends CallOptions {
   /**
-   * Receives the version of the record as the transition left it, for {@linkcode WatchOptions.since}. Engines that can notify call it
-   * before the output is there; others never do.
+   * Receives the version of the record as the transition left it, for {@linkcode WatchOptions.since}. Engines
+   * that can notify call it before the output is there; others never do.
    */
   readonly onVersion?: ((version: string) => void) | undefined;
 }
@@ -44,24 +44,29 @@ export interface WatchOptions extends CallOptions {
    */
   readonly since?: string | undefined;
   /**
-   * The one field of the record that matters. An engine that can tell ignores changes of the others that happen while it waits: of
-   * fifty in a queue, a release then notifies only the first. An engine that cannot tell reports every change.
+   * The one field of the record that matters. An engine that can tell ignores changes of the others that
+   * happen while it waits: of fifty in a queue, a release then notifies only the first. An engine that cannot
+   * tell reports every change.
    */
   readonly field?: string | undefined;
 }
 
 /**
  * A {@linkcode KeyValueStore} whose single keys can be changed atomically, each change in one round trip.
- * Locks, idempotency, throttles and merging sessions need one; Workers KV is none, so they do not compile on it.
+ * Locks, idempotency, throttles and merging sessions need one; Workers KV is none, so they do not compile on
+ * it.
  *
- * A conditional write compares values by their stored form: what `get` returned compares equal to what is there.
+ * A conditional write compares values by their stored form: what `get` returned compares equal to what is
+ * there.
  */
 export interface AtomicStore extends KeyValueStore {
   /** What the engine accepts; a transition's record is bounded like a value. */
   readonly limits: EngineLimits;
   /** Runs a transition on one key's record, atomically, and answers its output. */
   transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Promise<Fields>;
-  /** Adds to an integer; a missing one counts from 0. The deadline is fixed by the addition that creates it. */
+  /**
+   * Adds to an integer; a missing one counts from 0. The deadline is fixed by the addition that creates it.
+   */
   increment(key: string, options?: IncrementOptions): Promise<Counter>;
   /** Stores a value where there is none, or answers the one in the way. */
   setIfAbsent<T = unknown>(key: string, value: unknown, options?: SetOptions): Promise<Conditional<T>>;
@@ -77,8 +82,8 @@ export interface AtomicStore extends KeyValueStore {
   /** Takes the value away; of many callers one gets it. */
   getAndDelete<T = unknown>(key: string, options?: CallOptions): Promise<T | undefined>;
   /**
-   * Waits until the key's record may have changed: `true`, or for `timeout`: `false`. Only engines that can notify have it; on others
-   * a waiter asks again after a delay.
+   * Waits until the key's record may have changed: `true`, or for `timeout`: `false`. Only engines that can
+   * notify have it; on others a waiter asks again after a delay.
    *
    * @throws the signal's reason
    */

@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { canResolveElsewhere } from "../cross_request.ts";
 import { deferred } from "../deferred.ts";
 import type { AtomicStore, TransactOptions } from "./atomic_store.ts";
 
@@ -13,8 +14,8 @@ export interface NextOptions {
 }
 
 /**
- * The waits of a caller that asks for a record again and again until it may have it. Each wait starts from the version that the last
- * transition returned, so a change between that call and the wait is not missed.
+ * The waits of a caller that asks for a record again and again until it may have it. Each wait starts from
+ * the version that the last transition returned, so a change between that call and the wait is not missed.
  */
 export class ChangeWait {
   readonly #store: Pick<AtomicStore, "watch">;
@@ -41,6 +42,7 @@ export class ChangeWait {
 
   /** Ends the current wait, or the next one before it begins: the record changed in this process. */
   notify(): void {
+    if (!canResolveElsewhere()) return; // the backoff ends the wait
     this.#notified = true;
     this.#notifyLocally?.();
   }
@@ -59,8 +61,8 @@ export class ChangeWait {
   }
 
   async #wait(longest: number, backoff: number, field: string | undefined): Promise<void> {
-    // Ends the timer and the engine's wait, whichever is left. It is of this request alone: on Workers another request may resolve a
-    // promise of this one, but abort no signal.
+    // Ends the timer and the engine's wait, whichever is left. It is of this request alone: on Workers
+    // another request may resolve a promise of this one, but abort no signal.
     const over = new AbortController();
     const local = deferred<void>();
     const end = this.#notifyLocally = () => local.resolve();
@@ -73,7 +75,8 @@ export class ChangeWait {
         return;
       }
       const changed = this.#store.watch(this.#key, { timeout: longest, since, field, signal: over.signal });
-      // An engine that fails to notify is asked again after the backoff. The timer bounds one that never answers.
+      // An engine that fails to notify is asked again after the backoff. The timer bounds one that never
+      // answers.
       await Promise.race([changed.catch(() => sleep(backoff)), local.promise, sleep(longest)]);
     } finally {
       over.abort("over"); // without a reason it would make an exception, with a stack

@@ -34,7 +34,8 @@ export interface KeyValueEngine {
   /** What it accepts. */
   readonly limits: EngineLimits;
   /**
-   * The client or binding that the engine was made of: two engines of the same binding and scope hold the same keys.
+   * The client or binding that the engine was made of: two engines of the same binding and scope hold the
+   * same keys.
    * @default {the engine itself}
    */
   readonly binding?: object;
@@ -90,8 +91,8 @@ export interface AtomicEngine extends Partial<Omit<KeyValueEngine, "name" | "lim
   /** A page of live keys. */
   list(options: EngineListOptions): Awaitable<ListPage>;
   /**
-   * Waits until the record may have changed (`true`) or the time is over (`false`); rejects with the signal's reason. An engine that has
-   * it also calls `onVersion` of `transact`.
+   * Waits until the record may have changed (`true`) or the time is over (`false`); rejects with the signal's
+   * reason. An engine that has it also calls `onVersion` of `transact`.
    */
   watch?(key: string, options: EngineWatchOptions): Promise<boolean>;
 }

@@ -1,6 +1,6 @@
 /**
- * Copies of a request: networks and clients send one again, at once, late, or after others had their turn. Repeated with the same input
- * a transition answers the same and changes nothing more.
+ * Copies of a request: networks and clients send one again, at once, late, or after others had their turn.
+ * Repeated with the same input a transition answers the same and changes nothing more.
  */
 import { createLocks } from "../lock/create_locks.ts";
 import { acquireLock, extendLock, forceLock, inspectLock, releaseLock } from "../lock/lock_transitions.ts";
@@ -51,7 +51,7 @@ export const lockCopiesLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "a copy of an acquisition that arrives after the release is granted to nobody, also after others",
+    name: "a copy of an acquisition that arrives after the release is not granted, also after others",
     async run({ store }) {
       const lock = wire(store);
       const { fence } = await lock.acquire("a");
@@ -67,7 +67,7 @@ export const lockCopiesLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "a release that overtakes its acquisition holds: the acquisition is granted to nobody",
+    name: "a release that overtakes its acquisition holds: the acquisition is not granted",
     async run({ store }) {
       const lock = wire(store);
       await lock.release("a");

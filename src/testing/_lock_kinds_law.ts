@@ -1,4 +1,4 @@
-/** What locks promise beyond one holder: queues, sharing, several keys, hand-over, renewal, bad input. */
+/** Laws of locks beyond one holder: queues, sharing, several keys, hand-over, renewal, bad input. */
 import { createLocks } from "../lock/create_locks.ts";
 import type { Lock, LockHandle, Locks } from "../lock/lock.ts";
 import { acquireLock } from "../lock/lock_transitions.ts";
@@ -8,11 +8,14 @@ import type { Law, StoreSubject } from "./law.ts";
 
 const TTL = 10_000;
 
-/** Soon over. A grant that a busy machine brings too late is asked for again, hence the wait. */
+/** A short lease. A grant that a busy machine brings too late is asked for again, hence the wait. */
 const BRIEF = { ttl: 100, wait: 2000 };
 type Subject = StoreSubject<AtomicStore>;
 
-/** Lets time pass in small steps until it is so; engines that cannot notify ask again meanwhile. */
+/**
+ * Lets time pass in small steps until the condition holds; on engines that cannot notify, waiters ask again
+ * meanwhile.
+ */
 async function until(
   so: () => unknown,
   wait: Subject["wait"],
@@ -51,7 +54,7 @@ function held(lock: Lock | undefined, sentence: string): Lock {
 /** Laws of the kinds of locks. */
 export const lockKindsLaw: readonly Law<Subject>[] = [
   {
-    name: "a fair lock serves who waits in the order they came",
+    name: "a fair lock serves its waiters in the order in which they came",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const first = held(await locks.acquire("key", { ttl: TTL }), "the first");
@@ -62,7 +65,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
         const waiter = async () => {
           const lock = held(
             await locks.acquire("key", { ttl: TTL, wait: TTL, fair: true }),
-            "a turn for everybody",
+            "a turn for each",
           );
           order.push(i);
           check(lock.fencingToken > last, "the fencing token is above the last");
@@ -79,7 +82,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "nobody passes the queue of a fair lock, and who gives up leaves it",
+    name: "no acquisition passes the queue of a fair lock, and a waiter that gives up leaves it",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const first = held(await locks.acquire("key", { ttl: TTL }), "the first");
@@ -89,18 +92,18 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
       const waiter = locks.acquire("key", { ttl: TTL, wait: TTL, fair: true });
       await queued(locks, 2, wait);
       gone.abort(new Error("enough"));
-      equal(await rejection(() => quitter, "who gave up"), gone.signal.reason, "the reason");
+      equal(await rejection(() => quitter, "the waiter that gave up"), gone.signal.reason, "the reason");
       await queued(locks, 1, wait);
       await first.release();
-      equal(await locks.acquire("key", { ttl: TTL }), undefined, "who did not queue");
-      const second = held(await eventually(waiter, wait), "who did");
+      equal(await locks.acquire("key", { ttl: TTL }), undefined, "an acquisition that did not queue");
+      const second = held(await eventually(waiter, wait), "the one that did");
       equal(await second.release(), "released", "release");
       const late = await locks.acquire("key", { ttl: TTL });
-      equal(await late?.release(), "released", "when nobody waits");
+      equal(await late?.release(), "released", "when none waits");
     },
   },
   {
-    name: "a waiter that died delays the queue by a second at most",
+    name: "a waiter that died delays the queue by at most a second",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const first = held(await locks.acquire("key", { ttl: TTL }), "the first");
@@ -115,7 +118,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "permits let so many in, and one without has it alone",
+    name: "permits let that many in, and one without permits has the lock alone",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const options = { ttl: TTL, permits: 3 };
@@ -137,7 +140,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
       );
       for (const lock of [...inside.slice(1), fresh]) equal(await lock.release(), "released", "release");
       const alone = held(await locks.acquire("key", { ttl: TTL }), "alone");
-      equal(await locks.acquire("key", options), undefined, "beside one who is alone");
+      equal(await locks.acquire("key", options), undefined, "beside an exclusive holder");
       await alone.release();
       const brief = held(await locks.acquire("key", { ...BRIEF, permits: 2 }), "one that will expire");
       await wait(110);
@@ -171,7 +174,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "acquireAll() has all keys or none, and crossing callers never wait for each other",
+    name: "acquireAll() acquires all keys or none, and crossing callers never wait for each other",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const b = held(await locks.acquire("b", { ttl: TTL }), "b");
@@ -255,7 +258,8 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     name: "renew keeps the lease until maxHold, release ends it",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
-      // Where time is real, its steps are longer than asked for; where it is not, looking gives the engine time to extend.
+      // Where time is real, its steps are longer than asked for; where it is not, looking gives the engine
+      // time to extend.
       const lock = held(
         await locks.acquire("key", { ttl: 200, wait: 2000, renew: true, maxHold: 1200 }),
         "held",
@@ -274,7 +278,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "what cannot be is said before anything is sent, and odd keys are keys",
+    name: "bad input is refused before anything is sent, and odd keys are keys",
     async run({ store, clock }) {
       const locks = createLocks(store, { clock });
       const bad = async (options: Record<string, unknown>, type: typeof Error, key = "key") => {
@@ -309,7 +313,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "a call that is given up rejects with the reason, whichever, and leaves nothing behind",
+    name: "every call that is aborted rejects with the reason and leaves nothing behind",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const reason = new Error("enough");

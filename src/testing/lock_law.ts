@@ -8,10 +8,10 @@ import type { Law, StoreSubject } from "./law.ts";
 
 const TTL = 10_000;
 
-/** Soon over. A grant that a busy machine brings too late is asked for again, hence the wait. */
+/** A short lease. A grant that a busy machine brings too late is asked for again, hence the wait. */
 const BRIEF = { ttl: 100, wait: 2000 };
 
-/** What locks promise on every engine. */
+/** Laws of locks on every engine. */
 export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "acquire() answers undefined while a live holder has the key",
@@ -112,11 +112,11 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       controller.abort(reason);
       check(await rejection(() => third, "an aborted wait") === reason, "it rejects with the reason");
       await second.release();
-      equal((await locks.inspect("key")).held, false, "no ghost is left");
+      equal((await locks.inspect("key")).held, false, "no orphaned acquisition is left");
     },
   },
   {
-    name: "withLock() releases whatever happens, and says lock-timeout when it had no turn",
+    name: "withLock() releases whatever happens, and throws lock-timeout when the lock was not free",
     async run({ store, clock }) {
       const locks = createLocks(store, { clock });
       equal(await locks.withLock("key", { ttl: TTL }, () => 7), 7, "the result");

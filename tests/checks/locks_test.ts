@@ -72,7 +72,7 @@ async function check(
   } finally {
     done = true;
     await disturbing;
-    await new Promise((resolve) => setTimeout(resolve, 500)); // what was given up is given back behind the scenes
+    await new Promise((resolve) => setTimeout(resolve, 500)); // orphaned acquisitions are released in the background
     await opened.close();
   }
 }
@@ -93,7 +93,7 @@ const quiet = { sanitizeOps: false, sanitizeResources: false };
 for (const engine of ["memory", "Deno KV", "Upstash"]) {
   Deno.test({
     name:
-      `locks on ${engine}: 20 % faults and pauses past the lease: nobody overlaps untold, nothing is lost`,
+      `locks on ${engine}: 20 % faults and pauses past the lease: no holders overlap unnoticed, nothing is lost`,
     ...quiet,
     async fn() {
       assertSafe(`${engine}, 20 % faults`, await check(engine, 0.2, ({ store }) => ours(store())));
@@ -118,7 +118,7 @@ Deno.test({
         0,
         0,
       ]);
-      if (renew) assertEquals(verdict.told, 0, "who renews may pause");
+      if (renew) assertEquals(verdict.told, 0, "a holder that renews may pause");
     }
     const theirs = await check("Upstash", 0, peer, some);
     report(shown("  @upstash/lock, no faults", theirs));

@@ -1,5 +1,5 @@
 import { lockTransitions } from "@holdfast/edge";
-import { assertMatch, assertRejects } from "../support/assert.ts";
+import { assert, assertMatch, assertRejects } from "../support/assert.ts";
 import { report } from "../support/report.ts";
 import type { Random } from "../support/random.ts";
 import { type Case, compare, planted } from "./_differential.ts";
@@ -46,27 +46,68 @@ const inputs: globalThis.Record<string, Case["input"]> = {
 };
 const cases = lockTransitions.map((transition) => ({ transition, input: inputs[transition.name]! }));
 
+const joins: Case["input"] = (random) => ({
+  owner: `o${random.below(2000)}`,
+  ttl: "100000",
+  wait: "100000",
+  limit: random.chance(0.99) ? "256" : "1",
+});
+/** Many holders and a full queue. */
+const crowd = cases.map(({ transition, input }) => ({
+  transition,
+  input: transition.name === "lock.acquire" ? joins : input,
+})).filter(({ transition }) => transition.name === "lock.acquire" || transition.name === "lock.extend");
+// Enough acquisitions for 256 holders and a queue of 256, before the first of them ends.
+const CROWDED = { stride: 8, history: 1300, jumps: false };
+
+/** An owner that holds the lock, if there is one. */
+function holder(random: Random, record: Record): string {
+  const held = Object.entries(record ?? {}).flatMap(([name, value]) =>
+    value.startsWith("h ") && name.startsWith("by:") ? [name.slice(3)] : []
+  );
+  return held.length > 0 && random.chance(0.7) ? random.pick(held) : owner(random, record);
+}
+/** Queues that move on, while nothing is due. */
+const moving = cases.map(({ transition, input }): Case => ({
+  transition,
+  input(random, record, now) {
+    const long = { ttl: "100000", wait: "100000", limit: random.chance(0.8) ? "1" : "2" };
+    if (transition.name === "lock.acquire") return { owner: `o${random.below(2000)}`, ...long };
+    return transition.name === "lock.release"
+      ? { owner: holder(random, record), fence: "1" }
+      : input(random, record, now);
+  },
+})).filter(({ transition }) => transition.name !== "lock.force");
+const MOVING = { stride: 10, history: 300, jumps: false };
+
 Deno.test("differential: locks: Lua and TypeScript agree on every step", async () => {
   report(`locks: ${await compare(cases)} steps`);
 });
 
 Deno.test("differential: locks: a full queue and a full house agree too", async () => {
-  const crowd: Case["input"] = (random) => ({
-    owner: `o${random.below(2000)}`,
-    ttl: "100000",
-    wait: "100000",
-    limit: random.chance(0.99) ? "256" : "1",
-  });
-  const some = cases.map(({ transition, input }) => ({
-    transition,
-    input: transition.name === "lock.acquire" ? crowd : input,
-  })).filter(({ transition }) => transition.name !== "lock.release" && transition.name !== "lock.force");
-  report(`crowded locks: ${await compare(some, { steps: 2000, stride: 20, history: 1200 })} steps`);
+  report(`crowded locks: ${await compare(crowd, { ...CROWDED, steps: 600 })} steps`);
+});
+
+Deno.test("differential: locks: queues that move on agree too", async () => {
+  report(`moving queues: ${await compare(moving, { ...MOVING, steps: 2000 })} steps`);
 });
 
 Deno.test("differential: locks: a planted difference is caught", async () => {
-  const error = await assertRejects(() =>
-    compare(cases, { steps: 500, twin: planted("now + 1000,", "now + 1001,") })
-  );
-  assertMatch(error.message, /differs: SEED=\d+: lock\./);
+  for (
+    const [from, to] of [
+      ["now + 1000,", "now + 1001,"],
+      // These are said in the short form alone, which a queue must reach too.
+      ["waiting - 1, first + 1", "waiting - 1, first + 2"],
+      ["table.concat({'q', number, ending, most, '1'}", "table.concat({'q', number, ending, most, '0'}"],
+      ["string.rep('[^,]*,', 7)", "string.rep('[^,]*,', 6)"],
+      ["if not wait or waiting >= 256", "if not wait or waiting >= 255"],
+    ] as const
+  ) {
+    const [some, options] = from.includes("256") ? [crowd, CROWDED] : [moving, MOVING];
+    const error = await assertRejects(
+      () => compare(some, { ...options, steps: 600, twin: planted(from, to) }),
+      Error,
+    ).catch(() => assert(false, `not caught: ${from}`)) as Error;
+    assertMatch(error.message, /differs: SEED=\d+: lock\./, from);
+  }
 });

@@ -1,4 +1,7 @@
-/** An app whose clients leave, and the clients: a service binding with an AbortSignal cancels a request in workerd. */
+/**
+ * An app whose clients leave, and the clients: a service binding with an AbortSignal cancels a request in
+ * workerd.
+ */
 import { Hono } from "hono";
 import { type AtomicStore, createLocks } from "@holdfast/edge";
 import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";

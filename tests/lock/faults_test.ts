@@ -225,7 +225,8 @@ Deno.test({
     const { lockTransitions } = await import("@holdfast/edge");
     const acquire = lockTransitions.find(({ name }) => name === "lock.acquire")!;
     await store.transact(acquire, "key", { owner: "a", ttl: "1000" });
-    // What the engine sends, again and again with a flush between, in one pipeline: many fall into one millisecond.
+    // What the engine sends, again and again with a flush between, in one pipeline: many fall into one
+    // millisecond.
     const [command, script, ...rest] = upstash.requests().at(-1)!.command as string[];
     // Plain Redis does not know Upstash's first line.
     const sent = [command!, script!.replace(/^#!.*\n/, ""), ...rest];

@@ -1,4 +1,7 @@
-/** Locks on Durable Objects, inside workerd: the queue, and mutual exclusion under faults. CHECK_SECTIONS and SEED as in tests/checks. */
+/**
+ * Locks on Durable Objects, inside workerd: the queue, and mutual exclusion under faults. CHECK_SECTIONS and
+ * SEED as in tests/checks.
+ */
 import { shown, type WorkloadVerdict } from "../checks/lock_workload.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { report } from "../support/report.ts";
@@ -30,8 +33,9 @@ workerdTest("locks on Durable Objects", async (t) => {
       );
       assertEquals(order, Array.from({ length: 50 }, (_, i) => i));
       assert(slowest < 50, `the slowest came ${slowest} ms after the release before it`);
-      assertEquals(idle, 0, "nobody asks while nothing happens");
-      // Each: woken as the next and listening again, woken by its turn, its release; and a look or two that came too early.
+      assertEquals(idle, 0, "no waiter asks while nothing happens");
+      // Each: woken as the next and listening again, woken by its turn, its release; and a look or two that
+      // came too early.
       assert(calls <= 8 * 50, `the objects were called ${calls} times`);
     },
   );
@@ -53,15 +57,20 @@ workerdTest("locks on Durable Objects", async (t) => {
     assertEquals(await probe("full?waits=1030"), { changed: 1024, refused: 6 });
   });
 
-  await t.step("20 % faults and pauses past the lease: nobody overlaps untold, nothing is lost", async () => {
-    const pauses = SECTIONS < 100 ? 0.1 : 0.03;
-    const verdict: WorkloadVerdict = await probe(`check?seed=${seed}&sections=${SECTIONS}&pauses=${pauses}`);
-    report(shown("Durable Objects, 20 % faults", verdict));
-    const { overlaps, notIncreasing, lost, lostUnfenced, sections } = verdict;
-    assertEquals(
-      [overlaps, notIncreasing, lost, lostUnfenced, sections],
-      [0, 0, 0, 0, 12 * SECTIONS],
-      `SEED=${seed}`,
-    );
-  });
+  await t.step(
+    "20 % faults and pauses past the lease: no holders overlap unnoticed, nothing is lost",
+    async () => {
+      const pauses = SECTIONS < 100 ? 0.1 : 0.03;
+      const verdict: WorkloadVerdict = await probe(
+        `check?seed=${seed}&sections=${SECTIONS}&pauses=${pauses}`,
+      );
+      report(shown("Durable Objects, 20 % faults", verdict));
+      const { overlaps, notIncreasing, lost, lostUnfenced, sections } = verdict;
+      assertEquals(
+        [overlaps, notIncreasing, lost, lostUnfenced, sections],
+        [0, 0, 0, 0, 12 * SECTIONS],
+        `SEED=${seed}`,
+      );
+    },
+  );
 });

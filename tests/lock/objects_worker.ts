@@ -33,7 +33,10 @@ function counted(namespace: HoldfastNamespace) {
 }
 
 const probes: Probes<Env> = {
-  /** Many wait in one queue; who they are, how long after the release before it each had its turn, what it cost. */
+  /**
+   * Many wait in one queue; who they are, how long after the release before it each had its turn, what it
+   * cost.
+   */
   async fair({ HOLDFAST }, query) {
     const waiters = Number(query.get("waiters"));
     const { namespace, calls } = counted(HOLDFAST);

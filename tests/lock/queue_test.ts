@@ -1,4 +1,7 @@
-/** Waiters at work: order, promptness, and how often the store is asked. `gate_test.ts` has those of one process. */
+/**
+ * Waiters at work: order, promptness, and how often the store is asked. `gate_test.ts` has those of one
+ * process.
+ */
 import { type AtomicStore, createLocks, memoryStore } from "@holdfast/edge";
 import { ownProcess } from "../support/own_process.ts";
 import { assert, assertEquals } from "../support/assert.ts";
@@ -10,7 +13,7 @@ function counted(store: AtomicStore): { store: AtomicStore; calls: () => number 
   const counting = (store: AtomicStore): AtomicStore =>
     new Proxy(store, {
       get(target, name) {
-        if (name === "namespace") return (room: string) => counting(target.namespace(room));
+        if (name === "namespace") return (space: string) => counting(target.namespace(space));
         if (name === "transact") calls++;
         const value = Reflect.get(target, name);
         return typeof value === "function" ? value.bind(target) : value;
@@ -55,7 +58,7 @@ for (const [engine, open] of Object.entries(engines)) {
     assertEquals((await locks.inspect("key")).waiting, WAITERS);
     calls();
     await sleep(1500);
-    assertEquals(calls(), 0, "nobody asks while nothing happens");
+    assertEquals(calls(), 0, "no waiter asks while nothing happens");
     released = performance.now();
     await first!.release();
     await Promise.all(waiters);
@@ -65,7 +68,8 @@ for (const [engine, open] of Object.entries(engines)) {
     );
     assertEquals(order, Array.from({ length: WAITERS }, (_, i) => i));
     assert(slowest < 50, `the slowest came ${slowest} ms after the release before it`);
-    // Its own release, one look when it has become the first, the acquisition, and a look that came too early at times.
+    // Its own release, one look when it has become the first, the acquisition, and a look that came too early
+    // at times.
     assert(asked <= 4 * WAITERS + 1, `the store was asked ${asked} times`);
   });
 }

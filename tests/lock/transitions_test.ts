@@ -1,4 +1,4 @@
-/** What holds for every history of one lock, whatever its kinds, told by the record itself. */
+/** Properties of every history of one lock, of any kind, read from its record. */
 import fc from "fast-check";
 import type { Fields, Transition } from "@holdfast/edge";
 import {
@@ -87,17 +87,18 @@ Deno.test("locks: no history lets too many in, hands a token out twice, passes t
         if (what !== "release" || fence) {
           const stored = record;
           const again = run(transition, input);
-          // Among sharers one figure tells who lapsed: a repeated release may then say the worse, never the better.
+          // Among sharers one figure tells who lapsed: a repeated release may then say the worse, never the
+          // better.
           if (!(shared && again.result === "overtaken")) assertEquals(again, output, "a repetition");
           assertEquals(record, stored, "a repetition changes nothing");
         }
         if (what === "release" || output.done !== undefined) lives.set(client, (lives.get(client) ?? 0) + 1);
         if (output.fence !== undefined) tokens.set(owner, output.fence);
-        else if (what === "acquire") tokens.delete(owner); // who asks anew and waits has no token yet
+        else if (what === "acquire") tokens.delete(owner); // a new acquisition that waits has no token yet
 
         const inside = holders(record, now);
         if (inside.length > 1) {
-          assert(inside.every(({ limit }) => limit > 1), "who is alone is alone");
+          assert(inside.every(({ limit }) => limit > 1), "an exclusive holder is alone");
           assert(inside.length <= Math.max(...inside.map(({ limit }) => limit)), "no more than are allowed");
         }
         const fresh = inside.filter((one) => !before.some(({ fence }) => fence === one.fence))
@@ -106,14 +107,14 @@ Deno.test("locks: no history lets too many in, hands a token out twice, passes t
           assert(fence > highest && Number.isSafeInteger(fence), "a new token is above all");
           highest = fence;
         }
-        // Whoever came in was at the head of the queue, in its order; a newcomer only when nobody else is left in it.
+        // New holders were at the head of the queue, in its order; a newcomer only when no other is left in it.
         const left = queue.filter((name) => name !== owner || what === "acquire");
         fresh.forEach((one, i) => {
           if (i < left.length) assertEquals(one.owner, left[i], "first come, first served");
         });
         const { held, waiting } = run(inspectLock, {});
-        assertEquals(Number(held ?? 0), inside.length, "inspect counts who is inside");
-        assert(Number(waiting ?? 0) <= OWNERS.length, "nobody waits twice");
+        assertEquals(Number(held ?? 0), inside.length, "inspect counts the holders");
+        assert(Number(waiting ?? 0) <= OWNERS.length, "no owner waits twice");
       }
     }),
     { numRuns: 400 },

@@ -100,7 +100,7 @@ test(
   },
 );
 
-test("an acquire that cannot be confirmed says so, and leaves no ghost behind", async (locks, upstash) => {
+test("an acquisition that cannot be confirmed throws, and leaves no lock behind", async (locks, upstash) => {
   faults(upstash, { cut: "after" });
   const error = await assertRejects(() => locks.acquire("key", { ttl: 60_000 }), HoldfastError);
   assertEquals([error.code, error.retryable, error.ambiguous], ["backend-unavailable", true, true]);
@@ -109,7 +109,7 @@ test("an acquire that cannot be confirmed says so, and leaves no ghost behind", 
 });
 
 test(
-  "an aborted acquire rejects at once and its ghost is removed when the reply has come",
+  "an aborted acquisition rejects at once and is released when its reply has come",
   async (locks, upstash) => {
     faults(upstash, { delay: 150 });
     const controller = new AbortController();
@@ -120,7 +120,7 @@ test(
     assertEquals((await assertRejects(() => acquiring)).message, "enough");
     assert(performance.now() - began < 50, "it does not wait for the reply");
     await sleep(250);
-    assertEquals((await locks.inspect("key")).held, false, "the ghost is gone");
+    assertEquals((await locks.inspect("key")).held, false, "the orphaned acquisition is released");
   },
 );
 
@@ -179,7 +179,7 @@ test(
   },
 );
 
-test("timeout, lost, backend and abort are told apart", async (locks, upstash) => {
+test("timeout, lost, backend and abort have codes of their own", async (locks, upstash) => {
   await using _held = await locks.acquire("key", { ttl: 5000 });
   const code = async (work: () => Promise<unknown>) => {
     const error = await assertRejects(work);
