@@ -71,6 +71,24 @@ export function perStore<T>(source: StoreSource, build: (store: AtomicStore) => 
   };
 }
 
+const runtimeRequests = new WeakMap<RouteContext, Request>();
+
+/**
+ * The request as the runtime made it, seen at the first call of this for a context. A runtime knows the connection by this
+ * object, so what replaces `c.req.raw` must go through {@linkcode replaceRequest}.
+ */
+export function runtimeRequest(c: RouteContext): Request {
+  let request = runtimeRequests.get(c);
+  if (request === undefined) runtimeRequests.set(c, request = c.req.raw);
+  return request;
+}
+
+/** Gives later readers another request, and keeps the runtime's own for {@linkcode runtimeRequest}. */
+export function replaceRequest(c: RouteContext, request: Request): void {
+  runtimeRequest(c);
+  (c.req as { raw: Request }).raw = request;
+}
+
 /** Lets work outlive the response where the runtime has a way; `false` where it has none. */
 export function waitUntil(c: RouteContext, work: Promise<unknown>): boolean {
   try {

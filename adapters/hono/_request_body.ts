@@ -1,4 +1,4 @@
-import type { RouteContext } from "./_context.ts";
+import { replaceRequest, type RouteContext } from "./_context.ts";
 
 /**
  * The bytes of a request, or `undefined` when there are more than `most`; the handler still reads them in any way it likes.
@@ -23,7 +23,7 @@ export async function readBody(
     }
   }
   const bytes = await upTo(most, raw.body.getReader());
-  if (bytes !== undefined) (c.req as { raw: Request }).raw = new Request(raw, { body: bytes });
+  if (bytes !== undefined) replaceRequest(c, new Request(raw, { body: bytes }));
   return bytes;
 }
 

@@ -34,7 +34,7 @@ export interface RateLimitedOptions {
 
 /**
  * A mailer that keeps to a rate across isolates. A message waits for its turn as long as it may; then it is refused as
- * `rate-limited`, retryable after `retryAfter`. When the throttle's store is down, its `onError` decides: `allow` sends at any
+ * `rate-limited`, retryable after `retryAfter`. When the throttle's store is down, its `whenUnavailable` decides: `allow` sends at any
  * rate, `deny` and `throw` send nothing.
  * {@linkcode sendBulk} sends through it one by one, each message in its turn.
  *
@@ -42,7 +42,7 @@ export interface RateLimitedOptions {
  * @example
  * ```ts
  * import { createThrottle, memoryMailer, memoryStore, rateLimited } from "@holdfast/edge";
- * const throttle = createThrottle(memoryStore(), { limit: 10, window: "1s", namespace: "mail" });
+ * const throttle = createThrottle(memoryStore(), { name: "mail", limit: 10, window: "1s" });
  * const mailer = rateLimited(memoryMailer(), throttle);
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });
  * ```

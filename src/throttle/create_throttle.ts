@@ -10,7 +10,7 @@ import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { DenyCache } from "./_deny_cache.ts";
-import { BASE_OPTIONS, checkName, givenPolicies, policyFields, resolvePolicies } from "./_policies.ts";
+import { BASE_OPTIONS, checkName, givenPolicies, policyFields, resolvePolicies } from "./policies.ts";
 import type {
   CheckOptions,
   PolicyState,

@@ -23,7 +23,7 @@
  * `remaining:reset:next:retry` (`retry` is -1 if the cost never fits), or `error`. All times are milliseconds.
  *
  * Every number is an integer below 2^53, in Lua as in JavaScript: limits and bursts are at most 10^9, windows and the time
- * in which a full burst comes back at most 730 days (`_policies.ts` refuses the rest).
+ * in which a full burst comes back at most 730 days (`policies.ts` refuses the rest).
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 
