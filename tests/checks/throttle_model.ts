@@ -5,7 +5,7 @@
 
 /** A policy as the model takes it; the window in milliseconds. */
 export interface ModelPolicy {
-  readonly algorithm: "gcra" | "token-bucket" | "fixed-window" | "sliding-window";
+  readonly algorithm: "gcra" | "fixed-window" | "sliding-window";
   readonly limit: number;
   readonly window: number;
   readonly burst: number;
@@ -62,21 +62,20 @@ export class ThrottleModel {
   #left(policy: ModelPolicy, now: number): number {
     switch (policy.algorithm) {
       case "gcra":
-      case "token-bucket":
         return this.#bucket(policy, now);
       default:
         return this.#windows(policy, now);
     }
   }
 
-  /** A bucket of microseconds that fills with time. */
+  /** A bucket that fills with time, in exact integers: a unit is `window` drops, and `limit` drops come per millisecond. */
   #bucket({ limit, window, burst }: ModelPolicy, now: number): number {
-    const unit = BigInt(Math.ceil(window * 1000 / limit));
+    const unit = BigInt(window);
     const full = unit * BigInt(burst);
     let level = full;
     let since = now;
     const fill = (at: number) => {
-      level += BigInt(at - since) * 1000n;
+      level += BigInt(at - since) * BigInt(limit);
       if (level > full) level = full;
       since = at;
     };
@@ -132,8 +131,8 @@ export function overAdmission(admissions: readonly Admission[], policy: ModelPol
       if (to > until) continue;
       sum += cost;
       const passed = until - from + grain;
-      const bound = algorithm === "gcra" || algorithm === "token-bucket"
-        ? burst + passed * 1000 / Math.ceil(window * 1000 / limit)
+      const bound = algorithm === "gcra"
+        ? burst + passed * limit / window
         : limit * (Math.floor(until / window) - Math.floor(from / window) + 1);
       worst = Math.max(worst, Math.ceil(sum - bound));
     }
