@@ -1,7 +1,7 @@
 import { HoldfastError } from "../../src/errors.ts";
 import { sha256 } from "../../src/secret.ts";
 import { planThrottle, type ThrottlePlan } from "../../src/throttle/create_throttle.ts";
-import { BASE_OPTIONS, givenPolicies } from "../../src/throttle/policies.ts";
+import { givenPolicies } from "../../src/throttle/policies.ts";
 import type {
   Throttle,
   ThrottleBaseOptions,
@@ -81,7 +81,12 @@ export type ThrottleMiddlewareOptions =
   );
 
 const OPTIONS = {
-  ...BASE_OPTIONS,
+  name: true,
+  whenUnavailable: true,
+  timeout: true,
+  onFault: true,
+  denyCache: true,
+  clock: true,
   store: true,
   key: true,
   trustedProxies: true,

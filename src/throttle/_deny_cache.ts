@@ -18,7 +18,7 @@ interface Denial {
  * Denials that the store answered lately, kept per binding and name: on Workers a store and a throttle are made anew
  * for each request, and all of them find the same denials.
  */
-const denialsOfBinding = new PerBinding<Map<string, Denial>>();
+const denialsOfBinding = /* @__PURE__ */ new PerBinding<Map<string, Denial>>();
 
 /** Answers repeated checks of a denied key without a request. */
 export class DenyCache {

@@ -10,7 +10,7 @@ import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { DenyCache } from "./_deny_cache.ts";
-import { BASE_OPTIONS, checkName, givenPolicies, policyFields, resolvePolicies } from "./policies.ts";
+import { checkName, givenPolicies, policyFields, resolvePolicies } from "./policies.ts";
 import type {
   CheckOptions,
   PolicyState,
@@ -25,7 +25,12 @@ import { blockThrottle, checkThrottle, peekThrottle } from "./throttle_transitio
 const OUTAGE_RETRY_AFTER = 1000;
 
 const OPTIONS = {
-  ...BASE_OPTIONS,
+  name: true,
+  whenUnavailable: true,
+  timeout: true,
+  onFault: true,
+  denyCache: true,
+  clock: true,
   policies: true,
   limit: true,
   window: true,

@@ -1,7 +1,7 @@
 import { toMilliseconds } from "../duration.ts";
 import type { Fields } from "../store/transition.ts";
 import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
-import type { ResolvedPolicy, ThrottleAlgorithm, ThrottleBaseOptions, ThrottlePolicy } from "./throttle.ts";
+import type { ResolvedPolicy, ThrottleAlgorithm, ThrottlePolicy } from "./throttle.ts";
 
 const TASK = "make a throttle";
 /** Two limbs of a division in the transitions stay exact up to here; see `scale` there. */
@@ -24,16 +24,6 @@ const POLICY_OPTIONS = {
   algorithm: true,
   burst: true,
 } satisfies OptionNames<ThrottlePolicy>;
-
-/** The names of the options of a throttle besides its policies. */
-export const BASE_OPTIONS = {
-  name: true,
-  whenUnavailable: true,
-  timeout: true,
-  onFault: true,
-  denyCache: true,
-  clock: true,
-} satisfies OptionNames<ThrottleBaseOptions>;
 
 const RULE_OPTIONS = ["limit", "window", "algorithm", "burst"] as const;
 
