@@ -24,6 +24,9 @@ import { blockThrottle, checkThrottle, peekThrottle } from "./throttle_transitio
 /** How long a client that was denied during an outage should stay away, in milliseconds. */
 const OUTAGE_RETRY_AFTER = 1000;
 
+/** A hundred years: a record's times stay integers of 15 digits. */
+const LONGEST_BLOCK = 36_500 * 86_400_000;
+
 const OPTIONS = {
   name: true,
   whenUnavailable: true,
@@ -179,10 +182,14 @@ class StoreThrottle implements Throttle {
   }
 
   async block(key: string, duration: Duration, options?: CallOptions): Promise<void> {
-    const input = {
-      call: this.#settings.callIds.next(),
-      duration: String(toMilliseconds(duration, "duration")),
-    };
+    const milliseconds = checkInteger(
+      "block",
+      "duration",
+      toMilliseconds(duration, "duration"),
+      1,
+      LONGEST_BLOCK,
+    );
+    const input = { call: this.#settings.callIds.next(), duration: String(milliseconds) };
     this.#denials?.forget(key);
     await this.#reporting(this.#ask(blockThrottle, key, input, options), options);
   }

@@ -174,7 +174,10 @@ export interface Throttle {
   peek(key: string, options?: CallOptions): Promise<ThrottleDecision>;
   /** Gives units back, never beyond full. */
   refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision>;
-  /** Denies everything for that long from now, whatever the policies say; another call replaces it, `reset` ends it. */
+  /**
+   * Denies everything for that long from now, at most 36,500 days, whatever the policies say. Another call replaces it,
+   * `reset` ends it.
+   */
   block(key: string, duration: Duration, options?: CallOptions): Promise<void>;
   /** Deletes the key's counters and its block; returns whether there were any. */
   reset(key: string, options?: CallOptions): Promise<boolean>;
