@@ -151,6 +151,23 @@ Deno.test("GCRA is exact to the unit from 1 to 10^9 units per window, for window
   }));
 });
 
+Deno.test("GCRA is exact where a product of doubles is not", () => {
+  const [limit, window] = [999_999_937, 63_072_000_000]; // coprime, and their product is far beyond 2^53
+  // The first unit whose time, `unit * window / limit`, ends a limit-th of a millisecond after a whole one.
+  let [unit, power, base] = [1n, BigInt(limit) - 2n, BigInt(window) % BigInt(limit)];
+  for (; power > 0n; power >>= 1n, base = base * base % BigInt(limit)) {
+    if (power & 1n) unit = unit * base % BigInt(limit); // Fermat: the inverse of the window, modulo a prime
+  }
+  const before = Number((unit * BigInt(window) - 1n) / BigInt(limit));
+  const input = { policy0: policyLine({ kind: "gcra", limit, window, burst: limit }) };
+  const run = cell();
+  run(checkThrottle, { ...input, cost: `${limit}` }, START);
+  const remaining = (now: number) =>
+    Number(run.look(checkThrottle, { ...input, cost: "0" }, now).policy0!.split(":")[0]);
+  assertEquals(remaining(START + before), Number(unit) - 1);
+  assertEquals(remaining(START + before + 1), Number(unit));
+});
+
 Deno.test("GCRA at 999,999 units per second admits 999,999 per second", () => {
   const run = cell();
   const policy0 = policyLine({ kind: "gcra", limit: 999_999, window: 1000, burst: 1000 });
@@ -234,6 +251,12 @@ Deno.test("policies mixed on one key, with clock steps: no denial beyond a windo
             const retries = asked.map((_, i) => Number(output[`policy${i}`]!.split(":")[3]));
             const later = run.look(checkThrottle, { ...input, cost: `${cost}` }, now + Math.max(...retries));
             assertEquals(later.allowed, "1", "waiting exactly retryAfter admits");
+            const early = run.look(
+              checkThrottle,
+              { ...input, cost: `${cost}` },
+              now + Math.max(...retries) - 1,
+            );
+            assertEquals(early.allowed, "0", "waiting a millisecond less does not");
           }
           const longest = Math.max(...policies.map((policy) => longestDenial(policy, policy.burst)));
           assert(run.written() <= now + longest + SKEW + 2 * DEADLINE_STEP, "the record's end is bounded");
