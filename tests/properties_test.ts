@@ -24,7 +24,9 @@ function cell() {
     }
     return step.output;
   };
-  /** `look` answers without writing; `written` is the deadline that the last call wrote, 0 if it wrote none. */
+  /**
+   * `look` answers without writing; `written` is the deadline that the last call wrote, 0 if it wrote none.
+   */
   return Object.assign(run, { look, written: () => written, ends: () => expiresAt });
 }
 
@@ -235,7 +237,8 @@ Deno.test("policies mixed on one key, with clock steps: no denial beyond a windo
           now += gap;
           const first = which % policies.length;
           const asked = both && policies.length > 1 ? [first, (first + 1) % policies.length] : [first];
-          // Policies of one throttle have names of their own, so each keeps its count whichever others are asked with it.
+          // Policies of one throttle have names of their own, so each keeps its count whichever others are
+          // asked with it.
           const lines = asked.map((n) => policyLine(policies[n]!, `p${both ? n : 0}`));
           const input = Object.fromEntries(lines.map((line, i) => [`policy${i}`, line]));
           const output = run(checkThrottle, { ...input, cost: `${cost}` }, now);

@@ -1,11 +1,12 @@
 import { type RouteContext, runtimeRequest } from "./_context.ts";
 
 /**
- * The address of the client, as far as no client can forge it; IPv6 by /64. `undefined` when the runtime does not tell it.
+ * The address of the client, as far as no client can forge it; IPv6 by /64. `undefined` when the runtime
+ * does not tell it.
  *
- * With `proxies` of the app's own in front, the address is that many entries from the right of X-Forwarded-For: those to
- * its left are what the client claims. A request with fewer entries did not come through all of them, and is known by
- * its connection. Without proxies the header is never read.
+ * With `proxies` of the app's own in front, the address is that many entries from the right of
+ * X-Forwarded-For: those to its left are what the client claims. A request with fewer entries did not come
+ * through all of them, and is known by its connection. Without proxies the header is never read.
  */
 export function clientAddress(c: RouteContext, proxies: number): string | undefined {
   const address = proxies > 0 ? forwarded(c, proxies) || peer(c) : peer(c);

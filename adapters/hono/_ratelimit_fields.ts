@@ -2,10 +2,16 @@ import type { PolicyState, ThrottleDecision } from "../../src/throttle/throttle.
 import { seconds } from "./problem.ts";
 
 /** The header fields that tell a client its quota, by the draft that defines them. */
-export type RateLimitHeaders = typeof RATE_LIMIT_HEADERS[number];
+export type RateLimitHeaders = "draft-11" | "draft-7" | "draft-6" | "legacy" | "none";
 
 /** Every choice of {@linkcode RateLimitHeaders}. */
-export const RATE_LIMIT_HEADERS = ["draft-11", "draft-7", "draft-6", "legacy", "none"] as const;
+export const RATE_LIMIT_HEADERS: readonly RateLimitHeaders[] = [
+  "draft-11",
+  "draft-7",
+  "draft-6",
+  "legacy",
+  "none",
+];
 
 /** The largest integer of a structured field: 15 digits. */
 const MAX_INTEGER = 999_999_999_999_999;
@@ -44,8 +50,8 @@ function three(to: Headers, prefix: string, limit: string, remaining: string, re
 }
 
 /**
- * An integer of a structured field (RFC 9651 §3.3.1), rounded up. Our own policies are far below its bound; those of
- * another throttle in `whenUnavailable` may not be.
+ * An integer of a structured field (RFC 9651 §3.3.1), rounded up. Our own policies are far below its bound;
+ * those of another throttle in `whenUnavailable` may not be.
  */
 function integer(value: number): string {
   return String(Math.max(0, Math.min(MAX_INTEGER, Math.ceil(value))) || 0);

@@ -26,35 +26,36 @@ export type { RateLimitHeaders };
 /** Options of {@linkcode throttle} besides the policies. */
 export interface ThrottleMiddlewareBaseOptions extends ThrottleBaseOptions {
   /**
-   * The store of the counters, or a function that makes it of a request (on Workers, bindings exist only there). The
-   * deny cache is kept per binding, so a store that is made anew for each request finds it again.
+   * The store of the counters, or a function that makes it of a request (on Workers, bindings exist only
+   * there). The deny cache is kept per binding, so a store that is made anew for each request finds it
+   * again.
    */
   readonly store: StoreSource;
   /**
-   * Called with every fault: of the store, whether it is thrown or decided by `whenUnavailable`, and of requests that
-   * cannot be counted as the client's address is unknown or `cost` returned no cost.
+   * Called with every fault: of the store, whether it is thrown or decided by `whenUnavailable`, and of
+   * requests that cannot be counted as the client's address is unknown or `cost` returned no cost.
    */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /**
-   * What is counted together, for example a user's id. An empty or ill-formed key is answered with a 400, a long one is
-   * hashed, and anything but a string is a `TypeError`.
+   * What is counted together, for example a user's id. An empty or ill-formed key is answered with a 400, a
+   * long one is hashed, and anything but a string is a `TypeError`.
    *
-   * By default the address of the client as the runtime knows it (IPv6 by /64). `X-Forwarded-For` is trusted only as far as
-   * `trustedProxies` says. A runtime that tells no address (Vercel, AWS Lambda, a Unix socket) needs one of the two:
-   * without, every request fails with a `misconfigured` error.
+   * By default the address of the client as the runtime knows it (IPv6 by /64). `X-Forwarded-For` is
+   * trusted only as far as `trustedProxies` says. A runtime that tells no address (Vercel, AWS Lambda, a
+   * Unix socket) needs one of the two: without, every request fails with a `misconfigured` error.
    * @default {the client's address}
    */
   // deno-lint-ignore no-explicit-any
   readonly key?: ((c: any) => string | Promise<string>) | undefined;
   /**
-   * The number of proxies of your own that every request comes through: the address is taken that many places from the
-   * right of `X-Forwarded-For`. Not beside `key`.
+   * The number of proxies of your own that every request comes through: the address is taken that many
+   * places from the right of `X-Forwarded-For`. Not beside `key`.
    * @default {0}
    */
   readonly trustedProxies?: number | undefined;
   /**
-   * The units that a request takes, an integer of at least 0. With 0 it takes nothing, and passes unless its key is
-   * blocked. A function that returns another number has its request answered with a 400.
+   * The units that a request takes, an integer of at least 0. With 0 it takes nothing, and passes unless
+   * its key is blocked. A function that returns another number has its request answered with a 400.
    * @default {1}
    */
   // deno-lint-ignore no-explicit-any
@@ -66,7 +67,10 @@ export interface ThrottleMiddlewareBaseOptions extends ThrottleBaseOptions {
   readonly headers?: RateLimitHeaders | undefined;
 }
 
-/** Policies, or a function that makes them for each request; an empty list lets the request pass without a check. */
+/**
+ * Policies, or a function that makes them for each request; an empty list lets the request pass without a
+ * check.
+ */
 export type ThrottlePolicies =
   | readonly ThrottlePolicy[]
   // deno-lint-ignore no-explicit-any
@@ -99,7 +103,10 @@ const OPTIONS = {
   burst: true,
 } satisfies OptionNames<ThrottleMiddlewareOptions>;
 
-/** A function may make policies of what clients send: of those that were seen last, this many are kept checked. */
+/**
+ * A function may make policies of what clients send: of those that were seen last, this many are kept
+ * checked.
+ */
 const MAX_PLANS = 100;
 
 /** `new Hono<{ Variables: ThrottleVariables }>()` makes `c.var.throttle` typed. */
@@ -109,9 +116,10 @@ export interface ThrottleVariables {
 }
 
 /**
- * Answers requests that come too often with a 429, `Retry-After` and problem+json, and tells every client its quota, on every
- * kind of response. During an outage of the store requests pass unless `whenUnavailable` says otherwise: `"deny"`
- * answers a 503. A store that is misconfigured throws, and `onFault` is called.
+ * Answers requests that come too often with a 429, `Retry-After` and problem+json, and tells every client
+ * its quota, on every kind of response. During an outage of the store requests pass unless
+ * `whenUnavailable` says otherwise: `"deny"` answers a 503. A store that is misconfigured throws, and
+ * `onFault` is called.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
  * @throws {RangeError} when a number of the policies or options is out of range
@@ -175,8 +183,9 @@ function checkOptions(options: ThrottleMiddlewareOptions): void {
 }
 
 /**
- * The throttle of a request. It is made over the request's own store: a store may hold what only its request may
- * use. What is kept between requests is the checked options here, and the denials per binding in `src/throttle`.
+ * The throttle of a request. It is made over the request's own store: a store may hold what only its
+ * request may use. What is kept between requests is the checked options here, and the denials per binding
+ * in `src/throttle`.
  */
 function throttles(
   options: ThrottleMiddlewareOptions,
@@ -265,7 +274,10 @@ function refusal({ policies, retryAfter, blockedFor }: ThrottleDecision): Respon
   });
 }
 
-/** A key of a client's making may be longer than what an engine takes: beyond 128 characters its hash stands for it. */
+/**
+ * A key of a client's making may be longer than what an engine takes: beyond 128 characters its hash stands
+ * for it.
+ */
 async function short(key: string): Promise<string> {
   return key.length > 128 || key.startsWith("sha256:") ? `sha256:${await sha256(key)}` : key;
 }

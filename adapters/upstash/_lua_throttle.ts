@@ -1,9 +1,11 @@
 /**
- * The Lua twins of throttles; see `_lua.ts` for the rules. They run at every request, so what the short paths share is
- * text that stands where it is needed: in Lua a function or a table costs more than the arithmetic that it would hold.
+ * The Lua twins of throttles; see `_lua.ts` for the rules. They run at every request, so what the short
+ * paths share is text that stands where it is needed: in Lua a function or a table costs more than the
+ * arithmetic that it would hold.
  *
- * The names are those of a policy and its counter in the TypeScript: `a` is the limit, `b` the window, `c` the capacity;
- * `since`, `used`, `earlier` are the counter, `back` the units of a GCRA counter that came back since then.
+ * The names are those of a policy and its counter in the TypeScript: `a` is the limit, `b` the window, `c`
+ * the capacity; `since`, `used`, `earlier` are the counter, `back` the units of a GCRA counter that came
+ * back since then.
  */
 import type { LuaTwin } from "./_lua.ts";
 
@@ -68,8 +70,9 @@ end
 `;
 
 /**
- * Reads the counter in `state`, brings it to `now`, and makes `retry`, the time to wait for the cost. `hard` says that
- * a short path must leave this to `apply`; `unreadable` that the state is no counter; `cut` that it was too far ahead.
+ * Reads the counter in `state`, brings it to `now`, and makes `retry`, the time to wait for the cost.
+ * `hard` says that a short path must leave this to `apply`; `unreadable` that the state is no counter;
+ * `cut` that it was too far ahead.
  */
 const weigh = (short: boolean): string => `
 local since, used, earlier, back, cut, retry = 0, 0, 0, 0, false, 0
@@ -154,7 +157,10 @@ const TEXT = `string.format(kind == 'sliding' and '%d:%d:%d' or '%d:%d', since, 
 const horizon = (short: boolean): string =>
   `(kind == 'gcra' and ${up(short, "c", "b", "a")} or kind == 'sliding' and 2 * b or b)`;
 
-/** Leaves to `apply` what is not simple: the key is blocked, over or no throttle's, or this call was counted already. */
+/**
+ * Leaves to `apply` what is not simple: the key is blocked, over or no throttle's, or this call was counted
+ * already.
+ */
 const FRESH = `
 if found[3] then break end
 if found[1] then if not x or now >= x or not found[4] or string.find(calls, id, 1, true) then break end
@@ -162,8 +168,8 @@ elseif redis.call('EXISTS', key) == 1 then break end
 `;
 
 /**
- * Adds the call's id to those that were counted, and makes `over`, the record's end, which most calls leave as it is.
- * When it moves, counters of other policies that are over are dropped: `apply` does that.
+ * Adds the call's id to those that were counted, and makes `over`, the record's end, which most calls leave
+ * as it is. When it moves, counters of other policies that are over are dropped: `apply` does that.
  */
 const note = (own: string): string => `
 calls = string.sub(id .. ',' .. calls, 1, 64)
@@ -180,7 +186,9 @@ const MOVE = `
 if over ~= x and not virtual then redis.call('PEXPIREAT', key, int(over)) end
 `;
 
-/** Decides all `rules` on their `states`. Makes `figures`: whether it is allowed, and four numbers a policy. */
+/**
+ * Decides all `rules` on their `states`. Makes `figures`: whether it is allowed, and four numbers a policy.
+ */
 const decide = (short: boolean): string => `
 local lasts, longest, anyCut = ${DEADLINE_STEP}, ${DEADLINE_STEP}, false
 for n, p in ipairs(rules) do
@@ -198,7 +206,8 @@ for n, p in ipairs(${short ? "hard" : "unreadable"} and {} or rules) do
   ${view(short)}
   p.text, lasts, longest = ${TEXT}, math.max(lasts, reset), math.max(longest, ${horizon(short)})
   local at = 4 * n - 2
-  figures[at], figures[at + 1], figures[at + 2], figures[at + 3] = remaining, reset, more, again and 0 or p.retry
+  figures[at], figures[at + 1], figures[at + 2] = remaining, reset, more
+  figures[at + 3] = again and 0 or p.retry
 end
 `;
 
@@ -275,7 +284,8 @@ export const throttleTwins: Readonly<Record<string, LuaTwin>> = {
   "throttle.check": {
     kind: "write",
     fields: ["cost", "call", "policy0"],
-    // No block, nothing stale: only the fields of these policies are read, and only those that change are written.
+    // No block, nothing stale: only the fields of these policies are read, and only those that change are
+    // written.
     fast: `
 local cost, id, line, key = tonumber(ARGV[1]), ARGV[2], ARGV[3], KEYS[1]
 if id == '' or not line then break end

@@ -15,8 +15,8 @@ interface Denial {
 }
 
 /**
- * Denials that the store answered lately, kept per binding and name: on Workers a store and a throttle are made anew
- * for each request, and all of them find the same denials.
+ * Denials that the store answered lately, kept per binding and name: on Workers a store and a throttle are
+ * made anew for each request, and all of them find the same denials.
  */
 const denialsOfBinding = /* @__PURE__ */ new PerBinding<Map<string, Denial>>();
 

@@ -1,4 +1,7 @@
-/** The throttle over an atomic store; the contract is in `throttle.ts`, the semantics in `throttle_transitions.ts`. */
+/**
+ * The throttle over an atomic store; the contract is in `throttle.ts`, the semantics in
+ * `throttle_transitions.ts`.
+ */
 import { type Clock, systemClock } from "../clock.ts";
 import { withTimeout } from "../deadline.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
@@ -50,8 +53,9 @@ const OPTIONS = {
  * ```ts
  * import { createThrottle, memoryStore } from "@holdfast/edge";
  * const throttle = createThrottle(memoryStore(), { name: "mails", limit: 2, window: "1m" });
- * const decisions = [await throttle.check("ada"), await throttle.check("ada"), await throttle.check("ada")];
- * if (decisions.map((decision) => decision.allowed).join() !== "true,true,false") throw new Error("unexpected");
+ * const allowed: boolean[] = [];
+ * for (let i = 0; i < 3; i++) allowed.push((await throttle.check("ada")).allowed);
+ * if (allowed.join() !== "true,true,false") throw new Error("unexpected");
  * ```
  */
 export function createThrottle(store: AtomicStore, options: ThrottleOptions): Throttle {

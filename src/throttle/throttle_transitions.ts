@@ -1,41 +1,43 @@
 /**
- * The transitions of a throttle. One record holds the counters of all policies of one key, so that several policies are
- * one decision: all take the cost, or none does. A denied call changes nothing.
+ * The transitions of a throttle. One record holds the counters of all policies of one key, so that several
+ * policies are one decision: all take the cost, or none does. A denied call changes nothing.
  *
  * The record:
  *
  * | field | value |
  * |---|---|
- * | `recordEnds` | when every counter, every block and every remembered call is over, milliseconds since the epoch |
+ * | `recordEnds` | when all counters, blocks and remembered calls are over, milliseconds since the epoch |
  * | `blockedUntil` | the end of a block, absent without one |
- * | `recentCalls` | the ids of the last calls that were counted, newest first, separated by commas, 64 characters at most |
- * | `gcra:window:limit:burst:name` | a counter `since:used`: units taken since then, those that came back included |
+ * | `recentCalls` | ids of the last calls that were counted, newest first, with commas, at most 64 characters |
+ * | `gcra:window:limit:burst:name` | a counter `since:used`: units taken since then, returned ones too |
  * | `fixed:window:name` | a counter `since:used`: units taken in the calendar window that began then |
  * | `sliding:window:name` | a counter `since:used:earlier`: the same, and units taken in the window before |
  *
- * A counter's field says what it counts, so a policy never reads the counter of another unit, window or algorithm. What
- * calendar windows count does not depend on the limit: they keep their count when the limit changes. A GCRA counter is
- * read through its limit and burst, so both belong to its field.
+ * A counter's field says what it counts, so a policy never reads the counter of another unit, window or
+ * algorithm. What calendar windows count does not depend on the limit: they keep their count when the limit
+ * changes. A GCRA counter is read through its limit and burst, so both belong to its field.
  *
- * Input: `cost` (negative gives back), `call` (the call's id) and a policy each under `policy0`, `policy1`, …:
- * `gcra:window:limit:burst:name`, `fixed:window:limit:name` or `sliding:window:limit:name`.
- * Output: `allowed` (`1` or `0`), `blockedFor` (if the key is blocked), per policy under its input's name
- * `remaining:reset:next:retry` (`retry` is -1 if the cost never fits), or `error`. All times are milliseconds.
+ * Input: `cost` (negative gives back), `call` (the call's id) and a policy each under `policy0`, `policy1`,
+ * …: `gcra:window:limit:burst:name`, `fixed:window:limit:name` or `sliding:window:limit:name`. Output:
+ * `allowed` (`1` or `0`), `blockedFor` (if the key is blocked), per policy under its input's name
+ * `remaining:reset:next:retry` (`retry` is -1 if the cost never fits), or `error`. All times are
+ * milliseconds.
  *
- * Every number is an integer below 2^53, in Lua as in JavaScript: limits and bursts are at most 10^9, windows and the time
- * in which a full burst comes back at most 730 days (`policies.ts` refuses the rest).
+ * Every number is an integer below 2^53, in Lua as in JavaScript: limits and bursts are at most 10^9,
+ * windows and the time in which a full burst comes back at most 730 days (`policies.ts` refuses the rest).
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 
 /**
- * How far the clocks of an engine may be apart (on Deno KV each isolate has its own). A counter that is ahead of `now` by
- * no more is believed; one that is further ahead is cut back. Cutting back at once would let two isolates whose
- * clocks differ by a few milliseconds open each other's windows again and again.
+ * How far the clocks of an engine may be apart (on Deno KV each isolate has its own). A counter that is
+ * ahead of `now` by no more is believed; one that is further ahead is cut back. Cutting back at once would
+ * let two isolates whose clocks differ by a few milliseconds open each other's windows again and again.
  */
 const CLOCK_SKEW = 1000;
 /**
- * A record ends at a multiple of this, so that most calls leave its end as it is. It is also how long the id of a
- * counted call is remembered at least: a copy of a call that arrives within ten seconds is not counted again.
+ * A record ends at a multiple of this, so that most calls leave its end as it is. It is also how long the
+ * id of a counted call is remembered at least: a copy of a call that arrives within ten seconds is not
+ * counted again.
  */
 const DEADLINE_STEP = 10_000;
 /** How long `recentCalls` may be: about six ids, and short enough for Redis's compact form of a hash. */
@@ -71,8 +73,8 @@ const NO_COUNTER: Counter = { since: 0, used: 0, earlier: 0, cut: false };
 function scale(factor: number, by: number, divisor: number, roundUp: boolean): number {
   const product = factor * by;
   if (product < EXACT) return roundUp ? Math.ceil(product / divisor) : Math.floor(product / divisor);
-  // Long division in two steps of 16 bits. Each intermediate value stays below 2^53 as long as `factor` and `divisor`
-  // are windows or units (2^36 and 2^30) and `by` is at most a window.
+  // Long division in two steps of 16 bits. Each intermediate value stays below 2^53 as long as `factor` and
+  // `divisor` are windows or units (2^36 and 2^30) and `by` is at most a window.
   const high = Math.floor(factor / 65536);
   const whole = Math.floor(high * by / divisor);
   const rest = (high * by - whole * divisor) * 65536 + (factor - high * 65536) * by;
@@ -101,7 +103,10 @@ function parsePolicy(line: string): Policy {
   return { kind, window, limit, capacity: limit, field: kind + ":" + parts[1]! + ":" + name };
 }
 
-/** How long what the policy counts may last: no counter ends later than this from now, beside differing clocks. */
+/**
+ * How long what the policy counts may last: no counter ends later than this from now, beside differing
+ * clocks.
+ */
 function horizon(policy: Policy): number {
   if (policy.kind === "gcra") return scale(policy.capacity, policy.window, policy.limit, true);
   return policy.kind === "sliding" ? 2 * policy.window : policy.window;
@@ -123,14 +128,18 @@ function counterText(policy: Policy, counter: Counter): string {
   return policy.kind === "sliding" ? text + ":" + String(counter.earlier) : text;
 }
 
-/** The counter with what came back until `now`, and cut back if it is further ahead than the policy could have put it. */
+/**
+ * The counter with what came back until `now`, and cut back if it is further ahead than the policy could
+ * have put it.
+ */
 function atTime(policy: Policy, counter: Counter, now: number): Counter {
   return policy.kind === "gcra" ? gcraAt(policy, counter, now) : windowAt(policy, counter, now);
 }
 
 /**
- * The generic cell rate algorithm in exact integers: `used` units were taken since `since`, and `limit` come back per
- * `window`. Whole windows are taken off both, so `since` lies within a window of `now` and nothing is ever rounded.
+ * The generic cell rate algorithm in exact integers: `used` units were taken since `since`, and `limit`
+ * come back per `window`. Whole windows are taken off both, so `since` lies within a window of `now` and
+ * nothing is ever rounded.
  */
 function gcraAt(policy: Policy, counter: Counter, now: number): Counter {
   const { window, limit, capacity } = policy;
@@ -139,15 +148,18 @@ function gcraAt(policy: Policy, counter: Counter, now: number): Counter {
   const used = counter.used - windows * limit;
   const back = scale(now - since, limit, window, false);
   if (used <= back) return { since: now, used: 0, earlier: 0, cut: false };
-  // More than a full burst is in use: another clock is ahead by the time that the excess takes to come back, or time
-  // stepped back, or the counter is damaged.
+  // More than a full burst is in use: another clock is ahead by the time that the excess takes to come
+  // back, or time stepped back, or the counter is damaged.
   const ahead = used - back > capacity &&
     scale(used - capacity, window, limit, true) - (now - since) > CLOCK_SKEW;
   if (ahead) return { since: now, used: capacity, earlier: 0, cut: true };
   return { since, used, earlier: 0, cut: false };
 }
 
-/** Calendar windows: they begin at multiples of the window since the epoch, whatever the first call's time was. */
+/**
+ * Calendar windows: they begin at multiples of the window since the epoch, whatever the first call's time
+ * was.
+ */
 function windowAt(policy: Policy, counter: Counter, now: number): Counter {
   const { window } = policy;
   const start = Math.floor(now / window) * window;
@@ -186,7 +198,8 @@ function timeUntil(policy: Policy, counter: Counter, now: number, units: number)
 /** Milliseconds until `room` units or fewer are in use, of two calendar windows. */
 function slidingUntil(policy: Policy, counter: Counter, now: number, room: number): number {
   const { window, limit } = policy;
-  // A count from before the limit was lowered weighs no more than the limit: it would deny for longer than two windows.
+  // A count from before the limit was lowered weighs no more than the limit: it would deny for longer than
+  // two windows.
   const used = Math.min(counter.used, limit);
   const earlier = Math.min(counter.earlier, limit);
   const elapsed = now - counter.since; // negative if another clock is ahead
@@ -207,7 +220,10 @@ function taken(policy: Policy, counter: Counter, now: number, cost: number): Cou
   return { since, used: Math.max(0, used), earlier, cut: false };
 }
 
-/** When the last unit that a counter of another policy has counted is back; 0 if all are, or if it is no counter. */
+/**
+ * When the last unit that a counter of another policy has counted is back; 0 if all are, or if it is no
+ * counter.
+ */
 function foreignEnd(field: string, text: string, now: number): number {
   const parts = field.split(":");
   const kind = parts[0]!;
@@ -265,7 +281,9 @@ function withEnd(next: Record<string, string>, own: readonly Weighed[], end: num
   return { record: kept, expiresAt: recordEnds };
 }
 
-/** A policy, where its counter stands, and how long to wait for the cost: 0 if it fits, -1 if it never will. */
+/**
+ * A policy, where its counter stands, and how long to wait for the cost: 0 if it fits, -1 if it never will.
+ */
 interface Weighed {
   readonly policy: Policy;
   readonly counter: Counter;
@@ -295,8 +313,8 @@ function decide(record: Fields | undefined, input: Fields, cost: number, now: nu
   const repeated = isRepeated(record, input["call"]);
   const fits = (cost < 0 || blockedFor === 0) && all.every(({ retry }) => retry === 0);
   const takes = fits && cost !== 0 && !repeated;
-  // A denied call changes nothing, unless a counter had to be cut back: what is cut is written, or it would be cut at
-  // every call and never end.
+  // A denied call changes nothing, unless a counter had to be cut back: what is cut is written, or it would
+  // be cut at every call and never end.
   const writes = takes || (cost > 0 && !repeated && all.some(({ counter }) => counter.cut));
   const output: Record<string, string> = { allowed: fits || repeated ? "1" : "0" };
   if (blockedFor > 0) output["blockedFor"] = String(blockedFor);
@@ -330,7 +348,10 @@ export const peekThrottle: Transition = {
   apply: (record, input, now) => decide(record, input, 0, now),
 };
 
-/** `{ duration, call? }` → `{}`: nothing is allowed for so long from now. A call that arrives twice blocks once. */
+/**
+ * `{ duration, call? }` → `{}`: nothing is allowed for so long from now. A call that arrives twice blocks
+ * once.
+ */
 export const blockThrottle: Transition = {
   name: "throttle.block",
   apply: (record, input, now): Step => {

@@ -1,6 +1,7 @@
 /**
- * What a throttle must answer, by brute force: policies replayed from their whole history in exact integers, waits found by
- * trying every millisecond. And a judge of concurrent histories, which knows only when calls were sent and answered.
+ * What a throttle must answer, by brute force: policies replayed from their whole history in exact
+ * integers, waits found by trying every millisecond. And a judge of concurrent histories, which knows only
+ * when calls were sent and answered.
  */
 
 /** A policy as the model takes it; the window in milliseconds. */
@@ -68,7 +69,10 @@ export class ThrottleModel {
     }
   }
 
-  /** A bucket that fills with time, in exact integers: a unit is `window` drops, and `limit` drops come per millisecond. */
+  /**
+   * A bucket that fills with time, in exact integers: a unit is `window` drops, and `limit` drops come per
+   * millisecond.
+   */
   #bucket({ limit, window, burst }: ModelPolicy, now: number): number {
     const unit = BigInt(window);
     const full = unit * BigInt(burst);
@@ -117,8 +121,8 @@ export interface Admission {
 }
 
 /**
- * How many units too many were provably admitted in some interval; 0 is what it should answer. For calendar windows the times
- * are those of the engine's clock.
+ * How many units too many were provably admitted in some interval; 0 is what it should answer. For calendar
+ * windows the times are those of the engine's clock.
  */
 export function overAdmission(admissions: readonly Admission[], policy: ModelPolicy, grain = 1): number {
   const { algorithm, limit, window, burst } = policy;

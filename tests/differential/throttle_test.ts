@@ -4,7 +4,10 @@ import { assert, assertMatch, assertRejects } from "../support/assert.ts";
 import type { Random } from "../support/random.ts";
 import { type Case, compare, damaging, planted } from "./_differential.ts";
 
-/** Few and repeated, so that policies of several throttles meet in one record; with the extremes of every number. */
+/**
+ * Few and repeated, so that policies of several throttles meet in one record; with the extremes of every
+ * number.
+ */
 const POLICIES = [
   "gcra:1000:10:10:default",
   "gcra:1000:3:3:default",

@@ -1,4 +1,7 @@
-/** A server of each runtime with real sockets: the key under which throttle() counts a client whose request was replaced. */
+/**
+ * A server of each runtime with real sockets: the key under which throttle() counts a client whose request
+ * was replaced.
+ */
 import { Hono } from "hono";
 import { memoryStore } from "@holdfast/edge";
 import { idempotency, throttle } from "@holdfast/edge/hono";

@@ -1,4 +1,7 @@
-/** createThrottle(): what is stored belongs to what is configured, faults, time limits, what is kept in the process. */
+/**
+ * createThrottle(): what is stored belongs to what is configured, faults, time limits, what is kept in the
+ * process.
+ */
 import {
   type AtomicStore,
   createThrottle,
