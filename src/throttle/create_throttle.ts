@@ -28,7 +28,7 @@ import { blockThrottle, checkThrottle, peekThrottle } from "./throttle_transitio
 const OUTAGE_RETRY_AFTER = 1000;
 
 /** A hundred years: a record's times stay integers of 15 digits. */
-const LONGEST_BLOCK = 36_500 * 86_400_000;
+const LONGEST_BLOCK = 3_153_600_000_000;
 
 const OPTIONS = {
   name: true,

@@ -6,7 +6,7 @@ import type { ResolvedPolicy, ThrottleAlgorithm, ThrottlePolicy } from "./thrott
 const TASK = "make a throttle";
 /** Two limbs of a division in the transitions stay exact up to here; see `scale` there. */
 const MAX_UNITS = 1_000_000_000;
-const MAX_WINDOW = 730 * 86_400_000;
+const MAX_WINDOW = 63_072_000_000; // 730 days
 /** Redis keeps a hash in its compact form while no field is longer than 64 bytes. */
 const MAX_NAME = 64;
 

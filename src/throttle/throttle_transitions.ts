@@ -43,9 +43,9 @@ const DEADLINE_STEP = 10_000;
 /** How long `recentCalls` may be: about six ids, and short enough for Redis's compact form of a hash. */
 const RECENT_LENGTH = 64;
 /** No record needs to live longer than this: two of the longest windows. */
-const LONGEST_RECORD = 2 * 730 * 86_400_000;
+const LONGEST_RECORD = 126_144_000_000;
 /** The largest integer up to which every integer is exact as a double. */
-const EXACT = 2 ** 53;
+const EXACT = 9_007_199_254_740_992;
 
 /** One policy as the input names it. */
 interface Policy {
