@@ -51,6 +51,7 @@ export * from "./src/store/engine.ts";
 export * from "./src/store/key_value_store.ts";
 export * from "./src/store/store.ts";
 export * from "./src/store/transition.ts";
+export { createThrottle } from "./src/throttle/create_throttle.ts";
 export * from "./src/throttle/throttle.ts";
 export { type Address, type AddressInput, formatAddress, parseAddress } from "./src/mail/address.ts";
 export type { Attachment, AttachmentData, PreparedAttachment } from "./src/mail/attachment.ts";

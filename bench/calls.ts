@@ -52,12 +52,12 @@ const two: readonly ThrottlePolicy[] = [
 const user = (n: number) => `user:${n % 2000}`; // so many that all are admitted
 const keys = createIdempotency(store);
 const old = new ThreeTripIdempotency(sdk);
-const strict = { onError: "throw" } as const;
-const gcra = createThrottle(store, { ...policy, ...strict });
+const strict = { whenUnavailable: "throw" } as const;
+const gcra = createThrottle(store, { ...policy, ...strict, name: "gcra" });
 const fixed = createThrottle(store, { ...policy, ...strict, name: "fixed", algorithm: "fixed-window" });
 const sliding = createThrottle(store, { ...policy, ...strict, name: "sliding", algorithm: "sliding-window" });
-const both = createThrottle(store, { policies: two, ...strict, namespace: "two" });
-const overSdk = createThrottle(upstashStore(sdk, { prefix: "sdk:" }), { ...policy, ...strict });
+const both = createThrottle(store, { policies: two, ...strict, name: "two" });
+const overSdk = createThrottle(upstashStore(sdk, { prefix: "sdk:" }), { ...policy, ...strict, name: "sdk" });
 const limit = (limiter: ConstructorParameters<typeof Ratelimit>[0]["limiter"], prefix: string) =>
   new Ratelimit({ redis: sdk, limiter, prefix, ephemeralCache: false, analytics: false });
 const peerFixed = limit(Ratelimit.fixedWindow(100, "60 s"), "rf");
@@ -66,7 +66,7 @@ const peerBucket = limit(Ratelimit.tokenBucket(100, "60 s", 100), "rb");
 const peerDay = limit(Ratelimit.slidingWindow(1000, "1 d"), "rd");
 
 const mine = new Hono().use(
-  throttle({ store, ...policy, ...strict, namespace: "hono", key: (c) => c.req.header("user")! }),
+  throttle({ store, ...policy, ...strict, name: "hono", key: (c) => c.req.header("user")! }),
 ).get("/", (c) => c.text("served"));
 const theirs = new Hono().use(rateLimiter({
   windowMs: 60_000,
@@ -322,7 +322,7 @@ print(
 );
 
 /** Units gone after ten calls of cost 8 on a limit of 10, of which one fits. */
-const denied = createThrottle(store, { limit: 10, window: "1h", ...strict, namespace: "denied" });
+const denied = createThrottle(store, { limit: 10, window: "1h", ...strict, name: "denied" });
 for (let i = 0; i < 10; i++) await denied.check("k", { cost: 8 });
 const peerDenied = limit(Ratelimit.slidingWindow(10, "1 h"), "denied");
 for (let i = 0; i < 10; i++) await peerDenied.limit("k", { rate: 8 });
@@ -333,7 +333,12 @@ print(
 );
 
 /** How often a call counts whose reply was lost. */
-const once = createThrottle(upstashStore(sdk, { prefix: "once:" }), { limit: 10, window: "1h", ...strict });
+const once = createThrottle(upstashStore(sdk, { prefix: "once:" }), {
+  name: "once",
+  limit: 10,
+  window: "1h",
+  ...strict,
+});
 const peerOnce = limit(Ratelimit.fixedWindow(10, "1 h"), "once");
 await once.check("warm");
 await peerOnce.limit("warm");

@@ -26,7 +26,7 @@ Deno.test("observedStore(): every contract is told by its transitions, in any na
   const { store, operations } = setUp();
   await createLocks(store).withLock("key", { ttl: "1m" }, () => {});
   await createIdempotency(store.namespace("shop")).run("key", () => 1);
-  await createThrottle(store, { limit: 1, window: "1m" }).check("key");
+  await createThrottle(store, { name: "api", limit: 1, window: "1m" }).check("key");
   assertEquals(operations(), [
     "lock.acquire ok",
     "lock.release ok",

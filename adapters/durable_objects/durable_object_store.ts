@@ -52,7 +52,8 @@ export interface DurableObjectStoreOptions {
  * import { durableObjectStore } from "@holdfast/edge/durable-objects";
  *
  * const store = durableObjectStore(env.HOLDFAST, { locationHint: "weur" });
- * const { allowed } = await createThrottle(store, { limit: 100, window: "1m" }).check("visitor");
+ * const throttle = createThrottle(store, { name: "api", limit: 100, window: "1m" });
+ * const { allowed } = await throttle.check("visitor");
  * ```
  */
 export function durableObjectStore(

@@ -1,10 +1,12 @@
-import type { RouteContext } from "./_context.ts";
+import { type RouteContext, runtimeRequest } from "./_context.ts";
 
 /**
- * Who a request comes from, as far as nobody can lie about it; IPv6 by /64. `undefined` when the runtime does not say.
+ * The address of the client, as far as no client can forge it; IPv6 by /64. `undefined` when the runtime
+ * does not tell it.
  *
- * With `proxies` of the app's own in front, the address is that many entries from the right of X-Forwarded-For: those to its
- * left are what the client claims. Without them the header is never read.
+ * With `proxies` of the app's own in front, the address is that many entries from the right of
+ * X-Forwarded-For: those to its left are what the client claims. A request with fewer entries did not come
+ * through all of them, and is known by its connection. Without proxies the header is never read.
  */
 export function clientAddress(c: RouteContext, proxies: number): string | undefined {
   const address = proxies > 0 ? forwarded(c, proxies) || peer(c) : peer(c);
@@ -15,7 +17,7 @@ function forwarded(c: RouteContext, proxies: number): string | undefined {
   return (c.req.header("x-forwarded-for") ?? "").split(",").map((entry) => entry.trim()).at(-proxies);
 }
 
-/** The other end of the connection. On Workers alone is `CF-Connecting-IP` the runtime's own word. */
+/** The other end of the connection. Only on Workers does the runtime itself set `CF-Connecting-IP`. */
 function peer(c: RouteContext): unknown {
   if (typeof navigator === "object" && navigator.userAgent === "Cloudflare-Workers") {
     return c.req.header("cf-connecting-ip");
@@ -24,7 +26,8 @@ function peer(c: RouteContext): unknown {
   const bun = env.server ?? env;
   return env.remoteAddr?.hostname ?? env.info?.remoteAddr?.hostname ?? // Deno
     env.incoming?.socket?.remoteAddress ?? // Node
-    (typeof bun.requestIP === "function" ? bun.requestIP(c.req.raw)?.address : undefined);
+    // Bun knows the connection by its own request, not by one that another middleware made of it.
+    (typeof bun.requestIP === "function" ? bun.requestIP(runtimeRequest(c))?.address : undefined);
 }
 
 /** Without brackets, port and zone. */

@@ -1,11 +1,11 @@
 /**
- * What we use of Hono, by shape: two copies of Hono (npm and JSR, or two versions) have types that refuse each other,
- * and a type-only import would make Hono everybody's dependency.
+ * Hono's types by shape: two copies of Hono (npm and JSR, or two versions) have types that refuse each
+ * other, and a type-only import would make Hono a dependency of every user.
  */
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { PerBinding } from "../../src/store/binding.ts";
 
-/** What we use of Hono's context. */
+/** The part of Hono's context that the middleware uses. */
 export interface RouteContext {
   /** The request. */
   readonly req: {
@@ -24,12 +24,12 @@ export interface RouteContext {
   };
   /** The response; a placeholder until the handler ran. */
   res: Response;
-  /** What a handler threw, if it did. */
+  /** The error that a handler threw. */
   error: Error | undefined;
   /** The runtime's bindings. */
   // deno-lint-ignore no-explicit-any
   env: any;
-  /** What keeps the isolate alive after the response; throws where the runtime has none. */
+  /** The runtime's execution context; reading it throws where the runtime has none. */
   readonly executionCtx: {
     /** Lets work outlive the response. */
     waitUntil(work: Promise<unknown>): void;
@@ -52,14 +52,21 @@ export type RouteMiddleware = (
   next: () => Promise<void>,
 ) => Promise<Response | void>;
 
-/** A store, or how to get it from a request: on Workers, bindings exist only there. */
+/** A store, or a function that makes it of a request: on Workers, bindings exist only there. */
 export type StoreSource = AtomicStore | ((c: RouteContext) => AtomicStore);
 
-/** Builds what a store carries, once per binding where the store is made anew for each request. */
+/**
+ * Builds a contract over a store, once per binding where the store is made anew for each request.
+ *
+ * The contract keeps the store of the first request. That is safe while an engine keeps only its binding or
+ * client and plain data: a binding lives as long as the isolate. What belongs to a request (a Durable
+ * Object's stub, a pending call) must not be kept by an engine; a contract that cannot rely on it is built
+ * per request instead, as `throttle()` does.
+ */
 export function perStore<T>(source: StoreSource, build: (store: AtomicStore) => T): (c: RouteContext) => T {
   if (typeof source !== "function") {
     if (typeof source?.transact !== "function") {
-      throw new TypeError("Cannot use the store as it must be an AtomicStore or a function that answers one");
+      throw new TypeError("Cannot use the store as it must be an AtomicStore or a function that returns one");
     }
     const built = build(source);
     return () => built;
@@ -71,7 +78,25 @@ export function perStore<T>(source: StoreSource, build: (store: AtomicStore) => 
   };
 }
 
-/** Lets work outlive the response where the runtime has a way; `false` where it has none. */
+const runtimeRequests = new WeakMap<RouteContext, Request>();
+
+/**
+ * The request as the runtime made it, seen at the first call of this for a context. A runtime knows the
+ * connection by this object, so what replaces `c.req.raw` must go through {@linkcode replaceRequest}.
+ */
+export function runtimeRequest(c: RouteContext): Request {
+  let request = runtimeRequests.get(c);
+  if (request === undefined) runtimeRequests.set(c, request = c.req.raw);
+  return request;
+}
+
+/** Gives later readers another request, and keeps the runtime's own for {@linkcode runtimeRequest}. */
+export function replaceRequest(c: RouteContext, request: Request): void {
+  runtimeRequest(c);
+  (c.req as { raw: Request }).raw = request;
+}
+
+/** Lets work outlive the response; returns `false` where the runtime has no way to. */
 export function waitUntil(c: RouteContext, work: Promise<unknown>): boolean {
   try {
     c.executionCtx.waitUntil(work);
@@ -81,7 +106,7 @@ export function waitUntil(c: RouteContext, work: Promise<unknown>): boolean {
   }
 }
 
-/** The response with headers that can be changed: those of a fetched response cannot. */
+/** The headers of the response, which can be changed: a fetched response is copied first. */
 export function changeable(c: RouteContext): Headers {
   try {
     c.res.headers.delete("x-holdfast-probe");
@@ -91,7 +116,7 @@ export function changeable(c: RouteContext): Headers {
   return c.res.headers;
 }
 
-/** Answers something else instead; what the handler's response carried is gone, cookies included. */
+/** Replaces the response, cookies included. */
 export function replace(c: RouteContext, response: Response): void {
   c.res = undefined as unknown as Response; // or Hono would merge the headers of both
   c.res = response;

@@ -1,8 +1,20 @@
 import type { PolicyState, ThrottleDecision } from "../../src/throttle/throttle.ts";
 import { seconds } from "./problem.ts";
 
-/** Which header fields tell a client where it stands. */
+/** The header fields that tell a client its quota, by the draft that defines them. */
 export type RateLimitHeaders = "draft-11" | "draft-7" | "draft-6" | "legacy" | "none";
+
+/** Every choice of {@linkcode RateLimitHeaders}. */
+export const RATE_LIMIT_HEADERS: readonly RateLimitHeaders[] = [
+  "draft-11",
+  "draft-7",
+  "draft-6",
+  "legacy",
+  "none",
+];
+
+/** The largest integer of a structured field: 15 digits. */
+const MAX_INTEGER = 999_999_999_999_999;
 
 /**
  * Writes the fields of one of the drafts.
@@ -10,8 +22,9 @@ export type RateLimitHeaders = "draft-11" | "draft-7" | "draft-6" | "legacy" | "
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
  */
 export function describe(to: Headers, style: RateLimitHeaders, decision: ThrottleDecision): void {
-  const { limit, remaining } = decision;
-  const reset = Math.ceil(decision.resetAfter / 1000);
+  const limit = integer(decision.limit);
+  const remaining = integer(decision.remaining);
+  const reset = integer(decision.resetAfter / 1000);
   switch (style) {
     case "draft-11":
       to.append("ratelimit-policy", decision.policies.map(policyItem).join(", "));
@@ -30,26 +43,37 @@ export function describe(to: Headers, style: RateLimitHeaders, decision: Throttl
   }
 }
 
-function three(to: Headers, prefix: string, limit: number, remaining: number, reset: number): void {
-  to.set(`${prefix}-limit`, String(limit));
-  to.set(`${prefix}-remaining`, String(remaining));
-  to.set(`${prefix}-reset`, String(reset));
+function three(to: Headers, prefix: string, limit: string, remaining: string, reset: string): void {
+  to.set(`${prefix}-limit`, limit);
+  to.set(`${prefix}-remaining`, remaining);
+  to.set(`${prefix}-reset`, reset);
+}
+
+/**
+ * An integer of a structured field (RFC 9651 §3.3.1), rounded up. Our own policies are far below its bound;
+ * those of another throttle in `whenUnavailable` may not be.
+ */
+function integer(value: number): string {
+  return String(Math.max(0, Math.min(MAX_INTEGER, Math.ceil(value))) || 0);
+}
+
+/** A string of a structured field (RFC 9651 §3.3.3): printable ASCII alone. */
+function quoted(name: string): string {
+  return `"${name.replace(/[^\x20-\x7e]/g, "?").replace(/["\\]/g, "\\$&")}"`;
 }
 
 function quota({ limit, window }: PolicyState): string {
-  return `${limit};w=${seconds(window)}`;
-}
-
-function quoted(name: string): string {
-  return `"${name.replace(/["\\]/g, "\\$&")}"`;
+  return `${integer(limit)};w=${seconds(window)}`;
 }
 
 function policyItem({ name, limit, window }: PolicyState): string {
-  // A window that is no whole number of seconds cannot be said: it is left out.
-  return `${quoted(name)};q=${limit}${window % 1000 === 0 ? `;w=${window / 1000}` : ""}`;
+  // The field has whole seconds only: a window that is none is left out, which the draft allows.
+  const seconds = window % 1000 === 0 ? `;w=${integer(window / 1000)}` : "";
+  return `${quoted(name)};q=${integer(limit)}${seconds}`;
 }
 
 /** `t` is the time to the next unit: true by every reading of it that the drafts have had. */
 function stateItem({ name, remaining, nextAfter }: PolicyState): string {
-  return `${quoted(name)};r=${remaining}${nextAfter > 0 ? `;t=${seconds(nextAfter)}` : ""}`;
+  const next = nextAfter > 0 ? `;t=${integer(nextAfter / 1000)}` : "";
+  return `${quoted(name)};r=${integer(remaining)}${next}`;
 }

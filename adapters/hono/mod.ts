@@ -10,7 +10,7 @@
  * const store = memoryStore();
  * const app = new Hono<{ Variables: SessionVariables }>();
  * app.use(session({ store }));
- * app.use("/api/*", throttle({ store, limit: 100, window: "1m" }));
+ * app.use("/api/*", throttle({ store, name: "api", limit: 100, window: "1m" }));
  * app.get("/api/me", async (c) => c.json({ user: await c.var.session.userId() }));
  * ```
  *

@@ -62,7 +62,7 @@ const OPTIONS = {
  * @example
  * ```ts
  * import { createThrottle, memoryMailer, memoryStore, rateLimited } from "@holdfast/edge";
- * const throttle = createThrottle(memoryStore(), { limit: 10, window: "1s", namespace: "mail" });
+ * const throttle = createThrottle(memoryStore(), { name: "mail", limit: 10, window: "1s" });
  * const mailer = rateLimited(memoryMailer(), throttle);
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });
  * ```

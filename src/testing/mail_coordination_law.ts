@@ -4,7 +4,7 @@ import type { Message } from "../mail/message.ts";
 import { rateLimited } from "../mail/rate_limited.ts";
 import { createIdempotency } from "../idempotency/create_idempotency.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
-import { createThrottle } from "../throttle/throttle.ts";
+import { createThrottle } from "../throttle/create_throttle.ts";
 import { check, equal, rejection } from "./_check.ts";
 import { ScriptedMailer } from "./_scripted_mailer.ts";
 import type { Law, StoreSubject } from "./law.ts";
@@ -68,7 +68,11 @@ export const mailCoordinationLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const mailer = new ScriptedMailer(false);
       const isolates = Array.from(
         { length: 4 },
-        () => rateLimited(mailer, createThrottle(store, { limit: 3, window: "1h" }), { clock, wait: 0 }),
+        () =>
+          rateLimited(mailer, createThrottle(store, { name: "mail", limit: 3, window: "1h" }), {
+            clock,
+            wait: 0,
+          }),
       );
       const outcomes = await Promise.allSettled(
         isolates.flatMap((isolate) => [1, 2, 3].map(() => isolate.send(message))),

@@ -1,32 +1,47 @@
 import type { Clock } from "../clock.ts";
+import { PerBinding } from "../store/binding.ts";
 import type { ThrottleDecision } from "./throttle.ts";
 
-const MOST_KEYS = 10_000;
+/** A bound, as keys may be made of what clients send. */
+const MAX_DENIALS = 10_000;
 
+/** A denial that the store answered. Plain data: nothing of the request that it was for. */
 interface Denial {
   readonly decision: ThrottleDecision;
   readonly cost: number;
+  readonly clock: Clock;
   readonly since: number;
   readonly until: number;
 }
 
-/** Denials this isolate has just heard of: what would be denied again is, without a request. */
+/**
+ * Denials that the store answered lately, kept per binding and name: on Workers a store and a throttle are
+ * made anew for each request, and all of them find the same denials.
+ */
+const denialsOfBinding = /* @__PURE__ */ new PerBinding<Map<string, Denial>>();
+
+/** Answers repeated checks of a denied key without a request. */
 export class DenyCache {
-  readonly #denials = new Map<string, Denial>();
+  readonly #denials: Map<string, Denial>;
+  readonly #policies: string;
   readonly #clock: Clock;
   readonly #longest: number;
 
-  constructor(clock: Clock, longest: number) {
+  /** `policies` tells throttles of one name apart that ask with other policies. */
+  constructor(store: object, policies: string, clock: Clock, longest: number) {
+    this.#denials = denialsOfBinding.get(store, () => new Map());
+    this.#policies = policies;
     this.#clock = clock;
     this.#longest = longest;
   }
 
   /** The denial as it stands now, or `undefined` when the store must be asked. */
   find(key: string, cost: number): ThrottleDecision | undefined {
-    const denial = this.#denials.get(key);
-    if (denial === undefined) return undefined;
+    const denial = this.#denials.get(this.#policies + key);
+    // Monotonic times of two clocks cannot be compared.
+    if (denial === undefined || denial.clock !== this.#clock) return undefined;
     const now = this.#clock.monotonic();
-    if (now >= denial.until) this.#denials.delete(key);
+    if (now >= denial.until) this.#denials.delete(this.#policies + key);
     else if (cost >= denial.cost) return later(denial.decision, now - denial.since);
     return undefined;
   }
@@ -35,14 +50,16 @@ export class DenyCache {
   note(key: string, cost: number, decision: ThrottleDecision): void {
     this.forget(key);
     if (decision.allowed || decision.degraded) return;
-    const since = this.#clock.monotonic();
+    const clock = this.#clock;
+    const since = clock.monotonic();
     const until = since + Math.min(decision.retryAfter, this.#longest);
-    this.#denials.set(key, { decision, cost, since, until });
-    if (this.#denials.size > MOST_KEYS) this.#denials.delete(this.#denials.keys().next().value!);
+    this.#denials.set(this.#policies + key, { decision, cost, clock, since, until });
+    if (this.#denials.size > MAX_DENIALS) this.#denials.delete(this.#denials.keys().next().value!);
   }
 
+  /** Forgets the denial of a key. */
   forget(key: string): void {
-    this.#denials.delete(key);
+    this.#denials.delete(this.#policies + key);
   }
 }
 

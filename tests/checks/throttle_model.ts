@@ -1,11 +1,12 @@
 /**
- * What a throttle must answer, by brute force: policies replayed from their whole history in exact integers, waits found by
- * trying every millisecond. And a judge of concurrent histories, which knows only when calls were sent and answered.
+ * What a throttle must answer, by brute force: policies replayed from their whole history in exact
+ * integers, waits found by trying every millisecond. And a judge of concurrent histories, which knows only
+ * when calls were sent and answered.
  */
 
 /** A policy as the model takes it; the window in milliseconds. */
 export interface ModelPolicy {
-  readonly algorithm: "gcra" | "token-bucket" | "fixed-window" | "sliding-window";
+  readonly algorithm: "gcra" | "fixed-window" | "sliding-window";
   readonly limit: number;
   readonly window: number;
   readonly burst: number;
@@ -62,21 +63,23 @@ export class ThrottleModel {
   #left(policy: ModelPolicy, now: number): number {
     switch (policy.algorithm) {
       case "gcra":
-      case "token-bucket":
         return this.#bucket(policy, now);
       default:
         return this.#windows(policy, now);
     }
   }
 
-  /** A bucket of microseconds that fills with time. */
+  /**
+   * A bucket that fills with time, in exact integers: a unit is `window` drops, and `limit` drops come per
+   * millisecond.
+   */
   #bucket({ limit, window, burst }: ModelPolicy, now: number): number {
-    const unit = BigInt(Math.ceil(window * 1000 / limit));
+    const unit = BigInt(window);
     const full = unit * BigInt(burst);
     let level = full;
     let since = now;
     const fill = (at: number) => {
-      level += BigInt(at - since) * 1000n;
+      level += BigInt(at - since) * BigInt(limit);
       if (level > full) level = full;
       since = at;
     };
@@ -118,8 +121,8 @@ export interface Admission {
 }
 
 /**
- * How many units too many were provably admitted in some interval; 0 is what it should answer. For calendar windows the times
- * are those of the engine's clock.
+ * How many units too many were provably admitted in some interval; 0 is what it should answer. For calendar
+ * windows the times are those of the engine's clock.
  */
 export function overAdmission(admissions: readonly Admission[], policy: ModelPolicy, grain = 1): number {
   const { algorithm, limit, window, burst } = policy;
@@ -132,8 +135,8 @@ export function overAdmission(admissions: readonly Admission[], policy: ModelPol
       if (to > until) continue;
       sum += cost;
       const passed = until - from + grain;
-      const bound = algorithm === "gcra" || algorithm === "token-bucket"
-        ? burst + passed * 1000 / Math.ceil(window * 1000 / limit)
+      const bound = algorithm === "gcra"
+        ? burst + passed * limit / window
         : limit * (Math.floor(until / window) - Math.floor(from / window) + 1);
       worst = Math.max(worst, Math.ceil(sum - bound));
     }

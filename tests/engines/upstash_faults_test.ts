@@ -45,10 +45,11 @@ const session = {
 } as const;
 const throttle = (store: AtomicStore) =>
   createThrottle(store, {
+    name: "secret-throttle",
     limit: 9,
     window: "1d",
     algorithm: "fixed-window",
-    onError: "throw",
+    whenUnavailable: "throw",
     timeout: "1m",
   });
 const begin = (store: AtomicStore) =>

@@ -173,8 +173,12 @@ Deno.test("a store that is down: 503 for idempotency, lock and session; a thrott
   app.post("/idempotency", idempotency({ store, scope: "public" }), handler);
   app.post("/open", idempotency({ store, scope: "public", whenUnavailable: "allow" }), handler);
   app.post("/lock", lock({ store, key: () => "k" }), handler);
-  app.post("/throttle", throttle({ store, limit: 1, window: "1s" }), handler);
-  app.post("/closed", throttle({ store, limit: 1, window: "1s", onError: "deny" }), handler);
+  app.post("/throttle", throttle({ store, name: "open", limit: 1, window: "1s", key: () => "k" }), handler);
+  app.post(
+    "/closed",
+    throttle({ store, name: "closed", limit: 1, window: "1s", key: () => "k", whenUnavailable: "deny" }),
+    handler,
+  );
   app.post("/read", session({ store }), async (c) => c.json(await c.var.session.data()));
   app.post("/write", session({ store }), (c) => {
     c.var.session.set("x", 1);
@@ -272,14 +276,15 @@ Deno.test("throttle(): every response says where the client stands, also when th
   assertEquals([denied.status, denied.headers.get("retry-after")], [429, "20"]);
   const body = await denied.json();
   assertEquals(body["violated-policies"], ['a"b']);
-  assertThrows(() => throttle({ store: memoryStore(), limit: 0, window: "1m" }), RangeError);
+  assertThrows(() => throttle({ store: memoryStore(), name: "none", limit: 0, window: "1m" }), RangeError);
 });
 
 Deno.test("throttle(): one host's IPv6 addresses count as one, and X-Forwarded-For counts for nothing", async () => {
-  const app = new Hono().use(throttle({ store: memoryStore(), limit: 1, window: "1m" })).get(
-    "/",
-    (c) => c.text(""),
-  );
+  const app = new Hono().use(throttle({ store: memoryStore(), name: "by-address", limit: 1, window: "1m" }))
+    .get(
+      "/",
+      (c) => c.text(""),
+    );
   const from = async (hostname: string) =>
     (await app.request("/", { headers: { "x-forwarded-for": crypto.randomUUID() } }, {
       remoteAddr: { hostname },

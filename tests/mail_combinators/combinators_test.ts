@@ -242,7 +242,7 @@ Deno.test("rateLimited: isolates share the rate, wait for their turn in time, an
   const provider = new Provider("p");
   // Each isolate makes its own throttle on the shared store.
   const isolate = (wait: number) =>
-    rateLimited(provider.mailer, createThrottle(store, { limit: 5, window: "1s", burst: 1 }), {
+    rateLimited(provider.mailer, createThrottle(store, { name: "mail", limit: 5, window: "1s", burst: 1 }), {
       clock,
       wait,
     });
@@ -264,7 +264,7 @@ Deno.test("rateLimited: isolates share the rate, wait for their turn in time, an
 Deno.test("rateLimited: costs count, a cost that never fits is refused for good, and an abort ends the wait", async () => {
   const clock = new ManualClock();
   const provider = new Provider("p");
-  const throttle = createThrottle(memoryStore({ clock }), { limit: 3, window: "1m" });
+  const throttle = createThrottle(memoryStore({ clock }), { name: "mail", limit: 3, window: "1m" });
   const mailer = rateLimited(provider.mailer, throttle, { clock, cost: ({ to }) => to.length, wait: "5m" });
   const to = (n: number) => ({ ...message, to: Array.from({ length: n }, (_, i) => `r${i}@example.com`) });
   await mailer.send(to(3));
@@ -281,9 +281,14 @@ Deno.test("rateLimited: costs count, a cost that never fits is refused for good,
 
 Deno.test("rateLimited: when the store is down the throttle's own policy decides", async () => {
   const outcomes = { allow: "sent", deny: "rate-limited", throw: "backend-unavailable" } as const;
-  for (const [onError, outcome] of Object.entries(outcomes)) {
+  for (const [whenUnavailable, outcome] of Object.entries(outcomes)) {
     const kv = await Deno.openKv(":memory:");
-    const options = { limit: 3, window: "1m", onError: onError as keyof typeof outcomes } as const;
+    const options = {
+      name: "mail",
+      limit: 3,
+      window: "1m",
+      whenUnavailable: whenUnavailable as keyof typeof outcomes,
+    } as const;
     const throttle = createThrottle(denoKvStore(kv), options);
     kv.close();
     const provider = new Provider("p");
@@ -433,11 +438,13 @@ Deno.test("sendBulk through each: an abort ends what is under way, answers for i
     retrying: (mailer) => retrying(mailer),
     failover: (mailer) => failover([mailer]),
     rateLimited: (mailer) =>
-      rateLimited(mailer, createThrottle(memoryStore(), { limit: 1000, window: "1s" })),
+      rateLimited(mailer, createThrottle(memoryStore(), { name: "mail", limit: 1000, window: "1s" })),
     idempotent: (mailer) => idempotent(mailer, createIdempotency(memoryStore())),
     observed: (mailer) => observed(mailer, { onOperation: () => {} }),
     "a wait for a turn": (mailer) =>
-      rateLimited(mailer, createThrottle(memoryStore(), { limit: 1, window: "1h" }), { wait: "2h" }),
+      rateLimited(mailer, createThrottle(memoryStore(), { name: "mail", limit: 1, window: "1h" }), {
+        wait: "2h",
+      }),
     "a wait for an attempt": (mailer) =>
       retrying({
         ...mailer,
@@ -542,7 +549,7 @@ Deno.test("outbox: the memory engine refuses new work rather than drop a message
 
 Deno.test("mailers around mailers refuse options that are none before anything happens", async () => {
   const { mailer } = new Provider("p");
-  const throttle = createThrottle(memoryStore(), { limit: 1, window: "1s" });
+  const throttle = createThrottle(memoryStore(), { name: "mail", limit: 1, window: "1s" });
   const bad: (() => unknown)[] = [
     () => retrying(mailer, { attempts: 0 }),
     () => retrying(mailer, { delay: 0 }),

@@ -17,7 +17,7 @@ import { ManualClock } from "../support/manual_clock.ts";
 import { parseMime } from "../support/mail/parse.ts";
 import { delivered, providers, wireFault } from "../support/mail/providers.ts";
 
-const throttle = () => createThrottle(memoryStore(), { limit: 100_000, window: "1s" });
+const throttle = () => createThrottle(memoryStore(), { name: "mail", limit: 100_000, window: "1s" });
 const keys = () => createIdempotency(memoryStore(), { name: "mail" });
 
 /** The deadline keeps a Retry-After from being waited for. */

@@ -29,7 +29,7 @@ function makeApp(store: AtomicStore, runs: Record<string, number>): App {
   const app: App = new Hono();
   const ran = (name: string) => runs[name] = (runs[name] ?? 0) + 1;
   app.onError((error, c) => error instanceof HTTPException ? error.getResponse() : c.text("broken", 500));
-  app.use("/limited/*", throttle({ store, limit: 4, window: "1h", key: () => "k" }));
+  app.use("/limited/*", throttle({ store, name: "limited", limit: 4, window: "1h", key: () => "k" }));
   app.use(
     "/keys/*",
     idempotency({ store, scope: (c) => c.req.header("user") ?? "ada", maxRequest: 64, maxResponse: 600 }),
@@ -170,9 +170,10 @@ export async function scenario({ upstash }: CallsInput): Promise<unknown[]> {
   for (const path of ["text", "raw", "throws", "teapot", "text"]) {
     await note(path, app.request(`/limited/${path}`));
   }
-  await createThrottle(store, { limit: 4, window: "1h" }).block("k", "2h");
+  await createThrottle(store, { name: "limited", limit: 4, window: "1h" }).block("k", "2h");
   await note("blocked", app.request("/limited/text"));
   const two = createThrottle(store, {
+    name: "two",
     policies: [{ name: "a", limit: 5, window: "1d" }, {
       name: "b",
       limit: 2,

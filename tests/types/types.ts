@@ -148,7 +148,7 @@ interface Env {
 const app = new Hono<{ Bindings: Env; Variables: SessionVariables<typeof Visitor> }>();
 const perRequest = (c: { env: Env }) => durableObjectStore(c.env.HOLDFAST);
 app.use(session({ store: perRequest, schema: Visitor }));
-app.use("/api/*", throttle({ store: perRequest, limit: 100, window: "1m" }));
+app.use("/api/*", throttle({ store: perRequest, name: "api", limit: 100, window: "1m" }));
 app.post("/pay/:order", lock({ store, key: () => "pay", ttl: "5s" }), idempotency({ store, scope: () => "shop" }), async (c) => {
   const cart = await c.var.session.get("cart");
   real<string[]>(cart);

@@ -1,0 +1,328 @@
+/**
+ * The throttle over an atomic store; the contract is in `throttle.ts`, the semantics in
+ * `throttle_transitions.ts`.
+ */
+import { type Clock, systemClock } from "../clock.ts";
+import { withTimeout } from "../deadline.ts";
+import { type Duration, toMilliseconds } from "../duration.ts";
+import { HoldfastError } from "../errors.ts";
+import { faultClass } from "../fault_class.ts";
+import { randomToken } from "../secret.ts";
+import type { AtomicStore } from "../store/atomic_store.ts";
+import type { CallOptions } from "../store/key_value_store.ts";
+import type { Fields, Transition } from "../store/transition.ts";
+import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { DenyCache } from "./_deny_cache.ts";
+import { checkName, givenPolicies, policyFields, resolvePolicies } from "./policies.ts";
+import type {
+  CheckOptions,
+  PolicyState,
+  ResolvedPolicy,
+  Throttle,
+  ThrottleDecision,
+  ThrottleOptions,
+} from "./throttle.ts";
+import { blockThrottle, checkThrottle, peekThrottle } from "./throttle_transitions.ts";
+
+/** How long a client that was denied during an outage should stay away, in milliseconds. */
+const OUTAGE_RETRY_AFTER = 1000;
+
+/** A hundred years: a record's times stay integers of 15 digits. */
+const LONGEST_BLOCK = 3_153_600_000_000;
+
+const OPTIONS = {
+  name: true,
+  whenUnavailable: true,
+  timeout: true,
+  onFault: true,
+  denyCache: true,
+  clock: true,
+  policies: true,
+  limit: true,
+  window: true,
+  algorithm: true,
+  burst: true,
+} satisfies OptionNames<ThrottleOptions>;
+
+/**
+ * Makes a throttle over any atomic store.
+ *
+ * @throws {RangeError} when a limit, window or burst is out of range, or two policies share a name
+ * @throws {TypeError} when the name is missing, or an option is unknown or of another type
+ * @example
+ * ```ts
+ * import { createThrottle, memoryStore } from "@holdfast/edge";
+ * const throttle = createThrottle(memoryStore(), { name: "mails", limit: 2, window: "1m" });
+ * const allowed: boolean[] = [];
+ * for (let i = 0; i < 3; i++) allowed.push((await throttle.check("ada")).allowed);
+ * if (allowed.join() !== "true,true,false") throw new Error("unexpected");
+ * ```
+ */
+export function createThrottle(store: AtomicStore, options: ThrottleOptions): Throttle {
+  return planThrottle(options).over(store);
+}
+
+/** What a throttle is besides its store: checked once, and used with the store of each request. */
+export interface ThrottlePlan {
+  /** The throttle over this store. Cheap, so that no request has to use the store of another one. */
+  over(store: AtomicStore): Throttle;
+}
+
+/**
+ * Checks the options of a throttle before there is a store.
+ *
+ * @throws {RangeError | TypeError} like {@linkcode createThrottle}
+ */
+export function planThrottle(options: ThrottleOptions): ThrottlePlan {
+  checkOptionNames("make a throttle", options, OPTIONS);
+  const settings = settingsOf(options);
+  return {
+    over(store) {
+      if (typeof store?.transact !== "function") {
+        throw new TypeError("Cannot make a throttle as its store must be an AtomicStore");
+      }
+      // Two levels, so that no throttle's name meets the namespace of another contract.
+      return new StoreThrottle(store.namespace("throttle").namespace(settings.name), settings);
+    },
+  };
+}
+
+/** The options with every default filled in. */
+interface Settings {
+  readonly name: string;
+  readonly policies: readonly ResolvedPolicy[];
+  readonly input: Fields;
+  readonly whenUnavailable: "allow" | "deny" | "throw" | Throttle;
+  readonly onFault: (error: unknown) => void;
+  readonly timeout: number;
+  readonly denyCache: number | undefined;
+  readonly clock: Clock;
+  readonly callIds: CallIds;
+}
+
+function settingsOf(options: ThrottleOptions): Settings {
+  const { whenUnavailable = "allow", onFault = () => {}, timeout = "1s", clock = systemClock } = options;
+  const name = checkName(options.name);
+  if (!(["allow", "deny", "throw"].includes(whenUnavailable as string) || isThrottle(whenUnavailable))) {
+    throw new TypeError(
+      'Cannot make a throttle as \'whenUnavailable\' must be "allow", "deny", "throw" or a throttle',
+    );
+  }
+  checkFunction("make a throttle", "onFault", onFault);
+  const policies = resolvePolicies(name, givenPolicies(options, options.policies));
+  return {
+    name,
+    policies,
+    input: policyFields(policies),
+    whenUnavailable,
+    onFault,
+    timeout: toMilliseconds(timeout, "timeout"),
+    denyCache: options.denyCache === undefined ? undefined : toMilliseconds(options.denyCache, "denyCache"),
+    clock,
+    callIds: new CallIds(),
+  };
+}
+
+/** Names calls, so that a copy of one counts once: a random beginning, then a count. */
+class CallIds {
+  #start: string | undefined; // drawn at the first call: Workers have no randomness before a request
+  #calls = 0;
+
+  next(): string {
+    this.#start ??= randomToken(4);
+    return this.#start + (this.#calls++).toString(36);
+  }
+}
+
+function isThrottle(value: unknown): value is Throttle {
+  const { check, peek } = Object(value) as Partial<Throttle>;
+  return typeof check === "function" && typeof peek === "function";
+}
+
+class StoreThrottle implements Throttle {
+  readonly policies: readonly ResolvedPolicy[];
+  readonly #store: AtomicStore;
+  readonly #settings: Settings;
+  readonly #denials: DenyCache | undefined;
+
+  constructor(store: AtomicStore, settings: Settings) {
+    const { policies, input, clock, denyCache } = settings;
+    this.policies = policies;
+    this.#store = store;
+    this.#settings = settings;
+    if (denyCache !== undefined) {
+      const ofPolicies = Object.values(input).join("\n") + "\n";
+      this.#denials = new DenyCache(store, ofPolicies, clock, denyCache);
+    }
+  }
+
+  async check(key: string, options: CheckOptions = {}): Promise<ThrottleDecision> {
+    const cost = checkInteger("throttle", "cost", options.cost ?? 1, 0);
+    options.signal?.throwIfAborted();
+    const denied = this.#denials?.find(key, cost);
+    if (denied !== undefined) return denied;
+    let decision: ThrottleDecision;
+    try {
+      decision = await (cost === 0 ? this.#look(key, 0, options) : this.#take(key, cost, options));
+    } catch (error) {
+      decision = await this.#withoutStore(error, options, (other) => other.check(key, options));
+    }
+    this.#denials?.note(key, cost, decision);
+    return decision;
+  }
+
+  async peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
+    try {
+      return await this.#look(key, 1, options);
+    } catch (error) {
+      return await this.#withoutStore(error, options, (other) => other.peek(key, options));
+    }
+  }
+
+  async refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision> {
+    const units = checkInteger("refund", "cost", cost);
+    this.#denials?.forget(key);
+    return await this.#reporting(this.#take(key, -units, options), options);
+  }
+
+  async block(key: string, duration: Duration, options?: CallOptions): Promise<void> {
+    const milliseconds = checkInteger(
+      "block",
+      "duration",
+      toMilliseconds(duration, "duration"),
+      1,
+      LONGEST_BLOCK,
+    );
+    const input = { call: this.#settings.callIds.next(), duration: String(milliseconds) };
+    this.#denials?.forget(key);
+    await this.#reporting(this.#ask(blockThrottle, key, input, options), options);
+  }
+
+  async reset(key: string, options?: CallOptions): Promise<boolean> {
+    this.#denials?.forget(key);
+    return await this.#reporting(this.#withTimeout(this.#store.delete(key, options), options), options);
+  }
+
+  async #take(key: string, cost: number, options: CallOptions | undefined): Promise<ThrottleDecision> {
+    const input = { cost: String(cost), call: this.#settings.callIds.next(), ...this.#settings.input };
+    const output = await this.#ask(checkThrottle, key, input, options);
+    const policies = this.policies.map((policy, i) => policyState(policy, output[`policy${i}`]!));
+    return decision(policies, output["allowed"] === "1", Number(output["blockedFor"] ?? 0), false);
+  }
+
+  /** Whether `cost` units (0 or 1) would be admitted now. */
+  async #look(key: string, cost: 0 | 1, options: CallOptions | undefined): Promise<ThrottleDecision> {
+    const output = await this.#ask(peekThrottle, key, this.#settings.input, options);
+    const blockedFor = Number(output["blockedFor"] ?? 0);
+    const policies = this.policies.map((policy, i): PolicyState => {
+      const state = policyState(policy, output[`policy${i}`]!);
+      return { ...state, retryAfter: state.remaining >= cost ? 0 : state.nextAfter };
+    });
+    const allowed = blockedFor === 0 && policies.every(({ remaining }) => remaining >= cost);
+    return decision(policies, allowed, blockedFor, false);
+  }
+
+  async #ask(
+    transition: Transition,
+    key: string,
+    input: Fields,
+    options: CallOptions | undefined,
+  ): Promise<Fields> {
+    const writes = transition !== peekThrottle;
+    const output = await this.#withTimeout(
+      this.#store.transact(transition, key, input, options),
+      options,
+      writes,
+    );
+    if (output["error"] === undefined) return output;
+    throw new HoldfastError(
+      "corrupt-record",
+      "Cannot read the throttle's record as it is not a throttle's, or of another version",
+    );
+  }
+
+  /** The decision after the store failed, or the fault itself. */
+  async #withoutStore(
+    error: unknown,
+    options: CallOptions | undefined,
+    ask: (other: Throttle) => Promise<ThrottleDecision>,
+  ): Promise<ThrottleDecision> {
+    const { whenUnavailable } = this.#settings;
+    this.#report(error, options);
+    if (whenUnavailable === "throw" || options?.signal?.aborted || faultClass(error) !== "outage") {
+      throw error;
+    }
+    if (typeof whenUnavailable === "object") return { ...await ask(whenUnavailable), degraded: true };
+    return this.#blind(whenUnavailable === "allow");
+  }
+
+  async #reporting<T>(work: Promise<T>, options: CallOptions | undefined): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      this.#report(error, options);
+      throw error;
+    }
+  }
+
+  /** Tells the listener, unless the fault is the caller's own: bad input or an abort. */
+  #report(error: unknown, options: CallOptions | undefined): void {
+    if (options?.signal?.aborted || error instanceof TypeError || error instanceof RangeError) return;
+    try {
+      this.#settings.onFault(error);
+    } catch {
+      // A listener that throws changes no decision.
+    }
+  }
+
+  /** A decision without the store. */
+  #blind(allowed: boolean): ThrottleDecision {
+    const retryAfter = allowed ? 0 : OUTAGE_RETRY_AFTER;
+    const policies = this.policies.map(({ name, limit, window }): PolicyState => {
+      return { name, limit, window, remaining: allowed ? limit : 0, resetAfter: 0, nextAfter: 0, retryAfter };
+    });
+    return decision(policies, allowed, 0, true);
+  }
+
+  #withTimeout<T>(work: Promise<T>, options: CallOptions | undefined, writes = true): Promise<T> {
+    return withTimeout(
+      work,
+      this.#settings.timeout,
+      options?.signal,
+      () =>
+        new HoldfastError("timeout", "Cannot throttle as the store did not answer in time", {
+          retryable: true,
+          ambiguous: writes,
+        }),
+    );
+  }
+}
+
+/** A policy and its figures: `remaining:reset:next:retry`. */
+function policyState({ name, limit, window }: ResolvedPolicy, figures: string): PolicyState {
+  const [remaining, reset, next, retry] = figures.split(":");
+  return {
+    name,
+    limit,
+    window,
+    remaining: Number(remaining),
+    resetAfter: Number(reset),
+    nextAfter: Number(next),
+    retryAfter: retry === "-1" ? Infinity : Number(retry),
+  };
+}
+
+/** A decision; its numbers are those of the tightest policy. */
+function decision(
+  policies: readonly PolicyState[],
+  allowed: boolean,
+  blockedFor: number,
+  degraded: boolean,
+): ThrottleDecision {
+  const tightest = policies.reduce((a, b) =>
+    (allowed ? b.remaining < a.remaining : b.retryAfter > a.retryAfter) ? b : a
+  );
+  const { limit, remaining, resetAfter, nextAfter } = tightest;
+  const retryAfter = allowed ? 0 : Math.max(blockedFor, tightest.retryAfter);
+  return { allowed, blockedFor, degraded, limit, remaining, resetAfter, nextAfter, retryAfter, policies };
+}
