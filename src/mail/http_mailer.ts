@@ -237,11 +237,16 @@ export function jsonRequest(
 function jsonPieces(json: unknown): Piece[] {
   const files: LazyBytes[] = [];
   const mark = randomToken(18); // cannot be guessed, so no text of a message can stand for a file
-  const text = JSON.stringify(json, function (this: Record<string, unknown>, key, value) {
-    const original = this[key];
-    if (!(original instanceof Base64Content)) return value;
-    files.push(original.encoded);
-    return mark;
+  const text = JSON.stringify(json, (_key, value) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    // In the object around it, before its own `toJSON` would write it as one string.
+    const fields = Object.entries(value);
+    if (!fields.some(([, field]) => field instanceof Base64Content)) return value;
+    return Object.fromEntries(fields.map(([name, field]) => {
+      if (!(field instanceof Base64Content)) return [name, field];
+      files.push(field.encoded);
+      return [name, mark];
+    }));
   });
   return text.split(mark).flatMap((part, i) => i === 0 ? [part] : [files[i - 1]!, part]);
 }
