@@ -1,4 +1,6 @@
-/** A message as DATA sends it: leading dots doubled, the last dot at its end, in pieces worth a packet each. */
+/**
+ * A message as DATA sends it: leading dots doubled, the last dot at its end, in pieces worth a packet each.
+ */
 
 /** Many small writes cost a round trip each where the other side delays its acknowledgements. */
 const PIECE = 64 * 1024;

@@ -9,12 +9,13 @@
  * if (mailer.deduplicates) throw new Error("unexpected");
  * ```
  *
- * The connector says whose sockets are used: `denoConnector()`, `nodeConnector()` (Node, Bun and Deno), or on Workers
- * `cloudflareConnector(connect)` with the `connect` of `cloudflare:sockets`.
+ * The connector says whose sockets are used: `denoConnector()`, `nodeConnector()` (Node, Bun and Deno), or on
+ * Workers `cloudflareConnector(connect)` with the `connect` of `cloudflare:sockets`.
  *
- * **Guarantees.** One attempt, and an exact account of it: `not-sent` until the message's last dot is on its way, `unknown`
- * if no answer follows it. With `starttls` and `tls` nothing but the opening of the conversation goes over plain text, and
- * the server's certificate is checked against its name; there is no option to turn that off.
+ * **Guarantees.** One attempt, and an exact account of it: `not-sent` until the message's last dot is on its
+ * way, `unknown` if no answer follows it. With `starttls` and `tls` nothing but the opening of the
+ * conversation goes over plain text, and the server's certificate is checked against its name; there is no
+ * option to turn that off.
  *
  * @module
  */

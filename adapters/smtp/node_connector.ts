@@ -112,7 +112,10 @@ function ready(socket: NodeSocket, event: string): Promise<void> {
   });
 }
 
-/** The two streams of a socket. It is read only on demand, and a write ends when its bytes were handed to the system. */
+/**
+ * The two streams of a socket. It is read only on demand, and a write ends when its bytes were handed to the
+ * system.
+ */
 function streams(socket: NodeSocket): Pick<SmtpSocket, "readable" | "writable"> {
   const readable = new ReadableStream<Uint8Array>({
     start(controller) {

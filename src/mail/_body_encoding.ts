@@ -11,7 +11,10 @@ export interface EncodedBody {
 /** Characters in a line that every server takes. */
 const MAX_LINE = 998;
 
-/** Text as it is where every server passes it on unchanged, else in the shorter encoding. Line breaks become CRLF. */
+/**
+ * Text as it is where every server passes it on unchanged, else in the shorter encoding. Line breaks become
+ * CRLF.
+ */
 export function encodeText(text: string): EncodedBody {
   const body = text.replace(/\r\n?|\n/g, "\r\n");
   if (isPlain(body)) return { encoding: "7bit", content: body };
@@ -28,8 +31,9 @@ export function encodeBytes(bytes: Uint8Array<ArrayBuffer>): EncodedBody {
 }
 
 /**
- * Whether a body with CRLF may go as it is: printable ASCII in short lines, none of which ends with a space (some servers cut
- * it off) or begins with "From " (some put a ">" before it). One pass: each character is looked at once.
+ * Whether a body with CRLF may go as it is: printable ASCII in short lines, none of which ends with a space
+ * (some servers cut it off) or begins with "From " (some put a ">" before it). One pass: each character is
+ * looked at once.
  */
 function isPlain(body: string): boolean {
   let lineStart = 0;

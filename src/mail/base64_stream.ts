@@ -15,8 +15,8 @@ export function base64Length(bytes: number, lines = false): number {
 }
 
 /**
- * The bytes in base64, in pieces of at most 64 KB; with CRLF between lines of 76 if `lines`, and none at the end. With
- * `reuse`, each piece overwrites the one before.
+ * The bytes in base64, in pieces of at most 64 KB; with CRLF between lines of 76 if `lines`, and none at the
+ * end. With `reuse`, each piece overwrites the one before.
  */
 export function* base64Chunks(
   chunks: Iterable<Uint8Array>,
@@ -46,7 +46,9 @@ export function* base64Chunks(
   if (rest.length > 0) yield encoded(rest, lines, first, buffer);
 }
 
-/** One piece. It begins with CRLF unless it is the first, and is padded where its length is no multiple of 3. */
+/**
+ * One piece. It begins with CRLF unless it is the first, and is padded where its length is no multiple of 3.
+ */
 function encoded(
   bytes: Uint8Array,
   lines: boolean,

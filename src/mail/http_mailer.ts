@@ -1,4 +1,7 @@
-/** The kit of all mailers over HTTP: one bounded request, one bounded reply, and what either means for the message. */
+/**
+ * The kit of all mailers over HTTP: one bounded request, one bounded reply, and what either means for the
+ * message.
+ */
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
 import { readStream } from "../read_stream.ts";
@@ -34,10 +37,16 @@ export interface HttpMailerOptions {
 
 const DEFAULT_TIMEOUT = "30s";
 
-/** Bytes of a reply, decompressed, that are read; replies of providers have a few hundred. The rest is cancelled. */
+/**
+ * Bytes of a reply, decompressed, that are read; replies of providers have a few hundred. The rest is
+ * cancelled.
+ */
 const MAX_REPLY = 256 * 1024;
 
-/** Bytes of a request up to which it is sent in one array; larger ones are streamed, so that no second copy exists. */
+/**
+ * Bytes of a request up to which it is sent in one array; larger ones are streamed, so that no second copy
+ * exists.
+ */
 const STREAM_FROM = 256 * 1024;
 
 /** The longest time that a reply's header may ask to wait: a day, as {@linkcode parseRetryAfter} has it. */
@@ -99,7 +108,10 @@ export interface Provider {
   readonly deduplicates?: boolean;
   /** Whether a request can name an envelope that differs from the headers. */
   readonly selectsRecipients?: boolean;
-  /** The one status that says that it took the message. Any other 2xx may come from a proxy or a captive portal. */
+  /**
+   * The one status that says that it took the message. Any other 2xx may come from a proxy or a captive
+   * portal.
+   */
   readonly success: number;
   /** Sends requests. */
   readonly exchange: Exchange;
@@ -251,7 +263,10 @@ function jsonPieces(json: unknown): Piece[] {
   return text.split(mark).flatMap((part, i) => i === 0 ? [part] : [files[i - 1]!, part]);
 }
 
-/** A request to the provider's address by fetch; `own` are the headers of every request, those that authenticate included. */
+/**
+ * A request to the provider's address by fetch; `own` are the headers of every request, those that
+ * authenticate included.
+ */
 export function fetchExchange(
   address: string,
   options: HttpMailerOptions,
@@ -261,8 +276,8 @@ export function fetchExchange(
   need(typeof send === "function", "fetch", "must be a function");
   need(isOrigin(baseUrl), "baseUrl", "must be an origin");
   return async ({ path, headers, body }, signal) => {
-    // Where a kept connection closes without a reply, a runtime's fetch may send the request again, and then the message
-    // twice. Without an idempotency key, every request has a connection of its own.
+    // Where a kept connection closes without a reply, a runtime's fetch may send the request again, and then
+    // the message twice. Without an idempotency key, every request has a connection of its own.
     const alone = "idempotency-key" in headers ? {} : { connection: "close" };
     const init = {
       method: "POST",
@@ -327,7 +342,8 @@ export async function attempt(
 ): Promise<Answer> {
   const { name, maxBytes } = provider;
   const limit = toMilliseconds(timeout ?? provider.timeout ?? DEFAULT_TIMEOUT, "timeout");
-  // By hand: what AbortSignal.timeout and AbortSignal.any refer to stays until the time is over, for every message.
+  // By hand: what AbortSignal.timeout and AbortSignal.any refer to stays until the time is over, for every
+  // message.
   const controller = new AbortController();
   const { signal } = controller;
   const abort = () => controller.abort(given?.aborted ? abortReason(given) : undefined);
@@ -362,7 +378,9 @@ export async function attempt(
   throw refused(provider, answer, keyed);
 }
 
-/** Whether the runtime says that no connection came about: then nothing was sent. Anything else stays unknown. */
+/**
+ * Whether the runtime says that no connection came about: then nothing was sent. Anything else stays unknown.
+ */
 function neverConnected(error: unknown): boolean {
   const cause = (error as { cause?: { code?: string; message?: string } } | null)?.cause;
   return /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|CONNECT_TIMEOUT|\(Connect\)/.test(
@@ -373,7 +391,8 @@ function neverConnected(error: unknown): boolean {
 function refused(provider: Provider, answer: Answer, keyed: boolean): MailError {
   const { status } = answer;
   const {
-    // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429 say it did not.
+    // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429
+    // say it did not.
     unknown = status >= 500 && status !== 503,
     code = CODES[status] ?? codeByRange(status),
     retryable = unknown ? keyed : [408, 429, 503].includes(status),
@@ -416,7 +435,10 @@ export function redacted(text: unknown): string {
   return words.map((word) => /@|[\w+/=-]{24}/.test(word) ? "…" : word).join(" ").slice(0, 200);
 }
 
-/** The wait that the reply asks for: Retry-After, or a reset header, in seconds or, in older ones, as a time of the epoch. */
+/**
+ * The wait that the reply asks for: Retry-After, or a reset header, in seconds or, in older ones, as a time
+ * of the epoch.
+ */
 function retryAfter({ header }: Answer): number | undefined {
   const now = Date.now();
   const asked = parseRetryAfter(header("retry-after"), now);
@@ -426,7 +448,10 @@ function retryAfter({ header }: Answer): number | undefined {
   return wait > 0 ? Math.min(Math.ceil(wait), MAX_RETRY_AFTER) : undefined;
 }
 
-/** The fault of a reply that is no proof of anything: a success of another kind, or without an id. A proxy may have sent it. */
+/**
+ * The fault of a reply that is no proof of anything: a success of another kind, or without an id. A proxy may
+ * have sent it.
+ */
 export function unreadable(mailer: string, { status }: Answer, keyed: boolean): MailError {
   return mailError(
     mailer,

@@ -1,9 +1,9 @@
 import { HoldfastError, type HoldfastErrorCode, type HoldfastErrorOptions } from "../errors.ts";
 
 /**
- * How far a message got. `prepare`: nothing went out. `connect`, `greeting`, `hello`, `tls`, `auth`, `mail`, `rcpt`, `data`:
- * the steps of SMTP before the message itself. `body`: while the request or the message was going out. `reply`: the other
- * side's answer, or waiting for it.
+ * How far a message got. `prepare`: nothing went out. `connect`, `greeting`, `hello`, `tls`, `auth`, `mail`,
+ * `rcpt`, `data`: the steps of SMTP before the message itself. `body`: while the request or the message was
+ * going out. `reply`: the other side's answer, or waiting for it.
  */
 export type MailPhase =
   | "prepare"
@@ -34,9 +34,9 @@ export interface MailErrorOptions extends Omit<HoldfastErrorOptions, "ambiguous"
 }
 
 /**
- * A message that was not sent, or may not have been. `retryable` means: sending the same again, with the same options, may
- * succeed and cannot send twice. So with `delivery: "unknown"` it is `true` only where the provider was given an idempotency
- * key and honours it. Messages hold no address.
+ * A message that was not sent, or may not have been. `retryable` means: sending the same again, with the same
+ * options, may succeed and cannot send twice. So with `delivery: "unknown"` it is `true` only where the
+ * provider was given an idempotency key and honours it. Messages hold no address.
  *
  * @example
  * ```ts
@@ -70,7 +70,7 @@ export class MailError extends HoldfastError {
   }
 }
 
-/** The error of a mailer, as all of them word it; nothing was sent unless told otherwise. */
+/** The error of a mailer, in the wording of all of them; `delivery` is `not-sent` unless given. */
 export function mailError(
   mailer: string,
   code: HoldfastErrorCode,

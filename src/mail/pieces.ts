@@ -6,8 +6,8 @@ export interface LazyBytes {
   /** The number of bytes. */
   readonly size: number;
   /**
-   * The bytes, made anew at every call. With `reuse`, each chunk may overwrite the one before: for callers that are done with
-   * a chunk when they ask for the next.
+   * The bytes, made anew at every call. With `reuse`, each chunk may overwrite the one before: for callers
+   * that are done with a chunk when they ask for the next.
    */
   chunks(reuse?: boolean): Iterable<Uint8Array<ArrayBuffer>>;
 }

@@ -1,4 +1,7 @@
-/** Sends by every mailer over HTTP and by SMTP, to good and to hostile servers, and tells the outcomes; runs in every runtime. */
+/**
+ * Sends by every mailer over HTTP and by SMTP, to good and to hostile servers, and tells the outcomes; runs
+ * in every runtime.
+ */
 import {
   buildMime,
   type Mailer,

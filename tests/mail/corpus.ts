@@ -1,4 +1,7 @@
-/** Messages to try a mailer with: made by hand where mail programs are known to break, and by chance around that. */
+/**
+ * Messages to try a mailer with: made by hand where mail programs are known to break, and by chance around
+ * that.
+ */
 import type { Attachment, Message } from "@holdfast/edge";
 import type { Random } from "../support/random.ts";
 

@@ -1,4 +1,7 @@
-/** The memory that a file of 20 MB takes beside the caller's own copy, for every mailer, in a process of its own. */
+/**
+ * The memory that a file of 20 MB takes beside the caller's own copy, for every mailer, in a process of its
+ * own.
+ */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { assert } from "../support/assert.ts";

@@ -1,4 +1,7 @@
-/** Every mailer in every runtime, Node 20 included: the same messages arrive, and the same faults are the same errors. */
+/**
+ * Every mailer in every runtime, Node 20 included: the same messages arrive, and the same faults are the same
+ * errors.
+ */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";

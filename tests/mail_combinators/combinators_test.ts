@@ -1,4 +1,7 @@
-/** What each mailer around a mailer does by itself, with time in our hands; the wire's truth is in lost_reply_test.ts. */
+/**
+ * What each mailer around a mailer does by itself, with time in our hands; the wire's truth is in
+ * lost_reply_test.ts.
+ */
 import {
   type AtomicStore,
   createIdempotency,
@@ -331,7 +334,8 @@ Deno.test("idempotent: who died with the key leaves it in doubt, unless the prov
     const idempotency = createIdempotency(memoryStore({ clock }), { clock, lease: "30s" });
     const provider = new Provider("p", deduplicates);
     const keyed = { idempotencyKey: "order-17" };
-    // A claim that nobody extends is all that a dead isolate leaves behind; another one finds its message's fingerprint there.
+    // A claim that nobody extends is all that a dead isolate leaves behind; another one finds its message's
+    // fingerprint there.
     let fingerprint = "";
     const spy = { ...idempotency, run: idempotency.run.bind(idempotency) };
     spy.run = (key, fn, options) => (fingerprint = options!.fingerprint!, idempotency.run(key, fn, options));

@@ -1,7 +1,7 @@
 /**
- * An outbox under kills: senders and drainers die at random steps, before or after what they asked for was done, and other
- * drainers go on. Counted at the provider's own server: every message that was promised arrives, and none arrives twice but
- * where its answer was lost. KILLS=2000 for more.
+ * An outbox under kills: senders and drainers die at random steps, before or after what they asked for was
+ * done, and other drainers go on. Counted at the provider's own server: every message that was promised
+ * arrives, and none arrives twice but where its answer was lost. KILLS=2000 for more.
  */
 import {
   type AtomicStore,

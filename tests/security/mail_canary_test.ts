@@ -1,4 +1,7 @@
-/** Secrets that a mailer was given are in none of its prints: not of itself, its receipts, its errors or their causes. */
+/**
+ * Secrets that a mailer was given are in none of its prints: not of itself, its receipts, its errors or their
+ * causes.
+ */
 import {
   createIdempotency,
   createThrottle,

@@ -1,4 +1,7 @@
-/** Providers and mail servers that answer with hostile replies: bounded time and memory, a typed error, and the next send works. */
+/**
+ * Providers and mail servers that answer with hostile replies: bounded time and memory, a typed error, and
+ * the next send works.
+ */
 import { type Mailer, MailError, memoryStore, outbox, retrying } from "@holdfast/edge";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { resendMailer } from "@holdfast/edge/resend";
@@ -17,7 +20,10 @@ import { failure, message, setup } from "../smtp/_setup.ts";
 /** Bytes that one reply may add to the process, whatever it holds. */
 const MEMORY = 64_000_000;
 
-/** Milliseconds that are far more than a bounded reply takes on a slow machine, and far less than an unbounded one. */
+/**
+ * Milliseconds that are far more than a bounded reply takes on a slow machine, and far less than an unbounded
+ * one.
+ */
 const TIME = 20_000;
 
 const mailers: Readonly<Record<string, (baseUrl: string) => Mailer>> = {
@@ -51,7 +57,10 @@ async function startHostile(reply: (response: ServerResponse) => void) {
   };
 }
 
-/** The peak of this process's memory since the last call, beyond what it had then; `undefined` where it cannot be read. */
+/**
+ * The peak of this process's memory since the last call, beyond what it had then; `undefined` where it cannot
+ * be read.
+ */
 function memoryMeter(): () => number | undefined {
   if (Deno.build.os !== "linux") return () => undefined;
   const read = (field: string) => {
@@ -94,7 +103,9 @@ const bomb = await (async () => {
 const written = { bytes: 0 };
 const gzipped = { "content-encoding": "gzip", "content-type": "application/json" };
 
-/** Each reply, and the error it must be: of a success nothing is known, a refusal is one by its status alone. */
+/**
+ * Each reply, and the error it must be: of a success nothing is known, a refusal is one by its status alone.
+ */
 const REPLIES: Readonly<Record<string, [status: number, reply: (response: ServerResponse) => void]>> = {
   "an endless reply, 200": [200, endless(written, 200)],
   "an endless reply, 429": [429, endless(written, 429)],

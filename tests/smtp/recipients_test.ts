@@ -1,4 +1,6 @@
-/** Servers that answer differently for each recipient: everybody gets the message, and nobody gets it twice. */
+/**
+ * Servers that answer differently for each recipient: everybody gets the message, and nobody gets it twice.
+ */
 import { failover, memoryMailer, memoryStore, outbox, retrying, sendBulk } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";

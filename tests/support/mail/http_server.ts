@@ -1,6 +1,6 @@
 /**
- * What all our mail providers have in common: a real HTTP server that logs what came and what was accepted, and that breaks
- * when told to, in the places where a network breaks.
+ * What all our mail providers have in common: a real HTTP server that logs what came and what was accepted,
+ * and that breaks when told to, in the places where a network breaks.
  */
 import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -92,7 +92,10 @@ export class Refusal extends Error {
   }
 }
 
-/** What a provider's server does with a request: take messages through `accept`, or throw a {@linkcode Refusal}. */
+/**
+ * What a provider's server does with a request: take messages through `accept`, or throw a {@linkcode
+ * Refusal}.
+ */
 export type MailHandler = (
   request: MailRequest,
   server: Pick<MailServer, "accepted" | "refuse">,

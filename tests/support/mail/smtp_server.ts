@@ -1,4 +1,6 @@
-/** A mail server as a provider like the others: the `smtp-server` package, whose reading of SMTP is not ours. */
+/**
+ * A mail server as a provider like the others: the `smtp-server` package, whose reading of SMTP is not ours.
+ */
 import { Buffer } from "node:buffer";
 import type { AddressInfo } from "node:net";
 import { domainToASCII } from "node:url";

@@ -88,7 +88,8 @@ function peerOf(connection: Deno.TcpConn, number: number): Peer {
 export type Step = "greeting" | "EHLO" | "AUTH" | "MAIL" | "RCPT" | "DATA" | "body" | "dot" | "RSET" | "QUIT";
 
 /**
- * Replaces a step. It may ask for the usual answer by resolving to `true`; at DATA, `refused` says that no message follows.
+ * Replaces a step. It may ask for the usual answer by resolving to `true`; at DATA, `refused` says that no
+ * message follows.
  */
 export type Deviation = (peer: Peer, line: string) => Promise<boolean | "refused" | void>;
 
