@@ -28,6 +28,8 @@ export interface AcceptedMail {
   readonly cc: readonly Mailbox[];
   /** Known from the envelope alone. */
   readonly bcc: readonly Mailbox[];
+  /** The recipients of the envelope, where that is not the headers'. */
+  readonly envelope?: readonly string[];
   readonly replyTo: readonly Mailbox[];
   readonly subject: string;
   readonly text: string | undefined;

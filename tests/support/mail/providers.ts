@@ -67,7 +67,7 @@ export function delivered(mail: AcceptedMail): DeliveredMail {
   const addresses = (list: readonly { readonly address: string }[]) => list.map(({ address }) => address);
   return {
     from: mail.from.address,
-    recipients: addresses([...mail.to, ...mail.cc, ...mail.bcc]),
+    recipients: mail.envelope ?? addresses([...mail.to, ...mail.cc, ...mail.bcc]),
     visible: addresses([...mail.to, ...mail.cc, ...mail.replyTo]),
     subject: mail.subject,
     text: mail.text,

@@ -59,7 +59,8 @@ export async function startSmtp(): Promise<MailServer> {
         const id = `queue-${accepted.length + 1}`;
         const bcc = rcptTo.map(({ address }) => ({ name: "", address: bare(address) }))
           .filter(({ address }) => !visible.has(address));
-        accepted.push({ ...mail, id, bcc, tags: [], metadata: {}, sendAt: undefined });
+        const envelope = rcptTo.map(({ address }) => bare(address));
+        accepted.push({ ...mail, id, bcc, envelope, tags: [], metadata: {}, sendAt: undefined });
         if (fault && "cut" in fault) {
           for (
             const connection of smtp.connections as Set<{ id: string; close(): void; _socket: Destroyable }>
