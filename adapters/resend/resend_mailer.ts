@@ -131,7 +131,7 @@ export function resendMailer(
   };
 }
 
-/** Whether it can stand in a header. */
+/** Tells whether it can stand in a header. */
 function isKey(key: unknown): boolean {
   return typeof key === "string" && /^[!-~]+$/.test(key);
 }

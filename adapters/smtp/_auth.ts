@@ -42,7 +42,7 @@ export type AuthCommand = (command: string, secret?: string) => Promise<Reply>;
  */
 const MAX_COMMAND = 512;
 
-/** Whether every mechanism can carry these credentials. */
+/** Tells whether every mechanism can carry these credentials. */
 export function isAuth(auth: SmtpAuth): boolean {
   if (typeof auth !== "object" || auth === null) return false;
   const secret = "accessToken" in auth ? auth.accessToken : auth.password;

@@ -19,7 +19,7 @@ export function unexpectedReply(reply: Reply): Error {
   return reply.code >= 400 ? new Refusal(reply) : new ConnectionFault("the server's reply does not fit");
 }
 
-/** What was going on when a fault came. */
+/** The circumstances of a fault. */
 export interface FaultContext {
   readonly phase: MailPhase;
   readonly delivery: Delivery;

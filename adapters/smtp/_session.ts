@@ -31,7 +31,7 @@ export interface ServerLimits {
   messages: number;
 }
 
-/** What became of a message, over all its transactions. */
+/** The outcome of a message, over all its transactions. */
 export interface Outcome {
   /** The reply to the first transaction. */
   readonly reply: Reply;

@@ -245,7 +245,7 @@ function need(condition: boolean, why: string): void {
   if (!condition) throw new TypeError(`Cannot ${TASK} as ${why}`);
 }
 
-/** Whether it can be connected to, and named in EHLO. */
+/** Tells whether it can be connected to, and named in EHLO. */
 function isHost(value: unknown): boolean {
   return typeof value === "string" &&
     /^[\w.-]+$|^\[(?:IPv6:)?[\da-f.:]+\]$|^[\da-f]*:[\da-f.:]+$/i.test(value);

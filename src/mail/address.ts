@@ -105,7 +105,7 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
   return Object.freeze({ ...(name && { name }), address: `${local}@${domain}` });
 }
 
-/** Whether a mail server must know SMTPUTF8 to deliver to this address. */
+/** Tells whether a mail server must know SMTPUTF8 to deliver to this address. */
 export function needsSmtpUtf8({ address }: Address): boolean {
   return /[^\0-\x7f]/.test(address);
 }

@@ -125,7 +125,7 @@ export interface Provider {
   refusal?(answer: Answer): Partial<Refusal> | undefined;
 }
 
-/** What a request needs besides the message. */
+/** The data of a request besides the message. */
 export interface RequestOptions {
   readonly idempotencyKey: string | undefined;
   /** The recipients it is for. */

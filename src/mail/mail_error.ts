@@ -18,16 +18,16 @@ export type MailPhase =
   | "body"
   | "reply";
 
-/** What is known about a message whose sending failed. */
+/** The knowledge about a message whose sending failed. */
 export type Delivery = "not-sent" | "unknown";
 
-/** What a {@linkcode MailError} carries besides its message. */
+/** Options of {@linkcode MailError}. */
 export interface MailErrorOptions extends Omit<HoldfastErrorOptions, "ambiguous"> {
   /** Whether it is certain that nothing was sent. */
   readonly delivery: Delivery;
-  /** How far it got. */
+  /** The step that failed. */
   readonly phase: MailPhase;
-  /** Which mailer failed. */
+  /** The mailer that failed. */
   readonly mailer: string;
   /** The status of an HTTP answer, or the code of an SMTP reply. */
   readonly status?: number | undefined;
@@ -53,9 +53,9 @@ export class MailError extends HoldfastError {
   override readonly name = "MailError";
   /** Whether it is certain that nothing was sent. */
   readonly delivery: Delivery;
-  /** How far it got. */
+  /** The step that failed. */
   readonly phase: MailPhase;
-  /** Which mailer failed. */
+  /** The mailer that failed. */
   readonly mailer: string;
   /** The status of an HTTP answer, or the code of an SMTP reply; absent when there was none. */
   readonly status: number | undefined;
@@ -85,7 +85,7 @@ export function mailError(
   });
 }
 
-/** What a mailer cannot do is said before anything is sent. */
+/** The error of a feature that a mailer does not have; nothing was sent. */
 export function unsupported(mailer: string, what: string): MailError {
   return mailError(mailer, "unsupported", `it does not support ${what}`);
 }

@@ -218,7 +218,7 @@ function header(name: string, words: readonly string[]): string {
   return `${text}${line}\r\n`;
 }
 
-/** Whether a file's name can be a plain quoted parameter. */
+/** Tells whether a file's name can be a plain quoted parameter. */
 function isPlainName(name: string): boolean {
   return /^[ -~]{1,60}$/.test(name) && !name.includes("=?");
 }

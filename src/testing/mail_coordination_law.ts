@@ -17,7 +17,7 @@ const message: Message = {
 };
 const keyed = { idempotencyKey: "order-17" };
 
-/** What mailers promise that isolates share through a store, on every engine. */
+/** The laws of mailers that isolates share through a store, on every engine. */
 export const mailCoordinationLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "idempotent: of many isolates one sends, and all get its receipt",

@@ -18,7 +18,7 @@ const SCRIPTS = [
 const from = "Shop <shop@example.com>";
 const to = "jane@example.com";
 
-/** What is known to break things. */
+/** Texts that are known to break mail software. */
 export const handMade: readonly Message[] = [
   ...SCRIPTS.map((text) => ({
     from: { name: text, address: "shop@example.com" },

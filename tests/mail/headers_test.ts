@@ -65,7 +65,7 @@ Deno.test("an empty header, one outside ASCII where that means nothing, and one 
   for (const headers of bad) assertThrows(() => prepareMessage({ ...message, headers }), TypeError);
 });
 
-Deno.test("a display name that looks like an encoded word is the name itself to whoever reads it", async () => {
+Deno.test("a display name that looks like an encoded word is read as the name itself", async () => {
   const name = "=?UTF-8?B?ZXZpbEBleGFtcGxlLmNvbQ==?=";
   assertEquals(formatAddress({ name, address: "a@example.com" }), `"${name}" <a@example.com>`);
   const { from } = await PostalMime.parse(await raw({ from: { name, address: "a@example.com" } }));

@@ -139,7 +139,7 @@ Deno.test("what certainly was not sent is sent by the next provider, once, and t
   }
 });
 
-Deno.test("a provider that nobody listens for is not-sent: the next one sends", async () => {
+Deno.test("a provider whose port is closed is not-sent: the next one sends", async () => {
   const { start, mailer } = providers.sendgrid!;
   let gone: string;
   {

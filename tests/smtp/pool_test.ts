@@ -96,7 +96,7 @@ for (
   });
 }
 
-Deno.test("a server that admits nobody: every message fails soon, as retryable", async () => {
+Deno.test("a server that admits no connection: every message fails soon, as retryable", async () => {
   await using here = setup(async (peer) => await peer.say("421 4.3.2 closed for today"), {
     maxConnections: 3,
   });

@@ -53,14 +53,14 @@ export interface MailRequest {
   readonly body: Uint8Array<ArrayBuffer>;
 }
 
-/** What a server answers. */
+/** A server's reply. */
 export interface MailReply {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
 }
 
-/** What goes wrong with one request. */
+/** The fault of one request. */
 export type MailFault =
   /** The connection breaks without a byte of an answer. */
   | { readonly cut: "before" | "after" }

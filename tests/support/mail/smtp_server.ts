@@ -18,7 +18,7 @@ export function smtpTo(url: string): Mailer {
   return smtpMailer({ host: hostname, port: Number(port), security: "none", connector, idleTimeout: 100 });
 }
 
-/** What our HTTP providers would answer, as SMTP says it. */
+/** The replies of the HTTP providers as SMTP replies. */
 const REPLIES: Readonly<Record<number, readonly [code: number, text: string]>> = {
   401: [530, "5.7.0 authenticate first, jane@example.com"],
   422: [550, "5.7.1 we do not like jane@example.com"],
