@@ -90,7 +90,7 @@ export function mailgunMailer(access: MailgunAccess): Mailer {
     withoutTo: mime !== undefined,
     selectsRecipients: mime !== undefined,
     scheduleHours: 72,
-    success: 200,
+    success: [200],
     exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}mailgun.net`, access, headers),
     async request(message, options) {
       const form = new MultipartForm();

@@ -113,7 +113,7 @@ export function resendMailer(
     maxRecipients: 150,
     scheduleHours: 30 * 24,
     deduplicates: true,
-    success: 200,
+    success: [200, 202], // a batch that was taken in part may be a 202; each message needs an id in any case
     exchange: byKey ? keyExchange(access) : clientExchange(access),
     request: async (message, { idempotencyKey }) =>
       jsonRequest("/emails", await payload(message), keyHeader(idempotencyKey)),

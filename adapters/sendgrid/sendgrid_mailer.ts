@@ -72,7 +72,7 @@ export function sendgridMailer(access: SendGridAccess): Mailer {
     maxBytes: 30_000_000,
     maxRecipients: 1000,
     scheduleHours: 72,
-    success: 202,
+    success: [202],
     exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}sendgrid.com`, access, headers),
     request: async (message) => jsonRequest("/v3/mail/send", await payload(message)),
     withoutId: true,

@@ -116,7 +116,7 @@ export function sesMailer(access: SesAccess): Mailer {
     maxRecipients: 50,
     withoutTo: true,
     selectsRecipients: mime !== undefined,
-    success: 200,
+    success: [200],
     exchange: fetchExchange(address, access),
     request: async (message, options) => {
       const content = mime ? { Raw: await raw(mime, message, options) } : { Simple: await simple(message) };

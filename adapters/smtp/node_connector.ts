@@ -83,10 +83,11 @@ export function nodeConnector(options: NodeConnectorOptions = {}): SmtpConnector
   return {
     perRequest: false,
     hostname() {
+      if ("Deno" in globalThis) return undefined; // it would ask for a permission
       try {
         return module<{ hostname(): string }>("node:os").hostname();
       } catch {
-        return undefined; // Deno without permission
+        return undefined;
       }
     },
     async connect({ hostname, port }: SmtpAddress, signal: AbortSignal): Promise<SmtpSocket> {

@@ -109,10 +109,9 @@ export interface Provider {
   /** Whether a request can name an envelope that differs from the headers. */
   readonly selectsRecipients?: boolean;
   /**
-   * The one status that says that it took the message. Any other 2xx may come from a proxy or a captive
-   * portal.
+   * The statuses that say that it took the message. Any other 2xx may come from a proxy or a captive portal.
    */
-  readonly success: number;
+  readonly success: readonly number[];
   /** Sends requests. */
   readonly exchange: Exchange;
   /** Writes the request; throws `unsupported` for what it cannot express. */
@@ -373,7 +372,7 @@ export async function attempt(
     clearTimeout(timer);
     given?.removeEventListener("abort", abort);
   }
-  if (answer.status === provider.success) return answer;
+  if (provider.success.includes(answer.status)) return answer;
   if (answer.status >= 200 && answer.status < 300) throw unreadable(name, answer, keyed);
   throw refused(provider, answer, keyed);
 }
