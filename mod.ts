@@ -56,7 +56,8 @@ export * from "./src/throttle/throttle.ts";
 export { type Address, type AddressInput, formatAddress, parseAddress } from "./src/mail/address.ts";
 export type { Attachment, AttachmentData, PreparedAttachment } from "./src/mail/attachment.ts";
 export { type Delivery, MailError, type MailErrorOptions, type MailPhase } from "./src/mail/mail_error.ts";
-export type { BulkSender, Mailer, Receipt, Rejection, SendOptions } from "./src/mail/mailer.ts";
+export type { BatchOptions, BulkSender, Mailer, Receipt, Rejection, SendOptions } from "./src/mail/mailer.ts";
+export type { LazyBytes } from "./src/mail/pieces.ts";
 export {
   type Calendar,
   type Message,

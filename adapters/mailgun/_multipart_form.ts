@@ -2,8 +2,8 @@ import { inPieces, type LazyBytes, type Piece } from "../../src/mail/pieces.ts";
 import { randomToken } from "../../src/secret.ts";
 
 /**
- * A form of known length whose files are not copied, which a `FormData` does. Names and media types must be free of quotes
- * and line breaks: the message's own checks see to it.
+ * A form of known length whose files are not copied, which a `FormData` does. Names and media types must be
+ * free of quotes and line breaks: the message's own checks see to it.
  *
  * @see https://www.rfc-editor.org/rfc/rfc7578
  */

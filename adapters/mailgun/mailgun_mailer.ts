@@ -26,7 +26,8 @@ export interface MailgunAccess extends HttpMailerOptions {
    */
   readonly region?: "us" | "eu" | undefined;
   /**
-   * Builds messages here and hands them over whole: hand in `buildMime`. It is not built in, as most do without.
+   * Builds messages here and hands them over whole: hand in `buildMime`. It is not built in, as most do
+   * without.
    * @default {Mailgun builds them from fields}
    */
   readonly mime?: MimeBuilder | undefined;
@@ -45,9 +46,10 @@ const ACCESS = {
 } satisfies OptionNames<MailgunAccess>;
 
 /**
- * Sends by Mailgun's messages API. Mailgun knows no idempotency keys, so an attempt whose answer was lost is never repeatable.
- * Inline pictures go by their content id, which Mailgun takes from the file's name. Metadata become Mailgun variables, which
- * recipients can see in a header. Every send opens a connection of its own.
+ * Sends by Mailgun's messages API. Mailgun knows no idempotency keys, so an attempt whose answer was lost is
+ * never repeatable. Inline pictures go by their content id, which Mailgun takes from the file's name.
+ * Metadata become Mailgun variables, which recipients can see in a header. Every send opens a connection of
+ * its own.
  *
  * @throws {TypeError} when key or domain are missing
  * @see https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages
@@ -88,7 +90,7 @@ export function mailgunMailer(access: MailgunAccess): Mailer {
     withoutTo: mime !== undefined,
     selectsRecipients: mime !== undefined,
     scheduleHours: 72,
-    success: 200,
+    success: [200],
     exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}mailgun.net`, access, headers),
     async request(message, options) {
       const form = new MultipartForm();

@@ -74,10 +74,11 @@ const ACCESS = {
 } satisfies OptionNames<ResendAccess>;
 
 /**
- * Sends by Resend: with your `Resend` from the package `resend`, or with a key over fetch; the requests are the same.
- * Resend remembers idempotency keys for 24 hours. `sendBulk()` puts up to 100 messages, or 40 MB of them, into one request,
- * each its own; those with attachments go alone, as Resend wants it. The SDK holds a request as one string, the fetch form
- * streams it. A send without an idempotency key opens a connection of its own. Tags become Resend tags with the value `true`, metadata Resend tags.
+ * Sends by Resend: with your `Resend` from the package `resend`, or with a key over fetch; the requests are
+ * the same. Resend remembers idempotency keys for 24 hours. `sendBulk()` puts up to 100 messages, or 40 MB of
+ * them, into one request, each its own; those with attachments go alone, as Resend wants it. The SDK holds a
+ * request as one string, the fetch form streams it. A send without an idempotency key opens a connection of
+ * its own. Tags become Resend tags with the value `true`, metadata Resend tags.
  *
  * @throws {TypeError} when there is neither a client nor a key
  * @see https://resend.com/docs/api-reference/emails/send-email
@@ -112,7 +113,7 @@ export function resendMailer(
     maxRecipients: 150,
     scheduleHours: 30 * 24,
     deduplicates: true,
-    success: 200,
+    success: [200, 202], // a batch that was taken in part may be a 202; each message needs an id in any case
     exchange: byKey ? keyExchange(access) : clientExchange(access),
     request: async (message, { idempotencyKey }) =>
       jsonRequest("/emails", await payload(message), keyHeader(idempotencyKey)),
@@ -130,7 +131,7 @@ export function resendMailer(
   };
 }
 
-/** Whether it can stand in a header. */
+/** Tells whether it can stand in a header. */
 function isKey(key: unknown): boolean {
   return typeof key === "string" && /^[!-~]+$/.test(key);
 }
@@ -212,7 +213,10 @@ interface Placed {
   readonly count: number;
 }
 
-/** Sends messages in as few requests as their bytes allow, each as an entry of its own, beside those that must go alone. */
+/**
+ * Sends messages in as few requests as their bytes allow, each as an entry of its own, beside those that must
+ * go alone.
+ */
 function sendBatch(
   provider: Provider,
   mailer: Mailer,
@@ -237,7 +241,9 @@ function sendBatch(
   });
 }
 
-/** Entries in groups within the limit of a request's bytes, in order; the same entries make the same groups. */
+/**
+ * Entries in groups within the limit of a request's bytes, in order; the same entries make the same groups.
+ */
 export function groupBySize<T extends { readonly size: number }>(
   entries: readonly T[],
   maxBytes: number,
@@ -277,7 +283,10 @@ function requestsOf(
   return placed;
 }
 
-/** One request. Its key is equal when all keys are, in the same order: it makes the batch repeatable, but no message alone. */
+/**
+ * One request. Its key is equal when all keys are, in the same order: it makes the batch repeatable, but no
+ * message alone.
+ */
 async function batchRequest(group: readonly Entry[]) {
   const keys = group.map(({ key }) => key);
   const key = keys.includes(undefined) ? undefined : await sha256(keys.join("\n"));

@@ -37,8 +37,8 @@ const ACCESS = {
 } satisfies OptionNames<SendGridAccess>;
 
 /**
- * Sends by SendGrid's v3 API. SendGrid knows no idempotency keys, so an attempt whose answer was lost is never repeatable.
- * Tags become categories, metadata custom arguments. Only the status 202 counts as sent.
+ * Sends by SendGrid's v3 API. SendGrid knows no idempotency keys, so an attempt whose answer was lost is
+ * never repeatable. Tags become categories, metadata custom arguments. Only the status 202 counts as sent.
  * Every send opens a connection of its own.
  *
  * @throws {TypeError} when there is no key
@@ -72,7 +72,7 @@ export function sendgridMailer(access: SendGridAccess): Mailer {
     maxBytes: 30_000_000,
     maxRecipients: 1000,
     scheduleHours: 72,
-    success: 202,
+    success: [202],
     exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}sendgrid.com`, access, headers),
     request: async (message) => jsonRequest("/v3/mail/send", await payload(message)),
     withoutId: true,

@@ -1,6 +1,9 @@
 /** SHA-256 of bytes that come in pieces: Web Crypto hashes only what is held as a whole. */
 
-/** The first 32 bits of the fractional parts of a root of the first primes, as FIPS 180-4 defines its constants. */
+/**
+ * The first 32 bits of the fractional parts of a root of the first primes, as FIPS 180-4 defines its
+ * constants.
+ */
 function fractions(root: 2 | 3, count: number): Uint32Array {
   const values = new Uint32Array(count);
   for (let candidate = 2, n = 0; n < count; candidate++) {

@@ -25,8 +25,8 @@ import { sha256Hex } from "./_sha256.ts";
 /** The part of an `AwsClient` from the package `aws4fetch` that is used: it signs requests. */
 export interface SesClient {
   /**
-   * Signs a request for a service in a region; the headers of the result are sent. A large body is not handed over: its hash
-   * is, in the header `x-amz-content-sha256`.
+   * Signs a request for a service in a region; the headers of the result are sent. A large body is not handed
+   * over: its hash is, in the header `x-amz-content-sha256`.
    */
   sign(
     url: string,
@@ -43,12 +43,16 @@ export interface SesClient {
 export interface SesAccess extends HttpMailerOptions {
   /** The region, such as `eu-central-1`. */
   readonly region: string;
-  /** Your `AwsClient`, which signs; a function is called for one before every request, for credentials that expire. */
+  /**
+   * Your `AwsClient`, which signs; a function is called for one before every request, for credentials that
+   * expire.
+   */
   readonly client: SesClient | (() => SesClient | Promise<SesClient>);
   /** The configuration set to send with. */
   readonly configurationSet?: string | undefined;
   /**
-   * Builds messages here and hands them over whole: hand in `buildMime`. It is not built in, as most do without.
+   * Builds messages here and hands them over whole: hand in `buildMime`. It is not built in, as most do
+   * without.
    * @default {SES builds them from fields}
    */
   readonly mime?: MimeBuilder | undefined;
@@ -57,7 +61,10 @@ export interface SesAccess extends HttpMailerOptions {
 const NAME = "ses";
 const PATH = "/v2/email/outbound-emails";
 
-/** Bytes of a body up to which the client hashes it itself; for larger ones it would have to be held as one string. */
+/**
+ * Bytes of a body up to which the client hashes it itself; for larger ones it would have to be held as one
+ * string.
+ */
 const SIGN_WHOLE = 256 * 1024;
 
 const TASK = "make an SES mailer";
@@ -72,8 +79,9 @@ const ACCESS = {
 } satisfies OptionNames<SesAccess>;
 
 /**
- * Sends by Amazon SES, API version 2. SES knows no idempotency keys, so an attempt whose answer was lost is never repeatable.
- * Tags become email tags with the value `true`, metadata email tags. Every send opens a connection of its own.
+ * Sends by Amazon SES, API version 2. SES knows no idempotency keys, so an attempt whose answer was lost is
+ * never repeatable. Tags become email tags with the value `true`, metadata email tags. Every send opens a
+ * connection of its own.
  *
  * @throws {TypeError} when region or client are missing
  * @see https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
@@ -108,7 +116,7 @@ export function sesMailer(access: SesAccess): Mailer {
     maxRecipients: 50,
     withoutTo: true,
     selectsRecipients: mime !== undefined,
-    success: 200,
+    success: [200],
     exchange: fetchExchange(address, access),
     request: async (message, options) => {
       const content = mime ? { Raw: await raw(mime, message, options) } : { Simple: await simple(message) };
@@ -131,7 +139,7 @@ async function signed(
     const aws = { service: NAME, region };
     const content = body.size <= SIGN_WHOLE
       ? { headers: { ...headers }, body: new TextDecoder().decode(toBytes(body)) }
-      : { headers: { ...headers, "x-amz-content-sha256": sha256Hex(body.chunks()) } };
+      : { headers: { ...headers, "x-amz-content-sha256": sha256Hex(body.chunks(true)) } };
     const request = await signer.sign(url, { method: "POST", ...content, aws });
     return Object.fromEntries(request.headers);
   } catch (cause) {

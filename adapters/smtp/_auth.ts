@@ -24,17 +24,25 @@ export interface Mechanism {
   readonly responses: readonly string[];
   /** Whether the first response may go with the command. */
   readonly initial: boolean;
-  /** Whether a challenge after the last response is an error's text, which an empty line turns into the error itself. */
+  /**
+   * Whether a challenge after the last response is an error's text, which an empty line turns into the error
+   * itself.
+   */
   readonly explains: boolean;
 }
 
-/** Sends `AUTH`, or a response, and reads the reply; the secret is kept out of every account of what was sent. */
+/**
+ * Sends `AUTH`, or a response, and reads the reply; the secret is kept out of every account of what was sent.
+ */
 export type AuthCommand = (command: string, secret?: string) => Promise<Reply>;
 
-/** The maximum length of a command's line with its CRLF (RFC 5321), which AUTH is bound by as well (RFC 4954, 4). */
+/**
+ * The maximum length of a command's line with its CRLF (RFC 5321), which AUTH is bound by as well (RFC 4954,
+ * 4).
+ */
 const MAX_COMMAND = 512;
 
-/** Whether every mechanism can carry these credentials. */
+/** Tells whether every mechanism can carry these credentials. */
 export function isAuth(auth: SmtpAuth): boolean {
   if (typeof auth !== "object" || auth === null) return false;
   const secret = "accessToken" in auth ? auth.accessToken : auth.password;
@@ -47,8 +55,8 @@ function isClean(value: unknown): boolean {
 }
 
 /**
- * The mechanisms to try with a server that offers these, in order. LOGIN follows PLAIN where both are offered: some servers
- * list PLAIN and answer 504 to it.
+ * The mechanisms to try with a server that offers these, in order. LOGIN follows PLAIN where both are
+ * offered: some servers list PLAIN and answer 504 to it.
  *
  * @throws {MailError} `unsupported` when there is none
  */

@@ -63,7 +63,10 @@ export class SmtpConnection implements FaultContext {
     this.#listen();
   }
 
-  /** Encrypts from here on. Unread data is refused: an attacker in between could have put it before the encryption. */
+  /**
+   * Encrypts from here on. Unread data is refused: an attacker in between could have put it before the
+   * encryption.
+   */
   async startTls(serverName: string): Promise<void> {
     if (this.hasUnreadData) throw new ConnectionFault(UNEXPECTED);
     this.#reader.release();
@@ -91,8 +94,8 @@ export class SmtpConnection implements FaultContext {
   /**
    * Sends commands without waiting for replies.
    *
-   * @throws {ConnectionFault} when there is a reply that no command asked for: it would be taken for the next command's, and
-   * every message would get the answer to another one. A 421 is read as the reply instead.
+   * @throws {ConnectionFault} when there is a reply that no command asked for: it would be taken for the next
+   * command's, and every message would get the answer to another one. A 421 is read as the reply instead.
    */
   async send(commands: readonly string[]): Promise<void> {
     if (this.hasUnreadData && !this.#reader.isLeaving) throw new ConnectionFault(UNEXPECTED);

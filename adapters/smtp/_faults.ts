@@ -1,4 +1,7 @@
-/** Turns faults of a connection into errors that say what became of the message, and hold no address and no secret. */
+/**
+ * Turns faults of a connection into errors that say what became of the message, and hold no address and no
+ * secret.
+ */
 import type { HoldfastErrorCode } from "../../src/errors.ts";
 import { type Delivery, MailError, mailError, type MailPhase } from "../../src/mail/mail_error.ts";
 import { Interrupted } from "./_deadline.ts";
@@ -11,12 +14,12 @@ export class Refusal extends Error {
   }
 }
 
-/** The error for a reply other than the one that goes on: a refusal, or a reply that does not fit here. */
+/** The error for a reply other than the expected one: a refusal, or a reply that does not fit here. */
 export function unexpectedReply(reply: Reply): Error {
   return reply.code >= 400 ? new Refusal(reply) : new ConnectionFault("the server's reply does not fit");
 }
 
-/** What was going on when a fault came. */
+/** The circumstances of a fault. */
 export interface FaultContext {
   readonly phase: MailPhase;
   readonly delivery: Delivery;
@@ -125,7 +128,10 @@ function codeOf({ code, enhanced = "", lines }: Reply, phase: MailPhase): Holdfa
   return "message-rejected";
 }
 
-/** Characters of a reply's text that an error repeats; the rest is not looked at, so that a long reply costs nothing. */
+/**
+ * Characters of a reply's text that an error repeats; the rest is not looked at, so that a long reply costs
+ * nothing.
+ */
 const TEXT = 300;
 
 /** The text of a reply, short and in one line, without words that are or hold an address or a secret. */

@@ -37,7 +37,9 @@ export class Pool {
   #count = 0;
   /** The number of connections the server admits, as far as it showed; forgotten when the last one closes. */
   #admitted: number;
-  /** Successes so far: without one since a message's last refusal, waiting for a connection has no prospect. */
+  /**
+   * Successes so far: without one since a message's last refusal, waiting for a connection has no prospect.
+   */
   #progress = 0;
   #closed = false;
 
@@ -61,8 +63,8 @@ export class Pool {
   }
 
   /**
-   * Tries connections until one carries the message. Only what is certain not to have been sent is tried again, and each
-   * further try needs a connection in a better state than the last, so it ends.
+   * Tries connections until one carries the message. Only what is certain not to have been sent is tried
+   * again, and each further try needs a connection in a better state than the last, so it ends.
    */
   async #deliver(mime: MimeMessage, deadline: Deadline): Promise<Outcome> {
     let refusedAt = -1;
@@ -80,9 +82,11 @@ export class Pool {
           refusedAt = this.#progress;
           continue;
         }
-        // A connection that carried messages before may be at the server's limit, which says nothing of this message.
+        // A connection that carried messages before may be at the server's limit, which says nothing of this
+        // message.
         if (used > 0 && session.refusedMail) continue;
-        // It had closed unnoticed, or the server left over the number of recipients. Once: the next connection is new.
+        // It had closed unnoticed, or the server left over the number of recipients. Once: the next
+        // connection is new.
         const stale = used > 0 && error.code === "backend-unavailable" && session.untouched;
         if (retried || !(stale || (session.foundLimit && !session.usable))) throw error;
         retried = true;
@@ -93,8 +97,8 @@ export class Pool {
   }
 
   /**
-   * Whether the server refused one connection more than it admits: then the message waits for one of the others. A reply of
-   * the server is proof that it is there; without one, a connection of ours must be.
+   * Whether the server refused one connection more than it admits: then the message waits for one of the
+   * others. A reply of the server is proof that it is there; without one, a connection of ours must be.
    */
   #overAdmitted(session: Session, { phase, retryable, status }: MailError): boolean {
     const opening = phase === "connect" || phase === "greeting" || phase === "hello";
@@ -112,7 +116,8 @@ export class Pool {
   }
 
   /**
-   * A connection of this message's own until it is released, opened or not. Messages get them in the order they came.
+   * A connection of this message's own until it is released, opened or not. Messages get them in the order
+   * they came.
    *
    * @throws {MailError} `queue-full` when `maxWaiting` messages wait already
    */

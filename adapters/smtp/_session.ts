@@ -23,7 +23,7 @@ export interface SessionSettings {
   readonly timeouts: StepTimeouts;
 }
 
-/** Limits of the server as far as it told or showed them, shared by all connections to it. */
+/** Limits of the server as far as they are known, shared by all connections to it. */
 export interface ServerLimits {
   /** Recipients in a transaction. */
   recipients: number;
@@ -31,7 +31,7 @@ export interface ServerLimits {
   messages: number;
 }
 
-/** What became of a message, over all its transactions. */
+/** The outcome of a message, over all its transactions. */
 export interface Outcome {
   /** The reply to the first transaction. */
   readonly reply: Reply;
@@ -67,7 +67,10 @@ export class Session {
     return this.#messages;
   }
 
-  /** Whether another message may go over it: the last one ended cleanly, and the server has sent nothing since. */
+  /**
+   * Whether another message may go over it: the last one ended cleanly, and the server has sent nothing
+   * since.
+   */
   get usable(): boolean {
     return this.#open && this.#transaction?.state !== "broken" && !this.#connection.hasUnreadData;
   }
@@ -82,7 +85,10 @@ export class Session {
     return this.#transaction?.refusedMail ?? false;
   }
 
-  /** Whether the server has not even answered to the last message's first command: repeating cannot send twice. */
+  /**
+   * Whether the server has not even answered to the last message's first command: repeating cannot send
+   * twice.
+   */
   get untouched(): boolean {
     return this.#transaction?.answered === false;
   }
@@ -257,9 +263,9 @@ export class Session {
 }
 
 /**
- * The name for EHLO: the runtime's host name if it is one of several labels, as RFC 5321 wants it, else the socket's address
- * in brackets. Where the runtime tells neither (Workers), it is `[127.0.0.1]`: valid by the grammar, and true of no other
- * host.
+ * The name for EHLO: the runtime's host name if it is one of several labels, as RFC 5321 wants it, else the
+ * socket's address in brackets. Where the runtime tells neither (Workers), it is `[127.0.0.1]`: valid by the
+ * grammar, and true of no other host.
  *
  * @see https://www.rfc-editor.org/rfc/rfc5321#section-4.1.4
  */

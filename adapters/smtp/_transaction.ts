@@ -1,4 +1,6 @@
-/** One mail transaction: MAIL, RCPT, DATA and the message, for as many recipients as the server takes at once. */
+/**
+ * One mail transaction: MAIL, RCPT, DATA and the message, for as many recipients as the server takes at once.
+ */
 import { mailError, unsupported } from "../../src/mail/mail_error.ts";
 import type { Rejection } from "../../src/mail/mailer.ts";
 import type { MimeMessage } from "../../src/mail/mime.ts";
@@ -16,14 +18,19 @@ export interface Delivered {
   readonly rejected: readonly Rejection[];
   /** Refused for now. */
   readonly deferred: readonly Rejection[];
-  /** Those of the deferred that were too many for one transaction: the next transaction may take them at once. */
+  /**
+   * Those of the deferred that were too many for one transaction: the next transaction may take them at once.
+   */
   readonly tooMany: readonly string[];
 }
 
 /** The server's extensions, by name in upper case. */
 export type Extensions = ReadonlyMap<string, string>;
 
-/** Commands sent before their replies are read: more could fill the buffers of both directions and wait for ever. */
+/**
+ * Commands sent before their replies are read: more could fill the buffers of both directions and wait for
+ * ever.
+ */
 const PIPELINE = 50;
 
 /** One transaction on a connection. */
@@ -31,11 +38,16 @@ export class Transaction {
   readonly #connection: SmtpConnection;
   readonly #extensions: Extensions;
   readonly #pipeline: number;
-  /** The state of the connection afterwards: ready for the next message, ready after RSET, or of no further use. */
+  /**
+   * The state of the connection afterwards: ready for the next message, ready after RSET, or of no further
+   * use.
+   */
   state: "clean" | "dirty" | "broken" = "clean";
   /** Whether the server has answered to any of it. */
   answered = false;
-  /** Whether MAIL was refused for now: the connection may have carried as many messages as the server allows. */
+  /**
+   * Whether MAIL was refused for now: the connection may have carried as many messages as the server allows.
+   */
   refusedMail = false;
   /** Recipients that the server had taken when it refused further ones as too many, if it did. */
   recipientLimit: number | undefined;
@@ -191,8 +203,8 @@ function outcomesOf(replies: readonly Reply[], to: readonly string[]): Omit<Deli
 }
 
 /**
- * Whether a reply says that there are too many recipients for one transaction: 452, in older servers 552, without another
- * reason given.
+ * Whether a reply says that there are too many recipients for one transaction: 452, in older servers 552,
+ * without another reason given.
  *
  * @see https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.10
  */

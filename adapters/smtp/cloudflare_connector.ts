@@ -24,8 +24,8 @@ export type CloudflareConnect = (
 ) => CloudflareSocket;
 
 /**
- * Sockets of Workers. A socket there dies with the request that opened it, so `send` uses its own, and a `sendBulk()` shares
- * some among its messages. Workers tell neither host name nor address, so set the
+ * Sockets of Workers. A socket there dies with the request that opened it, so `send` uses its own, and a
+ * `sendBulk()` shares some among its messages. Workers tell neither host name nor address, so set the
  * mailer's `name`. Port 25 is closed to Workers: `connect` answers `unsupported` for it.
  *
  * @example
@@ -44,7 +44,8 @@ export function cloudflareConnector(connect: CloudflareConnect): SmtpConnector {
       const secureTransport = ({ none: "off", starttls: "starttls", tls: "on" } as const)[security];
       const opened = connect({ hostname, port }, { secureTransport, allowHalfOpen: false });
       const wrapped = socket(opened, security === "tls");
-      // With TLS from the first byte it opens when the certificate was checked: that is for `startTls` to wait for.
+      // With TLS from the first byte it opens when the certificate was checked: that is for `startTls` to
+      // wait for.
       if (security !== "tls") await opened.opened;
       return wrapped;
     },

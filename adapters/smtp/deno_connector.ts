@@ -34,8 +34,8 @@ interface DenoNet {
 }
 
 /**
- * Sockets of Deno. Needs `--allow-net` for the server's host and port alone; with `--allow-sys=hostname` the client is named
- * by the machine's host name in EHLO, otherwise by its address.
+ * Sockets of Deno. Needs `--allow-net` for the server's host and port alone; with `--allow-sys=hostname` the
+ * client is named by the machine's host name in EHLO, otherwise by its address.
  *
  * @example
  * ```ts

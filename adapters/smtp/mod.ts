@@ -9,12 +9,21 @@
  * if (mailer.deduplicates) throw new Error("unexpected");
  * ```
  *
- * The connector says whose sockets are used: `denoConnector()`, `nodeConnector()` (Node, Bun and Deno), or on Workers
- * `cloudflareConnector(connect)` with the `connect` of `cloudflare:sockets`.
+ * The connector opens the sockets: `denoConnector()`, `nodeConnector()` (Node, Bun and Deno), or on
+ * Workers `cloudflareConnector(connect)` with the `connect` of `cloudflare:sockets`.
  *
- * **Guarantees.** One attempt, and an exact account of it: `not-sent` until the message's last dot is on its way, `unknown`
- * if no answer follows it. With `starttls` and `tls` nothing but the opening of the conversation goes over plain text, and
- * the server's certificate is checked against its name; there is no option to turn that off.
+ * **Guarantees.** One attempt, and an exact account of it: `not-sent` until the message's last dot is on its
+ * way, `unknown` if no answer follows it. With `starttls` and `tls` nothing but the opening of the
+ * conversation goes over plain text, and the server's certificate is checked against its name; there is no
+ * option to turn that off.
+ *
+ * **Recipients.** The server answers for each: the receipt lists those `accepted`, `rejected` for good and
+ * `deferred` for now. Those that are too many for one transaction go into further ones; `retrying` and
+ * `outbox` send again to the deferred ones alone.
+ *
+ * **Limits of servers.** A connection whose MAIL is refused for now is left, and the message goes over
+ * another one. When the server admits fewer connections than `maxConnections`, messages wait for those it
+ * admitted, at most `maxWaiting`.
  *
  * @module
  */

@@ -83,10 +83,11 @@ export function nodeConnector(options: NodeConnectorOptions = {}): SmtpConnector
   return {
     perRequest: false,
     hostname() {
+      if ("Deno" in globalThis) return undefined; // it would ask for a permission
       try {
         return module<{ hostname(): string }>("node:os").hostname();
       } catch {
-        return undefined; // Deno without permission
+        return undefined;
       }
     },
     async connect({ hostname, port }: SmtpAddress, signal: AbortSignal): Promise<SmtpSocket> {
@@ -112,7 +113,10 @@ function ready(socket: NodeSocket, event: string): Promise<void> {
   });
 }
 
-/** The two streams of a socket. It is read only on demand, and a write ends when its bytes were handed to the system. */
+/**
+ * The two streams of a socket. It is read only on demand, and a write ends when its bytes were handed to the
+ * system.
+ */
 function streams(socket: NodeSocket): Pick<SmtpSocket, "readable" | "writable"> {
   const readable = new ReadableStream<Uint8Array>({
     start(controller) {

@@ -37,7 +37,8 @@ export interface SmtpMailerOptions {
    */
   readonly security?: SmtpSecurity | undefined;
   /**
-   * The credentials: a password (PLAIN, or LOGIN where the server does not take PLAIN) or an access token (XOAUTH2).
+   * The credentials: a password (PLAIN, or LOGIN where the server does not take PLAIN) or an access token
+   * (XOAUTH2).
    * @default {undefined} (no authentication)
    */
   readonly auth?: SmtpAuth | undefined;
@@ -48,8 +49,8 @@ export interface SmtpMailerOptions {
   readonly allowPlaintextAuth?: boolean | undefined;
   /**
    * The client's name in EHLO: a host name, or an address in brackets.
-   * @default {the machine's host name where the runtime tells it and it has a domain; else the socket's address in brackets;
-   * `[127.0.0.1]` on Workers, which tell neither}
+   * @default {the machine's host name where the runtime tells it and it has a domain; else the socket's
+   * address in brackets; `[127.0.0.1]` on Workers, which tell neither}
    */
   readonly name?: string | undefined;
   /**
@@ -65,18 +66,21 @@ export interface SmtpMailerOptions {
   /** The maximum times of single steps. */
   readonly timeouts?: SmtpTimeouts | undefined;
   /**
-   * The maximum number of connections at once. When the server admits fewer, messages wait for those it admitted.
+   * The maximum number of connections at once. When the server admits fewer, messages wait for those it
+   * admitted.
    * @default {5}
    */
   readonly maxConnections?: number | undefined;
   /**
-   * The maximum number of messages on a connection before it is closed. A connection whose MAIL the server refuses for now
-   * is closed at once, so a smaller limit of the server costs one more connection and no message.
+   * The maximum number of messages on a connection before it is closed. A connection whose MAIL the server
+   * refuses for now is closed at once, so a smaller limit of the server costs one more connection and no
+   * message.
    * @default {100}
    */
   readonly maxMessages?: number | undefined;
   /**
-   * The maximum number of messages that wait for a connection; further ones are refused as `queue-full`, retryable.
+   * The maximum number of messages that wait for a connection; further ones are refused as `queue-full`,
+   * retryable.
    * @default {1000}
    */
   readonly maxWaiting?: number | undefined;
@@ -105,8 +109,8 @@ export interface SmtpTimeouts {
    */
   readonly command?: Duration | undefined;
   /**
-   * Each 64 KB of the message, and the reply to it. Servers check a message before they answer, and a timeout that is too
-   * short leaves the message's delivery unknown.
+   * Each 64 KB of the message, and the reply to it. Servers check a message before they answer, and a timeout
+   * that is too short leaves the message's delivery unknown.
    * @default {"2m"}
    */
   readonly data?: Duration | undefined;
@@ -132,9 +136,10 @@ export interface SmtpMailer extends Mailer, AsyncDisposable {
  * A mailer that sends to a mail server over SMTP. It has no idempotency, so a message whose reply was lost is
  * `delivery: "unknown"` and never sent again by itself. Tags, metadata and `sendAt` are `unsupported`.
  *
- * A server answers for each recipient. When it takes the message for some of them, the receipt tells which were `accepted`,
- * `rejected` for good and `deferred` for now; `retrying` and `outbox` send to the deferred ones again, and to them alone.
- * Recipients that are too many for one transaction are sent to in further ones at once.
+ * A server answers for each recipient. When it takes the message for some of them, the receipt tells which
+ * were `accepted`, `rejected` for good and `deferred` for now; `retrying` and `outbox` send to the deferred
+ * ones again, and to them alone. Recipients that are too many for one transaction are sent to in further ones
+ * at once.
  *
  * @throws {TypeError} when an option is not valid, or credentials would go over plain text
  * @throws {RangeError} when a number or duration is out of its range
@@ -240,7 +245,7 @@ function need(condition: boolean, why: string): void {
   if (!condition) throw new TypeError(`Cannot ${TASK} as ${why}`);
 }
 
-/** Whether it can be connected to, and named in EHLO. */
+/** Tells whether it can be connected to, and named in EHLO. */
 function isHost(value: unknown): boolean {
   return typeof value === "string" &&
     /^[\w.-]+$|^\[(?:IPv6:)?[\da-f.:]+\]$|^[\da-f]*:[\da-f.:]+$/i.test(value);

@@ -6,11 +6,14 @@ export interface SmtpSocket {
   readonly readable: ReadableStream<Uint8Array>;
   /** The bytes to send. */
   readonly writable: WritableStream<Uint8Array>;
-  /** The IP address of this side, where the runtime tells; names the client in EHLO when there is no better name. */
+  /**
+   * The IP address of this side, where the runtime tells; names the client in EHLO when there is no better
+   * name.
+   */
   readonly localAddress?: string | undefined;
   /**
-   * Encrypts from here on, once the certificate was found to be valid for that name. Both streams are unlocked; the answer's
-   * streams take their place.
+   * Encrypts from here on, once the certificate was found to be valid for that name. Both streams are
+   * unlocked; the answer's streams take their place.
    */
   startTls(serverName: string): Promise<SmtpSocket>;
   /** Closes at once, may be called more than once, and never throws. */
@@ -27,12 +30,18 @@ export interface SmtpAddress {
   readonly security: SmtpSecurity;
 }
 
-/** `none`: plain text. `starttls`: plain until encrypted, and never further than that without. `tls`: from the first byte. */
+/**
+ * `none`: plain text. `starttls`: plain until encrypted, and never further than that without. `tls`: from the
+ * first byte.
+ */
 export type SmtpSecurity = "none" | "starttls" | "tls";
 
 /** Opens sockets. */
 export interface SmtpConnector {
-  /** Whether sockets die with the request they were opened in, as on Workers: then no call uses another call's socket. */
+  /**
+   * Whether sockets die with the request they were opened in, as on Workers: then no call uses another call's
+   * socket.
+   */
   readonly perRequest: boolean;
   /** The host name of this machine, where the runtime tells it without asking anybody; never throws. */
   hostname?(): string | undefined;

@@ -1,5 +1,5 @@
 /** The encoding of body parts: ASCII in lines of bounded length that end with CRLF, whatever was written. */
-import { inBase64, type Piece } from "./pieces.ts";
+import { inBase64, type LazyBytes, type Piece } from "./pieces.ts";
 
 /** A body and the name of its encoding. */
 export interface EncodedBody {
@@ -11,7 +11,10 @@ export interface EncodedBody {
 /** Characters in a line that every server takes. */
 const MAX_LINE = 998;
 
-/** Text as it is where every server passes it on unchanged, else in the shorter encoding. Line breaks become CRLF. */
+/**
+ * Text as it is where every server passes it on unchanged, else in the shorter encoding. Line breaks become
+ * CRLF.
+ */
 export function encodeText(text: string): EncodedBody {
   const body = text.replace(/\r\n?|\n/g, "\r\n");
   if (isPlain(body)) return { encoding: "7bit", content: body };
@@ -28,8 +31,9 @@ export function encodeBytes(bytes: Uint8Array<ArrayBuffer>): EncodedBody {
 }
 
 /**
- * Whether a body with CRLF may go as it is: printable ASCII in short lines, none of which ends with a space (some servers cut
- * it off) or begins with "From " (some put a ">" before it). One pass: each character is looked at once.
+ * Whether a body with CRLF may go as it is: printable ASCII in short lines, none of which ends with a space
+ * (some servers cut it off) or begins with "From " (some put a ">" before it). One pass: each character is
+ * looked at once.
  */
 function isPlain(body: string): boolean {
   let lineStart = 0;
@@ -52,32 +56,54 @@ function endsWithBlank(body: string, start: number, end: number): boolean {
   return last === 32 || last === 9;
 }
 
-const HEX = Array.from({ length: 256 }, (_, i) => "=" + i.toString(16).toUpperCase().padStart(2, "0"));
+const HEX = new TextEncoder().encode("0123456789ABCDEF");
+
+/** Bytes of quoted-printable text that are kept in one array. */
+const BLOCK = 64 * 1024;
+
+/** The most bytes that one byte becomes: a soft line break and three characters. */
+const MAX_STEP = 6;
 
 /** @see https://www.rfc-editor.org/rfc/rfc2045#section-6.7 */
-function quotedPrintable(bytes: Uint8Array): string {
-  const lines: string[] = [];
-  let line = "";
+function quotedPrintable(bytes: Uint8Array): LazyBytes {
+  const blocks: Uint8Array<ArrayBuffer>[] = [];
+  let block = new Uint8Array(BLOCK);
+  let to = 0;
+  let column = 0;
   for (let i = 0; i < bytes.length; i++) {
+    if (to > BLOCK - MAX_STEP) {
+      blocks.push(block.subarray(0, to));
+      block = new Uint8Array(BLOCK);
+      to = 0;
+    }
     const byte = bytes[i]!;
     if (byte === 13) { // all line breaks are CRLF here
-      lines.push(line);
-      line = "";
+      block[to++] = 13;
+      block[to++] = 10;
+      column = 0;
       i++;
       continue;
     }
     const next = bytes[i + 1];
     const atEnd = next === undefined || next === 13;
     const blank = byte === 32 || byte === 9;
-    const from = byte === 70 && line === ""; // "F", the beginning of "From "
+    const from = byte === 70 && column === 0; // "F", the beginning of "From "
     const plain = blank ? !atEnd : byte > 32 && byte < 127 && byte !== 61 && !from;
-    const shown = plain ? String.fromCharCode(byte) : HEX[byte]!;
-    if (line.length + shown.length > (atEnd ? 76 : 75)) {
-      lines.push(line + "=");
-      line = "";
+    const width = plain ? 1 : 3;
+    if (column + width > (atEnd ? 76 : 75)) {
+      block[to++] = 61;
+      block[to++] = 13;
+      block[to++] = 10;
+      column = 0;
     }
-    line += shown;
+    column += width;
+    if (plain) block[to++] = byte;
+    else {
+      block[to++] = 61;
+      block[to++] = HEX[byte >> 4]!;
+      block[to++] = HEX[byte & 15]!;
+    }
   }
-  lines.push(line);
-  return lines.join("\r\n");
+  blocks.push(block.subarray(0, to));
+  return { size: blocks.reduce((sum, { length }) => sum + length, 0), chunks: () => blocks };
 }

@@ -9,9 +9,10 @@ export interface Turn {
 }
 
 /**
- * The gate before the requests of one bulk. It is open until the provider refuses one for its rate; from then on requests
- * pass one at a time, in the order they came, and none before the time that the provider asked for. Without it every request
- * under way would be refused again and again, and the unlucky ones would use up their attempts.
+ * The gate before the requests of one bulk. It is open until the provider refuses one for its rate; from then
+ * on requests pass one at a time, in the order they came, and none before the time that the provider asked
+ * for. Without it every request under way would be refused again and again, and the unlucky ones would use up
+ * their attempts.
  */
 export class BulkGate {
   readonly #clock: Clock;

@@ -1,4 +1,7 @@
-/** One run of `sendBulk`: reads batches, sends as many at once as the plan allows, and yields their results in order. */
+/**
+ * One run of `sendBulk`: reads batches, sends as many at once as the plan allows, and yields their results in
+ * order.
+ */
 import { openBulk } from "./_bulk_sender.ts";
 import type { BulkOptions, BulkResult } from "./bulk.ts";
 import { MailError } from "./mail_error.ts";
@@ -14,7 +17,10 @@ interface BulkItem {
 
 type Outcome = Receipt | MailError;
 
-/** The number of batches that may be under way after so many were read by the caller: 1, 2, 4 … up to the maximum. */
+/**
+ * The number of batches that may be under way after so many were read by the caller: 1, 2, 4 … up to the
+ * maximum.
+ */
 export function windowSize(batchesRead: number, concurrency: number): number {
   return Math.min(concurrency, 2 ** batchesRead);
 }

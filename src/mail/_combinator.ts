@@ -4,7 +4,9 @@ import { checkSendOptions, type SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
 import { abortReason } from "./outcome.ts";
 
-/** A day: a server that asks for a longer wait is asked again after a day, and refuses once more if it must. */
+/**
+ * A day: a server that asks for a longer wait is asked again after a day, and refuses once more if it must.
+ */
 const MAX_RETRY_AFTER = 86_400_000;
 
 /**
@@ -44,8 +46,8 @@ export function restated(
 }
 
 /**
- * The delay before the next attempt: random, up to `delay` doubled per attempt (full jitter), but never before the time that
- * the other side asked for, up to a day.
+ * The delay before the next attempt: random, up to `delay` doubled per attempt (full jitter), but never
+ * before the time that the other side asked for, up to a day.
  */
 export function backoff(attempt: number, delay: number, maxDelay: number, retryAfter = 0): number {
   const most = Math.min(maxDelay, delay * 2 ** (attempt - 1));

@@ -184,7 +184,8 @@ export class Drainer {
   async #refused(job: Job, error: MailError, unsure: boolean, harmless: boolean): Promise<void> {
     const { resend, attempts } = this.#settings;
     const unknown = unsure || error.delivery === "unknown";
-    // A misconfiguration is not the message's: it stays queued until it is mended, or until its attempts are used up.
+    // A misconfiguration is not the message's: it stays queued until it is mended, or until its attempts are
+    // used up.
     const misconfigured = faultClass(error) === "misconfiguration" && error.code !== "unsupported";
     if (misconfigured) this.#fault(error);
     const again = error.retryable || misconfigured || (resend && error.delivery === "unknown");
@@ -202,7 +203,10 @@ export class Drainer {
     }
   }
 
-  /** Leaves the message for another attempt after a delay; `known` means that nothing is unknown after this one. */
+  /**
+   * Leaves the message for another attempt after a delay; `known` means that nothing is unknown after this
+   * one.
+   */
   async #again(job: Job, code: string, retryAfter: number | undefined, known: boolean): Promise<void> {
     this.#report.retried++;
     const delay = backoff(job.count, this.#settings.delay, this.#settings.maxDelay, retryAfter);

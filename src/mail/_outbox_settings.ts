@@ -15,7 +15,9 @@ export interface OutboxSettings {
   readonly attemptTimeout: number | undefined;
   readonly retention: number;
   readonly remember: number;
-  /** Whether an unknown outcome may be followed by another attempt although the mailer does not deduplicate. */
+  /**
+   * Whether an unknown outcome may be followed by another attempt although the mailer does not deduplicate.
+   */
   readonly resend: boolean;
   readonly onFault: ((error: unknown) => void) | undefined;
   readonly clock: Clock;

@@ -7,7 +7,8 @@ import { readAttachments } from "./attachment.ts";
 import type { Message, PreparedMessage } from "./message.ts";
 
 /**
- * What a message is, in short: two messages with the same hash are the same message, bytes of attachments included.
+ * What a message is, in short: two messages with the same hash are the same message, bytes of attachments
+ * included.
  *
  * @throws {MailError} `attachment-unreadable`
  */
@@ -18,8 +19,9 @@ export async function fingerprintOf(message: PreparedMessage, mailer: string): P
 }
 
 /**
- * A message as fields: `p` is its JSON without the content of its files, `f0`, `f1` … are those in base64, each a field of its
- * own so that text outside Latin-1 does not double what they take. When it is to be sent is not part of it.
+ * A message as fields: `p` is its JSON without the content of its files, `f0`, `f1` … are those in base64,
+ * each a field of its own so that text outside Latin-1 does not double what they take. When it is to be sent
+ * is not part of it.
  *
  * @throws {MailError} `attachment-unreadable`
  */

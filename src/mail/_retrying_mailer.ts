@@ -91,7 +91,7 @@ export class Retrying implements Mailer {
         if (!again || !await call.pause(attempt, error)) throw call.last(error, options);
         continue;
       }
-      // From here on some recipients have the message: what becomes of the others is told by the receipt.
+      // From here on some recipients have the message: the receipt tells the state of the others.
       if (error) receipt = mergeFailure(receipt!, error);
       else receipt = receipt ? mergeReceipts(receipt, outcome as Receipt) : outcome as Receipt;
       const left = deferredOf(receipt).length > 0 && this.selectsRecipients && (error?.retryable ?? true);
@@ -185,7 +185,10 @@ export class Retrying implements Mailer {
   }
 }
 
-/** The outcome of a message after one more attempt: a success stays, and an unknown delivery stays unknown until one. */
+/**
+ * The outcome of a message after one more attempt: a success stays, and an unknown delivery stays unknown
+ * until one.
+ */
 function laterOutcome(before: Outcome | undefined, now: Outcome): Outcome {
   if (before === undefined || !(now instanceof MailError)) return now;
   if (!(before instanceof MailError)) return before;
@@ -194,8 +197,8 @@ function laterOutcome(before: Outcome | undefined, now: Outcome): Outcome {
 }
 
 /**
- * The messages of the next batch: all of the last one when an outcome is unknown and the batch may be repeated as a whole,
- * else those that were certainly not sent and may be.
+ * The messages of the next batch: all of the last one when an outcome is unknown and the batch may be
+ * repeated as a whole, else those that were certainly not sent and may be.
  */
 export function repeatOf(
   batch: readonly number[],

@@ -104,7 +104,10 @@ export class StoreOutbox implements Outbox {
     return output.done === "1";
   }
 
-  /** Runs a step of queueing. A message is never sent before the index has it: only that step can leave it unknown. */
+  /**
+   * Runs a step of queueing. A message is never sent before the index has it: only that step can leave it
+   * unknown.
+   */
   async #stored(options: SendOptions, last: boolean, step: () => Promise<Fields>): Promise<Fields> {
     try {
       return await step();

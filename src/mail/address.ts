@@ -1,4 +1,7 @@
-/** Email addresses, read strictly: an address that servers might read in two ways is refused, as is one that could end a line. */
+/**
+ * Email addresses, read strictly: an address that servers might read in two ways is refused, as is one that
+ * could end a line.
+ */
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 
 /** A mailbox. */
@@ -9,10 +12,14 @@ export interface Address {
   readonly address: string;
 }
 
-/** An address as an object, as `local@domain`, as `Name <local@domain>` or as `"Name, quoted" <local@domain>`. */
+/**
+ * An address as an object, as `local@domain`, as `Name <local@domain>` or as `"Name, quoted" <local@domain>`.
+ */
 export type AddressInput = string | Address;
 
-/** Dots where none may be, spaces, control characters, and the special characters of the grammar of addresses. */
+/**
+ * Dots where none may be, spaces, control characters, and the special characters of the grammar of addresses.
+ */
 const NO_ATOM = /^$|^\.|\.\.|\.$|[\s\p{C}\p{Z}()<>[\]:;@\\,"]/u;
 /** A backslash quotes ASCII alone: what servers make of others differs. */
 const QUOTED = /^"(?:[^"\\]|\\[ -~])*"$/;
@@ -21,8 +28,8 @@ const ONE = "must be one address: local@domain or Name <local@domain>";
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 
 /**
- * Refuses text that could end a header's line or is no Unicode: control characters, line separators and lone surrogates.
- * Nothing is cleaned: a cleaned value is not the one that the caller wrote.
+ * Refuses text that could end a header's line or is no Unicode: control characters, line separators and lone
+ * surrogates. Nothing is cleaned: a cleaned value is not the one that the caller wrote.
  *
  * @throws {TypeError} when it is not a string, or holds one of those
  */
@@ -49,8 +56,8 @@ export function need(right: unknown, what: string, needs: string): asserts right
 }
 
 /**
- * Reads an address: one, and not a list. Domains are lower-cased and non-ASCII ones become their `xn--` form, so two
- * spellings of one mailbox compare equal.
+ * Reads an address: one, and not a list. Domains are lower-cased and non-ASCII ones become their `xn--` form,
+ * so two spellings of one mailbox compare equal.
  *
  * @throws {TypeError} when it is none, or could be read in two ways
  * @see https://www.rfc-editor.org/rfc/rfc5322#section-3.4
@@ -98,12 +105,15 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
   return Object.freeze({ ...(name && { name }), address: `${local}@${domain}` });
 }
 
-/** Whether a mail server must know SMTPUTF8 to deliver to this address. */
+/** Tells whether a mail server must know SMTPUTF8 to deliver to this address. */
 export function needsSmtpUtf8({ address }: Address): boolean {
   return /[^\0-\x7f]/.test(address);
 }
 
-/** The domain in ASCII, by the URL parser. It gets letters and digits only, as it would read ports and paths too. */
+/**
+ * The domain in ASCII, by the URL parser. It gets letters and digits only, as it would read ports and paths
+ * too.
+ */
 function asciiDomain(domain: string): string | undefined {
   try {
     const ascii = /^[\p{L}\p{N}\p{M}.-]+$/u.test(domain) ? new URL(`http://${domain}`).hostname : "";
@@ -113,7 +123,10 @@ function asciiDomain(domain: string): string | undefined {
   }
 }
 
-/** A mailbox as one line of Unicode. Its name is quoted where it has special characters or looks like an encoded word. */
+/**
+ * A mailbox as one line of Unicode. Its name is quoted where it has special characters or looks like an
+ * encoded word.
+ */
 export function formatAddress({ name, address }: Address): string {
   if (!name) return address;
   const quoted = /["()<>[\],.;:@\\]|=\?/.test(name);

@@ -11,8 +11,8 @@ export interface Attachment {
   /** The file's name. Of a path only the last part is sent. */
   readonly filename: string;
   /**
-   * Its content, or a function that gets it. A stream can be read once; a function is called again when reading failed.
-   * Nothing is ever read from a path or a URL.
+   * Its content, or a function that gets it. A stream can be read once; a function is called again when
+   * reading failed. Nothing is ever read from a path or a URL.
    */
   readonly content: AttachmentData | (() => AttachmentData | Promise<AttachmentData>);
   /**
@@ -20,7 +20,10 @@ export interface Attachment {
    * @default {the blob's own type, or "application/octet-stream"}
    */
   readonly contentType?: string | undefined;
-  /** Makes it a part of the HTML, which refers to it as `cid:` and this id: letters, digits, `.`, `_`, `-`, `+` and `@`. */
+  /**
+   * Makes it a part of the HTML, which refers to it as `cid:` and this id: letters, digits, `.`, `_`, `-`,
+   * `+` and `@`.
+   */
   readonly contentId?: string | undefined;
 }
 

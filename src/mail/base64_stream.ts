@@ -14,11 +14,16 @@ export function base64Length(bytes: number, lines = false): number {
   return Math.ceil(bytes / 3) * 4 + breaks * 2;
 }
 
-/** The bytes in base64, in pieces of at most 64 KB; with CRLF between lines of 76 if `lines`, and none at the end. */
+/**
+ * The bytes in base64, in pieces of at most 64 KB; with CRLF between lines of 76 if `lines`, and none at the
+ * end. With `reuse`, each piece overwrites the one before.
+ */
 export function* base64Chunks(
   chunks: Iterable<Uint8Array>,
   lines = false,
+  reuse = false,
 ): Generator<Uint8Array<ArrayBuffer>> {
+  const buffer = reuse ? new Uint8Array(base64Length(PIECE, lines) + 2) : undefined;
   const unit = lines ? LINE : 3;
   let rest: Uint8Array = new Uint8Array(); // less than one unit
   let first = true;
@@ -28,24 +33,32 @@ export function* base64Chunks(
       from = Math.min(unit - rest.length, chunk.length);
       rest = joined(rest, chunk.subarray(0, from));
       if (rest.length < unit) continue;
-      yield encoded(rest, lines, first);
+      yield encoded(rest, lines, first, buffer);
       first = false;
     }
     const end = chunk.length - (chunk.length - from) % unit;
     for (; from < end; from = Math.min(from + PIECE, end)) {
-      yield encoded(chunk.subarray(from, Math.min(from + PIECE, end)), lines, first);
+      yield encoded(chunk.subarray(from, Math.min(from + PIECE, end)), lines, first, buffer);
       first = false;
     }
     rest = chunk.slice(end);
   }
-  if (rest.length > 0) yield encoded(rest, lines, first);
+  if (rest.length > 0) yield encoded(rest, lines, first, buffer);
 }
 
-/** One piece. It begins with CRLF unless it is the first, and is padded where its length is no multiple of 3. */
-function encoded(bytes: Uint8Array, lines: boolean, first: boolean): Uint8Array<ArrayBuffer> {
+/**
+ * One piece. It begins with CRLF unless it is the first, and is padded where its length is no multiple of 3.
+ */
+function encoded(
+  bytes: Uint8Array,
+  lines: boolean,
+  first: boolean,
+  buffer: Uint8Array<ArrayBuffer> | undefined,
+): Uint8Array<ArrayBuffer> {
   const { length } = bytes;
   const before = lines && !first ? 2 : 0;
-  const content = new Uint8Array(before + base64Length(length, lines));
+  const size = before + base64Length(length, lines);
+  const content = buffer?.subarray(0, size) ?? new Uint8Array(size);
   let to = 0;
   for (let i = 0; i < length; i += 3) {
     if (lines && i % LINE === 0 && (i > 0 || before > 0)) {

@@ -1,4 +1,7 @@
-/** Sends many messages: in order, while the input is read, holding few of them, and stopped only by the caller. */
+/**
+ * Sends many messages: in order, while the input is read, holding few of them, and stopped only by the
+ * caller.
+ */
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { BulkRun } from "./_bulk_run.ts";
 import { need } from "./address.ts";
@@ -9,14 +12,16 @@ import type { Message } from "./message.ts";
 /** Options of {@linkcode sendBulk}. */
 export interface BulkOptions extends Pick<SendOptions, "signal" | "timeout"> {
   /**
-   * Names each sending; called once per message, in order, before its first attempt. Where the mailer deduplicates, the whole
-   * bulk may be repeated with the same messages and keys in the same order. One message alone may be when its error is
-   * `retryable`; where messages travel in batches, a message whose delivery is `unknown` is not.
+   * Names each sending; called once per message, in order, before its first attempt. Where the mailer
+   * deduplicates, the whole bulk may be repeated with the same messages and keys in the same order. One
+   * message alone may be when its error is `retryable`; where messages travel in batches, a message whose
+   * delivery is `unknown` is not.
    */
   readonly idempotencyKey?: ((message: Message, index: number) => string) | undefined;
   /**
-   * The maximum number of requests at once. Where the provider takes batches, a request is a batch. A bulk begins with one
-   * request and doubles their number with each whose results were read, so a caller that stops early has sent little.
+   * The maximum number of requests at once. Where the provider takes batches, a request is a batch. A bulk
+   * begins with one request and doubles their number with each whose results were read, so a caller that
+   * stops early has sent little.
    * @default {5}
    */
   readonly concurrency?: number | undefined;
@@ -36,12 +41,13 @@ const OPTIONS = {
 } satisfies OptionNames<BulkOptions>;
 
 /**
- * Sends many: one result per message, in order, while the input is still being read; no more than `concurrency` requests'
- * worth of messages are held. A failure stops nothing. When the signal aborts or the input fails, no more is read, what was
- * read gets its results, and then the iteration rejects with the reason.
+ * Sends many: one result per message, in order, while the input is still being read; no more than
+ * `concurrency` requests' worth of messages are held. A failure stops nothing. When the signal aborts or the
+ * input fails, no more is read, what was read gets its results, and then the iteration rejects with the
+ * reason.
  *
- * Mailers whose provider takes batches get them (Resend: 100 messages each), which never merge recipients of different
- * messages; all others send one by one. `retrying`, `rateLimited` and `observed` keep batches.
+ * Mailers whose provider takes batches get them (Resend: 100 messages each), which never merge recipients of
+ * different messages; all others send one by one. `retrying`, `rateLimited` and `observed` keep batches.
  *
  * A caller that stops reading has sent the batches that were begun: one, if it stops within the first.
  *

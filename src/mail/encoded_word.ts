@@ -5,7 +5,9 @@ import type { Address } from "./address.ts";
 /** Bytes in one encoded word: with the longest of our own header names it still fits a line of 76. */
 const WORD_BYTES = 39;
 
-/** The maximum length of a word that is not encoded: it cannot be folded, and a line may have 998 characters. */
+/**
+ * The maximum length of a word that is not encoded: it cannot be folded, and a line may have 998 characters.
+ */
 export const MAX_WORD = 900;
 
 /**
@@ -40,8 +42,9 @@ export function textWords(text: string): string[] {
 }
 
 /**
- * A further header's value as words. ASCII is folded and never encoded: a header whose grammar this module does not know may
- * be one of addresses, ids or URLs, where encoded words mean nothing. A run of spaces stays with the word behind it.
+ * A further header's value as words. ASCII is folded and never encoded: a header whose grammar this module
+ * does not know may be one of addresses, ids or URLs, where encoded words mean nothing. A run of spaces stays
+ * with the word behind it.
  */
 export function headerWords(value: string): string[] {
   return /^[ -~]*$/.test(value)

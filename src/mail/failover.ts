@@ -14,14 +14,14 @@ import { deferredOf, mergeFailure, mergeReceipts } from "./partial.ts";
 /** Options of {@linkcode failover}. */
 export interface FailoverOptions {
   /**
-   * The share of the mail that each mailer gets, as positive integers in the order of the mailers. With weights the order is drawn
-   * for every message.
+   * The share of the mail that each mailer gets, as positive integers in the order of the mailers. With
+   * weights the order is drawn for every message.
    * @default {undefined} (always in the order given)
    */
   readonly weights?: readonly number[] | undefined;
   /**
-   * The time for which a mailer that failed is tried after the others; a longer Retry-After counts in full, up to a day. It
-   * is known to this isolate alone.
+   * The time for which a mailer that failed is tried after the others; a longer Retry-After counts in full,
+   * up to a day. It is known to this isolate alone.
    * @default {"30s"}
    */
   readonly cooldown?: Duration | undefined;
@@ -39,16 +39,17 @@ const OPTIONS = { weights: true, cooldown: true, clock: true } satisfies OptionN
 const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"];
 
 /**
- * A mailer that asks the next one when the one before certainly did not send: it was down, refused the key, had no quota
- * left, or cannot do what the message needs. It never asks another one after `delivery: "unknown"`, nor when the message
- * itself was refused. A mailer that failed lately is tried last.
+ * A mailer that asks the next one when the one before certainly did not send: it was down, refused the key,
+ * had no quota left, or cannot do what the message needs. It never asks another one after `delivery:
+ * "unknown"`, nor when the message itself was refused. A mailer that failed lately is tried last.
  *
- * When a mailer took the message for some recipients and deferred others, the next ones that can select recipients are asked
- * for those others alone. What remains is the receipt's `deferred`.
+ * When a mailer took the message for some recipients and deferred others, the next ones that can select
+ * recipients are asked for those others alone. What remains is the receipt's `deferred`.
  *
- * All are asked under one key, drawn if the caller gave none. It keeps a message from being sent twice by one provider, not
- * by two. So an unknown outcome is never retryable here: let each mailer retry for itself
- * (`failover([retrying(a), retrying(b)])`), and put {@linkcode idempotent} around the whole where the caller may repeat.
+ * All are asked under one key, drawn if the caller gave none. It keeps a message from being sent twice by one
+ * provider, not by two. So an unknown outcome is never retryable here: let each mailer retry for itself
+ * (`failover([retrying(a), retrying(b)])`), and put {@linkcode idempotent} around the whole where the caller
+ * may repeat.
  *
  * {@linkcode sendBulk} sends through it one by one: what one provider refused of a batch another may take.
  *
@@ -119,7 +120,8 @@ class Failover implements Mailer {
         const error = asMailError(choice.mailer.name, thrown);
         this.#judge(choice, error);
         if (error.delivery === "unknown") {
-          // Repeated from here it could reach another mailer, which knows nothing of the key, or be drawn another key.
+          // Repeated from here it could reach another mailer, which knows nothing of the key, or be drawn
+          // another key.
           const blind = error.retryable && !(this.deduplicates && named);
           throw blind ? restated(error, { retryable: false }) : error;
         }
@@ -184,8 +186,8 @@ class Failover implements Mailer {
 }
 
 /**
- * Whether another mailer may be asked: the fault passes, or is one of this mailer alone. `in-progress` is neither, as another
- * call with the key may be sending right now.
+ * Whether another mailer may be asked: the fault passes, or is one of this mailer alone. `in-progress` is
+ * neither, as another call with the key may be sending right now.
  */
 function mayBeAnothers(error: MailError): boolean {
   if (error.code === "in-progress" || error.code === "aborted") return false;

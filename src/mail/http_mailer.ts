@@ -1,4 +1,7 @@
-/** The kit of all mailers over HTTP: one bounded request, one bounded reply, and what either means for the message. */
+/**
+ * The kit of all mailers over HTTP: one bounded request, one bounded reply, and what either means for the
+ * message.
+ */
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
 import { readStream } from "../read_stream.ts";
@@ -34,10 +37,16 @@ export interface HttpMailerOptions {
 
 const DEFAULT_TIMEOUT = "30s";
 
-/** Bytes of a reply, decompressed, that are read; replies of providers have a few hundred. The rest is cancelled. */
+/**
+ * Bytes of a reply, decompressed, that are read; replies of providers have a few hundred. The rest is
+ * cancelled.
+ */
 const MAX_REPLY = 256 * 1024;
 
-/** Bytes of a request up to which it is sent in one array; larger ones are streamed, so that no second copy exists. */
+/**
+ * Bytes of a request up to which it is sent in one array; larger ones are streamed, so that no second copy
+ * exists.
+ */
 const STREAM_FROM = 256 * 1024;
 
 /** The longest time that a reply's header may ask to wait: a day, as {@linkcode parseRetryAfter} has it. */
@@ -99,8 +108,10 @@ export interface Provider {
   readonly deduplicates?: boolean;
   /** Whether a request can name an envelope that differs from the headers. */
   readonly selectsRecipients?: boolean;
-  /** The one status that says that it took the message. Any other 2xx may come from a proxy or a captive portal. */
-  readonly success: number;
+  /**
+   * The statuses that say that it took the message. Any other 2xx may come from a proxy or a captive portal.
+   */
+  readonly success: readonly number[];
   /** Sends requests. */
   readonly exchange: Exchange;
   /** Writes the request; throws `unsupported` for what it cannot express. */
@@ -113,7 +124,7 @@ export interface Provider {
   refusal?(answer: Answer): Partial<Refusal> | undefined;
 }
 
-/** What a request needs besides the message. */
+/** The data of a request besides the message. */
 export interface RequestOptions {
   readonly idempotencyKey: string | undefined;
   /** The recipients it is for. */
@@ -237,16 +248,24 @@ export function jsonRequest(
 function jsonPieces(json: unknown): Piece[] {
   const files: LazyBytes[] = [];
   const mark = randomToken(18); // cannot be guessed, so no text of a message can stand for a file
-  const text = JSON.stringify(json, function (this: Record<string, unknown>, key, value) {
-    const original = this[key];
-    if (!(original instanceof Base64Content)) return value;
-    files.push(original.encoded);
-    return mark;
+  const text = JSON.stringify(json, (_key, value) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    // In the object around it, before its own `toJSON` would write it as one string.
+    const fields = Object.entries(value);
+    if (!fields.some(([, field]) => field instanceof Base64Content)) return value;
+    return Object.fromEntries(fields.map(([name, field]) => {
+      if (!(field instanceof Base64Content)) return [name, field];
+      files.push(field.encoded);
+      return [name, mark];
+    }));
   });
   return text.split(mark).flatMap((part, i) => i === 0 ? [part] : [files[i - 1]!, part]);
 }
 
-/** A request to the provider's address by fetch; `own` are the headers of every request, those that authenticate included. */
+/**
+ * A request to the provider's address by fetch; `own` are the headers of every request, those that
+ * authenticate included.
+ */
 export function fetchExchange(
   address: string,
   options: HttpMailerOptions,
@@ -256,8 +275,8 @@ export function fetchExchange(
   need(typeof send === "function", "fetch", "must be a function");
   need(isOrigin(baseUrl), "baseUrl", "must be an origin");
   return async ({ path, headers, body }, signal) => {
-    // Where a kept connection closes without a reply, a runtime's fetch may send the request again, and then the message
-    // twice. Without an idempotency key, every request has a connection of its own.
+    // Where a kept connection closes without a reply, a runtime's fetch may send the request again, and then
+    // the message twice. Without an idempotency key, every request has a connection of its own.
     const alone = "idempotency-key" in headers ? {} : { connection: "close" };
     const init = {
       method: "POST",
@@ -322,7 +341,8 @@ export async function attempt(
 ): Promise<Answer> {
   const { name, maxBytes } = provider;
   const limit = toMilliseconds(timeout ?? provider.timeout ?? DEFAULT_TIMEOUT, "timeout");
-  // By hand: what AbortSignal.timeout and AbortSignal.any refer to stays until the time is over, for every message.
+  // By hand: what AbortSignal.timeout and AbortSignal.any refer to stays until the time is over, for every
+  // message.
   const controller = new AbortController();
   const { signal } = controller;
   const abort = () => controller.abort(given?.aborted ? abortReason(given) : undefined);
@@ -352,12 +372,14 @@ export async function attempt(
     clearTimeout(timer);
     given?.removeEventListener("abort", abort);
   }
-  if (answer.status === provider.success) return answer;
+  if (provider.success.includes(answer.status)) return answer;
   if (answer.status >= 200 && answer.status < 300) throw unreadable(name, answer, keyed);
   throw refused(provider, answer, keyed);
 }
 
-/** Whether the runtime says that no connection came about: then nothing was sent. Anything else stays unknown. */
+/**
+ * Whether the runtime says that no connection came about: then nothing was sent. Anything else stays unknown.
+ */
 function neverConnected(error: unknown): boolean {
   const cause = (error as { cause?: { code?: string; message?: string } } | null)?.cause;
   return /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|CONNECT_TIMEOUT|\(Connect\)/.test(
@@ -368,7 +390,8 @@ function neverConnected(error: unknown): boolean {
 function refused(provider: Provider, answer: Answer, keyed: boolean): MailError {
   const { status } = answer;
   const {
-    // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429 say it did not.
+    // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429
+    // say it did not.
     unknown = status >= 500 && status !== 503,
     code = CODES[status] ?? codeByRange(status),
     retryable = unknown ? keyed : [408, 429, 503].includes(status),
@@ -411,7 +434,10 @@ export function redacted(text: unknown): string {
   return words.map((word) => /@|[\w+/=-]{24}/.test(word) ? "…" : word).join(" ").slice(0, 200);
 }
 
-/** The wait that the reply asks for: Retry-After, or a reset header, in seconds or, in older ones, as a time of the epoch. */
+/**
+ * The wait that the reply asks for: Retry-After, or a reset header, in seconds or, in older ones, as a time
+ * of the epoch.
+ */
 function retryAfter({ header }: Answer): number | undefined {
   const now = Date.now();
   const asked = parseRetryAfter(header("retry-after"), now);
@@ -421,7 +447,10 @@ function retryAfter({ header }: Answer): number | undefined {
   return wait > 0 ? Math.min(Math.ceil(wait), MAX_RETRY_AFTER) : undefined;
 }
 
-/** The fault of a reply that is no proof of anything: a success of another kind, or without an id. A proxy may have sent it. */
+/**
+ * The fault of a reply that is no proof of anything: a success of another kind, or without an id. A proxy may
+ * have sent it.
+ */
 export function unreadable(mailer: string, { status }: Answer, keyed: boolean): MailError {
   return mailError(
     mailer,

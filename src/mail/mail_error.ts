@@ -1,9 +1,9 @@
 import { HoldfastError, type HoldfastErrorCode, type HoldfastErrorOptions } from "../errors.ts";
 
 /**
- * How far a message got. `prepare`: nothing went out. `connect`, `greeting`, `hello`, `tls`, `auth`, `mail`, `rcpt`, `data`:
- * the steps of SMTP before the message itself. `body`: while the request or the message was going out. `reply`: the other
- * side's answer, or waiting for it.
+ * How far a message got. `prepare`: nothing went out. `connect`, `greeting`, `hello`, `tls`, `auth`, `mail`,
+ * `rcpt`, `data`: the steps of SMTP before the message itself. `body`: while the request or the message was
+ * going out. `reply`: the other side's answer, or waiting for it.
  */
 export type MailPhase =
   | "prepare"
@@ -18,25 +18,25 @@ export type MailPhase =
   | "body"
   | "reply";
 
-/** What is known about a message whose sending failed. */
+/** The knowledge about a message whose sending failed. */
 export type Delivery = "not-sent" | "unknown";
 
-/** What a {@linkcode MailError} carries besides its message. */
+/** Options of {@linkcode MailError}. */
 export interface MailErrorOptions extends Omit<HoldfastErrorOptions, "ambiguous"> {
   /** Whether it is certain that nothing was sent. */
   readonly delivery: Delivery;
-  /** How far it got. */
+  /** The step that failed. */
   readonly phase: MailPhase;
-  /** Which mailer failed. */
+  /** The mailer that failed. */
   readonly mailer: string;
   /** The status of an HTTP answer, or the code of an SMTP reply. */
   readonly status?: number | undefined;
 }
 
 /**
- * A message that was not sent, or may not have been. `retryable` means: sending the same again, with the same options, may
- * succeed and cannot send twice. So with `delivery: "unknown"` it is `true` only where the provider was given an idempotency
- * key and honours it. Messages hold no address.
+ * A message that was not sent, or may not have been. `retryable` means: sending the same again, with the same
+ * options, may succeed and cannot send twice. So with `delivery: "unknown"` it is `true` only where the
+ * provider was given an idempotency key and honours it. Messages hold no address.
  *
  * @example
  * ```ts
@@ -53,9 +53,9 @@ export class MailError extends HoldfastError {
   override readonly name = "MailError";
   /** Whether it is certain that nothing was sent. */
   readonly delivery: Delivery;
-  /** How far it got. */
+  /** The step that failed. */
   readonly phase: MailPhase;
-  /** Which mailer failed. */
+  /** The mailer that failed. */
   readonly mailer: string;
   /** The status of an HTTP answer, or the code of an SMTP reply; absent when there was none. */
   readonly status: number | undefined;
@@ -70,7 +70,7 @@ export class MailError extends HoldfastError {
   }
 }
 
-/** The error of a mailer, as all of them word it; nothing was sent unless told otherwise. */
+/** The error of a mailer, in the wording of all of them; `delivery` is `not-sent` unless given. */
 export function mailError(
   mailer: string,
   code: HoldfastErrorCode,
@@ -85,7 +85,7 @@ export function mailError(
   });
 }
 
-/** What a mailer cannot do is said before anything is sent. */
+/** The error of a feature that a mailer does not have; nothing was sent. */
 export function unsupported(mailer: string, what: string): MailError {
   return mailError(mailer, "unsupported", `it does not support ${what}`);
 }

@@ -1,7 +1,7 @@
 /**
- * The contract of everything that sends mail. A mailer makes one attempt and reports exactly what became of it. Retries,
- * failover and rate limits are mailers around mailers, so there is one owner of retries. A mailer of your own is two fields
- * and a method: `name`, `deduplicates` and `send`.
+ * The contract of everything that sends mail. A mailer makes one attempt and reports exactly what became of
+ * it. Retries, failover and rate limits are mailers around mailers, so there is one owner of retries. A
+ * mailer of your own is two fields and a method: `name`, `deduplicates` and `send`.
  */
 import type { Duration } from "../duration.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
@@ -13,8 +13,9 @@ export interface SendOptions {
   /** Ends the call with `aborted`; the error's `delivery` tells whether anything was sent before. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * Names this sending, 1 to 256 visible ASCII characters. Mailers that deduplicate send once per key; the others derive the
-   * Message-ID from it where they can. Fixed before the first attempt and kept through retries.
+   * Names this sending, 1 to 256 visible ASCII characters. Mailers that deduplicate send once per key; the
+   * others derive the Message-ID from it where they can. Fixed before the first attempt and kept through
+   * retries.
    */
   readonly idempotencyKey?: string | undefined;
   /**
@@ -24,14 +25,17 @@ export interface SendOptions {
   readonly timeout?: Duration | undefined;
   /**
    * Sends to these of the message's recipients alone; its headers stay as they are. Only for mailers with
-   * {@linkcode Mailer.selectsRecipients}; the others refuse it as `unsupported`. Wrappers use it to send again to those that
-   * were refused for now.
-   * @default {everybody in to, cc and bcc}
+   * {@linkcode Mailer.selectsRecipients}; the others refuse it as `unsupported`. Wrappers use it to send
+   * again to those that were refused for now.
+   * @default {all of to, cc and bcc}
    */
   readonly recipients?: readonly string[] | undefined;
 }
 
-/** The other side has taken the message, for all recipients but those that are listed as rejected, deferred or unknown. */
+/**
+ * The other side has taken the message, for all recipients but those that are listed as rejected, deferred or
+ * unknown.
+ */
 export interface Receipt {
   /** The mailer that sent it. */
   readonly mailer: string;
@@ -41,7 +45,10 @@ export interface Receipt {
   readonly accepted?: readonly string[] | undefined;
   /** Recipients that were refused for good (SMTP: 5xx). */
   readonly rejected?: readonly Rejection[] | undefined;
-  /** Recipients that were refused for now (SMTP: 4xx, as in greylisting) and did not get it: they may be sent to again. */
+  /**
+   * Recipients that were refused for now (SMTP: 4xx, as in greylisting) and did not get it: they may be sent
+   * to again.
+   */
   readonly deferred?: readonly Rejection[] | undefined;
   /** Recipients of a second transaction whose reply was lost: whether they get the message is not known. */
   readonly unknown?: readonly string[] | undefined;
@@ -70,12 +77,14 @@ export interface Mailer {
    * One attempt to send one message.
    *
    * @throws {TypeError} when the message or an option is not valid; nothing was sent
-   * @throws {MailError} when it was not sent, or `delivery` is `unknown`; `unsupported` before anything is sent
+   * @throws {MailError} when it was not sent, or `delivery` is `unknown`; `unsupported` before anything is
+   * sent
    */
   send(message: Message, options?: SendOptions): Promise<Receipt>;
   /**
-   * Opens the way to send many that is better than `send` for each; {@linkcode sendBulk} calls it once per bulk. For mailers
-   * whose provider takes batches, or whose messages share something for as long as a bulk lasts.
+   * Opens the way to send many that is better than `send` for each; {@linkcode sendBulk} calls it once per
+   * bulk. For mailers whose provider takes batches, or whose messages share something for as long as a bulk
+   * lasts.
    *
    * @default {undefined} (one by one, with `send`)
    */
@@ -90,14 +99,16 @@ export interface BulkSender {
   /** The maximum number of messages in a batch. */
   readonly size: number;
   /**
-   * Whether a batch with unknown outcome may be repeated as a whole, with the same messages and keys in the same order.
+   * Whether a batch with unknown outcome may be repeated as a whole, with the same messages and keys in the
+   * same order.
    * @default {false}
    */
   readonly repeatable?: boolean | undefined;
   /**
-   * Sends a batch, each message to its own recipients alone, and answers for each, in order, as {@linkcode Mailer.send} does.
-   * `keys` holds the idempotency key of each. An error is `retryable` only where sending that one message with `send` under
-   * its key cannot send twice: a batch whose outcome is unknown may be repeated as a whole, if at all.
+   * Sends a batch, each message to its own recipients alone, and answers for each, in order, as {@linkcode
+   * Mailer.send} does. `keys` holds the idempotency key of each. An error is `retryable` only where sending
+   * that one message with `send` under its key cannot send twice: a batch whose outcome is unknown may be
+   * repeated as a whole, if at all.
    */
   send(
     messages: readonly PreparedMessage[],
@@ -118,7 +129,8 @@ const SEND_OPTIONS = {
 /**
  * Refuses options that are not those of `send`.
  *
- * @throws {TypeError} when a name is not known, the key could not travel as a header, or `recipients` is no list of addresses
+ * @throws {TypeError} when a name is not known, the key could not travel as a header, or `recipients` is no
+ * list of addresses
  */
 export function checkSendOptions(options: SendOptions | undefined): void {
   checkOptionNames("send", options, SEND_OPTIONS);

@@ -1,6 +1,6 @@
 /**
- * The one message model. A message is a plain object; `prepareMessage` checks it once, by the rules of all mailers together,
- * and freezes a copy, so no mailer checks or cleans anything again.
+ * The one message model. A message is a plain object; `prepareMessage` checks it once, by the rules of all
+ * mailers together, and freezes a copy, so no mailer checks or cleans anything again.
  */
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { type Address, type AddressInput, headerText, need, parseAddress, shortText } from "./address.ts";
@@ -26,8 +26,8 @@ export interface Message {
   /** The body as HTML. */
   readonly html?: string | undefined;
   /**
-   * Further headers, with values that are not empty. Headers that other fields set are refused. ASCII values are folded and
-   * never encoded; headers of ids, URLs or keywords (`References`, `List-…`) must be ASCII.
+   * Further headers, with values that are not empty. Headers that other fields set are refused. ASCII values
+   * are folded and never encoded; headers of ids, URLs or keywords (`References`, `List-…`) must be ASCII.
    */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Labels for the provider's statistics. */
@@ -36,7 +36,10 @@ export interface Message {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** Files, and pictures shown inside the HTML. */
   readonly attachments?: readonly Attachment[] | undefined;
-  /** The ways to unsubscribe: become the headers of RFC 2369 and, with a `url`, the one-click header of RFC 8058. */
+  /**
+   * The ways to unsubscribe: become the headers of RFC 2369 and, with a `url`, the one-click header of RFC
+   * 8058.
+   */
   readonly unsubscribe?: Unsubscribe | undefined;
   /** An invitation. */
   readonly calendar?: Calendar | undefined;
@@ -45,8 +48,8 @@ export interface Message {
 }
 
 /**
- * The ways to leave a list; at least one of both. Mailbox providers heed the one-click header only when a DKIM signature covers
- * both headers: the services sign them, and so must the server that SMTP speaks to.
+ * The ways to leave a list; at least one of both. Mailbox providers heed the one-click header only when a
+ * DKIM signature covers both headers: the services sign them, and so must the server that SMTP speaks to.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8058
  */
@@ -95,12 +98,21 @@ export interface PreparedMessage extends Message {
   readonly attachments: readonly PreparedAttachment[];
 }
 
-const STRUCTURAL =
-  /^(?:from|to|b?cc|sender|reply-to|subject|date|message-id|mime-version|return-path|received|dkim-signature|content-.*|resent-.*|x-sg-e?id)$/i;
+/** Headers that say what a message is or where it goes: fields of the message set them. */
+const STRUCTURAL = named(
+  "from|to|b?cc|sender|reply-to|subject|date|message-id|mime-version|return-path|received|dkim-signature",
+  "content-.*|resent-.*|x-sg-e?id",
+);
 
 /** Headers whose grammar is one of ids, URLs, addresses or keywords: encoded words mean nothing in them. */
-const STRUCTURED =
-  /^(?:in-reply-to|references|list-.*|auto-submitted|precedence|(?:x-)?priority|importance|sensitivity|feedback-id|archived-at|disposition-notification-.*|return-receipt-to|errors-to|x-auto-response-suppress)$/i;
+const STRUCTURED = named(
+  "in-reply-to|references|list-.*|auto-submitted|precedence|(?:x-)?priority|importance|sensitivity",
+  "feedback-id|archived-at|disposition-notification-.*|return-receipt-to|errors-to|x-auto-response-suppress",
+);
+
+function named(...names: string[]): RegExp {
+  return new RegExp(`^(?:${names.join("|")})$`, "i");
+}
 
 const MESSAGE = {
   from: true,
@@ -125,8 +137,8 @@ const CALENDAR = { method: true, content: true } satisfies OptionNames<Calendar>
 const prepared = new WeakSet<object>();
 
 /**
- * Checks a message and freezes a copy of it. A prepared message comes back as it is, so preparing it once and sending it
- * often costs once, and streams are read once.
+ * Checks a message and freezes a copy of it. A prepared message comes back as it is, so preparing it once and
+ * sending it often costs once, and streams are read once.
  *
  * @throws {TypeError} when any field is not valid; the error names the field and never its value
  * @example
@@ -237,7 +249,9 @@ function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, s
   return Object.freeze(Object.fromEntries(written));
 }
 
-/** A header's value without the spaces that mean nothing: around it, and in structured headers those in a row. */
+/**
+ * A header's value without the spaces that mean nothing: around it, and in structured headers those in a row.
+ */
 function headerValue(name: string, text: string): string {
   let value = text.trim();
   need(value, "headers", "must have values that are not empty");
@@ -266,7 +280,10 @@ function record(
   );
 }
 
-/** A body, which is encoded, so every text goes but one without an encoding, or with NUL, where mail programs cut it off. */
+/**
+ * A body, which is encoded, so every text goes but one without an encoding, or with NUL, where mail programs
+ * cut it off.
+ */
 function bodyText(value: string | undefined, what: string): string | undefined {
   if (value === undefined) return undefined;
   need(typeof value === "string" && value, what, "must not be empty");

@@ -1,6 +1,7 @@
 /**
- * The one MIME builder: it feeds SMTP, the raw forms of SES and Mailgun, and the memory mailer. The result is 7-bit but for
- * addresses outside ASCII, every line ends with CRLF and stays below 998 bytes, and no header names `bcc`.
+ * The one MIME builder: it feeds SMTP, the raw forms of SES and Mailgun, and the memory mailer. The result is
+ * 7-bit but for addresses outside ASCII, every line ends with CRLF and stays below 998 bytes, and no header
+ * names `bcc`.
  */
 import { randomToken, sha256 } from "../secret.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
@@ -36,7 +37,7 @@ export interface MimeOptions {
   readonly boundary?: string | undefined;
   /**
    * Those of the message's recipients that the envelope is for; headers name all of to and cc.
-   * @default {everybody in to, cc and bcc}
+   * @default {all of to, cc and bcc}
    */
   readonly recipients?: readonly string[] | undefined;
 }
@@ -46,7 +47,7 @@ export interface MimeMessage extends LazyBytes {
   /** The number of bytes of the whole message. */
   readonly size: number;
   /** The whole message; ends with CRLF, dots are not doubled. */
-  chunks(): Iterable<Uint8Array<ArrayBuffer>>;
+  chunks(reuse?: boolean): Iterable<Uint8Array<ArrayBuffer>>;
   /** The same in one array, assembled at every access. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The sender and the recipients: the only place that names `bcc`. */
@@ -118,7 +119,7 @@ export async function buildMime(message: Message, options: MimeOptions = {}): Pr
   ]);
   return {
     size: content.size,
-    chunks: () => content.chunks(),
+    chunks: (reuse) => content.chunks(reuse),
     get bytes() {
       return toBytes(content);
     },
@@ -129,13 +130,16 @@ export async function buildMime(message: Message, options: MimeOptions = {}): Pr
   };
 }
 
-/** mixed( alternative( text, related( html, pictures ), invitation ), files ), as far as there is any of it. */
+/**
+ * mixed( alternative( text, related( html, pictures ), invitation ), files ), as far as there is any of it.
+ */
 function bodyPart(
   { text, html, calendar }: PreparedMessage,
   files: readonly (PreparedAttachment & { readonly bytes: Uint8Array<ArrayBuffer> })[],
   boundary: string,
 ): Part {
-  // "=_" cannot occur in an encoded part, and in a plain one the random part keeps it from being the boundary.
+  // "=_" cannot occur in an encoded part, and in a plain one the random part keeps it from being the
+  // boundary.
   const multipart = (kind: string, parts: readonly Part[]): Part => {
     if (parts.length === 1) return parts[0]!;
     const own = `=_${boundary}_${kind}`;
@@ -197,7 +201,10 @@ function addressHeader(name: string, addresses: readonly Address[]): string {
 const SHOULD = 76;
 const MUST = 998;
 
-/** One header, folded between words. The first word stays beside the name unless the line would be too long for a server. */
+/**
+ * One header, folded between words. The first word stays beside the name unless the line would be too long
+ * for a server.
+ */
 function header(name: string, words: readonly string[]): string {
   let text = "";
   let line = `${name}:`;
@@ -211,14 +218,14 @@ function header(name: string, words: readonly string[]): string {
   return `${text}${line}\r\n`;
 }
 
-/** Whether a file's name can be a plain quoted parameter. */
+/** Tells whether a file's name can be a plain quoted parameter. */
 function isPlainName(name: string): boolean {
   return /^[ -~]{1,60}$/.test(name) && !name.includes("=?");
 }
 
 /**
- * A media type, and for a name that is no plain parameter its form for mail programs that do not know RFC 2231: encoded words
- * in a quoted `name`, which no standard allows and most programs read.
+ * A media type, and for a name that is no plain parameter its form for mail programs that do not know RFC
+ * 2231: encoded words in a quoted `name`, which no standard allows and most programs read.
  */
 function typeWords(contentType: string, filename: string): string[] {
   const words = contentType.split(/(?<=;) ?/);

@@ -43,8 +43,8 @@ const TASK = "observe a mailer";
 const OPTIONS = { onOperation: true, clock: true } satisfies OptionNames<ObservedOptions>;
 
 /**
- * A mailer that reports. Inside {@linkcode retrying} it reports attempts, around it messages. Batches stay batches:
- * {@linkcode sendBulk} sends through it as through the mailer itself.
+ * A mailer that reports. Inside {@linkcode retrying} it reports attempts, around it messages. Batches stay
+ * batches: {@linkcode sendBulk} sends through it as through the mailer itself.
  *
  * @example
  * ```ts

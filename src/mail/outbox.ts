@@ -1,7 +1,7 @@
 /**
- * Messages that wait in a store until a worker has sent them. `send` is done once the message is durable; a cron, an alarm or
- * `waitUntil` calls `drain`. Nothing is lost when either of them is killed, and a message whose delivery is unknown is sent
- * again only where that is harmless, or where the caller says so.
+ * Messages that wait in a store until a worker has sent them. `send` is done once the message is durable; a
+ * cron, an alarm or `waitUntil` calls `drain`. Nothing is lost when either of them is killed, and a message
+ * whose delivery is unknown is sent again only where that is harmless, or where the caller says so.
  */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
@@ -30,8 +30,8 @@ export interface OutboxOptions {
    */
   readonly attempts?: number | undefined;
   /**
-   * The longest wait before the second attempt; it doubles with each further one. The wait itself is a random part of it, a
-   * Retry-After counts in full, up to a day.
+   * The longest wait before the second attempt; it doubles with each further one. The wait itself is a random
+   * part of it, a Retry-After counts in full, up to a day.
    * @default {"10s"}
    */
   readonly delay?: Duration | undefined;
@@ -51,8 +51,8 @@ export interface OutboxOptions {
    */
   readonly attemptTimeout?: Duration | undefined;
   /**
-   * The time for which a message is kept after it was due, dead ones and those in doubt included; when it ends, the message
-   * is reported as `expired`.
+   * The time for which a message is kept after it was due, dead ones and those in doubt included; when it
+   * ends, the message is reported as `expired`.
    * @default {"30d"}
    */
   readonly retention?: Duration | undefined;
@@ -62,14 +62,15 @@ export interface OutboxOptions {
    */
   readonly remember?: Duration | undefined;
   /**
-   * The choice when it is unknown whether a message was sent, and the mailer does not deduplicate: `hold` it as in doubt until
-   * {@linkcode Outbox.requeue} or `discard`, or `resend` it, which may make two of it.
+   * The choice when it is unknown whether a message was sent, and the mailer does not deduplicate: `hold` it
+   * as in doubt until {@linkcode Outbox.requeue} or `discard`, or `resend` it, which may make two of it.
    * @default {"hold"}
    */
   readonly whenUnknown?: "hold" | "resend" | undefined;
   /**
-   * Called with every fault of the mailer that is a misconfiguration (`unauthorized`, `misconfigured`, `quota-exceeded` …).
-   * Messages are kept and tried again all the same, as it is not theirs. What it throws is dropped.
+   * Called with every fault of the mailer that is a misconfiguration (`unauthorized`, `misconfigured`,
+   * `quota-exceeded` …). Messages are kept and tried again all the same, as it is not theirs. What it throws
+   * is dropped.
    */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /**
@@ -86,7 +87,8 @@ export interface OutboxReceipt extends Receipt {
   /** The outbox's own id of the message, made from its idempotency key. */
   readonly id: string;
   /**
-   * `queued` for a message that waits. The others answer to a repeated key: it was `sent` already, is `dead`, or `in-doubt`.
+   * `queued` for a message that waits. The others answer to a repeated key: it was `sent` already, is `dead`,
+   * or `in-doubt`.
    */
   readonly state: "queued" | "sent" | "dead" | "in-doubt";
 }
@@ -125,7 +127,10 @@ export interface DrainReport {
   readonly inDoubt: number;
   /** Deleted after their retention without having been sent. */
   readonly expired: number;
-  /** Milliseconds until more is due, 0 when something is now; `undefined` when nothing waits. The time for the next alarm. */
+  /**
+   * Milliseconds until more is due, 0 when something is now; `undefined` when nothing waits. The time for the
+   * next alarm.
+   */
   readonly nextAfter: number | undefined;
 }
 
@@ -135,7 +140,9 @@ export interface OutboxEntry {
   readonly id: string;
   /** Whether it waits, is being sent, was given up, or is in doubt. */
   readonly state: "queued" | "sending" | "dead" | "in-doubt";
-  /** The time it is due, its lease ends, or since which it is dead or in doubt; milliseconds since the epoch. */
+  /**
+   * The time it is due, its lease ends, or since which it is dead or in doubt; milliseconds since the epoch.
+   */
   readonly at: number;
   /** The number of attempts since it was queued, or requeued. */
   readonly attempts: number;
@@ -149,8 +156,8 @@ export interface Outbox extends Mailer {
    * Queues one message; `sendAt` is when it is due. Durable when it resolves.
    *
    * @throws {TypeError} when the message or an option is not valid
-   * @throws {MailError} `message-too-large` when the engine cannot hold it, `store-full` when its bucket is full; what the store
-   * throws, with `delivery` telling whether it may be queued
+   * @throws {MailError} `message-too-large` when the engine cannot hold it, `store-full` when its bucket is
+   * full; what the store throws, with `delivery` telling whether it may be queued
    */
   send(message: Message, options?: SendOptions): Promise<OutboxReceipt>;
   /**
@@ -171,15 +178,18 @@ export interface Outbox extends Mailer {
 }
 
 /**
- * An outbox in front of a mailer. A message takes two transitions to queue and three to send, and ten messages share one more.
- * It holds up to `buckets × 500` messages, each with its attachments within the engine's value limit (Deno KV: 64 KiB, Durable Objects: 2 MB, Upstash: 900 KB).
+ * An outbox in front of a mailer. A message takes two transitions to queue and three to send, and ten
+ * messages share one more. It holds up to `buckets × 500` messages, each with its attachments within the
+ * engine's value limit (Deno KV: 64 KiB, Durable Objects: 2 MB, Upstash: 900 KB).
  *
- * A drainer that dies leaves its messages to the next one, after their lease. What it had begun to send goes out again only
- * under a key that the mailer deduplicates; with other mailers it is held as in doubt, unless `whenUnknown` is `resend`.
+ * A drainer that dies leaves its messages to the next one, after their lease. What it had begun to send goes
+ * out again only under a key that the mailer deduplicates; with other mailers it is held as in doubt, unless
+ * `whenUnknown` is `resend`.
  *
  * Recipients that were refused for now stay queued: later attempts are for them alone. It needs a mailer with
- * `selectsRecipients`, as those that answer per recipient have it; in doubt or dead, such a message is requeued for them alone.
- * {@linkcode sendBulk} queues through it one by one, and the drainer sends one by one.
+ * `selectsRecipients`, as those that answer per recipient have it; in doubt or dead, such a message is
+ * requeued for them alone. {@linkcode sendBulk} queues through it one by one, and the drainer sends one by
+ * one.
  *
  * @throws {TypeError} when an option is not known
  * @throws {RangeError} when an option is not positive

@@ -1,28 +1,31 @@
 /**
  * The transitions of the outbox. Two kinds of records, so that each change is one key's:
  *
- * A message's record is authoritative: `{ s: "q", fp, key, p, f0…, x }` while it waits (fingerprint, idempotency key, the
- * packed message, and `x`, the time at which it may be forgotten), with `n`, `w`, `e` once an attempt began (its number, its
- * owner, the number of the attempt before), with `left` and `known` once an attempt reached some recipients only (those that
- * are left, as a JSON array, and the attempt's number), and `{ s: "s", fp }` when it was sent, for as long as a repetition
- * must be recognised.
+ * A message's record is authoritative: `{ s: "q", fp, key, p, f0…, x }` while it waits (fingerprint,
+ * idempotency key, the packed message, and `x`, the time at which it may be forgotten), with `n`, `w`, `e`
+ * once an attempt began (its number, its owner, the number of the attempt before), with `left` and `known`
+ * once an attempt reached some recipients only (those that are left, as a JSON array, and the attempt's
+ * number), and `{ s: "s", fp }` when it was sent, for as long as a repetition must be recognised.
  *
- * A bucket is an index of some hundred messages: `{ <id>: "state:time:attempt:known:base:owner:until:code" }`. State `w` waits
- * until `time`, `l` is leased until then, `d` is in doubt and `x` is dead since then. `attempt` counts leases, `known` is the
- * last attempt after which it was certain that nothing was sent, `base` the attempt at which the count began anew, `until` when
- * the entry may be forgotten.
+ * A bucket is an index of some hundred messages: `{ <id>: "state:time:attempt:known:base:owner:until:code"
+ * }`. State `w` waits until `time`, `l` is leased until then, `d` is in doubt and `x` is dead since then.
+ * `attempt` counts leases, `known` is the last attempt after which it was certain that nothing was sent,
+ * `base` the attempt at which the count began anew, `until` when the entry may be forgotten.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 import { type Entry, readEntry, writeEntry } from "./_outbox_entry.ts";
 
-/** A bucket has no expiry of its own: entries that expire in it are reported. It is deleted with its last entry. */
+/**
+ * A bucket has no expiry of its own: entries that expire in it are reported. It is deleted with its last
+ * entry.
+ */
 function bucket(record: Fields): Write {
   return Object.keys(record).length === 0 ? { record: undefined } : { record, pinned: true };
 }
 
 /**
- * `{ fp, key, due, keep, p, f0… }` → `{ state }`: `queued`, `sent` when it was already, or `mismatch`. It is kept `keep`
- * beyond the time it is due.
+ * `{ fp, key, due, keep, p, f0… }` → `{ state }`: `queued`, `sent` when it was already, or `mismatch`. It is
+ * kept `keep` beyond the time it is due.
  */
 export const putMail: Transition = {
   name: "outbox.put",
@@ -40,8 +43,8 @@ export const putMail: Transition = {
 };
 
 /**
- * `{ id, due, keep, most }` → `{ state }`: `queued` (`w` or `l`), `d` or `x` when it is known already as that, `full` when
- * the bucket has `most` entries.
+ * `{ id, due, keep, most }` → `{ state }`: `queued` (`w` or `l`), `d` or `x` when it is known already as
+ * that, `full` when the bucket has `most` entries.
  */
 export const addMail: Transition = {
   name: "outbox.add",
@@ -59,9 +62,10 @@ export const addMail: Transition = {
 };
 
 /**
- * `{ owner, limit, lease }` → `{ expired, next?, m:<id>: "attempt:known:base" }`: leases what is due, the longest due first,
- * and entries whose lease ended. Repeated, it answers the same to the same owner. Entries that were kept long enough leave and are
- * counted in `expired`; `next` is how many milliseconds until something else is due.
+ * `{ owner, limit, lease }` → `{ expired, next?, m:<id>: "attempt:known:base" }`: leases what is due, the
+ * longest due first, and entries whose lease ended. Repeated, it answers the same to the same owner. Entries
+ * that were kept long enough leave and are counted in `expired`; `next` is how many milliseconds until
+ * something else is due.
  */
 export const claimMail: Transition = {
   name: "outbox.claim",
@@ -118,9 +122,10 @@ export const extendMail: Transition = {
 };
 
 /**
- * On a message: `{ owner, a, left }` → `{ done }`: attempt `a` reached some recipients, and further attempts are for those
- * in `left` alone. What it left unsent is certain, so `known` keeps `a` from counting as unknown, also when the drainer ends
- * before it settles the lease. Nothing is noted when a later attempt has begun.
+ * On a message: `{ owner, a, left }` → `{ done }`: attempt `a` reached some recipients, and further attempts
+ * are for those in `left` alone. What it left unsent is certain, so `known` keeps `a` from counting as
+ * unknown, also when the drainer ends before it settles the lease. Nothing is noted when a later attempt has
+ * begun.
  */
 export const deferMail: Transition = {
   name: "outbox.defer",
@@ -135,8 +140,9 @@ export const deferMail: Transition = {
 
 /**
  * On a message: `{ owner, a, k, hold }` → `{ state }`. `go` with the packed message, its `key`, the
- * recipients that are `left` if only some are, and `unsure` when an earlier attempt may have sent it; from then on attempt `a` has begun. `doubt` instead when one may have and `hold` is `1`. `sent` or
- * `gone` when there is nothing to send; `stale` when a later attempt began already.
+ * recipients that are `left` if only some are, and `unsure` when an earlier attempt may have sent it; from
+ * then on attempt `a` has begun. `doubt` instead when one may have and `hold` is `1`. `sent` or `gone` when
+ * there is nothing to send; `stale` when a later attempt began already.
  */
 export const beginMail: Transition = {
   name: "outbox.begin",
@@ -161,7 +167,9 @@ export const beginMail: Transition = {
   },
 };
 
-/** On a message: `{ fp, remember }` → `{}`: it was sent, which the record keeps for `remember` milliseconds. */
+/**
+ * On a message: `{ fp, remember }` → `{}`: it was sent, which the record keeps for `remember` milliseconds.
+ */
 export const sentMail: Transition = {
   name: "outbox.sent",
   apply: (_record, { fp, remember }, now) => ({
@@ -171,9 +179,10 @@ export const sentMail: Transition = {
 };
 
 /**
- * `{ id, owner, to, delay, code, known }` → `{ done }`: the end of a lease. `gone` when the message was sent or is no
- * more, which holds for any later lease as well; `w` for another attempt after `delay`, `d` and `x` for none. With `known` an
- * attempt that certainly sent nothing is noted as such; `back` takes an attempt that never began out of the count.
+ * `{ id, owner, to, delay, code, known }` → `{ done }`: the end of a lease. `gone` when the message was sent
+ * or is no more, which holds for any later lease as well; `w` for another attempt after `delay`, `d` and `x`
+ * for none. With `known` an attempt that certainly sent nothing is noted as such; `back` takes an attempt
+ * that never began out of the count.
  */
 export const settleMail: Transition = {
   name: "outbox.settle",
@@ -198,8 +207,8 @@ export const settleMail: Transition = {
 };
 
 /**
- * `{ id, to }` → `{ done }`: a decision about a message that is not being sent. `w` sends a dead or doubtful one again,
- * its attempts counted anew; `gone` forgets it.
+ * `{ id, to }` → `{ done }`: a decision about a message that is not being sent. `w` sends a dead or doubtful
+ * one again, its attempts counted anew; `gone` forgets it.
  */
 export const resolveMail: Transition = {
   name: "outbox.resolve",

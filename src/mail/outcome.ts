@@ -1,4 +1,6 @@
-/** Turns what was thrown into an error that tells what is known of the message, and bounds work by a signal. */
+/**
+ * Turns what was thrown into an error that tells what is known of the message, and bounds work by a signal.
+ */
 import { MailError, mailError } from "./mail_error.ts";
 
 /** An error that tells what is known of the message, whatever was thrown. */
@@ -9,7 +11,9 @@ export function asMailError(mailer: string, cause: unknown): MailError {
     : mailError(mailer, "backend-unavailable", "it failed", { delivery: "unknown", phase: "body", cause });
 }
 
-/** The reason of an aborted signal, never `null`: `controller.abort(null)` is allowed, and `null` is no error. */
+/**
+ * The reason of an aborted signal, never `null`: `controller.abort(null)` is allowed, and `null` is no error.
+ */
 export function abortReason(signal: AbortSignal): unknown {
   return signal.reason ?? new DOMException("The operation was aborted", "AbortError");
 }

@@ -1,6 +1,6 @@
 /**
- * Receipts of messages that only some recipients got. What was refused for now is sent again to those recipients alone, and
- * the receipts of all attempts become one.
+ * Receipts of messages that only some recipients got. What was refused for now is sent again to those
+ * recipients alone, and the receipts of all attempts become one.
  */
 import type { MailError } from "./mail_error.ts";
 import type { Receipt, Rejection } from "./mailer.ts";
@@ -12,8 +12,8 @@ export function deferredOf(receipt: Receipt): readonly string[] {
 }
 
 /**
- * One receipt for two attempts: the first, and a later one that was sent to the recipients the first one had deferred.
- * The id is that of the first attempt.
+ * One receipt for two attempts: the first, and a later one that was sent to the recipients the first one had
+ * deferred. The id is that of the first attempt.
  */
 export function mergeReceipts(first: Receipt, later: Receipt): Receipt {
   const asked = deferredOf(first);
@@ -36,7 +36,8 @@ export function mergeFailure(first: Receipt, error: MailError): Receipt {
   const refused: Rejection[] = left.map((address) => ({ address, status: error.status }));
   const none: Receipt = { mailer: first.mailer, id: undefined };
   if (error.delivery === "unknown") return mergeReceipts(first, { ...none, unknown: left });
-  // What may be repeated stays deferred; a refusal for good, or a mailer that cannot select recipients, does not.
+  // What may be repeated stays deferred; a refusal for good, or a mailer that cannot select recipients, does
+  // not.
   const final = error.code === "message-rejected" && !error.retryable;
   return mergeReceipts(first, final ? { ...none, rejected: refused } : { ...none, deferred: refused });
 }

@@ -18,13 +18,14 @@ export interface RateLimitedOptions {
    */
   readonly key?: string | undefined;
   /**
-   * The unit that the rate counts. With `request`, a batch of a bulk takes one unit, as providers count that limit requests
-   * (Resend); messages of a batch that the provider wants alone are not counted again.
+   * The unit that the rate counts. With `request`, a batch of a bulk takes one unit, as providers count that
+   * limit requests (Resend); messages of a batch that the provider wants alone are not counted again.
    * @default {"message"}
    */
   readonly per?: "message" | "request" | undefined;
   /**
-   * The number of units a message takes, a positive integer; SES counts recipients. Not with `per: "request"`.
+   * The number of units a message takes, a positive integer; SES counts recipients. Not with `per:
+   * "request"`.
    * @default {1}
    */
   readonly cost?: ((message: PreparedMessage) => number) | undefined;
@@ -50,12 +51,12 @@ const OPTIONS = {
 } satisfies OptionNames<RateLimitedOptions>;
 
 /**
- * A mailer that keeps to a rate across isolates. A message waits for its turn up to `wait`; then it is refused as
- * `rate-limited`, retryable after `retryAfter`. When the throttle's store is down, the throttle's own policy decides: `allow`
- * sends at any rate, `deny` and `throw` send nothing.
+ * A mailer that keeps to a rate across isolates. A message waits for its turn up to `wait`; then it is
+ * refused as `rate-limited`, retryable after `retryAfter`. When the throttle's store is down, the throttle's
+ * own policy decides: `allow` sends at any rate, `deny` and `throw` send nothing.
  *
- * {@linkcode sendBulk} keeps batches. The messages of a batch take their turns one after the other, and those that got one in
- * time are sent together.
+ * {@linkcode sendBulk} keeps batches. The messages of a batch take their turns one after the other, and those
+ * that got one in time are sent together.
  *
  * @throws {TypeError} when an option is not known, or `cost` is given with `per: "request"`
  * @throws {RangeError} when `wait` is negative

@@ -13,7 +13,8 @@ export interface RetryingOptions {
    */
   readonly attempts?: number | undefined;
   /**
-   * The longest wait before the second attempt; it doubles with each further one. The wait itself is a random part of it.
+   * The longest wait before the second attempt; it doubles with each further one. The wait itself is a random
+   * part of it.
    * @default {"500ms"}
    */
   readonly delay?: Duration | undefined;
@@ -23,8 +24,8 @@ export interface RetryingOptions {
    */
   readonly maxDelay?: Duration | undefined;
   /**
-   * The maximum time in all, attempts and waits; the `timeout` of a call takes its place. An attempt under way is given up
-   * then, and a wait that would go beyond it is not begun.
+   * The maximum time in all, attempts and waits; the `timeout` of a call takes its place. An attempt under
+   * way is given up then, and a wait that would go beyond it is not begun.
    * @default {"1m"}
    */
   readonly timeout?: Duration | undefined;
@@ -51,19 +52,20 @@ const OPTIONS = {
 } satisfies OptionNames<RetryingOptions>;
 
 /**
- * A mailer that tries again: when it is certain that nothing was sent, or when the other mailer deduplicates by a key, which
- * is fixed before the first attempt (drawn, if the caller gave none). An outcome that was unknown once stays unknown, whatever
- * later attempts say, until one succeeds.
+ * A mailer that tries again: when it is certain that nothing was sent, or when the other mailer deduplicates
+ * by a key, which is fixed before the first attempt (drawn, if the caller gave none). An outcome that was
+ * unknown once stays unknown, whatever later attempts say, until one succeeds.
  *
- * When a message was taken for some recipients and refused for now for others (SMTP: 4xx, as in greylisting), later attempts
- * go to those others alone. The receipt is that of all attempts; those still refused in the end are its `deferred`.
+ * When a message was taken for some recipients and refused for now for others (SMTP: 4xx, as in greylisting),
+ * later attempts go to those others alone. The receipt is that of all attempts; those still refused in the
+ * end are its `deferred`.
  *
- * Put it around mailers that send, not around each other: attempts multiply. To fail over, wrap each provider and not the
- * whole: `failover([retrying(a), retrying(b)])`.
+ * Put it around mailers that send, not around each other: attempts multiply. To fail over, wrap each provider
+ * and not the whole: `failover([retrying(a), retrying(b)])`.
  *
- * {@linkcode sendBulk} keeps batches: what a batch failed to send goes into a smaller one. After a refusal for the rate, the
- * bulk sends one request at a time and keeps to the wait that the provider asks for; such refusals count as no attempts, so
- * only the timeout ends them. It begins with the batch's turn.
+ * {@linkcode sendBulk} keeps batches: what a batch failed to send goes into a smaller one. After a refusal
+ * for the rate, the bulk sends one request at a time and keeps to the wait that the provider asks for; such
+ * refusals count as no attempts, so only the timeout ends them. It begins with the batch's turn.
  *
  * @throws {TypeError} when an option is not known
  * @throws {RangeError} when an option is not positive

@@ -6,7 +6,10 @@ import type { HoldfastErrorCode } from "../errors.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { Transition } from "../store/transition.ts";
 
-/** The outcome of one attempt; `defer:` and an address refuses that recipient for now. Without it the attempt succeeds. */
+/**
+ * The outcome of one attempt; `defer:` and an address refuses that recipient for now. Without it the attempt
+ * succeeds.
+ */
 export type Act = "lost-reply" | "busy" | "refused" | "unauthorized" | "hang" | `defer:${string}`;
 
 /** A message that was taken. */
@@ -17,7 +20,10 @@ export interface AcceptedByScript {
   readonly recipients: readonly string[];
 }
 
-/** A provider that follows a script and keeps what it took: the other side of the laws of mailers around mailers. */
+/**
+ * A provider that follows a script and keeps what it took: the other side of the laws of mailers around
+ * mailers.
+ */
 export class ScriptedMailer implements Mailer {
   readonly name = "scripted";
   readonly deduplicates: boolean;
@@ -91,8 +97,8 @@ export class ScriptedMailer implements Mailer {
 }
 
 /**
- * A store that can be cut off: from then on no call is ever answered, as for a process that was killed. With `at`, it is cut
- * off when that transition is asked for, which is not run.
+ * A store that can be cut off: from then on no call is ever answered, as for a process that was killed. With
+ * `at`, it is cut off when that transition is asked for, which is not run.
  */
 export function mortal(
   store: AtomicStore,

@@ -17,7 +17,7 @@ const message: Message = {
 };
 const keyed = { idempotencyKey: "order-17" };
 
-/** What mailers promise that isolates share through a store, on every engine. */
+/** The laws of mailers that isolates share through a store, on every engine. */
 export const mailCoordinationLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "idempotent: of many isolates one sends, and all get its receipt",
@@ -35,7 +35,7 @@ export const mailCoordinationLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "idempotent: what was not sent frees the key, what may have been keeps it in doubt for everybody",
+    name: "idempotent: what was not sent frees the key, a lost reply keeps it in doubt for every isolate",
     async run({ store, clock }) {
       const mailer = new ScriptedMailer(false);
       const isolate = () => idempotent(mailer, createIdempotency(store, { clock }));
@@ -63,7 +63,7 @@ export const mailCoordinationLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "rateLimited: isolates together send no more than the rate, and are told when to come back",
+    name: "rateLimited: isolates together send no more than the rate, and refusals say when to try again",
     async run({ store, clock }) {
       const mailer = new ScriptedMailer(false);
       const isolates = Array.from(

@@ -5,11 +5,11 @@ import type { Message } from "../mail/message.ts";
 import { check, equal, rejection } from "./_check.ts";
 import type { Law } from "./law.ts";
 
-/** A message as the other side took it. */
+/** A message as the provider or server took it. */
 export interface DeliveredMail {
-  /** Who it is from, the address alone. */
+  /** The sender's address. */
   readonly from: string;
-  /** Everybody who gets it, in any order. */
+  /** All recipients, in any order. */
   readonly recipients: readonly string[];
   /** The addresses that its recipients can see: to, cc and reply-to. */
   readonly visible: readonly string[];
@@ -25,30 +25,30 @@ export interface DeliveredMail {
   readonly attachments: readonly { readonly filename: string; readonly bytes: Uint8Array }[];
 }
 
-/** What the laws of a mailer need: the mailer, and what the other side saw of it. */
+/** The subject of the laws of a mailer: the mailer, and the messages that arrived. */
 export interface MailerSubject {
   /** The mailer. */
   readonly mailer: Mailer;
-  /** What was taken so far, in order. */
+  /** The messages that were taken so far, in order. */
   accepted(): readonly DeliveredMail[] | Promise<readonly DeliveredMail[]>;
 }
 
-/** How the other side fails. */
+/** The faults of the other side. */
 export type MailerFault =
-  /** It takes the message and its answer gets lost. */
+  /** It takes the message, and its reply gets lost. */
   | "lost-reply"
-  /** It takes no message and says so, for now. */
+  /** It refuses every message for now. */
   | "busy"
-  /** It does not like the message. */
+  /** It refuses the message for good. */
   | "refused"
-  /** It does not know us. */
+  /** It refuses the credentials. */
   | "unauthorized"
-  /** It says nothing. */
+  /** It sends no reply. */
   | "silent";
 
 /** A mailer whose other side can be made to fail. */
 export interface FailingMailerSubject extends MailerSubject {
-  /** Makes it fail from now on; `undefined` makes it well. */
+  /** Makes it fail from now on; `undefined` ends that. */
   fail(fault: MailerFault | undefined): void;
 }
 
@@ -59,7 +59,7 @@ const message: Message = {
   text: "It is on its way.",
 };
 
-/** What every mailer promises. */
+/** The laws of every mailer. */
 export const mailerLaw: readonly Law<MailerSubject>[] = [
   {
     name: "a message is taken once, as it was written",
@@ -100,7 +100,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
     },
   },
   {
-    name: "everybody gets it once, and nobody sees who is in bcc",
+    name: "each recipient gets it once, and no header names those in bcc",
     async run({ mailer, accepted }) {
       const bcc = ["secret@example.com", "jane@example.com"];
       await mailer.send({ ...message, cc: "cc@example.com", bcc, replyTo: "help@example.com" });
@@ -115,7 +115,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
         ["cc@example.com", "help@example.com", "jane@example.com", "john@example.com"],
         "visible",
       );
-      check(!JSON.stringify(mail!.headers).includes("secret"), "a header names who is in bcc");
+      check(!JSON.stringify(mail!.headers).includes("secret"), "a header names a recipient of bcc");
     },
   },
   {
@@ -161,7 +161,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
     },
   },
   {
-    name: "what it does not support it says before anything is sent, and everything else arrives",
+    name: "what it does not support it refuses before anything is sent, and everything else arrives",
     async run({ mailer, accepted }) {
       const { to: _, ...nobody } = message;
       const wishes: Partial<Message>[] = [
@@ -274,12 +274,60 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
     },
   },
   {
-    name: "an aborted signal sends nothing",
+    name: "a mistyped field or option is a TypeError that names it, and nothing is sent",
     async run({ mailer, accepted }) {
-      const signal = AbortSignal.abort(new Error("enough"));
-      const error = await rejection(() => mailer.send(message, { signal }), "send");
-      check(error instanceof MailError, `send: ${error}`);
-      equal([error.code, error.delivery, error.retryable], ["aborted", "not-sent", false], "the error");
+      const messages = [
+        { ...message, txet: "x" },
+        { ...message, to: { adress: "x", address: "a@example.com" } },
+        { ...message, attachments: [{ filename: "a", content: "x", contenttype: "text/plain" }] },
+        { ...message, unsubscribe: { uri: "https://example.com/leave" } },
+      ] as unknown as Message[];
+      for (const [i, one] of messages.entries()) {
+        const error = await rejection(() => mailer.send(one), `message ${i}`);
+        check(
+          error instanceof TypeError && /txet|adress|contenttype|uri/.test(error.message),
+          `message ${i}: ${error}`,
+        );
+      }
+      const options = { idempotencykey: "order-17" } as unknown as SendOptions;
+      const error = await rejection(() => mailer.send(message, options), "an option");
+      check(error instanceof TypeError && error.message.includes("idempotencykey"), `an option: ${error}`);
+      equal((await accepted()).length, 0, "taken");
+    },
+  },
+  {
+    name: "a message for some of its recipients reaches them alone, or is unsupported",
+    async run({ mailer, accepted }) {
+      const recipients = ["john@example.com"];
+      const outcome = await mailer.send(message, { recipients }).catch((error) => error);
+      const all = await accepted();
+      if (mailer.selectsRecipients) {
+        equal(
+          [outcome.mailer, all.map((mail) => mail.recipients)],
+          [mailer.name, [recipients]],
+          "recipients",
+        );
+      } else {
+        check(outcome instanceof MailError && outcome.code === "unsupported", `the outcome: ${outcome}`);
+        equal(all.length, 0, "taken");
+      }
+      const strange = await rejection(
+        () => mailer.send(message, { recipients: ["eve@example.com"] }),
+        "another",
+      );
+      check(strange instanceof TypeError || strange instanceof MailError, `another: ${strange}`);
+      equal((await accepted()).length, all.length, "taken in the end");
+    },
+  },
+  {
+    name: "an aborted signal sends nothing, whatever its reason",
+    async run({ mailer, accepted }) {
+      for (const reason of [new Error("enough"), undefined, null]) {
+        const signal = AbortSignal.abort(reason);
+        const error = await rejection(() => mailer.send(message, { signal }), "send");
+        check(error instanceof MailError, `send: ${error}`);
+        equal([error.code, error.delivery, error.retryable], ["aborted", "not-sent", false], "the error");
+      }
       equal((await accepted()).length, 0, "taken");
     },
   },
@@ -344,7 +392,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
       equal(
         taken.map(({ recipients: [to], subject }) => to!.split("@")[0] === subject.replace(" ", "")),
         taken.map(() => true),
-        "who gets what",
+        "recipients by message",
       );
       equal(await collect(mailer, []), [], "an empty bulk");
     },
@@ -413,7 +461,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
   },
 ];
 
-/** What a mailer promises when its other side fails. */
+/** The laws of a mailer whose other side fails. */
 export const mailerFaultLaw: readonly Law<FailingMailerSubject>[] = [
   {
     name:
@@ -456,7 +504,7 @@ export const mailerFaultLaw: readonly Law<FailingMailerSubject>[] = [
       fail("busy");
       const error = await failed(mailer, message);
       equal([error.delivery, error.ambiguous, error.retryable], ["not-sent", false, true], "the error");
-      check(error.status !== undefined && error.phase !== "prepare", "what the other side said");
+      check(error.status !== undefined && error.phase !== "prepare", "the reply");
       equal((await accepted()).length, 0, "taken");
       fail(undefined);
       await mailer.send(message);

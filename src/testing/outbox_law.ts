@@ -13,7 +13,7 @@ import { check, equal, rejection } from "./_check.ts";
 import { mortal, ScriptedMailer } from "./_scripted_mailer.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
-/** What an outbox promises on every engine. */
+/** The laws of an outbox, on every engine. */
 export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "a message is sent from another outbox on the store, as it was written, under its key",
@@ -191,7 +191,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a lost reply is in doubt and not sent again until somebody decides",
+    name: "a lost reply is in doubt and not sent again until it is requeued",
     async run({ store, clock }) {
       const mailer = new ScriptedMailer(false);
       const box = outbox(mailer, store, { clock });
@@ -209,7 +209,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name:
-      "an unknown outcome is repeated under its key where the mailer deduplicates, elsewhere only if told so",
+      "an unknown outcome is repeated under its key where the mailer deduplicates, elsewhere only with whenUnknown: resend",
     async run({ store, clock, wait }) {
       for (const deduplicates of [true, false]) {
         const mailer = new ScriptedMailer(deduplicates);
@@ -286,7 +286,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       equal(mailer.accepted.map(({ recipients }) => recipients), [
         ["a@example.com", "c@example.com"],
         ["b@example.com"],
-      ], "who got it");
+      ], "recipients");
       equal(mailer.accepted.map(({ key }) => key), ["three", "three"], "keys");
       equal(
         (await box.send({ ...mail("three"), to }, { idempotencyKey: "three" })).state,
@@ -311,7 +311,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       equal(
         mailer.accepted.map(({ recipients }) => recipients),
         [["a@example.com"], ["b@example.com"]],
-        "who got it",
+        "recipients",
       );
     },
   },
@@ -328,7 +328,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       equal(
         mailer.accepted.map(({ recipients }) => recipients),
         [["a@example.com"], ["b@example.com"]],
-        "who got it",
+        "recipients",
       );
     },
   },
@@ -425,7 +425,7 @@ function mail(subject: string): Message {
   return { from: "shop@example.com", to: "jane@example.com", subject, text: "Thank you." };
 }
 
-function report(told: Partial<DrainReport>): DrainReport {
+function report(counts: Partial<DrainReport>): DrainReport {
   return {
     sent: 0,
     repeated: 0,
@@ -436,7 +436,7 @@ function report(told: Partial<DrainReport>): DrainReport {
     inDoubt: 0,
     expired: 0,
     nextAfter: undefined,
-    ...told,
+    ...counts,
   };
 }
 

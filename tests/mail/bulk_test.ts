@@ -1,4 +1,4 @@
-/** How a bulk flows: promptly, in order, holding little, and not a message further than somebody listens. */
+/** The flow of a bulk: promptly, in order, holding few messages, and stopped when the caller stops reading. */
 import {
   type BulkResult,
   type BulkSender,
@@ -47,7 +47,7 @@ Deno.test("a result comes while the input still waits for its next message", asy
   assertEquals((await results.next()).done, true);
 });
 
-Deno.test("whoever stops listening has nothing sent that was still to be read", async () => {
+Deno.test("a caller that stops reading has sent nothing that was still to be read", async () => {
   const mailer = memoryMailer();
   const { opened, open } = gate();
   let closed = false;
@@ -66,7 +66,7 @@ Deno.test("whoever stops listening has nothing sent that was still to be read", 
   assertEquals([mailer.outbox.length, closed], [1, true]);
 });
 
-Deno.test("whoever stops listening has waited for what is under way", async () => {
+Deno.test("a caller that stops reading waits for the messages under way", async () => {
   const mailer = memoryMailer();
   for await (const _ of sendBulk(mailer, Array(20).fill(message), { concurrency: 4 })) break;
   const sent = mailer.outbox.length;
@@ -158,7 +158,7 @@ Deno.test("a sender that throws or answers for some fails its own messages, as u
   );
 });
 
-Deno.test("what is opened for a bulk is closed after its last batch, also when nobody listens any more", async () => {
+Deno.test("a bulk's sender is closed after its last batch, also when the caller stops reading", async () => {
   const events: string[] = [];
   const mailer: Mailer = {
     ...batching(1, () => []),

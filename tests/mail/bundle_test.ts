@@ -1,11 +1,14 @@
-/** What a mailer costs: minified, gzipped, as a bundler of a user's own would pack it. */
+/** The size of a mailer: minified, gzipped, as a bundler of a user's own would pack it. */
 import { gzipSync } from "node:zlib";
 import { assert } from "../support/assert.ts";
 import { bundle } from "../support/bundle.ts";
 import { report } from "../support/report.ts";
 
-/** Bytes. */
-const budget = 6 * 1024;
+/**
+ * Bytes. Besides the request itself they hold the checks of every field, bounded reading of replies, and streamed base64; SES
+ * has SHA-256 for bodies that are never held whole.
+ */
+const budget = 9.25 * 1024;
 
 for (const name of ["sendgrid", "mailgun", "resend", "ses"]) {
   Deno.test({

@@ -1,4 +1,7 @@
-/** Messages to try a mailer with: made by hand where mail programs are known to break, and by chance around that. */
+/**
+ * Messages to try a mailer with: made by hand where mail programs are known to break, and by chance around
+ * that.
+ */
 import type { Attachment, Message } from "@holdfast/edge";
 import type { Random } from "../support/random.ts";
 
@@ -15,7 +18,7 @@ const SCRIPTS = [
 const from = "Shop <shop@example.com>";
 const to = "jane@example.com";
 
-/** What is known to break things. */
+/** Texts that are known to break mail software. */
 export const handMade: readonly Message[] = [
   ...SCRIPTS.map((text) => ({
     from: { name: text, address: "shop@example.com" },

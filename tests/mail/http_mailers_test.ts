@@ -1,4 +1,4 @@
-/** What the answers of providers, and their absence, mean; counted at the servers. */
+/** The meaning of providers' replies, and of their absence; counted at the servers. */
 import {
   buildMime,
   type BulkResult,
@@ -281,7 +281,7 @@ Deno.test("resend: a batch that is repeated under the same keys is taken once", 
   assertEquals(server.accepted.length, 5);
 });
 
-Deno.test("resend: ids that cannot be told apart belong to nobody", async () => {
+Deno.test("resend: ids that cannot be assigned to messages are given to none", async () => {
   await using server = await startResend();
   const mailer = resendMailer({ apiKey: RESEND_KEY, baseUrl: server.url });
   const answer = async (value: unknown) => {

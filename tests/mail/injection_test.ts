@@ -1,4 +1,6 @@
-/** What would break a line, put into every string of a message: a typed error, or it arrives as what it is. */
+/**
+ * What would break a line, put into every string of a message: a typed error, or it arrives as what it is.
+ */
 import { MailError, memoryMailer, type Message, prepareMessage } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
 import type { AcceptedMail, MailServer } from "../support/mail/http_server.ts";

@@ -1,4 +1,6 @@
-/** The law of mailers on every mailer; those over HTTP against servers that check what the real ones check. */
+/**
+ * The law of mailers on every mailer; those over HTTP against servers that check what the real ones check.
+ */
 import { memoryMailer } from "@holdfast/edge";
 import {
   type DeliveredMail,

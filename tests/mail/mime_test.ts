@@ -141,7 +141,7 @@ const ways: Record<
 };
 
 for (const [way, { start, mailer: make, most, cannot }] of Object.entries(ways)) {
-  Deno.test(`MIME by ${way}: the corpus arrives as the same messages, at everybody`, async () => {
+  Deno.test(`MIME by ${way}: the corpus arrives as the same messages, at every recipient`, async () => {
     const server = await start?.();
     try {
       const mailer = make(server?.url ?? "");

@@ -1,4 +1,6 @@
-/** A drainer in a process of its own, to be killed: `deno run _drain_process.ts <database> <provider> <url>`. */
+/**
+ * A drainer in a process of its own, to be killed: `deno run _drain_process.ts <database> <provider> <url>`.
+ */
 import { outbox } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { resendMailer } from "@holdfast/edge/resend";

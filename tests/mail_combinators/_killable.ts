@@ -1,8 +1,14 @@
-/** Processes that are killed, as far as a store and a provider can tell: at one point they ask nothing and hear nothing any more. */
+/**
+ * Processes that are killed, as far as a store and a provider can tell: at one point they ask nothing and
+ * hear nothing any more.
+ */
 import type { AtomicStore, Mailer } from "@holdfast/edge";
 import { sentMail } from "../../src/mail/outbox_transitions.ts";
 
-/** One life; it ends at its `steps`-th step, before it is done or after. A step is a call to the store or to the mailer. */
+/**
+ * One life; it ends at its `steps`-th step, before it is done or after. A step is a call to the store or to
+ * the mailer.
+ */
 export class Life {
   dead = false;
   /** The keys of messages that it has noted as sent. */

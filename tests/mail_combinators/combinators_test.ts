@@ -1,4 +1,7 @@
-/** What each mailer around a mailer does by itself, with time in our hands; the wire's truth is in lost_reply_test.ts. */
+/**
+ * What each mailer around a mailer does by itself, with time in our hands; the wire's truth is in
+ * lost_reply_test.ts.
+ */
 import {
   type AtomicStore,
   createIdempotency,
@@ -143,7 +146,7 @@ Deno.test("retrying: what cannot succeed is not repeated", async () => {
   }
 });
 
-Deno.test("failover: who failed is asked last until it has cooled down, or as long as it said", async () => {
+Deno.test("failover: a mailer that failed is asked last until its cooldown, or its Retry-After, is over", async () => {
   const clock = new ManualClock();
   const [a, b] = [new Provider("a").then(busy), new Provider("b")];
   const mailer = failover([a.mailer, b.mailer], { clock, cooldown: "30s" });
@@ -202,7 +205,7 @@ Deno.test("failover: when all fail the error says the best there is to say", asy
   assertEquals((failed.cause as AggregateError).errors.length, 3);
 });
 
-Deno.test("failover: an unknown outcome asks nobody else, is not repeatable from here, and counts as ill health", async () => {
+Deno.test("failover: after an unknown outcome no other mailer is asked, it is not retryable, and starts a cooldown", async () => {
   const a = new Provider("a", true).then(["timeout", { delivery: "unknown", retryable: true }]);
   const b = new Provider("b");
   const mailer = failover([a.mailer, b.mailer]);
@@ -330,13 +333,14 @@ Deno.test("idempotent: what was not sent frees the key; another message or other
   assertEquals(provider.took.length, 1);
 });
 
-Deno.test("idempotent: who died with the key leaves it in doubt, unless the provider deduplicates", async () => {
+Deno.test("idempotent: a holder that died leaves the key in doubt, unless the provider deduplicates", async () => {
   for (const deduplicates of [false, true]) {
     const clock = new ManualClock();
     const idempotency = createIdempotency(memoryStore({ clock }), { clock, lease: "30s" });
     const provider = new Provider("p", deduplicates);
     const keyed = { idempotencyKey: "order-17" };
-    // A claim that nobody extends is all that a dead isolate leaves behind; another one finds its message's fingerprint there.
+    // A claim that nobody extends is all that a dead isolate leaves behind; another one finds its message's
+    // fingerprint there.
     let fingerprint = "";
     const spy = { ...idempotency, run: idempotency.run.bind(idempotency) };
     spy.run = (key, fn, options) => (fingerprint = options!.fingerprint!, idempotency.run(key, fn, options));

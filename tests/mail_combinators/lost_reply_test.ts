@@ -1,7 +1,8 @@
 /**
- * A provider takes a message and its answer gets lost: the case in which a mailer that repeats makes two of one. Counted at
- * the providers' servers, for every mailer and everything that may be put around it. Each case has servers of its own, for on
- * a kept connection Deno's fetch may resend by itself what has an idempotency key.
+ * A provider takes a message and its answer gets lost: the case in which a mailer that repeats makes two of
+ * one. Counted at the providers' servers, for every mailer and everything that may be put around it. Each
+ * case has servers of its own, for on a kept connection Deno's fetch may resend by itself what has an
+ * idempotency key.
  */
 import {
   createIdempotency,
@@ -138,7 +139,7 @@ Deno.test("what certainly was not sent is sent by the next provider, once, and t
   }
 });
 
-Deno.test("a provider that nobody listens for is not-sent: the next one sends", async () => {
+Deno.test("a provider whose port is closed is not-sent: the next one sends", async () => {
   const { start, mailer } = providers.sendgrid!;
   let gone: string;
   {

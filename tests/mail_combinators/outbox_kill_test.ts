@@ -1,7 +1,7 @@
 /**
- * An outbox under kills: senders and drainers die at random steps, before or after what they asked for was done, and other
- * drainers go on. Counted at the provider's own server: every message that was promised arrives, and none arrives twice but
- * where its answer was lost. KILLS=2000 for more.
+ * An outbox under kills: senders and drainers die at random steps, before or after what they asked for was
+ * done, and other drainers go on. Counted at the provider's own server: every message that was promised
+ * arrives, and none arrives twice but where its answer was lost. KILLS=2000 for more.
  */
 import {
   type AtomicStore,
@@ -31,7 +31,7 @@ import { Life } from "./_killable.ts";
 const KILLS = Number(Deno.env.get("KILLS") ?? 200);
 const MESSAGES = 5;
 
-/** What happened to all messages of all rounds. */
+/** The counts of all messages of all rounds. */
 interface Tally {
   kills: number;
   promised: number;
@@ -46,7 +46,7 @@ interface Tally {
   twice: number;
 }
 
-/** Where it runs: a fresh room per round, and a way past a lease. */
+/** The store: a fresh namespace per round, and a way past a lease. */
 interface Place {
   readonly clock: Clock | undefined;
   readonly lease: number;
@@ -180,7 +180,7 @@ async function run(
   return tally;
 }
 
-/** Where an outbox keeps the message of a key. */
+/** The key under which an outbox keeps the message of an idempotency key. */
 async function mailKey(key: string): Promise<string> {
   const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key));
   return `m:${bytesToBase64Url(new Uint8Array(hash)).slice(0, 22)}`;

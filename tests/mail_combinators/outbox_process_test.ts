@@ -1,6 +1,6 @@
 /**
- * The outbox under real kills: drainers are processes of their own on one Deno KV on disk, ended by SIGKILL at random moments
- * while more mail comes in. PROCESS_KILLS=200 for the whole proof.
+ * The outbox under real kills: drainers are processes of their own on one Deno KV on disk, ended by SIGKILL
+ * at random moments while more mail comes in. PROCESS_KILLS=200 for the whole proof.
  */
 import { type Mailer, memoryMailer, outbox } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";

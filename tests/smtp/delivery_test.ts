@@ -8,7 +8,7 @@ import type { AcceptedFile } from "../support/mail/http_server.ts";
 import { smtpTo, startSmtp } from "../support/mail/smtp_server.ts";
 import { failure, message, setup } from "./_setup.ts";
 
-/** How many messages the server took: each ends with a dot that was answered with 250. */
+/** The number of messages the server took: each ends with a dot that was answered with 250. */
 function dots(heard: string[]): number {
   return heard.filter((line) => line === ".").length;
 }
@@ -91,7 +91,7 @@ Deno.test("close() may be called twice, also at once", async () => {
   assert(here.said().every((verbs) => verbs.at(-1) === "QUIT"));
 });
 
-Deno.test("a server that leaves while nobody sends costs nothing", async () => {
+Deno.test("a server that closes an idle connection costs no message", async () => {
   for (const farewell of ["", "421 4.4.2 idle too long\r\n"]) {
     await using here = setup(polite({
       async dot(peer) {
@@ -169,7 +169,7 @@ Deno.test("a server that answers more than it was asked loses the connection, no
   assertEquals(dots(early.server.connections[0]!.heard), 0);
 });
 
-Deno.test("a reply that nobody asked for ends the conversation before it is taken for another's", async () => {
+Deno.test("an unsolicited reply ends the connection before it is taken for another command's", async () => {
   await using here = setup(polite({ MAIL: (peer) => peer.say("250 ok", "250 ok") }, []));
   const error = await failure(here.mailer.send(message));
   assertEquals([error.code, error.delivery], ["backend-unavailable", "not-sent"]);
@@ -225,7 +225,7 @@ Deno.test("abort: in time it is not sent, behind the last dot it is unknown", as
   assertEquals([before.code, before.delivery, here.server.connections.length], ["aborted", "not-sent", 0]);
 });
 
-Deno.test("abort: whoever waits for a connection leaves the queue, and the next one gets it", async () => {
+Deno.test("abort: a message that waits for a connection leaves the queue, and the next one gets it", async () => {
   let go = () => {};
   const gate = new Promise<void>((resolve) => go = resolve);
   await using here = setup(polite({ dot: () => gate.then(() => true) }), { maxConnections: 1 });

@@ -1,4 +1,7 @@
-/** A server that does everything wrong at every step, in every runtime: the error always tells what became of the message. */
+/**
+ * A server that does everything wrong at every step, in every runtime: the error always tells what became of
+ * the message.
+ */
 import { assert, assertEquals } from "../support/assert.ts";
 import { runIn, RUNTIMES } from "../support/runtimes.ts";
 import {
@@ -94,7 +97,8 @@ workerdTest("every misbehaviour at every step gives the right error, in every ru
         const wrong: string[] = [];
         for (const [i, { step, behaviour }] of cases.entries()) {
           const { told, code, phase, delivery, retryable, status } = faults[i]!;
-          // By the time a server speaks up the message may be in the network's buffers to its last dot, or break just there.
+          // By the time a server speaks up the message may be in the network's buffers to its last dot, or
+          // break just there.
           const dot = expected("dot", behaviour);
           const want = [
             expected(step, behaviour),

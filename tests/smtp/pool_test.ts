@@ -1,4 +1,7 @@
-/** The pool against servers with limits of their own: every message is sent, and connections are left when they are of no use. */
+/**
+ * The pool against servers with limits of their own: every message is sent, and connections are left when
+ * they are of no use.
+ */
 import { retrying, sendBulk } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
 import { type Peer, polite } from "../support/smtp/scripted_server.ts";
@@ -30,15 +33,15 @@ for (
   ] as const
 ) {
   for (const maxConnections of [1, 5]) {
-    Deno.test(`a server of ten messages a connection (${name}), ${maxConnections} connections: all of 50 are sent`, async () => {
+    Deno.test(`a server of ten messages a connection (${name}), ${maxConnections} connections: all of 70 are sent`, async () => {
       await using here = setup(limited(10, refusal, leave), { maxConnections });
       let sent = 0;
-      for await (const { state } of sendBulk(here.mailer, numbered(50))) sent += state === "sent" ? 1 : 0;
-      assertEquals(sent, 50);
+      for await (const { state } of sendBulk(here.mailer, numbered(70))) sent += state === "sent" ? 1 : 0;
+      assertEquals(sent, 70);
       const subjects = here.server.connections.flatMap(({ heard }) =>
         heard.filter((line) => /^Subject/.test(line))
       );
-      assertEquals([subjects.length, new Set(subjects).size], [50, 50]);
+      assertEquals([subjects.length, new Set(subjects).size], [70, 70]);
     });
   }
 }
@@ -93,7 +96,7 @@ for (
   });
 }
 
-Deno.test("a server that admits nobody: every message fails soon, as retryable", async () => {
+Deno.test("a server that admits no connection: every message fails soon, as retryable", async () => {
   await using here = setup(async (peer) => await peer.say("421 4.3.2 closed for today"), {
     maxConnections: 3,
   });

@@ -1,4 +1,4 @@
-/** What is said to a server, and what is made of its answers. */
+/** The commands sent to a server, and the reading of its replies. */
 import { dataPieces } from "../../adapters/smtp/_data.ts";
 import {
   cloudflareConnector,
@@ -110,7 +110,7 @@ Deno.test("one refused recipient does not stop the others", async () => {
   }
 });
 
-Deno.test("a server that wants a message nobody would get is given a lone dot", async () => {
+Deno.test("a server that waits for a message without recipients is sent a lone dot", async () => {
   await using here = setup(polite({ RCPT: (peer) => peer.say("550 no") }));
   const error = await failure(here.mailer.send(message));
   assertEquals([error.status, error.phase, error.delivery], [550, "rcpt", "not-sent"]);
@@ -374,7 +374,7 @@ Deno.test("port 25 on Workers is refused before a socket is asked for", async ()
   assert(error.message.includes("port 25 on Workers: use 465 or 587"));
 });
 
-Deno.test("nobody at the port: not sent, in the phase of connecting", async () => {
+Deno.test("a closed port: not sent, in the phase of connecting", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr as Deno.NetAddr;
   listener.close();

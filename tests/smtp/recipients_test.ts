@@ -1,4 +1,6 @@
-/** Servers that answer differently for each recipient: everybody gets the message, and nobody gets it twice. */
+/**
+ * Servers that answer differently for each recipient: everybody gets the message, and no recipient gets it twice.
+ */
 import { failover, memoryMailer, memoryStore, outbox, retrying, sendBulk } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -40,7 +42,7 @@ class Deliveries {
     return this.#open.get(peer)!.length;
   }
 
-  /** Everybody who got it, sorted; twice if twice. */
+  /** All that got it, sorted; twice if twice. */
   all(): string[] {
     return this.messages.flat().sort();
   }
@@ -106,7 +108,7 @@ Deno.test("failover: the next mailer gets the recipients that the first one defe
   assertEquals([receipt.mailer, receipt.deferred], ["smtp", undefined]);
 });
 
-Deno.test("a recipient that stays refused for now is deferred in the receipt, and nobody gets it twice", async () => {
+Deno.test("a recipient that stays refused for now is deferred in the receipt, and no recipient gets it twice", async () => {
   const deliveries = new Deliveries();
   const script = deliveries.script((address) => address.startsWith("john") ? "451 4.2.0 no" : undefined);
   await using here = setup(polite(script));
@@ -158,7 +160,7 @@ Deno.test("outbox: recipients whose delivery became unknown are in doubt, and ar
 
 const many = Array.from({ length: 300 }, (_, i) => `user${i}@example.com`);
 
-/** How servers say that a transaction has enough recipients. */
+/** The replies by which servers limit the recipients of a transaction. */
 const TOO_MANY: Readonly<Record<string, { refuse: string; extensions: string[]; leave?: boolean }>> = {
   "452 4.5.3": { refuse: "452 4.5.3 too many recipients", extensions: ["PIPELINING"] },
   "452 alone": { refuse: "452 too many recipients", extensions: [] },

@@ -1,4 +1,4 @@
-/** What is different on Workers: a socket belongs to a request, and one mailer serves many of them. */
+/** The difference on Workers: a socket belongs to a request, and one mailer serves many of them. */
 import { assertEquals } from "../support/assert.ts";
 import { startSmtpServers } from "../support/smtp/smtp_servers.ts";
 import { startWorkerd, workerdTest } from "../support/workerd.ts";

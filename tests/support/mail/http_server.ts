@@ -1,6 +1,6 @@
 /**
- * What all our mail providers have in common: a real HTTP server that logs what came and what was accepted, and that breaks
- * when told to, in the places where a network breaks.
+ * What all our mail providers have in common: a real HTTP server that logs what came and what was accepted,
+ * and that breaks when told to, in the places where a network breaks.
  */
 import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -28,6 +28,8 @@ export interface AcceptedMail {
   readonly cc: readonly Mailbox[];
   /** Known from the envelope alone. */
   readonly bcc: readonly Mailbox[];
+  /** The recipients of the envelope, where that is not the headers'. */
+  readonly envelope?: readonly string[];
   readonly replyTo: readonly Mailbox[];
   readonly subject: string;
   readonly text: string | undefined;
@@ -51,14 +53,14 @@ export interface MailRequest {
   readonly body: Uint8Array<ArrayBuffer>;
 }
 
-/** What a server answers. */
+/** A server's reply. */
 export interface MailReply {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
 }
 
-/** What goes wrong with one request. */
+/** The fault of one request. */
 export type MailFault =
   /** The connection breaks without a byte of an answer. */
   | { readonly cut: "before" | "after" }
@@ -92,7 +94,10 @@ export class Refusal extends Error {
   }
 }
 
-/** What a provider's server does with a request: take messages through `accept`, or throw a {@linkcode Refusal}. */
+/**
+ * What a provider's server does with a request: take messages through `accept`, or throw a {@linkcode
+ * Refusal}.
+ */
 export type MailHandler = (
   request: MailRequest,
   server: Pick<MailServer, "accepted" | "refuse">,

@@ -130,5 +130,6 @@ async function readMime(form: FormData): Promise<AcceptedMail> {
   const envelope = mailboxes(form.getAll("to"), "to");
   if (envelope.length === 0) throw new Refusal(400, "'to' parameter is missing");
   const seen = new Set([...parsed.to, ...parsed.cc].map(({ address }) => address));
-  return { ...parsed, ...own, bcc: envelope.filter(({ address }) => !seen.has(address)) };
+  const bcc = envelope.filter(({ address }) => !seen.has(address));
+  return { ...parsed, ...own, bcc, envelope: envelope.map(({ address }) => address) };
 }

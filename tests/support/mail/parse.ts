@@ -25,7 +25,10 @@ export function mailboxes(list: unknown, what: string): Mailbox[] {
 
 type Parsed = Omit<AcceptedMail, "id" | "bcc" | "tags" | "metadata" | "sendAt">;
 
-/** What everybody can check of any MIME message: only CRLF, no long lines, 7 bits unless told otherwise, no `Bcc`. */
+/**
+ * What everybody can check of any MIME message: only CRLF, no long lines, 7 bits unless told otherwise, no
+ * `Bcc`.
+ */
 export function checkMime(bytes: Uint8Array, { eightBit = false } = {}): void {
   const text = Buffer.from(bytes).toString("latin1");
   if (/\r(?!\n)|(?<!\r)\n/.test(text)) throw new Refusal(400, "bare CR or LF", "mime");

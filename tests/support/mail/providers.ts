@@ -62,12 +62,12 @@ export const senders: Readonly<Record<string, ProviderCase>> = {
   "smtp": { start: startSmtp, mailer: smtpTo },
 };
 
-/** What the laws ask about. */
+/** A message in the form that the laws check. */
 export function delivered(mail: AcceptedMail): DeliveredMail {
   const addresses = (list: readonly { readonly address: string }[]) => list.map(({ address }) => address);
   return {
     from: mail.from.address,
-    recipients: addresses([...mail.to, ...mail.cc, ...mail.bcc]),
+    recipients: mail.envelope ?? addresses([...mail.to, ...mail.cc, ...mail.bcc]),
     visible: addresses([...mail.to, ...mail.cc, ...mail.replyTo]),
     subject: mail.subject,
     text: mail.text,
@@ -77,7 +77,7 @@ export function delivered(mail: AcceptedMail): DeliveredMail {
   };
 }
 
-/** What each fault of the laws is on the wire. */
+/** Each fault of the laws as an HTTP reply. */
 export function wireFault(fault: MailerFault): MailFault {
   switch (fault) {
     case "lost-reply":

@@ -1,4 +1,7 @@
-/** Amazon SES v2 as its SDK speaks to it (research/email.md, 2.4); it computes every signature anew, without aws4fetch. */
+/**
+ * Amazon SES v2 as its SDK speaks to it (research/email.md, 2.4); it computes every signature anew, without
+ * aws4fetch.
+ */
 import type { Buffer } from "node:buffer";
 import { createHash, createHmac, randomUUID } from "node:crypto";
 import {

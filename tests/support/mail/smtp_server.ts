@@ -1,4 +1,6 @@
-/** A mail server as a provider like the others: the `smtp-server` package, whose reading of SMTP is not ours. */
+/**
+ * A mail server as a provider like the others: the `smtp-server` package, whose reading of SMTP is not ours.
+ */
 import { Buffer } from "node:buffer";
 import type { AddressInfo } from "node:net";
 import { domainToASCII } from "node:url";
@@ -16,7 +18,7 @@ export function smtpTo(url: string): Mailer {
   return smtpMailer({ host: hostname, port: Number(port), security: "none", connector, idleTimeout: 100 });
 }
 
-/** What our HTTP providers would answer, as SMTP says it. */
+/** The replies of the HTTP providers as SMTP replies. */
 const REPLIES: Readonly<Record<number, readonly [code: number, text: string]>> = {
   401: [530, "5.7.0 authenticate first, jane@example.com"],
   422: [550, "5.7.1 we do not like jane@example.com"],
@@ -57,7 +59,8 @@ export async function startSmtp(): Promise<MailServer> {
         const id = `queue-${accepted.length + 1}`;
         const bcc = rcptTo.map(({ address }) => ({ name: "", address: bare(address) }))
           .filter(({ address }) => !visible.has(address));
-        accepted.push({ ...mail, id, bcc, tags: [], metadata: {}, sendAt: undefined });
+        const envelope = rcptTo.map(({ address }) => bare(address));
+        accepted.push({ ...mail, id, bcc, envelope, tags: [], metadata: {}, sendAt: undefined });
         if (fault && "cut" in fault) {
           for (
             const connection of smtp.connections as Set<{ id: string; close(): void; _socket: Destroyable }>

@@ -1,4 +1,7 @@
-/** A certificate authority of the test's own, and what it signs: X.509 by hand, as no runtime makes certificates. */
+/**
+ * A certificate authority of the test's own, and what it signs: X.509 by hand, as no runtime makes
+ * certificates.
+ */
 
 /** A key and its certificate, both PEM. */
 export interface Identity {

@@ -1,6 +1,6 @@
 /** An SMTP server that does what a test says: it plays along until a step, and there does something else. */
 
-/** What a client has sent to a scripted server, and how to answer. */
+/** A client of a scripted server: the lines it sent, and the ways to answer. */
 export interface Peer {
   /** Everything the client has said. */
   readonly heard: string[];
@@ -84,15 +84,16 @@ function peerOf(connection: Deno.TcpConn, number: number): Peer {
   return peer;
 }
 
-/** Where a script may do something else. */
+/** The steps that a script may replace. */
 export type Step = "greeting" | "EHLO" | "AUTH" | "MAIL" | "RCPT" | "DATA" | "body" | "dot" | "RSET" | "QUIT";
 
 /**
- * Replaces a step. It may ask for the usual answer by resolving to `true`; at DATA, `refused` says that no message follows.
+ * Replaces a step. It may ask for the usual answer by resolving to `true`; at DATA, `refused` says that no
+ * message follows.
  */
 export type Deviation = (peer: Peer, line: string) => Promise<boolean | "refused" | void>;
 
-/** What a well-behaved server does, but for the deviations. */
+/** A well-behaved server, but for the deviations. */
 export function polite(
   deviations: Partial<Record<Step, Deviation>> = {},
   extensions: readonly string[] = ["PIPELINING", "SIZE 1000000", "8BITMIME", "ENHANCEDSTATUSCODES"],
