@@ -96,7 +96,10 @@ export interface SessionPut {
   readonly type: "put";
   /** The copy. */
   readonly record: SessionRecord;
-  /** Only over exactly this version, so that nothing which came meanwhile is overwritten. */
+  /**
+   * Only over exactly this version, so that nothing which came meanwhile is overwritten; the copy may be of that version, too:
+   * two stores that made different changes to one version become equal so.
+   */
   readonly ifVersion?: number | undefined;
 }
 
@@ -137,6 +140,11 @@ export interface SessionDelete extends CallOptions {
    * @default {"ignore"}
    */
   readonly absent?: "ignore" | "bury";
+  /**
+   * Keeps the tombstone until the session would have ended by itself, for a store that may be set back to an older state.
+   * @default {false}
+   */
+  readonly lasting?: boolean | undefined;
 }
 
 /** Where sessions live. Every read checks both timeouts, whatever the engine expires by itself. */

@@ -201,6 +201,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
       equal(await put(9, record.version + 1), { state: "conflict", record }, "another version");
       equal((await put(9, record.version)).state, "saved", "that version");
       equal((await load(store)).version, 9, "stored");
+      equal((await put(9, 9)).state, "saved", "another record of that version");
       equal((await put(5, 9)).state, "conflict", "an older one");
       const nowhere = { type: "put", record, ifVersion: record.version } as const;
       equal(await store.save("nowhere", nowhere), { state: "unknown" }, "where nothing is");

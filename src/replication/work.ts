@@ -1,26 +1,28 @@
 /** What waits to be shipped under a key. */
-import type { SessionRecord } from "./session_record.ts";
-import type { SessionDelete, SessionIndex } from "./session_store.ts";
+import type { SessionRecord } from "../session/session_record.ts";
+import type { SessionDelete, SessionIndex } from "../session/session_store.ts";
 
-/** The end of a session that has not reached every side yet. */
+/** The end of a session that has not reached both sides yet. */
 export interface Ending {
   readonly why: SessionDelete["why"];
   /** When to stop trying: the copy is dead by itself then. */
   until: number;
-  /** Whether this side must still hear of it. */
+  /** Whether this side still lacks its tombstone. */
   primary: boolean;
   secondary: boolean;
-  /** The session, if the primary gave it to a later try. */
+  /** The session, if the primary returned it to a later attempt. */
   taken?: SessionRecord | undefined;
 }
 
-/** A revocation that has not reached every side yet. */
+/** A revocation that has not reached both sides yet. */
 export interface Revoking {
-  /** Who was born before this is dead, if the primary has not decided it yet. */
+  /** Sessions born before this are dead, if the primary has not decided it yet. */
   readonly at: number;
   readonly except?: string | undefined;
   readonly remember: number;
-  /** Whether the primary must still hear of it. */
+  /** When to stop trying. */
+  readonly until: number;
+  /** Whether the primary still lacks it. */
   primary: boolean;
 }
 
@@ -31,21 +33,23 @@ export type IndexChange = (index: SessionIndex, signal: AbortSignal) => Promise<
 export interface Work {
   readonly kind: "session" | "user";
   readonly id: string;
-  /** The newest record this isolate's own writes answered, and when: it need not be loaded again. */
+  /** The newest record that a write of this isolate returned, and when: it need not be loaded again. */
   record?: { readonly value: SessionRecord; readonly at: number } | undefined;
-  /** The version of the newest record ever learned here, and of the one that must still be shipped, or 0. */
-  newest: number;
-  owed: number;
-  /** How often the primary was seen to have forgotten what had to be shipped: whose answer waits for the next shipment must hear it. */
-  lost: number;
+  /** The newest version that a write of this isolate returned. */
+  latestVersion: number;
+  /** The version that must still be shipped, or 0. */
+  pendingVersion: number;
+  /** How many writes the primary was seen to have lost before they were shipped: the waiters of the next shipment are rejected. */
+  lostWrites: number;
   end?: Ending | undefined;
   changes: IndexChange[];
-  /** Whether the changes are not the whole story. */
+  /** Whether the changes are not all there is: the two sides are compared. */
   compare: boolean;
   revoke?: Revoking | undefined;
-  /** Marks in the outbox that fall when the work is done. */
+  /** Marks in the outbox that are removed when the work is done. */
   readonly marks: Map<string, Mark>;
-  stamp?: number | undefined;
+  /** When the key was last marked. */
+  markedAt?: number | undefined;
   marking?: Promise<void> | undefined;
 }
 

@@ -1,9 +1,9 @@
 /** Moving sessions from one store to another, and tidying up. */
-import { sha256 } from "./_sha256.ts";
+import { sha256 } from "../session/_sha256.ts";
+import { isRevoked } from "../session/_user_wide.ts";
+import type { SessionRecord } from "../session/session_record.ts";
+import type { IndexedSessionStore, SessionStore } from "../session/session_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
-import { isRevoked } from "./_user_wide.ts";
-import type { SessionRecord } from "./session_record.ts";
-import type { IndexedSessionStore, SessionStore } from "./session_store.ts";
 
 /** How far a walk over all sessions has come. */
 export interface SessionProgress {

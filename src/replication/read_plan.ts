@@ -1,0 +1,82 @@
+/** What a read makes of what the two sides know about a session: pure decisions. */
+import { sessionExpiry, type SessionRecord } from "../session/session_record.ts";
+import type { SessionFound } from "../session/session_store.ts";
+import { isPermanent } from "./side.ts";
+
+/** What a side answered, or why it did not. */
+export type Answer = PromiseSettledResult<SessionFound>;
+
+/** What a read does. */
+export type ReadPlan =
+  /** Answers; `repair` says that the sides differ and are compared in the background. */
+  | { readonly type: "answer"; readonly found: SessionFound; readonly repair: boolean }
+  /** The primary seems to have lost versions: both are asked once more, then it gets the copy back. */
+  | { readonly type: "restore"; readonly primary: SessionFound; readonly copy: SessionFound }
+  | { readonly type: "reject"; readonly error: unknown };
+
+/** Plans a read of both sides. `whenUnavailable` decides while one of them does not answer. */
+export function planRead(
+  primary: Answer,
+  secondary: Answer,
+  whenUnavailable: "degrade" | "throw",
+  now: number,
+): ReadPlan {
+  if (primary.status === "rejected") {
+    const error = primary.reason;
+    // A primary that is misconfigured is no outage.
+    const away = whenUnavailable === "degrade" && !isPermanent(error);
+    if (!away || secondary.status === "rejected") return { type: "reject", error };
+    const found = degraded(secondary.value, now);
+    return found === undefined ? { type: "reject", error } : { type: "answer", found, repair: false };
+  }
+  const first = primary.value;
+  if (secondary.status === "rejected") {
+    // An end needs no confirmation.
+    if (whenUnavailable === "throw" && !isEnded(first)) return { type: "reject", error: secondary.reason };
+    return { type: "answer", found: first, repair: false };
+  }
+  return planCompared(first, secondary.value);
+}
+
+/** What two sides that both answered mean together. */
+function planCompared(first: SessionFound, copy: SessionFound): ReadPlan {
+  // A tombstone on either side is final: the other side gets it, too.
+  if (isEnded(first)) return { type: "answer", found: first, repair: copy.state === "live" };
+  if (isEnded(copy)) return { type: "answer", found: copy, repair: first.state === "live" };
+  if (copy.state !== "live") return { type: "answer", found: first, repair: first.state === "live" };
+  // The copy is there and the primary knows none, or an older one.
+  if (first.state !== "live" || first.record.version < copy.record.version) {
+    return { type: "restore", primary: first, copy };
+  }
+  return { type: "answer", found: first, repair: !sameRecord(first.record, copy.record) };
+}
+
+/**
+ * What the secondary knows for certain while the primary is away. That it knows nothing, or that its copy was idle for too
+ * long, proves nothing: the primary may know a newer record.
+ */
+export function degraded(copy: SessionFound, now: number): SessionFound | undefined {
+  if (copy.state === "live" && now < sessionExpiry(copy.record)) return { ...copy, degraded: true };
+  return isEnded(copy) ? copy : undefined;
+}
+
+/** Whether a tombstone is there; a session that timed out has none. */
+export function isEnded(
+  found: SessionFound,
+): found is { readonly state: "ended"; readonly why: "rotated" | "revoked" } {
+  return found.state === "ended" && found.why !== "expired";
+}
+
+/** Whether two records are the same in every field. */
+export function sameRecord(a: SessionRecord, b: SessionRecord): boolean {
+  if (a === b) return true;
+  if (a.version !== b.version) return false; // the usual difference
+  const { values: ours, ...fields } = a;
+  const { values: theirs, ...others } = b;
+  return sameFields(fields, others) && sameFields(ours, theirs);
+}
+
+function sameFields(a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, unknown>>): boolean {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+}
