@@ -13,18 +13,17 @@ export type Deleted = PromiseSettledResult<SessionRecord | undefined>;
 export type RotationPlan =
   /** Deletes: the primary decides which of several callers gets the session. */
   | { readonly type: "delete" }
-  /** Another caller ended it: makes sure that both sides know, and returns nothing. */
-  | { readonly type: "ended"; readonly why: "rotated" | "revoked" }
+  /** Another caller ended it: makes sure that both sides have a tombstone, and returns nothing. */
+  | { readonly type: "ended" }
   /** The primary lost the session: it gets the copy back first, so that it can decide. */
   | { readonly type: "restore" };
 
 /** Plans a rotation. A tombstone on either side says that another caller was first, whatever a primary set back says. */
-export function planRotation(primary: SessionFound | undefined, secondary: SessionFound): RotationPlan {
-  if (primary !== undefined && isEnded(primary)) return { type: "ended", why: primary.why };
-  if (isEnded(secondary)) return { type: "ended", why: secondary.why };
+export function planRotation(primary: SessionFound, secondary: SessionFound): RotationPlan {
+  if (isEnded(primary) || isEnded(secondary)) return { type: "ended" };
   if (secondary.state !== "live") return { type: "delete" };
-  const lost = primary?.state === "unknown" ||
-    (primary?.state === "live" && primary.record.version < secondary.record.version);
+  const lost = primary.state === "unknown" ||
+    (primary.state === "live" && primary.record.version < secondary.record.version);
   return { type: lost ? "restore" : "delete" };
 }
 

@@ -240,8 +240,13 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   async #delete(key: string, options: SessionDelete): Promise<SessionRecord | undefined> {
+    const taken = options.why === "rotated" && await this.#isTaken(key, options.signal);
+    const last = await this.#endBoth(key, options);
+    return taken ? undefined : last;
+  }
+
+  async #endBoth(key: string, options: SessionDelete): Promise<SessionRecord | undefined> {
     const { why, signal } = options;
-    if (why === "rotated" && await this.#isTaken(key, signal)) return undefined;
     const until = this.#replicator.clock.now() + DELETE_RETRY_MS;
     const end: Ending = { why, until, primary: true, secondary: true };
     const entry = await this.#replicator.reserveEnd("session", key, { end });
@@ -272,8 +277,8 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   /**
-   * A rotation asks both sides first: it is refused while the secondary is unreachable, since the session would end on one side
-   * and the user could lose both the old and the new one. Returns whether another caller has ended it already.
+   * A rotation asks both sides first: it is refused, and changes nothing, while one of them is unreachable, since the session
+   * would end on one side and the user could lose both the old and the new one. Returns whether another caller has ended it.
    */
   async #isTaken(key: string, signal: AbortSignal | undefined): Promise<boolean> {
     const [primary, secondary] = await Promise.allSettled([
@@ -281,22 +286,11 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
       this.#ask("secondary", key, signal),
     ]);
     signal?.throwIfAborted();
-    if (secondary.status === "rejected") {
-      if (isPermanent(secondary.reason)) throw secondary.reason;
-      throw new HoldfastError(
-        "backend-unavailable",
-        "Cannot rotate the session as the secondary does not answer",
-        { retryable: true, cause: secondary.reason },
-      );
-    }
-    const known = primary.status === "fulfilled" ? primary.value : undefined;
-    const plan = planRotation(known, secondary.value);
+    if (primary.status === "rejected") throw refused("primary", primary.reason);
+    if (secondary.status === "rejected") throw refused("secondary", secondary.reason);
+    const plan = planRotation(primary.value, secondary.value);
     if (plan.type === "restore") await this.#copies.restore(key, signal);
-    if (plan.type !== "ended") return false;
-    await Promise.all(
-      (["primary", "secondary"] as const).map((side) => this.#copies.end(side, key, plan.why)),
-    );
-    return true;
+    return plan.type === "ended";
   }
 
   /**
@@ -403,6 +397,19 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** Why a rotation is not begun: the side's own error if it is permanent. */
+function refused(side: "primary" | "secondary", error: unknown): unknown {
+  if (isPermanent(error)) return error;
+  return new HoldfastError(
+    "backend-unavailable",
+    `Cannot rotate the session as the ${side} does not answer`,
+    {
+      retryable: true,
+      cause: error,
+    },
+  );
 }
 
 /** Two ends of one session are one: what is left to do for both. */

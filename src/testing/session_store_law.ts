@@ -37,7 +37,8 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
       equal(await store.exists("key"), false, "exists");
       equal(await store.save("key", { type: "update", set: { "d:a": "1" } }), { state: "unknown" }, "update");
       equal(await store.delete("key", { why: "revoked" }), undefined, "delete");
-      equal(await store.load("key"), { state: "unknown" }, "and nothing was left behind");
+      // A store of copies may leave a tombstone, as a copy may be on its way.
+      check((await store.load("key")).state !== "live", "nothing came to life");
     },
   },
   {

@@ -24,7 +24,7 @@ async function start(first: "deno-kv" | "upstash", options: ReplicatedSessionsOp
   const [primary, secondary] = (first === "deno-kv" ? engines : engines.reverse())
     .map((engine) => atomicSessionStore(engine, { remember: "10m" }));
   const store = replicatedSessions(primary!, secondary!, {
-    timeout: "300ms",
+    attemptTimeout: "300ms",
     retryDelay: "20ms",
     ...options,
   });

@@ -81,10 +81,10 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
   const isolate = () =>
     replicatedSessions(primary, secondary, {
       strategy,
-      timeout: "300ms",
+      attemptTimeout: "300ms",
       retryAttempts: 50,
       retryDelay: "20ms",
-      primaryForgets: trouble === "restart",
+      
     });
   const isolates = [isolate(), isolate()];
 

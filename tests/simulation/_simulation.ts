@@ -14,7 +14,8 @@ import {
   sessionExpiry,
   type SessionRecord,
 } from "@holdfast/edge";
-import { NaiveReplication } from "./_naive.ts";
+import { Memory } from "./_memory.ts";
+import { NaiveReplication, planted, type PlantedFault, type Side } from "./_naive.ts";
 import { Network } from "./_network.ts";
 import { MachineClock, World } from "./_world.ts";
 
@@ -33,8 +34,12 @@ export interface SimulationOptions {
   readonly strategy: ReplicationStrategy;
   /** Ours, or the seed document's. */
   readonly algorithm?: "ours" | "naive";
-  /** Whether the primary once restarts empty, as an in-memory Redis does. */
-  readonly forgets?: boolean;
+  /** Whether the primary restarts empty, is set back to an older state, or both, once or twice in a life. */
+  readonly loses?: boolean;
+  /** What reads do while a side is away; the default is the module's. */
+  readonly whenUnavailable?: "degrade" | "throw";
+  /** What is planted in our algorithm, on the way between an isolate and its two sides. */
+  readonly fault?: PlantedFault;
   /** Breaks a side on purpose, to see whether the checks notice. */
   readonly plant?: {
     readonly primary?: (store: Atomic<IndexedSessionStore>) => Atomic<IndexedSessionStore>;
@@ -59,9 +64,11 @@ const TIMEOUT = 500;
 const LONG = 600_000;
 const SHORT = 4_000;
 const ABSOLUTE = 1_200_000;
-/** Clocks differ by at most this, and answers stray for at most 2.5 seconds. */
+/** Clocks differ by at most this. */
 const SKEW = 2_000;
-const SLACK = SKEW * 2 + 2_500;
+/** Calls take effect up to 20 times later than their callers wait. */
+const LATE = 20 * TIMEOUT;
+const SLACK = SKEW * 2 + LATE;
 
 /** What an isolate can do with sessions, whoever does it. */
 interface Subject {
@@ -79,6 +86,8 @@ interface Isolate {
   readonly clock: MachineClock;
   readonly subject: Subject;
   readonly store: ReplicatedSessions | undefined;
+  /** What it noticed of the secondary: requests of reads that failed, and whether its circuit is open. */
+  readonly secondaryAway: { failures: number; open: boolean };
   /** Sessions that it had to do with. */
   readonly touched: Set<string>;
 }
@@ -103,7 +112,7 @@ interface Fate {
 }
 
 export async function live(options: SimulationOptions): Promise<Life> {
-  const { seed, strategy, algorithm = "ours", plant = {}, forgets = false } = options;
+  const { seed, strategy, algorithm = "ours", plant = {}, loses = false, whenUnavailable, fault } = options;
   const world = new World(seed);
   const { random } = world;
   const violations: { invariant: Invariant; what: string }[] = [];
@@ -120,12 +129,16 @@ export async function live(options: SimulationOptions): Promise<Life> {
         hangs: algorithm === "ours" && random.chance(0.5),
       };
     });
-  const network = (latency: number) => new Network(world, { latency, loss: 0.1, outages: outages() });
+  const network = (latency: number) =>
+    new Network(world, { latency, loss: 0.1, outages: outages(), late: LATE, timeout: TIMEOUT });
   const slow = random.chance(0.2);
   const wires = [network(20), network(slow ? 400 : 20)] as const;
   const machines = wires.map(() => new MachineClock(world, skew()));
   const engines = machines.map((clock) => memoryStore({ clock }));
-  const bare = engines.map((store) => atomicSessionStore(store, { remember: "10m" }));
+  // The primary is replaced when it loses its memory: what is under way then arrives at the new one.
+  const memory = new Memory(engines[0]!, machines[0]!);
+  let lost: "nothing" | "everything" | "some" = "nothing";
+  const bare = [memory.store, atomicSessionStore(engines[1]!, { remember: "10m" })];
   const crashes = algorithm === "ours" && random.chance(0.4);
   const outbox = crashes && random.chance(0.6)
     ? memoryStore({ clock: new MachineClock(world, 0) })
@@ -140,18 +153,23 @@ export async function live(options: SimulationOptions): Promise<Life> {
     watched((plant.secondary ?? same)(bare[1]!), (key, record, before) => {
       count("shipped");
       // What a forgetful primary is given back begins a new history, on the copy.
-      if (!forgets && history.get(`${key} ${record.version}`) !== JSON.stringify(record)) {
+      if (
+        lost === "nothing" && strategy !== "sync" &&
+        history.get(`${key} ${record.version}`) !== JSON.stringify(record)
+      ) {
         broken(
           "an older save never wins",
           `${key}: the secondary took version ${record.version}, which never was`,
         );
       }
-      if (before !== undefined && before.version >= record.version) {
+      // A record of the same version may take another one's place where two histories met.
+      const least = lost === "nothing" && strategy !== "sync" ? record.version : record.version + 1;
+      if (before !== undefined && before.version >= least) {
         broken("an older save never wins", `${key}: version ${record.version} replaced ${before.version}`);
       }
     }),
   ];
-  const quiet = new Network(world, { latency: 2, loss: 0, outages: [] });
+  const quiet = new Network(world, { latency: 2, loss: 0, outages: [], late: 0, timeout: TIMEOUT });
   quiet.calm = true;
 
   function skew(): number {
@@ -166,32 +184,40 @@ export async function live(options: SimulationOptions): Promise<Life> {
         wires[i]!.reach(store.namespace("naive"), clock)
       );
       const naive = new NaiveReplication(primary!, secondary!, strategy, clock);
-      return { clock, touched, store: undefined, subject: naiveSubject(naive) };
+      const secondaryAway = { failures: 0, open: false };
+      return { clock, touched, store: undefined, secondaryAway, subject: naiveSubject(naive) };
     }
-    const [primary, secondary] = stores.map((store, i) => wires[i]!.reach(store, clock));
-    const store = replicatedSessions(primary!, secondary!, {
+    const [primary, secondary] = planted(
+      stores.map((store, i) => wires[i]!.reach(store, clock)) as [Side, Side],
+      fault,
+    );
+    const secondaryAway = { failures: 0, open: false };
+    const store = replicatedSessions(primary, secondary, {
       strategy,
       clock,
       random: () => random.next(),
-      timeout: TIMEOUT,
+      attemptTimeout: TIMEOUT,
+      timeout: 6 * TIMEOUT,
+      whenUnavailable,
       queueSize: QUEUE,
       parallel: 3,
-      primaryForgets: forgets,
-      retryAttempts: 5,
-      onFull: random.pick(["wait", "reject", "sync"]),
+      retryAttempts: 6,
+      whenFull: random.pick(["wait", "reject", "inline"]),
       outbox: outbox && quiet.reach(outbox, clock),
       onDropped: ({ kind, key }) => {
         count("dropped");
         dropped.add(`${kind} ${key}`);
       },
-      onOperation: ({ operation, outcome, pending }) => {
-        if (operation === "fallback" && outcome === "ok") count("degraded reads");
+      onOperation: ({ operation, side, outcome, pending }) => {
+        if (operation === "compare" && outcome !== "ok") secondaryAway.failures++;
+        if (operation === "circuit" && side === "secondary") secondaryAway.open = outcome !== "closed";
+        if (operation === "repair" && outcome === "ok" && side === "primary") count("repairs of the primary");
         if (operation === "circuit" && outcome === "open") count("circuits opened");
         if (operation === "reserve") count("saves refused by a full queue");
         if (pending >= QUEUE * 0.75) count("moments with a full queue");
       },
     });
-    return { clock, touched, store, subject: ourSubject(store, clock) };
+    return { clock, touched, store, secondaryAway, subject: ourSubject(store, clock) };
   }
 
   const isolates = Array.from({ length: ISOLATES }, isolate);
@@ -223,8 +249,8 @@ export async function live(options: SimulationOptions): Promise<Life> {
   async function attempt<T>(
     fate: Fate,
     ask: (subject: Subject) => Promise<T>,
+    at = somewhere(),
   ): Promise<{ answer: T } | { error: unknown }> {
-    const at = somewhere();
     at.touched.add(fate.key);
     const answered = ask(at.subject).then((answer) => ({ answer }), (error) => ({ error }));
     // A client whose isolate died, or hangs, goes away.
@@ -246,10 +272,17 @@ export async function live(options: SimulationOptions): Promise<Life> {
     const deletedBefore = fate.deleted !== undefined;
     const ackedBefore = new Map(fate.acked);
     const startedAt = world.now;
-    const result = await attempt(fate, (subject) => subject.read(fate.key));
+    const at = somewhere();
+    const { failures, open } = at.secondaryAway;
+    const result = await attempt(fate, (subject) => subject.read(fate.key), at);
     if ("error" in result || result.answer === undefined) return;
     const { values, degraded } = result.answer;
-    if (deletedBefore) {
+    if (degraded) count("degraded reads");
+    // Both sides failed: the primary lost its memory, and the secondary did not answer. Only `"throw"` holds then.
+    const alone = at.secondaryAway.failures > failures || open || at.secondaryAway.open;
+    if (deletedBefore && lost !== "nothing" && alone && whenUnavailable !== "throw") {
+      count("ended sessions read when both sides had failed");
+    } else if (deletedBefore) {
       broken(
         "a deleted session is never readable again",
         `${fate.key} was read after its delete was answered`,
@@ -261,7 +294,9 @@ export async function live(options: SimulationOptions): Promise<Life> {
         `${fate.key} was read ${startedAt - fate.writtenAt - fate.idle} ms late`,
       );
     }
-    if (degraded && strategy === "async") return;
+    if (strategy === "async" && (degraded || lost !== "nothing")) return;
+    // What the primary lost while the secondary was away may have been written again under the same versions.
+    if (lost === "some") return;
     for (const [field, value] of ackedBefore) {
       if (Number(values[`d:${field}`] ?? 0) < value) {
         broken(
@@ -295,7 +330,9 @@ export async function live(options: SimulationOptions): Promise<Life> {
     const copies = await Promise.all(bare.map((store) => store.load(fate.key)));
     copies.forEach((copy, i) => {
       if (copy.state === "live" && Number(copy.record.values[`d:${field}`] ?? 0) >= value) return;
-      if (copy.state === "ended" || fate.doomed || fate.rotating || (i === 0 && forgets)) return;
+      if (copy.state === "ended" || fate.doomed || fate.rotating || (i === 0 && loses) || lost === "some") {
+        return;
+      }
       broken(
         "an acknowledged write is never lost",
         `${fate.key}: ${field} = ${value} is not on side ${i} when it is answered`,
@@ -380,13 +417,24 @@ export async function live(options: SimulationOptions): Promise<Life> {
     isolates[i] = isolate();
   }
 
-  async function amnesia(): Promise<void> {
-    if (!forgets) return;
-    await world.delay(2000 + random.below(6000));
-    await engines[0]!.clear();
+  /** The primary goes away, and comes back empty or as it was some time ago. */
+  async function loss(): Promise<void> {
+    if (!loses) return;
+    for (let times = 1 + random.below(2); times > 0; times--) {
+      await world.delay(random.below(4000));
+      const snapshot = random.chance(0.6) ? await memory.snapshot() : undefined;
+      await world.delay(500 + random.below(5000));
+      const away = random.below(2000);
+      wires[0]!.cut({ from: world.now, to: world.now + away, hangs: random.chance(0.5) });
+      await world.delay(away / 2);
+      if (snapshot === undefined) memory.forget();
+      else await memory.restore(snapshot);
+      lost = snapshot !== undefined || lost === "some" ? "some" : "everything";
+      count(snapshot === undefined ? "times the primary came back empty" : "times the primary was set back");
+    }
   }
 
-  await world.until(Promise.all([...fates.map(client), admin(), reaper(), amnesia()]));
+  await world.until(Promise.all([...fates.map(client), admin(), reaper(), loss()]));
 
   // Peace.
   for (const wire of wires) wire.calm = true;
@@ -400,32 +448,38 @@ export async function live(options: SimulationOptions): Promise<Life> {
     );
   }
   await world.until(Promise.all(isolates.map(({ subject }) => subject.settle())));
-  if (forgets) {
-    // What it forgot it learns again with the next read.
-    const { subject } = isolates[0]!;
-    const learn = async (key: string): Promise<void> => {
-      const session = await subject.read(key).catch(() => ({ degraded: true }));
-      if (!session?.degraded) return;
-      await world.delay(500);
-      await learn(key);
+  if (algorithm === "ours") {
+    // What nobody looked at since is equal after the next read.
+    const { store } = isolates[0]!;
+    const contact = async (read: () => Promise<boolean>): Promise<void> => {
+      while (!await read().catch(() => false)) await world.delay(500);
     };
-    await world.until(Promise.all(fates.map(({ key }) => learn(key))));
-    await world.until(subject.settle());
+    const keys = fates.map(({ key }) => async () => {
+      const found = await store!.load(key);
+      return found.state !== "live" || !found.degraded;
+    });
+    const users = ["user0", "user1", "user2"].map((user) => async () =>
+      Boolean(await store!.index.read(user))
+    );
+    await world.until(Promise.all([...keys, ...users].map(contact)));
+    await world.until(Promise.all(isolates.map(({ subject }) => subject.settle())));
   }
   for (const { subject } of isolates) {
     if (subject.pending > 0) {
       broken("both sides converge at quiescence", `${subject.pending} keys still wait`);
     }
   }
+  if (algorithm === "ours") await judge();
+  else await judgeNaive();
   if (outbox !== undefined) {
-    await world.pass(5_000);
+    // Marks of writes of unknown outcome stay until nothing can come late any more.
+    await world.pass(700_000);
     const left = await outbox.namespace("replication").listPage();
     if (left.keys.length > 0) {
       broken("both sides converge at quiescence", `${left.keys.length} marks are left`);
     }
   }
-  if (algorithm === "ours") await judge();
-  else await judgeNaive();
+  seen["effects later than their callers waited"] = wires[0].lateEffects + wires[1].lateEffects;
   await Promise.all(isolates.map(({ store }) => store?.close()));
   return { violations, seen, events: world.events };
 
@@ -457,42 +511,39 @@ export async function live(options: SimulationOptions): Promise<Life> {
           if (sessionExpiry(second.record) > sessionExpiry(first.record)) {
             broken("no copy outlives the original", `${key}: the copy lives longer`);
           }
-          // A leap that was half done differs in its number alone, until the next save.
-          const [a, b] = [first, second].map(({ record }) =>
-            JSON.stringify(forgets ? record.values : record)
-          );
-          if (!excused && a !== b) {
+          if (JSON.stringify(sorted(first.record)) !== JSON.stringify(sorted(second.record))) {
             broken("both sides converge at quiescence", `${key} differs`);
           }
-        } else if (!excused) broken("both sides converge at quiescence", `${key} is on the primary alone`);
-      } else if (second.state === "live" && !excused) {
+        } else broken("both sides converge at quiescence", `${key} is on the primary alone`);
+      } else if (second.state === "live") {
         const outlives = first.state === "ended" && first.why === "expired";
         broken(
           outlives ? "no copy outlives the original" : "both sides converge at quiescence",
           `${key} is on the secondary alone`,
         );
       }
-      if (fate.created && !fate.doomed) {
+      const kept = lost === "nothing" || (lost === "everything" && strategy !== "async");
+      if (fate.created && !fate.doomed && kept) {
         for (const [field, value] of fate.acked) {
-          const kept = first.state === "live" ? Number(first.record.values[`d:${field}`] ?? 0) : undefined;
-          if (kept === undefined ? fate.idle === LONG : kept < value) {
-            broken("an acknowledged write is never lost", `${key}: ${field} = ${value} is ${kept}`);
+          const there = first.state === "live" ? Number(first.record.values[`d:${field}`] ?? 0) : undefined;
+          if (there === undefined ? fate.idle === LONG : there < value) {
+            broken("an acknowledged write is never lost", `${key}: ${field} = ${value} is ${there}`);
           }
         }
       }
     }
     for (const user of ["user0", "user1", "user2"]) {
       const [first, second] = await Promise.all(bare.map((store) => store.index.read(user)));
-      if (forgets) continue; // two sides are one list then
       const mine = fates.filter((fate) => fate.user === user);
-      if (mine.some(({ excused }) => excused) || dropped.has(`user ${user}`)) continue;
       if (first!.epoch !== second!.epoch) {
         broken("both sides converge at quiescence", `${user}: epochs ${first!.epoch} and ${second!.epoch}`);
       }
       for (const { key, created } of mine) {
         if (!created || !(await bare[0]!.exists(key))) continue;
         for (const [i, { entries }] of [first!, second!].entries()) {
-          if (entries.some((entry) => entry.key === key)) continue;
+          if (entries.some((entry) => entry.key === key) || (lost !== "nothing" && strategy === "async")) {
+            continue;
+          }
           broken("both sides converge at quiescence", `${key} is not listed on side ${i}`);
         }
       }
@@ -525,6 +576,12 @@ export async function live(options: SimulationOptions): Promise<Life> {
       }
     }
   }
+}
+
+/** The record with its fields in one order. */
+function sorted(record: SessionRecord): unknown {
+  const { values, ...fields } = record;
+  return [Object.entries(fields).sort(), Object.entries(values).sort()];
 }
 
 function same<T>(store: T): T {

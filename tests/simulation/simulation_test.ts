@@ -55,10 +55,10 @@ async function liveAll(options: Omit<SimulationOptions, "seed">, from: readonly 
 }
 
 for (const strategy of strategies) {
-  for (const forgets of strategy === "async" ? [false] : [false, true]) {
-    const name = forgets ? `${strategy}, over a primary that restarts empty` : strategy;
+  for (const loses of [false, true]) {
+    const name = loses ? `${strategy}, over a primary that restarts empty or is set back` : strategy;
     Deno.test(`simulation: ${name}: every promise is kept in every life`, async () => {
-      const { lives, bad, first, seen } = await liveAll({ strategy, forgets }, seeds());
+      const { lives, bad, first, seen } = await liveAll({ strategy, loses }, seeds());
       if (first !== undefined) {
         const { violations } = first;
         throw new Error(
