@@ -10,7 +10,7 @@ export type Answer = PromiseSettledResult<SessionFound>;
 export type ReadPlan =
   /** Answers; `repair` says that the sides differ and are compared in the background. */
   | { readonly type: "answer"; readonly found: SessionFound; readonly repair: boolean }
-  /** The primary seems to have lost versions: both are asked once more, then it gets the copy back. */
+  /** The primary seems to have lost versions: it is asked once more, then it gets the copy back. */
   | { readonly type: "restore"; readonly primary: SessionFound; readonly copy: SessionFound }
   | { readonly type: "reject"; readonly error: unknown };
 

@@ -133,8 +133,8 @@ export class ReplicatedIndex implements SessionIndex {
   }
 
   #united(user: string, known: UserSessions, copy: UserSessions): UserSessions {
-    // Entries travel behind, as saves do. An epoch does not: if it differs, a side was set back or a write came late.
-    const differ = known.epoch !== copy.epoch || missing(known, copy).length > 0;
+    const differ = known.epoch !== copy.epoch ||
+      missing(known, copy).length + missing(copy, known).length > 0;
     if (differ) this.#replicator.repairLater("user", user);
     return united(known, copy);
   }

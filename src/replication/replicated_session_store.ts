@@ -18,6 +18,7 @@ import { isEnded, planRead, sameRecord } from "./read_plan.ts";
 import { ReplicatedIndex } from "./replicated_index.ts";
 import type { ReplicatedSessions, ReplicatedSessionsOptions } from "./replicated_sessions.ts";
 import type { Entry } from "./replication_queue.ts";
+import { RecentVersions } from "./recent_versions.ts";
 import { Replicator, worthWaiting } from "./replicator.ts";
 import { recordWrite, SessionCopies } from "./session_copies.ts";
 import { isPermanent, mayHaveHappened } from "./side.ts";
@@ -32,6 +33,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   readonly #replicator: Replicator;
   readonly #index: ReplicatedIndex;
   readonly #copies: SessionCopies;
+  readonly #versions: RecentVersions;
 
   constructor(
     primary: IndexedSessionStore,
@@ -45,6 +47,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
       (work) => work.kind === "session" ? this.#copies.ship(work) : this.#index.ship(work),
     );
     this.#copies = new SessionCopies(this.#replicator);
+    this.#versions = new RecentVersions(this.#replicator.settings.queueSize);
     this.index = this.#index = new ReplicatedIndex(this.#replicator, (key) => this.exists(key));
   }
 
@@ -61,18 +64,14 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     const end = this.#replicator.pending("session", key)?.end;
     if (end !== undefined) return { state: "ended", why: end.why };
     const { reads, whenUnavailable } = this.#replicator.settings;
-    const plan = async () => {
-      const [primary, secondary] = reads === "both"
-        ? await Promise.allSettled([this.#ask("primary", key, signal), this.#ask("secondary", key, signal)])
-        : await this.#askInTurn(key, signal);
-      signal?.throwIfAborted();
-      return planRead(primary, secondary, whenUnavailable, this.#replicator.clock.now());
-    };
-    let next = await plan();
-    // Asked again: the primary's answer may just be older than the secondary's.
-    if (next.type === "restore") next = await plan();
+    const [primary, secondary] = reads === "both"
+      ? await Promise.allSettled([this.#ask("primary", key, signal), this.#ask("secondary", key, signal)])
+      : await this.#askInTurn(key, signal);
+    signal?.throwIfAborted();
+    const next = planRead(primary, secondary, whenUnavailable, this.#replicator.clock.now());
     if (next.type === "reject") throw next.error;
     if (next.type === "restore") return await this.#restore(key, next.primary, next.copy, signal);
+    if (next.found.state === "live") this.#versions.note(key, next.found.record.version);
     if (next.repair) this.#replicator.repairLater("session", key);
     return next.found;
   }
@@ -133,9 +132,8 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     const sync = replicator.settings.strategy === "sync";
     if (sync) replicator.secondary.assertAsks();
     const entry = await replicator.reserve("session", key, signal);
-    // A change that depends on what is there must be decided by the primary first.
-    const parallel = sync && entry !== undefined && change.type !== "put" && !("ifVersion" in change);
-    const copied = parallel ? this.#write("secondary", key, change, signal) : undefined;
+    const same = sync && entry !== undefined ? this.#parallelChange(key, change) : undefined;
+    const copied = same && this.#write("secondary", key, same, signal);
     copied?.catch(() => {}); // looked at below, when the primary has answered
     let saved: SessionSaved;
     try {
@@ -146,11 +144,24 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     }
     if (saved.state !== "saved") {
       // The secondary may have taken what the primary refused: they are compared.
-      if (entry !== undefined) replicator.queue.settle(entry, parallel);
+      if (entry !== undefined) replicator.queue.settle(entry, copied !== undefined);
       return saved;
     }
+    this.#versions.note(key, saved.record.version);
     await this.#acknowledge(key, saved.record, entry, copied);
     return saved;
+  }
+
+  /**
+   * The change for a write on the secondary beside the primary's, if it can be made safely: bound to the version that this
+   * isolate saw last, so that a copy which arrives late changes nothing. A change that depends on what is there is the primary's
+   * to decide first.
+   */
+  #parallelChange(key: string, change: SessionChange): SessionChange | undefined {
+    if (change.type === "create") return change;
+    const ifVersion = this.#versions.get(key);
+    if (change.type === "put" || change.ifVersion !== undefined || ifVersion === undefined) return undefined;
+    return { ...change, ifVersion };
   }
 
   /** The primary knows no such session. If it lost it, it gets the copy back, and the change is made once more. */
@@ -289,7 +300,11 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     if (primary.status === "rejected") throw refused("primary", primary.reason);
     if (secondary.status === "rejected") throw refused("secondary", secondary.reason);
     const plan = planRotation(primary.value, secondary.value);
-    if (plan.type === "restore") await this.#copies.restore(key, signal);
+    if (plan.type === "restore") {
+      await this.#copies.restore(key, signal).catch((error) => {
+        throw refused("primary", error);
+      });
+    }
     return plan.type === "ended";
   }
 

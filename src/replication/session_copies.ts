@@ -48,6 +48,12 @@ export class SessionCopies {
         return copy;
       }
       if (copy.state !== "live") return copy;
+      // Asked after the copy answered: unless the primary lost it, it has what the copy has.
+      const known = await primary.call("load", (store, signal) => store.load(key, { signal }), { signal });
+      if (isEnded(known)) await this.end("secondary", key, known.why, signal);
+      if (isEnded(known) || (known.state === "live" && known.record.version >= copy.record.version)) {
+        return known;
+      }
       const { version: ifVersion } = copy.record;
       const put = { type: "put", record: { ...copy.record, version: ifVersion + VERSION_GAP } } as const;
       const leapt = await secondary.call(

@@ -366,7 +366,9 @@ export async function live(options: SimulationOptions): Promise<Life> {
           return count("rotations that were refused");
         }
         // Whether one whose isolate died had begun to end anything is seen when there is peace.
-        if (rotates && "error" in result && result.error === "gone") count("rotations that nobody answered");
+        const unanswered = "error" in result &&
+          (result.error === "gone" || (result.error as { code?: string }).code === "timeout");
+        if (rotates && unanswered) count("rotations that nobody answered");
         else {
           fate.doomed = true;
           count("error" in result ? "deletes that were reported" : "deletes that were answered");
@@ -461,8 +463,11 @@ export async function live(options: SimulationOptions): Promise<Life> {
     const users = ["user0", "user1", "user2"].map((user) => async () =>
       Boolean(await store!.index.read(user))
     );
-    await world.until(Promise.all([...keys, ...users].map(contact)));
-    await world.until(Promise.all(isolates.map(({ subject }) => subject.settle())));
+    // One after the other: repairs need places in the queue.
+    for (const read of [...keys, ...users]) {
+      await world.until(contact(read));
+      await world.until(isolates[0]!.subject.settle());
+    }
   }
   for (const { subject } of isolates) {
     if (subject.pending > 0) {
@@ -588,6 +593,9 @@ function same<T>(store: T): T {
   return store;
 }
 
+// deno-lint-ignore no-explicit-any
+let TRACE: any = (globalThis as any).TRACE;
+
 /** A store that shows every record it stores, at the moment it does. */
 function watched(
   store: Atomic<IndexedSessionStore>,
@@ -602,6 +610,7 @@ function watched(
     async save(key, change) {
       const before = await store.load(key);
       const saved = await store.save(key, change);
+      TRACE?.(key, change, saved);
       if (saved.state === "saved") {
         stored(key, saved.record, before.state === "live" ? before.record : undefined);
       }
