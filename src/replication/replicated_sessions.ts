@@ -163,7 +163,7 @@ export interface ReplicationOperation {
     | "reserve";
   /** The store that was asked. */
   readonly side: "primary" | "secondary" | "outbox";
-  /** The result. */
+  /** The result. `refused`: not asked, as the circuit is open; not begun, as the queue is full. */
   readonly outcome: "ok" | "error" | "timeout" | "refused" | "closed" | "open" | "half-open";
   /** The time it took, in milliseconds. */
   readonly durationMs: number;

@@ -65,7 +65,12 @@ export class Side<Store> {
   ): Promise<T> {
     signal?.throwIfAborted();
     const { clock, report } = this.#options;
-    this.#circuit.enter();
+    try {
+      this.#circuit.enter();
+    } catch (error) {
+      report({ operation, side: this.name, outcome: "refused", durationMs: 0 });
+      throw error;
+    }
     const started = clock.monotonic();
     const giveUp = new AbortController();
     const timer = new AbortController();

@@ -88,6 +88,8 @@ interface Isolate {
   readonly store: ReplicatedSessions | undefined;
   /** What it noticed of the secondary: requests of reads that failed, and whether its circuit is open. */
   readonly secondaryAway: { failures: number; open: boolean };
+  /** How many requests failed. */
+  readonly faults: { count: number };
   /** Sessions that it had to do with. */
   readonly touched: Set<string>;
 }
@@ -185,13 +187,21 @@ export async function live(options: SimulationOptions): Promise<Life> {
       );
       const naive = new NaiveReplication(primary!, secondary!, strategy, clock);
       const secondaryAway = { failures: 0, open: false };
-      return { clock, touched, store: undefined, secondaryAway, subject: naiveSubject(naive) };
+      return {
+        clock,
+        touched,
+        store: undefined,
+        secondaryAway,
+        faults: { count: 0 },
+        subject: naiveSubject(naive),
+      };
     }
     const [primary, secondary] = planted(
       stores.map((store, i) => wires[i]!.reach(store, clock)) as [Side, Side],
       fault,
     );
     const secondaryAway = { failures: 0, open: false };
+    const faults = { count: 0 };
     const store = replicatedSessions(primary, secondary, {
       strategy,
       clock,
@@ -209,7 +219,8 @@ export async function live(options: SimulationOptions): Promise<Life> {
         dropped.add(`${kind} ${key}`);
       },
       onOperation: ({ operation, side, outcome, pending }) => {
-        if ((globalThis as any).DBG && world.now > 1_700_000_060_000) console.log("  op", clock.now()-world.now, operation, side, outcome, pending);
+        if ((globalThis as any).DBG && world.now > 1_700_000_060_000) console.log("  op", operation, side, outcome, pending);
+        if (outcome === "error" || outcome === "timeout" || outcome === "open") faults.count++;
         if (operation === "compare" && outcome !== "ok") secondaryAway.failures++;
         if (operation === "circuit" && side === "secondary") secondaryAway.open = outcome !== "closed";
         if (operation === "repair" && outcome === "ok" && side === "primary") count("repairs of the primary");
@@ -218,7 +229,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
         if (pending >= QUEUE * 0.75) count("moments with a full queue");
       },
     });
-    return { clock, touched, store, secondaryAway, subject: ourSubject(store, clock) };
+    return { clock, touched, store, secondaryAway, faults, subject: ourSubject(store, clock) };
   }
 
   const isolates = Array.from({ length: ISOLATES }, isolate);
@@ -453,18 +464,18 @@ export async function live(options: SimulationOptions): Promise<Life> {
   await world.until(Promise.all(isolates.map(({ subject }) => subject.settle())));
   if (algorithm === "ours") {
     // What nobody looked at since is equal after the next read.
-    const { store } = isolates[0]!;
-    const contact = async (read: () => Promise<boolean>): Promise<void> => {
-      while (!await read().catch(() => false)) await world.delay(500);
+    const { store, faults } = isolates[0]!;
+    const contact = async (read: () => Promise<unknown>): Promise<void> => {
+      for (let before = -1; before !== faults.count;) {
+        before = faults.count;
+        await read().catch(() => faults.count++);
+        if (before !== faults.count) await world.delay(500);
+      }
     };
-    const keys = fates.map(({ key }) => async () => {
-      const found = await store!.load(key);
+    const keys = fates.map(({ key }) => async () => { const found = await store!.load(key);
       if ((globalThis as any).DBG) console.log("contact", key, JSON.stringify(found).slice(0,150), (await Promise.all(bare.map((b) => b.load(key)))).map((x) => x.state + (x.state === "ended" ? x.why : x.state === "live" ? x.record.version : "")), store!.pending);
-      return found.state !== "live" || !found.degraded;
-    });
-    const users = ["user0", "user1", "user2"].map((user) => async () =>
-      Boolean(await store!.index.read(user))
-    );
+      });
+    const users = ["user0", "user1", "user2"].map((user) => () => store!.index.read(user));
     // One after the other: repairs need places in the queue.
     for (const read of [...keys, ...users]) {
       await world.until(contact(read));
