@@ -12,6 +12,7 @@ import type {
 } from "../session/session_store.ts";
 import type { CallOptions, ListPage } from "../store/key_value_store.ts";
 import { NotReplicatedError } from "./not_replicated_error.ts";
+import { isEnded } from "./read_plan.ts";
 import type { Entry } from "./replication_queue.ts";
 import { type Replicator, worthWaiting } from "./replicator.ts";
 import { isPermanent, type Side } from "./side.ts";
@@ -21,17 +22,17 @@ import type { Revoking, Work } from "./work.ts";
 const REMEMBER_MS = 30 * 86_400_000;
 /** How long a revocation is tried, in milliseconds. */
 const REVOKE_RETRY_MS = 86_400_000;
+/** A session that is not there so long after it was listed, in milliseconds, is not about to be created any more. */
+const CREATED_WITHIN_MS = 60_000;
 /** The prefixes of cursors: the primary's keys are listed first, then those that only the secondary has. */
 const FIRST = "1:";
 const SECOND = "2:";
 
 export class ReplicatedIndex implements SessionIndex {
   readonly #replicator: Replicator;
-  readonly #isLive: (key: string) => Promise<boolean>;
 
-  constructor(replicator: Replicator, isLive: (key: string) => Promise<boolean>) {
+  constructor(replicator: Replicator) {
     this.#replicator = replicator;
-    this.#isLive = isLive;
   }
 
   async add(
@@ -260,6 +261,19 @@ export class ReplicatedIndex implements SessionIndex {
     );
   }
 
+  /**
+   * Whether an entry may lead to a session: one that lives on a side, or is about to be created. Both sides are asked, and
+   * one that does not answer rejects: an entry must not be removed because a side was away.
+   */
+  async #mayLive({ key, listedAt }: SessionEntry): Promise<boolean> {
+    const { primary, secondary, clock } = this.#replicator;
+    const load = (side: typeof primary) => side.call("ship", (store, signal) => store.load(key, { signal }));
+    const found = await Promise.all([load(primary), load(secondary)]);
+    if (found.some(isEnded)) return false;
+    if (found.some(({ state }) => state === "live")) return true;
+    return found.every(({ state }) => state === "unknown") && clock.now() - listedAt < CREATED_WITHIN_MS;
+  }
+
   /** The copy is read first: an entry that it has and the primary lacks afterwards was removed there, or lost. */
   async #compare(user: string): Promise<void> {
     const { primary, secondary } = this.#replicator;
@@ -277,7 +291,7 @@ export class ReplicatedIndex implements SessionIndex {
       await secondary.call("ship", ({ index }, signal) => index.add(user, entry, { signal }));
     }
     for (const entry of missing(copy, known)) {
-      if (await this.#isLive(entry.key)) {
+      if (await this.#mayLive(entry)) {
         await primary.call("repair", ({ index }, signal) => index.add(user, entry, { signal }));
       } else {await secondary.call("ship", ({ index }, signal) =>
           index.remove(user, entry.handle, { signal }));}

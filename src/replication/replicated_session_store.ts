@@ -48,7 +48,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     );
     this.#copies = new SessionCopies(this.#replicator);
     this.#versions = new RecentVersions(this.#replicator.settings.queueSize);
-    this.index = this.#index = new ReplicatedIndex(this.#replicator, (key) => this.exists(key));
+    this.index = this.#index = new ReplicatedIndex(this.#replicator);
   }
 
   get pending(): number {

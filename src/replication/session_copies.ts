@@ -51,9 +51,10 @@ export class SessionCopies {
       // Asked after the copy answered: unless the primary lost it, it has what the copy has.
       const known = await primary.call("load", (store, signal) => store.load(key, { signal }), { signal });
       if (isEnded(known)) await this.end("secondary", key, known.why, signal);
-      if (isEnded(known) || (known.state === "live" && known.record.version >= copy.record.version)) {
-        return known;
+      if (known.state === "ended") {
+        return isEnded(known) ? known : await this.#revive(key, known, copy.record);
       }
+      if (known.state === "live" && known.record.version >= copy.record.version) return known;
       const { version: ifVersion } = copy.record;
       const put = { type: "put", record: { ...copy.record, version: ifVersion + VERSION_GAP } } as const;
       const leapt = await secondary.call(
@@ -107,23 +108,20 @@ export class SessionCopies {
     if (gone) throw new NotReplicatedError("neither", false);
   }
 
-  /** The primary does not know a live session: if the copy lives, the primary lost it, or the two clocks differ. */
+  /** The primary knows no live session: if the copy lives, the primary lost it, or the two clocks differ. */
   async #restoreIfLive(key: string, found: SessionFound): Promise<SessionFound> {
-    const { primary, secondary } = this.#replicator;
-    if (found.state === "unknown") {
-      const restored = await this.restore(key);
-      return restored.state === "unknown" ? found : restored;
-    }
-    const copy = await secondary.call("compare", (store, signal) => store.load(key, { signal }));
-    if (isEnded(copy)) await this.end("primary", key, copy.why);
-    if (copy.state !== "live") return found;
-    // Timed out on the primary. The copy counts only if it is newer and lives by the primary's clock, too.
-    const { record } = copy;
-    const saved = await primary.call(
+    const restored = await this.restore(key);
+    return restored.state === "unknown" ? found : restored;
+  }
+
+  /** Timed out on the primary: the copy counts only if it is newer, and lives by the primary's clock, too. */
+  async #revive(key: string, found: SessionFound, record: SessionRecord): Promise<SessionFound> {
+    const put = { type: "put", record } as const;
+    const saved = await this.#replicator.primary.call(
       "repair",
-      (store, signal) => store.save(key, { type: "put", record }, { signal }),
+      (store, signal) => store.save(key, put, { signal }),
     );
-    return saved.state === "saved" ? copy : found;
+    return saved.state === "saved" ? { state: "live", record } : found;
   }
 
   async #shipEnd(work: Work, end: Ending): Promise<void> {
