@@ -14,7 +14,7 @@ import type {
 import { checkOptionNames } from "../validate.ts";
 import { type Deleted, planEnd, planRotation } from "./end_plan.ts";
 import { NotReplicatedError } from "./not_replicated_error.ts";
-import { isEnded, planRead, sameRecord } from "./read_plan.ts";
+import { planRead, sameRecord } from "./read_plan.ts";
 import { ReplicatedIndex } from "./replicated_index.ts";
 import type { ReplicatedSessions, ReplicatedSessionsOptions } from "./replicated_sessions.ts";
 import type { Entry } from "./replication_queue.ts";
@@ -213,21 +213,19 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     copied: Promise<SessionSaved> | undefined,
   ): Promise<void> {
     const replicator = this.#replicator;
+    const [copy] = await Promise.allSettled([copied]);
+    // Not before: a shipment under way would answer for it to its own waiters.
     if (entry !== undefined) recordWrite(entry.work, record, replicator.clock.monotonic());
-    if (entry !== undefined && copied !== undefined) {
-      const [copy] = await Promise.allSettled([copied]);
-      if (copy.status === "rejected" && mayHaveHappened(copy.reason)) {
-        // Its effect may come late, and on top of what is shipped now.
-        replicator.queue.doubt(entry, 2 * replicator.settings.attemptTimeout, true);
-        return await replicator.acknowledged(replicator.queue.shipped(entry), "primary");
-      }
-      if (
-        copy.status === "fulfilled" && copy.value.state === "saved" && sameChange(copy.value.record, record)
-      ) {
-        // Both have it. That the two clocks wrote different times is mended in the background.
-        replicator.queue.settle(entry, true);
-        return replicator.keepAlive(entry);
-      }
+    if (entry !== undefined && copy.status === "rejected" && mayHaveHappened(copy.reason)) {
+      // Its effect may come late, and on top of what is shipped now.
+      replicator.queue.doubt(entry, 2 * replicator.settings.attemptTimeout, true);
+      return await replicator.acknowledged(replicator.queue.shipped(entry), "primary");
+    }
+    const there = copy.status === "fulfilled" ? copy.value : undefined;
+    if (entry !== undefined && there?.state === "saved" && sameChange(there.record, record)) {
+      // Both have it. That the two clocks wrote different times is mended in the background.
+      replicator.queue.settle(entry, true);
+      return replicator.keepAlive(entry);
     }
     await replicator.finish(entry, async () => {
       if (!await this.#copies.copy(key, record)) throw new NotReplicatedError("neither", false);
