@@ -84,7 +84,6 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
       attemptTimeout: "300ms",
       retryAttempts: 50,
       retryDelay: "20ms",
-      
     });
   const isolates = [isolate(), isolate()];
 

@@ -385,7 +385,6 @@ Deno.test("a primary that forgets is given back what the copy knows, and graves 
   const store = replicatedSessions(engine, secondary.store, {
     clock,
     strategy: "acknowledged",
-    
   });
   await store.save("key", create());
   await store.save("gone", create("gone"));
