@@ -35,6 +35,7 @@ export class Circuit {
   #failures = 0;
   #rest = REST;
   #until = 0;
+  #closedAt = -Infinity;
 
   constructor(side: string, clock: Clock, random: () => number, changed: (state: CircuitState) => void) {
     this.#side = side;
@@ -45,6 +46,11 @@ export class Circuit {
 
   get isClosed(): boolean {
     return this.#state === "closed";
+  }
+
+  /** Whether it was closed all the time for so many milliseconds. */
+  closedFor(milliseconds: number): boolean {
+    return this.isClosed && this.#clock.monotonic() - this.#closedAt >= milliseconds;
   }
 
   /** Throws when a request would be refused. */
@@ -64,7 +70,9 @@ export class Circuit {
   succeeded(): void {
     this.#failures = 0;
     this.#rest = REST;
-    if (this.#state !== "closed") this.#become("closed");
+    if (this.#state === "closed") return;
+    this.#closedAt = this.#clock.monotonic();
+    this.#become("closed");
   }
 
   failed(): void {

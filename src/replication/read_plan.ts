@@ -14,12 +14,16 @@ export type ReadPlan =
   | { readonly type: "restore"; readonly primary: SessionFound; readonly copy: SessionFound }
   | { readonly type: "reject"; readonly error: unknown };
 
-/** Plans a read of both sides. `whenUnavailable` decides while one of them does not answer. */
+/**
+ * Plans a read of both sides. `whenUnavailable` decides while one of them does not answer. `steady`: the primary had no outage
+ * lately; otherwise it may have lost its memory, and its answer alone does not count.
+ */
 export function planRead(
   primary: Answer,
   secondary: Answer,
   whenUnavailable: "degrade" | "throw",
   now: number,
+  steady: boolean,
 ): ReadPlan {
   if (primary.status === "rejected") {
     const error = primary.reason;
@@ -32,7 +36,8 @@ export function planRead(
   const first = primary.value;
   if (secondary.status === "rejected") {
     // An end needs no confirmation.
-    if (whenUnavailable === "throw" && !isEnded(first)) return { type: "reject", error: secondary.reason };
+    const enough = isEnded(first) || (steady && whenUnavailable === "degrade");
+    if (!enough) return { type: "reject", error: secondary.reason };
     return { type: "answer", found: first, repair: false };
   }
   return planCompared(first, secondary.value);
@@ -79,4 +84,16 @@ export function sameRecord(a: SessionRecord, b: SessionRecord): boolean {
 function sameFields(a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, unknown>>): boolean {
   const names = Object.keys(a);
   return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+}
+
+/** Whether two sides that made the same change have the same record but for the times that their clocks wrote. */
+export function sameChange(a: SessionRecord, b: SessionRecord): boolean {
+  const { createdAt, touchedAt, checkedAt, bornAt, endsAt } = a;
+  return sameRecord(a, { ...b, createdAt, touchedAt, checkedAt, bornAt, endsAt, ...authenticated(a, b) });
+}
+
+function authenticated(a: SessionRecord, b: SessionRecord): Pick<SessionRecord, "authenticatedAt"> {
+  return a.authenticatedAt === undefined || b.authenticatedAt === undefined
+    ? {}
+    : { authenticatedAt: a.authenticatedAt };
 }

@@ -73,7 +73,9 @@ export class ReplicatedIndex implements SessionIndex {
     }
     if (added.state !== "added") {
       // A parallel write listed on the secondary what the primary refused.
-      if (copied !== undefined && place !== undefined) place.work.compare = true;
+      if (place !== undefined && copied !== undefined) {
+        replicator.note(place, (index, signal) => index.remove(user, entry.handle, { signal }));
+      }
       if (place !== undefined) replicator.queue.settle(place, copied !== undefined);
       return added;
     }

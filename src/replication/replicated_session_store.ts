@@ -14,7 +14,7 @@ import type {
 import { checkOptionNames } from "../validate.ts";
 import { type Deleted, planEnd, planRotation } from "./end_plan.ts";
 import { NotReplicatedError } from "./not_replicated_error.ts";
-import { planRead, sameRecord } from "./read_plan.ts";
+import { planRead, sameChange } from "./read_plan.ts";
 import { ReplicatedIndex } from "./replicated_index.ts";
 import type { ReplicatedSessions, ReplicatedSessionsOptions } from "./replicated_sessions.ts";
 import type { Entry } from "./replication_queue.ts";
@@ -68,7 +68,8 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
       ? await Promise.allSettled([this.#ask("primary", key, signal), this.#ask("secondary", key, signal)])
       : await this.#askInTurn(key, signal);
     signal?.throwIfAborted();
-    const next = planRead(primary, secondary, whenUnavailable, this.#replicator.clock.now());
+    const { clock, primary: side } = this.#replicator;
+    const next = planRead(primary, secondary, whenUnavailable, clock.now(), side.isSteady);
     if (next.type === "reject") throw next.error;
     if (next.type === "restore") return await this.#restore(key, next.primary, next.copy, signal);
     if (next.found.state === "live") this.#versions.note(key, next.found.record.version);
@@ -432,16 +433,4 @@ function joined(known: Ending | undefined, next: Ending): Ending {
   known.primary &&= next.primary;
   known.secondary &&= next.secondary;
   return known;
-}
-
-/** Whether two sides that made the same change have the same record but for the times that their clocks wrote. */
-function sameChange(a: SessionRecord, b: SessionRecord): boolean {
-  const { createdAt, touchedAt, checkedAt, bornAt, endsAt } = a;
-  return sameRecord(a, { ...b, createdAt, touchedAt, checkedAt, bornAt, endsAt, ...authenticated(a, b) });
-}
-
-function authenticated(a: SessionRecord, b: SessionRecord): Pick<SessionRecord, "authenticatedAt"> {
-  return a.authenticatedAt === undefined || b.authenticatedAt === undefined
-    ? {}
-    : { authenticatedAt: a.authenticatedAt };
 }

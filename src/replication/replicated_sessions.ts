@@ -50,7 +50,8 @@ export interface ReplicatedSessionsOptions {
   readonly reads?: "both" | "primary" | undefined;
   /**
    * What a read does while a side cannot be asked. `"degrade"`: the other side answers alone, marked `degraded` if it is the
-   * secondary. `"throw"`: the read rejects with that side's fault.
+   * secondary; the primary only if this store saw no outage of it for ten minutes, as it may have lost its memory. `"throw"`:
+   * the read rejects with that side's fault, so that an ended session is unreadable whatever fails at once.
    * @default {"degrade"}
    */
   readonly whenUnavailable?: "degrade" | "throw" | undefined;

@@ -8,7 +8,7 @@ import type {
   SessionSaved,
 } from "../session/session_store.ts";
 import { NotReplicatedError } from "./not_replicated_error.ts";
-import { isEnded, sameRecord } from "./read_plan.ts";
+import { isEnded, sameChange, sameRecord } from "./read_plan.ts";
 import type { Replicator } from "./replicator.ts";
 import type { Ending, Work } from "./work.ts";
 
@@ -116,11 +116,7 @@ export class SessionCopies {
 
   /** Timed out on the primary: the copy counts only if it is newer, and lives by the primary's clock, too. */
   async #revive(key: string, found: SessionFound, record: SessionRecord): Promise<SessionFound> {
-    const put = { type: "put", record } as const;
-    const saved = await this.#replicator.primary.call(
-      "repair",
-      (store, signal) => store.save(key, put, { signal }),
-    );
+    const saved = await this.#put("primary", key, record);
     return saved.state === "saved" ? { state: "live", record } : found;
   }
 
@@ -139,44 +135,63 @@ export class SessionCopies {
    * `false` means that the primary lost it, and that the write which made the record is gone.
    */
   async copy(key: string, record: SessionRecord): Promise<boolean> {
-    const { primary, secondary } = this.#replicator;
     for (let round = 1; round <= MAX_ROUNDS; round++) {
-      const saved = await this.#put(key, record);
+      const saved = await this.#put("secondary", key, record);
       // A tombstone on the secondary alone: a delete that did not reach the primary. It is final.
       if (saved.state === "ended" && saved.why !== "expired") await this.end("primary", key, saved.why);
-      if (saved.state !== "conflict") return true;
-      const there = saved.record;
-      if (sameRecord(there, record)) return true;
-      if (there.version === record.version) {
-        // Two different changes made this version, on either side: the primary's counts.
-        const put = { type: "put", record, ifVersion: record.version } as const;
-        const replaced = await secondary.call("ship", (store, signal) => store.save(key, put, { signal }));
-        if (replaced.state === "saved") return true;
-        continue;
-      }
-      const known = await primary.call("load", (store, signal) => store.load(key, { signal }));
-      if (known.state === "live" && known.record.version >= there.version) {
-        // Written meanwhile: the newer record is to be copied, in case its own isolate does not.
-        const goesOn = continues(known, record.version);
-        if (sameRecord(known.record, there)) return goesOn;
-        const copied = await this.copy(key, known.record);
-        return goesOn && copied;
-      }
-      if (isEnded(known)) {
-        await this.end("secondary", key, known.why);
-        return true;
-      }
-      // The primary lacks versions that the copy has.
-      await this.restore(key);
-      return false;
+      if (saved.state !== "conflict" || sameRecord(saved.record, record)) return true;
+      // The same change under two clocks: the primary's times count.
+      const same = sameChange(saved.record, record);
+      if (same && (await this.#put("secondary", key, record, record.version)).state === "saved") return true;
+      const goesOn = same ? undefined : await this.#resolve(key, record, saved.record);
+      if (goesOn !== undefined) return goesOn;
     }
     throw contention();
   }
 
-  async #put(key: string, record: SessionRecord): Promise<SessionSaved> {
-    return await this.#replicator.secondary.call(
-      "ship",
-      (store, signal) => store.save(key, { type: "put", record }, { signal }),
+  /**
+   * The secondary has another record that is as new as the one to be copied, or newer. Returns what {@linkcode copy} does, or
+   * `undefined` if another isolate was faster.
+   */
+  async #resolve(key: string, record: SessionRecord, there: SessionRecord): Promise<boolean | undefined> {
+    const { primary } = this.#replicator;
+    const known = await primary.call("load", (store, signal) => store.load(key, { signal }));
+    if (isEnded(known)) {
+      await this.end("secondary", key, known.why);
+      return true;
+    }
+    if (known.state !== "live" || known.record.version < there.version) {
+      // The primary lacks versions that the copy has.
+      await this.restore(key);
+      return false;
+    }
+    const now = known.record;
+    const goesOn = continues(known, record.version) &&
+      (now.version > record.version || sameRecord(now, record));
+    if (sameRecord(now, there)) return goesOn;
+    if (now.version > there.version) {
+      // Written meanwhile: copied here, in case its own isolate does not.
+      const copied = await this.copy(key, now);
+      return goesOn && copied;
+    }
+    // Two different changes made this version, on either side. The primary's counts, under a version of its own, so that no
+    // write which is bound to the old one mistakes it for the other.
+    const next = { ...now, version: now.version + 1 };
+    if ((await this.#put("primary", key, next, now.version)).state !== "saved") return undefined;
+    const copied = await this.copy(key, next);
+    return goesOn && copied;
+  }
+
+  async #put(
+    side: "primary" | "secondary",
+    key: string,
+    record: SessionRecord,
+    ifVersion?: number,
+  ): Promise<SessionSaved> {
+    const put = { type: "put", record, ifVersion } as const;
+    return await this.#replicator[side].call(
+      side === "primary" ? "repair" : "ship",
+      (store, signal) => store.save(key, put, { signal }),
     );
   }
 

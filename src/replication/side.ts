@@ -6,6 +6,9 @@ import { Circuit, CircuitOpenError } from "./circuit.ts";
 import { NotReplicatedError } from "./not_replicated_error.ts";
 import type { ReplicationFaultContext, ReplicationOperation } from "./replicated_sessions.ts";
 
+/** How long after an outage a side's answers need the other side's confirmation, in milliseconds. */
+const STEADY_MS = 600_000;
+
 /** What a side needs besides its store. */
 export interface SideOptions {
   readonly clock: Clock;
@@ -46,6 +49,14 @@ export class Side<Store> {
   /** Whether it answered lately, as far as it was asked. */
   get isUp(): boolean {
     return this.#circuit.isClosed;
+  }
+
+  /**
+   * Whether it had no outage for so long that it can be trusted alone: a store that was away may have restarted empty, or been
+   * set back to an older state.
+   */
+  get isSteady(): boolean {
+    return this.#circuit.closedFor(STEADY_MS);
   }
 
   /** Throws when the circuit would refuse a request. */

@@ -603,7 +603,7 @@ function same<T>(store: T): T {
 }
 
 // deno-lint-ignore no-explicit-any
-let TRACE: any = (globalThis as any).TRACE;
+const TRACE: any = (globalThis as any).TRACE;
 
 /** A store that shows every record it stores, at the moment it does. */
 function watched(
