@@ -472,10 +472,13 @@ export async function live(options: SimulationOptions): Promise<Life> {
     };
     const keys = fates.map(({ key }) => () => store!.load(key));
     const users = ["user0", "user1", "user2"].map((user) => () => store!.index.read(user));
-    // One after the other: repairs need places in the queue.
+    // One after the other, as repairs need places in the queue; again, if one was given up on this network.
     for (const read of [...keys, ...users]) {
-      await world.until(contact(read));
-      await world.until(isolates[0]!.subject.settle());
+      for (let before = -1; before !== (seen["dropped"] ?? 0);) {
+        before = seen["dropped"] ?? 0;
+        await world.until(contact(read));
+        await world.until(isolates[0]!.subject.settle());
+      }
     }
   }
   for (const { subject } of isolates) {
