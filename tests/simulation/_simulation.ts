@@ -497,7 +497,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
     }
   }
   seen["effects later than their callers waited"] = wires[0].lateEffects + wires[1].lateEffects;
-  await Promise.all(isolates.map(({ store }) => store?.close()));
+  await world.until(Promise.all(isolates.map(({ store }) => store?.close())));
   return { violations, seen, events: world.events };
 
   /** Whether somebody began to end a session: it must end then, while a rotation that only asked changed nothing. */
