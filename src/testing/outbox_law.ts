@@ -1,3 +1,4 @@
+import { deferred } from "../deferred.ts";
 import { MailError } from "../email/mail_error.ts";
 import type { Message } from "../email/message.ts";
 import {
@@ -126,8 +127,8 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const mailer = new ScriptedMailer(false);
       const box = outbox(mailer, store, { clock, lease: 150 });
       await box.send(mail("slow"));
-      const began = Promise.withResolvers<void>();
-      const go = Promise.withResolvers<void>();
+      const began = deferred<void>();
+      const go = deferred<void>();
       const slow = Object.create(mailer, {
         send: {
           value: async (message: Message) => {
@@ -153,8 +154,8 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     async run({ store, clock, wait }) {
       const mailer = new ScriptedMailer(false);
       await outbox(mailer, store, { clock }).send(mail("once"));
-      const asks = Promise.withResolvers<void>();
-      const wake = Promise.withResolvers<void>();
+      const asks = deferred<void>();
+      const wake = deferred<void>();
       const sleepy = new Proxy(store, {
         get(target, name) {
           const value = Reflect.get(target, name, target);

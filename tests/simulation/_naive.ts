@@ -127,7 +127,7 @@ export function planted([primary, secondary]: [Side, Side], fault: PlantedFault 
     case "delete-trusts-unknown":
       return trustingUnknown(primary, secondary);
     case "no-reconciliation":
-      return [primary, blind(primary, secondary)];
+      return blind(primary, secondary);
     case "sync-acknowledges-one":
       return [primary, {
         ...methods(secondary),
@@ -177,17 +177,32 @@ function trustingUnknown(primary: Side, secondary: Side): [Side, Side] {
   ];
 }
 
-/** The secondary answers reads as the primary does, so that no difference is ever seen; a copy too old is taken for stored. */
-function blind(primary: Side, secondary: Side): Side {
-  return {
-    ...methods(secondary),
-    load: (key, options) => primary.load(key, options),
-    async save(key, change, options) {
-      const saved = await secondary.save(key, change, options);
-      if (change.type !== "put" || saved.state !== "conflict") return saved;
-      return { state: "saved", record: change.record };
+/** Copies only what a write of this isolate answered, and shows no difference to a read: a late effect is never looked for. */
+function blind(primary: Side, secondary: Side): [Side, Side] {
+  const answered = new Map<string, number>();
+  return [
+    {
+      ...methods(primary),
+      async save(key, change, options) {
+        const saved = await primary.save(key, change, options);
+        if (saved.state === "saved") {
+          answered.set(key, Math.max(answered.get(key) ?? 0, saved.record.version));
+        }
+        return saved;
+      },
     },
-  };
+    {
+      ...methods(secondary),
+      load: (key, options) => primary.load(key, options),
+      async save(key, change, options) {
+        if (change.type !== "put") return await secondary.save(key, change, options);
+        const { record } = change;
+        if (record.version > (answered.get(key) ?? 0)) return { state: "saved", record };
+        const saved = await secondary.save(key, change, options);
+        return saved.state === "conflict" ? { state: "saved", record } : saved;
+      },
+    },
+  ];
 }
 
 async function acknowledged(
