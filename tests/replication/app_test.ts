@@ -84,7 +84,7 @@ async function start(first: "deno-kv" | "upstash", options: ReplicatedSessionsOp
   };
 }
 
-Deno.test("an app on Deno KV and Upstash: while Upstash is away reads and writes go on, and what ends a session is no success", async () => {
+Deno.test("an app on Deno KV and Upstash: while the secondary is away reads and writes work, and ending a session answers 503", async () => {
   await using shop = await start("deno-kv");
   const { ask, store, primary, secondary } = shop;
   assertEquals(await ask("/cart/tea"), [200, '["tea"]', "set"]);
@@ -102,7 +102,7 @@ Deno.test("an app on Deno KV and Upstash: while Upstash is away reads and writes
   assertEquals(
     (await createSessions(store).listSessions("ada")).length,
     1,
-    "no ghosts of the logins that failed",
+    "no sessions of the logins that failed",
   );
   await shop.up();
   shop.down();
@@ -111,7 +111,7 @@ Deno.test("an app on Deno KV and Upstash: while Upstash is away reads and writes
   assertEquals(await ask("/everywhere"), [200, "1", "kept"], "asked once more");
   shop.forget();
   shop.down();
-  assertEquals(await ask("/login"), [200, "in", "set"], "who brings no session ends none");
+  assertEquals(await ask("/login"), [200, "in", "set"], "a login without a session ends none");
   assertEquals(await ask("/me", "GET"), [200, '["ada",null,false]', "kept"]);
   await shop.up();
   assertEquals(await ask("/login"), [200, "in", "set"]);
@@ -128,7 +128,7 @@ Deno.test("an app on Deno KV and Upstash: while Upstash is away reads and writes
   }
 });
 
-Deno.test("an app on Upstash and Deno KV: while Upstash is away reads are degraded, and nothing else is a success", async () => {
+Deno.test("an app on Upstash and Deno KV: while the primary is away reads are degraded, and writes answer 503", async () => {
   await using shop = await start("upstash", { strategy: "acknowledged" });
   const { ask, primary, secondary } = shop;
   assertEquals(await ask("/login"), [200, "in", "set"]);

@@ -14,6 +14,7 @@ import {
 } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { upstashStore } from "@holdfast/edge/upstash";
+import { deferred } from "../../src/deferred.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { Random } from "../support/random.ts";
 import { startRedis } from "../support/redis_server.ts";
@@ -44,7 +45,7 @@ function hanging(
     });
   return {
     store: held(store),
-    hang: () => gate = Promise.withResolvers<void>(),
+    hang: () => gate = deferred<void>(),
     release() {
       gate?.resolve();
       gate = undefined;

@@ -1,4 +1,4 @@
-/** What is replication's own, beside the laws and the simulator. */
+/** Tests of replication beside the laws and the simulator. */
 import {
   type Atomic,
   atomicSessionStore,
@@ -15,6 +15,7 @@ import {
   type SessionCreate,
 } from "@holdfast/edge";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { deferred } from "../../src/deferred.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
 type Mode = "up" | "down" | "hanging";
@@ -105,7 +106,7 @@ function held(inner: Store) {
     store,
     /** Holds the saves from now on until what it answers is called. */
     hold(moment: "before" | "after"): () => void {
-      const { promise, resolve } = Promise.withResolvers<void>();
+      const { promise, resolve } = deferred<void>();
       [when, gate] = [moment, promise];
       return resolve;
     },
@@ -159,7 +160,7 @@ Deno.test("async: while the secondary is away saves of a key coalesce, and one p
   await store.close();
 });
 
-Deno.test("acknowledged: a save that the secondary does not take says who has it, and arrives later", async () => {
+Deno.test("acknowledged: a save that the secondary does not take tells that the primary has it, and arrives later", async () => {
   const { clock, primary, secondary, store } = setUp({ strategy: "acknowledged" });
   secondary.mode = "hanging";
   const error = await assertRejects(() => settled(clock, store.save("key", create())), NotReplicatedError);
@@ -195,7 +196,7 @@ Deno.test("sync: once the secondary is known to be down, a save is refused befor
   await store.close();
 });
 
-Deno.test("a logout that the secondary does not hear is no success, stays queued, and counts here at once", async () => {
+Deno.test("a delete that the secondary does not answer rejects, stays queued, and counts in this isolate at once", async () => {
   const { clock, secondary, store } = setUp();
   await store.save("key", create());
   await store.flush();
@@ -212,7 +213,7 @@ Deno.test("a logout that the secondary does not hear is no success, stays queued
   await store.close();
 });
 
-Deno.test("a logout while the primary is away buries the copy, rejects, and reaches the primary later", async () => {
+Deno.test("a delete while the primary is away leaves a tombstone on the secondary, rejects, and reaches the primary later", async () => {
   const { clock, primary, secondary, store } = setUp();
   await store.save("key", create());
   await store.flush();
@@ -241,7 +242,7 @@ Deno.test("concurrent deletes: exactly one returns the record when the primary f
   await store.close();
 });
 
-Deno.test("while the primary is away reads are degraded, certain, or rejected, and never anonymous", async () => {
+Deno.test("while the primary is away a read is degraded, or of a tombstone, or rejects; it never returns unknown", async () => {
   for (const mode of ["down", "hanging"] as const) {
     const { clock, primary, store } = setUp();
     await store.save("key", create());
@@ -253,7 +254,7 @@ Deno.test("while the primary is away reads are degraded, certain, or rejected, a
     assert(found.state === "live" && found.degraded, "degraded");
     assertEquals(await settled(clock, store.load("gone")), { state: "ended", why: "rotated" });
     await assertRejects(
-      () => settled(clock, store.load("nobody")),
+      () => settled(clock, store.load("unknown")),
       HoldfastError,
     );
     await assertRejects(() => settled(clock, store.save("key", { type: "update" })), HoldfastError);
@@ -264,7 +265,7 @@ Deno.test("while the primary is away reads are degraded, certain, or rejected, a
   }
 });
 
-Deno.test("whenUnavailable: 'throw' leaves the outage an outage", async () => {
+Deno.test("whenUnavailable 'throw': a read rejects while either side is away", async () => {
   const { clock, primary, secondary, store } = setUp({ whenUnavailable: "throw" });
   await store.save("key", create());
   await store.flush();
@@ -278,7 +279,7 @@ Deno.test("whenUnavailable: 'throw' leaves the outage an outage", async () => {
   await store.close();
 });
 
-Deno.test("a full queue refuses, waits or ships inline before anything is written, and ends still find room", async () => {
+Deno.test("a full queue rejects, waits or ships inline before anything is written, and a delete still finds a place", async () => {
   for (const whenFull of ["reject", "wait", "inline"] as const) {
     const { clock, primary, secondary, store, dropped } = setUp({ queueSize: 4, whenFull });
     for (const key of ["one", "two", "three", "four"]) await store.save(key, create(key));
@@ -318,7 +319,7 @@ Deno.test("a full queue refuses, waits or ships inline before anything is writte
   }
 });
 
-Deno.test("a save that waits for room goes on when there is some", async () => {
+Deno.test("a save that waits for room continues when there is some", async () => {
   const { clock, secondary, store } = setUp({ queueSize: 1 });
   secondary.mode = "down";
   await store.save("one", create("one"));
@@ -329,7 +330,7 @@ Deno.test("a save that waits for room goes on when there is some", async () => {
   await store.close();
 });
 
-Deno.test("an outage costs no tries: what waits is shipped when it is over, however long it took", async () => {
+Deno.test("attempts during an outage do not count: what is pending is shipped when it is over", async () => {
   const { clock, primary, secondary, store, dropped } = setUp();
   secondary.mode = "down";
   await store.save("key", create());
@@ -341,7 +342,7 @@ Deno.test("an outage costs no tries: what waits is shipped when it is over, howe
   await store.close();
 });
 
-Deno.test("what cannot be shipped is given up with its hash, and holds nobody else up", async () => {
+Deno.test("a shipment that always fails is given up, reported with its key, and delays no other", async () => {
   const clock = new ManualClock();
   const [primary, secondary] = [new Side(clock), new Side(clock)];
   const dropped: DroppedReplication[] = [];
@@ -378,7 +379,7 @@ Deno.test("what cannot be shipped is given up with its hash, and holds nobody el
   await store.close();
 });
 
-Deno.test("a primary that forgets is given back what the copy knows, and graves with it", async () => {
+Deno.test("a primary that restarted empty gets back its sessions, tombstones and epochs", async () => {
   const clock = new ManualClock();
   const engine = memoryStore({ clock });
   const secondary = new Side(clock);
@@ -412,7 +413,7 @@ Deno.test("a primary that forgets is given back what the copy knows, and graves 
   await store.close();
 });
 
-Deno.test("of saves that a shipment under way cannot carry, what the primary forgot is never answered", async () => {
+Deno.test("acknowledged: saves that the primary lost before they were shipped reject", async () => {
   const clock = new ManualClock();
   const [engine, copies] = [memoryStore({ clock }), atomicSessionStore(memoryStore({ clock }))];
   const slow = held(copies);
@@ -447,7 +448,7 @@ Deno.test("of saves that a shipment under way cannot carry, what the primary for
   await Promise.all([ours.close(), other.close()]);
 });
 
-Deno.test("a save that hears of its success when the primary has forgotten it is never answered", async () => {
+Deno.test("acknowledged: a save whose answer arrives after the primary lost it rejects", async () => {
   const clock = new ManualClock();
   const engine = memoryStore({ clock });
   const [primary, secondary] = [atomicSessionStore(engine), atomicSessionStore(memoryStore({ clock }))];
@@ -472,7 +473,7 @@ Deno.test("a save that hears of its success when the primary has forgotten it is
   await Promise.all([ours.close(), other.close()]);
 });
 
-Deno.test("an isolate that dies with a full queue loses nothing that is in the outbox", async () => {
+Deno.test("recover() ships what an isolate that died had in the outbox", async () => {
   const clock = new ManualClock();
   const outbox = memoryStore({ clock });
   const [primary, secondary] = [new Side(clock), new Side(clock)];
@@ -500,7 +501,7 @@ Deno.test("an isolate that dies with a full queue loses nothing that is in the o
   await lives.close();
 });
 
-Deno.test("an isolate that dies while it asks whether it may rotate leaves nothing that would end the session", async () => {
+Deno.test("an isolate that dies before a rotation began leaves no mark that would end the session", async () => {
   const clock = new ManualClock();
   const outbox = memoryStore({ clock });
   const [primary, secondary] = [new Side(clock), new Side(clock)];
@@ -520,7 +521,7 @@ Deno.test("an isolate that dies while it asks whether it may rotate leaves nothi
   await lives.close();
 });
 
-Deno.test("a save that found no place and may have happened is in the outbox when its caller hears of it", async () => {
+Deno.test("a save without a place that may have happened is in the outbox before its caller is told", async () => {
   const clock = new ManualClock();
   const outbox = memoryStore({ clock });
   const [primary, secondary] = [new Side(clock), new Side(clock)];
@@ -540,7 +541,7 @@ Deno.test("a save that found no place and may have happened is in the outbox whe
   await lives.close();
 });
 
-Deno.test("close() ships what waits; whoever saves later ships before it answers", async () => {
+Deno.test("close() ships what is pending; later saves ship before they answer", async () => {
   const { secondary, store } = setUp();
   await store.save("key", create());
   assertEquals(await store.close(), { pending: 0 });
@@ -560,7 +561,7 @@ Deno.test("waitUntil keeps the isolate alive until the copy has arrived", async 
   await store.close();
 });
 
-Deno.test("revoking a user carries the primary's epoch: whoever logs in afterwards is not condemned by the copy", async () => {
+Deno.test("revoking a user copies the primary's epoch: a later login is not revoked on the secondary", async () => {
   const { clock, primary, secondary, store } = setUp({ attemptTimeout: "50ms" });
   const sessions = createSessions(store, { clock });
   secondary.mode = "hanging";
@@ -578,7 +579,7 @@ Deno.test("revoking a user carries the primary's epoch: whoever logs in afterwar
   await store.close();
 });
 
-Deno.test("a revocation that the primary did not hear is no success, and degraded reads heed it all the same", async () => {
+Deno.test("a revocation that the primary did not answer rejects, and degraded reads obey it all the same", async () => {
   const { clock, primary, store } = setUp();
   const sessions = createSessions(store, { clock, touchEvery: 1 });
   const session = sessions.open(null);
@@ -595,7 +596,7 @@ Deno.test("a revocation that the primary did not hear is no success, and degrade
   await store.close();
 });
 
-Deno.test("an operation tells its side, outcome and what waits, and never a key", async () => {
+Deno.test("onOperation gets side, outcome and pending, and never a key", async () => {
   const { operations, store } = setUp();
   await store.save("secret-key", create());
   await store.flush();
@@ -607,7 +608,7 @@ Deno.test("an operation tells its side, outcome and what waits, and never a key"
   await store.close();
 });
 
-Deno.test("replicatedSessions() refuses what it cannot keep its promises with", () => {
+Deno.test("replicatedSessions() refuses eventual stores and options out of range", () => {
   const store = memoryStore();
   assertThrows(
     () => replicatedSessions(store, keyValueSessionStore(store) as unknown as Store),
