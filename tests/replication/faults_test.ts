@@ -174,3 +174,49 @@ Deno.test("replicatedSessions() refuses unknown options and accepts undefined on
   assertThrows(() => replicatedSessions(store, store, { retryAttempts: 0 }), RangeError);
   replicatedSessions(store, store, { strategy: undefined, queueSize: undefined, timeout: undefined });
 });
+
+Deno.test("ASVS 7.4.3: revokeUser() with `except` holds although the primary restarts empty or is set back", async () => {
+  for (const loss of ["empty", "set back"] as const) {
+    const { clock, primary, sessions, login, whoIs } = setUp();
+    const [kept, other] = [await login(), await login()];
+    const setBack = await primary.snapshot((await primary.inner.index.keys()).keys);
+    const except = await settled(clock, sessions.open(kept).handle());
+    await settled(clock, sessions.revokeUser("ada", { except }));
+    if (loss === "empty") primary.forget();
+    else setBack();
+    assertEquals([await whoIs(kept), await whoIs(other)], [["ada", false], [null, false]], loss);
+  }
+});
+
+Deno.test("ASVS 3.3.3: the cookie of a replicated session has the __Host- prefix", async () => {
+  const { login } = setUp();
+  assert((await login()).startsWith("__Host-"));
+});
+
+Deno.test("ASVS 16.2.5: no callback and no error of a replicated store holds a token", async () => {
+  const told: unknown[] = [];
+  const tell = (...args: unknown[]) => void told.push(args);
+  const { clock, primary, secondary, sessions, store, login } = setUp({
+    onFault: tell,
+    onDropped: tell,
+    onOperation: tell,
+    retryAttempts: 1,
+  });
+  const cookie = await login();
+  const token = cookie.split("=")[1]!;
+  for (const side of [primary, secondary]) {
+    side.mode = "down";
+    for (let i = 0; i < 4; i++) {
+      const session = sessions.open(cookie);
+      session.set("n", i);
+      await settled(clock, sessions.commit(session)).catch(tell);
+      await settled(clock, sessions.open(cookie).userId()).catch(tell);
+    }
+    side.mode = "up";
+    await clock.advance(10_000);
+  }
+  told.push(store, sessions, (await primary.inner.index.keys()).keys);
+  const text = Deno.inspect(told, { depth: 10, strAbbreviateSize: 10_000, iterableLimit: 10_000 });
+  assert(text.includes("backend-unavailable"), "something was told");
+  assertEquals(text.includes(token), false);
+});
