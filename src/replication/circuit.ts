@@ -1,6 +1,6 @@
 /**
- * A circuit breaker: after several failures in a row a store is not asked for a while. Then one request is let through as a
- * probe, and its outcome decides for all.
+ * A circuit breaker: after several failures in a row a store is not asked for a while. Then one request is
+ * let through as a probe, and its outcome decides for all.
  */
 import type { Clock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
@@ -10,10 +10,10 @@ export type CircuitState = "closed" | "open" | "half-open";
 
 /** The number of failures in a row that opens it. */
 const FAILURES = 3;
-/** How long it stays open at first and at most, in milliseconds; each probe that fails doubles it. */
+/** The time it stays open at first and at most, in milliseconds; each probe that fails doubles it. */
 const REST = 500;
 const MAX_REST = 5_000;
-/** When to ask again while a probe is on its way, in milliseconds. */
+/** The delay before asking again while a probe is on its way, in milliseconds. */
 const PROBING = 50;
 
 /** A request that was refused, so that it certainly had no effect. */
@@ -48,7 +48,7 @@ export class Circuit {
     return this.#state === "closed";
   }
 
-  /** Whether it was closed all the time for so many milliseconds. */
+  /** True if it was closed all the time for so many milliseconds. */
   closedFor(milliseconds: number): boolean {
     return this.isClosed && this.#clock.monotonic() - this.#closedAt >= milliseconds;
   }

@@ -11,7 +11,7 @@ import { sameRecord } from "./read_plan.ts";
 export interface SessionProgress {
   /** The number of keys seen. */
   readonly seen: number;
-  /** Where to continue after a break; absent at the end. */
+  /** The place to continue at after a break; absent at the end. */
   readonly cursor?: string;
 }
 
@@ -63,8 +63,9 @@ const COPY_OPTIONS = { ...SWEEP_OPTIONS, dryRun: true, verify: true } satisfies 
 >;
 
 /**
- * Copies every live session as it is, with the time it has left, while both stores are in use: what is newer stays, what
- * was ended stays ended. A user's sessions are listed in the other store, too. Errors do not stop it; run it again.
+ * Copies every live session as it is, with the time it has left, while both stores are in use: what is newer
+ * stays, what was ended stays ended. A user's sessions are listed in the other store, too. Errors do not stop
+ * it; run it again.
  *
  * @throws {TypeError} when an option is unknown
  * @throws {RangeError} when `batch` is not a positive integer
@@ -166,9 +167,10 @@ export interface SweepSessionsOptions extends CallOptions {
 }
 
 /**
- * Walks over all sessions: ends those that were revoked although their index entry was lost, and removes the remains of ended
- * ones where nothing expires by itself. Our own engines expire by themselves; a store of your own may not. On
- * `replicatedSessions` it also compares both sides of every session, and repairs what differs: run it from cron.
+ * Walks over all sessions: ends those that were revoked although their index entry was lost, and removes the
+ * remains of ended ones where nothing expires by itself. Our own engines expire by themselves; a store of
+ * your own may not. On `replicatedSessions` it also compares both sides of every session, and repairs what
+ * differs: run it from cron.
  *
  * @throws {RangeError} when `batch` is not a positive integer
  * @example

@@ -5,7 +5,9 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import { ReplicatedSessionStore } from "./replicated_session_store.ts";
 import type { ReplicatedSessions, ReplicatedSessionsOptions } from "./replicated_sessions.ts";
 
-/** Tombstones stay longer than any request is under way; those of known sessions until the session's own end. */
+/**
+ * Tombstones stay longer than any request is under way; those of known sessions until the session's own end.
+ */
 const REMEMBER = "10m";
 
 /**

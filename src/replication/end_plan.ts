@@ -1,4 +1,4 @@
-/** How a session is ended on two sides: pure decisions. */
+/** Pure decisions of ending a session on two sides. */
 import type { SessionRecord } from "../session/session_record.ts";
 import type { SessionFound } from "../session/session_store.ts";
 import { isEnded } from "./read_plan.ts";
@@ -9,7 +9,7 @@ import type { Ending } from "./work.ts";
 /** A side's answer to a delete, or why there is none. */
 export type Deleted = PromiseSettledResult<SessionRecord | undefined>;
 
-/** What a rotation does after it looked at both sides. */
+/** The next step of a rotation that looked at both sides. */
 export type RotationPlan =
   /** Deletes: the primary decides which of several callers gets the session. */
   | { readonly type: "delete" }
@@ -18,7 +18,10 @@ export type RotationPlan =
   /** The primary lost the session: it gets the copy back first, so that it can decide. */
   | { readonly type: "restore" };
 
-/** Plans a rotation. A tombstone on either side says that another caller was first, whatever a primary set back says. */
+/**
+ * Plans a rotation. A tombstone on either side says that another caller was first, whatever a primary set
+ * back says.
+ */
 export function planRotation(primary: SessionFound, secondary: SessionFound): RotationPlan {
   if (isEnded(primary) || isEnded(secondary)) return { type: "ended" };
   if (secondary.state !== "live") return { type: "delete" };
@@ -27,13 +30,19 @@ export function planRotation(primary: SessionFound, secondary: SessionFound): Ro
   return { type: lost ? "restore" : "delete" };
 }
 
-/** What came of a delete on both sides. */
+/** The next step of a delete that asked both sides. */
 export type EndPlan =
   /** Both sides have a tombstone. */
   | { readonly type: "done"; readonly last: SessionRecord | undefined }
-  /** The primary returned nothing: it must be told why, and the secondary's record counts if the primary never knew it. */
+  /**
+   * The primary returned nothing: it must be told why, and the secondary's record counts if the primary
+   * never knew it.
+   */
   | { readonly type: "ask-primary"; readonly copy: SessionRecord | undefined }
-  /** One side lacks its tombstone: it stays queued. `doubtful`: whether the primary's delete had its effect is unknown. */
+  /**
+   * One side lacks its tombstone: it stays queued. `doubtful`: whether the primary's delete had its effect
+   * is unknown.
+   */
   | {
     readonly type: "queue";
     readonly error: unknown;

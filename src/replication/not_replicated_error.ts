@@ -4,7 +4,7 @@ import { HoldfastError } from "../errors.ts";
 export class NotReplicatedError extends HoldfastError {
   /** The side that has it; `neither` when no side confirmed it. */
   readonly committed: "primary" | "secondary" | "neither";
-  /** Whether it is queued and will be shipped. */
+  /** True if it is queued and will be shipped. */
   readonly queued: boolean;
 
   /** Makes a fault that says where the change is. */

@@ -1,12 +1,12 @@
-/** What a read makes of what the two sides know about a session: pure decisions. */
+/** Pure decisions of a read that asked two sides about a session. */
 import { sessionExpiry, type SessionRecord } from "../session/session_record.ts";
 import type { SessionFound } from "../session/session_store.ts";
 import { isPermanent } from "./side.ts";
 
-/** What a side answered, or why it did not. */
+/** A side's answer, or the error instead of one. */
 export type Answer = PromiseSettledResult<SessionFound>;
 
-/** What a read does. */
+/** The next step of a read. */
 export type ReadPlan =
   /** Answers; `repair` says that the sides differ and are compared in the background. */
   | { readonly type: "answer"; readonly found: SessionFound; readonly repair: boolean }
@@ -15,8 +15,8 @@ export type ReadPlan =
   | { readonly type: "reject"; readonly error: unknown };
 
 /**
- * Plans a read of both sides. `whenUnavailable` decides while one of them does not answer. `steady`: the primary had no outage
- * lately; otherwise it may have lost its memory, and its answer alone does not count.
+ * Plans a read of both sides. `whenUnavailable` decides while one of them does not answer. `steady`: the
+ * primary had no outage lately; otherwise it may have lost its memory, and its answer alone does not count.
  */
 export function planRead(
   primary: Answer,
@@ -43,7 +43,7 @@ export function planRead(
   return planCompared(first, secondary.value);
 }
 
-/** What two sides that both answered mean together. */
+/** Compares two sides that both answered. */
 function planCompared(first: SessionFound, copy: SessionFound): ReadPlan {
   // A tombstone on either side is final: the other side gets it, too.
   if (isEnded(first)) return { type: "answer", found: first, repair: copy.state === "live" };
@@ -57,22 +57,22 @@ function planCompared(first: SessionFound, copy: SessionFound): ReadPlan {
 }
 
 /**
- * What the secondary knows for certain while the primary is away. That it knows nothing, or that its copy was idle for too
- * long, proves nothing: the primary may know a newer record.
+ * What the secondary knows for certain while the primary is away. That it knows nothing, or that its copy was
+ * idle for too long, proves nothing: the primary may know a newer record.
  */
 export function degraded(copy: SessionFound, now: number): SessionFound | undefined {
   if (copy.state === "live" && now < sessionExpiry(copy.record)) return { ...copy, degraded: true };
   return isEnded(copy) ? copy : undefined;
 }
 
-/** Whether a tombstone is there; a session that timed out has none. */
+/** True for a tombstone; a session that timed out has none. */
 export function isEnded(
   found: SessionFound,
 ): found is { readonly state: "ended"; readonly why: "rotated" | "revoked" } {
   return found.state === "ended" && found.why !== "expired";
 }
 
-/** Whether two records are the same in every field. */
+/** True if two records are the same in every field. */
 export function sameRecord(a: SessionRecord, b: SessionRecord): boolean {
   if (a === b) return true;
   if (a.version !== b.version) return false; // the usual difference
@@ -86,7 +86,7 @@ function sameFields(a: Readonly<Record<string, unknown>>, b: Readonly<Record<str
   return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
 }
 
-/** Whether two sides that made the same change have the same record but for the times that their clocks wrote. */
+/** True if two records differ only in the times that two clocks wrote: both sides made the same change. */
 export function sameChange(a: SessionRecord, b: SessionRecord): boolean {
   const { createdAt, touchedAt, checkedAt, bornAt, endsAt } = a;
   return sameRecord(a, { ...b, createdAt, touchedAt, checkedAt, bornAt, endsAt, ...authenticated(a, b) });

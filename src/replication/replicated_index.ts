@@ -1,6 +1,7 @@
 /**
- * What two stores know about users. Entries are hints, so their union is right; epochs only grow, so the later one is right.
- * The primary decides epochs: the secondary gets the number, not the time at which it arrives.
+ * What two stores know about users. Entries are hints, so their union is right; epochs only grow, so the
+ * later one is right. The primary decides epochs: the secondary gets the number, not the time at which it
+ * arrives.
  */
 import type {
   SessionAdded,
@@ -18,11 +19,14 @@ import { type Replicator, worthWaiting } from "./replicator.ts";
 import { isPermanent, type Side } from "./side.ts";
 import type { Revoking, Work } from "./work.ts";
 
-/** How long an epoch is kept, in milliseconds, that is copied without its own `remember`. */
+/** The time an epoch is kept, in milliseconds, that is copied without its own `remember`. */
 const REMEMBER_MS = 30 * 86_400_000;
-/** How long a revocation is tried, in milliseconds. */
+/** The time a revocation is retried for, in milliseconds. */
 const REVOKE_RETRY_MS = 86_400_000;
-/** A session that is not there so long after it was listed, in milliseconds, is not about to be created any more. */
+/**
+ * A session that is not there so long after it was listed, in milliseconds, is not about to be created any
+ * more.
+ */
 const CREATED_WITHIN_MS = 60_000;
 /** The prefixes of cursors: the primary's keys are listed first, then those that only the secondary has. */
 const FIRST = "1:";
@@ -88,7 +92,9 @@ export class ReplicatedIndex implements SessionIndex {
     return added;
   }
 
-  /** An entry is a hint that harms nothing if it stays: removing never waits for the secondary, nor for room. */
+  /**
+   * An entry is a hint that harms nothing if it stays: removing never waits for the secondary, nor for room.
+   */
   async remove(user: string, handle: string, { signal }: CallOptions = {}): Promise<void> {
     const replicator = this.#replicator;
     const place = replicator.take("user", user);
@@ -264,8 +270,8 @@ export class ReplicatedIndex implements SessionIndex {
   }
 
   /**
-   * Whether an entry may lead to a session: one that lives on a side, or is about to be created. Both sides are asked, and
-   * one that does not answer rejects: an entry must not be removed because a side was away.
+   * Whether an entry may lead to a session: one that lives on a side, or is about to be created. Both sides
+   * are asked, and one that does not answer rejects: an entry must not be removed because a side was away.
    */
   async #mayLive({ key, listedAt }: SessionEntry): Promise<boolean> {
     const { primary, secondary, clock } = this.#replicator;
@@ -276,7 +282,10 @@ export class ReplicatedIndex implements SessionIndex {
     return found.every(({ state }) => state === "unknown") && clock.now() - listedAt < CREATED_WITHIN_MS;
   }
 
-  /** The copy is read first: an entry that it has and the primary lacks afterwards was removed there, or lost. */
+  /**
+   * The copy is read first: an entry that it has and the primary lacks afterwards was removed there, or
+   * lost.
+   */
   async #compare(user: string): Promise<void> {
     const { primary, secondary } = this.#replicator;
     const read = (side: typeof primary) =>

@@ -24,7 +24,7 @@ import { recordWrite, SessionCopies } from "./session_copies.ts";
 import { isPermanent, mayHaveHappened } from "./side.ts";
 import type { Ending, Work } from "./work.ts";
 
-/** How long an end is tried, in milliseconds, when it is not known how long the session would have lived. */
+/** The time a delete is retried for, in milliseconds, when the session's own end is unknown. */
 const DELETE_RETRY_MS = 86_400_000;
 
 export class ReplicatedSessionStore implements ReplicatedSessions {
@@ -97,7 +97,10 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     });
   }
 
-  /** The primary lost what the secondary has. If it cannot take it back now, the copy answers as in an outage. */
+  /**
+   * The primary lost what the secondary has. If it cannot take it back now, the copy answers as in an
+   * outage.
+   */
   async #restore(
     key: string,
     primary: SessionFound,
@@ -154,9 +157,9 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   /**
-   * The change for a write on the secondary beside the primary's, if it can be made safely: bound to the version that this
-   * isolate saw last, so that a copy which arrives late changes nothing. A change that depends on what is there is the primary's
-   * to decide first.
+   * The change for a write on the secondary beside the primary's, if it can be made safely: bound to the
+   * version that this isolate saw last, so that a copy which arrives late changes nothing. A change that
+   * depends on what is there is the primary's to decide first.
    */
   #parallelChange(key: string, change: SessionChange): SessionChange | undefined {
     if (change.type === "create") return change;
@@ -165,7 +168,10 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     return { ...change, ifVersion };
   }
 
-  /** The primary knows no such session. If it lost it, it gets the copy back, and the change is made once more. */
+  /**
+   * The primary knows no such session. If it lost it, it gets the copy back, and the change is made once
+   * more.
+   */
   async #saveRestored(
     key: string,
     change: SessionChange,
@@ -183,7 +189,10 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     return await this.#write("primary", key, change, signal);
   }
 
-  /** The primary did not confirm a save. What a parallel write did on the secondary decides what its caller is told. */
+  /**
+   * The primary did not confirm a save. What a parallel write did on the secondary decides what its caller
+   * is told.
+   */
   async #saveFailed(
     key: string,
     entry: Entry<Work> | undefined,
@@ -287,8 +296,9 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   /**
-   * A rotation asks both sides first: it is refused, and changes nothing, while one of them is unreachable, since the session
-   * would end on one side and the user could lose both the old and the new one. Returns whether another caller has ended it.
+   * A rotation asks both sides first: it is refused, and changes nothing, while one of them is unreachable,
+   * since the session would end on one side and the user could lose both the old and the new one. Returns
+   * whether another caller has ended it.
    */
   async #isTaken(key: string, signal: AbortSignal | undefined): Promise<boolean> {
     const [primary, secondary] = await Promise.allSettled([
@@ -308,13 +318,15 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   /**
-   * Both sides get a tombstone, the secondary even where it knows nothing, as a copy may be on its way. A revocation goes to
-   * both at once; a rotation to the primary first, which decides which of several callers gets the session.
+   * Both sides get a tombstone, the secondary even where it knows nothing, as a copy may be on its way. A
+   * revocation goes to both at once; a rotation to the primary first, which decides which of several callers
+   * gets the session.
    */
   async #deleteBoth(key: string, options: SessionDelete): Promise<[Deleted, Deleted]> {
     const { why, signal } = options;
     const { primary, secondary } = this.#replicator;
-    // Where the primary knows nothing it gets its tombstone later, when it has said so: then the copy's record counts.
+    // Where the primary knows nothing it gets its tombstone later, when it has said so: then the copy's
+    // record counts.
     const first = primary.call(
       "delete",
       (store, signal) => store.delete(key, { why, lasting: true, signal }),
@@ -333,9 +345,9 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   /**
-   * The primary returned nothing: another caller was first, or it does not know the session, which proves nothing, as it may
-   * have restarted empty. Then it gets a tombstone, so that nothing late makes the session again, and the secondary's record
-   * counts.
+   * The primary returned nothing: another caller was first, or it does not know the session, which proves
+   * nothing, as it may have restarted empty. Then it gets a tombstone, so that nothing late makes the session
+   * again, and the secondary's record counts.
    */
   async #askPrimary(
     key: string,

@@ -1,12 +1,13 @@
 /**
- * Sessions on two stores: a primary that decides, and a secondary that has copies of what the primary decided, answers while
- * the primary is away, and never brings back what was ended. `replicatedSessions(primary, secondary)` makes one.
+ * Sessions on two stores: a primary that decides, and a secondary that has copies of what the primary
+ * decided, answers while the primary is away, and never brings back what was ended.
+ * `replicatedSessions(primary, secondary)` makes one.
  *
- * The primary numbers the writes of a session. A copy travels with its version and its absolute end, and is stored only where
- * it is newer and no tombstone is; so an older save never wins, and no copy outlives the original. The strategy says how
- * *saves* travel. What ends a session (delete, rotate, revoke) is acknowledged by both sides, or rejects with
- * `not-replicated` and stays queued until both have it. A rotation is refused, and nothing has changed, while the secondary is
- * unreachable.
+ * The primary numbers the writes of a session. A copy travels with its version and its absolute end, and is
+ * stored only where it is newer and no tombstone is; so an older save never wins, and no copy outlives the
+ * original. The strategy says how *saves* travel. What ends a session (delete, rotate, revoke) is
+ * acknowledged by both sides, or rejects with `not-replicated` and stays queued until both have it. A
+ * rotation is refused, and nothing has changed, while a side is unreachable.
  *
  * | strategy | a save answers when | the secondary is down | what an answered save survives |
  * | --- | --- | --- | --- |
@@ -16,14 +17,15 @@
  *
  * ## How the sides become equal
  *
- * A side may be late (a write takes effect long after its caller was told of a timeout), may restart empty, and may be set back
- * to an older state. No write and no read trusts one side alone:
+ * A side may be late (a write takes effect long after its caller was told of a timeout), may restart empty,
+ * and may be set back to an older state. No write and no read trusts one side alone:
  *
  * - A tombstone on either side ends the session.
- * - A read asks both sides at once. The copy is repaired from a newer primary; a primary that lacks versions which the copy has
- *   was set back or restarted, and gets the copy back.
- * - A write of unknown outcome is looked at again when its answer arrives late, and after 2, 4, 8 … times the `attemptTimeout`,
- *   for ten minutes. What takes effect even later is found by the next read, or by `sweepSessions`, which reads every session.
+ * - A read asks both sides at once. The copy is repaired from a newer primary; a primary that lacks versions
+ *   which the copy has was set back or restarted, and gets the copy back.
+ * - A write of unknown outcome is looked at again when its answer arrives late, and after 2, 4, 8 … times the
+ *   `attemptTimeout`, for ten minutes. What takes effect even later is found by the next read, or by
+ *   `sweepSessions`, which reads every session.
  */
 import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
@@ -31,7 +33,7 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { IndexedSessionStore } from "../session/session_store.ts";
 
-/** How saves travel to the secondary. */
+/** The strategy of saves: when one is answered, and how it reaches the secondary. */
 export type ReplicationStrategy = "async" | "sync" | "acknowledged";
 
 /** Options of {@linkcode replicatedSessions}. */
@@ -42,39 +44,43 @@ export interface ReplicatedSessionsOptions {
    */
   readonly strategy?: ReplicationStrategy | undefined;
   /**
-   * Which sides a read asks. `"both"`: both at once, so that what was ended stays ended although the primary was set back to
-   * an older state; the copy is repaired on the way. `"primary"`: the primary, and the secondary only on a miss or an outage;
-   * one call cheaper, but an ended session is readable again on a primary that was set back, until its next write.
+   * Which sides a read asks. `"both"`: both at once, so that what was ended stays ended although the primary
+   * was set back to an older state; the copy is repaired on the way. `"primary"`: the primary, and the
+   * secondary only on a miss or an outage; one call cheaper, but an ended session is readable again on a
+   * primary that was set back, until its next write.
    * @default {"both"}
    */
   readonly reads?: "both" | "primary" | undefined;
   /**
-   * What a read does while a side cannot be asked. `"degrade"`: the other side answers alone, marked `degraded` if it is the
-   * secondary; the primary only if this store saw no outage of it for ten minutes, as it may have lost its memory. `"throw"`:
-   * the read rejects with that side's fault, so that an ended session is unreadable whatever fails at once.
+   * What a read does while a side cannot be asked. `"degrade"`: the other side answers alone, marked
+   * `degraded` if it is the secondary; the primary only if this store saw no outage of it for ten minutes, as
+   * it may have lost its memory. `"throw"`: the read rejects with that side's fault, so that an ended session
+   * is unreadable whatever fails at once.
    * @default {"degrade"}
    */
   readonly whenUnavailable?: "degrade" | "throw" | undefined;
   /**
-   * The maximum number of keys that wait to be shipped. Saves use three quarters, so that there is always room for what ends a
-   * session.
+   * The maximum number of keys that wait to be shipped. Saves use three quarters, so that there is always
+   * room for what ends a session.
    * @default {1000}
    */
   readonly queueSize?: number | undefined;
   /**
-   * What a save does when the queue is full, before it writes anything: wait for room for as long as `attemptTimeout`, reject
-   * with `queue-full`, or ship its own copy before it answers.
+   * What a save does when the queue is full, before it writes anything: wait for room for as long as
+   * `attemptTimeout`, reject with `queue-full`, or ship its own copy before it answers.
    * @default {"wait"}
    */
   readonly whenFull?: "wait" | "reject" | "inline" | undefined;
   /**
-   * The number of attempts of a shipment, the first included, before it is given up and reported to `onDropped`. Attempts
-   * during an outage do not count. What ends a session is tried until the session would have ended by itself.
+   * The number of attempts of a shipment, the first included, before it is given up and reported to
+   * `onDropped`. Attempts during an outage do not count. What ends a session is tried until the session would
+   * have ended by itself.
    * @default {3}
    */
   readonly retryAttempts?: number | undefined;
   /**
-   * The longest delay before the second attempt; it doubles with each, up to 5 seconds, and the delay is random below it.
+   * The longest delay before the second attempt; it doubles with each, up to 5 seconds, and the delay is
+   * random below it.
    * @default {"100ms"}
    */
   readonly retryDelay?: Duration | undefined;
@@ -89,29 +95,32 @@ export interface ReplicatedSessionsOptions {
    */
   readonly attemptTimeout?: Duration | undefined;
   /**
-   * The time a whole call may take, waiting for room and for the secondary's acknowledgement included. The call is ambiguous
-   * then; what it began goes on.
+   * The time a whole call may take, waiting for room and for the secondary's acknowledgement included. The
+   * call is ambiguous then; what it began goes on.
    * @default {"5s"}
    */
   readonly timeout?: Duration | undefined;
   /**
-   * Where keys are recorded before they are written, so that `recover` can ship what a crashed isolate left behind. Costs a
-   * save one more call.
+   * Where keys are recorded before they are written, so that `recover` can ship what a crashed isolate left
+   * behind. Costs a save one more call.
    */
   readonly outbox?: AtomicStore | undefined;
   /**
-   * Keeps the isolate alive while something is shipped. On Workers make a store per request and pass its context's on:
-   * otherwise a shipment ends with its request.
+   * Keeps the isolate alive while something is shipped. On Workers make a store per request and pass its
+   * context's on: otherwise a shipment ends with its request.
    */
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
   /**
-   * Called with every misconfiguration and unexpected error of a side, with the outage that opens a circuit, and with what
-   * `waitUntil` or `clock` throws.
+   * Called with every misconfiguration and unexpected error of a side, with the outage that opens a circuit,
+   * and with what `waitUntil` or `clock` throws.
    */
   readonly onFault?: ((error: unknown, context: ReplicationFaultContext) => void) | undefined;
   /** Called with every shipment that was given up. */
   readonly onDropped?: ((dropped: DroppedReplication) => void) | undefined;
-  /** Called after every request to a side, when a circuit changes, and when a save is refused by a full queue. */
+  /**
+   * Called after every request to a side, when a circuit changes, and when a save is refused by a full
+   * queue.
+   */
   readonly onOperation?: ((operation: ReplicationOperation) => void) | undefined;
   /**
    * The clock that measures and sleeps.
@@ -125,7 +134,7 @@ export interface ReplicatedSessionsOptions {
   readonly random?: (() => number) | undefined;
 }
 
-/** Where a fault came from. */
+/** The origin of a fault. */
 export interface ReplicationFaultContext {
   /** The side that was asked; absent for a callback of the application. */
   readonly side?: ReplicationOperation["side"];
@@ -148,8 +157,9 @@ export interface ReplicationOperation {
   /** The contract's name. */
   readonly contract: "replicated-sessions";
   /**
-   * `load`, `save`, `delete`, `index`: as called. `ship`: a copy on its way. `compare`: the secondary's part of a read.
-   * `repair`: the primary gets a copy back. `outbox`: a mark. `circuit`: its new state is the outcome. `reserve`: no room.
+   * `load`, `save`, `delete`, `index`: as called. `ship`: a copy on its way. `compare`: the secondary's part
+   * of a read. `repair`: the primary gets a copy back. `outbox`: a mark. `circuit`: its new state is the
+   * outcome. `reserve`: no room.
    */
   readonly operation:
     | "load"
@@ -185,13 +195,13 @@ export interface ReplicatedSessions extends IndexedSessionStore, AsyncDisposable
     options?: CallOptions & { readonly timeout?: Duration | undefined },
   ): Promise<{ readonly pending: number }>;
   /**
-   * Flushes, then stops shipping; later saves ship before they answer. Call it when the process is told to end (4 seconds by
-   * default, which Deno Deploy allows).
+   * Flushes, then stops shipping; later saves ship before they answer. Call it when the process is told to
+   * end (4 seconds by default, which Deno Deploy allows).
    */
   close(options?: { readonly timeout?: Duration | undefined }): Promise<{ readonly pending: number }>;
   /**
-   * Ships what other isolates recorded in the `outbox` more than `olderThan` ago (a minute): call it from cron or an alarm.
-   * Returns how many keys it found and how many are pending after `timeout` (10 seconds).
+   * Ships what other isolates recorded in the `outbox` more than `olderThan` ago (a minute): call it from
+   * cron or an alarm. Returns how many keys it found and how many are pending after `timeout` (10 seconds).
    *
    * @throws {TypeError} when there is no `outbox`
    */

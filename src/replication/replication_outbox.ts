@@ -1,13 +1,16 @@
-/** Where keys are recorded before they are written, so that another isolate can ship what this one leaves behind. */
+/**
+ * The outbox records keys before they are written, so that another isolate can ship what this one leaves
+ * behind.
+ */
 import type { Clock } from "../clock.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { Entry } from "./replication_queue.ts";
 import type { Side } from "./side.ts";
 import type { Mark, Work } from "./work.ts";
 
-/** How long a mark covers later writes of its key, in milliseconds; orphans are three times as old. */
+/** The time a mark covers later writes of its key, in milliseconds; orphans are three times as old. */
 const FRESH_MARK = 20_000;
-/** How long the outbox keeps marks that are never recovered. */
+/** The time the outbox keeps marks that are never recovered. */
 const KEEP_MARKS = "30d";
 
 export class ReplicationOutbox {

@@ -1,10 +1,12 @@
 /**
- * What still has to reach the other side: keys, not events. A key is in the queue once however often it changed, so memory is
- * bounded, and shipping sends what is true then, so an older state never follows a newer one. Each key has one shipment at a
- * time, several keys are shipped at once, and a key that fails delays no other.
+ * What still has to reach the other side: keys, not events. A key is in the queue once however often it
+ * changed, so memory is bounded, and shipping sends what is true then, so an older state never follows a
+ * newer one. Each key has one shipment at a time, several keys are shipped at once, and a key that fails
+ * delays no other.
  *
- * A key with a write of unknown outcome is looked at again, at growing intervals, until the write can hardly take effect any
- * more. Between the looks it is *watched*: it takes no place in the queue, and the oldest watched keys make room for new ones.
+ * A key with a write of unknown outcome is looked at again, at growing intervals, until the write can hardly
+ * take effect any more. Between the looks it is *watched*: it takes no place in the queue, and the oldest
+ * watched keys make room for new ones.
  */
 import type { Clock } from "../clock.ts";
 import { deferred } from "../deferred.ts";
@@ -16,7 +18,9 @@ import { isPermanent } from "./side.ts";
 const MAX_DELAY = 5_000;
 /** Retry budget: ten successes allow one retry. Without budget, retries wait the longest delay. */
 const BUDGET = 10;
-/** How long a write of unknown outcome is watched, in milliseconds: 300 times the default `attemptTimeout`. */
+/**
+ * The time a write of unknown outcome is watched, in milliseconds: 300 times the default `attemptTimeout`.
+ */
 const WATCH = 600_000;
 
 /** The next look at a key with a write of unknown outcome. */
@@ -31,17 +35,17 @@ interface Look {
 export class Entry<Work> {
   /** The number of writes under way that may make it dirty. */
   held = 0;
-  /** Whether something is to be shipped. */
+  /** True if something is to be shipped. */
   dirty = false;
-  /** Whether it is being shipped. */
+  /** True if it is being shipped. */
   running = false;
   /** Ends the delay until its next attempt or look. */
   timer: AbortController | undefined;
   /** A write of unknown outcome may still take effect. */
   look: Look | undefined;
-  /** Whether it only waits for its next look, and takes no place. */
+  /** True if it only waits for its next look, and takes no place. */
   watched = false;
-  /** Whether a caller waits for it: it starts although as many as allowed are shipped already. */
+  /** True if a caller waits for it: it starts although as many as allowed are shipped already. */
   urgent = false;
   /** Failures in a row. */
   attempts = 0;
@@ -66,9 +70,9 @@ export interface QueueOptions<Work> {
   ship(entry: Entry<Work>): Promise<void>;
   /** Discards what is known about the work, as it may be outdated. */
   invalidate(work: Work): void;
-  /** Whether a side is known to be away. */
+  /** True if a side is known to be away. */
   outage(): boolean;
-  /** Whether it must not be given up yet, however often it failed. */
+  /** True if it must not be given up yet, however often it failed. */
   mustDeliver(work: Work): boolean;
   /** Called with what is given up. */
   dropped(entry: Entry<Work>, error: unknown): void;
@@ -138,7 +142,10 @@ export class ReplicationQueue<Work> {
     this.#next(entry);
   }
 
-  /** Ends a write of unknown outcome: it may still take effect. First looked at now and after so many milliseconds. */
+  /**
+   * Ends a write of unknown outcome: it may still take effect. First looked at now and after so many
+   * milliseconds.
+   */
   doubt(entry: Entry<Work>, milliseconds: number, urgent = false): void {
     const now = this.#options.clock.monotonic();
     entry.look = { at: now + milliseconds, interval: milliseconds, until: now + WATCH, first: true };
@@ -297,7 +304,8 @@ export class ReplicationQueue<Work> {
     // Failures while a side is away do not count.
     if (!outage()) entry.attempts++;
     const exhausted = entry.attempts >= attempts;
-    // What must be delivered outlasts outages, but not a side that is misconfigured: that is reported instead.
+    // What must be delivered outlasts outages, but not a side that is misconfigured: that is reported
+    // instead.
     if (isPermanent(error) ? exhausted || !mustDeliver(entry.work) : exhausted && !mustDeliver(entry.work)) {
       entry.attempts = 0;
       // Only looked at: nothing that a caller was told of is given up.

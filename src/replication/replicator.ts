@@ -1,4 +1,4 @@
-/** What sessions and their index share when they are replicated: two sides, a queue, the outbox, the strategy. */
+/** The parts that replicated sessions and their index share: two sides, a queue, the outbox, the strategy. */
 import type { Clock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
@@ -14,7 +14,7 @@ import { mayHaveHappened, Side, type SideOptions } from "./side.ts";
 import type { IndexChange, Work } from "./work.ts";
 
 const TASK = "replicate sessions";
-/** How many changes to an index are repeated one by one; beyond that the two sides are compared. */
+/** The number of changes to an index that are repeated one by one; beyond that the two sides are compared. */
 const MAX_CHANGES = 16;
 
 const OPTIONS = {
@@ -136,7 +136,7 @@ export class Replicator {
       );
   }
 
-  /** What is still to be shipped under a key. */
+  /** The work that is still pending under a key. */
   pending(kind: Work["kind"], id: string): Work | undefined {
     return this.queue.get(`${kind}:${id}`)?.work;
   }
@@ -147,7 +147,8 @@ export class Replicator {
   }
 
   /**
-   * A place in the queue before the write that will need it; `undefined` when the caller must ship its own copy.
+   * A place in the queue before the write that will need it; `undefined` when the caller must ship its own
+   * copy.
    *
    * @throws {HoldfastError} `queue-full` when there is no room and `whenFull` does not allow to go on
    */
@@ -189,7 +190,9 @@ export class Replicator {
     return entry;
   }
 
-  /** Ends a write that happened on the primary: the strategy decides whether the caller waits for its copy. */
+  /**
+   * Ends a write that happened on the primary: the strategy decides whether the caller waits for its copy.
+   */
   async finish(entry: Entry<Work> | undefined, inline: () => Promise<unknown>): Promise<void> {
     if (entry === undefined) {
       await inline().catch((error) => {
@@ -373,7 +376,7 @@ export class Replicator {
   }
 }
 
-/** Whether waiting for a retry makes sense: an open circuit will not close in time. */
+/** True if waiting for a retry makes sense: an open circuit will not close in time. */
 export function worthWaiting(error: unknown): boolean {
   return !(error instanceof CircuitOpenError);
 }

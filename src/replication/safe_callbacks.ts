@@ -1,5 +1,6 @@
 /**
- * The application's callbacks, made harmless: one that throws must not reject a save that happened, nor stop the queue.
+ * The application's callbacks, made harmless: one that throws must not reject a save that happened, nor stop
+ * the queue.
  */
 import { type Clock, systemClock } from "../clock.ts";
 import type {
@@ -19,7 +20,10 @@ export interface SafeCallbacks {
   onOperation: ((operation: ReplicationOperation) => void) | undefined;
 }
 
-/** Wraps what the application passed in. What throws is reported to `onFault`; what `onFault` throws is ignored. */
+/**
+ * Wraps what the application passed in. What throws is reported to `onFault`; what `onFault` throws is
+ * ignored.
+ */
 export function safeCallbacks(options: ReplicatedSessionsOptions): SafeCallbacks {
   const { clock = systemClock, random = Math.random, waitUntil, onDropped, onOperation } = options;
   const onFault = (error: unknown, context: ReplicationFaultContext) => {

@@ -1,4 +1,4 @@
-/** How copies of sessions travel to the secondary, and how a primary that lost records gets them back. */
+/** Ships copies of sessions to the secondary, and gives a primary that lost records its sessions back. */
 import { HoldfastError } from "../errors.ts";
 import type { SessionRecord } from "../session/session_record.ts";
 import type {
@@ -15,11 +15,11 @@ import type { Ending, Work } from "./work.ts";
 /** A record returned longer ago, in milliseconds, is loaded again before it is shipped. */
 const FRESH = 5_000;
 /**
- * What a restored record's version grows by: more than the writes that the primary may have made and lost, so that records of
- * the lost history are older than the restored one.
+ * What a restored record's version grows by: more than the writes that the primary may have made and lost, so
+ * that records of the lost history are older than the restored one.
  */
 const VERSION_GAP = 1_000_000;
-/** How often a comparison begins anew because another isolate changed the copy meanwhile. */
+/** The number of times a comparison is repeated because another isolate changed the copy meanwhile. */
 const MAX_ROUNDS = 8;
 
 export class SessionCopies {
@@ -32,8 +32,8 @@ export class SessionCopies {
   /**
    * Gives the secondary's copy back to a primary that lost it, or tells the primary that the session ended.
    *
-   * Records of the lost history may still be on their way to the secondary. So the copy first leaps ahead of them there, in one
-   * step: of two histories one goes on, and the writers of the other are told.
+   * Records of the lost history may still be on their way to the secondary. So the copy first leaps ahead of
+   * them there, in one step: of two histories one goes on, and the writers of the other are told.
    *
    * @throws {HoldfastError} `contention` when the copy changes all the time
    */
@@ -131,8 +131,8 @@ export class SessionCopies {
   }
 
   /**
-   * Gives the secondary a copy of what the primary has. Returns whether the record's history is still the one that counts:
-   * `false` means that the primary lost it, and that the write which made the record is gone.
+   * Gives the secondary a copy of what the primary has. Returns whether the record's history is still the one
+   * that counts: `false` means that the primary lost it, and that the write which made the record is gone.
    */
   async copy(key: string, record: SessionRecord): Promise<boolean> {
     for (let round = 1; round <= MAX_ROUNDS; round++) {
@@ -150,8 +150,8 @@ export class SessionCopies {
   }
 
   /**
-   * The secondary has another record that is as new as the one to be copied, or newer. Returns what {@linkcode copy} does, or
-   * `undefined` if another isolate was faster.
+   * The secondary has another record that is as new as the one to be copied, or newer. Returns what
+   * {@linkcode copy} does, or `undefined` if another isolate was faster.
    */
   async #resolve(key: string, record: SessionRecord, there: SessionRecord): Promise<boolean | undefined> {
     const { primary } = this.#replicator;
@@ -174,8 +174,8 @@ export class SessionCopies {
       const copied = await this.copy(key, now);
       return goesOn && copied;
     }
-    // Two different changes made this version, on either side. The primary's counts, under a version of its own, so that no
-    // write which is bound to the old one mistakes it for the other.
+    // Two different changes made this version, on either side. The primary's counts, under a version of its
+    // own, so that no write which is bound to the old one mistakes it for the other.
     const next = { ...now, version: now.version + 1 };
     if ((await this.#put("primary", key, next, now.version)).state !== "saved") return undefined;
     const copied = await this.copy(key, next);
@@ -195,7 +195,10 @@ export class SessionCopies {
     );
   }
 
-  /** Leaves a tombstone on one side, whether it knows the session or not; returns the session if it lived there. */
+  /**
+   * Leaves a tombstone on one side, whether it knows the session or not; returns the session if it lived
+   * there.
+   */
   async end(
     side: "primary" | "secondary",
     key: string,
@@ -217,16 +220,16 @@ function contention(): HoldfastError {
   });
 }
 
-/** Whether the history of what was found goes on from that version. */
+/** True if the history of what was found goes on from that version. */
 function continues(found: SessionFound, version: number): boolean {
   if (found.state !== "live") return found.state === "ended";
   return found.record.version >= version && found.record.version < version + VERSION_GAP / 2;
 }
 
 /**
- * Notes the record that a write returned, to be shipped, and counts writes of which it shows that the primary lost them.
- * Answers arrive in any order, and one with an older version says nothing about the newer ones; unless a restored record is
- * known, whose history lacks it.
+ * Notes the record that a write returned, to be shipped, and counts writes of which it shows that the primary
+ * lost them. Answers arrive in any order, and one with an older version says nothing about the newer ones;
+ * unless a restored record is known, whose history lacks it.
  */
 export function recordWrite(work: Work, record: SessionRecord, at: number): void {
   const { version } = record;

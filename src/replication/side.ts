@@ -6,10 +6,13 @@ import { Circuit, CircuitOpenError } from "./circuit.ts";
 import { NotReplicatedError } from "./not_replicated_error.ts";
 import type { ReplicationFaultContext, ReplicationOperation } from "./replicated_sessions.ts";
 
-/** How long after an outage a side's answers need the other side's confirmation, in milliseconds. */
+/**
+ * The time after an outage during which a side's answers need the other side's confirmation, in
+ * milliseconds.
+ */
 const STEADY_MS = 600_000;
 
-/** What a side needs besides its store. */
+/** Options of {@linkcode Side}. */
 export interface SideOptions {
   readonly clock: Clock;
   readonly random: () => number;
@@ -46,14 +49,14 @@ export class Side<Store> {
     });
   }
 
-  /** Whether it answered lately, as far as it was asked. */
+  /** True if it answered lately, as far as it was asked. */
   get isUp(): boolean {
     return this.#circuit.isClosed;
   }
 
   /**
-   * Whether it had no outage for so long that it can be trusted alone: a store that was away may have restarted empty, or been
-   * set back to an older state.
+   * True if it had no outage for so long that it can be trusted alone: a store that was away may have
+   * restarted empty, or been set back to an older state.
    */
   get isSteady(): boolean {
     return this.#circuit.closedFor(STEADY_MS);
@@ -65,9 +68,11 @@ export class Side<Store> {
   }
 
   /**
-   * Asks, and rejects when the answer does not come in time. A request that was given up may still take effect, at any time.
+   * Asks, and rejects when the answer does not come in time. A request that was given up may still take
+   * effect, at any time.
    *
-   * @throws {HoldfastError} `timeout`, which is ambiguous; the store's own error; `backend-unavailable` while the circuit is open
+   * @throws {HoldfastError} `timeout`, which is ambiguous; the store's own error; `backend-unavailable` while
+   * the circuit is open
    */
   async call<T>(
     operation: ReplicationOperation["operation"],

@@ -1,4 +1,4 @@
-/** What waits to be shipped under a key. */
+/** The work that is pending under a key. */
 import type { SessionRecord } from "../session/session_record.ts";
 import type { SessionDelete, SessionIndex } from "../session/session_store.ts";
 
@@ -29,7 +29,7 @@ export interface Revoking {
 /** A small change to the index that can be repeated on the secondary as it was made on the primary. */
 export type IndexChange = (index: SessionIndex, signal: AbortSignal) => Promise<unknown>;
 
-/** What is to be shipped under one key. */
+/** The work under one key. */
 export interface Work {
   readonly kind: "session" | "user";
   readonly id: string;
@@ -39,7 +39,10 @@ export interface Work {
   latestVersion: number;
   /** The version that must still be shipped, or 0. */
   pendingVersion: number;
-  /** How many writes the primary was seen to have lost before they were shipped: the waiters of the next shipment are rejected. */
+  /**
+   * How many writes the primary was seen to have lost before they were shipped: the waiters of the next
+   * shipment are rejected.
+   */
   lostWrites: number;
   end?: Ending | undefined;
   changes: IndexChange[];
@@ -53,7 +56,7 @@ export interface Work {
   marking?: Promise<void> | undefined;
 }
 
-/** What the outbox keeps of a key that is not shipped yet. */
+/** The outbox's record of a key that is not shipped yet. */
 export interface Mark {
   readonly at: number;
   readonly kind: Work["kind"];

@@ -1,6 +1,6 @@
 /**
- * Logouts and late effects with default options, as a scenario: it runs in every runtime. Each case answers what a user of
- * the same cookie sees, so that the runtimes can be compared.
+ * Logouts and late effects with default options, as a scenario: it runs in every runtime. Each case answers
+ * what a user of the same cookie sees, so that the runtimes can be compared.
  */
 import {
   createSessions,

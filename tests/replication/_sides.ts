@@ -1,4 +1,7 @@
-/** Two sides that a test controls: down, hanging, late, empty, or set back. Web APIs alone, so that it runs in every runtime. */
+/**
+ * Two sides that a test controls: down, hanging, late, empty, or set back. Web APIs alone, so that it runs
+ * in every runtime.
+ */
 import {
   type Atomic,
   atomicSessionStore,

@@ -1,4 +1,7 @@
-/** An application on replicated sessions: session() of Hono over Deno KV and Upstash, while one of them is away. */
+/**
+ * An application on replicated sessions: session() of Hono over Deno KV and Upstash, while one of them is
+ * away.
+ */
 import { Hono } from "hono";
 import {
   atomicSessionStore,

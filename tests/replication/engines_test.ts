@@ -1,9 +1,10 @@
 /**
- * Replication over real engines, under load: Redis is killed and comes back empty, or is cut off; Deno KV hangs.
+ * Replication over real engines, under load: Redis is killed and comes back empty, or is cut off; Deno KV
+ * hangs.
  *
- * What an answered save survives depends on the strategy. `acknowledged` and `sync`: the secondary has it, so a primary that
- * restarts empty is given it back. `async`: the primary alone may have it; it survives an outage, not the loss of the primary's
- * memory before it was shipped.
+ * What an answered save survives depends on the strategy. `acknowledged` and `sync`: the secondary has it, so
+ * a primary that restarts empty is given it back. `async`: the primary alone may have it; it survives an
+ * outage, not the loss of the primary's memory before it was shipped.
  */
 import {
   type Atomic,
@@ -116,13 +117,13 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
       try {
         const saved = await store.save(fate.key, { type: "update", set: { [field]: String(value) } });
         if (saved.state !== "saved") {
-          return assert(fate.doomed, `${fate.key} is gone, and nobody deleted it: ${where}`);
+          return assert(fate.doomed, `${fate.key} is gone without a delete: ${where}`);
         }
         fate.acked.set(field, value);
         acks++;
       } catch {
         failed++;
-        field = `d:${name}${value}`; // what nobody answered may happen later
+        field = `d:${name}${value}`; // a write without an answer may take effect later
       }
       if (!random.chance(0.3)) continue;
       const deleted = fate.deleted;
@@ -150,7 +151,8 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
     await wait(700);
     if (trouble === "restart") {
       await redis.start();
-      // The endpoint in front of it still has connections to the one that died; each breaks with its first use.
+      // The endpoint in front of it still has connections to the one that died; each breaks with its first
+      // use.
       const ping = { method: "POST", headers: { authorization: `Bearer ${token}` }, body: '["PING"]' };
       await Promise.allSettled(
         Array.from({ length: 100 }, async () => await (await fetch(url, ping)).text()),

@@ -1,4 +1,7 @@
-/** Primaries that restart empty, are set back or answer late, with default options; callbacks that throw; misconfigured sides. */
+/**
+ * Primaries that restart empty, are set back or answer late, with default options; callbacks that throw;
+ * misconfigured sides.
+ */
 import { HoldfastError, memoryStore, NotReplicatedError, replicatedSessions } from "@holdfast/edge";
 import type { ReplicatedSessionsOptions } from "@holdfast/edge";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";

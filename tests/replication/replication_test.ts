@@ -490,7 +490,7 @@ Deno.test("recover() ships what an isolate that died had in the outbox", async (
   await assertRejects(() => settled(clock, dies.delete("ended", { why: "revoked" })), NotReplicatedError);
   await settled(clock, dies.close({ timeout: 1 }));
   secondary.mode = "up";
-  assertEquals(await lives.recover(), { found: 0, pending: 0 }, "what is young may still be somebody's");
+  assertEquals(await lives.recover(), { found: 0, pending: 0 }, "a young mark may belong to a live isolate");
   await clock.advance(60_000);
   assertEquals(await settled(clock, lives.recover()), { found: 6, pending: 0 });
   for (const key of ["key0", "key4", "ended"]) {
@@ -510,7 +510,7 @@ Deno.test("an isolate that dies before a rotation began leaves no mark that woul
   await dies.save("key", create());
   await dies.flush();
   secondary.mode = "hanging";
-  dies.delete("key", { why: "rotated" }).catch(() => {}); // nobody is told
+  dies.delete("key", { why: "rotated" }).catch(() => {}); // its caller is gone
   await clock.advance(0);
   assertEquals((await outbox.namespace("replication").listPage()).keys, [], "no mark");
   secondary.mode = "up";

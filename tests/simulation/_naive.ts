@@ -1,7 +1,7 @@
 /**
- * Replication as the seed document describes it, in our words: three strategies, a worker with a queue of events that
- * tries each a fixed number of times, an upsert with a time to live on both sides, the secondary asked on a miss. It is
- * here to lose: a simulator that it survives would prove nothing.
+ * Replication as the seed document describes it, in our words: three strategies, a worker with a queue of
+ * events that tries each a fixed number of times, an upsert with a time to live on both sides, the secondary
+ * asked on a miss. It is here to lose: a simulator that it survives would prove nothing.
  */
 import {
   type Atomic,
@@ -106,9 +106,11 @@ async function apply(store: AtomicStore, event: Event): Promise<void> {
 export type Side = Atomic<IndexedSessionStore>;
 
 /**
- * Faults planted between our algorithm and its two sides, each of which makes it the naive one in a single point:
+ * Faults planted between our algorithm and its two sides, each of which makes it the naive one in a single
+ * point:
  *
- * - `delete-trusts-unknown`: a delete ends, and is a success, when the primary says that it knows no such session.
+ * - `delete-trusts-unknown`: a delete ends, and is a success, when the primary says that it knows no such
+ * session.
  * - `no-reconciliation`: reads see one side, and a late effect is never looked for.
  * - `sync-acknowledges-one`: a save is answered although the secondary did not take its copy.
  * - `older-overwrites`: a copy is stored whatever is there.
@@ -149,7 +151,7 @@ function methods(store: Side): Side {
   };
 }
 
-/** The secondary hears of no delete whose session the primary did not know. */
+/** No delete reaches the secondary whose session the primary did not know. */
 function trustingUnknown(primary: Side, secondary: Side): [Side, Side] {
   const known = new Map<string, Promise<boolean>>();
   return [
@@ -177,7 +179,10 @@ function trustingUnknown(primary: Side, secondary: Side): [Side, Side] {
   ];
 }
 
-/** Copies only what a write of this isolate answered, and shows no difference to a read: a late effect is never looked for. */
+/**
+ * Copies only what a write of this isolate answered, and shows no difference to a read: a late effect is
+ * never looked for.
+ */
 function blind(primary: Side, secondary: Side): [Side, Side] {
   const answered = new Map<string, number>();
   return [

@@ -1,6 +1,7 @@
 /**
- * One life of a replicated store, told by a seed: isolates, clients that create, write, read and delete sessions, a network
- * that loses calls and answers, outages, crashes; then peace, and the question whether every promise was kept.
+ * One life of a replicated store, told by a seed: isolates, clients that create, write, read and delete
+ * sessions, a network that loses calls and answers, outages, crashes; then peace, and the question whether
+ * every promise was kept.
  */
 import {
   type Atomic,
@@ -70,7 +71,7 @@ const SKEW = 2_000;
 const LATE = 20 * TIMEOUT;
 const SLACK = SKEW * 2 + LATE;
 
-/** What an isolate can do with sessions, whoever does it. */
+/** The calls of an isolate, by our algorithm or the naive one. */
 interface Subject {
   create(key: string, user: string, idle: number): Promise<boolean>;
   write(key: string, field: string, value: number): Promise<"saved" | "gone">;
@@ -105,11 +106,11 @@ interface Fate {
   /** When a delete was answered, or first asked for in vain. */
   deleted?: number;
   doomed: boolean;
-  /** A rotation is under way that may still be refused, or its isolate died and nobody knows how far it came. */
+  /** A rotation is under way that may still be refused, or its isolate died on the way. */
   rotating: boolean;
   /** When it may have been written last. */
   writtenAt: number;
-  /** Somebody was told that it would not be shipped, or died without an outbox. */
+  /** A caller was told that it would not be shipped, or its isolate died without an outbox. */
   excused: boolean;
 }
 
@@ -255,7 +256,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
   const pause = () => world.delay(random.below(random.chance(0.2) ? 3000 : 300));
   const somewhere = () => random.pick(isolates);
 
-  /** One call of a client: what came of it, or that nobody knows. */
+  /** One call of a client: its answer, or its error. */
   async function attempt<T>(
     fate: Fate,
     ask: (subject: Subject) => Promise<T>,
@@ -288,7 +289,8 @@ export async function live(options: SimulationOptions): Promise<Life> {
     if ("error" in result || result.answer === undefined) return;
     const { values, degraded } = result.answer;
     if (degraded) count("degraded reads");
-    // Both sides failed: the primary lost its memory, and the secondary did not answer. Only `"throw"` holds then.
+    // Both sides failed: the primary lost its memory, and the secondary did not answer. Only `"throw"` holds
+    // then.
     const alone = at.secondaryAway.failures > failures;
     if (deletedBefore && lost !== "nothing" && alone && whenUnavailable !== "throw") {
       count("ended sessions read when both sides had failed");
@@ -324,7 +326,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
       await pause();
       const result = await attempt(fate, (subject) => subject.write(fate.key, field, value));
       fate.writtenAt = world.now;
-      // What nobody answered may happen later: that field is left alone.
+      // A write without an answer may take effect later: its field is not written again.
       if ("error" in result) field = `${name}${value}`;
       else if (result.answer === "gone") return;
       else {
@@ -335,7 +337,9 @@ export async function live(options: SimulationOptions): Promise<Life> {
     }
   }
 
-  /** At the moment of its answer, an acknowledged write is on both sides, unless something ended the session. */
+  /**
+   * At the moment of its answer, an acknowledged write is on both sides, unless something ended the session.
+   */
   async function both(fate: Fate, field: string, value: number): Promise<void> {
     const copies = await Promise.all(bare.map((store) => store.load(fate.key)));
     copies.forEach((copy, i) => {
@@ -378,7 +382,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
         // Whether one whose isolate died had begun to end anything is seen when there is peace.
         const unanswered = "error" in result &&
           (result.error === "gone" || (result.error as { code?: string }).code === "timeout");
-        if (rotates && unanswered) count("rotations that nobody answered");
+        if (rotates && unanswered) count("rotations without an answer");
         else {
           fate.doomed = true;
           count("error" in result ? "deletes that were reported" : "deletes that were answered");
@@ -461,7 +465,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
   }
   await world.until(Promise.all(isolates.map(({ subject }) => subject.settle())));
   if (algorithm === "ours") {
-    // What nobody looked at since is equal after the next read.
+    // Sessions that were not read since become equal with the next read.
     const { store, faults } = isolates[0]!;
     const contact = async (read: () => Promise<unknown>): Promise<void> => {
       for (let before = -1; before !== faults.count;) {
@@ -500,7 +504,10 @@ export async function live(options: SimulationOptions): Promise<Life> {
   await world.until(Promise.all(isolates.map(({ store }) => store?.close())));
   return { violations, seen, events: world.events };
 
-  /** Whether somebody began to end a session: it must end then, while a rotation that only asked changed nothing. */
+  /**
+   * Whether the end of a session was begun: it must end then, while a rotation that only asked changed
+   * nothing.
+   */
   async function begun(key: string): Promise<boolean> {
     const copies = await Promise.all(bare.map((store) => store.load(key)));
     if (copies.some((copy) => copy.state === "ended" && copy.why !== "expired")) return true;

@@ -1,6 +1,6 @@
 /**
- * Replicated sessions over thousands of lives. `SIMULATION_SEEDS=10000` makes more of them, `SEED=…` lives one again:
- * a failing seed says how.
+ * Replicated sessions over thousands of lives. `SIMULATION_SEEDS=10000` makes more of them, `SEED=…` lives
+ * one again: a failing seed says how.
  */
 import type { Atomic, IndexedSessionStore, ReplicationStrategy, SessionRecord } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
