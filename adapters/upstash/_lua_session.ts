@@ -92,7 +92,9 @@ local function apply(r, i, now)
   local ended = gone(r, now)
   if ended and (ended.g or not i.bury) then return {} end
   local grave = {h=r and r.h or '', n=int(num(r and r.n) + 1), g=i.why}
-  return ended and {} or answer(nil, r), grave, now + num(i.keep)
+  local stays = now + num(i.keep)
+  if i.lasting and r then stays = math.max(stays, num(r.x)) end
+  return ended and {} or answer(nil, r), grave, stays
 end`,
   },
   "session.put": {
@@ -102,7 +104,8 @@ local function apply(r, i, now)
   if r and r.g then return {done='0', g=r.g} end
   local there = r and r.h
   if i['if'] and not there then return {done='0'} end
-  if there and (num(r.n) >= num(i.n) or (i['if'] or r.n) ~= r.n) then return answer('2', r) end
+  local outdated = there and (num(r.n) > num(i.n) or (not i['if'] and num(r.n) == num(i.n)))
+  if there and (outdated or (i['if'] or r.n) ~= r.n) then return answer('2', r) end
   if now >= expiry(i) then return {done='0', g='expired'} end
   local copy = {}
   for k, v in pairs(i) do if k ~= 'keep' and k ~= 'if' then copy[k] = v end end

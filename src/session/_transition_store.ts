@@ -59,8 +59,14 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
     return output.g === undefined ? { state: "unknown" } : { state: "ended", why: output.g as SessionEnd };
   }
 
-  async delete(key: string, { why, absent, ...options }: SessionDelete): Promise<SessionRecord | undefined> {
-    const input = { why, keep: this.#keep, ...(absent === "bury" && { bury: "1" }) };
+  async delete(key: string, change: SessionDelete): Promise<SessionRecord | undefined> {
+    const { why, absent, lasting, ...options } = change;
+    const input = {
+      why,
+      keep: this.#keep,
+      ...(absent === "bury" && { bury: "1" }),
+      ...(lasting && { lasting: "1" }),
+    };
     const output = await this.#run(endSession, key, input, options);
     return output.h === undefined ? undefined : sessionRecord(output);
   }

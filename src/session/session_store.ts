@@ -11,16 +11,15 @@
  *
  * `replicatedSessions(primary, secondary)` is an `IndexedSessionStore` over two of them:
  *
- * - `load` asks the primary. `ended` is final: no fallback, no repair. On an error (on a miss only if the primary is
- *   declared a cache) it asks the secondary and marks the answer `degraded`.
- * - `save` runs `create` or `update` on the primary, whose answer carries the whole record with its new `version` and
- *   its absolute `endsAt`. Shipping is `load` from the primary, then `save(key, { type: "put", record })` on the secondary:
- *   it stores the record as it is, remaining time included, only where its version is newer and never over an ended one.
- * - `delete` runs on the primary, then on the secondary with `absent: "bury"`, so that a copy which is still on its way finds
- *   the grave; graves must outlast what is on its way (`atomicSessionStore(store, { remember })`).
- * - `index`: `add` and `remove` travel like saves, `revoke` like a delete. User records carry the number of their write
- *   (`n`) and an epoch that only grows; where two sides differ, the union of the entries and the later epoch are right,
- *   since an entry is only a hint and the epoch is the truth.
+ * - `load` asks both sides. A tombstone on either is final. While one cannot be asked the other answers alone, the secondary
+ *   with `degraded`. A primary that lacks versions which the copy has gets the copy back.
+ * - `save` runs `create` or `update` on the primary, whose answer has the whole record with its new `version` and its absolute
+ *   `endsAt`; `save(key, { type: "put", record })` stores it on the secondary as it is, remaining time included, only where its
+ *   version is newer and no tombstone is.
+ * - `delete` runs on both sides and leaves a `lasting` tombstone on each, with `absent: "bury"` also where nothing is, so that a
+ *   copy on its way is refused. Tombstones must outlast what is on its way (`atomicSessionStore(store, { remember })`).
+ * - `index`: `add` and `remove` travel like saves, `revoke` like a delete. Epochs only grow; where two sides differ, the union of
+ *   the entries and the later epoch are right, since an entry is only a hint and the epoch is the truth.
  */
 import type { CallOptions, ListPage } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
@@ -96,7 +95,10 @@ export interface SessionPut {
   readonly type: "put";
   /** The copy. */
   readonly record: SessionRecord;
-  /** Only over exactly this version, so that nothing which came meanwhile is overwritten. */
+  /**
+   * Only over exactly this version, so that nothing which came meanwhile is overwritten; the copy may be of that version, too:
+   * two stores that made different changes to one version become equal so.
+   */
   readonly ifVersion?: number | undefined;
 }
 
@@ -137,6 +139,11 @@ export interface SessionDelete extends CallOptions {
    * @default {"ignore"}
    */
   readonly absent?: "ignore" | "bury";
+  /**
+   * Keeps the tombstone until the session would have ended by itself, for a store that may be set back to an older state.
+   * @default {false}
+   */
+  readonly lasting?: boolean | undefined;
 }
 
 /** Where sessions live. Every read checks both timeouts, whatever the engine expires by itself. */

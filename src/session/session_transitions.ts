@@ -100,8 +100,8 @@ export const commitSession: Transition = { name: "session.commit", apply: commit
 export const replaceSession: Transition = { name: "session.replace", apply: commit };
 
 /**
- * `{ keep, why, bury? }` → the record, of which only a grave is left; `{}` when somebody else was first. `bury` leaves a
- * grave where nothing was, too.
+ * `{ keep, why, bury?, lasting? }` → the record, of which only a grave is left; `{}` when somebody else was first. `bury`
+ * leaves a grave where nothing was, too; a `lasting` one stays until the session would have ended by itself.
  */
 export const endSession: Transition = {
   name: "session.end",
@@ -109,23 +109,26 @@ export const endSession: Transition = {
     const ended = gone(record, now);
     if (ended?.g !== undefined || (ended !== undefined && input.bury === undefined)) return { output: {} };
     const grave = { h: record?.h ?? "", n: String(int(record?.n) + 1), g: input.why! };
+    const least = input.lasting === undefined ? 0 : int(record?.x);
     return {
       output: ended === undefined ? record! : {},
-      write: { record: grave, expiresAt: now + int(input.keep) },
+      write: { record: grave, expiresAt: Math.max(now + int(input.keep), least) },
     };
   },
 };
 
 /**
- * `{ keep, if? }` and a record → `{ done: "1" }`, `{ done: "2" }` and the record that is there when it is as new or not at
- * version `if`, or `{ done: "0", g? }` when it ended here, is dead by now, or nothing is at version `if`.
+ * `{ keep, if? }` and a record → `{ done: "1" }`, `{ done: "2" }` and the record that is there when it is newer, or as new and
+ * no version is given, or not at version `if`, or `{ done: "0", g? }` when it ended here, is dead by now, or nothing is at version `if`.
  */
 export const putSession: Transition = {
   name: "session.put",
   apply(record, { keep, if: expected, ...copy }, now): Step {
     if (record?.g !== undefined) return { output: { done: "0", g: record.g } };
     if (record?.h === undefined && expected !== undefined) return { output: { done: "0" } };
-    if (record?.h !== undefined && (int(record.n) >= int(copy.n) || (expected ?? record.n) !== record.n)) {
+    // Bound to a version, a copy may also replace another record of that very version.
+    const outdated = expected === undefined ? int(record?.n) >= int(copy.n) : int(record?.n) > int(copy.n);
+    if (record?.h !== undefined && (outdated || (expected ?? record.n) !== record.n)) {
       return { output: { done: "2", ...record } };
     }
     if (now >= expiry(copy)) return { output: { done: "0", g: "expired" } };

@@ -37,7 +37,8 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
       equal(await store.exists("key"), false, "exists");
       equal(await store.save("key", { type: "update", set: { "d:a": "1" } }), { state: "unknown" }, "update");
       equal(await store.delete("key", { why: "revoked" }), undefined, "delete");
-      equal(await store.load("key"), { state: "unknown" }, "and nothing was left behind");
+      // A store of copies may leave a tombstone, as a copy may be on its way.
+      check((await store.load("key")).state !== "live", "nothing came to life");
     },
   },
   {
@@ -201,6 +202,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
       equal(await put(9, record.version + 1), { state: "conflict", record }, "another version");
       equal((await put(9, record.version)).state, "saved", "that version");
       equal((await load(store)).version, 9, "stored");
+      equal((await put(9, 9)).state, "saved", "another record of that version");
       equal((await put(5, 9)).state, "conflict", "an older one");
       const nowhere = { type: "put", record, ifVersion: record.version } as const;
       equal(await store.save("nowhere", nowhere), { state: "unknown" }, "where nothing is");

@@ -46,6 +46,7 @@ const sessions: Record<string, Case["input"]> = {
     ...keep(random),
     why: random.pick(["rotated", "revoked"]),
     ...maybe(random, { bury: "1" }),
+    ...maybe(random, { lasting: "1" }),
   }),
   "session.put": (random, record, now) => ({
     ...keep(random),

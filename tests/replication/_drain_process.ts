@@ -1,6 +1,6 @@
 /**
- * A server on replicated sessions, to be told to end: `deno run _drain_process.ts <primary> <secondary>`. Its secondary answers
- * slowly, so that there is something to drain.
+ * A server on replicated sessions, to be told to end: `deno run _drain_process.ts <primary> <secondary>`. Its
+ * secondary answers slowly, so that there is something to drain.
  */
 import { atomicSessionStore, createSessions, replicatedSessions } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";

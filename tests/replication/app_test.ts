@@ -1,4 +1,7 @@
-/** An application on replicated sessions: session() of Hono over Deno KV and Upstash, while one of them is away. */
+/**
+ * An application on replicated sessions: session() of Hono over Deno KV and Upstash, while one of them is
+ * away.
+ */
 import { Hono } from "hono";
 import {
   atomicSessionStore,
@@ -24,7 +27,7 @@ async function start(first: "deno-kv" | "upstash", options: ReplicatedSessionsOp
   const [primary, secondary] = (first === "deno-kv" ? engines : engines.reverse())
     .map((engine) => atomicSessionStore(engine, { remember: "10m" }));
   const store = replicatedSessions(primary!, secondary!, {
-    timeout: "300ms",
+    attemptTimeout: "300ms",
     retryDelay: "20ms",
     ...options,
   });
@@ -84,7 +87,7 @@ async function start(first: "deno-kv" | "upstash", options: ReplicatedSessionsOp
   };
 }
 
-Deno.test("an app on Deno KV and Upstash: while Upstash is away reads and writes go on, and what ends a session is no success", async () => {
+Deno.test("an app on Deno KV and Upstash: while the secondary is away reads and writes work, and ending a session answers 503", async () => {
   await using shop = await start("deno-kv");
   const { ask, store, primary, secondary } = shop;
   assertEquals(await ask("/cart/tea"), [200, '["tea"]', "set"]);
@@ -102,7 +105,7 @@ Deno.test("an app on Deno KV and Upstash: while Upstash is away reads and writes
   assertEquals(
     (await createSessions(store).listSessions("ada")).length,
     1,
-    "no ghosts of the logins that failed",
+    "no sessions of the logins that failed",
   );
   await shop.up();
   shop.down();
@@ -111,7 +114,7 @@ Deno.test("an app on Deno KV and Upstash: while Upstash is away reads and writes
   assertEquals(await ask("/everywhere"), [200, "1", "kept"], "asked once more");
   shop.forget();
   shop.down();
-  assertEquals(await ask("/login"), [200, "in", "set"], "who brings no session ends none");
+  assertEquals(await ask("/login"), [200, "in", "set"], "a login without a session ends none");
   assertEquals(await ask("/me", "GET"), [200, '["ada",null,false]', "kept"]);
   await shop.up();
   assertEquals(await ask("/login"), [200, "in", "set"]);
@@ -128,7 +131,7 @@ Deno.test("an app on Deno KV and Upstash: while Upstash is away reads and writes
   }
 });
 
-Deno.test("an app on Upstash and Deno KV: while Upstash is away reads are degraded, and nothing else is a success", async () => {
+Deno.test("an app on Upstash and Deno KV: while the primary is away reads are degraded, and writes answer 503", async () => {
   await using shop = await start("upstash", { strategy: "acknowledged" });
   const { ask, primary, secondary } = shop;
   assertEquals(await ask("/login"), [200, "in", "set"]);

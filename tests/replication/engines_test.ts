@@ -1,9 +1,10 @@
 /**
- * Replication over real engines, under load: Redis is killed and comes back empty, or is cut off; Deno KV hangs.
+ * Replication over real engines, under load: Redis is killed and comes back empty, or is cut off; Deno KV
+ * hangs.
  *
- * What an answered save survives depends on the strategy. `acknowledged` and `sync`: the secondary has it, so a primary that
- * restarts empty is given it back. `async`: the primary alone may have it; it survives an outage, not the loss of the primary's
- * memory before it was shipped.
+ * What an answered save survives depends on the strategy. `acknowledged` and `sync`: the secondary has it, so
+ * a primary that restarts empty is given it back. `async`: the primary alone may have it; it survives an
+ * outage, not the loss of the primary's memory before it was shipped.
  */
 import {
   type Atomic,
@@ -14,6 +15,7 @@ import {
 } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { upstashStore } from "@holdfast/edge/upstash";
+import { deferred } from "../../src/deferred.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { Random } from "../support/random.ts";
 import { startRedis } from "../support/redis_server.ts";
@@ -44,7 +46,7 @@ function hanging(
     });
   return {
     store: held(store),
-    hang: () => gate = Promise.withResolvers<void>(),
+    hang: () => gate = deferred<void>(),
     release() {
       gate?.resolve();
       gate = undefined;
@@ -81,10 +83,9 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
   const isolate = () =>
     replicatedSessions(primary, secondary, {
       strategy,
-      timeout: "300ms",
+      attemptTimeout: "300ms",
       retryAttempts: 50,
       retryDelay: "20ms",
-      primaryForgets: trouble === "restart",
     });
   const isolates = [isolate(), isolate()];
 
@@ -116,13 +117,13 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
       try {
         const saved = await store.save(fate.key, { type: "update", set: { [field]: String(value) } });
         if (saved.state !== "saved") {
-          return assert(fate.doomed, `${fate.key} is gone, and nobody deleted it: ${where}`);
+          return assert(fate.doomed, `${fate.key} is gone without a delete: ${where}`);
         }
         fate.acked.set(field, value);
         acks++;
       } catch {
         failed++;
-        field = `d:${name}${value}`; // what nobody answered may happen later
+        field = `d:${name}${value}`; // a write without an answer may take effect later
       }
       if (!random.chance(0.3)) continue;
       const deleted = fate.deleted;
@@ -150,7 +151,8 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
     await wait(700);
     if (trouble === "restart") {
       await redis.start();
-      // The endpoint in front of it still has connections to the one that died; each breaks with its first use.
+      // The endpoint in front of it still has connections to the one that died; each breaks with its first
+      // use.
       const ping = { method: "POST", headers: { authorization: `Bearer ${token}` }, body: '["PING"]' };
       await Promise.allSettled(
         Array.from({ length: 100 }, async () => await (await fetch(url, ping)).text()),

@@ -1,4 +1,4 @@
-/** What is replication's own, beside the laws and the simulator. */
+/** Tests of replication beside the laws and the simulator. */
 import {
   type Atomic,
   atomicSessionStore,
@@ -15,6 +15,7 @@ import {
   type SessionCreate,
 } from "@holdfast/edge";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { deferred } from "../../src/deferred.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
 type Mode = "up" | "down" | "hanging";
@@ -105,7 +106,7 @@ function held(inner: Store) {
     store,
     /** Holds the saves from now on until what it answers is called. */
     hold(moment: "before" | "after"): () => void {
-      const { promise, resolve } = Promise.withResolvers<void>();
+      const { promise, resolve } = deferred<void>();
       [when, gate] = [moment, promise];
       return resolve;
     },
@@ -131,13 +132,17 @@ Deno.test("async: a save is one call before its answer, and one put behind it", 
   assertEquals([primary.asked(), secondary.asked()], [[], ["save"]], "a copy is not loaded again");
   assertEquals(await secondary.inner.load("key"), await primary.inner.load("key"), "equal");
   await store.load("key");
-  assertEquals([primary.asked(), secondary.asked()], [["load"], []], "a read");
-  await store.load("nobody");
-  assertEquals([primary.asked(), secondary.asked()], [["load"], []], "a miss is the truth");
+  assertEquals([primary.asked(), secondary.asked()], [["load"], ["load"]], "a read asks both at once");
+  await store.load("unknown");
+  assertEquals([primary.asked(), secondary.asked()], [["load"], ["load"]], "a miss");
   await store.delete("key", { why: "revoked" });
   assertEquals([primary.asked(), secondary.asked()], [["delete"], ["delete"]], "a logout");
-  await store.delete("nobody", { why: "revoked" });
-  assertEquals([primary.asked(), secondary.asked()], [["delete", "load"], []], "where nothing ever was");
+  await store.delete("unknown", { why: "revoked" });
+  assertEquals(
+    [primary.asked(), secondary.asked()],
+    [["delete", "load", "delete"], ["delete"]],
+    "a logout of what the primary does not know",
+  );
   await store.close();
 });
 
@@ -155,7 +160,7 @@ Deno.test("async: while the secondary is away saves of a key coalesce, and one p
   await store.close();
 });
 
-Deno.test("acknowledged: a save that the secondary does not take says who has it, and arrives later", async () => {
+Deno.test("acknowledged: a save that the secondary does not take tells that the primary has it, and arrives later", async () => {
   const { clock, primary, secondary, store } = setUp({ strategy: "acknowledged" });
   secondary.mode = "hanging";
   const error = await assertRejects(() => settled(clock, store.save("key", create())), NotReplicatedError);
@@ -191,7 +196,7 @@ Deno.test("sync: once the secondary is known to be down, a save is refused befor
   await store.close();
 });
 
-Deno.test("a logout that the secondary does not hear is no success, stays queued, and counts here at once", async () => {
+Deno.test("a delete that the secondary does not answer rejects, stays queued, and counts in this isolate at once", async () => {
   const { clock, secondary, store } = setUp();
   await store.save("key", create());
   await store.flush();
@@ -208,7 +213,7 @@ Deno.test("a logout that the secondary does not hear is no success, stays queued
   await store.close();
 });
 
-Deno.test("a logout while the primary is away buries the copy, rejects, and reaches the primary later", async () => {
+Deno.test("a delete while the primary is away leaves a tombstone on the secondary, rejects, and reaches the primary later", async () => {
   const { clock, primary, secondary, store } = setUp();
   await store.save("key", create());
   await store.flush();
@@ -221,14 +226,14 @@ Deno.test("a logout while the primary is away buries the copy, rejects, and reac
   await store.close();
 });
 
-Deno.test("of two that end a session while the primary stumbles one gets it", async () => {
+Deno.test("concurrent deletes: exactly one returns the record when the primary fails once", async () => {
   const { clock, primary, store } = setUp();
   await store.save("key", create());
   await store.flush();
   primary.mode = "down";
   const calls = Promise.all([
-    store.delete("key", { why: "rotated" }),
-    clock.advance(0).then(() => store.delete("key", { why: "rotated" })),
+    store.delete("key", { why: "revoked" }),
+    clock.advance(0).then(() => store.delete("key", { why: "revoked" })),
   ]);
   await clock.advance(0);
   primary.mode = "up";
@@ -237,7 +242,7 @@ Deno.test("of two that end a session while the primary stumbles one gets it", as
   await store.close();
 });
 
-Deno.test("while the primary is away reads are degraded, certain, or rejected, and never anonymous", async () => {
+Deno.test("while the primary is away a read is degraded, or of a tombstone, or rejects; it never returns unknown", async () => {
   for (const mode of ["down", "hanging"] as const) {
     const { clock, primary, store } = setUp();
     await store.save("key", create());
@@ -249,7 +254,7 @@ Deno.test("while the primary is away reads are degraded, certain, or rejected, a
     assert(found.state === "live" && found.degraded, "degraded");
     assertEquals(await settled(clock, store.load("gone")), { state: "ended", why: "rotated" });
     await assertRejects(
-      () => settled(clock, store.load("nobody")),
+      () => settled(clock, store.load("unknown")),
       HoldfastError,
     );
     await assertRejects(() => settled(clock, store.save("key", { type: "update" })), HoldfastError);
@@ -260,27 +265,30 @@ Deno.test("while the primary is away reads are degraded, certain, or rejected, a
   }
 });
 
-Deno.test("degradedReads: false leaves the outage an outage", async () => {
-  const { clock, primary, secondary, store } = setUp({ degradedReads: false });
+Deno.test("whenUnavailable 'throw': a read rejects while either side is away", async () => {
+  const { clock, primary, secondary, store } = setUp({ whenUnavailable: "throw" });
   await store.save("key", create());
   await store.flush();
-  primary.mode = "down";
-  secondary.asked();
-  await assertRejects(() => settled(clock, store.load("key")), HoldfastError);
-  assertEquals(secondary.asked(), []);
+  for (const side of [primary, secondary]) {
+    side.mode = "down";
+    await assertRejects(() => settled(clock, store.load("key")), HoldfastError);
+    side.mode = "up";
+    await clock.advance(10_000);
+  }
+  assertEquals((await store.load("key")).state, "live");
   await store.close();
 });
 
-Deno.test("a full queue refuses, waits or ships inline before anything is written, and ends still find room", async () => {
-  for (const onFull of ["reject", "wait", "sync"] as const) {
-    const { clock, primary, secondary, store, dropped } = setUp({ queueSize: 4, onFull });
+Deno.test("a full queue rejects, waits or ships inline before anything is written, and a delete still finds a place", async () => {
+  for (const whenFull of ["reject", "wait", "inline"] as const) {
+    const { clock, primary, secondary, store, dropped } = setUp({ queueSize: 4, whenFull });
     for (const key of ["one", "two", "three", "four"]) await store.save(key, create(key));
     await store.flush();
     secondary.mode = "hanging";
     for (const key of ["one", "two", "three"]) await store.save(key, { type: "update" });
     assertEquals(store.pending, 3, "three quarters");
     primary.asked();
-    if (onFull === "sync") {
+    if (whenFull === "inline") {
       const error = await assertRejects(
         () => settled(clock, store.save("four", { type: "update" })),
         NotReplicatedError,
@@ -311,7 +319,7 @@ Deno.test("a full queue refuses, waits or ships inline before anything is writte
   }
 });
 
-Deno.test("a save that waits for room goes on when there is some", async () => {
+Deno.test("a save that waits for room continues when there is some", async () => {
   const { clock, secondary, store } = setUp({ queueSize: 1 });
   secondary.mode = "down";
   await store.save("one", create("one"));
@@ -322,7 +330,7 @@ Deno.test("a save that waits for room goes on when there is some", async () => {
   await store.close();
 });
 
-Deno.test("an outage costs no tries: what waits is shipped when it is over, however long it took", async () => {
+Deno.test("attempts during an outage do not count: what is pending is shipped when it is over", async () => {
   const { clock, primary, secondary, store, dropped } = setUp();
   secondary.mode = "down";
   await store.save("key", create());
@@ -334,7 +342,7 @@ Deno.test("an outage costs no tries: what waits is shipped when it is over, howe
   await store.close();
 });
 
-Deno.test("what cannot be shipped is given up with its hash, and holds nobody else up", async () => {
+Deno.test("a shipment that always fails is given up, reported with its key, and delays no other", async () => {
   const clock = new ManualClock();
   const [primary, secondary] = [new Side(clock), new Side(clock)];
   const dropped: DroppedReplication[] = [];
@@ -371,14 +379,13 @@ Deno.test("what cannot be shipped is given up with its hash, and holds nobody el
   await store.close();
 });
 
-Deno.test("a primary that forgets is given back what the copy knows, and graves with it", async () => {
+Deno.test("a primary that restarted empty gets back its sessions, tombstones and epochs", async () => {
   const clock = new ManualClock();
   const engine = memoryStore({ clock });
   const secondary = new Side(clock);
   const store = replicatedSessions(engine, secondary.store, {
     clock,
     strategy: "acknowledged",
-    primaryForgets: true,
   });
   await store.save("key", create());
   await store.save("gone", create("gone"));
@@ -402,16 +409,16 @@ Deno.test("a primary that forgets is given back what the copy knows, and graves 
   assertEquals(await secondary.inner.load("key"), { state: "live", record: saved.record });
   assertEquals((await store.index.read("ada")).entries.map(({ key }) => key), ["key"]);
   assert((await store.index.read("bob")).epoch > bornAt, "epochs are not forgotten either");
-  assertEquals((await store.index.keys()).keys.slice().sort(), ["gone", "key"]);
+  assertEquals((await store.index.keys()).keys, ["key"]);
   await store.close();
 });
 
-Deno.test("of saves that a shipment under way cannot carry, what the primary forgot is never answered", async () => {
+Deno.test("acknowledged: saves that the primary lost before they were shipped reject", async () => {
   const clock = new ManualClock();
   const [engine, copies] = [memoryStore({ clock }), atomicSessionStore(memoryStore({ clock }))];
   const slow = held(copies);
   const isolate = (secondary: Store) =>
-    replicatedSessions(engine, secondary, { clock, strategy: "sync", primaryForgets: true });
+    replicatedSessions(engine, secondary, { clock, strategy: "acknowledged" });
   const [ours, other] = [isolate(slow.store), isolate(copies)];
   await ours.save("key", create());
   const answered: string[] = [];
@@ -441,13 +448,13 @@ Deno.test("of saves that a shipment under way cannot carry, what the primary for
   await Promise.all([ours.close(), other.close()]);
 });
 
-Deno.test("a save that hears of its success when the primary has forgotten it is never answered", async () => {
+Deno.test("acknowledged: a save whose answer arrives after the primary lost it rejects", async () => {
   const clock = new ManualClock();
   const engine = memoryStore({ clock });
   const [primary, secondary] = [atomicSessionStore(engine), atomicSessionStore(memoryStore({ clock }))];
   const slow = held(primary);
   const isolate = (primary: Store) =>
-    replicatedSessions(primary, secondary, { clock, strategy: "sync", primaryForgets: true });
+    replicatedSessions(primary, secondary, { clock, strategy: "acknowledged" });
   const [ours, other] = [isolate(slow.store), isolate(primary)];
   await ours.save("key", create());
   const release = slow.hold("after");
@@ -466,7 +473,7 @@ Deno.test("a save that hears of its success when the primary has forgotten it is
   await Promise.all([ours.close(), other.close()]);
 });
 
-Deno.test("an isolate that dies with a full queue loses nothing that is in the outbox", async () => {
+Deno.test("recover() ships what an isolate that died had in the outbox", async () => {
   const clock = new ManualClock();
   const outbox = memoryStore({ clock });
   const [primary, secondary] = [new Side(clock), new Side(clock)];
@@ -483,7 +490,7 @@ Deno.test("an isolate that dies with a full queue loses nothing that is in the o
   await assertRejects(() => settled(clock, dies.delete("ended", { why: "revoked" })), NotReplicatedError);
   await settled(clock, dies.close({ timeout: 1 }));
   secondary.mode = "up";
-  assertEquals(await lives.recover(), { found: 0, pending: 0 }, "what is young may still be somebody's");
+  assertEquals(await lives.recover(), { found: 0, pending: 0 }, "a young mark may belong to a live isolate");
   await clock.advance(60_000);
   assertEquals(await settled(clock, lives.recover()), { found: 6, pending: 0 });
   for (const key of ["key0", "key4", "ended"]) {
@@ -494,7 +501,7 @@ Deno.test("an isolate that dies with a full queue loses nothing that is in the o
   await lives.close();
 });
 
-Deno.test("an isolate that dies while it asks whether it may rotate leaves nothing that would end the session", async () => {
+Deno.test("an isolate that dies before a rotation began leaves no mark that would end the session", async () => {
   const clock = new ManualClock();
   const outbox = memoryStore({ clock });
   const [primary, secondary] = [new Side(clock), new Side(clock)];
@@ -503,7 +510,7 @@ Deno.test("an isolate that dies while it asks whether it may rotate leaves nothi
   await dies.save("key", create());
   await dies.flush();
   secondary.mode = "hanging";
-  dies.delete("key", { why: "rotated" }).catch(() => {}); // nobody is told
+  dies.delete("key", { why: "rotated" }).catch(() => {}); // its caller is gone
   await clock.advance(0);
   assertEquals((await outbox.namespace("replication").listPage()).keys, [], "no mark");
   secondary.mode = "up";
@@ -514,12 +521,12 @@ Deno.test("an isolate that dies while it asks whether it may rotate leaves nothi
   await lives.close();
 });
 
-Deno.test("a save that found no place and may have happened is in the outbox when its caller hears of it", async () => {
+Deno.test("a save without a place that may have happened is in the outbox before its caller is told", async () => {
   const clock = new ManualClock();
   const outbox = memoryStore({ clock });
   const [primary, secondary] = [new Side(clock), new Side(clock)];
   const isolate = () =>
-    replicatedSessions(primary.store, secondary.store, { clock, outbox, queueSize: 4, onFull: "sync" });
+    replicatedSessions(primary.store, secondary.store, { clock, outbox, queueSize: 4, whenFull: "inline" });
   const [dies, lives] = [isolate(), isolate()];
   secondary.mode = "hanging";
   for (const key of ["one", "two", "three"]) await dies.save(key, create(key));
@@ -534,7 +541,7 @@ Deno.test("a save that found no place and may have happened is in the outbox whe
   await lives.close();
 });
 
-Deno.test("close() ships what waits; whoever saves later ships before it answers", async () => {
+Deno.test("close() ships what is pending; later saves ship before they answer", async () => {
   const { secondary, store } = setUp();
   await store.save("key", create());
   assertEquals(await store.close(), { pending: 0 });
@@ -554,8 +561,8 @@ Deno.test("waitUntil keeps the isolate alive until the copy has arrived", async 
   await store.close();
 });
 
-Deno.test("revoking a user carries the primary's epoch: whoever logs in afterwards is not condemned by the copy", async () => {
-  const { clock, primary, secondary, store } = setUp({ timeout: "50ms" });
+Deno.test("revoking a user copies the primary's epoch: a later login is not revoked on the secondary", async () => {
+  const { clock, primary, secondary, store } = setUp({ attemptTimeout: "50ms" });
   const sessions = createSessions(store, { clock });
   secondary.mode = "hanging";
   await assertRejects(() => settled(clock, sessions.revokeUser("ada"), 10), NotReplicatedError);
@@ -572,7 +579,7 @@ Deno.test("revoking a user carries the primary's epoch: whoever logs in afterwar
   await store.close();
 });
 
-Deno.test("a revocation that the primary did not hear is no success, and degraded reads heed it all the same", async () => {
+Deno.test("a revocation that the primary did not answer rejects, and degraded reads obey it all the same", async () => {
   const { clock, primary, store } = setUp();
   const sessions = createSessions(store, { clock, touchEvery: 1 });
   const session = sessions.open(null);
@@ -589,7 +596,7 @@ Deno.test("a revocation that the primary did not hear is no success, and degrade
   await store.close();
 });
 
-Deno.test("an operation tells its side, outcome and what waits, and never a key", async () => {
+Deno.test("onOperation gets side, outcome and pending, and never a key", async () => {
   const { operations, store } = setUp();
   await store.save("secret-key", create());
   await store.flush();
@@ -601,7 +608,7 @@ Deno.test("an operation tells its side, outcome and what waits, and never a key"
   await store.close();
 });
 
-Deno.test("replicatedSessions() refuses what it cannot keep its promises with", () => {
+Deno.test("replicatedSessions() refuses eventual stores and options out of range", () => {
   const store = memoryStore();
   assertThrows(
     () => replicatedSessions(store, keyValueSessionStore(store) as unknown as Store),
@@ -612,8 +619,8 @@ Deno.test("replicatedSessions() refuses what it cannot keep its promises with", 
     assertThrows(() => replicatedSessions(store, store, { queueSize }), RangeError);
   }
   assertThrows(() => replicatedSessions(store, store, { retryAttempts: -1 }), RangeError);
-  assertThrows(() => replicatedSessions(store, store, { timeout: 0 }), RangeError);
+  assertThrows(() => replicatedSessions(store, store, { attemptTimeout: 0 }), RangeError);
   assertThrows(() => replicatedSessions(store, store, { retryDelay: -1 }), RangeError);
   assertThrows(() => replicatedSessions(store, store, { strategy: "later" as "async" }), TypeError);
-  assertThrows(() => replicatedSessions(store, store, { onFull: "drop" as "wait" }), TypeError);
+  assertThrows(() => replicatedSessions(store, store, { whenFull: "drop" as "wait" }), TypeError);
 });

@@ -1,4 +1,7 @@
-/** Replicated sessions on Workers, as an application would have them: stores exist per request, copies ride on `waitUntil`. */
+/**
+ * Replicated sessions on Workers, as an application would have them: stores exist per request, copies ride
+ * on `waitUntil`.
+ */
 import { Hono } from "hono";
 import { atomicSessionStore, createSessions, replicatedSessions } from "@holdfast/edge";
 import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";

@@ -88,6 +88,7 @@ Deno.test("copySessions(): goes on where it broke off, reports how far it is, an
   assertEquals([report.seen, report.ended, report.failed, report.errors.length], [10, 9, 1, 1]);
   assert(typeof report.errors[0]!.handle === "string");
   await assertRejects(() => copySessions(from, to, { batch: 0 }), RangeError);
+  await assertRejects(() => copySessions(from, to, { dryrun: true } as object), TypeError);
 });
 
 Deno.test("copySessions(): what was revoked without an entry is not copied, nor what was revoked over there", async () => {

@@ -3,7 +3,7 @@ import { HoldfastError } from "@holdfast/edge";
 import type { MachineClock, World } from "./_world.ts";
 
 /** When a store cannot be reached, and how that looks. */
-interface Outage {
+export interface Outage {
   readonly from: number;
   readonly to: number;
   /** Whether calls hang rather than fail. */
@@ -16,12 +16,18 @@ export interface NetworkOptions {
   readonly latency: number;
   /** The chance that a call is lost, half of the time after it took effect. */
   readonly loss: number;
-  readonly outages: readonly Outage[];
+  readonly outages: Outage[];
+  /** How many milliseconds a call may take effect late, long after its caller gave up. */
+  readonly late: number;
+  /** How long a caller waits, in milliseconds. */
+  readonly timeout: number;
 }
 
 export class Network {
   readonly #world: World;
   readonly #options: NetworkOptions;
+  /** How many calls took effect after the time that their callers wait for. */
+  lateEffects = 0;
   /** Whether anything goes wrong at all. */
   calm = false;
 
@@ -51,19 +57,25 @@ export class Network {
 
   async #call<T>(machine: MachineClock, effect: () => Promise<T>): Promise<T> {
     const { random } = this.#world;
-    const { latency, loss } = this.#options;
+    const { latency, loss, late } = this.#options;
     const lost = this.calm || !random.chance(loss) ? undefined : random.pick(["before", "after"] as const);
-    // Now and then a call is on its way for longer than anybody waits for it, but not for ever.
-    const stray = !this.calm && random.chance(0.01) ? random.below(1250) : 0;
+    // One call in fifty is on its way for much longer than its caller waits.
+    const stray = !this.calm && random.chance(0.02) ? random.below(late) : 0;
     await this.#travel(machine, latency * random.next() + stray);
     const outage = this.#outage();
     if (outage?.hangs) await this.#never();
     if (outage !== undefined || lost === "before") throw unavailable(false);
+    if (stray > this.#options.timeout) this.lateEffects++;
     const answer = await effect();
     await this.#travel(machine, latency * random.next());
     if (!machine.alive) await this.#never();
     if (lost === "after") throw unavailable(true);
     return answer;
+  }
+
+  /** Adds an outage. */
+  cut(outage: Outage): void {
+    this.#options.outages.push(outage);
   }
 
   #outage(): Outage | undefined {

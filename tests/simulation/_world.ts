@@ -1,6 +1,6 @@
 /**
- * A world without real time: every wait is an event, the seed decides the order of those that fall together, and nothing
- * else is left to chance. The same seed lives the same life.
+ * A world without real time: every wait is an event, the seed decides the order of those that fall together,
+ * and nothing else is left to chance. The same seed lives the same life.
  */
 import type { Clock } from "@holdfast/edge";
 import { Random } from "../support/random.ts";

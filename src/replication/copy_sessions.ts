@@ -1,29 +1,31 @@
-/** Moving sessions from one store to another, and tidying up. */
-import { sha256 } from "./_sha256.ts";
+/** Copies sessions from one store to another, and removes the remains of ended ones. */
+import { sha256 } from "../session/_sha256.ts";
+import { isRevoked } from "../session/_user_wide.ts";
+import type { SessionRecord } from "../session/session_record.ts";
+import type { IndexedSessionStore, SessionStore } from "../session/session_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
-import { isRevoked } from "./_user_wide.ts";
-import type { SessionRecord } from "./session_record.ts";
-import type { IndexedSessionStore, SessionStore } from "./session_store.ts";
+import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { sameRecord } from "./read_plan.ts";
 
-/** How far a walk over all sessions has come. */
+/** The progress of a walk over all sessions. */
 export interface SessionProgress {
-  /** How many keys it has seen. */
+  /** The number of keys seen. */
   readonly seen: number;
-  /** Where to go on if it breaks off; absent when it is through. */
+  /** The place to continue at after a break; absent at the end. */
   readonly cursor?: string;
 }
 
-/** What {@linkcode copySessions} did. */
+/** The result of {@linkcode copySessions}. */
 export interface CopyReport extends SessionProgress {
-  /** Stored in the other store; in a dry run, how many would be. */
+  /** The number stored in the other store; in a dry run, the number that would be. */
   readonly copied: number;
-  /** The other store had it, as new or newer. */
+  /** The number that the other store had already, as new or newer. */
   readonly present: number;
-  /** Ended, timed out or revoked: nothing to copy. */
+  /** The number of ended, timed out or revoked sessions: nothing to copy. */
   readonly ended: number;
-  /** Could not be read, written or verified; run the copy again. */
+  /** The number that could not be read, written or verified; run the copy again. */
   readonly failed: number;
-  /** Why, once per failed session, without keys and values. */
+  /** One error per failed session, without keys and values. */
   readonly errors: readonly { readonly handle?: string; readonly error: unknown }[];
 }
 
@@ -33,27 +35,39 @@ export interface CopySessionsOptions extends CallOptions {
    * Counts without writing.
    * @default {false}
    */
-  readonly dryRun?: boolean;
+  readonly dryRun?: boolean | undefined;
   /**
    * Reads every copy back and compares it.
    * @default {false}
    */
-  readonly verify?: boolean;
-  /** Where an earlier run broke off. */
-  readonly cursor?: string;
+  readonly verify?: boolean | undefined;
+  /** The `cursor` of an earlier run's last report. */
+  readonly cursor?: string | undefined;
   /**
-   * How many sessions at a time.
+   * The number of sessions at a time.
    * @default {50}
    */
-  readonly batch?: number;
-  /** Hears how far it is, after each batch. */
-  readonly onProgress?: (report: CopyReport) => void;
+  readonly batch?: number | undefined;
+  /** Called after each batch; what it throws ends the run. */
+  readonly onProgress?: ((report: CopyReport) => void) | undefined;
 }
 
+const SWEEP_OPTIONS = {
+  cursor: true,
+  batch: true,
+  onProgress: true,
+  signal: true,
+} satisfies OptionNames<SweepSessionsOptions>;
+const COPY_OPTIONS = { ...SWEEP_OPTIONS, dryRun: true, verify: true } satisfies OptionNames<
+  CopySessionsOptions
+>;
+
 /**
- * Copies every live session as it is, with the time it has left, while both stores are in use: what is newer stays, what
- * was ended stays ended. A user's sessions are listed in the other store, too. Errors do not stop it; run it again.
+ * Copies every live session as it is, with the time it has left, while both stores are in use: what is newer
+ * stays, what was ended stays ended. A user's sessions are listed in the other store, too. Errors do not stop
+ * it; run it again.
  *
+ * @throws {TypeError} when an option is unknown
  * @throws {RangeError} when `batch` is not a positive integer
  * @throws {HoldfastError} when the first store cannot list its sessions
  * @example
@@ -73,10 +87,10 @@ export async function copySessions(
   to: SessionStore,
   options: CopySessionsOptions = {},
 ): Promise<CopyReport> {
+  checkOptionNames("copy sessions", options, COPY_OPTIONS);
   const { dryRun = false, verify = false, batch = 50, onProgress, signal } = options;
-  if (!(Number.isInteger(batch) && batch > 0)) {
-    throw new RangeError(`Cannot copy as 'batch' must be a positive integer: current value is ${batch}`);
-  }
+  checkInteger("copy sessions", "batch", batch);
+  checkFunction("copy sessions", "onProgress", onProgress);
   const counts = { seen: 0, copied: 0, present: 0, ended: 0, failed: 0 };
   const errors: { handle?: string; error: unknown }[] = [];
   let cursor = options.cursor;
@@ -112,7 +126,7 @@ async function copy(
 ): Promise<"copied" | "present" | "ended"> {
   const { userId, handle, endsAt, bornAt } = record;
   if (userId !== undefined && to.index !== undefined) {
-    // Listed first, as at a login; revoked there meanwhile, it must not come to life.
+    // Listed first, as at a login; if it was revoked there meanwhile, it must not be created.
     const continues = { handle, bornAt };
     const added = await to.index.add(sha256(userId), { handle, key, endsAt }, { continues, signal });
     if (added.state === "stale") return "ended";
@@ -129,38 +143,34 @@ async function copy(
   return "copied";
 }
 
-function sameRecord(a: SessionRecord, b: SessionRecord): boolean {
-  const text = ({ values, ...rest }: SessionRecord) =>
-    JSON.stringify([Object.entries(rest).sort(), Object.entries(values).sort()]);
-  return text(a) === text(b);
-}
-
-/** What {@linkcode sweepSessions} did. */
+/** The result of {@linkcode sweepSessions}. */
 export interface SweepReport extends SessionProgress {
-  /** Live sessions. */
+  /** The number of live sessions. */
   readonly live: number;
-  /** Sessions that an epoch condemns and no entry led to: ended now. */
+  /** The number of sessions that were revoked but missing from the index: ended now. */
   readonly revoked: number;
-  /** Remains that were forgotten, where the store has a `purge`. */
+  /** The number of ended sessions whose remains were removed, where the store has a `purge`. */
   readonly purged: number;
 }
 
 /** Options of {@linkcode sweepSessions}. */
 export interface SweepSessionsOptions extends CallOptions {
-  /** Where an earlier run broke off. */
-  readonly cursor?: string;
+  /** The `cursor` of an earlier run's last report. */
+  readonly cursor?: string | undefined;
   /**
-   * How many sessions at a time.
+   * The number of sessions at a time.
    * @default {50}
    */
-  readonly batch?: number;
-  /** Hears how far it is, after each batch. */
-  readonly onProgress?: (report: SweepReport) => void;
+  readonly batch?: number | undefined;
+  /** Called after each batch; what it throws ends the run. */
+  readonly onProgress?: ((report: SweepReport) => void) | undefined;
 }
 
 /**
- * Walks over all sessions: ends at once what a revocation condemned although its index was lost, and forgets the remains of
- * what ended where nothing expires by itself. Our own engines expire by themselves; a store of your own may not.
+ * Walks over all sessions: ends those that were revoked although their index entry was lost, and removes the
+ * remains of ended ones where nothing expires by itself. Our own engines expire by themselves; a store of
+ * your own may not. On `replicatedSessions` it also compares both sides of every session, and repairs what
+ * differs: run it from cron.
  *
  * @throws {RangeError} when `batch` is not a positive integer
  * @example
@@ -174,10 +184,10 @@ export async function sweepSessions(
   store: IndexedSessionStore,
   options: SweepSessionsOptions = {},
 ): Promise<SweepReport> {
+  checkOptionNames("sweep sessions", options, SWEEP_OPTIONS);
   const { batch = 50, onProgress, signal } = options;
-  if (!(Number.isInteger(batch) && batch > 0)) {
-    throw new RangeError(`Cannot sweep as 'batch' must be a positive integer: current value is ${batch}`);
-  }
+  checkInteger("sweep sessions", "batch", batch);
+  checkFunction("sweep sessions", "onProgress", onProgress);
   const counts = { seen: 0, live: 0, revoked: 0, purged: 0 };
   let cursor = options.cursor;
   do {

@@ -1,22 +1,22 @@
 /**
- * A circuit breaker: a backend that fails again and again is left alone for a while, then asked by one caller, and only
- * when that one is answered by everybody.
+ * A circuit breaker: after several failures in a row a store is not asked for a while. Then one request is
+ * let through as a probe, and its outcome decides for all.
  */
 import type { Clock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
 
-/** What a circuit may be: calls pass, calls are refused, one call passes to find out. */
+/** Closed: requests pass. Open: they are refused. Half-open: a probe is on its way. */
 export type CircuitState = "closed" | "open" | "half-open";
 
-/** So many failures in a row open it. */
+/** The number of failures in a row that opens it. */
 const FAILURES = 3;
-/** How long it stays open at first and at most, in milliseconds; each probe that fails doubles it. */
+/** The time it stays open at first and at most, in milliseconds; each probe that fails doubles it. */
 const REST = 500;
-const REST_MOST = 5_000;
-/** When to ask again while a probe is on its way, in milliseconds. */
+const MAX_REST = 5_000;
+/** The delay before asking again while a probe is on its way, in milliseconds. */
 const PROBING = 50;
 
-/** The backend was not asked at all. */
+/** A request that was refused, so that it certainly had no effect. */
 export class CircuitOpenError extends HoldfastError {
   constructor(side: string, retryAfter: number) {
     super("backend-unavailable", `Cannot ask the ${side} as it failed ${FAILURES} times and more in a row`, {
@@ -35,6 +35,7 @@ export class Circuit {
   #failures = 0;
   #rest = REST;
   #until = 0;
+  #closedAt = -Infinity;
 
   constructor(side: string, clock: Clock, random: () => number, changed: (state: CircuitState) => void) {
     this.#side = side;
@@ -47,7 +48,12 @@ export class Circuit {
     return this.#state === "closed";
   }
 
-  /** Throws when a call would be refused. */
+  /** True if it was closed all the time for so many milliseconds. */
+  closedFor(milliseconds: number): boolean {
+    return this.isClosed && this.#clock.monotonic() - this.#closedAt >= milliseconds;
+  }
+
+  /** Throws when a request would be refused. */
   assertPasses(): void {
     if (this.#state === "closed") return;
     if (this.#state === "half-open") throw new CircuitOpenError(this.#side, PROBING);
@@ -55,7 +61,7 @@ export class Circuit {
     if (left > 0) throw new CircuitOpenError(this.#side, left);
   }
 
-  /** Lets a call pass or throws; whoever passes must tell how it went. */
+  /** Lets a request pass or throws; the caller reports its outcome with `succeeded` or `failed`. */
   enter(): void {
     this.assertPasses();
     if (this.#state === "open") this.#become("half-open");
@@ -64,15 +70,17 @@ export class Circuit {
   succeeded(): void {
     this.#failures = 0;
     this.#rest = REST;
-    if (this.#state !== "closed") this.#become("closed");
+    if (this.#state === "closed") return;
+    this.#closedAt = this.#clock.monotonic();
+    this.#become("closed");
   }
 
   failed(): void {
     this.#failures++;
     if (this.#state === "open" || (this.#state === "closed" && this.#failures < FAILURES)) return;
-    // Isolates that saw the same failure do not come back in step.
+    // Jitter: isolates that saw the same failure must not probe at the same moment.
     this.#until = this.#clock.monotonic() + this.#rest * (0.5 + this.#random() / 2);
-    this.#rest = Math.min(this.#rest * 2, REST_MOST);
+    this.#rest = Math.min(this.#rest * 2, MAX_REST);
     this.#become("open");
   }
 

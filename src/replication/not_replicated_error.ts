@@ -1,10 +1,10 @@
 import { HoldfastError } from "../errors.ts";
 
-/** A change reached one side, and not the other, or nobody knows. */
+/** A change that is known to be on one side only, or on neither for certain. */
 export class NotReplicatedError extends HoldfastError {
-  /** The side that has it; `neither` when none said so. */
+  /** The side that has it; `neither` when no side confirmed it. */
   readonly committed: "primary" | "secondary" | "neither";
-  /** Whether it is queued and will be shipped. */
+  /** True if it is queued and will be shipped. */
   readonly queued: boolean;
 
   /** Makes a fault that says where the change is. */

@@ -1,13 +1,16 @@
-/** Where dirty keys are recorded before they are written, so that another isolate can ship what this one leaves behind. */
+/**
+ * The outbox records keys before they are written, so that another isolate can ship what this one leaves
+ * behind.
+ */
 import type { Clock } from "../clock.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
-import type { Entry } from "./_replication_queue.ts";
-import type { Side } from "./_replication_side.ts";
-import type { Mark, Work } from "./_replication_work.ts";
+import type { Entry } from "./replication_queue.ts";
+import type { Side } from "./side.ts";
+import type { Mark, Work } from "./work.ts";
 
-/** How long a mark in the outbox vouches for writes that come later; orphans are three times as old. */
+/** The time a mark covers later writes of its key, in milliseconds; orphans are three times as old. */
 const FRESH_MARK = 20_000;
-/** How long the outbox keeps marks that nobody recovers. */
+/** The time the outbox keeps marks that are never recovered. */
 const KEEP_MARKS = "30d";
 
 export class ReplicationOutbox {
@@ -23,14 +26,14 @@ export class ReplicationOutbox {
     this.#random = random;
   }
 
-  /** Records the key before the write, so that whoever comes after us finds it. */
+  /** Records the key before its write. */
   async mark(entry: Entry<Work>, intent: Pick<Work, "end" | "revoke"> = {}): Promise<void> {
     const { work } = entry;
     const at = this.#clock.now();
     const ends = intent.end !== undefined || intent.revoke !== undefined;
-    if (ends || work.stamp === undefined || at - work.stamp >= FRESH_MARK) {
+    if (ends || work.markedAt === undefined || at - work.markedAt >= FRESH_MARK) {
       const { kind, id } = work;
-      // A copy: what the mark says is what it is compared with when it falls.
+      // A copy: the mark is removed only if it still reads as it was written.
       const mark: Mark = structuredClone({
         at,
         kind,
@@ -40,7 +43,7 @@ export class ReplicationOutbox {
       });
       this.#isolate ??= Math.floor(this.#random() * 2 ** 52).toString(36);
       const key = `${this.#isolate}:${entry.key}`;
-      work.stamp = at;
+      work.markedAt = at;
       work.marking = (work.marking ?? Promise.resolve()).catch(() => {}).then(async () => {
         work.marks.set(key, mark);
         await this.#side.call("outbox", (store, signal) => store.set(key, mark, { ttl: KEEP_MARKS, signal }));
@@ -49,15 +52,15 @@ export class ReplicationOutbox {
     try {
       await work.marking;
     } catch (error) {
-      work.stamp = undefined;
+      work.markedAt = undefined;
       throw error;
     }
   }
 
-  /** Takes the marks of work that is done away. */
+  /** Removes the marks of work that is done. */
   unmark({ marks }: Work): void {
     for (const [key, mark] of marks) {
-      // A mark that stays behind costs whoever recovers it a look, nothing else.
+      // A mark that stays behind costs a needless comparison in `recover`, nothing else.
       const removed = this.#side.call(
         "outbox",
         (store, signal) => store.compareAndDelete(key, mark, { signal }),
@@ -67,7 +70,7 @@ export class ReplicationOutbox {
     }
   }
 
-  /** Waits until no mark is being taken away any more. */
+  /** Waits until no mark is being removed. */
   async settled(): Promise<void> {
     await Promise.all(this.#background);
   }

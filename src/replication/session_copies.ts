@@ -1,0 +1,246 @@
+/** Ships copies of sessions to the secondary, and gives a primary that lost records its sessions back. */
+import { HoldfastError } from "../errors.ts";
+import type { SessionRecord } from "../session/session_record.ts";
+import type {
+  IndexedSessionStore,
+  SessionDelete,
+  SessionFound,
+  SessionSaved,
+} from "../session/session_store.ts";
+import { NotReplicatedError } from "./not_replicated_error.ts";
+import { isEnded, sameChange, sameRecord } from "./read_plan.ts";
+import type { Replicator } from "./replicator.ts";
+import type { Ending, Work } from "./work.ts";
+
+/** A record returned longer ago, in milliseconds, is loaded again before it is shipped. */
+const FRESH = 5_000;
+/**
+ * What a restored record's version grows by: more than the writes that the primary may have made and lost, so
+ * that records of the lost history are older than the restored one.
+ */
+const VERSION_GAP = 1_000_000;
+/** The number of times a comparison is repeated because another isolate changed the copy meanwhile. */
+const MAX_ROUNDS = 8;
+
+export class SessionCopies {
+  readonly #replicator: Replicator;
+
+  constructor(replicator: Replicator) {
+    this.#replicator = replicator;
+  }
+
+  /**
+   * Gives the secondary's copy back to a primary that lost it, or tells the primary that the session ended.
+   *
+   * Records of the lost history may still be on their way to the secondary. So the copy first leaps ahead of
+   * them there, in one step: of two histories one goes on, and the writers of the other are told.
+   *
+   * @throws {HoldfastError} `contention` when the copy changes all the time
+   */
+  async restore(key: string, signal?: AbortSignal): Promise<SessionFound> {
+    const { primary, secondary } = this.#replicator;
+    for (let round = 1; round <= MAX_ROUNDS; round++) {
+      const copy = await secondary.call("compare", (store, signal) => store.load(key, { signal }), {
+        signal,
+      });
+      if (isEnded(copy)) {
+        await this.end("primary", key, copy.why, signal);
+        return copy;
+      }
+      if (copy.state !== "live") return copy;
+      // Asked after the copy answered: unless the primary lost it, it has what the copy has.
+      const known = await primary.call("load", (store, signal) => store.load(key, { signal }), { signal });
+      if (isEnded(known)) await this.end("secondary", key, known.why, signal);
+      if (known.state === "ended") {
+        return isEnded(known) ? known : await this.#revive(key, known, copy.record);
+      }
+      if (known.state === "live" && known.record.version >= copy.record.version) return known;
+      const { version: ifVersion } = copy.record;
+      const put = { type: "put", record: { ...copy.record, version: ifVersion + VERSION_GAP } } as const;
+      const leapt = await secondary.call(
+        "repair",
+        (store, signal) => store.save(key, { ...put, ifVersion }, { signal }),
+        { signal },
+      );
+      if (leapt.state !== "saved") continue;
+      return await this.#putBack(key, put, signal);
+    }
+    throw contention();
+  }
+
+  async #putBack(
+    key: string,
+    put: { readonly type: "put"; readonly record: SessionRecord },
+    signal: AbortSignal | undefined,
+  ): Promise<SessionFound> {
+    let saved: SessionSaved;
+    try {
+      saved = await this.#replicator.primary.call(
+        "repair",
+        (store, signal) => store.save(key, put, { signal }),
+        { signal, late: () => this.#replicator.effectCameLate("session", key) },
+      );
+    } catch (error) {
+      await this.#replicator.failed("session", key, undefined, error);
+      throw error;
+    }
+    return "record" in saved ? { state: "live", record: saved.record } : saved;
+  }
+
+  /** Brings the secondary up to date about a session. */
+  async ship(work: Work): Promise<void> {
+    const { primary, clock } = this.#replicator;
+    // Writes that are found to be lost from here on are reported by the next shipment.
+    const { id, end, record, pendingVersion, lostWrites } = work;
+    if (end !== undefined) return await this.#shipEnd(work, end);
+    work.record = undefined;
+    let found: SessionFound = record !== undefined && clock.monotonic() - record.at < FRESH
+      ? { state: "live", record: record.value }
+      : await primary.call("load", (store, signal) => store.load(id, { signal }));
+    let goesOn = true;
+    if (found.state === "live") goesOn = await this.copy(id, found.record);
+    else if (isEnded(found)) await this.end("secondary", id, found.why);
+    else found = await this.#restoreIfLive(id, found);
+    work.lostWrites -= lostWrites;
+    if (work.pendingVersion === pendingVersion) work.pendingVersion = 0;
+    // A write that the primary lost before it was shipped is gone, and its waiter must be told.
+    const gone = lostWrites > 0 || (pendingVersion > 0 && !(goesOn && continues(found, pendingVersion)));
+    if (gone) throw new NotReplicatedError("neither", false);
+  }
+
+  /** The primary knows no live session: if the copy lives, the primary lost it, or the two clocks differ. */
+  async #restoreIfLive(key: string, found: SessionFound): Promise<SessionFound> {
+    const restored = await this.restore(key);
+    return restored.state === "unknown" ? found : restored;
+  }
+
+  /** Timed out on the primary: the copy counts only if it is newer, and lives by the primary's clock, too. */
+  async #revive(key: string, found: SessionFound, record: SessionRecord): Promise<SessionFound> {
+    const saved = await this.#put("primary", key, record);
+    return saved.state === "saved" ? { state: "live", record } : found;
+  }
+
+  async #shipEnd(work: Work, end: Ending): Promise<void> {
+    if (end.secondary) await this.end("secondary", work.id, end.why);
+    end.secondary = false;
+    // Always the primary, too: until the copy was ended, the primary may have been given it back.
+    end.taken ??= await this.end("primary", work.id, end.why);
+    end.primary = false;
+    work.record = undefined;
+    if (work.end === end) work.end = undefined;
+  }
+
+  /**
+   * Gives the secondary a copy of what the primary has. Returns whether the record's history is still the one
+   * that counts: `false` means that the primary lost it, and that the write which made the record is gone.
+   */
+  async copy(key: string, record: SessionRecord): Promise<boolean> {
+    for (let round = 1; round <= MAX_ROUNDS; round++) {
+      const saved = await this.#put("secondary", key, record);
+      // A tombstone on the secondary alone: a delete that did not reach the primary. It is final.
+      if (saved.state === "ended" && saved.why !== "expired") await this.end("primary", key, saved.why);
+      if (saved.state !== "conflict" || sameRecord(saved.record, record)) return true;
+      // The same change under two clocks: the primary's times count.
+      const same = sameChange(saved.record, record);
+      if (same && (await this.#put("secondary", key, record, record.version)).state === "saved") return true;
+      const goesOn = same ? undefined : await this.#resolve(key, record, saved.record);
+      if (goesOn !== undefined) return goesOn;
+    }
+    throw contention();
+  }
+
+  /**
+   * The secondary has another record that is as new as the one to be copied, or newer. Returns what
+   * {@linkcode copy} does, or `undefined` if another isolate was faster.
+   */
+  async #resolve(key: string, record: SessionRecord, there: SessionRecord): Promise<boolean | undefined> {
+    const { primary } = this.#replicator;
+    const known = await primary.call("load", (store, signal) => store.load(key, { signal }));
+    if (isEnded(known)) {
+      await this.end("secondary", key, known.why);
+      return true;
+    }
+    if (known.state !== "live" || known.record.version < there.version) {
+      // The primary lacks versions that the copy has.
+      await this.restore(key);
+      return false;
+    }
+    const now = known.record;
+    const goesOn = continues(known, record.version) &&
+      (now.version > record.version || sameRecord(now, record));
+    if (sameRecord(now, there)) return goesOn;
+    if (now.version > there.version) {
+      // Written meanwhile: copied here, in case its own isolate does not.
+      const copied = await this.copy(key, now);
+      return goesOn && copied;
+    }
+    // Two different changes made this version, on either side. The primary's counts, under a version of its
+    // own, so that no write which is bound to the old one mistakes it for the other.
+    const next = { ...now, version: now.version + 1 };
+    if ((await this.#put("primary", key, next, now.version)).state !== "saved") return undefined;
+    const copied = await this.copy(key, next);
+    return goesOn && copied;
+  }
+
+  async #put(
+    side: "primary" | "secondary",
+    key: string,
+    record: SessionRecord,
+    ifVersion?: number,
+  ): Promise<SessionSaved> {
+    const put = { type: "put", record, ifVersion } as const;
+    return await this.#replicator[side].call(
+      side === "primary" ? "repair" : "ship",
+      (store, signal) => store.save(key, put, { signal }),
+    );
+  }
+
+  /**
+   * Leaves a tombstone on one side, whether it knows the session or not; returns the session if it lived
+   * there.
+   */
+  async end(
+    side: "primary" | "secondary",
+    key: string,
+    why: SessionDelete["why"],
+    signal?: AbortSignal,
+  ): Promise<SessionRecord | undefined> {
+    return await this.#replicator[side].call(
+      "ship",
+      (store: IndexedSessionStore, signal) =>
+        store.delete(key, { why, absent: "bury", lasting: true, signal }),
+      { signal },
+    );
+  }
+}
+
+function contention(): HoldfastError {
+  return new HoldfastError("contention", "Cannot compare the two sides as the copy changes all the time", {
+    retryable: true,
+  });
+}
+
+/** True if the history of what was found goes on from that version. */
+function continues(found: SessionFound, version: number): boolean {
+  if (found.state !== "live") return found.state === "ended";
+  return found.record.version >= version && found.record.version < version + VERSION_GAP / 2;
+}
+
+/**
+ * Notes the record that a write returned, to be shipped, and counts writes of which it shows that the primary
+ * lost them. Answers arrive in any order, and one with an older version says nothing about the newer ones;
+ * unless a restored record is known, whose history lacks it.
+ */
+export function recordWrite(work: Work, record: SessionRecord, at: number): void {
+  const { version } = record;
+  if (version <= work.latestVersion) {
+    if (work.latestVersion >= version + VERSION_GAP / 2) work.lostWrites++;
+    else work.pendingVersion ||= version;
+    return;
+  }
+  if (work.pendingVersion > 0 && !continues({ state: "live", record }, work.pendingVersion)) {
+    work.lostWrites++;
+  }
+  work.pendingVersion = work.latestVersion = version;
+  work.record = { value: record, at };
+}

@@ -1,0 +1,66 @@
+/** The work that is pending under a key. */
+import type { SessionRecord } from "../session/session_record.ts";
+import type { SessionDelete, SessionIndex } from "../session/session_store.ts";
+
+/** The end of a session that has not reached both sides yet. */
+export interface Ending {
+  readonly why: SessionDelete["why"];
+  /** When to stop trying: the copy is dead by itself then. */
+  until: number;
+  /** Whether this side still lacks its tombstone. */
+  primary: boolean;
+  secondary: boolean;
+  /** The session, if the primary returned it to a later attempt. */
+  taken?: SessionRecord | undefined;
+}
+
+/** A revocation that has not reached both sides yet. */
+export interface Revoking {
+  /** Sessions born before this are dead, if the primary has not decided it yet. */
+  readonly at: number;
+  readonly except?: string | undefined;
+  readonly remember: number;
+  /** When to stop trying. */
+  readonly until: number;
+  /** Whether the primary still lacks it. */
+  primary: boolean;
+}
+
+/** A small change to the index that can be repeated on the secondary as it was made on the primary. */
+export type IndexChange = (index: SessionIndex, signal: AbortSignal) => Promise<unknown>;
+
+/** The work under one key. */
+export interface Work {
+  readonly kind: "session" | "user";
+  readonly id: string;
+  /** The newest record that a write of this isolate returned, and when: it need not be loaded again. */
+  record?: { readonly value: SessionRecord; readonly at: number } | undefined;
+  /** The newest version that a write of this isolate returned. */
+  latestVersion: number;
+  /** The version that must still be shipped, or 0. */
+  pendingVersion: number;
+  /**
+   * How many writes the primary was seen to have lost before they were shipped: the waiters of the next
+   * shipment are rejected.
+   */
+  lostWrites: number;
+  end?: Ending | undefined;
+  changes: IndexChange[];
+  /** Whether the changes are not all there is: the two sides are compared. */
+  compare: boolean;
+  revoke?: Revoking | undefined;
+  /** Marks in the outbox that are removed when the work is done. */
+  readonly marks: Map<string, Mark>;
+  /** When the key was last marked. */
+  markedAt?: number | undefined;
+  marking?: Promise<void> | undefined;
+}
+
+/** The outbox's record of a key that is not shipped yet. */
+export interface Mark {
+  readonly at: number;
+  readonly kind: Work["kind"];
+  readonly id: string;
+  readonly end?: Ending | undefined;
+  readonly revoke?: Revoking | undefined;
+}
