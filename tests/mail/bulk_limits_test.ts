@@ -68,7 +68,7 @@ Deno.test("retrying: 600 messages against two requests a second all arrive, once
 Deno.test("rateLimited: 600 messages at two requests a second all arrive, and none is refused", async () => {
   await using server = await startResend();
   const counts = limitRate(server, 2);
-  const throttle = createThrottle(memoryStore(), { limit: 1, window: "600ms" });
+  const throttle = createThrottle(memoryStore(), { name: "mail", limit: 1, window: "600ms" });
   const mailer = rateLimited(resendMailer({ apiKey: RESEND_KEY, baseUrl: server.url }), throttle, {
     per: "request",
   });
@@ -90,7 +90,7 @@ Deno.test("rateLimited by message keeps batches, and a message without a turn in
       },
     }),
   };
-  const throttle = createThrottle(memoryStore(), { limit: 7, window: "1h" });
+  const throttle = createThrottle(memoryStore(), { name: "mail", limit: 7, window: "1h" });
   const results = [];
   for await (const result of sendBulk(rateLimited(batching, throttle, { wait: 0 }), numbered(10))) {
     results.push(result.state === "sent" ? "sent" : result.error.code);
