@@ -2,7 +2,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { checked } from "./_checked.ts";
-import { engineKey, roomPath } from "./_keys.ts";
+import { engineKey, namespacePath } from "./_keys.ts";
 import type {
   CallOptions,
   Cleared,
@@ -208,7 +208,7 @@ class CachedStore implements KeyValueStore {
   }
 
   namespace(name: string): KeyValueStore {
-    return new CachedStore(this.#store.namespace(name), this.#cache, roomPath(this.#path, name));
+    return new CachedStore(this.#store.namespace(name), this.#cache, namespacePath(this.#path, name));
   }
 
   #key(key: string): string {
