@@ -1,33 +1,40 @@
 /**
- * The memory engine: a `Map` with deadlines, bounded, without timers. State lives in one isolate and dies with
+ * The memory engine: a bounded `Map` with deadlines, without timers. State lives in one isolate and ends with
  * it: right for tests, development and single-process servers, wrong where two isolates must agree.
  */
 import { type Clock, systemClock } from "../../src/clock.ts";
-import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore, WatchOptions } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
-import type { Fields, Transition, Write } from "../../src/store/transition.ts";
+import type { Fields, Retention, Transition, Write } from "../../src/store/transition.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { BoundedEntries, type Entry } from "./_bounded_entries.ts";
+import { EngineClock } from "./_engine_clock.ts";
 
 /** Options of {@linkcode memoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * How many records to keep. When full, a new one takes the place of the one created longest ago; held locks and
-   * idempotency records never go, and when nothing else is left the write fails with `store-full`.
+   * The maximum number of records. A full store evicts values and throttle counters first, the oldest of the namespace that has
+   * most; sessions when only an eighth of the store is left to those. Held locks, idempotency records, tombstones, blocks and
+   * outbox records are never evicted. They may fill three quarters of the store, those of one namespace half of it; beyond that
+   * a write of such a record fails with `store-full`.
    * @default {100_000}
    */
-  readonly maxEntries?: number;
+  readonly maxEntries?: number | undefined;
   /**
-   * Whose time decides about deadlines.
+   * The clock of deadlines. The store follows its monotonic time: setting the wall clock changes no deadline.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
+
+const OPTIONS = { maxEntries: true, clock: true } satisfies OptionNames<MemoryStoreOptions>;
 
 /**
  * A store in this isolate's memory.
  *
+ * @throws {TypeError} for an unknown option
  * @throws {RangeError} when `maxEntries` is not a positive integer
  * @example
  * ```ts
@@ -38,32 +45,13 @@ export interface MemoryStoreOptions {
  * ```
  */
 export function memoryStore(options: MemoryStoreOptions = {}): AtomicStore {
+  checkOptionNames("make a memory store", options, OPTIONS);
   const { maxEntries = 100_000, clock = systemClock } = options;
-  if (!(Number.isInteger(maxEntries) && maxEntries > 0)) {
-    throw new RangeError(
-      `Cannot make a memory store as 'maxEntries' must be a positive integer: current value is ${maxEntries}`,
-    );
-  }
+  checkInteger("make a memory store", "maxEntries", maxEntries);
   return atomicStore(new MemoryEngine(maxEntries, clock));
 }
 
-/** How many records each write looks at beside its own: enough to keep the dead below the living, too few to feel. */
-const SWEEP = 2;
-
-/** Finding a dead one buys one more look, up to this many: every dead record was paid for by the write that made it. */
-const SWEEP_MOST = 1000;
-
-/** A plain value keeps its text alone; a contract's record keeps its fields. */
-class Entry {
-  constructor(
-    readonly key: string,
-    readonly content: string | Fields,
-    public expiresAt: number,
-    readonly pinned: boolean,
-  ) {}
-}
-
-/** Somebody who waits for a record, or for one field of it, to change. */
+/** A wait for a change of a record, or of one of its fields. */
 interface Watcher {
   readonly field: string | undefined;
   readonly done: () => void;
@@ -72,19 +60,14 @@ interface Watcher {
 class MemoryEngine implements AtomicEngine {
   readonly name = "memory";
   readonly limits = { maxKeyBytes: 2048, maxValueLength: 128 * 1024 * 1024 };
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries: BoundedEntries;
   readonly #watchers = new Map<string, Set<Watcher>>();
-  readonly #maxEntries: number;
-  readonly #clock: Clock;
-  // Two hands go round and round, one for the dead, one for the oldest; a Map's iterator lives through changes.
-  #hand: Iterator<Entry>;
-  #oldest: Iterator<Entry>;
+  readonly #now: () => number;
 
   constructor(maxEntries: number, clock: Clock) {
-    this.#maxEntries = maxEntries;
-    this.#clock = clock;
-    this.#hand = this.#entries.values();
-    this.#oldest = this.#entries.values();
+    this.#entries = new BoundedEntries(maxEntries);
+    const time = new EngineClock(clock);
+    this.#now = () => time.now();
   }
 
   get(key: string): string | undefined {
@@ -94,8 +77,7 @@ class MemoryEngine implements AtomicEngine {
   }
 
   set(key: string, value: string, ttl: number | undefined): void {
-    const now = ttl === undefined ? undefined : this.#clock.now();
-    this.#put(new Entry(key, value, now === undefined ? Infinity : now + ttl!, false), now);
+    this.#put(key, value, ttl === undefined ? Infinity : this.#now() + ttl, "evictable");
   }
 
   delete(key: string): boolean {
@@ -107,24 +89,22 @@ class MemoryEngine implements AtomicEngine {
   touch(key: string, ttl: number): boolean {
     const entry = this.#live(key);
     if (entry === undefined) return false;
-    entry.expiresAt = this.#clock.now() + ttl;
+    entry.expiresAt = this.#now() + ttl;
     return true;
   }
 
   list({ prefix, cursor, limit }: EngineListOptions): ListPage {
-    const keys: string[] = [];
-    for (const key of this.#entries.keys()) {
-      if (key.startsWith(prefix) && (cursor === undefined || key > cursor) && this.#live(key)) keys.push(key);
-    }
-    keys.sort();
-    return keys.length > limit ? { keys: keys.slice(0, limit), cursor: keys[limit - 1]! } : { keys };
+    return this.#entries.page(prefix, cursor, limit, this.#now);
   }
 
   transact(transition: Transition, key: string, input: Fields): Fields {
     const entry = this.#live(key);
-    const step = transition.apply(entry && fieldsOf(entry), input, this.#clock.now());
-    if (step.write) this.#write(key, step.write);
-    return step.output;
+    const record = entry && fieldsOf(entry);
+    const { output, write } = transition.apply(record, input, this.#now());
+    // A transition may hand on what it was given: the caller's objects and the stored ones stay apart.
+    const answer = output === record ? { ...output } : output;
+    if (write) this.#write(key, write.record === input ? { ...write, record: { ...input } } : write);
+    return answer;
   }
 
   watch(key: string, { signal, field }: WatchOptions): Promise<void> {
@@ -146,70 +126,44 @@ class MemoryEngine implements AtomicEngine {
 
   #live(key: string): Entry | undefined {
     const entry = this.#entries.get(key);
-    if (entry === undefined || entry.expiresAt === Infinity || this.#clock.now() < entry.expiresAt) {
-      return entry;
-    }
+    if (entry === undefined || entry.expiresAt === Infinity || this.#now() < entry.expiresAt) return entry;
     return undefined;
   }
 
-  #write(key: string, { record, expiresAt = Infinity, pinned = false }: Write): void {
+  #write(key: string, { record, expiresAt = Infinity, retention = "evictable" }: Write): void {
     if (record === undefined) return this.#remove(key);
     // A value's deadline is kept once, in the entry.
     const plain = record.v !== undefined && Object.keys(record).length === (record.e === undefined ? 1 : 2);
-    this.#put(new Entry(key, plain ? record.v! : record, expiresAt, pinned), undefined);
+    this.#put(key, plain ? record.v! : record, expiresAt, retention);
   }
 
-  #put(entry: Entry, now: number | undefined): void {
-    const { key } = entry;
-    if (this.#entries.size >= this.#maxEntries && !this.#entries.has(key)) this.#makeRoom();
-    const before = this.#watchers.size > 0 ? this.#entries.get(key) : undefined;
-    this.#entries.set(key, entry);
-    this.#sweep(now);
-    if (this.#watchers.size > 0) this.#notify(key, before, entry);
+  #put(key: string, content: string | Fields, expiresAt: number, retention: Retention): void {
+    if (this.#watchers.size === 0) return this.#entries.put(key, content, expiresAt, retention, this.#now);
+    const before = this.#fields(key);
+    this.#entries.put(key, content, expiresAt, retention, this.#now);
+    this.#notify(key, before, this.#fields(key));
   }
 
   #remove(key: string): void {
-    const before = this.#entries.get(key);
-    if (this.#entries.delete(key)) this.#notify(key, before, undefined);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.delete(entry);
+    this.#notify(key, fieldsOf(entry), undefined);
   }
 
-  #sweep(now: number | undefined): void {
-    for (let looked = 0, most = SWEEP; looked < most; looked++) {
-      const { value, done } = this.#hand.next();
-      if (done) return void (this.#hand = this.#entries.values());
-      if (value.expiresAt === Infinity) continue;
-      now ??= this.#clock.now();
-      if (now < value.expiresAt) continue;
-      this.#entries.delete(value.key);
-      if (most < SWEEP_MOST) most++;
-    }
+  #fields(key: string): Fields | undefined {
+    const entry = this.#entries.get(key);
+    return entry && fieldsOf(entry);
   }
 
-  #makeRoom(): void {
-    for (let looked = 0; looked <= this.#entries.size; looked++) {
-      const { value, done } = this.#oldest.next();
-      if (done) this.#oldest = this.#entries.values();
-      else if (!value.pinned || this.#clock.now() >= value.expiresAt) {
-        return void this.#entries.delete(value.key);
-      }
-    }
-    throw new HoldfastError(
-      "store-full",
-      `Cannot store the record as all ${this.#maxEntries} entries are held locks or idempotency records`,
-      { retryable: true },
-    );
-  }
-
-  #notify(key: string, before: Entry | undefined, after: Entry | undefined): void {
+  #notify(key: string, before: Fields | undefined, after: Fields | undefined): void {
     for (const { field, done } of [...this.#watchers.get(key) ?? []]) {
-      if (
-        field === undefined ||
-        (before && fieldsOf(before)[field]) !== (after && fieldsOf(after)[field])
-      ) done();
+      if (field === undefined || before?.[field] !== after?.[field]) done();
     }
   }
 }
 
+/** A record's fields; a plain value's are its text and its deadline. */
 function fieldsOf(entry: Entry): Fields {
   if (typeof entry.content !== "string") return entry.content;
   return entry.expiresAt === Infinity

@@ -16,7 +16,7 @@ import { type Entry, readEntry, writeEntry } from "./_outbox_entry.ts";
 
 /** A bucket has no deadline of its own, or what expires in it would leave unreported; it goes with its last entry. */
 function bucket(record: Fields): Write {
-  return Object.keys(record).length === 0 ? { record: undefined } : { record, pinned: true };
+  return Object.keys(record).length === 0 ? { record: undefined } : { record, retention: "protected" };
 }
 
 /**
@@ -33,7 +33,7 @@ export const putMail: Transition = {
     const expiresAt = Math.max(now, Number(due)) + Number(keep);
     return {
       output: { state: "queued" },
-      write: { record: { ...message, s: "q", x: String(expiresAt) }, expiresAt, pinned: true },
+      write: { record: { ...message, s: "q", x: String(expiresAt) }, expiresAt, retention: "protected" },
     };
   },
 };
@@ -138,7 +138,7 @@ export const beginMail: Transition = {
       write: {
         record: { ...record, n: a!, w: owner!, e: String(earlier) },
         expiresAt: Number(x),
-        pinned: true,
+        retention: "protected",
       },
     };
   },
@@ -149,7 +149,7 @@ export const sentMail: Transition = {
   name: "outbox.sent",
   apply: (_record, { fp, remember }, now) => ({
     output: {},
-    write: { record: { s: "s", fp: fp! }, expiresAt: now + Number(remember), pinned: true },
+    write: { record: { s: "s", fp: fp! }, expiresAt: now + Number(remember), retention: "protected" },
   }),
 };
 

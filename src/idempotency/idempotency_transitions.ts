@@ -16,7 +16,7 @@ function sound({ s, o, fp, l, a, x }: Fields): boolean {
 }
 
 function keep(record: Fields, output: Fields): Step {
-  return { output, write: { record, expiresAt: Number(record.x), pinned: true } };
+  return { output, write: { record, expiresAt: Number(record.x), retention: "protected" } };
 }
 
 /**

@@ -71,7 +71,7 @@ function close({ fence, lapsed, holders, queue }: Book, now: number): Write {
   }
   // Whole hours: most changes of a lock then leave its deadline alone, and cost an engine that keeps it apart nothing.
   const expiresAt = Math.ceil((last + FENCE_RETENTION) / HOUR) * HOUR;
-  return { record, expiresAt, pinned: last > now };
+  return { record, expiresAt, retention: last > now ? "protected" : "evictable" };
 }
 
 function fits({ holders }: Book, limit: number): boolean {

@@ -25,7 +25,7 @@ function gone(record: Fields | undefined, now: number): Fields | undefined {
 }
 
 function kept(record: Fields, { keep }: Fields): Write {
-  return { record, expiresAt: expiry(record) + int(keep) };
+  return { record, expiresAt: expiry(record) + int(keep), retention: "kept" };
 }
 
 function values(input: Fields): Fields {
@@ -111,7 +111,7 @@ export const endSession: Transition = {
     const grave = { h: record?.h ?? "", n: String(int(record?.n) + 1), g: input.why! };
     return {
       output: ended === undefined ? record! : {},
-      write: { record: grave, expiresAt: now + int(input.keep) },
+      write: { record: grave, expiresAt: now + int(input.keep), retention: "protected" },
     };
   },
 };
@@ -151,7 +151,9 @@ function listed(record: Fields, now: number): Write {
   for (const [field, value] of Object.entries(record)) {
     if (field.startsWith("h:")) last = Math.max(last, until(value));
   }
-  return last > now ? { record, expiresAt: last } : { record: undefined };
+  if (last <= now) return { record: undefined };
+  // The epoch refuses revoked sessions: it must not be evicted.
+  return { record, expiresAt: last, retention: record.e === undefined ? "kept" : "protected" };
 }
 
 /** `{}` → what is known. */

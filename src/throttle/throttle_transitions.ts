@@ -144,10 +144,12 @@ function decide(record: Fields | undefined, input: Fields, now: number): Step {
     ...(blocked > 0 && { b: String(blocked) }),
   };
   let lasts = 0;
+  let exhausted = false;
   verdicts.forEach(({ field, verdict }, i) => {
     if (take) next[field] = verdict.taken;
     const { remaining, reset, next: more } = verdict.view(next[field]);
     lasts = Math.max(lasts, reset);
+    exhausted ||= remaining <= 0;
     output[`p${i}`] = [remaining, reset, more, again ? 0 : verdict.retry].join(":");
   });
   if (!take) return { output };
@@ -160,7 +162,9 @@ function decide(record: Fields | undefined, input: Fields, now: number): Step {
   }
   // Policies of other throttles in this record may last longer than ours. In steps, as most checks then leave it as it is.
   const x = Math.ceil(Math.max(now + lasts, Number(next.x ?? 0)) / DEADLINE_STEP) * DEADLINE_STEP;
-  return { output, write: { record: { ...next, x: String(x) }, expiresAt: x } };
+  // A counter at its limit outlives the others in a bounded engine, a block every other record.
+  const retention = blocked > 0 ? "protected" : exhausted ? "kept" : "evictable";
+  return { output, write: { record: { ...next, x: String(x) }, expiresAt: x, retention } };
 }
 
 /** Takes a cost from every policy, or from none; a negative cost gives back, whatever blocks the key. */
@@ -179,7 +183,8 @@ export const blockThrottle: Transition = {
     if (record !== undefined && !sound(record)) return CORRUPT;
     const b = now + Number(ms);
     const x = Math.max(b, Number(record?.x ?? 0));
-    return { output: {}, write: { record: { ...record, b: String(b), x: String(x) }, expiresAt: x } };
+    const next = { ...record, b: String(b), x: String(x) };
+    return { output: {}, write: { record: next, expiresAt: x, retention: "protected" } };
   },
 };
 
