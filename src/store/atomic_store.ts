@@ -8,7 +8,7 @@ export interface IncrementOptions extends SetOptions {
    * How much to add, a safe integer; may be negative.
    * @default {1}
    */
-  readonly by?: number;
+  readonly by?: number | undefined;
 }
 
 /** What {@linkcode AtomicStore.increment} answers. */
@@ -66,8 +66,8 @@ export interface AtomicStore extends KeyValueStore {
    * have it; the others are asked again after a while.
    */
   watch?(key: string, options: WatchOptions): Promise<void>;
-  /** Leases without a record, on engines that have a command for them; give their keys a room of their own. */
+  /** Leases without a record, on engines that have a command for them; give their keys a namespace of their own. */
   readonly lease?: LeaseCall;
-  /** The same store, in a room of its own. */
+  /** The same store in a namespace of its own. */
   namespace(name: string): AtomicStore;
 }
