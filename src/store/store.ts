@@ -2,9 +2,19 @@
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkInteger, checkOptionNames } from "../validate.ts";
 import { checked } from "./_checked.ts";
 import { BINDING, type StoreBinding } from "./binding.ts";
+import {
+  CALL_OPTIONS,
+  checkCall,
+  CLEAR_OPTIONS,
+  GET_OPTIONS,
+  INCREMENT_OPTIONS,
+  LIST_OPTIONS,
+  PAGE_OPTIONS,
+  SET_OPTIONS,
+} from "./_options.ts";
 import { openCursor, sealCursor } from "./cursor.ts";
 import { pages } from "./_pages.ts";
 import { engineKey, enginePrefix, localKey, namespacePath } from "./_keys.ts";
@@ -32,27 +42,8 @@ import {
   touchValue,
 } from "./value_transitions.ts";
 
-const CALL_OPTIONS = { signal: true } satisfies OptionNames<CallOptions>;
-const GET_OPTIONS = { signal: true, schema: true } satisfies OptionNames<GetOptions<unknown>>;
-const SET_OPTIONS = { signal: true, ttl: true } satisfies OptionNames<SetOptions>;
-const INCREMENT_OPTIONS = { signal: true, ttl: true, by: true } satisfies OptionNames<IncrementOptions>;
-const LIST_OPTIONS = { signal: true, prefix: true } satisfies OptionNames<ListOptions>;
-const PAGE_OPTIONS = {
-  ...LIST_OPTIONS,
-  cursor: true,
-  limit: true,
-} satisfies OptionNames<ListPageOptions>;
-const CLEAR_OPTIONS = { signal: true, limit: true } satisfies OptionNames<ClearOptions>;
-
 /** How many keys `clear` reads and deletes at a time, so that no slice of it holds up the process. */
 const CLEAR_SLICE = 1000;
-
-/** Refuses options that the call does not know, and ends a call that was given up before it began. */
-function begin(task: string, options: CallOptions | undefined, known: Readonly<Record<string, true>>): void {
-  if (options === undefined) return;
-  checkOptionNames(task, options, known);
-  options.signal?.throwIfAborted();
-}
 
 /** Makes a {@linkcode KeyValueStore} of an engine that cannot change a key atomically. */
 export function keyValueStore(engine: KeyValueEngine): KeyValueStore {
@@ -125,7 +116,7 @@ class EngineStore implements KeyValueStore {
 
   // Awaits only what is a promise: an engine in this process answers at once, and each await costs it a third.
   async get<T = unknown>(key: string, options?: GetOptions<T>): Promise<T | undefined> {
-    begin("get the value", options, GET_OPTIONS);
+    checkCall("get the value", options, GET_OPTIONS);
     let text = this.#engine.get(this.key(key), options);
     if (text instanceof Promise) text = await text;
     if (text === undefined) return undefined;
@@ -134,28 +125,28 @@ class EngineStore implements KeyValueStore {
   }
 
   async set(key: string, value: unknown, options?: SetOptions): Promise<void> {
-    begin("set the value", options, SET_OPTIONS);
+    checkCall("set the value", options, SET_OPTIONS);
     const done = this.#engine.set(this.key(key), this.encode(value), milliseconds(options?.ttl), options);
     if (done instanceof Promise) await done;
   }
 
   async delete(key: string, options?: CallOptions): Promise<boolean> {
-    begin("delete the key", options, CALL_OPTIONS);
+    checkCall("delete the key", options, CALL_OPTIONS);
     return await this.#engine.delete(this.key(key), options);
   }
 
   async exists(key: string, options?: CallOptions): Promise<boolean> {
-    begin("look for the key", options, CALL_OPTIONS);
+    checkCall("look for the key", options, CALL_OPTIONS);
     return (await this.#engine.get(this.key(key), options)) !== undefined;
   }
 
   async touch(key: string, ttl: Duration, options?: CallOptions): Promise<boolean> {
-    begin("touch the key", options, CALL_OPTIONS);
+    checkCall("touch the key", options, CALL_OPTIONS);
     return await this.#engine.touch(this.key(key), toMilliseconds(ttl, "ttl"), options);
   }
 
   async getMany<T = unknown>(keys: readonly string[], options?: GetOptions<T>): Promise<(T | undefined)[]> {
-    begin("get the values", options, GET_OPTIONS);
+    checkCall("get the values", options, GET_OPTIONS);
     const full = keys.map((key) => this.key(key));
     if (full.length === 0) return [];
     const texts = this.#engine.getMany
@@ -169,7 +160,7 @@ class EngineStore implements KeyValueStore {
   }
 
   async setMany(entries: Iterable<readonly [string, unknown]>, options?: SetOptions): Promise<void> {
-    begin("set the values", options, SET_OPTIONS);
+    checkCall("set the values", options, SET_OPTIONS);
     const ttl = milliseconds(options?.ttl);
     const full = Array.from(entries, ([key, value]) => [this.key(key), this.encode(value)] as const);
     if (full.length === 0) return;
@@ -178,7 +169,7 @@ class EngineStore implements KeyValueStore {
   }
 
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
-    begin("delete the keys", options, CALL_OPTIONS);
+    checkCall("delete the keys", options, CALL_OPTIONS);
     return await this.#deleteMany(keys.map((key) => this.key(key)), options);
   }
 
@@ -195,7 +186,7 @@ class EngineStore implements KeyValueStore {
   }
 
   async listPage(options: ListPageOptions = {}): Promise<ListPage> {
-    begin("list", options, PAGE_OPTIONS);
+    checkCall("list", options, PAGE_OPTIONS);
     const { prefix = "", limit = 1000, signal } = options;
     checkInteger("list", "limit", limit);
     if (typeof prefix !== "string") {
@@ -210,7 +201,7 @@ class EngineStore implements KeyValueStore {
   }
 
   async clear(options: ClearOptions = {}): Promise<Cleared> {
-    begin("clear", options, CLEAR_OPTIONS);
+    checkCall("clear", options, CLEAR_OPTIONS);
     const { limit = Infinity, signal } = options;
     if (limit !== Infinity) checkInteger("clear", "limit", limit);
     let deleted = 0;
@@ -259,7 +250,7 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
   }
 
   async increment(key: string, options: IncrementOptions = {}): Promise<Counter> {
-    begin("increment", options, INCREMENT_OPTIONS);
+    checkCall("increment", options, INCREMENT_OPTIONS);
     const { by = 1, ttl } = options;
     if (!Number.isSafeInteger(by)) {
       throw new RangeError(`Cannot increment as 'by' must be a safe integer: current value is ${by}`);
@@ -286,7 +277,7 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     value: unknown,
     options?: SetOptions,
   ): Promise<Conditional<T>> {
-    begin("compare and set", options, SET_OPTIONS);
+    checkCall("compare and set", options, SET_OPTIONS);
     const input = timed({ v: this.encode(value) }, milliseconds(options?.ttl));
     const output = await this.transact(
       replaceValue,
@@ -299,13 +290,13 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
   }
 
   async compareAndDelete(key: string, expected: unknown, options?: CallOptions): Promise<boolean> {
-    begin("compare and delete", options, CALL_OPTIONS);
+    checkCall("compare and delete", options, CALL_OPTIONS);
     const output = await this.transact(removeValue, key, { expected: encodeValue(expected) }, options);
     return output.done === "1";
   }
 
   async getAndDelete<T = unknown>(key: string, options?: CallOptions): Promise<T | undefined> {
-    begin("get and delete", options, CALL_OPTIONS);
+    checkCall("get and delete", options, CALL_OPTIONS);
     const output = await this.transact(takeValue, key, {}, options);
     return output.v === undefined ? undefined : decodeValue(output.v) as T;
   }
