@@ -15,13 +15,15 @@ import {
 } from "@holdfast/edge/durable-objects";
 import { type DurableState, HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { DurableObject } from "cloudflare:workers";
+import { ObjectRecords } from "../../adapters/durable_objects/_records.ts";
+import { OUR_TRANSITIONS } from "../../adapters/durable_objects/_transitions.ts";
 import { type Probes, probing } from "../support/probes.ts";
 
 /** What the object of these probes can tell beside its work. */
 interface ProbeStub extends HoldfastStub {
   look(): Promise<{ tables: number; rows: number; alarm: number | null }>;
   crash(): Promise<void>;
-  cost(): Promise<{ read: number; written: number }>;
+  cost(name: string, key: string, input: Record<string, string>): Promise<{ written: number }>;
   ring(): Promise<{ read: number; written: number }>;
 }
 
@@ -65,27 +67,28 @@ function metered(
 
 export class ProbeObject extends HoldfastObject {
   readonly #state: ProbeState;
-  readonly #cost: { read: number; written: number };
 
   constructor(state: ProbeState, env: unknown) {
-    const cost = { read: 0, written: 0 };
-    super({ storage: metered(state.storage, cost) }, env);
+    super(state, env);
     this.#state = state;
-    this.#cost = cost;
   }
 
-  /** The rows read and written since the last call. */
-  cost(): { read: number; written: number } {
-    const { read, written } = this.#cost;
-    this.#cost.read = this.#cost.written = 0;
-    return { read, written };
+  /** Runs work on this object's records, and tells how many rows it read and wrote. */
+  #metered(work: (records: ObjectRecords) => void): { read: number; written: number } {
+    const cost = { read: 0, written: 0 };
+    const find = (name: string) => OUR_TRANSITIONS.find((transition) => transition.name === name);
+    work(new ObjectRecords(metered(this.#state.storage, cost), find, () => Date.now()));
+    return cost;
   }
 
-  /** Runs the alarm, and tells how many rows it read and wrote. */
+  /** The cost of the alarm. */
   ring(): { read: number; written: number } {
-    this.cost();
-    this.alarm();
-    return this.cost();
+    return this.#metered((records) => records.purge());
+  }
+
+  /** The cost of a transition. */
+  cost(name: string, key: string, input: Record<string, string>): { read: number; written: number } {
+    return this.#metered((records) => records.transact(name, key, input));
   }
 
   async look(): Promise<{ tables: number; rows: number; alarm: number | null }> {
@@ -301,15 +304,10 @@ const probes: Probes<Env> = {
     const alone = durableObjectStore(HOLDFAST, { prefix });
     const own = HOLDFAST.getByName(`${prefix}:key`);
     await alone.set("key", 1, { ttl: "1h" });
-    await own.cost();
-    await alone.set("key", 2, { ttl: "2h" });
-    const { written } = await own.cost();
-    const locks = createLocks(shared);
-    await locks.withLock("job", { ttl: "1m" }, async () => {
-      await object.cost();
-    });
-    const release = (await object.cost()).written;
-    return { nothing, slices, left, written, release };
+    const { written } = await own.cost("value.set", "key", { v: "2", ttl: "60000" });
+    await createLocks(shared).withLock("job", { ttl: "1m" }, () => {});
+    const { written: again } = await object.cost("lock.acquire", "/lock/:job", { owner: "x", ttl: "60000" });
+    return { nothing, slices, left, written, again };
   },
 
   /** A binding of an object that is not ours, and of one that was reset. */
