@@ -159,15 +159,17 @@ class DenoKvEngine implements AtomicEngine {
   }
 
   async get(key: string, options?: CallOptions): Promise<string | undefined> {
-    return text(this.#live(await this.#run(() => this.#kv.get(this.#key(key)), false, options)));
+    const parts = this.#key(key);
+    return text(this.#live(await this.#run(() => this.#kv.get(parts), false, options)));
   }
 
   async set(key: string, value: string, ttl: number | undefined, options?: CallOptions): Promise<void> {
     const expiresAt = ttl === undefined ? undefined : this.#clock.now() + ttl;
     const record = expiresAt === undefined ? { v: value } : { v: value, e: String(expiresAt) };
     refuseTooLarge(record);
+    const parts = this.#key(key);
     await this.#run(
-      () => this.#kv.set(this.#key(key), sealed(record, expiresAt), expireIn(ttl)),
+      () => this.#kv.set(parts, sealed(record, expiresAt), expireIn(ttl)),
       true,
       options,
     );
