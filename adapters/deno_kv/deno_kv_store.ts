@@ -186,7 +186,7 @@ class DenoKvEngine implements AtomicEngine {
 
   /** In batches of ten keys, as many as one read and the checks of one commit take. */
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
-    const parts = [...new Set(keys)].map((key) => this.#key(key));
+    const parts = keys.map((key) => this.#key(key));
     let next = 0;
     let deleted = 0;
     const work = async () => {

@@ -197,10 +197,9 @@ class WorkersKvEngine implements KeyValueEngine {
   }
 
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
-    const distinct = [...new Set(keys)];
     let deleted = 0;
-    for (let i = 0; i < distinct.length; i += MOST_READ) {
-      const some = distinct.slice(i, i + MOST_READ);
+    for (let i = 0; i < keys.length; i += MOST_READ) {
+      const some = keys.slice(i, i + MOST_READ);
       deleted += (await Promise.all(some.map((key) => this.delete(key, options)))).filter(Boolean).length;
     }
     return deleted;

@@ -170,7 +170,8 @@ class EngineStore implements KeyValueStore {
 
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
     checkCall("delete the keys", options, CALL_OPTIONS);
-    return await this.#deleteMany(keys.map((key) => this.key(key)), options);
+    const full = new Set(keys.map((key) => this.key(key))); // a key is counted once, however often it is named
+    return await this.#deleteMany([...full], options);
   }
 
   async #deleteMany(keys: readonly string[], options: CallOptions | undefined): Promise<number> {
