@@ -8,7 +8,8 @@ function reports(file: string, source: string): string[] {
 Deno.test("src/ may import src/ and nothing else", () => {
   assertEquals(reports("/repo/src/lock/create_locks.ts", `import { a } from "../clock.ts";`), []);
   assertEquals(
-    reports("/repo/src/lock/create_locks.ts", `import { a } from "../../adapters/memory/memory_store.ts";`).length,
+    reports("/repo/src/lock/create_locks.ts", `import { a } from "../../adapters/memory/memory_store.ts";`)
+      .length,
     1,
   );
   assertEquals(reports("/repo/src/lock/create_locks.ts", `import { z } from "zod";`).length, 1);

@@ -1,6 +1,7 @@
 /** A store that reports: what is told of each call, and that telling changes nothing. The laws run on it in `laws_test.ts`. */
 import {
   type AtomicStore,
+  cachedStore,
   createIdempotency,
   createLocks,
   createThrottle,
@@ -9,7 +10,8 @@ import {
   observedStore,
   type StoreOperation,
 } from "@holdfast/edge";
-import { assert, assertEquals, assertRejects } from "./support/assert.ts";
+import { bindingOf } from "../src/store/binding.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "./support/assert.ts";
 import { ManualClock } from "./support/manual_clock.ts";
 
 function setUp(store: AtomicStore = memoryStore()) {
@@ -87,4 +89,42 @@ Deno.test("observedStore(): a hook that throws changes nothing, and watch is pas
   const changed = store.watch!("key", { timeout: "5s" });
   await store.set("key", 2);
   assertEquals(await changed, true);
+});
+
+Deno.test("observedStore() has the binding of its store, in every namespace", () => {
+  const plain = memoryStore();
+  const { store } = setUp(plain);
+  for (const open of [(s: AtomicStore) => s, (s: AtomicStore) => s.namespace("a").namespace("b")]) {
+    assertEquals(bindingOf(open(store)).scope, bindingOf(open(plain)).scope);
+    assert(bindingOf(open(store)).object === bindingOf(open(plain)).object);
+  }
+});
+
+Deno.test("observedStore() and cachedStore() refuse options that they do not know", () => {
+  const store = memoryStore();
+  assertThrows(() => observedStore(store, { onOperation() {}, clocks: 1 } as never), TypeError);
+  assertThrows(() => observedStore(store, { onOperation: "log" } as never), TypeError);
+  assertThrows(() => cachedStore(store, { ttl: "1m", maxEntires: 1 } as never), TypeError);
+  assertThrows(() => cachedStore(store, { ttl: "1m", maxEntries: 0 }), RangeError);
+});
+
+Deno.test("console.log(store) and JSON show neither keys nor values, whatever wraps the store", async () => {
+  const { inspect } = await import("node:util");
+  const origin = memoryStore();
+  const stores = [
+    origin,
+    origin.namespace("shop"),
+    observedStore(origin, { onOperation() {} }),
+    cachedStore(origin, { ttl: "1m" }),
+  ];
+  for (const store of stores) {
+    await store.set("canary-key", "canary-value");
+    await store.get("canary-key");
+    const texts = [
+      Deno.inspect(store, { depth: 20 }),
+      inspect(store, { depth: 20, showHidden: true }),
+      JSON.stringify(store),
+    ];
+    for (const text of texts) assert(!text.includes("canary"), text);
+  }
 });

@@ -20,9 +20,14 @@ export const setToken: Transition = {
   name: "better-auth.token.set",
   apply(record, { v, ttl }, now): Step {
     if (record?.g !== undefined) return { output: { done: "0" } };
-    if (ttl === undefined) return { output: { done: "1" }, write: { record: { v: v! } } };
+    if (ttl === undefined) {
+      return { output: { done: "1" }, write: { record: { v: v! }, retention: "kept" } };
+    }
     const expiresAt = now + int(ttl);
-    return { output: { done: "1" }, write: { record: { v: v!, e: String(expiresAt) }, expiresAt } };
+    return {
+      output: { done: "1" },
+      write: { record: { v: v!, e: String(expiresAt) }, expiresAt, retention: "kept" },
+    };
   },
 };
 
@@ -34,7 +39,7 @@ export const endToken: Transition = {
     const expiresAt = Math.max(now + int(keep), int(record?.e));
     return {
       output: record?.v === undefined ? {} : { v: record.v },
-      write: { record: { g: "1" }, expiresAt },
+      write: { record: { g: "1" }, expiresAt, retention: "protected" },
     };
   },
 };
@@ -46,7 +51,10 @@ function alive(record: Fields | undefined, now: number): Record<string, string> 
 
 function kept(record: Fields): Write {
   const last = Math.max(0, ...Object.values(record).map(int));
-  return last === 0 ? { record: undefined } : { record, expiresAt: last };
+  if (last === 0) return { record: undefined };
+  // A removal must outlive what would list the session again.
+  const removal = Object.keys(record).some((field) => field.startsWith("x:"));
+  return { record, expiresAt: last, retention: removal ? "protected" : "kept" };
 }
 
 /** `{}` → `{ t:* }`: the sessions that are listed. */

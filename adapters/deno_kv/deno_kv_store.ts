@@ -2,13 +2,18 @@ import { type Clock, systemClock } from "../../src/clock.ts";
 import { deferred } from "../../src/deferred.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
-import { interruptible, withTimeout } from "../../src/deadline.ts";
+import { withTimeout } from "../../src/deadline.ts";
 import type { AtomicStore, TransactOptions } from "../../src/store/atomic_store.ts";
 import { type CompareAndSetBackend, transactByCompareAndSet } from "../../src/store/compare_and_set.ts";
 import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
+import { badCursor } from "../../src/store/cursor.ts";
+import { storePrefix } from "../../src/store/prefix.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
+import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { denoKvFault, isLocked } from "./_faults.ts";
+import { keyPartBytes, successor } from "./_key_range.ts";
 
 /** An entry of Deno KV, by shape. */
 export interface DenoKvEntry {
@@ -17,7 +22,7 @@ export interface DenoKvEntry {
   readonly key: readonly any[];
   /** The value, or null. */
   readonly value: unknown;
-  /** What a check compares, or null. */
+  /** The version that a check compares, or null. */
   readonly versionstamp: string | null;
 }
 
@@ -33,7 +38,7 @@ export interface DenoKvAtomic {
   commit(): Promise<{ ok: boolean; versionstamp?: string }>;
 }
 
-/** What we use of `Deno.Kv`, by shape. */
+/** The used part of `Deno.Kv`, by shape. */
 export interface DenoKv {
   /** Reads. */
   get(key: string[]): Promise<DenoKvEntry>;
@@ -43,38 +48,41 @@ export interface DenoKv {
   set(key: string[], value: unknown, options?: { expireIn?: number }): Promise<unknown>;
   /** Walks a range. */
   list(
-    selector: { start: string[]; end: string[] },
+    selector: { start: string[]; end: (string | number)[] },
     options?: { limit?: number; batchSize?: number },
   ): AsyncIterable<DenoKvEntry>;
   /** Begins an atomic operation. */
   atomic(): DenoKvAtomic;
-  /** Streams what keys hold, now and whenever they change. */
+  /** Streams the entries of keys, now and after every change. */
   watch(keys: string[][]): ReadableStream<readonly { readonly versionstamp: string | null }[]>;
 }
 
 /** Options of {@linkcode denoKvStore}. */
 export interface DenoKvStoreOptions {
   /**
-   * The first part of every key; nothing outside it is ever touched.
+   * The first part of every key; stores with different prefixes never meet. At most 256 bytes.
    * @default {"holdfast"}
    */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /**
-   * How long until an operation counts as lost.
+   * The maximum time of one call, its retries included.
    * @default {"10s"}
    */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
   /**
-   * Whose time decides about deadlines: what one isolate wrote ends for another earlier or later by as much as their clocks differ.
+   * The clock of deadlines: a record of one isolate ends for another earlier or later by as much as their clocks differ.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
+
+const OPTIONS = { prefix: true, timeout: true, clock: true } satisfies OptionNames<DenoKvStoreOptions>;
 
 /**
  * A store on Deno KV.
  *
- * @throws {TypeError} when the first argument is no Deno KV
+ * @throws {TypeError} when the first argument is no Deno KV, for an unknown option
+ * @throws {RangeError} when `prefix` takes more than 256 bytes
  * @example
  * ```ts
  * import { denoKvStore } from "@holdfast/edge/deno-kv";
@@ -89,10 +97,11 @@ export function denoKvStore(kv: DenoKv, options: DenoKvStoreOptions = {}): Atomi
   if (typeof kv?.atomic !== "function") {
     throw new TypeError("Cannot make a store as it needs an open Deno KV");
   }
+  checkOptionNames("make a store", options, OPTIONS);
   return atomicStore(new DenoKvEngine(kv, options));
 }
 
-/** What is stored: the record and its deadline, which native expiry may overstay by a minute. */
+/** The stored form: the record and its deadline, after which native expiry may leave it for a minute. */
 interface Envelope {
   readonly r: Fields;
   readonly e?: number;
@@ -105,6 +114,10 @@ interface Job {
   readonly signal: AbortSignal | undefined;
   readonly onVersion: TransactOptions["onVersion"];
   readonly outcome: PromiseWithResolvers<Fields>;
+  /** Whether its time is up; it is not begun then. */
+  late: boolean;
+  /** Whether a commit with it was sent, so that it may have had its effect. */
+  sent: boolean;
 }
 
 /** The version of a record that does not exist. */
@@ -112,75 +125,109 @@ const NO_VERSION = "0";
 
 /** Deno KV's own limits. */
 const MOST_BYTES = 65_536;
+const MOST_KEY_BYTES = 2048;
+/** Also the number of checks in one commit that a self-hosted server takes. */
 const MOST_READ = 10;
-const MOST_MUTATIONS = 500;
 
-/** How often a database is asked that another process is just writing to. */
+/** How many batches of a `deleteMany` are on their way at once. */
+const PARALLEL_BATCHES = 8;
+
+/** How often a commit is tried that others overtake. */
 const MOST_TRIES = 64;
+
+/** How many jobs may wait for one key: a client that chooses keys cannot fill the memory with them. */
+const MOST_WAITING = 4096;
 
 class DenoKvEngine implements AtomicEngine {
   readonly name = "deno-kv";
-  readonly limits = { maxKeyBytes: 1900, maxValueLength: MOST_BYTES };
+  readonly limits: { readonly maxKeyBytes: number; readonly maxValueLength: number };
   readonly binding: object;
   readonly scope: string;
   readonly #kv: DenoKv;
   readonly #prefix: string;
   readonly #timeout: number;
-  /** The caller's time; between tries the runtime's passes. */
+  /** The caller's time; sleeps between tries are the runtime's. */
   readonly #clock: Clock;
   readonly #waiting = new Map<string, Job[]>();
   /** The version that the last call on a key found or left, while calls on it are under way. */
   readonly #versions = new Map<string, string>();
 
   constructor(kv: DenoKv, { prefix = "holdfast", timeout = "10s", clock = systemClock }: DenoKvStoreOptions) {
+    storePrefix(prefix); // only its checks: the parts of a key never meet
     this.#kv = this.binding = kv;
     this.scope = prefix;
     this.#prefix = prefix;
+    // A list starts behind a key, which takes two bytes more.
+    const maxKeyBytes = MOST_KEY_BYTES - keyPartBytes(prefix) - keyPartBytes("") - 2;
+    this.limits = { maxKeyBytes, maxValueLength: MOST_BYTES };
     this.#timeout = toMilliseconds(timeout, "timeout");
     this.#clock = { ...systemClock, now: () => clock.now() };
   }
 
   async get(key: string, options?: CallOptions): Promise<string | undefined> {
-    return text(this.#live(await this.#run(() => this.#kv.get(this.#key(key)), false, options)));
+    const parts = this.#key(key);
+    return text(this.#live(await this.#run(() => this.#kv.get(parts), false, options)));
   }
 
   async set(key: string, value: string, ttl: number | undefined, options?: CallOptions): Promise<void> {
     const expiresAt = ttl === undefined ? undefined : this.#clock.now() + ttl;
     const record = expiresAt === undefined ? { v: value } : { v: value, e: String(expiresAt) };
     refuseTooLarge(record);
+    const parts = this.#key(key);
     await this.#run(
-      () => this.#kv.set(this.#key(key), sealed(record, expiresAt), expireIn(ttl)),
+      () => this.#kv.set(parts, sealed(record, expiresAt), expireIn(ttl)),
       true,
       options,
     );
   }
 
   async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
-    return (await this.#read(keys, options)).map((entry) => text(this.#live(entry)));
-  }
-
-  async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
-    const live = (await this.#read(keys, options)).filter((entry) => this.#live(entry) !== undefined).length;
-    for (let i = 0; i < keys.length; i += MOST_MUTATIONS) {
-      const batch = this.#kv.atomic();
-      for (const key of keys.slice(i, i + MOST_MUTATIONS)) batch.delete(this.#key(key));
-      await this.#run(() => batch.commit(), true, options);
-    }
-    return live;
-  }
-
-  async #read(keys: readonly string[], options: CallOptions | undefined): Promise<DenoKvEntry[]> {
     const entries: DenoKvEntry[] = [];
     for (let i = 0; i < keys.length; i += MOST_READ) {
       const some = keys.slice(i, i + MOST_READ).map((key) => this.#key(key));
       entries.push(...await this.#run(() => this.#kv.getMany(some), false, options));
     }
-    return entries;
+    return entries.map((entry) => text(this.#live(entry)));
+  }
+
+  /** In batches of ten keys, as many as one read and the checks of one commit take. */
+  async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
+    const parts = keys.map((key) => this.#key(key));
+    let next = 0;
+    let deleted = 0;
+    const work = async () => {
+      for (let i = next; i < parts.length; i = next) {
+        next = i + MOST_READ;
+        const count = await this.#deleteBatch(parts.slice(i, i + MOST_READ), options);
+        deleted += count;
+      }
+    };
+    await Promise.all(Array.from({ length: PARALLEL_BATCHES }, work));
+    return deleted;
+  }
+
+  /** Deletes and counts in one commit that checks the counted versions: no key is counted by two callers. */
+  async #deleteBatch(keys: string[][], options: CallOptions | undefined): Promise<number> {
+    for (let attempt = 1; attempt <= MOST_TRIES; attempt++) {
+      const entries = await this.#run(() => this.#kv.getMany(keys), false, options);
+      const present = entries.filter(({ versionstamp }) => versionstamp !== null);
+      if (present.length === 0) return 0;
+      const batch = this.#kv.atomic();
+      for (const { key, versionstamp } of present) {
+        batch.check({ key: [...key], versionstamp }).delete([...key]);
+      }
+      const { ok } = await this.#run(() => batch.commit(), true, options);
+      if (ok) return present.filter((entry) => this.#live(entry) !== undefined).length;
+      await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100), options?.signal);
+    }
+    throw contention(`others changed them first ${MOST_TRIES} times`);
   }
 
   async list({ prefix, cursor, limit, signal }: EngineListOptions): Promise<ListPage> {
-    const start = this.#key(cursor === undefined ? prefix : cursor + "\0");
-    const end = this.#key(prefix + "\u{10ffff}");
+    if (cursor !== undefined && !cursor.startsWith(prefix)) throw badCursor();
+    const start = this.#parts(cursor === undefined ? prefix : cursor + "\0");
+    // A number sorts behind every string.
+    const end = [this.#prefix, successor(prefix) ?? -Infinity];
     const page = async (): Promise<ListPage> => {
       const keys: string[] = [];
       let seen = 0;
@@ -195,22 +242,29 @@ class DenoKvEngine implements AtomicEngine {
     return await this.#run(page, false, { signal });
   }
 
-  /** Jobs of one key queue up here, and whoever is first works them all off: many waiters, one commit. */
+  /**
+   * Queues a job for its key. The first job of a key works the queue off, all that wait in one commit, until it is empty. A job
+   * ends with its own time or signal, wherever it stands.
+   */
   transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Promise<Fields> {
-    const signal = options?.signal;
-    const job: Job = { transition, input, signal, onVersion: options?.onVersion, outcome: deferred() };
+    const { signal, onVersion } = options ?? {};
+    const job: Job = { transition, input, signal, onVersion, outcome: deferred(), late: false, sent: false };
     const waiting = this.#waiting.get(key);
-    if (waiting) waiting.push(job);
-    else {
+    if (waiting === undefined) {
+      this.#key(key); // refuses it before any I/O
       this.#waiting.set(key, [job]);
       this.#work(key);
-    }
-    return interruptible(job.outcome.promise, signal);
+    } else if (waiting.length < MOST_WAITING) waiting.push(job);
+    else return Promise.reject(contention(`${MOST_WAITING} calls wait for it in this isolate`));
+    return withTimeout(job.outcome.promise, this.#timeout, signal, () => {
+      job.late = true;
+      return timeout(job.sent);
+    });
   }
 
   async #work(key: string): Promise<void> {
     for (;;) {
-      const jobs = this.#waiting.get(key)!.filter(({ signal }) => !signal?.aborted);
+      const jobs = this.#waiting.get(key)!.filter(({ signal, late }) => !signal?.aborted && !late);
       if (jobs.length === 0) {
         this.#versions.delete(key);
         return void this.#waiting.delete(key);
@@ -220,7 +274,7 @@ class DenoKvEngine implements AtomicEngine {
     }
   }
 
-  /** All jobs as one transition, each on what the one before left; one that fails leaves the others alone. */
+  /** Runs all jobs as one transition, each on the record that the one before left; one that fails leaves the others alone. */
   async #commit(key: string, jobs: readonly Job[]): Promise<void> {
     let settle: (() => void)[] = [];
     const together: Transition = {
@@ -241,7 +295,15 @@ class DenoKvEngine implements AtomicEngine {
         return write ? { output: {}, write } : { output: {} };
       },
     };
-    await transactByCompareAndSet(this.#backend, together, key, {}, { clock: this.#clock });
+    const commit: CompareAndSetBackend["commit"] = (...change) => {
+      for (const job of jobs) job.sent = true;
+      return this.#backend.commit(...change).then((done) => {
+        if (!done) { for (const job of jobs) job.sent = false; }
+        return done;
+      });
+    };
+    const backend = { load: this.#backend.load, commit };
+    await transactByCompareAndSet(backend, together, key, {}, { clock: this.#clock, attempts: MOST_TRIES });
     for (const { onVersion } of jobs) onVersion?.(this.#versions.get(key) ?? NO_VERSION);
     for (const done of settle) done();
   }
@@ -286,7 +348,22 @@ class DenoKvEngine implements AtomicEngine {
     }
   }
 
+  /**
+   * A key's parts.
+   *
+   * @throws {RangeError} when it is too long: a NUL takes two bytes
+   */
   #key(key: string): string[] {
+    if (key.includes("\0") && keyPartBytes(key) > this.limits.maxKeyBytes + 2) {
+      throw new RangeError(
+        `Cannot use the key as it must take at most ${this.limits.maxKeyBytes} bytes, each NUL two: ` +
+          `current value takes ${keyPartBytes(key) - 2}`,
+      );
+    }
+    return this.#parts(key);
+  }
+
+  #parts(key: string): string[] {
     return [this.#prefix, key];
   }
 
@@ -302,32 +379,32 @@ class DenoKvEngine implements AtomicEngine {
     return envelope.e !== undefined && this.#clock.now() >= envelope.e ? undefined : envelope;
   }
 
+  /** One operation, repeated within the time of the call while another process writes to the database. */
   async #run<T>(work: () => Promise<T>, writes: boolean, options?: CallOptions): Promise<T> {
     const signal = options?.signal;
-    const late = () =>
-      new HoldfastError("timeout", "Cannot use Deno KV as it did not reply in time", {
-        retryable: true,
-        ambiguous: writes,
-      });
+    const deadline = systemClock.monotonic() + this.#timeout;
     for (let attempt = 1;; attempt++) {
+      const left = deadline - systemClock.monotonic();
       try {
-        return await withTimeout(work(), this.#timeout, signal, late);
+        return await withTimeout(work(), Math.max(1, Math.ceil(left)), signal, () => timeout(writes));
       } catch (cause) {
         if (signal?.aborted) throw signal.reason;
         if (cause instanceof HoldfastError) throw cause;
-        // SQLite refused before anything happened: another process was writing.
-        const locked = String(cause).includes("database is locked");
-        if (!locked || attempt === MOST_TRIES) {
-          throw new HoldfastError("backend-unavailable", "Cannot use Deno KV as its operation failed", {
-            retryable: true,
-            ambiguous: writes && !locked,
-            cause,
-          });
-        }
-        await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100), signal);
+        const delay = Math.random() * Math.min(2 ** attempt, 100);
+        if (!isLocked(cause) || left <= delay) throw denoKvFault(cause, writes);
+        await systemClock.sleep(delay, signal);
       }
     }
   }
+}
+
+function timeout(ambiguous: boolean): HoldfastError {
+  const message = "Cannot use Deno KV as it did not reply in time";
+  return new HoldfastError("timeout", message, { retryable: true, ambiguous });
+}
+
+function contention(why: string): HoldfastError {
+  return new HoldfastError("contention", `Cannot change the record as ${why}`, { retryable: true });
 }
 
 function text(envelope: Envelope | undefined): string | undefined {

@@ -1,13 +1,13 @@
 /**
- * What an object does, without Cloudflare's class around it: records in one SQL table, transitions run on them
- * synchronously, so that nothing can come in between, and one alarm that takes the expired away.
+ * The work of an object, without Cloudflare's class around it: records in one SQL table, transitions that run on them
+ * synchronously, so that no other call comes in between, and one alarm that deletes the expired ones.
  */
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import { getValue, setValue } from "../../src/store/value_transitions.ts";
 import type { Refusal, Transacted, Watched } from "./rpc.ts";
 
-/** What we use of a Durable Object's storage, by shape. It must be SQLite-backed. */
+/** The used part of a Durable Object's storage, by shape. It must be SQLite-backed. */
 export interface DurableStorage {
   /** Its SQL database. */
   readonly sql: {
@@ -28,7 +28,7 @@ export interface DurableStorage {
 /** A row's key and record together; SQLite there takes 2 MB. */
 const MOST_RECORD_BYTES = 2_000_000;
 
-/** What one reply may hold; Workers RPC takes 32 MiB. */
+/** The maximum length of one reply; Workers RPC takes 32 MiB. */
 const MOST_REPLY_LENGTH = 8_000_000;
 
 /** The longest that one call waits: less than the grace of a deployment, or of a proxy. */
@@ -41,22 +41,28 @@ const MOST_WAIT = 20_000;
 const MOST_WAITING_PER_KEY = 1024;
 const MOST_WAITING = 8192;
 
-/** Between two purges, so that a table of short-lived records is not searched again and again. */
+/** The minimum time between two purges, so that short-lived records do not each cost an alarm. */
 const PURGE_INTERVAL = 60_000;
 
+/** The maximum number of records that one purge deletes; with more it runs again at once, and other calls come in between. */
+const PURGE_SLICE = 1000;
+
+/** A live record as it is stored. */
 interface Row {
   readonly record: Fields;
   readonly version: number;
+  readonly expires: number | null;
 }
 
 export class ObjectRecords {
   readonly #storage: DurableStorage;
   readonly #find: (name: string) => Transition | undefined;
   readonly #now: () => number;
-  // All of this may be lost at any time: the table and the alarm are the truth.
+  // All of this may be lost at any time; only the table and the alarm last.
   readonly #waiting = new Map<string, Set<(version: number, record: Fields | undefined) => void>>();
   #waits = 0;
   #table: boolean | undefined;
+  #index: boolean | undefined;
   #version = 0;
   #alarm: number | undefined;
   #purged = 0;
@@ -74,7 +80,7 @@ export class ObjectRecords {
     const row = this.#read(key, now);
     const { output, write } = transition.apply(row?.record, input, now);
     if (write === undefined) return { output, version: row?.version ?? 0 };
-    const version = this.#write(key, write);
+    const version = this.#write(key, write, row);
     return version === undefined ? { refused: "value-too-large" } : { output, version };
   }
 
@@ -96,7 +102,7 @@ export class ObjectRecords {
     for (const [key, v] of entries) {
       const input = ttl === undefined ? { v } : { v, ttl: String(ttl) };
       const { write } = setValue.apply(undefined, input, now);
-      if (this.#write(key, write!) === undefined) return "value-too-large";
+      if (this.#write(key, write!, undefined) === undefined) return "value-too-large";
     }
     return undefined;
   }
@@ -106,7 +112,7 @@ export class ObjectRecords {
     let deleted = 0;
     for (const key of keys) {
       if (this.#read(key, now) === undefined) continue;
-      this.#write(key, { record: undefined });
+      this.#write(key, { record: undefined }, undefined);
       deleted++;
     }
     return deleted;
@@ -152,12 +158,27 @@ export class ObjectRecords {
     });
   }
 
-  /** The alarm: takes away what has expired, and comes again when the next one does. */
+  /**
+   * The alarm: deletes what has expired, a slice at a time, and sets itself for the next one. Through the index it reads expired
+   * records alone.
+   */
   purge(): void {
     this.#alarm = Infinity;
-    this.#purged = this.#now();
-    if (!this.#hasTable()) return;
-    this.#storage.sql.exec("DELETE FROM records WHERE expires <= ?", this.#purged);
+    const now = this.#now();
+    if (!this.#hasTable()) return void (this.#purged = now);
+    const expired = this.#storage.sql.exec(
+      "SELECT key FROM records WHERE expires <= ? ORDER BY expires LIMIT ?",
+      now,
+      PURGE_SLICE,
+    ).toArray();
+    for (const { key } of expired) {
+      this.#storage.sql.exec("DELETE FROM records WHERE key = ?", key as string);
+    }
+    if (expired.length === PURGE_SLICE) {
+      this.#alarm = now;
+      return void this.#storage.setAlarm(Date.now());
+    }
+    this.#purged = now;
     const next = this.#firstExpiry();
     if (next !== null) this.#wakeAt(next);
     else if (this.#isEmpty()) this.#vanish();
@@ -166,36 +187,47 @@ export class ObjectRecords {
   #read(key: string, now: number): Row | undefined {
     if (!this.#hasTable()) return undefined;
     const [row] = this.#storage.sql.exec(
-      "SELECT record, version FROM records WHERE key = ? AND (expires IS NULL OR expires > ?)",
+      "SELECT record, version, expires FROM records WHERE key = ? AND (expires IS NULL OR expires > ?)",
       key,
       now,
     ).toArray();
-    return row && { record: JSON.parse(row.record as string), version: row.version as number };
+    return row && { ...row as unknown as Row, record: JSON.parse(row.record as string) };
   }
 
-  /** The record's new version; `undefined` when it is too large. */
-  #write(key: string, { record, expiresAt }: Write): number | undefined {
-    let version = 0;
-    if (record === undefined) {
-      if (!this.#hasTable()) return version;
-      this.#storage.sql.exec("DELETE FROM records WHERE key = ?", key);
-      if (this.#isEmpty()) this.#vanish();
-    } else {
-      const text = JSON.stringify(record);
-      if (bytes(key) + bytes(text) > MOST_RECORD_BYTES) return undefined;
-      this.#makeTable();
-      // Above every version before a restart too, as it is seeded with the clock in microseconds.
-      version = this.#version = Math.max(this.#version + 1, this.#now() * 1000);
-      this.#storage.sql.exec(
-        "INSERT OR REPLACE INTO records (key, record, expires, version) VALUES (?, ?, ?, ?)",
-        key,
-        text,
-        expiresAt ?? null,
-        version,
-      );
-      if (expiresAt !== undefined) this.#wakeAt(expiresAt);
-    }
+  /** The record's new version; `undefined` when it is too large. `row` is the live one, if it was read. */
+  #write(key: string, { record, expiresAt }: Write, row: Row | undefined): number | undefined {
+    const text = record && JSON.stringify(record);
+    if (text !== undefined && bytes(key) + bytes(text) > MOST_RECORD_BYTES) return undefined;
+    const version = text === undefined ? this.#remove(key) : this.#store(key, text, expiresAt ?? null, row);
     for (const wake of [...this.#waiting.get(key) ?? []]) wake(version, record);
+    return version;
+  }
+
+  #remove(key: string): number {
+    if (!this.#hasTable()) return 0;
+    this.#storage.sql.exec("DELETE FROM records WHERE key = ?", key);
+    if (this.#isEmpty()) this.#vanish();
+    return 0;
+  }
+
+  #store(key: string, text: string, expires: number | null, row: Row | undefined): number {
+    this.#makeTable();
+    // Above every version before a restart too, as it is seeded with the clock in microseconds.
+    const version = this.#version = Math.max(this.#version + 1, this.#now() * 1000);
+    if (row?.expires === expires) {
+      // A statement that names the deadline would write its index again.
+      this.#storage.sql.exec("UPDATE records SET record = ?, version = ? WHERE key = ?", text, version, key);
+      return version;
+    }
+    if (row === undefined) this.#makeIndex(key);
+    this.#storage.sql.exec(
+      "INSERT OR REPLACE INTO records (key, record, expires, version) VALUES (?, ?, ?, ?)",
+      key,
+      text,
+      expires,
+      version,
+    );
+    if (expires !== null) this.#wakeAt(expires);
     return version;
   }
 
@@ -210,9 +242,8 @@ export class ObjectRecords {
   }
 
   #firstExpiry(): number | null {
-    return this.#storage.sql.exec("SELECT MIN(expires) AS first FROM records").toArray()[0]!.first as
-      | number
-      | null;
+    const query = "SELECT MIN(expires) AS first FROM records WHERE expires IS NOT NULL";
+    return this.#storage.sql.exec(query).toArray()[0]!.first as number | null;
   }
 
   #isEmpty(): boolean {
@@ -233,9 +264,25 @@ export class ObjectRecords {
     this.#table = true;
   }
 
+  /**
+   * The index of deadlines, made with the second record: an object of one key, the default, would pay a row written with every
+   * write for it and gain nothing. It is partial, so records without a deadline cost nothing either.
+   */
+  #makeIndex(key: string): void {
+    this.#index ??= this.#storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'records_by_deadline'")
+      .toArray().length > 0;
+    if (this.#index) return;
+    const others = this.#storage.sql.exec("SELECT 1 FROM records WHERE key <> ? LIMIT 1", key).toArray();
+    if (others.length === 0) return;
+    this.#storage.sql.exec(
+      "CREATE INDEX records_by_deadline ON records (expires) WHERE expires IS NOT NULL",
+    );
+    this.#index = true;
+  }
+
   /** An object without storage and alarm costs nothing and is forgotten. */
   #vanish(): void {
-    this.#table = false;
+    this.#table = this.#index = false;
     this.#alarm = Infinity;
     this.#storage.deleteAlarm(); // deleteAll() takes it along only since compatibility date 2026-02-24
     this.#storage.deleteAll();

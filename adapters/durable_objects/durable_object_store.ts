@@ -4,13 +4,19 @@ import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore, TransactOptions } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
+import { badCursor } from "../../src/store/cursor.ts";
+import { storePrefix } from "../../src/store/prefix.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition } from "../../src/store/transition.ts";
 import { getValue, setValue } from "../../src/store/value_transitions.ts";
 import { interruptible, withTimeout } from "../../src/deadline.ts";
+import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { objectFault, refusal } from "./_faults.ts";
 import type { HoldfastStub, Refusal } from "./rpc.ts";
 
-/** Where Cloudflare can be asked to make an object. */
+const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
+
+/** The region near which Cloudflare makes an object. */
 export type LocationHint = "wnam" | "enam" | "sam" | "weur" | "eeur" | "apac" | "oc" | "afr" | "me";
 
 /** What we use of a `DurableObjectNamespace<HoldfastObject>`, by shape: the binding from `env`. */
@@ -22,30 +28,37 @@ export interface HoldfastNamespace {
 /** Options of {@linkcode durableObjectStore}. */
 export interface DurableObjectStoreOptions {
   /**
-   * How many objects share the keys; a store that has them can `list` and `clear`. It is part of their names: with another
-   * number the store begins empty.
+   * The number of objects that share the keys; a store that has it can `list` and `clear`. It is part of their names: with another
+   * number the store starts empty.
    * @default {undefined} (every key has an object of its own)
    */
-  readonly shards?: number;
+  readonly shards?: number | undefined;
   /**
-   * What the names of the objects begin with; stores with different prefixes never meet.
+   * The beginning of the names of all objects; stores with different prefixes never meet. At most 256 bytes.
    * @default {""}
    */
-  readonly prefix?: string;
-  /** Near where to make an object that does not exist yet. */
-  readonly locationHint?: LocationHint;
+  readonly prefix?: string | undefined;
+  /** The region near which an object is made that does not exist yet. */
+  readonly locationHint?: LocationHint | undefined;
   /**
-   * How long until an operation counts as lost.
+   * The maximum time of one call to an object.
    * @default {"10s"}
    */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
 }
+
+const OPTIONS = {
+  shards: true,
+  prefix: true,
+  locationHint: true,
+  timeout: true,
+} satisfies OptionNames<DurableObjectStoreOptions>;
 
 /**
  * A store on Durable Objects of the class `HoldfastObject`, or of one that extends it.
  *
- * @throws {TypeError} when the first argument is no binding
- * @throws {RangeError} when `shards` is not a positive integer
+ * @throws {TypeError} when the first argument is no binding, for an unknown option and a bad `locationHint`
+ * @throws {RangeError} when `shards` is not a positive integer, or `prefix` is too long
  * @example
  * ```ts ignore
  * import { createThrottle } from "@holdfast/edge";
@@ -63,14 +76,15 @@ export function durableObjectStore(
   if (typeof namespace?.getByName !== "function") {
     throw new TypeError("Cannot make a store as it needs the binding of a Durable Object namespace");
   }
-  const { shards } = options;
-  if (shards !== undefined && !(Number.isSafeInteger(shards) && shards > 0)) {
-    throw new RangeError(
-      `Cannot make a store as 'shards' must be a positive integer: current value is ${shards}`,
-    );
-  }
+  checkOptionNames("make a store", options, OPTIONS);
+  const { shards, locationHint } = options;
+  if (shards !== undefined) checkInteger("make a store", "shards", shards);
+  if (locationHint !== undefined) checkOneOf("make a store", "locationHint", locationHint, LOCATION_HINTS);
   return atomicStore(new DurableObjectEngine(namespace, options));
 }
+
+/** The longest name of an object, in bytes. */
+const MAX_NAME_BYTES = 1024;
 
 /** The longest time that one call waits for a change, in milliseconds; the object allows no more. */
 const WATCH = 20_000;
@@ -78,13 +92,12 @@ const WATCH = 20_000;
 /** The pause after a wait that the object refused or a fault ended, in milliseconds; with jitter. */
 const WATCH_RETRY = 1000;
 
-/** What one call may carry; Workers RPC takes 32 MiB. */
+/** The maximum length of one call; Workers RPC takes 32 MiB. */
 const MOST_CALL_LENGTH = 8_000_000;
 
 class DurableObjectEngine implements AtomicEngine {
   readonly name = "durable-objects";
-  // Longer names do not reach an object; the object itself measures the record in bytes.
-  readonly limits = { maxKeyBytes: 1024, maxValueLength: 2_000_000 };
+  readonly limits: { readonly maxKeyBytes: number; readonly maxValueLength: number };
   readonly binding: object;
   readonly scope: string;
   readonly #namespace: HoldfastNamespace;
@@ -98,7 +111,10 @@ class DurableObjectEngine implements AtomicEngine {
     this.binding = namespace;
     this.scope = JSON.stringify([options.prefix ?? "", options.shards ?? 0]);
     this.#shards = options.shards;
-    this.#prefix = options.prefix ?? "";
+    const { text, bytes } = storePrefix(options.prefix ?? "");
+    this.#prefix = text;
+    // The colon takes one. The object itself measures the record in bytes.
+    this.limits = { maxKeyBytes: MAX_NAME_BYTES - bytes - 1, maxValueLength: 2_000_000 };
     this.#hint = options.locationHint === undefined ? {} : { locationHint: options.locationHint };
     this.#timeout = toMilliseconds(options.timeout ?? "10s", "timeout");
   }
@@ -161,7 +177,7 @@ class DurableObjectEngine implements AtomicEngine {
     return deleted;
   }
 
-  /** A page is of one shard; the cursor says of which, and behind which key. */
+  /** A page of one shard. The cursor is the shard's number and the last key. */
   async list({ prefix, cursor, limit, signal }: EngineListOptions): Promise<ListPage> {
     const shards = this.#shards;
     if (shards === undefined) {
@@ -169,7 +185,7 @@ class DurableObjectEngine implements AtomicEngine {
         "Cannot list or clear as every key has an object of its own: make the store with 'shards'",
       );
     }
-    const [shard, after] = cursor === undefined ? [0] : JSON.parse(cursor) as [number, string?];
+    const [shard, after] = readCursor(cursor, shards);
     const page = await this.#call(
       this.#shard(shard),
       (stub) => stub.list(prefix, after, limit),
@@ -227,7 +243,7 @@ class DurableObjectEngine implements AtomicEngine {
     return done;
   }
 
-  /** One call to one object. Every call has a stub of its own, as one that threw is broken. */
+  /** One call to one object. Every call makes a stub, as one that threw is broken. */
   async #call<T>(
     name: string,
     run: (stub: HoldfastStub) => Promise<T>,
@@ -245,23 +261,29 @@ class DurableObjectEngine implements AtomicEngine {
       return await withTimeout(run(this.#stub(name)), this.#timeout, signal, late);
     } catch (error) {
       if (signal?.aborted || error instanceof HoldfastError) throw error;
-      throw fault(error, writes);
+      throw objectFault(error, writes);
     }
   }
 
   #stub(name: string): HoldfastStub {
-    return this.#namespace.getByName(name, this.#hint);
+    const stub = this.#namespace.getByName(name, this.#hint);
+    if (typeof stub.transact === "function") return stub;
+    throw new HoldfastError(
+      "misconfigured",
+      "Cannot call the object as the Worker's 'compatibility_date' must be 2024-04-03 or later",
+    );
   }
 
+  // The prefix holds no colon and no slash: the first of them ends it, and tells a key from a shard.
   #object(key: string): string {
-    return this.#shards === undefined ? this.#prefix + key : this.#shard(hash(key) % this.#shards);
+    return this.#shards === undefined ? `${this.#prefix}:${key}` : this.#shard(hash(key) % this.#shards);
   }
 
   #shard(shard: number): string {
-    return `${this.#prefix}shard ${shard} of ${this.#shards}`;
+    return `${this.#prefix}/shard ${shard} of ${this.#shards}`;
   }
 
-  /** Calls every object once, with what is its own. */
+  /** Calls every object once, with its own items. */
   async #each<T>(
     items: readonly T[],
     key: (item: T) => string,
@@ -278,7 +300,7 @@ class DurableObjectEngine implements AtomicEngine {
   }
 }
 
-/** Few enough for one call. */
+/** The entries in parts that fit one call each. */
 function parts(entries: readonly (readonly [string, string])[]): [string, string][][] {
   const all: [string, string][][] = [];
   let length = Infinity;
@@ -293,7 +315,7 @@ function parts(entries: readonly (readonly [string, string])[]): [string, string
   return all;
 }
 
-/** FNV-1a over UTF-16, mixed once more. It says where a key lives: it never changes. */
+/** FNV-1a over UTF-16, mixed once more. It decides the shard of a key, so it must never change. */
 function hash(key: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < key.length; i++) h = Math.imul(h ^ key.charCodeAt(i), 0x01000193);
@@ -305,24 +327,15 @@ function refuse(refused: Refusal | undefined): void {
   if (refused !== undefined) throw refusal(refused);
 }
 
-function refusal(refused: Refusal): HoldfastError {
-  return new HoldfastError(
-    refused,
-    refused === "transition-unknown"
-      ? "Cannot run the transition as the object's class does not know its name: add it to its 'transitions'"
-      : "Cannot store the record as an object takes at most 2000000 bytes, its key included",
-  );
-}
-
-/** Cloudflare says on the error whether the object was too busy to begin, and whether to ask again. */
-function fault(cause: unknown, writes: boolean): HoldfastError {
-  const { overloaded, retryable } = Object(cause) as { overloaded?: boolean; retryable?: boolean };
-  if (overloaded) {
-    return new HoldfastError("backend-unavailable", "Cannot use the object as it is overloaded", { cause });
+/** The shard and the last key of a cursor. */
+function readCursor(cursor: string | undefined, shards: number): [number, string?] {
+  if (cursor === undefined) return [0];
+  try {
+    const [shard, after] = JSON.parse(cursor);
+    const sound = Number.isInteger(shard) && shard >= 0 && shard < shards;
+    if (sound && (after === undefined || typeof after === "string")) return [shard, after];
+  } catch {
+    // no JSON
   }
-  return new HoldfastError("backend-unavailable", "Cannot use the object as the call to it failed", {
-    retryable: retryable === true,
-    ambiguous: writes,
-    cause,
-  });
+  throw badCursor();
 }

@@ -15,9 +15,9 @@
  * };
  * ```
  *
- * **Guarantees.** Linearizable per key and durable: a reply leaves an object only after its writes are on disk. A wait for a
- * lock hears of its release at once. What has expired is taken away by an alarm, and an object left empty has no storage. A key
- * and its record take at most 2 MB together.
+ * **Guarantees.** Linearizable per key and durable: a reply leaves an object only after its writes are on disk. A waiter for a
+ * lock is notified of its release. An alarm deletes expired records, a thousand at a time, and an object left empty has no
+ * storage. A key and its record take at most 2 MB together. The Worker needs a `compatibility_date` of 2024-04-03 or later.
  *
  * **Where keys live.** By default every key has an object of its own: keys never wait for each other, and there is no list of
  * them, so `list()` and `clear()` throw a `TypeError`. With `shards: n` the keys share n objects, which can be listed; an object

@@ -1,35 +1,42 @@
 /**
- * The memory engine: a `Map` with deadlines, bounded, without timers. State lives in one isolate and dies
- * with it: right for tests, development and single-process servers, wrong where two isolates must agree.
+ * The memory engine: a bounded `Map` with deadlines, without timers. State lives in one isolate and ends with
+ * it: right for tests, development and single-process servers, wrong where two isolates must agree.
  */
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { canResolveElsewhere, LOOK_INTERVAL } from "../../src/cross_request.ts";
 import { deferred } from "../../src/deferred.ts";
-import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore, TransactOptions } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../src/store/engine.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import { atomicStore } from "../../src/store/store.ts";
-import type { Fields, Transition, Write } from "../../src/store/transition.ts";
+import type { Fields, Retention, Transition, Write } from "../../src/store/transition.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { BoundedEntries, type Entry } from "./_bounded_entries.ts";
+import { EngineClock } from "./_engine_clock.ts";
 
 /** Options of {@linkcode memoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * How many records to keep. When full, a new one takes the place of the one created longest ago; held locks
-   * and idempotency records never go, and when nothing else is left the write fails with `store-full`.
+   * The maximum number of records. A full store evicts values and throttle counters first, the oldest of the namespace that has
+   * most; sessions when only an eighth of the store is left to those. Held locks, idempotency records, tombstones, blocks and
+   * outbox records are never evicted. They may fill three quarters of the store, those of one namespace half of it; beyond that
+   * a write of such a record fails with `store-full`.
    * @default {100_000}
    */
-  readonly maxEntries?: number;
+  readonly maxEntries?: number | undefined;
   /**
-   * Whose time decides about deadlines.
+   * The clock of deadlines. The store follows its monotonic time: setting the wall clock changes no deadline.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
+
+const OPTIONS = { maxEntries: true, clock: true } satisfies OptionNames<MemoryStoreOptions>;
 
 /**
  * A store in this isolate's memory.
  *
+ * @throws {TypeError} for an unknown option
  * @throws {RangeError} when `maxEntries` is not a positive integer
  * @example
  * ```ts
@@ -40,38 +47,13 @@ export interface MemoryStoreOptions {
  * ```
  */
 export function memoryStore(options: MemoryStoreOptions = {}): AtomicStore {
+  checkOptionNames("make a memory store", options, OPTIONS);
   const { maxEntries = 100_000, clock = systemClock } = options;
-  if (!(Number.isInteger(maxEntries) && maxEntries > 0)) {
-    throw new RangeError(
-      `Cannot make a memory store as 'maxEntries' must be a positive integer: current value is ${maxEntries}`,
-    );
-  }
+  checkInteger("make a memory store", "maxEntries", maxEntries);
   return atomicStore(new MemoryEngine(maxEntries, clock));
 }
 
-/**
- * How many records each write looks at beside its own: enough to keep the dead below the living, too few to
- * feel.
- */
-const SWEEP = 2;
-
-/**
- * Finding a dead one buys one more look, up to this many: every dead record was paid for by the write that
- * made it.
- */
-const SWEEP_MOST = 1000;
-
-/** A plain value keeps its text alone; a contract's record keeps its fields. */
-class Entry {
-  constructor(
-    readonly key: string,
-    readonly content: string | Fields,
-    public expiresAt: number,
-    readonly pinned: boolean,
-  ) {}
-}
-
-/** A wait for a record, or for one field of it, to change. */
+/** A wait for a change of a record, or of one of its fields. */
 interface Watcher {
   readonly field: string | undefined;
   /** The field's value when the wait began. */
@@ -82,23 +64,16 @@ interface Watcher {
 class MemoryEngine implements AtomicEngine {
   readonly name = "memory";
   readonly limits = { maxKeyBytes: 2048, maxValueLength: 128 * 1024 * 1024 };
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries: BoundedEntries;
   readonly #watchers = new Map<string, Set<Watcher>>();
-  // A version is given to a state of a record when it is first asked for, which only waiters do.
-  readonly #versions = new WeakMap<Entry, string>();
-  #lastVersion = 0;
-  readonly #maxEntries: number;
   readonly #clock: Clock;
-  // Two hands go round and round, one for the dead, one for the oldest; a Map's iterator lives through
-  // changes.
-  #hand: Iterator<Entry>;
-  #oldest: Iterator<Entry>;
+  readonly #now: () => number;
 
   constructor(maxEntries: number, clock: Clock) {
-    this.#maxEntries = maxEntries;
+    this.#entries = new BoundedEntries(maxEntries);
     this.#clock = clock;
-    this.#hand = this.#entries.values();
-    this.#oldest = this.#entries.values();
+    const time = new EngineClock(clock);
+    this.#now = () => time.now();
   }
 
   get(key: string): string | undefined {
@@ -108,8 +83,7 @@ class MemoryEngine implements AtomicEngine {
   }
 
   set(key: string, value: string, ttl: number | undefined): void {
-    const now = ttl === undefined ? undefined : this.#clock.now();
-    this.#put(new Entry(key, value, now === undefined ? Infinity : now + ttl!, false), now);
+    this.#put(key, value, ttl === undefined ? Infinity : this.#now() + ttl, "evictable");
   }
 
   delete(key: string): boolean {
@@ -121,25 +95,23 @@ class MemoryEngine implements AtomicEngine {
   touch(key: string, ttl: number): boolean {
     const entry = this.#live(key);
     if (entry === undefined) return false;
-    entry.expiresAt = this.#clock.now() + ttl;
+    entry.expiresAt = this.#now() + ttl;
     return true;
   }
 
   list({ prefix, cursor, limit }: EngineListOptions): ListPage {
-    const keys: string[] = [];
-    for (const key of this.#entries.keys()) {
-      if (key.startsWith(prefix) && (cursor === undefined || key > cursor) && this.#live(key)) keys.push(key);
-    }
-    keys.sort();
-    return keys.length > limit ? { keys: keys.slice(0, limit), cursor: keys[limit - 1]! } : { keys };
+    return this.#entries.page(prefix, cursor, limit, this.#now);
   }
 
   transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Fields {
     const entry = this.#live(key);
-    const step = transition.apply(entry && fieldsOf(entry), input, this.#clock.now());
-    if (step.write) this.#write(key, step.write);
+    const record = entry && fieldsOf(entry);
+    const { output, write } = transition.apply(record, input, this.#now());
+    // A transition may hand on what it was given: the caller's objects and the stored ones stay apart.
+    const answer = output === record ? { ...output } : output;
+    if (write) this.#write(key, write.record === input ? { ...write, record: { ...input } } : write);
     options?.onVersion?.(this.#version(key));
-    return step.output;
+    return answer;
   }
 
   async watch(key: string, { timeout, since, field, signal }: EngineWatchOptions): Promise<boolean> {
@@ -151,8 +123,7 @@ class MemoryEngine implements AtomicEngine {
     }
     const watchers = this.#watchers.get(key) ?? new Set();
     this.#watchers.set(key, watchers);
-    const entry = this.#entries.get(key);
-    const before = field === undefined ? undefined : entry && fieldsOf(entry)[field];
+    const before = field === undefined ? undefined : this.#fields(key)?.[field];
     // The writer that ends the wait may be another request: on Workers it may resolve a promise of this one,
     // but abort no signal.
     const ended = deferred<boolean>();
@@ -174,73 +145,50 @@ class MemoryEngine implements AtomicEngine {
   /** Tells this state of a record from every other; "0" where there is none. */
   #version(key: string): string {
     const entry = this.#entries.get(key);
-    if (entry === undefined) return "0";
-    let version = this.#versions.get(entry);
-    if (version === undefined) this.#versions.set(entry, version = String(++this.#lastVersion));
-    return version;
+    return entry === undefined ? "0" : `${entry.number}.${entry.writes}`;
   }
 
   #live(key: string): Entry | undefined {
     const entry = this.#entries.get(key);
-    if (entry === undefined || entry.expiresAt === Infinity || this.#clock.now() < entry.expiresAt) {
-      return entry;
-    }
+    if (entry === undefined || entry.expiresAt === Infinity || this.#now() < entry.expiresAt) return entry;
     return undefined;
   }
 
-  #write(key: string, { record, expiresAt = Infinity, pinned = false }: Write): void {
+  #write(key: string, { record, expiresAt = Infinity, retention = "evictable" }: Write): void {
     if (record === undefined) return this.#remove(key);
     // A value's deadline is kept once, in the entry.
     const plain = record.v !== undefined && Object.keys(record).length === (record.e === undefined ? 1 : 2);
-    this.#put(new Entry(key, plain ? record.v! : record, expiresAt, pinned), undefined);
+    this.#put(key, plain ? record.v! : record, expiresAt, retention);
   }
 
-  #put(entry: Entry, now: number | undefined): void {
-    const { key } = entry;
-    if (this.#entries.size >= this.#maxEntries && !this.#entries.has(key)) this.#makeRoom();
-    this.#entries.set(key, entry);
-    this.#sweep(now);
-    if (this.#watchers.size > 0) this.#notify(key, entry);
+  #put(key: string, content: string | Fields, expiresAt: number, retention: Retention): void {
+    this.#entries.put(key, content, expiresAt, retention, this.#now);
+    if (this.#watchers.size > 0) this.#notify(key);
   }
 
   #remove(key: string): void {
-    if (this.#entries.delete(key)) this.#notify(key, undefined);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.delete(entry);
+    this.#notify(key);
   }
 
-  #sweep(now: number | undefined): void {
-    for (let looked = 0, most = SWEEP; looked < most; looked++) {
-      const { value, done } = this.#hand.next();
-      if (done) return void (this.#hand = this.#entries.values());
-      if (value.expiresAt === Infinity) continue;
-      now ??= this.#clock.now();
-      if (now < value.expiresAt) continue;
-      this.#entries.delete(value.key);
-      if (most < SWEEP_MOST) most++;
-    }
+  #fields(key: string): Fields | undefined {
+    const entry = this.#entries.get(key);
+    return entry && fieldsOf(entry);
   }
 
-  #makeRoom(): void {
-    for (let looked = 0; looked <= this.#entries.size; looked++) {
-      const { value, done } = this.#oldest.next();
-      if (done) this.#oldest = this.#entries.values();
-      else if (!value.pinned || this.#clock.now() >= value.expiresAt) {
-        return void this.#entries.delete(value.key);
-      }
-    }
-    throw new HoldfastError(
-      "store-full",
-      `Cannot store the record as all ${this.#maxEntries} entries are held locks or idempotency records`,
-      { retryable: true },
-    );
-  }
-
-  #notify(key: string, after: Entry | undefined): void {
-    for (const { field, before, changed } of [...this.#watchers.get(key) ?? []]) {
-      if (field === undefined || before !== (after && fieldsOf(after)[field])) changed();
+  #notify(key: string): void {
+    const watchers = this.#watchers.get(key);
+    if (watchers === undefined) return;
+    const after = this.#fields(key);
+    for (const { field, before, changed } of [...watchers]) {
+      if (field === undefined || before !== after?.[field]) changed();
     }
   }
 }
 
+/** A record's fields; a plain value's are its text and its deadline. */
 function fieldsOf(entry: Entry): Fields {
   if (typeof entry.content !== "string") return entry.content;
   return entry.expiresAt === Infinity

@@ -8,8 +8,8 @@
  * await store.set("product:rope", { price: 8900 }, { ttl: "1h" });
  * ```
  *
- * **Guarantees.** Workers KV is eventually consistent: a place that has read a key (or missed it) may go on answering that for
- * a minute after it was written or deleted elsewhere, and of two writes at the same time the later wins whole. So this is a
+ * **Guarantees.** Workers KV is eventually consistent: a location that has read a key (or missed it) may repeat that answer for
+ * a minute after it was written or deleted elsewhere, and of two writes at the same time the later one wins whole. So this is a
  * `KeyValueStore` and no `AtomicStore`: locks, idempotency, throttles and merging sessions do not compile on it.
  *
  * **Sessions.** `createSessions(keyValueSessionStore(workersKvStore(env.CACHE)), { eventual: true })` keeps sessions here, under the

@@ -3,31 +3,29 @@ import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import type { EngineListOptions, KeyValueEngine } from "../../src/store/engine.ts";
 import type { CallOptions, KeyValueStore, ListPage } from "../../src/store/key_value_store.ts";
+import { storePrefix } from "../../src/store/prefix.ts";
 import { keyValueStore } from "../../src/store/store.ts";
 import { withTimeout } from "../../src/deadline.ts";
+import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { kvFault } from "./_faults.ts";
 
 /** A value with its metadata, as Workers KV answers it. */
-export interface KvEntry<Value> {
+export interface KvEntry {
   /** The value, or null. */
-  readonly value: Value | null;
-  /** What was stored beside it. */
+  readonly value: string | null;
+  /** The metadata that was stored with it. */
   readonly metadata: unknown;
 }
 
-/** What we use of a `KVNamespace`, by shape: the binding from `env`. */
+/** The used part of a `KVNamespace`, by shape: the binding from `env`. */
 export interface KvNamespace {
   /** Reads one text. */
-  getWithMetadata(key: string, options: { type: "text"; cacheTtl?: number }): Promise<KvEntry<string>>;
-  /** Opens one value. */
-  getWithMetadata(
-    key: string,
-    options: { type: "stream"; cacheTtl?: number },
-  ): Promise<KvEntry<{ cancel(): Promise<void> }>>;
+  getWithMetadata(key: string, options: { type: "text"; cacheTtl?: number }): Promise<KvEntry>;
   /** Reads up to a hundred texts. */
   getWithMetadata(
     keys: string[],
     options: { type: "text"; cacheTtl?: number },
-  ): Promise<Map<string, KvEntry<string> | null>>;
+  ): Promise<Map<string, KvEntry | null>>;
   /** Writes. */
   put(key: string, value: string, options?: { expirationTtl?: number; metadata?: unknown }): Promise<void>;
   /** Deletes. */
@@ -43,33 +41,41 @@ export interface KvNamespace {
 /** Options of {@linkcode workersKvStore}. */
 export interface WorkersKvStoreOptions {
   /**
-   * What every key begins with; nothing outside it is ever touched. Never empty: Workers KV refuses some bare keys.
-   * @default {"holdfast:"}
+   * The beginning of all keys, before a colon; stores with different prefixes never meet. At most 256 bytes.
+   * @default {"holdfast"}
    */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /**
-   * How long a place may answer a read from its own cache, 30 seconds at least: longer is faster and cheaper, and staler.
+   * The time that a location may answer a read from its own cache, 30 seconds at least: a longer one is faster and cheaper, and
+   * sees a change later.
    * @default {"60s"}
    */
-  readonly cacheTtl?: Duration;
+  readonly cacheTtl?: Duration | undefined;
   /**
-   * How long until an operation counts as lost.
+   * The maximum time of one operation.
    * @default {"10s"}
    */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
   /**
-   * Whose time decides about deadlines.
+   * The clock of deadlines.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
+
+const OPTIONS = {
+  prefix: true,
+  cacheTtl: true,
+  timeout: true,
+  clock: true,
+} satisfies OptionNames<WorkersKvStoreOptions>;
 
 /**
  * A store on Workers KV. It reads in one operation (`getMany` in one per hundred keys) and writes in one. `delete`, `deleteMany`
- * and `touch` read first, because Workers KV does not say whether there was something; a `touch` writes the value again.
+ * and `touch` read first, because Workers KV does not tell whether a key was there; a `touch` writes the value again.
  *
- * @throws {TypeError} when the first argument is no binding
- * @throws {RangeError} when `prefix` does not take 1 to 256 bytes, or `cacheTtl` is below 30 seconds
+ * @throws {TypeError} when the first argument is no binding, for an unknown option
+ * @throws {RangeError} when `prefix` takes more than 256 bytes, or `cacheTtl` is below 30 seconds
  * @example
  * ```ts ignore
  * import { workersKvStore } from "@holdfast/edge/workers-kv";
@@ -81,22 +87,17 @@ export function workersKvStore(kv: KvNamespace, options: WorkersKvStoreOptions =
   if (typeof kv?.getWithMetadata !== "function") {
     throw new TypeError("Cannot make a store as it needs the binding of a Workers KV namespace");
   }
-  const prefixBytes = new TextEncoder().encode(options.prefix ?? PREFIX).length;
-  if (prefixBytes < 1 || prefixBytes > 256) {
-    throw new RangeError(
-      `Cannot make a store as 'prefix' must take 1 to 256 bytes: current value takes ${prefixBytes}`,
-    );
-  }
+  checkOptionNames("make a store", options, OPTIONS);
+  const prefix = storePrefix(options.prefix ?? "holdfast");
   const cacheTtl = options.cacheTtl === undefined ? undefined : toMilliseconds(options.cacheTtl, "cacheTtl");
   if (cacheTtl !== undefined && cacheTtl < 30_000) {
     throw new RangeError(
       `Cannot make a store as 'cacheTtl' must be at least 30 seconds: current value is ${cacheTtl} ms`,
     );
   }
-  return keyValueStore(new WorkersKvEngine(kv, options, cacheTtl, MOST_KEY_BYTES - prefixBytes));
+  const maxKeyBytes = MOST_KEY_BYTES - prefix.bytes - 1; // the colon takes one
+  return keyValueStore(new WorkersKvEngine(kv, options, cacheTtl, prefix.text, maxKeyBytes));
 }
-
-const PREFIX = "holdfast:";
 
 /** Workers KV's own limits. */
 const MOST_KEY_BYTES = 512;
@@ -104,8 +105,10 @@ const MOST_VALUE_BYTES = 25 * 1024 * 1024;
 const MOST_READ = 100;
 const MOST_LISTED = 1000;
 const LEAST_TTL = 60;
+/** The longest native expiry: a longer one does not fit its 32 bits. */
+const MOST_TTL = 2 ** 31 - 1;
 
-/** Kept beside a value that has a deadline, which native expiry only rounds up: 1024 bytes at most, this takes 30. */
+/** The metadata of a value with a deadline, as native expiry is later by up to a minute: at most 1024 bytes, this takes 30. */
 interface Metadata {
   readonly e?: number;
 }
@@ -125,10 +128,13 @@ class WorkersKvEngine implements KeyValueEngine {
     kv: KvNamespace,
     options: WorkersKvStoreOptions,
     cacheTtl: number | undefined,
+    prefix: string,
     maxKeyBytes: number,
   ) {
     this.#kv = this.binding = kv;
-    this.#prefix = this.scope = options.prefix ?? PREFIX;
+    this.scope = prefix;
+    // The escaped prefix holds no colon: the first one ends it.
+    this.#prefix = prefix + ":";
     this.limits = { maxKeyBytes, maxValueLength: MOST_VALUE_BYTES };
     this.#cache = cacheTtl === undefined ? {} : { cacheTtl: Math.floor(cacheTtl / 1000) };
     this.#timeout = toMilliseconds(options.timeout ?? "10s", "timeout");
@@ -153,23 +159,23 @@ class WorkersKvEngine implements KeyValueEngine {
         "Cannot store the value as Workers KV takes at most 25 MiB",
       );
     }
-    const settings = ttl === undefined ? {} : {
-      expirationTtl: Math.max(LEAST_TTL, Math.ceil(ttl / 1000)),
-      metadata: { e: this.#clock.now() + ttl } satisfies Metadata,
+    const seconds = ttl === undefined ? Infinity : Math.max(LEAST_TTL, Math.ceil(ttl / 1000));
+    const settings = {
+      // Beyond 68 years the deadline in the metadata ends the value all the same.
+      ...(seconds <= MOST_TTL && { expirationTtl: seconds }),
+      ...(ttl !== undefined && { metadata: { e: this.#clock.now() + ttl } satisfies Metadata }),
     };
     await this.#run(() => this.#kv.put(this.#prefix + key, value, settings), options, true);
   }
 
-  /** Deletes what was not there too: it may be, elsewhere. */
+  /**
+   * Deletes an absent key too, as it may be present at another location. The value is read whole: to open it as a stream and
+   * cancel that costs less, but ends a Node process that uses the binding through miniflare.
+   */
   async delete(key: string, options?: CallOptions): Promise<boolean> {
-    const entry = await this.#run(
-      () => this.#kv.getWithMetadata(this.#prefix + key, { type: "stream", ...this.#cache }),
-      options,
-      false,
-    );
-    await entry.value?.cancel();
+    const live = await this.get(key, options) !== undefined;
     await this.#run(() => this.#kv.delete(this.#prefix + key), options, true);
-    return this.#live(entry) !== undefined;
+    return live;
   }
 
   async touch(key: string, ttl: number, options?: CallOptions): Promise<boolean> {
@@ -199,7 +205,7 @@ class WorkersKvEngine implements KeyValueEngine {
     return deleted;
   }
 
-  /** Only a missing cursor is the end: a page may be empty. */
+  /** A page whose keys have all expired is empty, and not the end: only a missing cursor is. */
   async list({ prefix, cursor, limit, signal }: EngineListOptions): Promise<ListPage> {
     const page = await this.#run(
       () =>
@@ -221,12 +227,13 @@ class WorkersKvEngine implements KeyValueEngine {
   async #bulk(
     keys: string[],
     options: CallOptions | undefined,
-  ): Promise<Map<string, KvEntry<string> | null>> {
+  ): Promise<Map<string, KvEntry | null>> {
     const settings = { type: "text" as const, ...this.#cache };
     try {
       return await this.#run(() => this.#kv.getWithMetadata(keys, settings), options, false);
     } catch (error) {
-      if (!(error instanceof HoldfastError) || !String(error.cause).includes("413")) throw error;
+      // One value that is too large, or all of them together.
+      if (!(error instanceof HoldfastError) || error.code !== "value-too-large") throw error;
       const one = (key: string) =>
         this.#run(() => this.#kv.getWithMetadata(key, settings), options, false).then((entry) =>
           [key, entry] as const
@@ -235,7 +242,7 @@ class WorkersKvEngine implements KeyValueEngine {
     }
   }
 
-  #live<Value>(entry: KvEntry<Value> | null): Value | undefined {
+  #live(entry: KvEntry | null): string | undefined {
     return entry === null || entry.value === null || !alive(entry.metadata, this.#clock.now())
       ? undefined
       : entry.value;
@@ -253,7 +260,7 @@ class WorkersKvEngine implements KeyValueEngine {
       return await withTimeout(work(), this.#timeout, signal, late);
     } catch (error) {
       if (signal?.aborted || error instanceof HoldfastError) throw error;
-      throw fault(error, writes);
+      throw kvFault(error, writes);
     }
   }
 }
@@ -261,22 +268,4 @@ class WorkersKvEngine implements KeyValueEngine {
 function alive(metadata: unknown, now: number): boolean {
   const { e } = Object(metadata) as Metadata;
   return e === undefined || now < e;
-}
-
-/** Workers KV says the status in the message, and nowhere else. */
-function fault(cause: unknown, writes: boolean): HoldfastError {
-  const status = Number(/\b([45]\d\d)\b/.exec(String(cause))?.[1]);
-  if (status === 429) {
-    return new HoldfastError("backend-unavailable", "Cannot write as Workers KV takes one write a second", {
-      retryable: true,
-      retryAfter: 1000,
-      cause,
-    });
-  }
-  const refused = status >= 400 && status < 500;
-  return new HoldfastError("backend-unavailable", "Cannot use Workers KV as its operation failed", {
-    retryable: !refused,
-    ambiguous: writes && !refused,
-    cause,
-  });
 }

@@ -49,7 +49,7 @@ function isSound(record: Fields): boolean {
 }
 
 function keep(record: Fields, output: Fields): Step {
-  return { output, write: { record, expiresAt: Number(record.retentionEnds), pinned: true } };
+  return { output, write: { record, expiresAt: Number(record.retentionEnds), retention: "protected" } };
 }
 
 /** The answer about a record that is done. */

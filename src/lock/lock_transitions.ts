@@ -150,7 +150,7 @@ function serialize(state: LockRecord, now: number): Write {
   // Whole hours: most changes of a lock then leave the record's deadline alone, and cost an engine that keeps
   // it apart nothing.
   const expiresAt = Math.ceil((ends + FENCE_RETENTION) / HOUR) * HOUR;
-  return { record, expiresAt, pinned: ends > now };
+  return { record, expiresAt, retention: ends > now ? "protected" : "evictable" };
 }
 
 /** Notes when a holder or a waiter ends by itself. */

@@ -20,7 +20,7 @@ import { type Entry, readEntry, writeEntry } from "./_outbox_entry.ts";
  * entry.
  */
 function bucket(record: Fields): Write {
-  return Object.keys(record).length === 0 ? { record: undefined } : { record, pinned: true };
+  return Object.keys(record).length === 0 ? { record: undefined } : { record, retention: "protected" };
 }
 
 /**
@@ -37,7 +37,7 @@ export const putMail: Transition = {
     const expiresAt = Math.max(now, Number(due)) + Number(keep);
     return {
       output: { state: "queued" },
-      write: { record: { ...message, s: "q", x: String(expiresAt) }, expiresAt, pinned: true },
+      write: { record: { ...message, s: "q", x: String(expiresAt) }, expiresAt, retention: "protected" },
     };
   },
 };
@@ -133,7 +133,11 @@ export const deferMail: Transition = {
     if (record === undefined || record.n !== a || record.w !== owner) return { output: { done: "0" } };
     return {
       output: { done: "1" },
-      write: { record: { ...record, left: left!, known: a! }, expiresAt: Number(record.x), pinned: true },
+      write: {
+        record: { ...record, left: left!, known: a! },
+        expiresAt: Number(record.x),
+        retention: "protected",
+      },
     };
   },
 };
@@ -161,7 +165,7 @@ export const beginMail: Transition = {
       write: {
         record: { ...record, n: a!, w: owner!, e: String(earlier) },
         expiresAt: Number(x),
-        pinned: true,
+        retention: "protected",
       },
     };
   },
@@ -174,7 +178,7 @@ export const sentMail: Transition = {
   name: "outbox.sent",
   apply: (_record, { fp, remember }, now) => ({
     output: {},
-    write: { record: { s: "s", fp: fp! }, expiresAt: now + Number(remember), pinned: true },
+    write: { record: { s: "s", fp: fp! }, expiresAt: now + Number(remember), retention: "protected" },
   }),
 };
 

@@ -25,7 +25,7 @@ function gone(record: Fields | undefined, now: number): Fields | undefined {
 }
 
 function kept(record: Fields, { keep }: Fields): Write {
-  return { record, expiresAt: expiry(record) + int(keep) };
+  return { record, expiresAt: expiry(record) + int(keep), retention: "kept" };
 }
 
 function values(input: Fields): Fields {
@@ -112,7 +112,11 @@ export const endSession: Transition = {
     const least = input.lasting === undefined ? 0 : int(record?.x);
     return {
       output: ended === undefined ? record! : {},
-      write: { record: grave, expiresAt: Math.max(now + int(input.keep), least) },
+      write: {
+        record: grave,
+        expiresAt: Math.max(now + int(input.keep), least),
+        retention: "protected",
+      },
     };
   },
 };
@@ -154,7 +158,9 @@ function listed(record: Fields, now: number): Write {
   for (const [field, value] of Object.entries(record)) {
     if (field.startsWith("h:")) last = Math.max(last, until(value));
   }
-  return last > now ? { record, expiresAt: last } : { record: undefined };
+  if (last <= now) return { record: undefined };
+  // The epoch refuses revoked sessions: it must not be evicted.
+  return { record, expiresAt: last, retention: record.e === undefined ? "kept" : "protected" };
 }
 
 /** `{}` → what is known. */

@@ -1,11 +1,11 @@
 /**
- * Where a key lives in an engine. A key outside any namespace is itself; one in a namespace is `/outer/inner/:key`.
- * Slashes, colons and percents are escaped in names, so the first colon ends the path and no two ever meet; a bare key
+ * The name of a key in an engine. A key outside any namespace is itself; one in a namespace is `/outer/inner/:key`.
+ * Slashes, colons and percents are escaped in names, so the first colon ends the path and no two keys meet; a bare key
  * that begins with a slash is kept apart as `/:` and the key.
  */
 
 /** The path of a namespace inside another. */
-export function roomPath(path: string, name: string): string {
+export function namespacePath(path: string, name: string): string {
   if (typeof name !== "string" || name === "" || !name.isWellFormed()) {
     throw new TypeError("Cannot open the namespace as its name must be a non-empty, well-formed string");
   }
@@ -32,7 +32,7 @@ export function engineKey(path: string, key: string, maxBytes: number): string {
   return full;
 }
 
-/** How all keys begin, as the engine sees them, that begin with `prefix` in the namespace at `path`. */
+/** The beginning, as the engine sees it, of all keys that begin with `prefix` in the namespace at `path`. */
 export function enginePrefix(path: string, prefix: string): string {
   if (path !== "") return path + ":" + prefix;
   return prefix.charCodeAt(0) === 47 /* slash */ ? "/:" + prefix : prefix;

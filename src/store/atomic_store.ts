@@ -9,7 +9,7 @@ export interface IncrementOptions extends SetOptions {
    * How much to add, a safe integer; may be negative.
    * @default {1}
    */
-  readonly by?: number;
+  readonly by?: number | undefined;
 }
 
 /** What {@linkcode AtomicStore.increment} answers. */

@@ -1,8 +1,10 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { checked } from "./_checked.ts";
-import { engineKey, roomPath } from "./_keys.ts";
+import { engineKey, namespacePath } from "./_keys.ts";
+import { CALL_OPTIONS, checkCall, GET_OPTIONS, SET_OPTIONS } from "./_options.ts";
 import type {
   CallOptions,
   Cleared,
@@ -17,30 +19,38 @@ import type {
 
 /** Options of {@linkcode cachedStore}. */
 export interface CachedStoreOptions {
-  /** How long a value is answered from memory after it was read: so late is a change seen that was made elsewhere. */
+  /** The time that a value is answered from memory after it was read: a change made elsewhere is seen that late at most. */
   readonly ttl: Duration;
   /**
-   * How many values to keep; the one not read for longest goes first.
+   * The maximum number of values in memory; the one not read for longest leaves first.
    * @default {1000}
    */
-  readonly maxEntries?: number;
+  readonly maxEntries?: number | undefined;
   /**
-   * Whether it is remembered too that there was nothing.
+   * Whether the absence of a value is remembered too.
    * @default {false}
    */
-  readonly absence?: boolean;
+  readonly absence?: boolean | undefined;
   /**
-   * Whose time decides.
+   * The clock of `ttl`; its monotonic time decides.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
+const OPTIONS = {
+  ttl: true,
+  maxEntries: true,
+  absence: true,
+  clock: true,
+} satisfies OptionNames<CachedStoreOptions>;
+
 /**
- * A store that answers what it read lately from this isolate's memory, for what is read often and seldom written: settings,
- * products, feature flags. Writes go through and are seen here at once. What other isolates write, and a deadline that they set,
- * is seen up to `ttl` late; no two isolates need agree meanwhile, so it is no `AtomicStore`, whatever it stands before.
+ * A store that answers recent reads from this isolate's memory, for values that are read often and seldom written: settings,
+ * products, feature flags. Writes go through and are seen here at once. A write of another isolate, and a deadline that it sets,
+ * is seen up to `ttl` late; two isolates may disagree meanwhile, so it is no `AtomicStore`, whichever store is behind it.
  *
+ * @throws {TypeError} for an unknown option
  * @throws {RangeError} when `ttl` is no duration or `maxEntries` no positive integer
  * @example
  * ```ts
@@ -48,17 +58,14 @@ export interface CachedStoreOptions {
  * const origin = memoryStore();
  * const store = cachedStore(origin, { ttl: "30s" });
  * await store.set("flag", "on");
- * await origin.set("flag", "off"); // somebody else, somewhere else
+ * await origin.set("flag", "off"); // in another isolate
  * if (await store.get("flag") !== "on") throw new Error("unexpected");
  * ```
  */
 export function cachedStore(store: KeyValueStore, options: CachedStoreOptions): KeyValueStore {
+  checkOptionNames("cache the store", options, OPTIONS);
   const { ttl, maxEntries = 1000, absence = false, clock = systemClock } = options;
-  if (!(Number.isInteger(maxEntries) && maxEntries > 0)) {
-    throw new RangeError(
-      `Cannot cache the store as 'maxEntries' must be a positive integer: current value is ${maxEntries}`,
-    );
-  }
+  checkInteger("cache the store", "maxEntries", maxEntries);
   return new CachedStore(store, new ReadCache(toMilliseconds(ttl, "ttl"), maxEntries, absence, clock), "");
 }
 
@@ -69,7 +76,7 @@ class ReadCache {
   readonly #maxEntries: number;
   readonly #absence: boolean;
   readonly #clock: Clock;
-  /** Counts when writes begin and end: what was read meanwhile may be older than the write, and is not kept. */
+  /** Counts the beginnings and ends of writes: a read beside one may be older than it, and is not kept. */
   writes = 0;
 
   constructor(ttl: number, maxEntries: number, absence: boolean, clock: Clock) {
@@ -83,15 +90,15 @@ class ReadCache {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
     this.#entries.delete(key);
-    if (this.#clock.now() >= entry.until) return undefined;
-    this.#entries.set(key, entry); // now the last to go
+    if (this.#clock.monotonic() >= entry.until) return undefined;
+    this.#entries.set(key, entry); // now the last to leave
     return entry;
   }
 
   keep(key: string, text: string | undefined, ttl: number = Infinity): void {
     this.#entries.delete(key);
     if (text === undefined && !this.#absence) return;
-    this.#entries.set(key, { text, until: this.#clock.now() + Math.min(ttl, this.#ttl) });
+    this.#entries.set(key, { text, until: this.#clock.monotonic() + Math.min(ttl, this.#ttl) });
     if (this.#entries.size > this.#maxEntries) this.#entries.delete(this.#entries.keys().next().value!);
   }
 
@@ -122,7 +129,7 @@ class CachedStore implements KeyValueStore {
   }
 
   async getMany<T = unknown>(keys: readonly string[], options?: GetOptions<T>): Promise<(T | undefined)[]> {
-    options?.signal?.throwIfAborted();
+    checkCall("get the values", options, GET_OPTIONS);
     const texts = new Map<string, string | undefined>();
     const missing: string[] = [];
     for (const key of new Set(keys)) {
@@ -154,6 +161,7 @@ class CachedStore implements KeyValueStore {
   }
 
   async setMany(entries: Iterable<readonly [string, unknown]>, options?: SetOptions): Promise<void> {
+    checkCall("set the values", options, SET_OPTIONS);
     const all = Array.from(entries, ([key, value]) => [key, value] as const);
     const texts = all.map(([key, value]) => [this.#key(key), encodeValue(value)] as const);
     const ttl = options?.ttl === undefined ? undefined : toMilliseconds(options.ttl, "ttl");
@@ -165,6 +173,7 @@ class CachedStore implements KeyValueStore {
   }
 
   async delete(key: string, options?: CallOptions): Promise<boolean> {
+    checkCall("delete the key", options, CALL_OPTIONS);
     const full = this.#key(key);
     return await this.#write(
       [full],
@@ -174,6 +183,7 @@ class CachedStore implements KeyValueStore {
   }
 
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
+    checkCall("delete the keys", options, CALL_OPTIONS);
     const full = keys.map((key) => this.#key(key));
     return await this.#write(full, () => this.#store.deleteMany(keys, options), () => {
       for (const key of full) this.#cache.keep(key, undefined);
@@ -181,11 +191,12 @@ class CachedStore implements KeyValueStore {
   }
 
   async touch(key: string, ttl: Duration, options?: CallOptions): Promise<boolean> {
+    checkCall("touch the key", options, CALL_OPTIONS);
     return await this.#write([this.#key(key)], () => this.#store.touch(key, ttl, options), () => {});
   }
 
   async exists(key: string, options?: CallOptions): Promise<boolean> {
-    options?.signal?.throwIfAborted();
+    checkCall("look for the key", options, CALL_OPTIONS);
     const entry = this.#cache.find(this.#key(key));
     return entry ? entry.text !== undefined : await this.#store.exists(key, options);
   }
@@ -208,14 +219,16 @@ class CachedStore implements KeyValueStore {
   }
 
   namespace(name: string): KeyValueStore {
-    return new CachedStore(this.#store.namespace(name), this.#cache, roomPath(this.#path, name));
+    return new CachedStore(this.#store.namespace(name), this.#cache, namespacePath(this.#path, name));
   }
 
   #key(key: string): string {
     return engineKey(this.#path, key, Infinity);
   }
 
-  /** Nothing is kept of a write that failed, and of two at the same time nobody knows here which came last. */
+  /**
+   * Writes through. Nothing is kept of a write that failed, nor of two at the same time, as their order is not known here.
+   */
   async #write<T>(keys: readonly string[], write: () => Promise<T>, keep: () => void): Promise<T> {
     const turn = ++this.#cache.writes;
     try {

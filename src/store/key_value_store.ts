@@ -1,66 +1,66 @@
 import type { Duration } from "../duration.ts";
 import type { Schema } from "../schema.ts";
 
-/** Options every call takes. */
+/** Options of every call. */
 export interface CallOptions {
-  /** Gives the call up; it rejects with the signal's reason. */
+  /** Ends the call: it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Options of {@linkcode KeyValueStore.get}. */
 export interface GetOptions<T> extends CallOptions {
-  /** Checks what was stored; any Standard Schema. Without one the type is the caller's claim. */
-  readonly schema?: Schema<T>;
+  /** Checks the stored value; any Standard Schema. Without one its type is the caller's claim. */
+  readonly schema?: Schema<T> | undefined;
 }
 
 /** Options of everything that writes a value. */
 export interface SetOptions extends CallOptions {
-  /** How long the value lives; without it, until it is deleted. */
+  /** The time to live of the value; without it, it stays until it is deleted. */
   readonly ttl?: Duration | undefined;
 }
 
 /** Options of {@linkcode KeyValueStore.list}. */
 export interface ListOptions extends CallOptions {
   /**
-   * Only keys that begin like this.
+   * The beginning of the keys that are listed.
    * @default {""}
    */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
 }
 
 /** Options of {@linkcode KeyValueStore.listPage}. */
 export interface ListPageOptions extends ListOptions {
-  /** Where the page before ended; without it, the first page. */
+  /** The cursor of the page before; without it, the first page. Any other text is a `TypeError`. */
   readonly cursor?: string | undefined;
   /**
-   * How many keys at most; an engine may answer fewer.
+   * The maximum number of keys; an engine may answer fewer.
    * @default {1000}
    */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
 }
 
 /** One page of keys. An empty page is not the end: only a missing cursor is. */
 export interface ListPage {
   /** The keys, relative to the namespace. */
   readonly keys: readonly string[];
-  /** Where to go on; absent on the last page. */
+  /** The cursor of the next page; absent on the last page. */
   readonly cursor?: string;
 }
 
 /** Options of {@linkcode KeyValueStore.clear}. */
 export interface ClearOptions extends CallOptions {
   /**
-   * How many keys to delete at most; call again to go on.
+   * The maximum number of keys to delete; call again to go on.
    * @default {Infinity}
    */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
 }
 
-/** What {@linkcode KeyValueStore.clear} did. */
+/** The result of {@linkcode KeyValueStore.clear}. */
 export interface Cleared {
-  /** How many keys it deleted. */
+  /** The number of deleted keys. */
   readonly deleted: number;
-  /** Whether nothing it saw is left. */
+  /** Whether every key of the namespace was seen; `false` when `limit` ended it. */
   readonly done: boolean;
 }
 
@@ -68,8 +68,10 @@ export interface Cleared {
  * Values under keys, with deadlines.
  *
  * - A missing key is `undefined`. A record is dead at `now >= expiresAt`, and every read checks that.
- * - Strings and `Uint8Array` come back exact; everything else travels as JSON, on every engine, so nothing is
- *   shared with the caller.
+ * - Strings (lone surrogates too) and `Uint8Array` come back exact; everything else travels as JSON, on every engine, so nothing
+ *   is shared with the caller. What JSON does not hold is a `TypeError`, nested too: a Map, a Set, NaN, a Promise, bytes inside an
+ *   object, an instance of a class without `toJSON`. A `Date` comes back as the string that its `toJSON` makes; a property that
+ *   is `undefined` is left out, while `undefined` in an array is refused.
  * - Keys are any well-formed, non-empty string, taken as they are. Namespaces never meet each other or a bare key.
  *
  * Every method rejects with a `TypeError` or `RangeError` on misuse before any I/O, and with a
@@ -82,7 +84,7 @@ export interface KeyValueStore {
   get<T = unknown>(key: string, options?: GetOptions<T>): Promise<T | undefined>;
   /** Stores a value; a deadline from an earlier write does not outlive it. */
   set(key: string, value: unknown, options?: SetOptions): Promise<void>;
-  /** Deletes and answers whether there was something. */
+  /** Deletes the key; answers whether it was there. */
   delete(key: string, options?: CallOptions): Promise<boolean>;
   /** Whether there is a value. */
   exists(key: string, options?: CallOptions): Promise<boolean>;
@@ -100,6 +102,6 @@ export interface KeyValueStore {
   listPage(options?: ListPageOptions): Promise<ListPage>;
   /** Deletes everything in this namespace and the namespaces inside it, and nothing else. */
   clear(options?: ClearOptions): Promise<Cleared>;
-  /** The same store, in a room of its own. */
+  /** The same store in a namespace of its own. */
   namespace(name: string): KeyValueStore;
 }

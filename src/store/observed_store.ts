@@ -1,6 +1,8 @@
-/** Tells what a store is asked, to whoever measures. */
+/** Reports the calls of a store, for measurements and traces. */
 import { type Clock, systemClock } from "../clock.ts";
 import { HoldfastError, type HoldfastErrorCode } from "../errors.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { LIST_OPTIONS } from "./_options.ts";
 import { pages } from "./_pages.ts";
 import type { KeyValueStore, ListOptions } from "./key_value_store.ts";
 import type { Transition } from "./transition.ts";
@@ -9,11 +11,11 @@ import type { Transition } from "./transition.ts";
 export interface StoreOperation {
   /** Always `store`. */
   readonly contract: "store";
-  /** The method, or the transition that ran: `get`, `lock.acquire`, `throttle.check`. A `list` is told page by page. */
+  /** The method, or the transition that ran: `get`, `lock.acquire`, `throttle.check`. A `list` is reported page by page. */
   readonly operation: string;
   /** The store's engine. */
   readonly engine: string;
-  /** How long it took, in milliseconds. */
+  /** The duration in milliseconds. */
   readonly durationMs: number;
   /** `ok`, the code of a `HoldfastError`, or `error` for any other: a bad argument, a signal's reason. */
   readonly outcome: "ok" | HoldfastErrorCode | "error";
@@ -21,19 +23,22 @@ export interface StoreOperation {
 
 /** Options of {@linkcode observedStore}. */
 export interface ObservedStoreOptions {
-  /** Hears of every call when it has ended. What it throws is dropped: what was done must not look failed. */
+  /** Called when a call has ended. An error that it throws is ignored, as the call itself was done. */
   readonly onOperation: (operation: StoreOperation) => void;
   /**
-   * Who measures.
+   * The clock of durations.
    * @default {systemClock}
    */
   readonly clock?: Clock | undefined;
 }
 
+const OPTIONS = { onOperation: true, clock: true } satisfies OptionNames<ObservedStoreOptions>;
+
 /**
- * A store that reports. Every contract runs on a store, so this is where all of them are seen: a lock, a claim, a session or a
- * throttle is told by the name of its transition. Waiting for a change (`watch`) is no call.
+ * A store that reports its calls. Every contract runs on a store, so all of them are seen here: a lock, a claim, a session or a
+ * throttle by the name of its transition. A wait for a change (`watch`) is not reported.
  *
+ * @throws {TypeError} for an unknown option, or when `onOperation` is no function
  * @example
  * ```ts
  * import { createLocks, memoryStore, observedStore } from "@holdfast/edge";
@@ -49,8 +54,14 @@ export function observedStore<Store extends KeyValueStore>(
   store: Store,
   options: ObservedStoreOptions,
 ): Store {
+  checkOptionNames("observe the store", options, OPTIONS);
   const { onOperation, clock = systemClock } = options;
-  async function told<T>(operation: string, work: () => T | Promise<T>): Promise<T> {
+  if (typeof onOperation !== "function") {
+    throw new TypeError(
+      `Cannot observe the store as 'onOperation' must be a function: current type is ${typeof onOperation}`,
+    );
+  }
+  async function reported<T>(operation: string, work: () => T | Promise<T>): Promise<T> {
     const since = clock.monotonic();
     let outcome: StoreOperation["outcome"] = "error";
     try {
@@ -65,7 +76,7 @@ export function observedStore<Store extends KeyValueStore>(
       try {
         onOperation({ contract: "store", operation, engine: store.engine, durationMs, outcome });
       } catch {
-        // said in the options
+        // as the option says
       }
     }
   }
@@ -76,16 +87,19 @@ export function observedStore<Store extends KeyValueStore>(
       const call = (...args: unknown[]) => Reflect.apply(member, store, args);
       switch (name) {
         case "namespace":
-          return (room: string) => observedStore(store.namespace(room), options);
+          return (name: string) => observedStore(store.namespace(name), options);
         case "list":
-          return (options?: ListOptions) => pages(observed, options);
+          return (options?: ListOptions) => {
+            checkOptionNames("list", options, LIST_OPTIONS);
+            return pages(observed, options);
+          };
         case "watch":
           return call;
         case "transact":
           return (transition: Transition, ...rest: unknown[]) =>
-            told(transition.name, () => call(transition, ...rest));
+            reported(transition.name, () => call(transition, ...rest));
       }
-      return (...args: unknown[]) => told(String(name), () => call(...args));
+      return (...args: unknown[]) => reported(String(name), () => call(...args));
     },
   });
   return observed;

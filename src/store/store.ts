@@ -1,11 +1,23 @@
-/** The conveniences of both stores, written once over an engine. */
+/** Both kinds of stores, written once over an engine. */
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
+import { checkInteger, checkOptionNames } from "../validate.ts";
 import { checked } from "./_checked.ts";
 import { BINDING, type StoreBinding } from "./binding.ts";
+import {
+  CALL_OPTIONS,
+  checkCall,
+  CLEAR_OPTIONS,
+  GET_OPTIONS,
+  INCREMENT_OPTIONS,
+  LIST_OPTIONS,
+  PAGE_OPTIONS,
+  SET_OPTIONS,
+} from "./_options.ts";
+import { openCursor, sealCursor } from "./cursor.ts";
 import { pages } from "./_pages.ts";
-import { engineKey, enginePrefix, localKey, roomPath } from "./_keys.ts";
+import { engineKey, enginePrefix, localKey, namespacePath } from "./_keys.ts";
 import type {
   AtomicStore,
   Conditional,
@@ -37,12 +49,15 @@ import {
   touchValue,
 } from "./value_transitions.ts";
 
+/** How many keys `clear` reads and deletes at a time, so that no slice of it holds up the process. */
+const CLEAR_SLICE = 1000;
+
 /** Makes a {@linkcode KeyValueStore} of an engine that cannot change a key atomically. */
 export function keyValueStore(engine: KeyValueEngine): KeyValueStore {
   return new EngineStore(engine, "");
 }
 
-/** Makes an {@linkcode AtomicStore} of an engine; what it has no shorter way for runs as a transition. */
+/** Makes an {@linkcode AtomicStore} of an engine; operations without a native form run as transitions. */
 export function atomicStore(engine: AtomicEngine): AtomicStore {
   return new AtomicEngineStore(engine, completed(engine), "");
 }
@@ -108,7 +123,7 @@ class EngineStore implements KeyValueStore {
 
   // Awaits only what is a promise: an engine in this process answers at once, and each await costs it a third.
   async get<T = unknown>(key: string, options?: GetOptions<T>): Promise<T | undefined> {
-    options?.signal?.throwIfAborted();
+    checkCall("get the value", options, GET_OPTIONS);
     let text = this.#engine.get(this.key(key), options);
     if (text instanceof Promise) text = await text;
     if (text === undefined) return undefined;
@@ -117,28 +132,28 @@ class EngineStore implements KeyValueStore {
   }
 
   async set(key: string, value: unknown, options?: SetOptions): Promise<void> {
-    options?.signal?.throwIfAborted();
+    checkCall("set the value", options, SET_OPTIONS);
     const done = this.#engine.set(this.key(key), this.encode(value), milliseconds(options?.ttl), options);
     if (done instanceof Promise) await done;
   }
 
   async delete(key: string, options?: CallOptions): Promise<boolean> {
-    options?.signal?.throwIfAborted();
+    checkCall("delete the key", options, CALL_OPTIONS);
     return await this.#engine.delete(this.key(key), options);
   }
 
   async exists(key: string, options?: CallOptions): Promise<boolean> {
-    options?.signal?.throwIfAborted();
+    checkCall("look for the key", options, CALL_OPTIONS);
     return (await this.#engine.get(this.key(key), options)) !== undefined;
   }
 
   async touch(key: string, ttl: Duration, options?: CallOptions): Promise<boolean> {
-    options?.signal?.throwIfAborted();
+    checkCall("touch the key", options, CALL_OPTIONS);
     return await this.#engine.touch(this.key(key), toMilliseconds(ttl, "ttl"), options);
   }
 
   async getMany<T = unknown>(keys: readonly string[], options?: GetOptions<T>): Promise<(T | undefined)[]> {
-    options?.signal?.throwIfAborted();
+    checkCall("get the values", options, GET_OPTIONS);
     const full = keys.map((key) => this.key(key));
     if (full.length === 0) return [];
     const texts = this.#engine.getMany
@@ -152,7 +167,7 @@ class EngineStore implements KeyValueStore {
   }
 
   async setMany(entries: Iterable<readonly [string, unknown]>, options?: SetOptions): Promise<void> {
-    options?.signal?.throwIfAborted();
+    checkCall("set the values", options, SET_OPTIONS);
     const ttl = milliseconds(options?.ttl);
     const full = Array.from(entries, ([key, value]) => [this.key(key), this.encode(value)] as const);
     if (full.length === 0) return;
@@ -161,8 +176,9 @@ class EngineStore implements KeyValueStore {
   }
 
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
-    options?.signal?.throwIfAborted();
-    return await this.#deleteMany(keys.map((key) => this.key(key)), options);
+    checkCall("delete the keys", options, CALL_OPTIONS);
+    const full = new Set(keys.map((key) => this.key(key))); // a key is counted once, however often it is named
+    return await this.#deleteMany([...full], options);
   }
 
   async #deleteMany(keys: readonly string[], options: CallOptions | undefined): Promise<number> {
@@ -173,32 +189,39 @@ class EngineStore implements KeyValueStore {
   }
 
   list(options?: ListOptions): AsyncIterable<string> {
+    checkOptionNames("list", options, LIST_OPTIONS);
     return pages(this, options);
   }
 
   async listPage(options: ListPageOptions = {}): Promise<ListPage> {
-    const { prefix = "", cursor, limit = 1000, signal } = options;
-    signal?.throwIfAborted();
-    if (!(Number.isInteger(limit) && limit > 0)) {
-      throw new RangeError(`Cannot list as 'limit' must be a positive integer: current value is ${limit}`);
+    checkCall("list", options, PAGE_OPTIONS);
+    const { prefix = "", limit = 1000, signal } = options;
+    checkInteger("list", "limit", limit);
+    if (typeof prefix !== "string") {
+      throw new TypeError(`Cannot list as 'prefix' must be a string: current type is ${typeof prefix}`);
     }
+    const { name, scope = "" } = this.#engine;
+    const list = JSON.stringify([name, scope, this.path, prefix]);
+    const cursor = openCursor(options.cursor, list);
     const page = await this.#engine.list({ prefix: enginePrefix(this.path, prefix), cursor, limit, signal });
     const keys = page.keys.map((key) => localKey(this.path, key)).filter((key) => key !== undefined);
-    return { ...page, keys };
+    return page.cursor === undefined ? { keys } : { keys, cursor: sealCursor(page.cursor, list) };
   }
 
   async clear(options: ClearOptions = {}): Promise<Cleared> {
+    checkCall("clear", options, CLEAR_OPTIONS);
     const { limit = Infinity, signal } = options;
-    if (!(limit > 0)) {
-      throw new RangeError(`Cannot clear as 'limit' must be positive: current value is ${limit}`);
-    }
+    if (limit !== Infinity) checkInteger("clear", "limit", limit);
     let deleted = 0;
     let cursor: string | undefined;
     do {
       signal?.throwIfAborted();
       if (deleted >= limit) return { deleted, done: false };
-      const size = Math.min(1000, limit - deleted);
-      const page = await this.#engine.list({ prefix: this.path, cursor, limit: size, signal });
+      const size = Math.min(CLEAR_SLICE, limit - deleted);
+      const answer = this.#engine.list({ prefix: this.path, cursor, limit: size, signal });
+      // An engine that answers at once never gives timers and sockets their turn.
+      if (!(answer instanceof Promise)) await new Promise((resolve) => setTimeout(resolve, 0));
+      const page = await answer;
       deleted += await this.#deleteMany(page.keys, { signal });
       cursor = page.cursor;
     } while (cursor !== undefined);
@@ -206,7 +229,7 @@ class EngineStore implements KeyValueStore {
   }
 
   namespace(name: string): KeyValueStore {
-    return new EngineStore(this.#engine, roomPath(this.path, name));
+    return new EngineStore(this.#engine, namespacePath(this.path, name));
   }
 }
 
@@ -242,12 +265,13 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
   }
 
   async increment(key: string, options: IncrementOptions = {}): Promise<Counter> {
+    checkCall("increment", options, INCREMENT_OPTIONS);
     const { by = 1, ttl } = options;
     if (!Number.isSafeInteger(by)) {
       throw new RangeError(`Cannot increment as 'by' must be a safe integer: current value is ${by}`);
     }
     const input = timed({ by: String(by) }, milliseconds(ttl));
-    const output = await this.transact(incrementValue, key, input, options);
+    const output = await this.transact(incrementValue, key, input, { signal: options.signal });
     if (output.error !== undefined) {
       throw new HoldfastError(
         "not-an-integer",
@@ -268,29 +292,32 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     value: unknown,
     options?: SetOptions,
   ): Promise<Conditional<T>> {
+    checkCall("compare and set", options, SET_OPTIONS);
     const input = timed({ v: this.encode(value) }, milliseconds(options?.ttl));
     const output = await this.transact(
       replaceValue,
       key,
       expected === undefined ? input : { ...input, expected: encodeValue(expected) },
-      options,
+      { signal: options?.signal },
     );
     if (output.done === "1") return { set: true };
     return { set: false, current: output.v === undefined ? undefined : decodeValue(output.v) as T };
   }
 
   async compareAndDelete(key: string, expected: unknown, options?: CallOptions): Promise<boolean> {
+    checkCall("compare and delete", options, CALL_OPTIONS);
     const output = await this.transact(removeValue, key, { expected: encodeValue(expected) }, options);
     return output.done === "1";
   }
 
   async getAndDelete<T = unknown>(key: string, options?: CallOptions): Promise<T | undefined> {
+    checkCall("get and delete", options, CALL_OPTIONS);
     const output = await this.transact(takeValue, key, {}, options);
     return output.v === undefined ? undefined : decodeValue(output.v) as T;
   }
 
   override namespace(name: string): AtomicStore {
-    return new AtomicEngineStore(this.#atomic, this.#full, roomPath(this.path, name));
+    return new AtomicEngineStore(this.#atomic, this.#full, namespacePath(this.path, name));
   }
 }
 

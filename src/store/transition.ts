@@ -1,16 +1,16 @@
 /**
- * The one idea: a contract is a set of transitions, pure functions over one key's record, and an engine runs
- * them next to the data. No I/O, no clock and no randomness inside: `now` is the engine's, ids come in as input.
+ * Transitions: a contract is a set of pure functions over one key's record, and an engine runs them next to the
+ * data. No I/O, no clock and no randomness inside: `now` is the engine's, ids come in as input.
  */
 
 /** A flat map of strings: a Redis hash, a SQL row or a key-value entry alike. Numbers are decimal integers. */
 export type Fields = Readonly<Record<string, string>>;
 
-/** What a transition decided. */
+/** The decision of a transition. */
 export interface Step {
-  /** What the caller gets to know. */
+  /** The answer to the caller. */
   readonly output: Fields;
-  /** What becomes of the record; absent when it stays as it is, byte for byte. */
+  /** The change of the record; absent when it stays as it is, byte for byte. */
   readonly write?: Write;
 }
 
@@ -18,14 +18,24 @@ export interface Step {
 export interface Write {
   /** The whole next record; `undefined` deletes it. */
   readonly record: Fields | undefined;
-  /** When it dies, in milliseconds since the epoch by the engine's clock; absent means never. */
+  /** The deadline, in milliseconds since the epoch by the engine's clock; absent means never. */
   readonly expiresAt?: number;
   /**
-   * Whether a bounded engine must refuse new work rather than evict this record.
-   * @default {false}
+   * What a bounded engine does with the record when it is full.
+   * @default {"evictable"}
    */
-  readonly pinned?: boolean;
+  readonly retention?: Retention;
 }
+
+/**
+ * How a bounded engine treats a record when it is full.
+ *
+ * - `evictable`: leaves first. A cached value, a counter.
+ * - `kept`: leaves after the evictable ones. A session, a counter that has reached its limit.
+ * - `protected`: is never evicted; new ones are refused instead. Without it something would be allowed that is forbidden: a held
+ *   lock, a claim, a tombstone, a block.
+ */
+export type Retention = "evictable" | "kept" | "protected";
 
 /**
  * A named pure function over one key's record. The name is how an engine finds its native form (a Lua twin, a

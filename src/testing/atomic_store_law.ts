@@ -14,10 +14,10 @@ const push: Transition = {
 
 const drop: Transition = { name: "law.drop", apply: () => ({ output: {}, write: { record: undefined } }) };
 
-/** Transitions that these laws make up; an engine that looks transitions up by name must know them to be tried. */
+/** The transitions that these laws add; an engine that looks transitions up by name must know them to be tested. */
 export const lawTransitions: readonly Transition[] = [push, drop];
 
-/** What every {@linkcode AtomicStore} promises beyond a key-value store. */
+/** The promises of every {@linkcode AtomicStore} beyond those of a key-value store. */
 export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "1,000 parallel increments give the exact sum, each value once",
@@ -98,6 +98,38 @@ export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       await store.set("prize", { gold: 1 });
       const taken = await Promise.all(Array.from({ length: 100 }, () => store.getAndDelete("prize")));
       equal(taken.filter((value) => value !== undefined), [{ gold: 1 }], "taken");
+    },
+  },
+  {
+    name: "of parallel calls that delete the same keys, one counts each key",
+    async run({ store }) {
+      const keys = Array.from({ length: 60 }, (_, i) => `key-${i}`);
+      await store.setMany(keys.map((key) => [key, 1]));
+      const counts = await Promise.all(Array.from({ length: 8 }, () => store.deleteMany(keys)));
+      equal(counts.reduce((sum, count) => sum + count, 0), 60, "the sum of the counts");
+      equal(await store.getMany(keys.slice(0, 2)), [undefined, undefined], "deleted");
+    },
+  },
+  {
+    name: "conditional calls refuse what JSON does not hold, and options that they do not know",
+    async run({ store }) {
+      const map = new Map();
+      const bad = { tll: "1m" } as never;
+      const calls: Record<string, () => Promise<unknown>> = {
+        "setIfAbsent a Map": () => store.setIfAbsent("key", map),
+        "compareAndSet to a Map": () => store.compareAndSet("key", undefined, [map]),
+        "compareAndSet from a Map": () => store.compareAndSet("key", map, 1),
+        "compareAndDelete a Map": () => store.compareAndDelete("key", map),
+        "increment": () => store.increment("key", bad),
+        "setIfAbsent": () => store.setIfAbsent("key", 1, bad),
+        "compareAndSet": () => store.compareAndSet("key", undefined, 1, bad),
+        "compareAndDelete": () => store.compareAndDelete("key", 1, bad),
+        "getAndDelete": () => store.getAndDelete("key", bad),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        check(await rejection(call, name) instanceof TypeError, `${name} is a TypeError`);
+      }
+      equal(await store.get("key"), undefined, "nothing was stored");
     },
   },
   {

@@ -14,6 +14,10 @@ const VALUES: readonly unknown[] = [
   "1e3",
   "9007199254740993",
   "\u{1F600} \u0000",
+  "\ud800",
+  "a\udfffb",
+  "\u0001\ud800",
+  ["\ud800", { "\ud800": "\udc00" }],
   0,
   -1,
   1.5,
@@ -53,13 +57,35 @@ const KEYS: readonly string[] = [
   "..",
 ];
 
+class Point {
+  x = 1;
+}
+
+/** What JSON does not hold: stored, it would come back as something else, or not at all. */
+const REFUSED: readonly unknown[] = [
+  new Map([[1, 2]]),
+  new Set([1]),
+  NaN,
+  Infinity,
+  Promise.resolve(1),
+  new Error("x"),
+  /x/,
+  new ArrayBuffer(1),
+  new Float32Array(1),
+  new Date(NaN),
+  new Point(),
+  () => {},
+  Symbol("x"),
+  1n,
+];
+
 async function all(keys: AsyncIterable<string>): Promise<string[]> {
   const found: string[] = [];
   for await (const key of keys) found.push(key);
   return found.sort();
 }
 
-/** What every {@linkcode KeyValueStore} promises. */
+/** The promises of every {@linkcode KeyValueStore}. */
 export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
   {
     name: "a missing key is undefined, absent and not deleted",
@@ -178,8 +204,8 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
         [store.namespace("ab"), "c"],
         [store.namespace("A"), "c"],
       ];
-      for (const [i, [room, key]] of places.entries()) await room.set(key, i);
-      for (const [i, [room, key]] of places.entries()) equal(await room.get(key), i, `place ${i}`);
+      for (const [i, [namespace, key]] of places.entries()) await namespace.set(key, i);
+      for (const [i, [namespace, key]] of places.entries()) equal(await namespace.get(key), i, `place ${i}`);
     },
   },
   {
@@ -213,13 +239,87 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
           "a bad ttl is a RangeError",
         );
       }
-      for (const value of [undefined, () => {}, 1n, Symbol("no")]) {
-        check(
-          await rejection(() => store.set("key", value), "a bad value") instanceof TypeError,
-          "a bad value is a TypeError",
-        );
-      }
       equal(await store.get("key"), undefined, "nothing was stored");
+    },
+  },
+  {
+    name: "a value that JSON does not hold is a TypeError, at the top, in an array and in an object",
+    async run({ store }) {
+      const cycle: Record<string, unknown> = {};
+      cycle.self = cycle;
+      for (const value of [...REFUSED, cycle]) {
+        for (const held of [value, [value], { a: { b: value } }]) {
+          const calls = [() => store.set("key", held), () => store.setMany([["other", 1], ["key", held]])];
+          for (const call of calls) {
+            check(await rejection(call, "a bad value") instanceof TypeError, "a bad value is a TypeError");
+          }
+        }
+      }
+      for (const value of [undefined, [undefined], { bytes: new Uint8Array(1) }]) {
+        const error = await rejection(() => store.set("key", value), "a bad value");
+        check(error instanceof TypeError, "undefined and bytes inside a value are a TypeError");
+      }
+      equal(await store.getMany(["key", "other"]), [undefined, undefined], "nothing was stored");
+      await store.set("key", { a: undefined, b: 1 });
+      check(!("a" in (await store.get<object>("key"))!), "a property that is undefined is left out");
+    },
+  },
+  {
+    name: "a cursor that is none, or of another list, is a TypeError",
+    async run({ store }) {
+      await store.setMany(Array.from({ length: 12 }, (_, i) => [`a-${i}`, i] as const));
+      const { cursor } = await store.listPage({ prefix: "a-", limit: 5 });
+      for (const bad of ["", "garbage", "0", "null", "[0]", 7 as never, cursor! + "x", cursor!.slice(1)]) {
+        const error = await rejection(() => store.listPage({ prefix: "a-", cursor: bad }), "a bad cursor");
+        check(error instanceof TypeError, "a bad cursor is a TypeError");
+      }
+      const calls = [
+        () => store.listPage({ prefix: "a", cursor }),
+        () => store.namespace("a-").listPage({ prefix: "a-", cursor }),
+      ];
+      for (const call of calls) {
+        check(await rejection(call, "another list") instanceof TypeError, "of another list too");
+      }
+      const { keys: first } = await store.listPage({ prefix: "a-", limit: 5 });
+      const rest: string[] = [];
+      for (let next = cursor; next !== undefined;) {
+        const page = await store.listPage({ prefix: "a-", cursor: next });
+        rest.push(...page.keys);
+        next = page.cursor;
+      }
+      equal(new Set([...first, ...rest]).size, 12, "the cursor itself goes on");
+    },
+  },
+  {
+    name: "an option that no call knows is a TypeError, and nothing happens",
+    async run({ store }) {
+      const bad = { tll: "1m" } as never;
+      const calls: Record<string, () => unknown> = {
+        set: () => store.set("key", 1, bad),
+        setMany: () => store.setMany([["key", 1]], bad),
+        get: () => store.get("key", bad),
+        getMany: () => store.getMany(["key"], bad),
+        exists: () => store.exists("key", bad),
+        delete: () => store.delete("key", bad),
+        deleteMany: () => store.deleteMany(["key"], bad),
+        touch: () => store.touch("key", "1m", bad),
+        list: async () => await all(store.list(bad)),
+        listPage: () => store.listPage(bad),
+        clear: () => store.clear(bad),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        const error = await rejection(async () => await call(), name);
+        check(error instanceof TypeError && error.message.includes("tll"), `${name} names the option`);
+      }
+      await store.set("key", 1, { ttl: undefined, signal: undefined });
+      equal(await store.get("key", { schema: undefined }), 1, "undefined is no value of an option");
+    },
+  },
+  {
+    name: "deleteMany counts a key once, however often it is named",
+    async run({ store }) {
+      await store.set("key", 1);
+      equal(await store.deleteMany(["key", "no", "key", "key"]), 1, "deleteMany");
     },
   },
   {

@@ -11,7 +11,7 @@ export interface Law<Subject> {
 
 /** What the laws of a store need: a store to use up, and a way to let time pass on its clock. */
 export interface StoreSubject<Store> {
-  /** An empty room of its own: the laws write what they like. */
+  /** An empty namespace of its own: the laws write any key. */
   readonly store: Store;
   /** Lets that many milliseconds pass for the engine: moves an injected clock, or really waits. */
   wait(milliseconds: number): Promise<void>;

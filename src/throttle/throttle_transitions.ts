@@ -320,6 +320,7 @@ function decide(record: Fields | undefined, input: Fields, cost: number, now: nu
   if (blockedFor > 0) output["blockedFor"] = String(blockedFor);
   const next: Record<string, string> = writes ? { ...record } : {};
   let lasts = DEADLINE_STEP;
+  let exhausted = false;
   for (let i = 0; i < all.length; i++) {
     const { policy, retry } = all[i]!;
     const counter = takes ? taken(policy, all[i]!.counter, now, cost) : all[i]!.counter;
@@ -328,12 +329,15 @@ function decide(record: Fields | undefined, input: Fields, cost: number, now: nu
     const more = remaining >= policy.capacity ? 0 : timeUntil(policy, counter, now, remaining + 1);
     output["policy" + i] = `${remaining}:${reset}:${more}:${repeated ? 0 : retry}`;
     lasts = Math.max(lasts, reset);
+    if (remaining === 0) exhausted = true;
     if (takes || counter.cut) next[policy.field] = counterText(policy, counter);
   }
   if (!writes) return { output };
   if (blockedFor === 0) delete next["blockedUntil"];
   if (takes && input["call"] !== undefined) next["recentCalls"] = withCall(record, input["call"]!);
-  return { output, write: withEnd(next, all, now + lasts, now) };
+  // In a bounded engine a counter at its limit outlives the others, and a block every other record.
+  const retention = blockedFor > 0 ? "protected" : exhausted ? "kept" : "evictable";
+  return { output, write: { ...withEnd(next, all, now + lasts, now), retention } };
 }
 
 /** Takes a cost from every policy, or from none; a negative cost gives back, whatever blocks the key. */
@@ -365,7 +369,7 @@ export const blockThrottle: Transition = {
     next["blockedUntil"] = String(blockedUntil);
     next["recordEnds"] = String(recordEnds);
     if (call !== undefined) next["recentCalls"] = withCall(record, call);
-    return { output: {}, write: { record: next, expiresAt: recordEnds } };
+    return { output: {}, write: { record: next, expiresAt: recordEnds, retention: "protected" } };
   },
 };
 

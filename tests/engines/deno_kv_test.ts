@@ -7,6 +7,7 @@ import {
   type Transition,
 } from "@holdfast/edge";
 import { type DenoKv, denoKvStore } from "@holdfast/edge/deno-kv";
+import { successor } from "../../adapters/deno_kv/_key_range.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
@@ -256,4 +257,100 @@ function clockOf(clock: ManualClock): Omit<ManualClock, "advance"> {
 
 Deno.test("denoKvStore() refuses what is no Deno KV", () => {
   assertThrows(() => denoKvStore({} as DenoKv), TypeError);
+});
+
+Deno.test("Deno KV: a prefix that leaves no room for keys is refused when the store is made, and the longest works", async () => {
+  using kv = await Deno.openKv(":memory:");
+  assertThrows(() => denoKvStore(kv, { prefix: "x".repeat(257) }), RangeError);
+  assertThrows(() => denoKvStore(kv, { prefix: "x".repeat(5000) }), RangeError);
+  assertThrows(() => denoKvStore(kv, { prefix: "\ud800" }), TypeError);
+  assertThrows(() => denoKvStore(kv, { prefx: "x" } as never), TypeError);
+  for (const prefix of ["", "x".repeat(256)]) {
+    const store = denoKvStore(kv, { prefix });
+    const longest = "k".repeat(store.limits.maxKeyBytes);
+    await store.set(longest, 1);
+    assertEquals((await store.increment(longest)).value, 2);
+    assertEquals(await store.getMany([longest]), [2]);
+    const pages = await store.listPage({ limit: 1 });
+    assertEquals([pages.keys, (await store.listPage({ cursor: pages.cursor })).keys], [[longest], []]);
+    assertEquals(await store.deleteMany([longest]), 1);
+    await assertRejects(() => store.set(longest + "k", 1), RangeError);
+    // A NUL takes two bytes there.
+    await assertRejects(() => store.set("\0".repeat(1100), 1), RangeError);
+    await assertRejects(() => store.increment("\0".repeat(1100)), RangeError);
+    await store.set("\0".repeat(800), 1);
+    assertEquals(await store.clear(), { deleted: 1, done: true });
+  }
+});
+
+Deno.test("Deno KV: 500 long keys are deleted at once, and two callers count each key once", async () => {
+  using kv = await Deno.openKv(":memory:");
+  const store = denoKvStore(kv);
+  const keys = Array.from({ length: 500 }, (_, i) => `${i}`.padEnd(1800, "k"));
+  await store.setMany(keys.map((key) => [key, 1]));
+  const counts = await Promise.all([store.deleteMany(keys), store.deleteMany(keys), store.clear()]);
+  const [a, b, { deleted }] = counts;
+  assertEquals(a + b + deleted, 500);
+  assertEquals(await store.clear(), { deleted: 0, done: true });
+});
+
+Deno.test("Deno KV: keys that begin with the last code point are listed and cleared, with every prefix", async () => {
+  using kv = await Deno.openKv(":memory:");
+  const store = denoKvStore(kv);
+  const keys = ["\u{10ffff}", "\u{10ffff}a", "\u{10ffff}\u{10ffff}b", "\ud7ffx", "\ue000x", "z\u{10ffff}y"];
+  await store.setMany(keys.map((key) => [key, 1]));
+  const found = async (prefix?: string) => (await store.listPage({ prefix })).keys;
+  assertEquals(new Set(await found()), new Set(keys));
+  assertEquals(await found("\u{10ffff}"), keys.slice(0, 3));
+  assertEquals(await found("\u{10ffff}\u{10ffff}"), ["\u{10ffff}\u{10ffff}b"]);
+  assertEquals(await found("\ud7ff"), ["\ud7ffx"]);
+  assertEquals(await found("z\u{10ffff}"), ["z\u{10ffff}y"]);
+  assertEquals((await store.clear()).deleted, keys.length);
+});
+
+Deno.test("Deno KV: 4,096 calls wait for one key, one more is refused, and another key is free", async () => {
+  using real = await Deno.openKv(":memory:");
+  const { kv, speak } = silent(real);
+  const store = denoKvStore(kv);
+  const calls = Array.from({ length: 4097 }, () => store.increment("hot"));
+  const other = store.increment("other");
+  const error = await assertRejects(() => store.increment("hot"), HoldfastError);
+  assertEquals([error.code, error.retryable, error.ambiguous], ["contention", true, false]);
+  speak();
+  assertEquals(new Set((await Promise.all(calls)).map(({ value }) => value)).size, 4097);
+  assertEquals((await other).value, 1);
+  assertEquals((await store.increment("hot")).value, 4098);
+});
+
+Deno.test("Deno KV: the time of a call covers its wait for the key, and what was not begun is not done later", async () => {
+  using real = await Deno.openKv(":memory:");
+  const { kv, speak } = silent(real);
+  const store = denoKvStore(kv, { timeout: 50 });
+  const calls = Array.from({ length: 3 }, () => assertRejects(() => store.increment("n"), HoldfastError));
+  for (const error of await Promise.all(calls)) {
+    assertEquals([error.code, error.retryable, error.ambiguous], ["timeout", true, false]);
+  }
+  speak();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assertEquals((await store.increment("n")).value, 1);
+});
+
+Deno.test("Deno KV: what follows a prefix is the first string behind all that begin with it", () => {
+  const texts = ["a", "z", "\0", "\ud7ff", "\ue000", "\uffff", "\u{10ffff}", "\u{10fffe}", "é", "\u{1F600}"];
+  const bytes = (text: string) =>
+    new TextEncoder().encode(text).join(" ").replace(/\d+/g, (n) => n.padStart(3, "0"));
+  for (const a of texts) {
+    for (const b of ["", ...texts]) {
+      const prefix = a + b;
+      const after = successor(prefix);
+      for (const c of ["", ...texts]) {
+        const inside = prefix + c;
+        if (after !== undefined) assert(bytes(inside) < bytes(after), JSON.stringify([prefix, inside]));
+      }
+      if (after === undefined) assert(/^\u{10ffff}+$/u.test(prefix));
+      else {for (const c of texts) {
+          assert(c.startsWith(prefix) || bytes(c) < bytes(prefix) || bytes(c) >= bytes(after));
+        }}
+    }
+  }
 });

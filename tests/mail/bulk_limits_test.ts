@@ -183,7 +183,7 @@ Deno.test("an aborted bulk rejects with an error also when the reason is null", 
 
 Deno.test("a mistyped option of a bulk or of a wrapper is refused", () => {
   const mailer = memoryMailer();
-  const throttle = createThrottle(memoryStore(), { limit: 1, window: "1s" });
+  const throttle = createThrottle(memoryStore(), { name: "mail", limit: 1, window: "1s" });
   const bad: (() => unknown)[] = [
     () => sendBulk(mailer, [], { concurency: 1 } as object),
     () => sendBulk(mailer, [], { recipients: ["a@example.com"] } as object),

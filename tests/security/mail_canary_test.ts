@@ -95,7 +95,7 @@ Deno.test("no mailer prints its key, its password or its client", async () => {
   const box = outbox(wrapped, memoryStore());
   all.outbox = box;
   await box.send(message, keyed);
-  const throttle = createThrottle(memoryStore(), { limit: 9, window: "1s" });
+  const throttle = createThrottle(memoryStore(), { name: "mail", limit: 9, window: "1s" });
   const inner = overHttp(unreachable).resend!;
   all.retrying = retrying(inner);
   all.failover = failover([inner, memory]);

@@ -44,6 +44,7 @@ function namespace(transact: () => Promise<never>): { names: unknown[]; namespac
 Deno.test("durableObjectStore(): what Cloudflare says about a failure decides about repeating it", async () => {
   const said = {
     overloaded: { overloaded: true, retryable: true },
+    reset: { durableObjectReset: true, remote: true },
     retryable: { retryable: true },
     neither: { remote: true },
   };
@@ -56,7 +57,8 @@ Deno.test("durableObjectStore(): what Cloudflare says about a failure decides ab
     assert(!fault.message.includes("secret"));
   }
   assertEquals(found, {
-    overloaded: ["backend-unavailable", false, false],
+    overloaded: ["backend-unavailable", true, false],
+    reset: ["backend-unavailable", true, true],
     retryable: ["backend-unavailable", true, true],
     neither: ["backend-unavailable", false, true],
   });
@@ -73,22 +75,48 @@ Deno.test("durableObjectStore(): an object that never replies is a timeout, an a
   controller.abort(reason);
   assertEquals(await work, reason);
   // A stub is never used twice: one that threw is broken.
-  assertEquals(hanging.names, [["p:key", { locationHint: "weur" }], ["p:key", { locationHint: "weur" }]]);
+  const named = ["p%3A:key", { locationHint: "weur" }];
+  assertEquals(hanging.names, [named, named]);
 });
 
-Deno.test("durableObjectStore() refuses what is no binding, and shards that are no number of objects", () => {
+Deno.test("durableObjectStore(): no key of an object of its own is the name of a shard", async () => {
+  const own = namespace(() => Promise.reject(new Error("no")));
+  const shared = namespace(() => Promise.reject(new Error("no")));
+  await assertRejects(() => durableObjectStore(shared.namespace, { shards: 1 }).increment("key"));
+  const [[shard]] = shared.names as [[string]];
+  for (const key of ["shard 0 of 1", "/shard 0 of 1", shard]) {
+    await assertRejects(() => durableObjectStore(own.namespace).increment(key));
+  }
+  assert(!own.names.some((name) => (name as [string])[0] === shard), String(shard));
+});
+
+Deno.test("durableObjectStore(): a stub without methods is a misconfiguration that names the compatibility date", async () => {
+  const old: HoldfastNamespace = { getByName: () => ({}) as HoldfastStub };
+  const store = durableObjectStore(old);
+  for (const call of [() => store.get("key"), () => store.set("key", 1), () => store.increment("key")]) {
+    const error = await assertRejects(call, holdfast.HoldfastError);
+    assertEquals([error.code, error.retryable, error.ambiguous], ["misconfigured", false, false]);
+    assert(error.message.includes("2024-04-03"));
+  }
+});
+
+Deno.test("durableObjectStore() refuses what is no binding, and options that are bad or unknown", () => {
   assertThrows(() => durableObjectStore({} as HoldfastNamespace), TypeError);
   const { namespace: fine } = namespace(() => Promise.reject());
   for (const shards of [0, -1, 1.5, NaN]) {
     assertThrows(() => durableObjectStore(fine, { shards }), RangeError);
   }
+  assertThrows(() => durableObjectStore(fine, { shard: 4 } as never), TypeError);
+  assertThrows(() => durableObjectStore(fine, { locationHint: "mars" } as never), TypeError);
+  assertThrows(() => durableObjectStore(fine, { prefix: "x".repeat(300) }), RangeError);
+  assertThrows(() => durableObjectStore(fine, { prefix: "\ud800" }), TypeError);
 });
 
 workerdTest("Durable Objects", async (t) => {
   const persist = await Deno.makeTempDir();
   await using worker = await startWorkerd({
     entry: new URL("objects_worker.ts", import.meta.url),
-    durableObjects: { HOLDFAST: "ProbeObject" },
+    durableObjects: { HOLDFAST: "ProbeObject", FOREIGN: "ForeignObject" },
     persist,
   });
 
@@ -152,6 +180,22 @@ workerdTest("Durable Objects", async (t) => {
     assert(after.shared.alarm > now + 3_500_000, "the alarm comes again for the next one");
   });
 
+  await t.step("a purge reads expired records alone, a thousand at a time", async () => {
+    const { nothing, slices, left, written, again } = await probe(worker, "purges");
+    assert(nothing.read < 20, `${nothing.read} rows read to find nothing`);
+    assertEquals(left, 6000);
+    const reads = slices.map(({ read }: { read: number }) => read);
+    // Each expired row is read in the index and in the table, and a little beside.
+    assert(Math.max(...reads) <= 2 * 1000 + 50 && reads.at(-1) < 20, `rows read: ${reads}`);
+    assertEquals([written, again], [1, 1]); // an object of one key has no index; a lock's record keeps its deadline
+  });
+
+  await t.step("a class without our methods is a misconfiguration", async () => {
+    const { code, retryable, ambiguous, message } = await probe(worker, "foreign");
+    assertEquals([code, retryable, ambiguous], ["misconfigured", false, false]);
+    assert(/HoldfastObject/.test(message) && !/secret/.test(message));
+  });
+
   await t.step("an object left empty, or only asked, has no storage", async () => {
     const nothing = { tables: 0, rows: 0, alarm: null };
     assertEquals(await probe(worker, "empty"), [nothing, nothing, nothing]);
@@ -203,4 +247,15 @@ workerdTest("Durable Objects", async (t) => {
     assertEquals([short.changed, woken, stale], [false, true, true]);
     assertEquals(longest, 20_000);
   });
+});
+
+workerdTest("Durable Objects under a compatibility_date without RPC", async () => {
+  await using worker = await startWorkerd({
+    entry: new URL("objects_worker.ts", import.meta.url),
+    durableObjects: { HOLDFAST: "ProbeObject", FOREIGN: "ForeignObject" },
+    compatibilityDate: "2024-04-02",
+  });
+  const { code, retryable, message } = await probe(worker, "foreign");
+  assertEquals([code, retryable], ["misconfigured", false]);
+  assert(message.includes("2024-04-03"), message);
 });

@@ -32,7 +32,7 @@ async function fault(work: () => Promise<unknown>): Promise<unknown> {
 const probes: Probes<Env> = {
   async costs({ CACHE }) {
     const { kv, calls } = counted(CACHE);
-    const store = workersKvStore(kv, { prefix: "costs:" });
+    const store = workersKvStore(kv, { prefix: "costs" });
     const costs: Record<string, string> = {};
     const cost = async (name: string, work: () => Promise<unknown>) => {
       calls.length = 0;
@@ -54,13 +54,13 @@ const probes: Probes<Env> = {
 
   /** What native expiry is told, and what a read says. */
   async deadlines({ CACHE }) {
-    const store = workersKvStore(CACHE, { prefix: "deadlines:" });
+    const store = workersKvStore(CACHE, { prefix: "deadlines" });
     const began = Date.now();
     await store.set("short", 1, { ttl: 50 });
     await store.set("long", 1, { ttl: 90_500 });
     await store.set("ever", 1);
     // deno-lint-ignore no-explicit-any
-    const { keys } = await (CACHE as any).list({ prefix: "deadlines:" });
+    const { keys } = await (CACHE as any).list({ prefix: "deadlines" });
     const native = Object.fromEntries(
       // deno-lint-ignore no-explicit-any
       keys.map((key: any) => [
@@ -74,9 +74,24 @@ const probes: Probes<Env> = {
     return { native, longest, read: await store.getMany(["short", "long", "ever"]) };
   },
 
+  /** Deadlines around the longest that native expiry holds. */
+  async farDeadlines({ CACHE }) {
+    const store = workersKvStore(CACHE, { prefix: "far" });
+    const most = (2 ** 31 - 1 - 60) * 1000;
+    await store.set("a", 1, { ttl: most });
+    await store.set("b", 1, { ttl: 2 ** 50 });
+    // deno-lint-ignore no-explicit-any
+    const { keys } = await (CACHE as any).list({ prefix: "far:" });
+    return {
+      read: await store.getMany(["a", "b"]),
+      // deno-lint-ignore no-explicit-any
+      native: keys.map(({ expiration }: any) => expiration !== undefined),
+    };
+  },
+
   /** Pages whose keys have all expired are empty, and not the end. */
   async emptyPages({ CACHE }) {
-    const store = workersKvStore(CACHE, { prefix: "pages:" });
+    const store = workersKvStore(CACHE, { prefix: "pages" });
     await store.setMany(Array.from({ length: 20 }, (_, i) => [`a-${i}`, 1] as const), { ttl: 1 });
     await store.set("b", 1);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -87,7 +102,7 @@ const probes: Probes<Env> = {
   },
 
   async limits({ CACHE }) {
-    const store = workersKvStore(CACHE, { prefix: "limits:" });
+    const store = workersKvStore(CACHE, { prefix: "limits" });
     const longest = "x".repeat(512 - "limits:".length);
     const value = "x".repeat(25 * 1024 * 1024);
     await store.set(longest, value);

@@ -1,6 +1,6 @@
 /** Every law inside workerd, next to the bindings; and once more from outside, through the Worker over HTTP. */
 import type { AtomicStore, KeyValueStore } from "@holdfast/edge";
-import { keyValueStoreLaw } from "@holdfast/edge/testing";
+import { keyValueStoreLaw, prefixLaw } from "@holdfast/edge/testing";
 import { contracts } from "../support/contracts.ts";
 import { lawKept } from "../support/law_table.ts";
 import { workerdTest } from "../support/workerd.ts";
@@ -10,15 +10,16 @@ import { httpAtomicStore, httpKeyValueStore, sender, startLawWorker } from "./_h
 const TOKEN = crypto.randomUUID();
 const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms + 2));
 
-/** What a law that looks through a list of the keys meets where every key has an object of its own. */
+/** The error of a law that lists the keys, where every key has an object of its own. */
 const NO_LIST = /with 'shards'/;
 
 workerdTest("laws inside workerd", async (t) => {
   await using worker = await startLawWorker(TOKEN);
   const refused: string[] = [];
   for (const engine of ["Durable Objects", "Durable Objects, 4 shards", "Workers KV"]) {
-    for (const [contract, laws] of Object.entries(contracts)) {
-      if (engine === "Workers KV" && contract !== "key-value store") continue;
+    const all: Record<string, readonly { readonly name: string }[]> = { ...contracts, prefixes: prefixLaw };
+    for (const [contract, laws] of Object.entries(all)) {
+      if (engine === "Workers KV" && contract !== "key-value store" && contract !== "prefixes") continue;
       for (const [index, law] of laws.entries()) {
         await t.step(`${engine}: ${contract}: ${law.name}`, async () => {
           const response = await worker.fetch("/law", {
@@ -41,6 +42,7 @@ workerdTest("laws inside workerd", async (t) => {
     "many values travel in the order asked",
     "list answers the keys with a prefix, page by page",
     "clear empties a namespace and the ones inside it, and nothing beside",
+    "a cursor that is none, or of another list, is a TypeError",
   ]);
 });
 

@@ -6,7 +6,7 @@ import type { AtomicStore, KeyValueStore } from "@holdfast/edge";
 import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
 import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
-import { lawTransitions } from "@holdfast/edge/testing";
+import { lawTransitions, prefixLaw } from "@holdfast/edge/testing";
 import { OUR_TRANSITIONS } from "../../adapters/durable_objects/_transitions.ts";
 import { contracts } from "../support/contracts.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -39,7 +39,21 @@ const inside: Record<string, (env: Env) => KeyValueStore> = {
   "Workers KV": ({ CACHE }) => workersKvStore(CACHE, { clock }),
 };
 
-/** What a client reaches lives in real time. */
+/** Engines whose stores have prefixes; each law gets prefixes of its own, as all of them share one backend. */
+const prefixed: Record<string, (env: Env, prefix: string) => KeyValueStore> = {
+  "Durable Objects": ({ TIMED }, prefix) => durableObjectStore(TIMED, { prefix }),
+  "Durable Objects, 4 shards": ({ TIMED }, prefix) => durableObjectStore(TIMED, { prefix, shards: 4 }),
+  "Workers KV": ({ CACHE }, prefix) => workersKvStore(CACHE, { prefix }),
+};
+
+async function runPrefixLaw(env: Env, engine: string, index: number): Promise<void> {
+  await prefixLaw[index]!.run({
+    open: (prefix) => prefixed[engine]!(env, prefix),
+    lists: engine !== "Durable Objects",
+  });
+}
+
+/** The stores that a client reaches, in real time. */
 const outside: Record<string, (env: Env) => KeyValueStore> = {
   "Durable Objects": ({ HOLDFAST }) => durableObjectStore(HOLDFAST, { shards: 4 }),
   "Workers KV": ({ CACHE }) => workersKvStore(CACHE),
@@ -83,7 +97,8 @@ export default {
         const store = outside[engine]!(env) as AtomicStore;
         return Response.json({ value: await operate(store, op, args) });
       }
-      await runLaw(inside[engine]!(env), contract, index);
+      if (contract === "prefixes") await runPrefixLaw(env, engine, index);
+      else await runLaw(inside[engine]!(env), contract, index);
       return Response.json({});
     } catch (error) {
       const { name, message, code } = error as { name: string; message: string; code?: string };

@@ -15,15 +15,21 @@ import {
 } from "@holdfast/edge/durable-objects";
 import { type DurableState, HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { ownProcess } from "../support/own_process.ts";
+import { DurableObject } from "cloudflare:workers";
+import { ObjectRecords } from "../../adapters/durable_objects/_records.ts";
+import { OUR_TRANSITIONS } from "../../adapters/durable_objects/_transitions.ts";
 import { type Probes, probing } from "../support/probes.ts";
 
 /** What the object of these probes can tell beside its work. */
 interface ProbeStub extends HoldfastStub {
   look(): Promise<{ tables: number; rows: number; alarm: number | null }>;
   crash(): Promise<void>;
+  cost(name: string, key: string, input: Record<string, string>): Promise<{ written: number }>;
+  ring(): Promise<{ read: number; written: number }>;
 }
 
 interface Env {
+  readonly FOREIGN: HoldfastNamespace;
   readonly HOLDFAST: { getByName(...args: Parameters<HoldfastNamespace["getByName"]>): ProbeStub };
 }
 
@@ -32,12 +38,58 @@ interface ProbeState extends DurableState {
   abort(reason: string): void;
 }
 
+/** A cursor of the runtime, which counts. */
+interface MeteredCursor {
+  readonly rowsRead: number;
+  readonly rowsWritten: number;
+  toArray(): Record<string, unknown>[];
+}
+
+/** The storage, with a count of the rows that its statements read and write. */
+function metered(
+  storage: ProbeState["storage"],
+  cost: { read: number; written: number },
+): DurableState["storage"] {
+  return {
+    sql: {
+      exec(query, ...bindings) {
+        const cursor = storage.sql.exec(query, ...bindings) as unknown as MeteredCursor;
+        const rows = cursor.toArray();
+        cost.read += cursor.rowsRead;
+        cost.written += cursor.rowsWritten;
+        return { toArray: () => rows };
+      },
+    },
+    setAlarm: (time) => storage.setAlarm(time),
+    deleteAlarm: () => storage.deleteAlarm(),
+    deleteAll: () => storage.deleteAll(),
+  };
+}
+
 export class ProbeObject extends HoldfastObject {
   readonly #state: ProbeState;
 
   constructor(state: ProbeState, env: unknown) {
     super(state, env);
     this.#state = state;
+  }
+
+  /** Runs work on this object's records, and tells how many rows it read and wrote. */
+  #metered(work: (records: ObjectRecords) => void): { read: number; written: number } {
+    const cost = { read: 0, written: 0 };
+    const find = (name: string) => OUR_TRANSITIONS.find((transition) => transition.name === name);
+    work(new ObjectRecords(metered(this.#state.storage, cost), find, () => Date.now()));
+    return cost;
+  }
+
+  /** The cost of the alarm. */
+  ring(): { read: number; written: number } {
+    return this.#metered((records) => records.purge());
+  }
+
+  /** The cost of a transition. */
+  cost(name: string, key: string, input: Record<string, string>): { read: number; written: number } {
+    return this.#metered((records) => records.transact(name, key, input));
   }
 
   async look(): Promise<{ tables: number; rows: number; alarm: number | null }> {
@@ -49,6 +101,13 @@ export class ProbeObject extends HoldfastObject {
 
   crash(): void {
     this.#state.abort("crashed by the test");
+  }
+}
+
+/** An object without our methods. */
+export class ForeignObject extends DurableObject {
+  hello(): string {
+    return "hello";
   }
 }
 
@@ -184,7 +243,7 @@ const probes: Probes<Env> = {
     const fences: number[] = [];
     for (let round = 0; round < 5; round++) {
       const crash = async () => {
-        await HOLDFAST.getByName(prefix + "counter").crash().catch(() => {});
+        await HOLDFAST.getByName(`${prefix}:counter`).crash().catch(() => {});
       };
       const increment = async () => {
         sent++;
@@ -198,7 +257,7 @@ const probes: Probes<Env> = {
       await Promise.all(Array.from({ length: 21 }, (_, i) => i === 10 ? crash() : increment()));
       const lock = await createLocks(store).acquire("job", { ttl: "1m" });
       fences.push(lock!.fencingToken);
-      await HOLDFAST.getByName(prefix + "/lock/:job").crash().catch(() => {});
+      await HOLDFAST.getByName(`${prefix}:/lock/:job`).crash().catch(() => {});
       const second = await createLocks(store).acquire("job", { ttl: "1m" });
       if (second !== undefined) fences.push(-1);
       await lock!.release();
@@ -213,11 +272,11 @@ const probes: Probes<Env> = {
     await alone.set("short", 1, { ttl: 200 });
     await shared.set("short", 1, { ttl: 200 });
     // Whoever forgot everything must not put the alarm off for a record that lives longer.
-    await HOLDFAST.getByName(`${prefix}shard 0 of 1`).crash().catch(() => {});
+    await HOLDFAST.getByName(`${prefix}/shard 0 of 1`).crash().catch(() => {});
     await shared.set("long", 1, { ttl: "1h" });
     const look = async () => ({
-      alone: await HOLDFAST.getByName(`${prefix}short`).look(),
-      shared: await HOLDFAST.getByName(`${prefix}shard 0 of 1`).look(),
+      alone: await HOLDFAST.getByName(`${prefix}:short`).look(),
+      shared: await HOLDFAST.getByName(`${prefix}/shard 0 of 1`).look(),
     });
     const before = await look();
     const now = Date.now();
@@ -229,10 +288,38 @@ const probes: Probes<Env> = {
     return { before, after, now };
   },
 
+  /** The rows that purges read beside many records that stay, and that writes write. */
+  async purges({ HOLDFAST }) {
+    const prefix = crypto.randomUUID();
+    const shared = durableObjectStore(HOLDFAST, { prefix, shards: 1 });
+    const object = HOLDFAST.getByName(`${prefix}/shard 0 of 1`);
+    const many = (name: string, count: number) =>
+      Array.from({ length: count }, (_, i) => [`${name}-${i}`, i] as const);
+    await shared.setMany(many("live", 3000), { ttl: "1h" });
+    await shared.setMany(many("ever", 3000));
+    const nothing = await object.ring();
+    await shared.setMany(many("dead", 2500), { ttl: 1 });
+    await sleep(20);
+    const slices = [await object.ring(), await object.ring(), await object.ring(), await object.ring()];
+    const left = (await object.look()).rows;
+    const alone = durableObjectStore(HOLDFAST, { prefix });
+    const own = HOLDFAST.getByName(`${prefix}:key`);
+    await alone.set("key", 1, { ttl: "1h" });
+    const { written } = await own.cost("value.set", "key", { v: "2", ttl: "60000" });
+    await createLocks(shared).withLock("job", { ttl: "1m" }, () => {});
+    const { written: again } = await object.cost("lock.acquire", "/lock/:job", { owner: "x", ttl: "60000" });
+    return { nothing, slices, left, written, again };
+  },
+
+  /** A binding of an object that is not ours, and of one that was reset. */
+  async foreign({ FOREIGN }) {
+    return await fault(() => durableObjectStore(FOREIGN).set("secret", 1));
+  },
+
   async empty({ HOLDFAST }) {
     const prefix = crypto.randomUUID();
     const store = durableObjectStore(HOLDFAST, { prefix });
-    const object = HOLDFAST.getByName(`${prefix}key`);
+    const object = HOLDFAST.getByName(`${prefix}:key`);
     const looks: unknown[] = [];
     await store.get("key");
     await store.delete("key");
@@ -301,7 +388,7 @@ const probes: Probes<Env> = {
       return at;
     }));
     await sleep(150);
-    if (query.has("crash")) await HOLDFAST.getByName(`${prefix}/lock/:job`).crash().catch(() => {});
+    if (query.has("crash")) await HOLDFAST.getByName(`${prefix}:/lock/:job`).crash().catch(() => {});
     await sleep(150);
     const released = performance.now();
     await first!.release();

@@ -2,6 +2,7 @@
 import { HoldfastError } from "@holdfast/edge";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { bundle } from "../support/bundle.ts";
 import { startWorkerd, workerdTest } from "../support/workerd.ts";
 
 /** A namespace that fails the way Cloudflare's does. */
@@ -14,7 +15,7 @@ Deno.test("workersKvStore(): a second write in a second is retryable after one",
   const store = workersKvStore(failing("KV PUT failed: 429 Too Many Requests: secret"));
   const error = await assertRejects(() => store.set("key", 1), HoldfastError);
   assertEquals([error.code, error.retryable, error.ambiguous, error.retryAfter], [
-    "backend-unavailable",
+    "rate-limited",
     true,
     false,
     1000,
@@ -36,9 +37,15 @@ Deno.test("workersKvStore(): other failures are typed, ambiguous where a write m
     ["backend-unavailable", true, false],
   ]);
   assertEquals(await outcomes("KV PUT failed: 413 Value length exceeds limit"), [
-    ["backend-unavailable", false, false],
-    ["backend-unavailable", false, false],
-    ["backend-unavailable", false, false],
+    ["value-too-large", false, false],
+    ["value-too-large", false, false],
+    ["value-too-large", false, false],
+  ]);
+  // The status counts where the runtime writes it, and nowhere else.
+  assertEquals(await outcomes("Network connection lost: 429, KV PUT failed: 401"), [
+    ["backend-unavailable", true, true],
+    ["backend-unavailable", true, false],
+    ["backend-unavailable", true, false],
   ]);
 });
 
@@ -51,10 +58,10 @@ Deno.test("workersKvStore(): what never replies is a timeout", async () => {
   assertEquals([error.code, error.retryable, error.ambiguous], ["timeout", true, true]);
 });
 
-Deno.test("workersKvStore() refuses what is no binding, a prefix that is none, a cacheTtl below 30 seconds", () => {
+Deno.test("workersKvStore() refuses what is no binding, a long prefix, a cacheTtl below 30 seconds, an unknown option", () => {
   const kv = failing("");
   assertThrows(() => workersKvStore({} as KvNamespace), TypeError);
-  assertThrows(() => workersKvStore(kv, { prefix: "" }), RangeError);
+  assertThrows(() => workersKvStore(kv, { cacheTTL: "1m" } as never), TypeError);
   assertThrows(() => workersKvStore(kv, { cacheTtl: "29s" }), RangeError);
   assertThrows(() => workersKvStore(kv, { cacheTtl: 0 }), RangeError);
   assertThrows(() => workersKvStore(kv, { prefix: "x".repeat(512) }), RangeError);
@@ -122,7 +129,48 @@ workerdTest("Workers KV", async (t) => {
     assertEquals(await probe("sessions"), { lazy: 0, found: ["dark", "ada"], after: [null, null] });
   });
 
+  await t.step("a deadline beyond 68 years is kept, although native expiry cannot hold it", async () => {
+    assertEquals(await probe("farDeadlines"), { read: [1, 1], native: [true, false] });
+  });
+
   await t.step("a cacheTtl of 30 seconds is accepted", async () => {
     assertEquals(await probe("cacheTtl"), 1);
   });
+});
+
+const NODE_SCENARIO = `
+import { Miniflare } from "miniflare";
+import { workersKvStore } from "./kv_store.mjs";
+const running = new Miniflare({
+  modules: true,
+  script: "export default { fetch: () => new Response() };",
+  kvNamespaces: ["CACHE"],
+  compatibilityDate: "2026-07-01",
+  cf: false,
+});
+const store = workersKvStore(await running.getKVNamespace("CACHE"));
+await store.set("key", "x".repeat(1_000_000));
+const first = await store.delete("key");
+await new Promise((resolve) => setTimeout(resolve, 300));
+console.log(first, await store.delete("key"), await store.get("key"));
+await running.dispose();
+`;
+
+/** A Node process that uses the binding through miniflare, as `wrangler dev` and tests of an app do. */
+Deno.test({
+  name: "workersKvStore(): delete() through miniflare in a Node process does not end it",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const folder = new URL("../../.cache/", import.meta.url);
+    await Deno.mkdir(folder, { recursive: true });
+    const { code } = await bundle({ entry: new URL("../../adapters/workers_kv/mod.ts", import.meta.url) });
+    await Deno.writeTextFile(new URL("kv_store.mjs", folder), code);
+    const script = new URL("kv_node_scenario.mjs", folder);
+    await Deno.writeTextFile(script, NODE_SCENARIO);
+    const node = new Deno.Command("node", { args: [script.pathname] });
+    const { success, stdout, stderr } = await node.output();
+    const text = new TextDecoder();
+    assertEquals([text.decode(stdout).trim(), success], ["true false undefined", true], text.decode(stderr));
+  },
 });

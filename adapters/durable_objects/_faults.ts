@@ -1,0 +1,54 @@
+/** The errors of calls to objects, in the classes of `src/fault_class.ts`. */
+import { HoldfastError } from "../../src/errors.ts";
+import type { Refusal } from "./rpc.ts";
+
+/** The delay before an overloaded object is called again. */
+const OVERLOAD_DELAY = 1000;
+
+/** The runtime's error for an object of a class without our methods. It is made here in the Worker and holds no value. */
+const NO_METHOD = /^The RPC receiver does not implement (?:the )?method/;
+
+/** The error for a call that the object refused. */
+export function refusal(refused: Refusal): HoldfastError {
+  return new HoldfastError(
+    refused,
+    refused === "transition-unknown"
+      ? "Cannot run the transition as the object's class does not know its name: add it to its 'transitions'"
+      : "Cannot store the record as an object takes at most 2000000 bytes, its key included",
+  );
+}
+
+/**
+ * The error for a call that failed on its way or in the object. Cloudflare tells by properties of the error whether the object was
+ * overloaded, was reset (by a deployment, or as it used too much) or whether the call may be repeated.
+ */
+export function objectFault(cause: unknown, writes: boolean): HoldfastError {
+  const { overloaded, retryable, durableObjectReset, message } = Object(cause) as {
+    overloaded?: boolean;
+    retryable?: boolean;
+    durableObjectReset?: boolean;
+    message?: unknown;
+  };
+  if (overloaded === true) {
+    // It was refused before it began.
+    return new HoldfastError("backend-unavailable", "Cannot use the object as it is overloaded", {
+      retryable: true,
+      retryAfter: OVERLOAD_DELAY,
+      cause,
+    });
+  }
+  if (cause instanceof TypeError && NO_METHOD.test(String(message))) {
+    return new HoldfastError(
+      "misconfigured",
+      "Cannot call the object as the binding's class must be HoldfastObject or extend it",
+      { cause },
+    );
+  }
+  const reset = durableObjectReset === true;
+  const why = reset ? "it was reset" : "the call to it failed";
+  return new HoldfastError("backend-unavailable", `Cannot use the object as ${why}`, {
+    retryable: reset || retryable === true,
+    ambiguous: writes,
+    cause,
+  });
+}
