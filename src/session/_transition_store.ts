@@ -46,7 +46,9 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
   async load(key: string, options?: CallOptions): Promise<SessionFound> {
     const output = await this.#run(loadSession, key, {}, options);
     if (output.h !== undefined) return { state: "live", record: sessionRecord(output) };
-    return output.g === undefined ? { state: "unknown" } : { state: "ended", why: output.g as SessionEnd };
+    if (output.g === undefined) return { state: "unknown" };
+    const { next } = output;
+    return { state: "ended", why: output.g as SessionEnd, ...(next !== undefined && { next }) };
   }
 
   async save(key: string, change: SessionChange, options?: CallOptions): Promise<SessionSaved> {
@@ -59,8 +61,16 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
     return output.g === undefined ? { state: "unknown" } : { state: "ended", why: output.g as SessionEnd };
   }
 
-  async delete(key: string, { why, absent, ...options }: SessionDelete): Promise<SessionRecord | undefined> {
-    const input = { why, keep: this.#keep, ...(absent === "bury" && { bury: "1" }) };
+  async delete(
+    key: string,
+    { why, absent, next, ...options }: SessionDelete,
+  ): Promise<SessionRecord | undefined> {
+    const input = {
+      why,
+      keep: this.#keep,
+      ...(absent === "bury" && { bury: "1" }),
+      ...(next !== undefined && { next }),
+    };
     const output = await this.#run(endSession, key, input, options);
     return output.h === undefined ? undefined : sessionRecord(output);
   }
@@ -84,6 +94,7 @@ function step(change: SessionChange): [Transition, Fields] {
     Object.assign(input, change.set);
     for (const field of change.unset ?? []) input[`x:${field}`] = "";
     if (change.schemaVersion !== undefined) input.s = String(change.schemaVersion);
+    if (change.writerVersion !== undefined) input.v = String(change.writerVersion);
     if (change.checked) input.k = "now";
     if (change.ifVersion === undefined) return [commitSession, input];
     input.if = String(change.ifVersion);

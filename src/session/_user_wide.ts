@@ -129,7 +129,7 @@ export class UserWide {
     type: "revoked" | "evicted",
     userId: string,
   ): Promise<boolean> {
-    // What is just being created finds its grave.
+    // A session that is just being created finds the tombstone.
     const last = await this.#store.delete(entry.key, { why: "revoked", absent: "bury" });
     await this.index.remove(user, entry.handle);
     if (last !== undefined) this.#emit({ type, handle: entry.handle, userId });

@@ -17,7 +17,7 @@
  *   its absolute `endsAt`. Shipping is `load` from the primary, then `save(key, { type: "put", record })` on the secondary:
  *   it stores the record as it is, remaining time included, only where its version is newer and never over an ended one.
  * - `delete` runs on the primary, then on the secondary with `absent: "bury"`, so that a copy which is still on its way finds
- *   the grave; graves must outlast what is on its way (`atomicSessionStore(store, { remember })`).
+ *   the tombstone; tombstones must outlast what is on its way (`atomicSessionStore(store, { remember })`).
  * - `index`: `add` and `remove` travel like saves, `revoke` like a delete. User records carry the number of their write
  *   (`n`) and an epoch that only grows; where two sides differ, the union of the entries and the later epoch are right,
  *   since an entry is only a hint and the epoch is the truth.
@@ -44,6 +44,8 @@ export type SessionFound =
     readonly state: "ended";
     /** Why. */
     readonly why: SessionEnd;
+    /** The key of the session that continues it, if it was rotated and the store knows. */
+    readonly next?: string;
   }
   | {
     /** There is none, and never was as far as anybody remembers. */
@@ -79,15 +81,17 @@ export interface SessionUpdate {
   /** Merges into the live session and touches it. With nothing to set or unset it is a touch. */
   readonly type: "update";
   /** `d:*` and `f:*` to set. */
-  readonly set?: Fields;
+  readonly set?: Fields | undefined;
   /** `d:*` and `f:*` to unset. */
-  readonly unset?: readonly string[];
+  readonly unset?: readonly string[] | undefined;
   /** Only if it is still at this version. */
   readonly ifVersion?: number | undefined;
-  /** The schema version that the data has from now on. */
+  /** The schema version that the data has from now on; it never goes down. */
   readonly schemaVersion?: number | undefined;
+  /** The version of the application that writes: a record of a later one is a `conflict`. */
+  readonly writerVersion?: number | undefined;
   /** Whether it was just held against the epochs. */
-  readonly checked?: boolean;
+  readonly checked?: boolean | undefined;
 }
 
 /** A copy of a session from elsewhere. */
@@ -133,10 +137,12 @@ export interface SessionDelete extends CallOptions {
   /** What those who come late are told. */
   readonly why: Exclude<SessionEnd, "expired">;
   /**
-   * Where nothing is: `"bury"` leaves a grave, so that one which is just being created is refused.
+   * Where nothing is: `"bury"` leaves a tombstone, so that one which is just being created is refused.
    * @default {"ignore"}
    */
-  readonly absent?: "ignore" | "bury";
+  readonly absent?: "ignore" | "bury" | undefined;
+  /** The key of the session that continues this one: a logout that comes late ends that one. */
+  readonly next?: string | undefined;
 }
 
 /** Where sessions live. Every read checks both timeouts, whatever the engine expires by itself. */
