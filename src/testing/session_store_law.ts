@@ -208,6 +208,24 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
+    name:
+      "an update by an earlier version of the application is refused, and the schema version never goes down",
+    async run({ store }) {
+      await create(store, { schemaVersion: 2 });
+      const set = { "d:a": "9" };
+      const refused = await store.save("key", { type: "update", set, writerVersion: 1, schemaVersion: 1 });
+      check(
+        refused.state === "conflict" && refused.record.schemaVersion === 2,
+        "a conflict, with the record",
+      );
+      equal((await load(store)).values["d:a"], "1", "unchanged");
+      await store.save("key", { type: "update", schemaVersion: 1 });
+      equal((await load(store)).schemaVersion, 2, "not lowered");
+      await store.save("key", { type: "update", set, writerVersion: 2, schemaVersion: 3 });
+      equal((await load(store)).schemaVersion, 3, "raised");
+    },
+  },
+  {
     name: "what comes back belongs to the caller alone",
     async run({ store }) {
       await create(store);
