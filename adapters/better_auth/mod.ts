@@ -5,7 +5,8 @@
  * import { memoryStore } from "@holdfast/edge"; // upstashStore(redis) · denoKvStore(kv) · durableObjectStore(namespace)
  * import { betterAuthStorage } from "@holdfast/edge/better-auth";
  *
- * const secondaryStorage = betterAuthStorage(memoryStore()); // betterAuth({ secondaryStorage, … })
+ * const secret = "at-least-32-characters-from-your-environment";
+ * const secondaryStorage = betterAuthStorage(memoryStore(), { secret }); // betterAuth({ secret, secondaryStorage, … })
  * await secondaryStorage.increment("127.0.0.1|/sign-in", 60);
  * ```
  *

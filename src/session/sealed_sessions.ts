@@ -16,7 +16,7 @@
  * kind passes for another. Keys form a ring: the first one seals, all of them open.
  */
 import { HoldfastError } from "../errors.ts";
-import { KeyRing, type SealingKey } from "../key_ring.ts";
+import { KeyRing, type SealingKey } from "./_key_ring.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
@@ -47,7 +47,7 @@ import { type BoundSession, boundSession } from "./session_response.ts";
 import { EVERYBODY } from "./session_store.ts";
 import type { CommitOptions, RequestSessions, SessionsOptions } from "./sessions.ts";
 
-export type { SealingKey } from "../key_ring.ts";
+export type { SealingKey } from "./_key_ring.ts";
 
 /** Options of {@linkcode createSealedSessions}. */
 export interface SealedSessionsOptions<S extends Schema> extends

@@ -1,5 +1,5 @@
 /** AES-256-GCM under a ring of named keys. */
-import { base64ToBytes, bytesToBase64Url } from "./codec.ts";
+import { base64ToBytes, bytesToBase64Url } from "../codec.ts";
 
 /** A key of the ring. */
 export interface SealingKey {
