@@ -94,11 +94,11 @@ function program(runtime: "deno" | "node" | "bun"): string[] {
   if (runtime === "deno") {
     return [Deno.execPath(), "run", "--quiet", "--no-config", "--no-lock", "--allow-net"];
   }
-  return [runtime === "node" ? "node" : bun()];
+  return [runtime === "node" ? "node" : bunPath()];
 }
 
-/** The program inside the npm package: its install script, which Deno does not run, would only move it. */
-function bun(): string {
+/** Bun's program inside the npm package: its install script, which Deno does not run, would only move it. */
+export function bunPath(): string {
   const cpu = Deno.build.arch === "aarch64" ? "aarch64" : "x64";
   const folder = new URL("node_modules/.deno/", root);
   const wanted = new RegExp(`^@oven\\+bun-${Deno.build.os}-${cpu}@`);
