@@ -30,6 +30,8 @@ async function logout(sessions: Stored, cookie: string): Promise<void> {
   await sessions.commit(session);
 }
 
+const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
+
 const alive = async (sessions: Stored, cookie: string) => await sessions.open(cookie).userId() !== undefined;
 
 const engines: Record<string, (use: (store: AtomicStore) => Promise<void>) => Promise<void>> = {
@@ -54,7 +56,8 @@ for (const [engine, open] of Object.entries(engines)) {
         const [one, two] = await Promise.all([
           rotate(sessions, cookie),
           rotate(sessions, cookie),
-          logout(sessions, cookie),
+          // Now before, now between, now after what the rotations do.
+          pause(2 * (i % 6)).then(() => logout(sessions, cookie)),
         ]);
         for (const made of [cookie, one, two]) {
           assert(made === undefined || !await alive(sessions, made), `round ${i}`);
