@@ -110,7 +110,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name: "of many that delete a session one gets it, and nobody ever gets it back",
+    name: "of many that delete a session one gets it, and none ever gets it back",
     async run({ store }) {
       const record = await create(store);
       const taken = await Promise.all(
