@@ -92,7 +92,7 @@ local function apply(r, i, now)
   return answer('1', n), kept(n, i)
 end`,
   },
-  "session.commit": { kind: "write", lua: COMMIT },
+  "session.commit": { kind: "once", lua: COMMIT },
   "session.replace": { kind: "once", lua: COMMIT },
   "session.end": {
     kind: "once",
@@ -105,7 +105,7 @@ local function apply(r, i, now)
 end`,
   },
   "session.put": {
-    kind: "write",
+    kind: "once",
     lua: SESSION + `
 local function apply(r, i, now)
   if r and r.g then return {done='0', g=r.g} end
@@ -123,7 +123,7 @@ end`,
     lua: `local function apply(r, i, now) return r or {} end`,
   },
   "session.user.add": {
-    kind: "write",
+    kind: "once",
     lua: USER + `
 local function apply(r, i, now)
   local epoch = num(r and r.e)
@@ -146,7 +146,7 @@ local function apply(r, i, now)
 end`,
   },
   "session.user.revoke": {
-    kind: "write",
+    kind: "once",
     lua: USER + `
 local function apply(r, i, now)
   if i.epoch and num(i.epoch) <= num(r and r.e) then return r or {} end

@@ -1,6 +1,8 @@
 /** What sessions of both kinds, stored and sealed, check and decide alike. */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
+import { HoldfastError } from "../errors.ts";
+import { faultClass } from "../fault_class.ts";
 import type { Schema } from "../schema.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { interpreter, quietly } from "./_interpret.ts";
@@ -40,7 +42,7 @@ export const COMMON_OPTIONS = {
 
 /** What the options come to. */
 export interface Common<Data>
-  extends Pick<SessionSource<Data>, "checks" | "clock" | "emit" | "fault" | "validate"> {
+  extends Pick<SessionSource<Data>, "checks" | "clock" | "emit" | "fault" | "isOwnFault" | "validate"> {
   readonly schema: Schema<Data> | undefined;
   readonly version: number;
   readonly idle: number;
@@ -64,7 +66,7 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
     checks: schema !== undefined,
     clock,
     emit,
-    fault: quietly(options.onFault),
+    ...faults(options.onFault),
     version,
     idle,
     absolute: toMilliseconds(options.absoluteTimeout ?? "12h", "absoluteTimeout"),
@@ -78,6 +80,25 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
       return result.issues === undefined ? result.value : undefined;
     },
   };
+}
+
+/** Reports faults, and knows them again: an application that lets one through gets a 503, its own faults are its own. */
+function faults(onFault: CommonOptions["onFault"]): Pick<SessionSource<unknown>, "fault" | "isOwnFault"> {
+  const own = new WeakSet<object>();
+  const report = quietly(onFault);
+  return {
+    fault(error) {
+      if (isExpected(error)) return;
+      if (typeof error === "object" && error !== null) own.add(error);
+      report(error);
+    },
+    isOwnFault: (error) => typeof error === "object" && error !== null && own.has(error),
+  };
+}
+
+/** An outcome that the application must reckon with, such as a login for which there is no room. */
+function isExpected(error: unknown): boolean {
+  return error instanceof HoldfastError && faultClass(error) === "other" && !error.retryable;
 }
 
 const COMMIT_OPTIONS = { failed: true, waitUntil: true } satisfies OptionNames<CommitOptions>;

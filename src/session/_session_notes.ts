@@ -50,6 +50,8 @@ export interface SessionSource<Data> {
   readonly emit: (event: SessionEvent) => void;
   /** Reports a fault of the store. */
   readonly fault: (error: unknown) => void;
+  /** Whether it was one that these sessions reported, on whatever way. */
+  readonly isOwnFault: (error: unknown) => boolean;
   /** Looks a token up. */
   load(token: string): Promise<SessionView>;
   /** What the schema makes of the data; `undefined` when it refuses. */
@@ -80,7 +82,7 @@ export class SessionNotes<Data> {
   /** The tokens that the browser sent; more than one when a cookie was planted or left over. */
   readonly tokens: readonly string[];
   readonly source: SessionSource<Data>;
-  /** Faults of the store that this request met, to tell them from the application's own. */
+  /** Faults of the store that this request met while it loaded: they are reported once. */
   readonly faults: Set<unknown> = new Set();
   /** Whether the application looked, so that what it answers depends on the cookie. */
   asked = false;

@@ -448,7 +448,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   async listSessions(userId: string): Promise<SessionSummary[]> {
-    const live = await this.#indexed().live(userId);
+    const live = await this.#reporting(() => this.#indexed().live(userId));
     return live.map(({ record }) => ({
       handle: record.handle,
       createdAt: record.createdAt,
@@ -458,16 +458,25 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   async revokeSession(userId: string, handle: string): Promise<boolean> {
-    return await this.#indexed().end(userId, handle);
+    return await this.#reporting(() => this.#indexed().end(userId, handle));
   }
 
   async revokeUser(userId: string, options: { readonly except?: string | undefined } = {}): Promise<number> {
     checkRevokeOptions(options);
-    return await this.#indexed().revoke(userId, options.except);
+    return await this.#reporting(() => this.#indexed().revoke(userId, options.except));
   }
 
   async revokeAll(): Promise<number> {
-    return await this.#indexed().revokeAll();
+    return await this.#reporting(() => this.#indexed().revokeAll());
+  }
+
+  async #reporting<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      this.#common.fault(error);
+      throw error;
+    }
   }
 
   #indexed(): UserWide {

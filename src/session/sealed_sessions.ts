@@ -364,11 +364,21 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
 
   async revokeUser(userId: string, options: { readonly except?: string | undefined } = {}): Promise<void> {
     checkRevokeOptions(options);
-    await this.#revocable().revoke(sha256(userId), this.#common.absolute, options.except);
+    await this.#revokeAs(sha256(userId), options.except);
   }
 
   async revokeAll(): Promise<void> {
-    await this.#revocable().revoke(EVERYBODY, this.#common.absolute, undefined);
+    await this.#revokeAs(EVERYBODY, undefined);
+  }
+
+  async #revokeAs(user: string, except: string | undefined): Promise<void> {
+    const families = this.#revocable();
+    try {
+      await families.revoke(user, this.#common.absolute, except);
+    } catch (error) {
+      this.#common.fault(error);
+      throw error;
+    }
   }
 
   #revocable(): SealedFamilies {

@@ -28,7 +28,7 @@ export function isUnavailable(error: unknown): error is HoldfastError {
 
 /** Whether the error is one of the session's own store, not of the application, so that a 503 may replace its answer. */
 export function isOwnOutage(session: Session<unknown>, error: unknown): boolean {
-  return isUnavailable(error) && (notesOf(session)?.faults.has(error) ?? false);
+  return isUnavailable(error) && (notesOf(session)?.source.isOwnFault(error) ?? false);
 }
 
 /** Whether a request only looks: it makes no session, and takes no flash value that its answer would not show. */

@@ -34,7 +34,8 @@ function app() {
   const faults: unknown[] = [];
   const app = new Hono<{ Variables: SessionVariables }>();
   app.onError((error, c) => c.text(`app: ${(error as HoldfastError).code}`, 500));
-  app.use(session({ store, onFault: (error) => faults.push(error) }));
+  const sessions = createSessions(store, { onFault: (error) => faults.push(error) });
+  app.use(session({ sessions }));
   app.post("/login", (c) => {
     c.var.session.login("ada");
     return c.text("in");
@@ -52,6 +53,7 @@ function app() {
     c.var.session.revoke();
     return c.text("out");
   });
+  app.post("/everywhere", async (c) => c.json(await sessions.revokeUser("ada")));
   app.post("/logout-and-break", (c) => {
     c.var.session.revoke();
     return c.text("mine", 507);
@@ -79,7 +81,7 @@ Deno.test("session(): an outage is a 503 that onFault is told of, on every way t
     const { faults, state, login, post } = app();
     const cookie = await login();
     state.error = fault(code, true);
-    for (const path of ["/read", "/write", "/logout", "/login"]) {
+    for (const path of ["/read", "/write", "/logout", "/login", "/everywhere"]) {
       const { status, cookies } = await post(path, cookie);
       assertEquals([code, path, status, cookies], [code, path, 503, []]);
       assertEquals(faults.splice(0), [state.error], `${code} ${path}`);
@@ -102,7 +104,7 @@ Deno.test("session(): a misconfiguration is thrown to the application, and onFau
     const { faults, state, login, post } = app();
     const cookie = await login();
     state.error = fault(code);
-    for (const path of ["/read", "/write", "/logout", "/login"]) {
+    for (const path of ["/read", "/write", "/logout", "/login", "/everywhere"]) {
       const { status, text, cookies } = await post(path, cookie);
       assertEquals([path, status, text, cookies], [path, 500, `app: ${code}`, []]);
       assertEquals(faults.splice(0), [state.error], `${code} ${path}`);
