@@ -425,7 +425,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
     if (tokens.length === 0) return undefined;
     await Promise.all(tokens.map(async (token) => {
       let key: string | undefined = this.#key(token);
-      for (let i = 0; key !== undefined && i < MAX_ROTATIONS; i++) key = await this.#end(key);
+      for (let i = 0; key !== undefined && i <= MAX_ROTATIONS; i++) key = await this.#end(key);
     }));
     return this.#cookie.write("", 0);
   }
