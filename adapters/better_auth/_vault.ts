@@ -27,7 +27,7 @@ export class Vault {
     this.#secret = encoder.encode(secret);
   }
 
-  /** The name under which something is stored; whoever lacks the secret can neither read nor guess what it stands for. */
+  /** The name under which something is stored; without the secret it can neither be read nor guessed. */
   async name(text: string): Promise<string> {
     const { names } = await this.#derived();
     return bytesToBase64Url(await mac(names, text));

@@ -66,7 +66,7 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * fails with a `TypeError`: the second mount would be ignored, or overwrite the first one's cookie.
  *
  * The type of `c.var.session` is declared once, by `SessionVariables`: Hono infers a variable only from its own
- * `MiddlewareHandler`, and naming that would make Hono a dependency of everybody. In a bare chain, wrap it in Hono's own
+ * `MiddlewareHandler`, and naming that would make Hono a dependency of every user. In a bare chain, wrap it in Hono's own
  * `createMiddleware<{ Variables: SessionVariables }>(session(…))`.
  *
  * @throws {TypeError} when the cookie's options contradict each other, or an option is unknown

@@ -31,12 +31,12 @@ export interface RequireCsrfTokenOptions extends SessionContextOptions {
 }
 
 const CONTEXT_OPTIONS = { contextKey: true } satisfies OptionNames<SessionContextOptions>;
-const CSRF_OPTIONS = { ...CONTEXT_OPTIONS, header: true, field: true, maxForm: true } satisfies OptionNames<
+const CSRF_OPTIONS = { contextKey: true, header: true, field: true, maxForm: true } satisfies OptionNames<
   RequireCsrfTokenOptions
 >;
 
 /**
- * Lets only those who logged in within that time through: for what needs a password once more. Nobody logged in is a 401,
+ * Lets only those who logged in within that time through: for what needs a password once more. No login is a 401,
  * too long ago a 403.
  *
  * @throws {RangeError} when the time is not positive
@@ -56,7 +56,7 @@ export function requireFresh(within: Duration, options: SessionContextOptions = 
   checkOptionNames("mount requireFresh()", options, CONTEXT_OPTIONS);
   return async function requireFresh(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     const session = sessionOf(c, options);
-    if (await session.userId() === undefined) return problem(401, "Nobody is logged in");
+    if (await session.userId() === undefined) return problem(401, "No user is logged in");
     if (!await session.isFresh(within)) return problem(403, "The login is too long ago for this");
     await next();
   };

@@ -6,24 +6,22 @@ import { applied } from "./_patch.ts";
 import { SessionNotes, type SessionSource } from "./_session_notes.ts";
 import type { Session } from "./session.ts";
 
-let reveal: <Data>(session: RequestSession<Data>) => SessionNotes<Data>;
+/** The inner side of each session. A field would be printed, and a static block would keep bundlers from dropping the class. */
+const inner = new WeakMap<object, SessionNotes<unknown>>();
 
 /** The inner side of a session of ours; `undefined` for any other object. */
 export function notesOf<Data>(session: Session<Data>): SessionNotes<Data> | undefined {
-  return session instanceof RequestSession ? reveal(session as RequestSession<Data>) : undefined;
+  return inner.get(session) as SessionNotes<Data> | undefined;
 }
 
 /** Notes what a request changes. All its state is private: inspecting it or writing it as JSON shows nothing. */
 export class RequestSession<Data> implements Session<Data> {
   readonly #notes: SessionNotes<Data>;
 
-  static {
-    reveal = (session) => session.#notes;
-  }
-
   /** Makes a session that has not loaded anything. */
   constructor(tokens: readonly string[], source: SessionSource<Data>) {
     this.#notes = new SessionNotes(tokens, source);
+    inner.set(this, this.#notes as SessionNotes<unknown>);
   }
 
   async data(): Promise<Readonly<Data>> {

@@ -34,14 +34,15 @@ import { type BoundSession, boundSession } from "./session_response.ts";
 import type { SessionStore } from "./session_store.ts";
 import type { CommitOptions, Sessions, SessionsOptions, SessionSummary } from "./sessions.ts";
 
-const OPTIONS = {
+/** The names of all options; a function, since bundlers keep a spread at the top of a module. */
+const optionNames = () => ({
   ...COMMON_OPTIONS,
   maxSessionsPerUser: true,
   onSessionLimit: true,
   name: true,
   timeout: true,
   eventual: true,
-} satisfies OptionNames<SessionsOptions<Schema>>;
+} satisfies OptionNames<SessionsOptions<Schema>>);
 
 /** How often a commit that depends on what was there is tried; each loser makes room for a winner. */
 const MOST_TRIES = 64;
@@ -59,7 +60,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
   readonly #migrates: boolean;
 
   constructor(store: AtomicStore | SessionStore, options: SessionsOptions<Schema>) {
-    checkOptionNames("make sessions", options, OPTIONS);
+    checkOptionNames("make sessions", options, optionNames());
     this.#store = sessionStore(store, options);
     this.#cookie = sessionCookie(options.cookie);
     this.cookieName = this.#cookie.name;

@@ -1,4 +1,4 @@
-/** What every store of ours does with a session, whoever runs the transitions. */
+/** What every store of ours does with a session, on whatever engine the transitions run. */
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { sessionFields, type SessionRecord, sessionRecord } from "./session_record.ts";

@@ -5,7 +5,7 @@
  * once its tombstone is seen, since tombstones have keys of their own which no late write touches.
  *
  * What is not: parallel requests on one session may overwrite each other's changes, two that rotate at once may both
- * believe they won, and a session that was ended may be seen elsewhere until the store has told everybody (Workers KV: a
+ * believe they won, and a session that was ended may be seen elsewhere until the store has spread it (Workers KV: a
  * minute, as a rule). Where that is too weak, use an `AtomicStore`.
  */
 import { type Clock, systemClock } from "../clock.ts";
@@ -45,7 +45,7 @@ export interface EventualSessionStore extends IndexedSessionStore {
 }
 
 /**
- * Sessions over any key-value store, with the weaker promise above: `createSessions` wants to hear that you know.
+ * Sessions over any key-value store, with the weaker promise above: `createSessions` needs `eventual: true` with it.
  *
  * @example
  * ```ts

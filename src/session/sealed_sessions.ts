@@ -75,12 +75,13 @@ export interface SealedSessionsOptions<S extends Schema> extends
   readonly revocation?: AtomicStore | undefined;
 }
 
-const OPTIONS = {
+/** The names of all options; a function, since bundlers keep a spread at the top of a module. */
+const optionNames = () => ({
   ...COMMON_OPTIONS,
   keys: true,
   purpose: true,
   revocation: true,
-} satisfies OptionNames<SealedSessionsOptions<Schema>>;
+} satisfies OptionNames<SealedSessionsOptions<Schema>>);
 
 /** Sealed sessions that can be revoked. */
 export interface RevocableSessions<Data> extends RequestSessions<Data> {
@@ -130,7 +131,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   readonly #source: SessionSource<Data>;
 
   constructor(options: SealedSessionsOptions<Schema>) {
-    checkOptionNames("make sealed sessions", options, OPTIONS);
+    checkOptionNames("make sealed sessions", options, optionNames());
     const { keys, purpose = "session", revocation } = options;
     this.#cookie = sessionCookie(options.cookie, /^[A-Za-z0-9_-]{1,16}\.[A-Za-z0-9_-]{40,4096}$/);
     this.cookieName = this.#cookie.name;

@@ -26,7 +26,7 @@ export interface SessionRecord {
   readonly endsAt: number;
   /** The version of the schema its data was written with. */
   readonly schemaVersion: number;
-  /** Who is logged in. */
+  /** The user who is logged in. */
   readonly userId?: string;
   /** When they logged in. */
   readonly authenticatedAt?: number;
@@ -34,7 +34,7 @@ export interface SessionRecord {
   readonly values: Fields;
 }
 
-/** When a session dies unless somebody touches it. */
+/** When a session dies unless it is touched. */
 export function sessionExpiry(record: SessionRecord): number {
   return Math.min(record.touchedAt + record.idleTimeout, record.endsAt);
 }

@@ -48,7 +48,7 @@ export type SessionFound =
     readonly next?: string;
   }
   | {
-    /** There is none, and never was as far as anybody remembers. */
+    /** There is none, and never was as far as the store remembers. */
     readonly state: "unknown";
   };
 
@@ -66,7 +66,7 @@ export interface SessionCreate {
   readonly schemaVersion: number;
   /** Data and flash values, encoded. */
   readonly values: Fields;
-  /** Who is logged in. */
+  /** The user who is logged in. */
   readonly userId?: string | undefined;
   /** When they logged in; `"now"` by the store's clock. */
   readonly authenticatedAt?: number | "now" | undefined;
@@ -134,7 +134,7 @@ export type SessionSaved =
 
 /** How a session ends. */
 export interface SessionDelete extends CallOptions {
-  /** What those who come late are told. */
+  /** What late requests are told. */
   readonly why: Exclude<SessionEnd, "expired">;
   /**
    * Where nothing is: `"bury"` leaves a tombstone, so that one which is just being created is refused.
@@ -148,8 +148,8 @@ export interface SessionDelete extends CallOptions {
 /** Where sessions live. Every read checks both timeouts, whatever the engine expires by itself. */
 export interface SessionStore {
   /**
-   * `atomic`: each call takes effect at once, and everybody sees it. `eventual`: parallel changes may overwrite each other
-   * and what ended may be seen elsewhere for a while; `createSessions` wants to hear that you know.
+   * `atomic`: each call takes effect at once, everywhere. `eventual`: parallel changes may overwrite each other
+   * and what ended may be seen elsewhere for a while; `createSessions` asks for `eventual: true`.
    */
   readonly consistency: "atomic" | "eventual";
   /** Looks a session up. */
@@ -187,9 +187,9 @@ export interface SessionEntry {
   readonly endsAt: number;
 }
 
-/** What is known about a user, or about everybody. */
+/** What is known about a user, or about all users. */
 export interface UserSessions {
-  /** Sessions born before this are dead, whether an entry leads to them or not; 0 when nobody ever revoked. */
+  /** Sessions born before this are dead, whether an entry leads to them or not; 0 without a revocation. */
   readonly epoch: number;
   /** The handle of the one session the epoch spares. */
   readonly spared?: string;
@@ -236,11 +236,11 @@ export interface SessionRevokeOptions extends CallOptions {
   readonly epoch?: number | undefined;
 }
 
-/** The user key that stands for everybody; those of users are hashes. */
+/** The user key that stands for all users; those of users are hashes. */
 export const EVERYBODY = "everybody";
 
 /**
- * Whose sessions are where. A session is listed before it is created: one that nobody can list must not exist.
+ * Whose sessions are where. A session is listed before it is created: one that cannot be listed must not exist.
  *
  * Entries are hints, the epoch is the truth: revoking raises the epoch in the same step that reads the entries, then
  * ends what they lead to. What no entry leads to any more is caught when its session is next held against the epoch.

@@ -7,7 +7,7 @@
  *
  * What it costs: nothing without a cookie, one store call to read, two to read and write, one to write without having
  * read (where there is no schema), one to log out. Once per `touchEvery` a request that reads pays for holding the session
- * against the epochs (two reads at once, one where nobody is logged in) and for touching it.
+ * against the epochs (two reads at once, one without a login) and for touching it.
  *
  * Revoking ends what the user's index leads to at once. The epoch catches the rest, should the index ever be lost: such
  * a session works for `touchEvery` at most.

@@ -11,7 +11,7 @@ export type { SessionSubject } from "./_sessions.ts";
 /** What sessions promise on every engine. */
 export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   {
-    name: "a session nobody changed sets no cookie and stores nothing",
+    name: "a session that was not changed sets no cookie and stores nothing",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const session = sessions.open(null);
@@ -275,7 +275,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
       const next = sent(await sessions.commit(rotation));
       for (const read of [false, true]) {
         const late = sessions.open(cookie);
-        if (read) equal(await late.isNew(), true, "nobody any more");
+        if (read) equal(await late.isNew(), true, "no session any more");
         late.set("x", 1);
         equal(await sessions.commit(late), undefined, "no cookie");
       }
@@ -319,7 +319,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "a failed request logs nobody in",
+    name: "a failed request logs no user in",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const fresh = sessions.open(null);
@@ -586,7 +586,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     name: "what is fresh is fresh for as long as asked, and only after a login",
     async run({ store, wait, clock }) {
       const sessions = createSessions(store, { clock });
-      equal(await sessions.open(null).isFresh("1m"), false, "nobody");
+      equal(await sessions.open(null).isFresh("1m"), false, "without a login");
       const cookie = await begin(sessions, (session) => session.login("ada"));
       equal(await sessions.open(cookie).isFresh("1m"), true, "just now");
       await wait(60);

@@ -31,7 +31,7 @@ async function load(store: SessionStore): Promise<SessionRecord> {
 /** What every {@linkcode SessionStore} whose `consistency` is `atomic` promises; `index` has a law of its own. */
 export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
   {
-    name: "what nobody made is unknown, cannot be changed and is not deleted",
+    name: "a session that was never made is unknown, cannot be changed and is not deleted",
     async run({ store }) {
       equal(await store.load("key"), { state: "unknown" }, "load");
       equal(await store.exists("key"), false, "exists");

@@ -68,7 +68,7 @@ Deno.test("sealed with a revocation store: reading keeps a session in use, witho
   assertEquals(await sessions.open(cookie).isNew(), true, "and without a request it goes idle");
 });
 
-Deno.test("sealed: truncated, changed, foreign, swapped and expired cookies are nobody's", async () => {
+Deno.test("sealed: truncated, changed, foreign, swapped and expired cookies open nothing", async () => {
   const clock = new ManualClock();
   const events: SessionEvent[] = [];
   const onEvent = (event: SessionEvent) => events.push(event);
@@ -179,7 +179,7 @@ Deno.test("sealed without a revocation store: a kept cookie outlives its logout,
   await assertRejects(async () => await revoke("ada"), TypeError);
 });
 
-Deno.test("sealed with a revocation store: logout, rotation, revokeUser and revokeAll hold for whoever kept a cookie", async () => {
+Deno.test("sealed with a revocation store: logout, rotation, revokeUser and revokeAll hold for kept cookies", async () => {
   const clock = new ManualClock();
   const sessions = createSealedSessions({
     keys: [key("a", 1)],
