@@ -177,11 +177,16 @@ const MADE_OPTIONS = { sessions: true, contextKey: true } satisfies OptionNames<
 function made<Data>(options: MadeSessionOptions<Data>): (c: RouteContext) => RequestSessions<Data> {
   checkOptionNames("mount session()", options, MADE_OPTIONS);
   const { sessions } = options;
-  if (typeof sessions === "function") return sessions;
-  if (typeof sessions?.open !== "function" || typeof sessions.commit !== "function") {
-    throw new TypeError("Cannot mount session() as 'sessions' must be what createSessions() answers");
-  }
-  return () => sessions;
+  if (typeof sessions === "function") return (c) => checkMade(sessions(c));
+  const checked = checkMade(sessions);
+  return () => checked;
+}
+
+function checkMade<Data>(sessions: RequestSessions<Data>): RequestSessions<Data> {
+  if (typeof sessions?.open === "function" && typeof sessions.commit === "function") return sessions;
+  throw new TypeError(
+    "Cannot mount session() as 'sessions' must be what createSessions() answers, or a function for it",
+  );
 }
 
 function perStore<S extends Schema>(
@@ -202,7 +207,7 @@ function perStore<S extends Schema>(
   const known = new PerBinding<RequestSessions<SchemaOutput<S>>>();
   return (c) => {
     const found = store(c);
-    return known.get(found, () => build(found));
+    return typeof found === "object" && found !== null ? known.get(found, () => build(found)) : build(found);
   };
 }
 

@@ -42,6 +42,11 @@ export const NO_SESSION: SessionView = { record: undefined, values: {} };
 
 /** Where a request's session comes from. */
 export interface SessionSource<Data> {
+  /**
+   * The kind of session: where it lives, its cookie and its name or purpose. Sessions made twice with equal options, as on
+   * Workers for each request, are of one kind; those of another kind never commit what these opened.
+   */
+  readonly kind: string;
   /** Whether data must pass a schema. */
   readonly checks: boolean;
   /** The clock that tells how long ago a login was. */

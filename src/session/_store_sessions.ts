@@ -65,7 +65,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
     this.#cookie = sessionCookie(options.cookie);
     this.cookieName = this.#cookie.name;
     this.#common = commonOptions(options);
-    this.#source = { ...this.#common, load: (token) => this.#load(token) };
+    const kind = `stored\n${this.cookieName}\n${options.name ?? "session"}`;
+    this.#source = { ...this.#common, kind, load: (token) => this.#load(token) };
     this.#migrates = options.migrate !== undefined;
     const limit = checkInteger("make sessions", "maxSessionsPerUser", options.maxSessionsPerUser ?? 500);
     const { onSessionLimit = "evict-oldest" } = options;
@@ -119,8 +120,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
   async commit(session: Session<Data>, options: CommitOptions = {}): Promise<string | undefined> {
     checkCommitOptions(options);
     const notes = notesOf(session);
-    if (notes?.source !== this.#source) {
-      throw new TypeError("Cannot commit the session as these sessions did not open it");
+    if (notes?.source.kind !== this.#source.kind) {
+      throw new TypeError("Cannot commit the session as sessions of this kind did not open it");
     }
     const changes = notes.freeze(options.failed ?? false);
     try {

@@ -135,9 +135,10 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     const { keys, purpose = "session", revocation } = options;
     this.#cookie = sessionCookie(options.cookie, /^[A-Za-z0-9_-]{1,16}\.[A-Za-z0-9_-]{40,4096}$/);
     this.cookieName = this.#cookie.name;
-    this.#ring = new KeyRing(keys, `holdfast sealed session\n${this.cookieName}\n${purpose}`);
+    const kind = `holdfast sealed session\n${this.cookieName}\n${purpose}`;
+    this.#ring = new KeyRing(keys, kind);
     this.#common = commonOptions(options);
-    this.#source = { ...this.#common, load: (token) => this.#load(token) };
+    this.#source = { ...this.#common, kind, load: (token) => this.#load(token) };
     if (revocation !== undefined) {
       if (typeof revocation?.transact !== "function") {
         throw new TypeError("Cannot make sealed sessions as 'revocation' must be an AtomicStore");
@@ -182,8 +183,8 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   async commit(session: Session<Data>, options: CommitOptions = {}): Promise<string | undefined> {
     checkCommitOptions(options);
     const notes = notesOf(session);
-    if (notes?.source !== this.#source) {
-      throw new TypeError("Cannot commit the session as these sessions did not open it");
+    if (notes?.source.kind !== this.#source.kind) {
+      throw new TypeError("Cannot commit the session as sessions of this kind did not open it");
     }
     const changes = notes.freeze(options.failed ?? false);
     try {

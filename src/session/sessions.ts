@@ -130,7 +130,7 @@ export interface RequestSessions<Data> {
    * Makes what the request changed true, once, before its response leaves; answers the Set-Cookie value to append,
    * if any. Nothing read and nothing changed: no store call.
    *
-   * @throws {TypeError} when the changed data does not match the schema, or other sessions opened the session; nothing was
+   * @throws {TypeError} when the changed data does not match the schema, or sessions of another kind opened it; nothing was
    * written
    * @throws {HoldfastError} when the store fails, or a login was refused, or a later version wrote the session: the response must not claim success
    */

@@ -153,6 +153,14 @@ Deno.test("session(): what onFault and onEvent throw decides nothing, and a fail
   assertEquals(faults.length, 2);
 });
 
+Deno.test("session(): a binding that is not there is an error that says so, not a property of undefined", async () => {
+  for (const options of [{ store: () => undefined }, { sessions: () => undefined }]) {
+    const app = new Hono().use(session(options as never)).get("/", (c) => c.text(""));
+    app.onError((error, c) => c.text(error.message, 500));
+    assert(/^Cannot (make sessions|mount session\(\)) as /.test(await (await app.request("/")).text()));
+  }
+});
+
 Deno.test("unknown options are refused by every function of sessions, and undefined ones are as if absent", async () => {
   const store = memoryStore();
   const keys = [{ id: "a", secret: "A".repeat(43) }] as const;

@@ -11,7 +11,13 @@ import {
   type SessionEvent,
 } from "@holdfast/edge";
 import { requireCsrfToken, requireFresh, session, type SessionVariables } from "@holdfast/edge/hono";
-import { sessionIndexLaw, sessionLaw, sessionStoreLaw, sessionUserLaw } from "@holdfast/edge/testing";
+import {
+  sealedSessionLaw,
+  sessionIndexLaw,
+  sessionLaw,
+  sessionStoreLaw,
+  sessionUserLaw,
+} from "@holdfast/edge/testing";
 import { atomicSessionStore } from "@holdfast/edge";
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -34,7 +40,7 @@ async function laws(): Promise<string[]> {
     ...sessionIndexLaw.map(({ name, run }) => () =>
       attempt(name, () => run({ store: atomicSessionStore(memoryStore()).index, wait }))
     ),
-    ...[...sessionLaw, ...sessionUserLaw].map(({ name, run }) => () =>
+    ...[...sessionLaw, ...sessionUserLaw, ...sealedSessionLaw].map(({ name, run }) => () =>
       attempt(name, () => run({ store: memoryStore(), wait }))
     ),
   ];

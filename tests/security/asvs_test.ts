@@ -1,5 +1,11 @@
 /** The tables of requirements and bounds in the documentation of sessions: whole, and every test that they name exists. */
-import { sessionIndexLaw, sessionLaw, sessionStoreLaw, sessionUserLaw } from "@holdfast/edge/testing";
+import {
+  sealedSessionLaw,
+  sessionIndexLaw,
+  sessionLaw,
+  sessionStoreLaw,
+  sessionUserLaw,
+} from "@holdfast/edge/testing";
 import { assert, assertEquals } from "../support/assert.ts";
 
 const root = new URL("../../", import.meta.url);
@@ -21,7 +27,9 @@ async function documentation(): Promise<string> {
 /** Whether a test of that name exists: as written, or from a template whose gaps may be anything. */
 async function testNames(): Promise<(name: string) => boolean> {
   const exact = new Set(
-    [...sessionLaw, ...sessionUserLaw, ...sessionStoreLaw, ...sessionIndexLaw].map(({ name }) => name),
+    [...sessionLaw, ...sessionUserLaw, ...sessionStoreLaw, ...sessionIndexLaw, ...sealedSessionLaw].map((
+      { name },
+    ) => name),
   );
   const laws = [...exact];
   const patterns: RegExp[] = [];

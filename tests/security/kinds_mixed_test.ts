@@ -34,7 +34,7 @@ Deno.test("kinds mixed: no kind of session accepts another kind's token, in what
   }
 });
 
-Deno.test("kinds mixed: a session is committed by those that opened it alone", async () => {
+Deno.test("kinds mixed: a session is committed by sessions of its own kind alone", async () => {
   for (const [name, from] of Object.entries(kinds)) {
     for (const [other, to] of Object.entries(kinds)) {
       if (other === name) continue;
@@ -43,6 +43,14 @@ Deno.test("kinds mixed: a session is committed by those that opened it alone", a
       await assertRejects(() => to.commit(opened), TypeError);
     }
   }
+});
+
+Deno.test("kinds mixed: sessions made twice with equal options are one kind, as when a Worker makes them per request", async () => {
+  const store = memoryStore();
+  const opened = createSessions(store).open(null);
+  opened.login("ada");
+  const cookie = (await createSessions(store).commit(opened))!.split(";")[0]!;
+  assertEquals(await createSessions(store).open(cookie).userId(), "ada");
 });
 
 Deno.test("kinds mixed: two contexts that share a cookie are refused, two with a cookie each are independent", async () => {
