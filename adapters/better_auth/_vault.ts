@@ -1,6 +1,7 @@
 /**
- * Hides what better-auth stores: its tokens are bearer credentials and stand in keys, in values and in lists. Names become
- * HMACs, values are sealed with AES-256-GCM and bound to their names, so that one cannot be put in the place of another.
+ * Hides what better-auth stores: its tokens are bearer credentials and stand in keys, in values and in lists.
+ * Names become HMACs, values are sealed with AES-256-GCM and bound to their names, so that one cannot be put
+ * in the place of another.
  */
 import { base64ToBytes, bytesToBase64Url } from "../../src/codec.ts";
 

@@ -13,7 +13,8 @@ import {
 } from "./better_auth_transitions.ts";
 
 /**
- * What better-auth asks of its `secondaryStorage`. The five are plain functions: better-auth calls some of them unbound.
+ * What better-auth asks of its `secondaryStorage`. The five are plain functions: better-auth calls some of
+ * them unbound.
  */
 export interface BetterAuthStorage {
   /** The value, or `null`. */
@@ -31,8 +32,9 @@ export interface BetterAuthStorage {
 /** Options of {@linkcode betterAuthStorage}. */
 export interface BetterAuthStorageOptions {
   /**
-   * The secret that hides what is stored, at least 32 characters; better-auth's own (`BETTER_AUTH_SECRET`) will do. With another
-   * one, whatever was stored is lost: sessions end, and links that were mailed stop working.
+   * The secret that hides what is stored, at least 32 characters; better-auth's own (`BETTER_AUTH_SECRET`)
+   * will do. With another one, whatever was stored is lost: sessions end, and links that were mailed stop
+   * working.
    */
   readonly secret: string;
   /**
@@ -51,12 +53,14 @@ const TOKEN = /^[A-Za-z0-9]{32}$/;
 const INDEX = "active-sessions-";
 
 /**
- * better-auth's `secondaryStorage` over any atomic store, with two rules that its own read-modify-write lacks: a session
- * that was deleted is never stored again (a refresh, or a login under way, cannot undo a revocation), and what is written
- * to a user's list of sessions is merged into it (of concurrent sign-ins none is lost, and what was removed stays removed).
+ * better-auth's `secondaryStorage` over any atomic store, with two rules that its own read-modify-write
+ * lacks: a session that was deleted is never stored again (a refresh, or a login under way, cannot undo a
+ * revocation), and what is written to a user's list of sessions is merged into it (of concurrent sign-ins
+ * none is lost, and what was removed stays removed).
  *
- * Nothing of it is readable in the store. better-auth hands over session tokens and reset tokens as keys, in values and in
- * lists: names become HMACs under `secret`, and values are sealed with it. Counters of the rate limiter stay numbers.
+ * Nothing of it is readable in the store. better-auth hands over session tokens and reset tokens as keys, in
+ * values and in lists: names become HMACs under `secret`, and values are sealed with it. Counters of the rate
+ * limiter stay numbers.
  *
  * @throws {TypeError} when the store is none, the secret is too short, or an option is unknown
  * @example
@@ -64,7 +68,8 @@ const INDEX = "active-sessions-";
  * import { memoryStore } from "@holdfast/edge";
  * import { betterAuthStorage } from "@holdfast/edge/better-auth";
  * const secret = "at-least-32-characters-from-your-environment";
- * const secondaryStorage = betterAuthStorage(memoryStore(), { secret }); // betterAuth({ secret, secondaryStorage, … })
+ * // betterAuth({ secret, secondaryStorage, … })
+ * const secondaryStorage = betterAuthStorage(memoryStore(), { secret });
  * await secondaryStorage.set("verification:ada", "{}", 60);
  * if (await secondaryStorage.getAndDelete("verification:ada") !== "{}") throw new Error("unexpected");
  * ```
@@ -106,7 +111,10 @@ export function betterAuthStorage(store: AtomicStore, options: BetterAuthStorage
     return value;
   }
 
-  /** A list of sessions as better-auth writes it, as fields: `t:<name>` is until when a session lives, and its token. */
+  /**
+   * A list of sessions as better-auth writes it, as fields: `t:<name>` is until when a session lives, and its
+   * token.
+   */
   async function entries(index: string, value: string): Promise<Fields> {
     const list: unknown = JSON.parse(value);
     if (!Array.isArray(list)) throw new TypeError("Cannot store the list of sessions as it must be an array");
@@ -162,7 +170,8 @@ export function betterAuthStorage(store: AtomicStore, options: BetterAuthStorage
     async delete(key) {
       const name = await vault.name(key);
       if (TOKEN.test(key)) await end(name);
-      // A list goes with the sessions on it: emptied by one that read it a moment ago, it may have got a new one since.
+      // A list goes with the sessions on it: emptied by one that read it a moment ago, it may have got a new
+      // one since.
       else if (!key.startsWith(INDEX)) await values.delete(name);
     },
     async getAndDelete(key) {

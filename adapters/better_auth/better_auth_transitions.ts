@@ -1,7 +1,8 @@
 /**
- * The transitions under better-auth. A token's record is `{ v, e? }`, its value and when that dies, or `{ g }` once it was
- * deleted. A user's index is `{ t:<token>, x:<token> }`: until when a listed session lives, with what belongs to it after a
- * colon, and until when a removed one may not be listed again. Tokens and values come in hidden.
+ * The transitions under better-auth. A token's record is `{ v, e? }`, its value and when that dies, or `{ g
+ * }` once it was deleted. A user's index is `{ t:<token>, x:<token> }`: until when a listed session lives,
+ * with what belongs to it after a colon, and until when a removed one may not be listed again. Tokens and
+ * values come in hidden.
  */
 import type { Fields, Step, Transition, Write } from "../../src/store/transition.ts";
 
@@ -31,7 +32,10 @@ export const setToken: Transition = {
   },
 };
 
-/** `{ keep }` → `{ v? }`: what was there. It is gone for as long as it would have lived, and for `keep` at least. */
+/**
+ * `{ keep }` → `{ v? }`: what was there. It is gone for as long as it would have lived, and for `keep` at
+ * least.
+ */
 export const endToken: Transition = {
   name: "better-auth.token.end",
   apply(record, { keep }, now): Step {

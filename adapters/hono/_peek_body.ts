@@ -2,8 +2,8 @@ import { readStream } from "../../src/read_stream.ts";
 import type { RouteContext } from "./_context.ts";
 
 /**
- * The bytes of a request, or `undefined` when there are more than `maxBytes`. The runtime's own request stays what it is and
- * unread: the handler reads it in any way, and the runtime still knows its client's address.
+ * The bytes of a request, or `undefined` when there are more than `maxBytes`. The runtime's own request stays
+ * what it is and unread: the handler reads it in any way, and the runtime still knows its client's address.
  *
  * @throws {TypeError} when the body was read before, and not through Hono
  */

@@ -34,17 +34,23 @@ export type SessionStoreSource =
   | ((c: RouteContext) => AtomicStore | Atomic<IndexedSessionStore>);
 
 /**
- * Options of {@linkcode session}. With another `contextKey`, cookie and namespace are named after it, too, so that two kinds
- * of session in one app never meet.
+ * Options of {@linkcode session}. With another `contextKey`, cookie and namespace are named after it, too, so
+ * that two kinds of session in one app never meet.
  */
 export interface SessionOptions<S extends Schema> extends SessionsOptions<S>, SessionContextOptions {
   /** Where sessions live, or how to get it from a request. */
   readonly store: SessionStoreSource;
 }
 
-/** Options of {@linkcode session} when the sessions are made already: to list them elsewhere, or because they are sealed. */
+/**
+ * Options of {@linkcode session} when the sessions are made already: to list them elsewhere, or because they
+ * are sealed.
+ */
 export interface MadeSessionOptions<Data> extends SessionContextOptions {
-  /** What `createSessions` or `createSealedSessions` answered, or how to get it from a request. Their `onFault` is theirs. */
+  /**
+   * What `createSessions` or `createSealedSessions` answered, or how to get it from a request. Their
+   * `onFault` is theirs.
+   */
   readonly sessions: RequestSessions<Data> | ((c: RouteContext) => RequestSessions<Data>);
 }
 
@@ -55,19 +61,22 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
 }
 
 /**
- * Gives every request its session as `c.var.session`, loaded when asked for, committed once after the handler. A
- * request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx its data is dropped, while
- * revoking and rotating hold; likewise HEAD, for which Hono runs the handler of GET, and OPTIONS: no session begins there.
+ * Gives every request its session as `c.var.session`, loaded when asked for, committed once after the
+ * handler. A request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx its data is
+ * dropped, while revoking and rotating hold; likewise HEAD, for which Hono runs the handler of GET, and
+ * OPTIONS: no session begins there.
  *
- * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is told. The application's own errors
- * keep the answer of its own `onError`, also where they are outages of another store. A misconfiguration is thrown.
+ * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is told. The
+ * application's own errors keep the answer of its own `onError`, also where they are outages of another
+ * store. A misconfiguration is thrown.
  *
- * Mounted twice with equal options it is one. With other options, or when two contexts share a cookie name, the request
- * fails with a `TypeError`: the second mount would be ignored, or overwrite the first one's cookie.
+ * Mounted twice with equal options it is one. With other options, or when two contexts share a cookie name,
+ * the request fails with a `TypeError`: the second mount would be ignored, or overwrite the first one's
+ * cookie.
  *
- * The type of `c.var.session` is declared once, by `SessionVariables`: Hono infers a variable only from its own
- * `MiddlewareHandler`, and naming that would make Hono a dependency of every user. In a bare chain, wrap it in Hono's own
- * `createMiddleware<{ Variables: SessionVariables }>(session(…))`.
+ * The type of `c.var.session` is declared once, by `SessionVariables`: Hono infers a variable only from its
+ * own `MiddlewareHandler`, and naming that would make Hono a dependency of every user. In a bare chain, wrap
+ * it in Hono's own `createMiddleware<{ Variables: SessionVariables }>(session(…))`.
  *
  * @throws {TypeError} when the cookie's options contradict each other, or an option is unknown
  * @example

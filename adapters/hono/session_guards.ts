@@ -23,8 +23,8 @@ export interface RequireCsrfTokenOptions extends SessionContextOptions {
    */
   readonly field?: string | undefined;
   /**
-   * The largest form, in bytes, that is searched for the field; a larger one is a 413. Requests with the header have no such
-   * bound, and neither has one without a session: it is refused before its body is read.
+   * The largest form, in bytes, that is searched for the field; a larger one is a 413. Requests with the
+   * header have no such bound, and neither has one without a session: it is refused before its body is read.
    * @default {1_048_576}
    */
   readonly maxForm?: number | undefined;
@@ -36,8 +36,8 @@ const CSRF_OPTIONS = { contextKey: true, header: true, field: true, maxForm: tru
 >;
 
 /**
- * Lets only those who logged in within that time through: for what needs a password once more. No login is a 401,
- * too long ago a 403.
+ * Lets only those who logged in within that time through: for what needs a password once more. No login is a
+ * 401, too long ago a 403.
  *
  * @throws {RangeError} when the time is not positive
  * @example
@@ -63,9 +63,10 @@ export function requireFresh(within: Duration, options: SessionContextOptions = 
 }
 
 /**
- * Lets a request that may change something through only with the session's CSRF token (`session.csrfToken()`), in a header
- * or in a form's field; otherwise a 403. A form is read up to `maxForm`, and only for a live session; the handler still reads
- * it in any way. It stands beside Hono's own `csrf()`, which looks at where a request comes from.
+ * Lets a request that may change something through only with the session's CSRF token
+ * (`session.csrfToken()`), in a header or in a form's field; otherwise a 403. A form is read up to `maxForm`,
+ * and only for a live session; the handler still reads it in any way. It stands beside Hono's own `csrf()`,
+ * which looks at where a request comes from.
  *
  * @example
  * ```ts

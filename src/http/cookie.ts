@@ -1,9 +1,10 @@
 /**
  * Reads the Cookie header of a request.
  *
- * A browser decides about the `__Host-` prefix on the name that it stored, and strips nothing but SP and HTAB from it
- * (RFC 6265bis, 5.7 step 4). A reader that strips more would take `"\u2000__Host-session"`, which a sibling host may set
- * for the whole domain, for `__Host-session`. So nothing but SP and HTAB is stripped here, and names are compared exactly.
+ * A browser decides about the `__Host-` prefix on the name that it stored, and strips nothing but SP and HTAB
+ * from it (RFC 6265bis, 5.7 step 4). A reader that strips more would take `"\u2000__Host-session"`, which a
+ * sibling host may set for the whole domain, for `__Host-session`. So nothing but SP and HTAB is stripped
+ * here, and names are compared exactly.
  *
  * @see https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis
  */

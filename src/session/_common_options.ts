@@ -82,7 +82,10 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
   };
 }
 
-/** Reports faults, and knows them again: an application that lets one through gets a 503, its own faults are its own. */
+/**
+ * Reports faults, and knows them again: an application that lets one through gets a 503, its own faults are
+ * its own.
+ */
 function faults(onFault: CommonOptions["onFault"]): Pick<SessionSource<unknown>, "fault" | "isOwnFault"> {
   const own = new WeakSet<object>();
   const report = quietly(onFault);
@@ -109,7 +112,9 @@ export function checkCommitOptions(options: CommitOptions): void {
   checkFunction("commit the session", "waitUntil", options.waitUntil);
 }
 
-/** Refuses what `revokeUser` does not know; a mistyped `except` would end the session that was to be spared. */
+/**
+ * Refuses what `revokeUser` does not know; a mistyped `except` would end the session that was to be spared.
+ */
 export function checkRevokeOptions(options: { readonly except?: string | undefined }): void {
   checkOptionNames("revoke the user's sessions", options, { except: true });
 }

@@ -1,8 +1,9 @@
 /**
  * CSRF tokens of sessions.
  *
- * The token is a hash of the session's secret, so it is stored nowhere. Each answer carries it under a fresh random mask
- * (`mask || mask XOR token`): a compressed page whose size an attacker can measure (BREACH) shows another text every time.
+ * The token is a hash of the session's secret, so it is stored nowhere. Each answer carries it under a fresh
+ * random mask (`mask || mask XOR token`): a compressed page whose size an attacker can measure (BREACH) shows
+ * another text every time.
  */
 import { base64ToBytes, bytesToBase64Url } from "../codec.ts";
 import { sha256 } from "./_sha256.ts";
@@ -20,7 +21,9 @@ export function csrfToken(secret: string): string {
   return bytesToBase64Url(masked);
 }
 
-/** Whether the text is the session's CSRF token under any mask; the time depends on the text's shape alone. */
+/**
+ * Whether the text is the session's CSRF token under any mask; the time depends on the text's shape alone.
+ */
 export function isCsrfToken(text: unknown, secret: string): boolean {
   if (typeof text !== "string" || !SHAPE.test(text)) return false;
   const masked = fromBase64Url(text);

@@ -12,9 +12,10 @@ import type { SessionsOptions } from "./sessions.ts";
 /**
  * Migrates and validates a record. What cannot be read, migrated or validated is no session, with an event.
  *
- * Versions only go up. Values are stamped with the application's version once they are known to have it: they were
- * migrated, or the schema accepted them. A record of a later version is refused, since this version cannot know what its
- * values mean: read as it is, `cents: 500` might pass for 500 dollars, and written back it would be migrated twice.
+ * Versions only go up. Values are stamped with the application's version once they are known to have it: they
+ * were migrated, or the schema accepted them. A record of a later version is refused, since this version
+ * cannot know what its values mean: read as it is, `cents: 500` might pass for 500 dollars, and written back
+ * it would be migrated twice.
  */
 export function interpreter(
   { schema, migrate }: Pick<SessionsOptions<Schema>, "schema" | "migrate">,
@@ -48,7 +49,10 @@ export function interpreter(
   };
 }
 
-/** The fault of an application that meets a session of a later version of itself, as in the middle of a deploy. */
+/**
+ * The fault of an application that meets a session of a later version of itself, as in the middle of a
+ * deploy.
+ */
 export function newerVersion(found: number, version: number): HoldfastError {
   return new HoldfastError(
     "schema-mismatch",

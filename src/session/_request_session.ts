@@ -6,7 +6,10 @@ import { applied } from "./_patch.ts";
 import { SessionNotes, type SessionSource } from "./_session_notes.ts";
 import type { Session } from "./session.ts";
 
-/** The inner side of each session. A field would be printed, and a static block would keep bundlers from dropping the class. */
+/**
+ * The inner side of each session. A field would be printed, and a static block would keep bundlers from
+ * dropping the class.
+ */
 const inner = new WeakMap<object, SessionNotes<unknown>>();
 
 /** The inner side of a session of ours; `undefined` for any other object. */
@@ -14,7 +17,9 @@ export function notesOf<Data>(session: Session<Data>): SessionNotes<Data> | unde
   return inner.get(session) as SessionNotes<Data> | undefined;
 }
 
-/** Notes what a request changes. All its state is private: inspecting it or writing it as JSON shows nothing. */
+/**
+ * Notes what a request changes. All its state is private: inspecting it or writing it as JSON shows nothing.
+ */
 export class RequestSession<Data> implements Session<Data> {
   readonly #notes: SessionNotes<Data>;
 

@@ -1,4 +1,6 @@
-/** What a `revocation` store knows of sealed sessions: which cookie of a family counts, and who was revoked. */
+/**
+ * What a `revocation` store knows of sealed sessions: which cookie of a family counts, and who was revoked.
+ */
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { Epochs, Sealed } from "./_sealed_value.ts";
 import { sha256 } from "./_sha256.ts";
@@ -7,8 +9,8 @@ import { EVERYBODY, type SessionEnd, type SessionIndex, type UserSessions } from
 import { endSealed, readSealed, rotateSealed, touchSealed } from "./session_transitions.ts";
 
 /**
- * How much longer than a cookie its family is remembered, in milliseconds: the clocks of the isolate, which ends the cookie, and
- * of the store, which forgets the family, may differ by as much.
+ * How much longer than a cookie its family is remembered, in milliseconds: the clocks of the isolate, which
+ * ends the cookie, and of the store, which forgets the family, may differ by as much.
  */
 const MARGIN = 3_600_000;
 
@@ -74,7 +76,10 @@ export class SealedFamilies {
     return known.ended === undefined && (known.current ?? sealed.family) === sealed.record.handle;
   }
 
-  /** Makes another handle count, and answers whether it does: of several that try at once, and of a logout, one is first. */
+  /**
+   * Makes another handle count, and answers whether it does: of several that try at once, and of a logout,
+   * one is first.
+   */
   async rotate(sealed: Sealed, to: string, now: number): Promise<boolean> {
     const output = await this.#families.transact(rotateSealed, keyOf(sealed), {
       ...claim(sealed, now),

@@ -10,13 +10,15 @@ export type SealedPlan =
     readonly step: "nothing" | "conflict";
   }
   | {
-    /** The store notes that the session was seen. The cookie stays: a read that sets one could undo a logout. */
+    /**
+     * The store notes that the session was seen. The cookie stays: a read that sets one could undo a logout.
+     */
     readonly step: "touch";
   }
   | {
     /**
-     * A cookie is sealed: the first one of a session (`begin`), one with other values (`update`), one with another handle
-     * (`rotate`), or one of another family in the place of this one (`login`).
+     * A cookie is sealed: the first one of a session (`begin`), one with other values (`update`), one with
+     * another handle (`rotate`), or one of another family in the place of this one (`login`).
      */
     readonly step: "begin" | "update" | "rotate" | "login";
     /** The values it holds. */

@@ -3,8 +3,8 @@ import type { Fields } from "../store/transition.ts";
 import { sessionFields, type SessionRecord, sessionRecord } from "./session_record.ts";
 
 /**
- * The epochs that a session has survived: the newest ones that were known when it was sealed. A later epoch ends it. As epochs
- * are compared with epochs alone, no clock but the store's decides what a revocation ends.
+ * The epochs that a session has survived: the newest ones that were known when it was sealed. A later epoch
+ * ends it. As epochs are compared with epochs alone, no clock but the store's decides what a revocation ends.
  */
 export interface Epochs {
   /** That of all users. */

@@ -1,6 +1,7 @@
 /**
- * The inner side of a request's session: its tokens, what was loaded, and what the request wants to become true. Nothing of
- * it is reachable from the object that applications hold, so that printing that one shows no token.
+ * The inner side of a request's session: its tokens, what was loaded, and what the request wants to become
+ * true. Nothing of it is reachable from the object that applications hold, so that printing that one shows no
+ * token.
  */
 import type { Clock } from "../clock.ts";
 import { encodeValue } from "../codec.ts";
@@ -43,8 +44,9 @@ export const NO_SESSION: SessionView = { record: undefined, values: {} };
 /** Where a request's session comes from. */
 export interface SessionSource<Data> {
   /**
-   * The kind of session: where it lives, its cookie and its name or purpose. Sessions made twice with equal options, as on
-   * Workers for each request, are of one kind; those of another kind never commit what these opened.
+   * The kind of session: where it lives, its cookie and its name or purpose. Sessions made twice with equal
+   * options, as on Workers for each request, are of one kind; those of another kind never commit what these
+   * opened.
    */
   readonly kind: string;
   /** Whether data must pass a schema. */
@@ -150,8 +152,9 @@ export class SessionNotes<Data> {
   }
 
   /**
-   * Looks all tokens up. The one that lives counts, so that a dead duplicate hides nothing. Of several that live none counts:
-   * the order of cookies proves nothing, and to take a planted one would log the victim in as the attacker.
+   * Looks all tokens up. The one that lives counts, so that a dead duplicate hides nothing. Of several that
+   * live none counts: the order of cookies proves nothing, and to take a planted one would log the victim in
+   * as the attacker.
    */
   async #find(): Promise<SessionView> {
     const views = await Promise.all(this.tokens.map((token) => this.source.load(token)));
@@ -167,7 +170,9 @@ export class SessionNotes<Data> {
     return views.find(({ ended }) => ended === "rotated") ?? views[0]!;
   }
 
-  /** What the request goes on from: nothing after `revoke()`, and no values of another user after `login()`. */
+  /**
+   * What the request goes on from: nothing after `revoke()`, and no values of another user after `login()`.
+   */
   async view(): Promise<SessionView> {
     if (this.#revoke) {
       this.asked = true;

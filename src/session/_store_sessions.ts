@@ -89,7 +89,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
     return boundSession(this, this.open(request.headers.get("cookie")), request);
   }
 
-  /** The key of a token's record. The cookie's name is part of it, so that kinds of session never accept each other's. */
+  /**
+   * The key of a token's record. The cookie's name is part of it, so that kinds of session never accept each
+   * other's.
+   */
   #key(token: string): string {
     return sha256(`${this.cookieName}=${token}`);
   }
@@ -170,8 +173,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * Nothing was read and nothing needs to be: the merge finds out whether the session lives. It refuses by itself what a later
-   * version of the application wrote.
+   * Nothing was read and nothing needs to be: the merge finds out whether the session lives. It refuses by
+   * itself what a later version of the application wrote.
    */
   async #writeUnread(token: string, patch: Patch): Promise<"done" | "unknown"> {
     const { clock, emit, touchEvery, version } = this.#common;
@@ -317,15 +320,16 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * The new session is there before the old one goes. Of two that rotate at once one wins and the other is silent; a
-   * login never depends on the session it came with.
+   * The new session is there before the old one goes. Of two that rotate at once one wins and the other is
+   * silent; a login never depends on the session it came with.
    */
   async #rotate(notes: SessionNotes<Data>, changes: SessionChanges): Promise<string | undefined> {
     const { emit } = this.#common;
     const { login } = changes;
     const view = await notes.view();
     const { record: old, ended } = view;
-    const patch = login === undefined ? changes.patch : notes.patch(); // the view may have dropped another user's
+    // The view may have dropped from the notes what was computed from another user's values.
+    const patch = login === undefined ? changes.patch : notes.patch();
     const next = applied(view.values, patch);
     await this.#check(view.values, patch);
     if (old === undefined) {
@@ -338,7 +342,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
     return await this.#replace(notes, changes, view, patch);
   }
 
-  /** A login over cookies of which none counts ends what they lead to, or the new session would not count either. */
+  /**
+   * A login over cookies of which none counts ends what they lead to, or the new session would not count
+   * either.
+   */
   async #endDuplicates({ tokens }: SessionNotes<Data>): Promise<void> {
     if (tokens.length < 2) return;
     await Promise.all(tokens.map((token) => this.#store.delete(this.#key(token), { why: "rotated" })));
@@ -392,9 +399,9 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * What parallel requests committed between this request's load and its claim moves along, unless it changed that itself.
-   * What a later version of the application wrote meanwhile moves along whole, and this request's own changes are dropped:
-   * they are of a version that the record no longer has.
+   * What parallel requests committed between this request's load and its claim moves along, unless it changed
+   * that itself. What a later version of the application wrote meanwhile moves along whole, and this
+   * request's own changes are dropped: they are of a version that the record no longer has.
    */
   async #moveAlong(
     notes: SessionNotes<Data>,
@@ -420,8 +427,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * Ends every session that the request carries. A session that was rotated a moment ago is followed to what continues it, so
-   * that a rotation beside a logout leaves none alive.
+   * Ends every session that the request carries. A session that was rotated a moment ago is followed to what
+   * continues it, so that a rotation beside a logout leaves none alive.
    */
   async #revoke({ tokens }: SessionNotes<Data>): Promise<string | undefined> {
     if (tokens.length === 0) return undefined;

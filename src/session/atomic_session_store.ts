@@ -34,8 +34,8 @@ export interface AtomicSessionStoreOptions {
 const OPTIONS = { name: true, remember: true } satisfies OptionNames<AtomicSessionStoreOptions>;
 
 /**
- * Sessions over any atomic store. `createSessions(store)` makes one by itself; make your own to copy, to replicate or to
- * name things differently.
+ * Sessions over any atomic store. `createSessions(store)` makes one by itself; make your own to copy, to
+ * replicate or to name things differently.
  *
  * @example
  * ```ts

@@ -1,12 +1,13 @@
 /**
  * Sessions over a store that cannot change a key atomically, such as Workers KV.
  *
- * What is promised all the same: an id is never adopted, both timeouts hold, and a session that was ended never comes back
- * once its tombstone is seen, since tombstones have keys of their own which no late write touches.
+ * What is promised all the same: an id is never adopted, both timeouts hold, and a session that was ended
+ * never comes back once its tombstone is seen, since tombstones have keys of their own which no late write
+ * touches.
  *
- * What is not: parallel requests on one session may overwrite each other's changes, two that rotate at once may both
- * believe they won, and a session that was ended may be seen elsewhere until the store has spread it (Workers KV: a
- * minute, as a rule). Where that is too weak, use an `AtomicStore`.
+ * What is not: parallel requests on one session may overwrite each other's changes, two that rotate at once
+ * may both believe they won, and a session that was ended may be seen elsewhere until the store has spread it
+ * (Workers KV: a minute, as a rule). Where that is too weak, use an `AtomicStore`.
  */
 import { type Clock, systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
@@ -45,7 +46,8 @@ export interface EventualSessionStore extends IndexedSessionStore {
 }
 
 /**
- * Sessions over any key-value store, with the weaker promise above: `createSessions` needs `eventual: true` with it.
+ * Sessions over any key-value store, with the weaker promise above: `createSessions` needs `eventual: true`
+ * with it.
  *
  * @example
  * ```ts

@@ -1,19 +1,21 @@
 /**
- * Sessions that live in their cookie alone, sealed with AES-256-GCM. Nothing is stored, so nothing has to be reached; the
- * price is honest:
+ * Sessions that live in their cookie alone, sealed with AES-256-GCM. Nothing is stored, so nothing has to be
+ * reached; the price is honest:
  *
- * - **A kept cookie works until it times out**, after a logout, too. Revoking needs a place to remember it: with
- *   `revocation: store` every request that looks at its session asks that store (three reads at once), and logout, rotation,
- *   `revokeUser` and `revokeAll` hold. Of parallel rotations one wins, and a logout ends whatever they made.
- * - **A kept cookie brings its old values back**, with a revocation store, too, until the session is rotated. What must only
- *   grow or only shrink (a counter of tries, a credit) does not belong into a sealed session.
+ * - **A kept cookie works until it times out**, after a logout, too. Revoking needs a place to remember it:
+ *   with `revocation: store` every request that looks at its session asks that store (three reads at once),
+ *   and logout, rotation, `revokeUser` and `revokeAll` hold. Of parallel rotations one wins, and a logout
+ *   ends whatever they made.
+ * - **A kept cookie brings its old values back**, with a revocation store, too, until the session is rotated.
+ *   What must only grow or only shrink (a counter of tries, a credit) does not belong into a sealed session.
  * - Parallel requests overwrite each other: the last cookie wins.
  * - Name and value must fit into 4096 bytes; more is an error, never cut.
- * - A request that only reads never sets a cookie, since that could undo a logout or a login that happened meanwhile. With a
- *   revocation store the store notes that the session is in use. Without one the idle timeout counts from the last change.
+ * - A request that only reads never sets a cookie, since that could undo a logout or a login that happened
+ *   meanwhile. With a revocation store the store notes that the session is in use. Without one the idle
+ *   timeout counts from the last change.
  *
- * What is sealed carries its own deadline and is bound to the cookie's name and `purpose`, so that no sealed value of one
- * kind passes for another. Keys form a ring: the first one seals, all of them open.
+ * What is sealed carries its own deadline and is bound to the cookie's name and `purpose`, so that no sealed
+ * value of one kind passes for another. Keys form a ring: the first one seals, all of them open.
  */
 import { HoldfastError } from "../errors.ts";
 import { KeyRing, type SealingKey } from "./_key_ring.ts";
@@ -64,7 +66,10 @@ export interface SealedSessionsOptions<S extends Schema> extends
     | "onEvent"
     | "onFault"
   > {
-  /** The ring: the first key seals, all of them open. To rotate, put a new one in front, and drop the last after `absoluteTimeout`. */
+  /**
+   * The ring: the first key seals, all of them open. To rotate, put a new one in front, and drop the last
+   * after `absoluteTimeout`.
+   */
   readonly keys: readonly [SealingKey, ...SealingKey[]];
   /**
    * What the cookie is for; a value sealed for another purpose is none.
@@ -208,7 +213,8 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     const changed = Object.keys(set).length > 0 || unset.length > 0 || create || rotate;
     if (!changed && !notes.loaded) return undefined;
     const view = await notes.view();
-    const patch = login === undefined ? changes.patch : notes.patch(); // the view may have dropped another user's
+    // The view may have dropped from the notes what was computed from another user's values.
+    const patch = login === undefined ? changes.patch : notes.patch();
     const touchDue = this.#families !== undefined && (view.idle ?? 0) >= this.#common.touchEvery;
     const plan = planSealed(view, changes, patch, { touchDue });
     if (plan.step === "touch") await this.#touch(view.sealed!, options);
@@ -350,7 +356,10 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     return this.#cookie.write("", 0);
   }
 
-  /** A login over cookies of which none counts ends what they lead to, or the new session would not count either. */
+  /**
+   * A login over cookies of which none counts ends what they lead to, or the new session would not count
+   * either.
+   */
   async #endDuplicates({ tokens }: SessionNotes<Data>): Promise<void> {
     if (tokens.length < 2) return;
     await Promise.all(tokens.map((token) => this.#end(token, "rotated")));

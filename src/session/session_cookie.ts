@@ -2,7 +2,10 @@
 import { cookieValues } from "../http/cookie.ts";
 import { checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 
-/** How the session cookie looks. HttpOnly always; there is no option for a domain, so no sibling host can set it. */
+/**
+ * How the session cookie looks. HttpOnly always; there is no option for a domain, so no sibling host can set
+ * it.
+ */
 export interface SessionCookieOptions {
   /**
    * The cookie's name. It is part of what a token is good for: sessions of another cookie never accept it.
@@ -10,8 +13,8 @@ export interface SessionCookieOptions {
    */
   readonly name?: string | undefined;
   /**
-   * Whether the cookie travels over HTTPS alone. Switch it off for plain-HTTP development alone: without it the name has
-   * no `__Host-` prefix, and a sibling host can plant a cookie of the same name.
+   * Whether the cookie travels over HTTPS alone. Switch it off for plain-HTTP development alone: without it
+   * the name has no `__Host-` prefix, and a sibling host can plant a cookie of the same name.
    * @default {true}
    */
   readonly secure?: boolean | undefined;
@@ -38,7 +41,9 @@ const MAX_TOKENS = 4;
 export interface SessionCookie {
   /** Its name. */
   readonly name: string;
-  /** The different values that look like tokens of ours, at most four; all but one are planted or left over. */
+  /**
+   * The different values that look like tokens of ours, at most four; all but one are planted or left over.
+   */
   read(header: string | null | undefined): readonly string[];
   /** The Set-Cookie value that hands a token out for that many seconds; 0 takes it back. */
   write(token: string, maxAge: number): string;
@@ -55,7 +60,8 @@ export function sessionCookie(
 ): SessionCookie {
   checkOptionNames("use the cookie", options, OPTIONS);
   const { secure = true, sameSite = "Lax", path = "/" } = options;
-  // Whatever reaches a header is checked at run time: a value like "Lax; Domain=evil.test" would add an attribute.
+  // Whatever reaches a header is checked at run time: a value like "Lax; Domain=evil.test" would add an
+  // attribute.
   checkOneOf("use the cookie", "secure", secure, [true, false]);
   checkOneOf("use the cookie", "sameSite", sameSite, ["Strict", "Lax", "None"]);
   const name = options.name ?? (secure && path === "/" ? "__Host-session" : "session");

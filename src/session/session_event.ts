@@ -7,9 +7,11 @@ export interface SessionEvent {
    * - `conflict`: changes were dropped, as the session had ended meanwhile.
    * - `expired`: a request came with a session that timed out a moment ago.
    * - `unknown-id`: a well-formed token that no session has: planted, guessed, or long ended.
-   * - `duplicate-cookie`: more than one well-formed token in one request. The one that lives counts; of several, none.
+   * - `duplicate-cookie`: more than one well-formed token in one request. The one that lives counts; of
+   *   several, none.
    * - `migrated`: the data was brought to the schema's version.
-   * - `newer-version`: a later version of the application wrote the session; the request fails as in an outage.
+   * - `newer-version`: a later version of the application wrote the session; the request fails as in an
+   *   outage.
    * - `schema-mismatch`: the stored data no longer matches, or could not be migrated; a fresh session begins.
    * - `touch-failed`: the store did not take a touch; the request was served all the same.
    * - `csrf-rejected`: a request that changes something came without the session's CSRF token.

@@ -9,29 +9,37 @@ import type { CommitOptions, RequestSessions } from "./sessions.ts";
 /** The session of a request that can be put on its response. */
 export interface BoundSession<Data> extends Session<Data> {
   /**
-   * Commits and answers the response to send: with the cookie, if there is one, and the headers that keep caches from
-   * mixing people up. A 5xx drops data and login, and so do HEAD and OPTIONS. When the store is down it answers a 503
-   * instead, and no cookie changes; a login for which there is no room becomes a 409.
+   * Commits and answers the response to send: with the cookie, if there is one, and the headers that keep
+   * caches from mixing people up. A 5xx drops data and login, and so do HEAD and OPTIONS. When the store is
+   * down it answers a 503 instead, and no cookie changes; a login for which there is no room becomes a 409.
    *
    * @throws {TypeError} when the changed data does not match the schema
-   * @throws {HoldfastError} `misconfigured` when the browser would drop the Secure cookie, as it asked over plain HTTP
+   * @throws {HoldfastError} `misconfigured` when the browser would drop the Secure cookie, as it asked over
+   *   plain HTTP
    */
   commit(response: Response, options?: Omit<CommitOptions, "failed">): Promise<Response>;
 }
 
-/** Whether coming back later may help: the store or a deploy is to blame, neither the request nor a setting. */
+/**
+ * Whether coming back later may help: the store or a deploy is to blame, neither the request nor a setting.
+ */
 export function isUnavailable(error: unknown): error is HoldfastError {
   if (!(error instanceof HoldfastError)) return false;
   const fault = faultClass(error);
   return fault === "outage" || (fault === "other" && error.retryable);
 }
 
-/** Whether the error is one of the session's own store, not of the application, so that a 503 may replace its answer. */
+/**
+ * Whether the error is one of the session's own store, not of the application, so that a 503 may replace its
+ * answer.
+ */
 export function isOwnOutage(session: Session<unknown>, error: unknown): boolean {
   return isUnavailable(error) && (notesOf(session)?.source.isOwnFault(error) ?? false);
 }
 
-/** Whether a request only looks: it makes no session, and takes no flash value that its answer would not show. */
+/**
+ * Whether a request only looks: it makes no session, and takes no flash value that its answer would not show.
+ */
 export function onlyLooks(method: string): boolean {
   return method === "HEAD" || method === "OPTIONS";
 }
@@ -69,7 +77,10 @@ export function boundSession<Data>(
   });
 }
 
-/** The headers of a fetched response cannot be changed; others stay themselves, since Bun types an original's body alone. */
+/**
+ * The headers of a fetched response cannot be changed; others stay themselves, since Bun types an original's
+ * body alone.
+ */
 function changeable(response: Response): Response {
   try {
     response.headers.delete("x-holdfast-probe");
@@ -84,7 +95,10 @@ export function wasAsked(session: Session<unknown>): boolean {
   return notesOf(session)?.asked ?? false;
 }
 
-/** A response that sets the cookie is for one user alone; one that was made by looking at the session depends on the cookie. */
+/**
+ * A response that sets the cookie is for one user alone; one that was made by looking at the session depends
+ * on the cookie.
+ */
 export function sessionHeaders(
   headers: Headers,
   session: Session<unknown>,
@@ -102,9 +116,9 @@ export function sessionHeaders(
 const reported = new WeakSet<object>();
 
 /**
- * Says that a browser will drop the cookie, since it is Secure and the request came over plain HTTP: otherwise every login
- * succeeds and no visitor is ever logged in. Where the request proves it, this throws; where a proxy may stand in front, it
- * is reported to `onFault`, once.
+ * Says that a browser will drop the cookie, since it is Secure and the request came over plain HTTP:
+ * otherwise every login succeeds and no visitor is ever logged in. Where the request proves it, this throws;
+ * where a proxy may stand in front, it is reported to `onFault`, once.
  *
  * @throws {HoldfastError} `misconfigured`
  */

@@ -1,26 +1,28 @@
 /**
  * Where sessions live: the small contract under `createSessions`. `atomicSessionStore` implements it over any
- * `AtomicStore`, `keyValueSessionStore` over what cannot change a key atomically, and a third party over anything
- * that passes `sessionStoreLaw`.
+ * `AtomicStore`, `keyValueSessionStore` over what cannot change a key atomically, and a third party over
+ * anything that passes `sessionStoreLaw`.
  *
- * Nothing here is an upsert. A change says whether it makes a session or wants one to be there, and the answer says
- * what became of it; so a slow request cannot bring back what another one ended. Keys are hashes of tokens and never
- * used twice; user keys are hashes of user ids.
+ * Nothing here is an upsert. A change says whether it makes a session or wants one to be there, and the
+ * answer says what became of it; so a slow request cannot bring back what another one ended. Keys are hashes
+ * of tokens and never used twice; user keys are hashes of user ids.
  *
  * ## How a replicated store implements it
  *
  * `replicatedSessions(primary, secondary)` is an `IndexedSessionStore` over two of them:
  *
- * - `load` asks the primary. `ended` is final: no fallback, no repair. On an error (on a miss only if the primary is
- *   declared a cache) it asks the secondary and marks the answer `degraded`.
- * - `save` runs `create` or `update` on the primary, whose answer carries the whole record with its new `version` and
- *   its absolute `endsAt`. Shipping is `load` from the primary, then `save(key, { type: "put", record })` on the secondary:
- *   it stores the record as it is, remaining time included, only where its version is newer and never over an ended one.
- * - `delete` runs on the primary, then on the secondary with `absent: "bury"`, so that a copy which is still on its way finds
- *   the tombstone; tombstones must outlast what is on its way (`atomicSessionStore(store, { remember })`).
- * - `index`: `add` and `remove` travel like saves, `revoke` like a delete. User records carry the number of their write
- *   (`n`) and an epoch that only grows; where two sides differ, the union of the entries and the later epoch are right,
- *   since an entry is only a hint and the epoch is the truth.
+ * - `load` asks the primary. `ended` is final: no fallback, no repair. On an error (on a miss only if the
+ *   primary is declared a cache) it asks the secondary and marks the answer `degraded`.
+ * - `save` runs `create` or `update` on the primary, whose answer carries the whole record with its new
+ *   `version` and its absolute `endsAt`. Shipping is `load` from the primary, then `save(key, { type: "put",
+ *   record })` on the secondary: it stores the record as it is, remaining time included, only where its
+ *   version is newer and never over an ended one.
+ * - `delete` runs on the primary, then on the secondary with `absent: "bury"`, so that a copy which is still
+ *   on its way finds the tombstone; tombstones must outlast what is on its way (`atomicSessionStore(store, {
+ *   remember })`).
+ * - `index`: `add` and `remove` travel like saves, `revoke` like a delete. User records carry the number of
+ *   their write (`n`) and an epoch that only grows; where two sides differ, the union of the entries and the
+ *   later epoch are right, since an entry is only a hint and the epoch is the truth.
  */
 import type { CallOptions, ListPage } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
@@ -54,7 +56,9 @@ export type SessionFound =
 
 /** A session that is to be made. */
 export interface SessionCreate {
-  /** Makes a session where there is nothing, not even one that ended; the same handle again answers the same. */
+  /**
+   * Makes a session where there is nothing, not even one that ended; the same handle again answers the same.
+   */
   readonly type: "create";
   /** Its public name. */
   readonly handle: string;
@@ -72,7 +76,9 @@ export interface SessionCreate {
   readonly authenticatedAt?: number | "now" | undefined;
   /** What the epochs are compared with; without it, now. */
   readonly bornAt?: number | undefined;
-  /** When the session that this one continues was created, and when it ends; without it, a new life begins. */
+  /**
+   * When the session that this one continues was created, and when it ends; without it, a new life begins.
+   */
   readonly continues?: { readonly createdAt: number; readonly endsAt: number } | undefined;
 }
 
@@ -96,7 +102,10 @@ export interface SessionUpdate {
 
 /** A copy of a session from elsewhere. */
 export interface SessionPut {
-  /** Stores the record as it is where there is none or an older one; never over one that ended, never a dead one. */
+  /**
+   * Stores the record as it is where there is none or an older one; never over one that ended, never a dead
+   * one.
+   */
   readonly type: "put";
   /** The copy. */
   readonly record: SessionRecord;
@@ -148,8 +157,8 @@ export interface SessionDelete extends CallOptions {
 /** Where sessions live. Every read checks both timeouts, whatever the engine expires by itself. */
 export interface SessionStore {
   /**
-   * `atomic`: each call takes effect at once, everywhere. `eventual`: parallel changes may overwrite each other
-   * and what ended may be seen elsewhere for a while; `createSessions` asks for `eventual: true`.
+   * `atomic`: each call takes effect at once, everywhere. `eventual`: parallel changes may overwrite each
+   * other and what ended may be seen elsewhere for a while; `createSessions` asks for `eventual: true`.
    */
   readonly consistency: "atomic" | "eventual";
   /** Looks a session up. */
@@ -160,7 +169,10 @@ export interface SessionStore {
   delete(key: string, options: SessionDelete): Promise<SessionRecord | undefined>;
   /** Whether there is a live session. */
   exists(key: string, options?: CallOptions): Promise<boolean>;
-  /** Forgets what is left of a session that does not live; only where nothing expires by itself (`sweepSessions`). */
+  /**
+   * Forgets what is left of a session that does not live; only where nothing expires by itself
+   * (`sweepSessions`).
+   */
   purge?(key: string, options?: CallOptions): Promise<void>;
   /** What is known about users; a store without it cannot list or end a user's sessions. */
   readonly index?: SessionIndex | undefined;
@@ -218,7 +230,9 @@ export type SessionAdded =
 
 /** Options of {@linkcode SessionIndex.add}. */
 export interface SessionAddOptions extends CallOptions {
-  /** The session that this one continues: refused if it was revoked. Without it, the user has just logged in. */
+  /**
+   * The session that this one continues: refused if it was revoked. Without it, the user has just logged in.
+   */
   readonly continues?: { readonly handle: string; readonly bornAt: number } | undefined;
   /** The handle of a session that ends for this one, and so does not count; when it continues none. */
   readonly replaces?: string | undefined;
@@ -240,10 +254,12 @@ export interface SessionRevokeOptions extends CallOptions {
 export const EVERYBODY = "everybody";
 
 /**
- * Whose sessions are where. A session is listed before it is created: one that cannot be listed must not exist.
+ * Whose sessions are where. A session is listed before it is created: one that cannot be listed must not
+ * exist.
  *
- * Entries are hints, the epoch is the truth: revoking raises the epoch in the same step that reads the entries, then
- * ends what they lead to. What no entry leads to any more is caught when its session is next held against the epoch.
+ * Entries are hints, the epoch is the truth: revoking raises the epoch in the same step that reads the
+ * entries, then ends what they lead to. What no entry leads to any more is caught when its session is next
+ * held against the epoch.
  */
 export interface SessionIndex {
   /** Lists a session that is about to be created. */
@@ -256,7 +272,9 @@ export interface SessionIndex {
   remove(user: string, handle: string, options?: CallOptions): Promise<void>;
   /** What is known about a user. */
   read(user: string, options?: CallOptions): Promise<UserSessions>;
-  /** Makes every session born until now dead but one, and answers where they are, for the caller to delete. */
+  /**
+   * Makes every session born until now dead but one, and answers where they are, for the caller to delete.
+   */
   revoke(user: string, options: SessionRevokeOptions): Promise<UserSessions>;
   /** A page of the keys of all sessions, some of which may have ended. */
   keys(

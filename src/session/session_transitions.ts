@@ -1,10 +1,10 @@
 /**
- * The transitions of sessions (`session_record.ts` has the fields) and of what is known about a user:
- * `{ n, e?, y?, p?, h:* }`: number of the write, epoch, spared handle, until when the epoch must be remembered, and
+ * The transitions of sessions (`session_record.ts` has the fields) and of what is known about a user: `{ n,
+ * e?, y?, p?, h:* }`: number of the write, epoch, spared handle, until when the epoch must be remembered, and
  * `<key>:<listed>:<ends>` by handle.
  *
- * A session lives until it was idle for too long or is too old, whatever comes first; every transition checks both.
- * Its record stays a little longer (`keep`), so that late requests learn why it is gone.
+ * A session lives until it was idle for too long or is too old, whatever comes first; every transition checks
+ * both. Its record stays a little longer (`keep`), so that late requests learn why it is gone.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 
@@ -45,9 +45,9 @@ export const loadSession: Transition = {
 };
 
 /**
- * `{ keep, h, i, x | life, s, c?, b?, u?, a?, d:*, f:* }` → `{ done: "1" }` and the record, or `{ done: "0", g? }` when the
- * key is taken. `life` is the absolute timeout, `x` the end of the session this one continues. Repeating it with the same
- * handle is fine.
+ * `{ keep, h, i, x | life, s, c?, b?, u?, a?, d:*, f:* }` → `{ done: "1" }` and the record, or `{ done: "0",
+ * g? }` when the key is taken. `life` is the absolute timeout, `x` the end of the session this one continues.
+ * Repeating it with the same handle is fine.
  */
 export const createSession: Transition = {
   name: "session.create",
@@ -78,9 +78,10 @@ export const createSession: Transition = {
 };
 
 /**
- * `{ keep, d:*, f:*, x:*, s?, v?, k?, if? }` → `{ done: "1" }` and the record, `{ done: "2" }` and the record when it is not at
- * version `if` or was written by a later version of the application than `v`, or `{ done: "0", g? }`: sets and unsets just
- * these values and touches. A session that is gone stays gone, and the schema version `s` only ever grows.
+ * `{ keep, d:*, f:*, x:*, s?, v?, k?, if? }` → `{ done: "1" }` and the record, `{ done: "2" }` and the record
+ * when it is not at version `if` or was written by a later version of the application than `v`, or `{ done:
+ * "0", g? }`: sets and unsets just these values and touches. A session that is gone stays gone, and the
+ * schema version `s` only ever grows.
  */
 function commit(record: Fields | undefined, input: Fields, now: number): Step {
   const ended = gone(record, now);
@@ -108,9 +109,9 @@ export const commitSession: Transition = { name: "session.commit", apply: commit
 export const replaceSession: Transition = { name: "session.replace", apply: commit };
 
 /**
- * `{ keep, why, next?, bury? }` → the record, of which only a tombstone is left; `{}` when another call was first. `bury`
- * leaves a tombstone where nothing was, too. `next` is the key of the session that continues this one: a logout that comes
- * late finds it there.
+ * `{ keep, why, next?, bury? }` → the record, of which only a tombstone is left; `{}` when another call was
+ * first. `bury` leaves a tombstone where nothing was, too. `next` is the key of the session that continues
+ * this one: a logout that comes late finds it there.
  */
 export const endSession: Transition = {
   name: "session.end",
@@ -131,8 +132,9 @@ export const endSession: Transition = {
 };
 
 /**
- * `{ keep, if? }` and a record → `{ done: "1" }`, `{ done: "2" }` and the record that is there when it is as new or not at
- * version `if`, or `{ done: "0", g? }` when it ended here, is dead by now, or nothing is at version `if`.
+ * `{ keep, if? }` and a record → `{ done: "1" }`, `{ done: "2" }` and the record that is there when it is as
+ * new or not at version `if`, or `{ done: "0", g? }` when it ended here, is dead by now, or nothing is at
+ * version `if`.
  */
 export const putSession: Transition = {
   name: "session.put",
@@ -160,8 +162,8 @@ function pruned(record: Fields | undefined, handle: string | undefined, now: num
 }
 
 /**
- * Kept as long as an entry or the epoch means something. Pinned while an epoch does: were it evicted by what strangers
- * write, sessions that were revoked would live again.
+ * Kept as long as an entry or the epoch means something. Pinned while an epoch does: were it evicted by what
+ * strangers write, sessions that were revoked would live again.
  */
 function listed(record: Fields, now: number): Write {
   let last = int(record.p);
@@ -180,8 +182,8 @@ export const readUser: Transition = {
 };
 
 /**
- * `{ handle, key, ends, limit?, b?, from? }` → `{ done: "1", b }`, `{ done: "0" }` when the session `from`, born at `b`, was
- * revoked, or `{ done: "2", h:* }` when there are as many as `limit`.
+ * `{ handle, key, ends, limit?, b?, from? }` → `{ done: "1", b }`, `{ done: "0" }` when the session `from`,
+ * born at `b`, was revoked, or `{ done: "2", h:* }` when there are as many as `limit`.
  */
 export const addToUser: Transition = {
   name: "session.user.add",
@@ -213,8 +215,9 @@ export const removeFromUser: Transition = {
 };
 
 /**
- * `{ remember, except?, epoch? }` → what is known, with an epoch that is later than every birth before. Entries stay until
- * removed. `epoch` is one that was decided elsewhere: it is taken over as it is, where it is later.
+ * `{ remember, except?, epoch? }` → what is known, with an epoch that is later than every birth before.
+ * Entries stay until removed. `epoch` is one that was decided elsewhere: it is taken over as it is, where it
+ * is later.
  */
 export const revokeUser: Transition = {
   name: "session.user.revoke",
@@ -230,12 +233,12 @@ export const revokeUser: Transition = {
 };
 
 /*
- * Sealed sessions live in their cookies. What a store knows of them, where there is one, is which cookie of a family counts.
- * A family is a login (or an anonymous beginning) and what its rotations made of it; its key is the handle of its first
- * session. Its record is `{ current?, touched?, ended? }`: the handle that counts (absent: the first one), when it was last
- * seen, and why the family ended. As there is one record for all of them, rotations and logouts have one order: of parallel
- * rotations one wins, and a logout ends whatever they made. The records are pinned: one that was evicted would let a cookie
- * live again.
+ * Sealed sessions live in their cookies. What a store knows of them, where there is one, is which cookie of a
+ * family counts. A family is a login (or an anonymous beginning) and what its rotations made of it; its key
+ * is the handle of its first session. Its record is `{ current?, touched?, ended? }`: the handle that counts
+ * (absent: the first one), when it was last seen, and why the family ended. As there is one record for all of
+ * them, rotations and logouts have one order: of parallel rotations one wins, and a logout ends whatever they
+ * made. The records are pinned: one that was evicted would let a cookie live again.
  */
 
 /** The handle that counts; what the store forgot counts only for a family that was never rotated. */
@@ -259,8 +262,8 @@ export const readSealed: Transition = {
 };
 
 /**
- * `{ from, to, first?, keep }` → `{ done: "1" }`, or `{ done: "0", ended }` when `from` is not what counts. `first` says that
- * `from` is the first of its family. Repeating it with the same `to` is fine.
+ * `{ from, to, first?, keep }` → `{ done: "1" }`, or `{ done: "0", ended }` when `from` is not what counts.
+ * `first` says that `from` is the first of its family. Repeating it with the same `to` is fine.
  */
 export const rotateSealed: Transition = {
   name: "session.sealed.rotate",
@@ -281,7 +284,8 @@ export const touchSealed: Transition = {
     if (record?.ended !== undefined) return { output: { done: "0", ended: record.ended } };
     if (currentOf(record, input) !== input.from) return { output: { done: "0", ended: "rotated" } };
     const next = { current: input.from!, touched: String(Math.max(now, int(record?.touched))) };
-    // Of a family that was never rotated no more is lost than when it was last seen: strangers may not pin such records.
+    // Of a family that was never rotated no more is lost than when it was last seen: strangers may not pin
+    // such records.
     const pinned = input.first === undefined;
     return { output: { done: "1" }, write: { ...remembered(next, now, input), pinned } };
   },

@@ -28,7 +28,9 @@ async function load(store: SessionStore): Promise<SessionRecord> {
   return found.record;
 }
 
-/** What every {@linkcode SessionStore} whose `consistency` is `atomic` promises; `index` has a law of its own. */
+/**
+ * What every {@linkcode SessionStore} whose `consistency` is `atomic` promises; `index` has a law of its own.
+ */
 export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
   {
     name: "a session that was never made is unknown, cannot be changed and is not deleted",

@@ -1,4 +1,7 @@
-/** better-auth itself on our storage: what its users do, on every engine, and the races it loses on a plain Map. */
+/**
+ * better-auth itself on our storage: what its users do, on every engine, and the races it loses on a plain
+ * Map.
+ */
 import { type AtomicStore, memoryStore } from "@holdfast/edge";
 import { type BetterAuthStorage, betterAuthStorage } from "@holdfast/edge/better-auth";
 import { denoKvStore } from "@holdfast/edge/deno-kv";

@@ -1,6 +1,6 @@
 /**
- * Plants session cookies from a sibling host in a real Chromium, and looks whether a server takes them for its own: the
- * attack of CVE-2026-39410's kind. Servers run on workerd, Deno, Node and Bun.
+ * Plants session cookies from a sibling host in a real Chromium, and looks whether a server takes them for
+ * its own: the attack of CVE-2026-39410's kind. Servers run on workerd, Deno, Node and Bun.
  */
 import type { BrowserContext } from "playwright-core";
 import { assert, assertEquals } from "../support/assert.ts";
@@ -11,7 +11,9 @@ import { startWorkerd } from "../support/workerd.ts";
 /** What Chromium is started with, so that the hosts of the test are this machine. */
 export const RESOLVER_RULES = "--host-resolver-rules=MAP *.shop.test 127.0.0.1";
 
-/** Characters that JavaScript's `trim()` strips and browsers keep, as the bytes that the hostile server sends. */
+/**
+ * Characters that JavaScript's `trim()` strips and browsers keep, as the bytes that the hostile server sends.
+ */
 const SPACES: Record<string, string> = {
   "U+2000": "\u00e2\u0080\u0080",
   "U+3000": "\u00e3\u0080\u0080",

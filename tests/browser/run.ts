@@ -1,7 +1,7 @@
 /**
- * Drives the shop in a real Chromium, and plants cookies from a sibling host: `deno task test:browser`, or with `--planted` the
- * latter alone. Takes the browser from CHROMIUM or /usr/bin/chromium;
- * as root on Debian it installs one. Leaves screenshots in `.cache/`.
+ * Drives the shop in a real Chromium, and plants cookies from a sibling host: `deno task test:browser`, or
+ * with `--planted` the latter alone. Takes the browser from CHROMIUM or /usr/bin/chromium; as root on Debian
+ * it installs one. Leaves screenshots in `.cache/`.
  */
 // deno-lint-ignore-file no-console
 import { type Browser, chromium, type Page } from "playwright-core";

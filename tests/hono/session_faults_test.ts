@@ -1,4 +1,6 @@
-/** session(): what an outage, a misconfiguration and the application's own errors come to, and who is told. */
+/**
+ * session(): what an outage, a misconfiguration and the application's own errors come to, and who is told.
+ */
 import { Hono } from "hono";
 import {
   atomicSessionStore,

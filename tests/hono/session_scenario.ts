@@ -1,6 +1,6 @@
 /**
- * What the session helpers answer, as a list of observations: the same in every runtime, or something is not portable. Web
- * APIs alone.
+ * What the session helpers answer, as a list of observations: the same in every runtime, or something is not
+ * portable. Web APIs alone.
  */
 import { Hono } from "hono";
 import {

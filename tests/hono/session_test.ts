@@ -1,4 +1,7 @@
-/** session() and its guards through real Hono: responses of every kind, faults, hostile requests, several sessions. */
+/**
+ * session() and its guards through real Hono: responses of every kind, faults, hostile requests, several
+ * sessions.
+ */
 import { Hono } from "hono";
 import { csrf } from "hono/csrf";
 import { createMiddleware } from "hono/factory";

@@ -1,6 +1,7 @@
 /**
- * A browser's cookies by the letter of RFC 6265bis, written from its text alone: what it keeps of a Set-Cookie header, and
- * what it sends. Times, sizes and SameSite are left out, as they do not decide which name a server reads.
+ * A browser's cookies by the letter of RFC 6265bis, written from its text alone: what it keeps of a
+ * Set-Cookie header, and what it sends. Times, sizes and SameSite are left out, as they do not decide which
+ * name a server reads.
  *
  * @see https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis
  */

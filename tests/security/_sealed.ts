@@ -8,7 +8,10 @@ export const KEYS = [{ id: "a", secret: "A".repeat(43) }] as const;
 /** The Cookie header after a Set-Cookie header. */
 export const sent = (setCookie: string | undefined): string => setCookie!.split(";")[0]!;
 
-/** A store whose calls take effect after a while and answer after another, so that those of parallel requests mix. */
+/**
+ * A store whose calls take effect after a while and answer after another, so that those of parallel requests
+ * mix.
+ */
 export function far(store: AtomicStore, pause: () => Promise<void> = turns): AtomicStore {
   return new Proxy(store, {
     get(target, name) {

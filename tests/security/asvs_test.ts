@@ -1,4 +1,7 @@
-/** The tables of requirements and bounds in the documentation of sessions: whole, and every test that they name exists. */
+/**
+ * The tables of requirements and bounds in the documentation of sessions: whole, and every test that they
+ * name exists.
+ */
 import {
   sealedSessionLaw,
   sessionIndexLaw,

@@ -1,4 +1,7 @@
-/** The table of bounds in the documentation of sessions: every row is measured here, and says what was measured. */
+/**
+ * The table of bounds in the documentation of sessions: every row is measured here, and says what was
+ * measured.
+ */
 import { Hono } from "hono";
 import {
   atomicSessionStore,

@@ -1,6 +1,6 @@
 /**
- * No object that a user can hold shows a secret when it is printed, logged or written as JSON. Each file in `canary/` holds the
- * objects of one area.
+ * No object that a user can hold shows a secret when it is printed, logged or written as JSON. Each file in
+ * `canary/` holds the objects of one area.
  */
 import { inspect } from "node:util";
 import { assert, assertEquals } from "../support/assert.ts";

@@ -1,4 +1,7 @@
-/** Parallel requests with one sealed cookie try to end up with two sessions, or with one that outlives a logout. */
+/**
+ * Parallel requests with one sealed cookie try to end up with two sessions, or with one that outlives a
+ * logout.
+ */
 import { Hono } from "hono";
 import { createSealedSessions, memoryStore } from "@holdfast/edge";
 import { session, type SessionVariables } from "@holdfast/edge/hono";
