@@ -1,12 +1,18 @@
 /**
- * The transitions under better-auth. A token's record is `{ v, e? }`, its value and when that dies, or `{ g }` once it was
- * deleted. A user's index is `{ t:<token>, x:<token> }`: until when a listed session lives, and until when a removed one may
- * not be listed again.
+ * The transitions under better-auth. A token's record is `{ v, e? }`, its value and when that dies, or `{ g
+ * }` once it was deleted. A user's index is `{ t:<token>, x:<token> }`: until when a listed session lives,
+ * with what belongs to it after a colon, and until when a removed one may not be listed again. Tokens and
+ * values come in hidden.
  */
 import type { Fields, Step, Transition, Write } from "../../src/store/transition.ts";
 
 function int(text: string | undefined): number {
   return Number(text ?? 0) || 0;
+}
+
+/** The time that an entry of an index begins with. */
+function until(entry: string | undefined): number {
+  return int(entry?.split(":", 1)[0]);
 }
 
 /** `{}` → `{ v? }`. */
@@ -31,7 +37,10 @@ export const setToken: Transition = {
   },
 };
 
-/** `{ keep }` → `{ v? }`: what was there. It is gone for as long as it would have lived, and for `keep` at least. */
+/**
+ * `{ keep }` → `{ v? }`: what was there. It is gone for as long as it would have lived, and for `keep` at
+ * least.
+ */
 export const endToken: Transition = {
   name: "better-auth.token.end",
   apply(record, { keep }, now): Step {
@@ -46,11 +55,11 @@ export const endToken: Transition = {
 
 /** What of an index still means something. */
 function alive(record: Fields | undefined, now: number): Record<string, string> {
-  return Object.fromEntries(Object.entries(record ?? {}).filter(([, until]) => now < int(until)));
+  return Object.fromEntries(Object.entries(record ?? {}).filter(([, entry]) => now < until(entry)));
 }
 
 function kept(record: Fields): Write {
-  const last = Math.max(0, ...Object.values(record).map(int));
+  const last = Math.max(0, ...Object.values(record).map(until));
   if (last === 0) return { record: undefined };
   // A removal must outlive what would list the session again.
   const removal = Object.keys(record).some((field) => field.startsWith("x:"));
@@ -72,8 +81,8 @@ export const mergeIndex: Transition = {
   name: "better-auth.index.merge",
   apply(record, input, now): Step {
     const next = alive(record, now);
-    for (const [field, until] of Object.entries(alive(input, now))) {
-      if (field.startsWith("t:") && next[`x:${field.slice(2)}`] === undefined) next[field] = until;
+    for (const [field, entry] of Object.entries(alive(input, now))) {
+      if (field.startsWith("t:") && next[`x:${field.slice(2)}`] === undefined) next[field] = entry;
     }
     return { output: {}, write: kept(next) };
   },
@@ -84,7 +93,9 @@ export const removeFromIndex: Transition = {
   name: "better-auth.index.remove",
   apply(record, { token, keep }, now): Step {
     const next = alive(record, now);
-    next[`x:${token}`] = String(Math.max(now + int(keep), int(next[`t:${token}`]), int(next[`x:${token}`])));
+    next[`x:${token}`] = String(
+      Math.max(now + int(keep), until(next[`t:${token}`]), until(next[`x:${token}`])),
+    );
     delete next[`t:${token}`];
     return { output: {}, write: kept(next) };
   },

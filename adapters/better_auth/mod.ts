@@ -2,10 +2,13 @@
  * Sessions, verifications and rate limits of better-auth on any atomic store.
  *
  * ```ts
- * import { memoryStore } from "@holdfast/edge"; // upstashStore(redis) · denoKvStore(kv) · durableObjectStore(namespace)
+ * // upstashStore(redis) · denoKvStore(kv) · durableObjectStore(namespace)
+ * import { memoryStore } from "@holdfast/edge";
  * import { betterAuthStorage } from "@holdfast/edge/better-auth";
  *
- * const secondaryStorage = betterAuthStorage(memoryStore()); // betterAuth({ secondaryStorage, … })
+ * const secret = "at-least-32-characters-from-your-environment";
+ * // betterAuth({ secret, secondaryStorage, … })
+ * const secondaryStorage = betterAuthStorage(memoryStore(), { secret });
  * await secondaryStorage.increment("127.0.0.1|/sign-in", 60);
  * ```
  *

@@ -1,17 +1,23 @@
+import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+
 /** What a {@linkcode problem} says besides its status and title. */
 export interface ProblemOptions {
   /**
-   * Names the kind of problem.
+   * The kind of problem, as a URI.
    * @default {"about:blank"}
    */
-  readonly type?: string;
-  /** What this occurrence is about; no keys and no values. */
-  readonly detail?: string;
+  readonly type?: string | undefined;
+  /** The details of this occurrence; no keys and no values. */
+  readonly detail?: string | undefined;
   /** Further members of the object. */
-  readonly extensions?: Readonly<Record<string, unknown>>;
+  readonly extensions?: Readonly<Record<string, unknown>> | undefined;
   /** Milliseconds after which to come back: becomes `Retry-After`, in whole seconds, at least one. */
-  readonly retryAfter?: number;
+  readonly retryAfter?: number | undefined;
 }
+
+const OPTIONS = { type: true, detail: true, extensions: true, retryAfter: true } satisfies OptionNames<
+  ProblemOptions
+>;
 
 /**
  * A response that says what is wrong, for machines and people.
@@ -20,11 +26,12 @@ export interface ProblemOptions {
  * @example
  * ```ts
  * import { problem } from "@holdfast/edge/hono";
- * const response = problem(409, "Somebody else is at it", { retryAfter: 1500 });
+ * const response = problem(409, "Another request has the lock", { retryAfter: 1500 });
  * if (response.headers.get("retry-after") !== "2") throw new Error("unexpected");
  * ```
  */
 export function problem(status: number, title: string, options: ProblemOptions = {}): Response {
+  checkOptionNames("make a problem response", options, OPTIONS);
   const { type = "about:blank", detail, extensions, retryAfter } = options;
   const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
   if (retryAfter !== undefined && Number.isFinite(retryAfter)) {

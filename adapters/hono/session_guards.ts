@@ -1,9 +1,14 @@
 /** Middleware that asks something of the session; `session()` must be mounted before it. */
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { peekBody } from "./_peek_body.ts";
 import type { Session } from "../../src/session/session.ts";
 import type { RouteContext, RouteMiddleware } from "./_context.ts";
 import { problem } from "./problem.ts";
 import type { SessionContextOptions } from "./session.ts";
+
+/** The largest form that is searched unless told otherwise: forms with files in them send the header. */
+const MAX_FORM = 1_048_576;
 
 /** Options of {@linkcode requireCsrfToken}. */
 export interface RequireCsrfTokenOptions extends SessionContextOptions {
@@ -11,17 +16,28 @@ export interface RequireCsrfTokenOptions extends SessionContextOptions {
    * The header that carries the token.
    * @default {"x-csrf-token"}
    */
-  readonly header?: string;
+  readonly header?: string | undefined;
   /**
    * The field of a form that carries it.
    * @default {"csrf_token"}
    */
-  readonly field?: string;
+  readonly field?: string | undefined;
+  /**
+   * The largest form, in bytes, that is searched for the field; a larger one is a 413. Requests with the
+   * header have no such bound, and neither has one without a session: it is refused before its body is read.
+   * @default {1_048_576}
+   */
+  readonly maxForm?: number | undefined;
 }
 
+const CONTEXT_OPTIONS = { contextKey: true } satisfies OptionNames<SessionContextOptions>;
+const CSRF_OPTIONS = { contextKey: true, header: true, field: true, maxForm: true } satisfies OptionNames<
+  RequireCsrfTokenOptions
+>;
+
 /**
- * Lets only those who logged in within that time through: for what needs a password once more. Nobody logged in is a 401,
- * too long ago a 403.
+ * Lets only those who logged in within that time through: for what needs a password once more. No login is a
+ * 401, too long ago a 403.
  *
  * @throws {RangeError} when the time is not positive
  * @example
@@ -37,17 +53,20 @@ export interface RequireCsrfTokenOptions extends SessionContextOptions {
  */
 export function requireFresh(within: Duration, options: SessionContextOptions = {}): RouteMiddleware {
   toMilliseconds(within, "within");
+  checkOptionNames("mount requireFresh()", options, CONTEXT_OPTIONS);
   return async function requireFresh(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     const session = sessionOf(c, options);
-    if (await session.userId() === undefined) return problem(401, "Nobody is logged in");
+    if (await session.userId() === undefined) return problem(401, "No user is logged in");
     if (!await session.isFresh(within)) return problem(403, "The login is too long ago for this");
     await next();
   };
 }
 
 /**
- * Lets a request that may change something through only with the session's CSRF token (`session.csrfToken()`), in a header
- * or in a form's field; otherwise a 403. It stands beside Hono's own `csrf()`, which looks at where a request comes from.
+ * Lets a request that may change something through only with the session's CSRF token
+ * (`session.csrfToken()`), in a header or in a form's field; otherwise a 403. A form is read up to `maxForm`,
+ * and only for a live session; the handler still reads it in any way. It stands beside Hono's own `csrf()`,
+ * which looks at where a request comes from.
  *
  * @example
  * ```ts
@@ -67,16 +86,24 @@ export function requireFresh(within: Duration, options: SessionContextOptions = 
  * ```
  */
 export function requireCsrfToken(options: RequireCsrfTokenOptions = {}): RouteMiddleware {
-  const { header = "x-csrf-token", field = "csrf_token" } = options;
+  checkOptionNames("mount requireCsrfToken()", options, CSRF_OPTIONS);
+  const { header = "x-csrf-token", field = "csrf_token", maxForm = MAX_FORM } = options;
+  checkInteger("mount requireCsrfToken()", "maxForm", maxForm);
+  const rejected = () => problem(403, "The request does not carry the session's CSRF token");
   return async function requireCsrfToken(
     c: RouteContext,
     next: () => Promise<void>,
   ): Promise<Response | void> {
     if (/^(GET|HEAD|OPTIONS|TRACE)$/.test(c.req.method)) return await next();
-    const token = c.req.header(header) ?? await formField(c, field);
-    if (!await sessionOf(c, options).verifyCsrfToken(token)) {
-      return problem(403, "The request does not carry the session's CSRF token");
+    const session = sessionOf(c, options);
+    let token = c.req.header(header);
+    // Without a session no token can be right: nothing is read of the body then.
+    if (token === undefined && isForm(c) && !await session.isNew()) {
+      const body = await peekBody(c, maxForm);
+      if (body === undefined) return problem(413, "The form is too large");
+      token = await formField(body, c.req.header("content-type")!, field);
     }
+    if (!await session.verifyCsrfToken(token)) return rejected();
     await next();
   };
 }
@@ -89,14 +116,36 @@ function sessionOf(c: RouteContext, { contextKey = "session" }: SessionContextOp
   return session;
 }
 
-/** A field of a form; later readers get the body, too. */
-async function formField(c: RouteContext, name: string): Promise<string | undefined> {
+function isForm(c: RouteContext): boolean {
   const type = c.req.header("content-type") ?? "";
-  if (!/^(application\/x-www-form-urlencoded|multipart\/form-data)\b/i.test(type)) return undefined;
-  const body = await c.req.arrayBuffer();
+  return /^(application\/x-www-form-urlencoded|multipart\/form-data)\s*(;|$)/i.test(type);
+}
+
+/** A field of a form. */
+async function formField(
+  body: Uint8Array<ArrayBuffer>,
+  type: string,
+  name: string,
+): Promise<string | undefined> {
+  if (/^application/i.test(type)) return urlencodedField(new TextDecoder().decode(body), name);
   const form = await new Response(body, { headers: { "content-type": type } }).formData().catch(() =>
     undefined
   );
   const value = form?.get(name);
   return typeof value === "string" ? value : undefined;
+}
+
+/** The first field of that name. A form of a million fields is searched, not built. */
+function urlencodedField(text: string, name: string): string | undefined {
+  for (let start = 0; start <= text.length;) {
+    const ampersand = text.indexOf("&", start);
+    const end = ampersand < 0 ? text.length : ampersand;
+    // Longer pairs are of other fields: a name of ours takes three characters a byte at most, a token 86.
+    if (end - start <= 9 * name.length + 1024) {
+      const value = new URLSearchParams(text.slice(start, end)).get(name);
+      if (value !== null) return value;
+    }
+    start = end + 1;
+  }
+  return undefined;
 }

@@ -5,7 +5,8 @@ const NUM = `
 local function num(s) return tonumber(s or '') or 0 end
 `;
 
-const INDEX = NUM + `
+const INDEX = `
+local function num(s) return tonumber(string.match(s or '', '^[^:]*')) or 0 end
 local function alive(r, now)
   local n = {}
   for k, v in pairs(r or {}) do if now < num(v) then n[k] = v end end

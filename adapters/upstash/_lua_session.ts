@@ -26,7 +26,7 @@ const COMMIT = SESSION + `
 local function apply(r, i, now)
   local ended = gone(r, now)
   if ended then return answer('0', ended) end
-  if i['if'] and i['if'] ~= r.n then return answer('2', r) end
+  if i.v and num(r.s) > num(i.v) or i['if'] and i['if'] ~= r.n then return answer('2', r) end
   values(i, r)
   r.n = int(num(r.n) + 1)
   r.t = int(math.max(now, num(r.t)))
@@ -34,7 +34,7 @@ local function apply(r, i, now)
     local p = string.sub(k, 1, 4)
     if p == 'x:d:' or p == 'x:f:' then r[string.sub(k, 3)] = nil end
   end
-  if i.s then r.s = i.s end
+  if i.s and num(i.s) > num(r.s) then r.s = i.s end
   if i.k then r.k = r.t end
   return answer('1', r), kept(r, i)
 end`;
@@ -59,12 +59,21 @@ local function listed(r, now)
 end
 `;
 
+const SEALED = `
+local function num(s) return tonumber(s or '') or 0 end
+local function current(r, i) return r and r.current or i.first and i.from or nil end
+`;
+
 /** By the name of the transition. */
 export const sessionTwins: Readonly<Record<string, LuaTwin>> = {
   "session.load": {
     kind: "read",
     lua: SESSION + `
-local function apply(r, i, now) return gone(r, now) or r end`,
+local function apply(r, i, now)
+  local ended = gone(r, now)
+  if ended and ended.g then ended.next = r.next end
+  return ended or r
+end`,
   },
   "session.create": {
     kind: "write",
@@ -91,10 +100,10 @@ end`,
 local function apply(r, i, now)
   local ended = gone(r, now)
   if ended and (ended.g or not i.bury) then return {} end
-  local grave = {h=r and r.h or '', n=int(num(r and r.n) + 1), g=i.why}
+  local tombstone = {h=r and r.h or '', n=int(num(r and r.n) + 1), g=i.why, next=i.next}
   local stays = now + num(i.keep)
   if i.lasting and r then stays = math.max(stays, num(r.x)) end
-  return ended and {} or answer(nil, r), grave, stays
+  return ended and {} or answer(nil, r), tombstone, stays
 end`,
   },
   "session.put": {
@@ -149,6 +158,43 @@ local function apply(r, i, now)
   n.p = int(math.max(now + num(i.remember), num(n.p)))
   n.y = i.except
   return n, listed(n, now)
+end`,
+  },
+  "session.sealed.read": {
+    kind: "read",
+    lua: SEALED + `
+local function apply(r, i, now)
+  if not r then return {} end
+  local idle = r.touched and int(math.max(0, now - num(r.touched)))
+  return {current=r.current, ended=r.ended, idle=idle}
+end`,
+  },
+  "session.sealed.rotate": {
+    kind: "write",
+    lua: SEALED + `
+local function apply(r, i, now)
+  if r and r.ended then return {done='0', ended=r.ended} end
+  local current = current(r, i)
+  if current == i.to then return {done='1'} end
+  if current ~= i.from then return {done='0', ended='rotated'} end
+  return {done='1'}, {current=i.to, touched=int(now)}, now + num(i.keep)
+end`,
+  },
+  "session.sealed.touch": {
+    kind: "write",
+    lua: SEALED + `
+local function apply(r, i, now)
+  if r and r.ended then return {done='0', ended=r.ended} end
+  if current(r, i) ~= i.from then return {done='0', ended='rotated'} end
+  local touched = int(math.max(now, num(r and r.touched)))
+  return {done='1'}, {current=i.from, touched=touched}, now + num(i.keep)
+end`,
+  },
+  "session.sealed.end": {
+    kind: "write",
+    lua: SEALED + `
+local function apply(r, i, now)
+  return {}, {ended=r and r.ended or i.why}, now + num(i.keep)
 end`,
   },
 };

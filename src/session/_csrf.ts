@@ -1,14 +1,42 @@
-/** CSRF tokens of sessions. */
+/**
+ * CSRF tokens of sessions.
+ *
+ * The token is a hash of the session's secret, so it is stored nowhere. Each answer carries it under a fresh
+ * random mask (`mask || mask XOR token`): a compressed page whose size an attacker can measure (BREACH) shows
+ * another text every time.
+ */
+import { base64ToBytes, bytesToBase64Url } from "../codec.ts";
 import { sha256 } from "./_sha256.ts";
 
-/** Whoever knows the token can compute it, nobody else; it tells nothing about the token or its key. */
-export function csrfToken(token: string): string {
-  return sha256(`csrf:${token}`);
+const BYTES = 32;
+/** 64 bytes in the URL alphabet. */
+const SHAPE = /^[A-Za-z0-9_-]{86}$/;
+
+/** The session's CSRF token under a new mask. */
+export function csrfToken(secret: string): string {
+  const token = unmaskedToken(secret);
+  const masked = new Uint8Array(2 * BYTES);
+  crypto.getRandomValues(masked.subarray(0, BYTES));
+  for (let i = 0; i < BYTES; i++) masked[BYTES + i] = masked[i]! ^ token[i]!;
+  return bytesToBase64Url(masked);
 }
 
-/** Compares in a time that depends on the length alone. */
-export function sameSecret(a: string, b: string): boolean {
-  let different = a.length ^ b.length;
-  for (let i = 0; i < b.length; i++) different |= a.charCodeAt(i) ^ b.charCodeAt(i); // NaN counts as 0: the length decided
+/**
+ * Whether the text is the session's CSRF token under any mask; the time depends on the text's shape alone.
+ */
+export function isCsrfToken(text: unknown, secret: string): boolean {
+  if (typeof text !== "string" || !SHAPE.test(text)) return false;
+  const masked = fromBase64Url(text);
+  const token = unmaskedToken(secret);
+  let different = 0;
+  for (let i = 0; i < BYTES; i++) different |= masked[i]! ^ masked[BYTES + i]! ^ token[i]!;
   return different === 0;
+}
+
+function unmaskedToken(secret: string): Uint8Array {
+  return fromBase64Url(sha256(`csrf:${secret}`));
+}
+
+function fromBase64Url(text: string): Uint8Array {
+  return base64ToBytes(text.replaceAll("-", "+").replaceAll("_", "/"));
 }

@@ -1,4 +1,4 @@
-/** Somebody else's store may hang; no request waits for it longer than it must. */
+/** A third party's store may hang; no request waits for it longer than it must. */
 import { HoldfastError } from "../errors.ts";
 import { withTimeout } from "../deadline.ts";
 import type { CallOptions } from "../store/key_value_store.ts";

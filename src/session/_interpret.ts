@@ -1,14 +1,22 @@
 /** What this version of the application makes of a stored record. */
 import { decodeValue, encodeValue } from "../codec.ts";
+import { HoldfastError } from "../errors.ts";
 import type { Schema } from "../schema.ts";
 import type { Fields } from "../store/transition.ts";
 import { dataOf } from "./_patch.ts";
-import { NO_SESSION, type SessionView } from "./_request_session.ts";
+import { NO_SESSION, type SessionView } from "./_session_notes.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
 import type { SessionsOptions } from "./sessions.ts";
 
-/** Migrates and validates; what cannot be read, migrated or validated is no session, with an event. */
+/**
+ * Migrates and validates a record. What cannot be read, migrated or validated is no session, with an event.
+ *
+ * Versions only go up. Values are stamped with the application's version once they are known to have it: they
+ * were migrated, or the schema accepted them. A record of a later version is refused, since this version
+ * cannot know what its values mean: read as it is, `cents: 500` might pass for 500 dollars, and written back
+ * it would be migrated twice.
+ */
 export function interpreter(
   { schema, migrate }: Pick<SessionsOptions<Schema>, "schema" | "migrate">,
   version: number,
@@ -16,7 +24,11 @@ export function interpreter(
 ): (record: SessionRecord) => Promise<SessionView> {
   return async (record) => {
     const { handle, schemaVersion } = record;
-    const old = schemaVersion !== version;
+    if (schemaVersion > version) {
+      emit({ type: "newer-version", handle });
+      throw newerVersion(schemaVersion, version);
+    }
+    const old = schemaVersion < version;
     try {
       let { values } = record;
       if (old && migrate) {
@@ -26,7 +38,8 @@ export function interpreter(
       for (const field in values) decodeValue(values[field]!);
       if (schema === undefined || !(await schema["~standard"].validate(dataOf(values))).issues) {
         if (old && migrate) emit({ type: "migrated", handle });
-        return { record, values, migrated: old };
+        const raised = old && (migrate !== undefined || schema !== undefined);
+        return { record, values, raised, schemaVersion: raised ? version : schemaVersion };
       }
     } catch {
       // reported below; the cause would quote what is stored
@@ -36,20 +49,30 @@ export function interpreter(
   };
 }
 
+/**
+ * The fault of an application that meets a session of a later version of itself, as in the middle of a
+ * deploy.
+ */
+export function newerVersion(found: number, version: number): HoldfastError {
+  return new HoldfastError(
+    "schema-mismatch",
+    `Cannot read the session as version ${found} of the application wrote it: current version is ${version}`,
+    { retryable: true },
+  );
+}
+
 function encoded(data: Record<string, unknown>): Fields {
   const fields = Object.entries(data).filter(([, value]) => value !== undefined);
   return Object.fromEntries(fields.map(([name, value]) => [`d:${name}`, encodeValue(value)]));
 }
 
-/** A listener that throws must not decide what becomes of a session. */
-export function quietly(
-  listener: ((event: SessionEvent) => void) | undefined,
-): (event: SessionEvent) => void {
-  return (event) => {
+/** The listener, without what it throws: that must not decide what becomes of a session. */
+export function quietly<T>(listener: ((about: T) => void) | undefined): (about: T) => void {
+  return (about) => {
     try {
-      listener?.(event);
+      listener?.(about);
     } catch {
-      // its own affair
+      // the listener's own affair
     }
   };
 }

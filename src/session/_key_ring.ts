@@ -16,6 +16,7 @@ export class KeyRing {
   readonly #first: string;
   readonly #context: string;
 
+  /** Makes a ring whose values open only under the same context. */
   constructor(keys: readonly SealingKey[], context: string) {
     this.#context = context;
     for (const { id, secret } of keys) {
@@ -49,6 +50,7 @@ export class KeyRing {
     return { name: "AES-GCM", iv, additionalData: new TextEncoder().encode(`${this.#context}\n${id}`) };
   }
 
+  /** The text under the first key. */
   async seal(text: string): Promise<string> {
     const iv = crypto.getRandomValues(new Uint8Array(12));
     const id = this.#first;
@@ -62,7 +64,7 @@ export class KeyRing {
     return `${id}.${bytesToBase64Url(bytes)}`;
   }
 
-  /** What was sealed; `undefined` for whatever was not sealed by this ring for this purpose. */
+  /** The text that was sealed; `undefined` for a value that this ring did not seal for this purpose. */
   async open(value: string): Promise<string | undefined> {
     const dot = value.indexOf(".");
     const id = value.slice(0, dot);

@@ -1,172 +1,214 @@
 /** Sessions over a session store: what `createSessions` answers. */
-import { type Clock, systemClock } from "../clock.ts";
+import { systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Schema } from "../schema.ts";
-import { sha256 } from "./_sha256.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { Fields } from "../store/transition.ts";
-import { applied, combined, dataOf, difference, isEmpty, type Patch, without } from "./_patch.ts";
+import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkCommitOptions,
+  checkRevokeOptions,
+  type Common,
+  COMMON_OPTIONS,
+  commonOptions,
+} from "./_common_options.ts";
 import { withDeadline } from "./_deadline.ts";
-import { interpreter, quietly } from "./_interpret.ts";
-import { NO_SESSION, RequestSession, type SessionChanges, type SessionView } from "./_request_session.ts";
+import { newerVersion } from "./_interpret.ts";
+import { applied, combined, dataOf, difference, isEmpty, type Patch, without } from "./_patch.ts";
+import { notesOf, RequestSession } from "./_request_session.ts";
+import {
+  NO_SESSION,
+  type SessionChanges,
+  type SessionNotes,
+  type SessionSource,
+  type SessionView,
+} from "./_session_notes.ts";
+import { sha256 } from "./_sha256.ts";
 import { isRevoked, UserWide } from "./_user_wide.ts";
 import { atomicSessionStore } from "./atomic_session_store.ts";
 import type { Session } from "./session.ts";
 import { type SessionCookie, sessionCookie } from "./session_cookie.ts";
-import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
 import { type BoundSession, boundSession } from "./session_response.ts";
 import type { SessionStore } from "./session_store.ts";
 import type { CommitOptions, Sessions, SessionsOptions, SessionSummary } from "./sessions.ts";
 
+/** The names of all options; a function, since bundlers keep a spread at the top of a module. */
+const optionNames = () => ({
+  ...COMMON_OPTIONS,
+  maxSessionsPerUser: true,
+  onSessionLimit: true,
+  name: true,
+  timeout: true,
+  eventual: true,
+} satisfies OptionNames<SessionsOptions<Schema>>);
+
 /** How often a commit that depends on what was there is tried; each loser makes room for a winner. */
 const MOST_TRIES = 64;
+
+/** How many rotations a logout follows to the session that its own became. */
+const MAX_ROTATIONS = 32;
 
 export class StoreSessions<Data> implements Sessions<Data> {
   readonly cookieName: string;
   readonly #store: SessionStore;
   readonly #users: UserWide | undefined;
   readonly #cookie: SessionCookie;
-  readonly #schema: Schema<Data> | undefined;
-  readonly #version: number;
-  readonly #interpret: (record: SessionRecord) => Promise<SessionView>;
+  readonly #common: Common<Data>;
+  readonly #source: SessionSource<Data>;
   readonly #migrates: boolean;
-  readonly #clock: Clock;
-  readonly #emit: (event: SessionEvent) => void;
-  readonly #idle: number;
-  readonly #absolute: number;
-  readonly #touchEvery: number;
 
   constructor(store: AtomicStore | SessionStore, options: SessionsOptions<Schema>) {
+    checkOptionNames("make sessions", options, optionNames());
     this.#store = sessionStore(store, options);
     this.#cookie = sessionCookie(options.cookie);
     this.cookieName = this.#cookie.name;
-    this.#schema = options.schema as Schema<Data> | undefined;
-    this.#version = positive("version", options.version ?? 1);
-    this.#clock = options.clock ?? systemClock;
-    this.#emit = quietly(options.onEvent);
-    this.#interpret = interpreter(options, this.#version, this.#emit);
+    this.#common = commonOptions(options);
+    const kind = `stored\n${this.cookieName}\n${options.name ?? "session"}`;
+    this.#source = { ...this.#common, kind, load: (token) => this.#load(token) };
     this.#migrates = options.migrate !== undefined;
-    this.#idle = toMilliseconds(options.idleTimeout ?? "30m", "idleTimeout");
-    this.#absolute = toMilliseconds(options.absoluteTimeout ?? "12h", "absoluteTimeout");
-    this.#touchEvery = options.touchEvery === undefined
-      ? Math.min(60_000, this.#idle / 10)
-      : toMilliseconds(options.touchEvery, "touchEvery");
-    const limit = positive("maxSessionsPerUser", options.maxSessionsPerUser ?? 500);
+    const limit = checkInteger("make sessions", "maxSessionsPerUser", options.maxSessionsPerUser ?? 500);
+    const { onSessionLimit = "evict-oldest" } = options;
+    checkOneOf("make sessions", "onSessionLimit", onSessionLimit, ["evict-oldest", "reject"]);
     const { index } = this.#store;
     if (index !== undefined) {
-      const evict = options.onSessionLimit !== "reject";
-      this.#users = new UserWide(this.#store, index, this.#emit, {
-        limit,
-        evict,
-        absolute: this.#absolute,
-        clock: this.#clock,
-      });
+      const { absolute, clock, emit } = this.#common;
+      const evict = onSessionLimit === "evict-oldest";
+      this.#users = new UserWide(this.#store, index, emit, { limit, evict, absolute, clock });
     }
   }
 
   open(cookieHeader: string | null | undefined): RequestSession<Data> {
-    const { token, count } = this.#cookie.read(cookieHeader);
-    if (count > 1) this.#emit({ type: "duplicate-cookie" });
-    return new RequestSession<Data>(token, {
-      checks: this.#schema !== undefined,
-      clock: this.#clock,
-      emit: this.#emit,
-      load: (session) => this.#load(session),
-      validate: (values) => this.#validate(values),
-    });
+    const tokens = this.#cookie.read(cookieHeader);
+    if (tokens.length > 1) this.#common.emit({ type: "duplicate-cookie" });
+    return new RequestSession<Data>(tokens, this.#source);
   }
 
   fromRequest(request: Request): BoundSession<Data> {
-    return boundSession(this, this.open(request.headers.get("cookie")), request.method);
+    return boundSession(this, this.open(request.headers.get("cookie")), request);
   }
 
-  async #load(session: RequestSession<Data>): Promise<SessionView> {
-    const key = session.key;
+  /**
+   * The key of a token's record. The cookie's name is part of it, so that kinds of session never accept each
+   * other's.
+   */
+  #key(token: string): string {
+    return sha256(`${this.cookieName}=${token}`);
+  }
+
+  async #load(token: string): Promise<SessionView> {
+    const { clock, emit, interpret, touchEvery } = this.#common;
+    const key = this.#key(token);
     const found = await this.#store.load(key);
     if (found.state === "unknown") {
-      this.#emit({ type: "unknown-id" });
+      emit({ type: "unknown-id" });
       return NO_SESSION;
     }
     if (found.state === "ended") {
-      if (found.why === "expired") this.#emit({ type: "expired" });
+      if (found.why === "expired") emit({ type: "expired" });
       return { ...NO_SESSION, ended: found.why };
     }
     const { record } = found;
     const { degraded = false } = found;
-    const due = this.#users !== undefined && this.#clock.now() - record.checkedAt >= this.#touchEvery;
+    const due = this.#users !== undefined && clock.now() - record.checkedAt >= touchEvery;
     if (due && await isRevoked(this.#users!.index, record)) {
       if (!degraded) await this.#revokeRecord(key, record);
       return { ...NO_SESSION, ended: "revoked" };
     }
-    return { ...await this.#interpret(record), checked: due && !degraded, degraded };
-  }
-
-  async #validate(values: Record<string, unknown>): Promise<Data | undefined> {
-    if (this.#schema === undefined) return values as Data;
-    const result = await this.#schema["~standard"].validate(values);
-    return result.issues === undefined ? result.value : undefined;
+    const view = await interpret(record);
+    return { ...view, checked: due && !degraded, degraded };
   }
 
   async commit(session: Session<Data>, options: CommitOptions = {}): Promise<string | undefined> {
-    if (!(session instanceof RequestSession)) {
-      throw new TypeError("Cannot commit the session as it was not opened by this module");
+    checkCommitOptions(options);
+    const notes = notesOf(session);
+    if (notes?.source.kind !== this.#source.kind) {
+      throw new TypeError("Cannot commit the session as sessions of this kind did not open it");
     }
-    const changes = session.freeze(options.failed ?? false);
-    if (changes.revoke) return await this.#revoke(session);
-    if (changes.rotate) return await this.#rotate(session, changes);
+    const changes = notes.freeze(options.failed ?? false);
+    try {
+      return await this.#commit(notes, changes, options);
+    } catch (error) {
+      if (!notes.faults.has(error)) this.#common.fault(error);
+      throw error;
+    }
+  }
+
+  async #commit(
+    notes: SessionNotes<Data>,
+    changes: SessionChanges,
+    options: CommitOptions,
+  ): Promise<string | undefined> {
+    if (changes.revoke) {
+      const gone = await this.#revoke(notes);
+      return changes.login === undefined ? gone : await this.#rotate(notes, changes);
+    }
+    if (changes.rotate) return await this.#rotate(notes, changes);
     if (isEmpty(changes.patch) && !changes.create) {
-      if (session.loaded) await this.#touch(session, options);
+      if (notes.loaded) await this.#touch(notes, options);
       return undefined;
     }
-    if (session.token !== undefined && !session.loaded && this.#schema === undefined && !this.#migrates) {
-      const done = await this.#writeUnread(session, changes.patch);
+    const unread = notes.token !== undefined && !notes.loaded;
+    if (unread && !this.#common.checks && !this.#migrates) {
+      const done = await this.#writeUnread(notes.token!, changes.patch);
       if (done !== "unknown") return undefined;
     } else {
-      const view = await session.view();
-      if (view.record !== undefined) return void await this.#merge(session, view, changes);
-      if (view.ended === "rotated") return void this.#emit({ type: "conflict" });
+      const view = await notes.view();
+      if (view.record !== undefined) return void await this.#merge(notes, view, changes);
+      if (view.ended === "rotated") return void this.#common.emit({ type: "conflict" });
     }
     const values = applied({}, changes.patch);
     if (Object.keys(values).length === 0 && !changes.create) return undefined;
     await this.#check({}, changes.patch);
-    return await this.#create(session, values, {});
+    return await this.#create(notes, values, {});
   }
 
   /** The patch must leave data that the schema accepts; better to find out before it is stored. */
   async #check(values: Fields, patch: Patch): Promise<void> {
-    if (this.#schema === undefined) return;
-    if (await this.#validate(dataOf(applied(values, patch))) === undefined) {
+    if (!this.#common.checks) return;
+    if (await this.#common.validate(dataOf(applied(values, patch))) === undefined) {
       throw new TypeError("Cannot commit the session as its data does not match the schema");
     }
   }
 
-  /** Nothing was read and nothing needs to be: the merge finds out whether the session lives. */
-  async #writeUnread(session: RequestSession<Data>, patch: Patch): Promise<"done" | "unknown"> {
-    const key = session.key;
-    const saved = await this.#store.save(key, { type: "update", ...patch });
+  /**
+   * Nothing was read and nothing needs to be: the merge finds out whether the session lives. It refuses by
+   * itself what a later version of the application wrote.
+   */
+  async #writeUnread(token: string, patch: Patch): Promise<"done" | "unknown"> {
+    const { clock, emit, touchEvery, version } = this.#common;
+    const key = this.#key(token);
+    const saved = await this.#store.save(key, { type: "update", ...patch, writerVersion: version });
     if (saved.state === "saved") {
       const { record } = saved;
-      if (
-        this.#users !== undefined && this.#clock.now() - record.checkedAt >= this.#touchEvery
-      ) {
+      if (this.#users !== undefined && clock.now() - record.checkedAt >= touchEvery) {
         if (await isRevoked(this.#users.index, record)) await this.#revokeRecord(key, record);
         else await this.#store.save(key, { type: "update", checked: true });
       }
       return "done";
     }
+    if (saved.state === "conflict") this.#refuseNewer(saved.record);
     if (saved.state === "ended" && saved.why === "rotated") {
-      this.#emit({ type: "conflict" }); // the browser is about to get the new token: no other may overwrite it
+      emit({ type: "conflict" }); // the browser is about to get the new token: no other may overwrite it
       return "done";
     }
-    if (saved.state === "unknown") this.#emit({ type: "unknown-id" });
-    else if (saved.state === "ended" && saved.why === "expired") this.#emit({ type: "expired" });
+    if (saved.state === "unknown") emit({ type: "unknown-id" });
+    else if (saved.state === "ended" && saved.why === "expired") emit({ type: "expired" });
     return "unknown";
   }
 
-  async #merge(session: RequestSession<Data>, first: SessionView, changes: SessionChanges): Promise<void> {
-    const key = session.key;
+  /** Throws where a later version of the application wrote the record. */
+  #refuseNewer({ handle, schemaVersion }: SessionRecord): void {
+    const { emit, version } = this.#common;
+    if (schemaVersion <= version) return;
+    emit({ type: "newer-version", handle });
+    throw newerVersion(schemaVersion, version);
+  }
+
+  async #merge(notes: SessionNotes<Data>, first: SessionView, changes: SessionChanges): Promise<void> {
+    const { emit, interpret, version } = this.#common;
+    const key = this.#key(notes.token!);
     let view = first;
     let patch = changes.patch;
     for (let attempt = 1; attempt <= MOST_TRIES; attempt++) {
@@ -174,50 +216,60 @@ export class StoreSessions<Data> implements Sessions<Data> {
       const record = view.record!;
       const saved = await this.#store.save(key, {
         type: "update",
-        ...(view.migrated ? combined(difference(record.values, view.values), patch) : patch),
-        ...(view.migrated && { schemaVersion: this.#version }),
-        ifVersion: changes.depends || view.migrated ? record.version : undefined,
+        ...(view.raised ? combined(difference(record.values, view.values), patch) : patch),
+        ...(view.raised && { schemaVersion: version }),
+        writerVersion: version,
+        // A migration is written over the very record it was computed from: of two instances one migrates.
+        ifVersion: changes.depends || view.raised ? record.version : undefined,
         checked: first.checked ?? false,
       });
       if (saved.state === "saved") return;
-      view = saved.state === "conflict" ? await this.#interpret(saved.record) : NO_SESSION;
-      if (view.record === undefined) return this.#emit({ type: "conflict", handle: first.record!.handle });
-      patch = await session.replay(view.values);
+      view = saved.state === "conflict" ? await interpret(saved.record) : NO_SESSION;
+      if (view.record === undefined) return emit({ type: "conflict", handle: first.record!.handle });
+      patch = await notes.replay(view.values);
       await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 50));
     }
-    throw new HoldfastError(
-      "contention",
-      `Cannot commit the session as others changed it first ${MOST_TRIES} times`,
-      { retryable: true },
-    );
+    throw new HoldfastError("contention", "Cannot commit the session as others change it all the time", {
+      retryable: true,
+    });
   }
 
-  /** Only a session somebody looked at is touched, and not more often than it matters. */
-  async #touch(session: RequestSession<Data>, { waitUntil }: CommitOptions): Promise<void> {
-    const { record, checked, degraded } = await session.view();
+  /** Only a session that the application looked at is touched, and not more often than it matters. */
+  async #touch(notes: SessionNotes<Data>, { waitUntil }: CommitOptions): Promise<void> {
+    const { clock, emit, fault, touchEvery } = this.#common;
+    const { record, checked, degraded } = await notes.found();
     if (record === undefined || degraded) return;
-    if (!checked && this.#clock.now() - record.touchedAt < this.#touchEvery) return;
-    const key = session.key;
-    const work = this.#store.save(key, { type: "update", checked: checked ?? false }).then(
+    if (!checked && clock.now() - record.touchedAt < touchEvery) return;
+    const change = { type: "update", checked: checked ?? false } as const;
+    const work = this.#store.save(this.#key(notes.token!), change).then(
       () => {},
-      () => this.#emit({ type: "touch-failed", handle: record.handle }),
+      (error) => {
+        emit({ type: "touch-failed", handle: record.handle });
+        fault(error);
+      },
     );
     if (waitUntil === undefined || waitUntil(work) === false) await work;
   }
 
-  /** Stores a new session, listed first: one that nobody can list must not exist. */
+  /** Stores a new session, listed first: one that cannot be listed must not exist. */
   async #put(
-    session: RequestSession<Data>,
+    notes: SessionNotes<Data>,
     values: Fields,
-    owner: { readonly userId?: string | undefined; readonly login?: boolean; readonly old?: SessionRecord },
+    owner: {
+      readonly userId?: string | undefined;
+      readonly login?: boolean;
+      readonly old?: SessionRecord;
+      readonly schemaVersion?: number | undefined;
+    },
   ): Promise<{ key: string; maxAge: number } | "revoked"> {
-    const { userId, login = false, old } = owner;
-    const handle = session.newHandle;
-    const key = sha256(session.newToken);
-    const now = this.#clock.now();
-    // Whoever proves once more who they are begins a new life; whatever else continues the old one.
+    const { absolute, clock, idle, version } = this.#common;
+    const { userId, login = false, old, schemaVersion = version } = owner;
+    const handle = notes.newHandle;
+    const key = this.#key(notes.newToken);
+    const now = clock.now();
+    // A login begins a new life; whatever else continues the old one.
     const before = login ? undefined : old;
-    const endsAt = before?.endsAt ?? now + this.#absolute;
+    const endsAt = before?.endsAt ?? now + absolute;
     let bornAt = before?.bornAt;
     if (userId !== undefined && this.#users !== undefined) {
       const entry = { handle, key, endsAt };
@@ -231,9 +283,9 @@ export class StoreSessions<Data> implements Sessions<Data> {
     const saved = await this.#store.save(key, {
       type: "create",
       handle,
-      idleTimeout: this.#idle,
-      absoluteTimeout: this.#absolute,
-      schemaVersion: this.#version,
+      idleTimeout: idle,
+      absoluteTimeout: absolute,
+      schemaVersion,
       values,
       userId,
       authenticatedAt: login ? "now" : old?.authenticatedAt,
@@ -245,20 +297,21 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   async #create(
-    session: RequestSession<Data>,
+    notes: SessionNotes<Data>,
     values: Fields,
     owner: { readonly userId?: string; readonly login?: boolean },
   ): Promise<string> {
-    const stored = await this.#put(session, values, owner);
+    const { emit } = this.#common;
+    const stored = await this.#put(notes, values, owner);
     if (stored === "revoked") throw this.#beaten(owner.userId);
-    this.#emit({ type: "created", handle: session.newHandle, ...user(owner.userId) });
-    if (owner.login) this.#emit({ type: "logged-in", handle: session.newHandle, ...user(owner.userId) });
-    return this.#cookie.write(session.newToken, stored.maxAge);
+    emit({ type: "created", handle: notes.newHandle, ...user(owner.userId) });
+    if (owner.login) emit({ type: "logged-in", handle: notes.newHandle, ...user(owner.userId) });
+    return this.#cookie.write(notes.newToken, stored.maxAge);
   }
 
   /** The user was revoked while this login was under way: what it was based on may no longer hold. */
   #beaten(userId: string | undefined): HoldfastError {
-    this.#emit({ type: "refused", ...user(userId) });
+    this.#common.emit({ type: "refused", ...user(userId) });
     return new HoldfastError(
       "session-unavailable",
       "Cannot log in as the user's sessions were revoked meanwhile",
@@ -267,35 +320,66 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * The new session is there before the old one goes. Of two that rotate at once one wins and the other is silent; a
-   * login never depends on the session it came with.
+   * The new session is there before the old one goes. Of two that rotate at once one wins and the other is
+   * silent; a login never depends on the session it came with.
    */
-  async #rotate(session: RequestSession<Data>, changes: SessionChanges): Promise<string | undefined> {
-    const { record: old, values, ended, migrated } = await session.view();
-    const { login, patch } = changes;
-    const next = applied(values, patch);
+  async #rotate(notes: SessionNotes<Data>, changes: SessionChanges): Promise<string | undefined> {
+    const { emit } = this.#common;
+    const { login } = changes;
+    const view = await notes.view();
+    const { record: old, ended } = view;
+    // The view may have dropped from the notes what was computed from another user's values.
+    const patch = login === undefined ? changes.patch : notes.patch();
+    const next = applied(view.values, patch);
+    await this.#check(view.values, patch);
     if (old === undefined) {
       if (login === undefined) {
-        if (ended === "rotated") return void this.#emit({ type: "conflict" });
+        if (ended === "rotated") return void emit({ type: "conflict" });
         if (Object.keys(next).length === 0 && !changes.create) return undefined;
-      }
-      await this.#check(values, patch);
-      return await this.#create(session, next, login === undefined ? {} : { userId: login, login: true });
+      } else await this.#endDuplicates(notes);
+      return await this.#create(notes, next, login === undefined ? {} : { userId: login, login: true });
     }
-    await this.#check(values, patch);
+    return await this.#replace(notes, changes, view, patch);
+  }
+
+  /**
+   * A login over cookies of which none counts ends what they lead to, or the new session would not count
+   * either.
+   */
+  async #endDuplicates({ tokens }: SessionNotes<Data>): Promise<void> {
+    if (tokens.length < 2) return;
+    await Promise.all(tokens.map((token) => this.#store.delete(this.#key(token), { why: "rotated" })));
+  }
+
+  /** The second half of a rotation: `view` has a record, and `patch` was checked. */
+  async #replace(
+    notes: SessionNotes<Data>,
+    changes: SessionChanges,
+    view: SessionView,
+    patch: Patch,
+  ): Promise<string | undefined> {
+    const { emit } = this.#common;
+    const old = view.record!;
+    const { login } = changes;
+    const key = this.#key(notes.token!);
+    const clean = notes.changesUser(view);
     const userId = login ?? old.userId;
-    const stored = await this.#put(session, next, { userId, login: login !== undefined, old });
+    const next = applied(view.values, patch);
+    const schemaVersion = clean ? undefined : view.schemaVersion;
+    const stored = await this.#put(notes, next, { userId, login: login !== undefined, old, schemaVersion });
     if (stored === "revoked") {
       if (login !== undefined) throw this.#beaten(login);
-      await this.#revokeRecord(session.key, old);
+      await this.#revokeRecord(key, old);
       return this.#cookie.write("", 0);
     }
-    const handle = session.newHandle;
-    // Nobody will ever hold the new token; where the store is down, it times out.
+    const handle = notes.newHandle;
+    // The new token was never sent; where the store is down, the session times out.
     const drop = () => this.#store.delete(stored.key, { why: "revoked" }).catch(() => undefined);
     let last: SessionRecord | undefined;
     try {
-      last = await this.#store.delete(session.key, { why: "rotated" });
+      // A login is a session of its own, which no logout of the old one ends.
+      const continued = login === undefined ? { next: stored.key } : {};
+      last = await this.#store.delete(key, { why: "rotated", ...continued });
     } catch (error) {
       await drop();
       throw error;
@@ -303,47 +387,77 @@ export class StoreSessions<Data> implements Sessions<Data> {
     if (last === undefined && login === undefined) {
       await drop();
       if (userId !== undefined) await this.#users?.remove(userId, handle);
-      return void this.#emit({ type: "conflict", handle: old.handle });
+      return void emit({ type: "conflict", handle: old.handle });
     }
-    // What parallel requests committed between our load and our claim moves along, unless we changed it ourselves.
-    const late = last === undefined || migrated
-      ? undefined
-      : without(difference(old.values, last.values), patch);
-    if (late !== undefined && !isEmpty(late)) {
-      await this.#moveAlong(session, stored.key, last!, late, changes);
+    if (last !== undefined && !clean) {
+      await this.#moveAlong(notes, changes, view, patch, { last, key: stored.key });
     }
     if (old.userId !== undefined) await this.#users?.remove(old.userId, old.handle);
-    this.#emit({ type: "rotated", handle, ...user(userId) });
-    if (login !== undefined) this.#emit({ type: "logged-in", handle, ...user(userId) });
-    return this.#cookie.write(session.newToken, stored.maxAge);
+    emit({ type: "rotated", handle, ...user(userId) });
+    if (login !== undefined) emit({ type: "logged-in", handle, ...user(userId) });
+    return this.#cookie.write(notes.newToken, stored.maxAge);
   }
 
+  /**
+   * What parallel requests committed between this request's load and its claim moves along, unless it changed
+   * that itself. What a later version of the application wrote meanwhile moves along whole, and this
+   * request's own changes are dropped: they are of a version that the record no longer has.
+   */
   async #moveAlong(
-    session: RequestSession<Data>,
-    key: string,
-    last: SessionRecord,
-    late: Patch,
+    notes: SessionNotes<Data>,
     changes: SessionChanges,
+    view: SessionView,
+    patch: Patch,
+    { last, key }: { readonly last: SessionRecord; readonly key: string },
   ): Promise<void> {
-    const again = changes.depends ? await session.replay(last.values) : undefined;
+    const { emit, interpret, version } = this.#common;
+    const old = view.record!;
+    if (last.version === old.version) return;
+    if (last.schemaVersion > version) {
+      emit({ type: "conflict", handle: last.handle });
+      const whole = difference(applied(view.values, patch), last.values);
+      await this.#store.save(key, { type: "update", ...whole, schemaVersion: last.schemaVersion });
+      return;
+    }
+    const now = await interpret(last);
+    const late = without(difference(view.values, now.values), patch);
+    if (now.record === undefined || isEmpty(late)) return;
+    const again = changes.depends ? await notes.replay(now.values) : undefined;
     await this.#store.save(key, { type: "update", ...(again ? combined(late, again) : late) });
   }
 
-  async #revoke(session: RequestSession<Data>): Promise<string | undefined> {
-    if (session.token === undefined) return undefined;
-    // The index keeps its hint until somebody follows it: a logout is one call.
-    const last = await this.#store.delete(session.key, { why: "revoked" });
-    if (last !== undefined) this.#emit({ type: "revoked", handle: last.handle, ...user(last.userId) });
+  /**
+   * Ends every session that the request carries. A session that was rotated a moment ago is followed to what
+   * continues it, so that a rotation beside a logout leaves none alive.
+   */
+  async #revoke({ tokens }: SessionNotes<Data>): Promise<string | undefined> {
+    if (tokens.length === 0) return undefined;
+    await Promise.all(tokens.map(async (token) => {
+      let key: string | undefined = this.#key(token);
+      for (let i = 0; key !== undefined && i <= MAX_ROTATIONS; i++) key = await this.#end(key);
+    }));
     return this.#cookie.write("", 0);
+  }
+
+  /** Ends a session, and answers the key of the one that continues it where it was rotated. */
+  async #end(key: string): Promise<string | undefined> {
+    // The index keeps its hint until it is followed: a logout is one call.
+    const last = await this.#store.delete(key, { why: "revoked" });
+    if (last !== undefined) {
+      this.#common.emit({ type: "revoked", handle: last.handle, ...user(last.userId) });
+      return undefined;
+    }
+    const found = await this.#store.load(key);
+    return found.state === "ended" ? found.next : undefined;
   }
 
   async #revokeRecord(key: string, record: SessionRecord): Promise<void> {
     await this.#store.delete(key, { why: "revoked" });
-    this.#emit({ type: "revoked", handle: record.handle, ...user(record.userId) });
+    this.#common.emit({ type: "revoked", handle: record.handle, ...user(record.userId) });
   }
 
   async listSessions(userId: string): Promise<SessionSummary[]> {
-    const live = await this.#indexed().live(userId);
+    const live = await this.#reporting(() => this.#indexed().live(userId));
     return live.map(({ record }) => ({
       handle: record.handle,
       createdAt: record.createdAt,
@@ -353,15 +467,25 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   async revokeSession(userId: string, handle: string): Promise<boolean> {
-    return await this.#indexed().end(userId, handle);
+    return await this.#reporting(() => this.#indexed().end(userId, handle));
   }
 
   async revokeUser(userId: string, options: { readonly except?: string | undefined } = {}): Promise<number> {
-    return await this.#indexed().revoke(userId, options.except);
+    checkRevokeOptions(options);
+    return await this.#reporting(() => this.#indexed().revoke(userId, options.except));
   }
 
   async revokeAll(): Promise<number> {
-    return await this.#indexed().revokeAll();
+    return await this.#reporting(() => this.#indexed().revokeAll());
+  }
+
+  async #reporting<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      this.#common.fault(error);
+      throw error;
+    }
   }
 
   #indexed(): UserWide {
@@ -373,7 +497,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
 /** What `createSessions` was given, as a session store. */
 function sessionStore(store: AtomicStore | SessionStore, options: SessionsOptions<Schema>): SessionStore {
   if (typeof (store as AtomicStore | undefined)?.transact === "function") {
-    return atomicSessionStore(store as AtomicStore, options.name === undefined ? {} : { name: options.name });
+    return atomicSessionStore(store as AtomicStore, { name: options.name });
   }
   const sessions = store as SessionStore | undefined;
   if (typeof sessions?.load !== "function" || typeof sessions.save !== "function") {
@@ -383,13 +507,6 @@ function sessionStore(store: AtomicStore | SessionStore, options: SessionsOption
     throw new TypeError("Cannot make sessions as an eventually consistent store needs 'eventual: true'");
   }
   return withDeadline(sessions, toMilliseconds(options.timeout ?? "5s", "timeout"));
-}
-
-function positive(name: string, value: number): number {
-  if (Number.isSafeInteger(value) && value > 0) return value;
-  throw new RangeError(
-    `Cannot make sessions as '${name}' must be a positive integer: current value is ${value}`,
-  );
 }
 
 function user(userId: string | undefined): { readonly userId?: string } {

@@ -1,4 +1,4 @@
-/** What every store of ours does with a session, whoever runs the transitions. */
+/** What every store of ours does with a session, on whatever engine the transitions run. */
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { sessionFields, type SessionRecord, sessionRecord } from "./session_record.ts";
@@ -46,7 +46,9 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
   async load(key: string, options?: CallOptions): Promise<SessionFound> {
     const output = await this.#run(loadSession, key, {}, options);
     if (output.h !== undefined) return { state: "live", record: sessionRecord(output) };
-    return output.g === undefined ? { state: "unknown" } : { state: "ended", why: output.g as SessionEnd };
+    if (output.g === undefined) return { state: "unknown" };
+    const { next } = output;
+    return { state: "ended", why: output.g as SessionEnd, ...(next !== undefined && { next }) };
   }
 
   async save(key: string, change: SessionChange, options?: CallOptions): Promise<SessionSaved> {
@@ -60,12 +62,13 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
   }
 
   async delete(key: string, change: SessionDelete): Promise<SessionRecord | undefined> {
-    const { why, absent, lasting, ...options } = change;
+    const { why, absent, lasting, next, ...options } = change;
     const input = {
       why,
       keep: this.#keep,
       ...(absent === "bury" && { bury: "1" }),
       ...(lasting && { lasting: "1" }),
+      ...(next !== undefined && { next }),
     };
     const output = await this.#run(endSession, key, input, options);
     return output.h === undefined ? undefined : sessionRecord(output);
@@ -90,6 +93,7 @@ function step(change: SessionChange): [Transition, Fields] {
     Object.assign(input, change.set);
     for (const field of change.unset ?? []) input[`x:${field}`] = "";
     if (change.schemaVersion !== undefined) input.s = String(change.schemaVersion);
+    if (change.writerVersion !== undefined) input.v = String(change.writerVersion);
     if (change.checked) input.k = "now";
     if (change.ifVersion === undefined) return [commitSession, input];
     input.if = String(change.ifVersion);

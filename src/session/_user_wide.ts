@@ -1,4 +1,4 @@
-/** What concerns all sessions of a user, or of everybody. */
+/** What concerns all sessions of a user, or of all users. */
 import type { Clock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
 import { sha256 } from "./_sha256.ts";
@@ -30,13 +30,13 @@ interface UserWideOptions {
 /** A session that is not there so long after it was listed is not about to be created any more. */
 const CREATED_WITHIN = 60_000;
 
-/** Whether an epoch condemns the session: its user's or everybody's. */
+/** Whether an epoch condemns the session: its user's or that of all users. */
 export async function isRevoked(index: SessionIndex, record: SessionRecord): Promise<boolean> {
-  const [everybody, user] = await Promise.all([
+  const [all, user] = await Promise.all([
     index.read(EVERYBODY),
     record.userId === undefined ? undefined : index.read(sha256(record.userId)),
   ]);
-  if (record.bornAt < everybody.epoch) return true;
+  if (record.bornAt < all.epoch) return true;
   return user !== undefined && record.bornAt < user.epoch && user.spared !== record.handle;
 }
 
@@ -129,7 +129,7 @@ export class UserWide {
     type: "revoked" | "evicted",
     userId: string,
   ): Promise<boolean> {
-    // What is just being created finds its grave.
+    // A session that is just being created finds the tombstone.
     const last = await this.#store.delete(entry.key, { why: "revoked", absent: "bury" });
     await this.index.remove(user, entry.handle);
     if (last !== undefined) this.#emit({ type, handle: entry.handle, userId });
@@ -145,7 +145,7 @@ export class UserWide {
     return ended.filter(Boolean).length;
   }
 
-  /** Ends all sessions of everybody: those that can be listed at once, the others by the epoch. */
+  /** Ends all sessions of all users: those that can be listed at once, the others by the epoch. */
   async revokeAll(): Promise<number> {
     await this.index.revoke(EVERYBODY, { remember: this.#options.absolute });
     let ended = 0;

@@ -3,6 +3,7 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions, ListPage } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import type {
   Atomic,
   IndexedSessionStore,
@@ -22,17 +23,19 @@ export interface AtomicSessionStoreOptions {
    * The namespace the sessions live in.
    * @default {"session"}
    */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /**
    * How long it is remembered why a session is gone: long enough for the requests that were under way.
    * @default {"1m"}
    */
-  readonly remember?: Duration;
+  readonly remember?: Duration | undefined;
 }
 
+const OPTIONS = { name: true, remember: true } satisfies OptionNames<AtomicSessionStoreOptions>;
+
 /**
- * Sessions over any atomic store. `createSessions(store)` makes one by itself; make your own to copy, to replicate or to
- * name things differently.
+ * Sessions over any atomic store. `createSessions(store)` makes one by itself; make your own to copy, to
+ * replicate or to name things differently.
  *
  * @example
  * ```ts
@@ -45,12 +48,13 @@ export function atomicSessionStore(
   store: AtomicStore,
   options: AtomicSessionStoreOptions = {},
 ): Atomic<IndexedSessionStore> {
-  const room = store.namespace(options.name ?? "session");
-  const records = room.namespace("record");
+  checkOptionNames("make a session store", options, OPTIONS);
+  const sessions = store.namespace(options.name ?? "session");
+  const records = sessions.namespace("record");
   return new TransitionSessionStore(
     "atomic",
     (transition, key, input, call) => records.transact(transition, key, input, call),
-    new AtomicSessionIndex(room.namespace("user"), records),
+    new AtomicSessionIndex(sessions.namespace("user"), records),
     toMilliseconds(options.remember ?? "1m", "remember"),
   );
 }

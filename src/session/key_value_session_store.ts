@@ -1,17 +1,19 @@
 /**
  * Sessions over a store that cannot change a key atomically, such as Workers KV.
  *
- * What is promised all the same: an id is never adopted, both timeouts hold, and a session that was ended never comes back
- * once its grave is seen, since graves have keys of their own which no late write touches.
+ * What is promised all the same: an id is never adopted, both timeouts hold, and a session that was ended
+ * never comes back once its tombstone is seen, since tombstones have keys of their own which no late write
+ * touches.
  *
- * What is not: parallel requests on one session may overwrite each other's changes, two that rotate at once may both
- * believe they won, and a session that was ended may be seen elsewhere until the store has told everybody (Workers KV: a
- * minute, as a rule). Where that is too weak, use an `AtomicStore`.
+ * What is not: parallel requests on one session may overwrite each other's changes, two that rotate at once
+ * may both believe they won, and a session that was ended may be seen elsewhere until the store has spread it
+ * (Workers KV: a minute, as a rule). Where that is too weak, use an `AtomicStore`.
  */
 import { type Clock, systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
 import type { CallOptions, KeyValueStore, ListPage } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { TransitionSessionStore } from "./_transition_store.ts";
 import type { AtomicSessionStoreOptions } from "./atomic_session_store.ts";
 import type {
@@ -27,11 +29,15 @@ import type {
 /** Options of {@linkcode keyValueSessionStore}. */
 export interface KeyValueSessionStoreOptions extends AtomicSessionStoreOptions {
   /**
-   * Whose time decides: a key-value store has none of its own.
+   * The clock that decides: a key-value store has none of its own.
    * @default {systemClock}
    */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
+
+const OPTIONS = { name: true, remember: true, clock: true } satisfies OptionNames<
+  KeyValueSessionStoreOptions
+>;
 
 /** A session store that is only eventually consistent. */
 export interface EventualSessionStore extends IndexedSessionStore {
@@ -40,7 +46,8 @@ export interface EventualSessionStore extends IndexedSessionStore {
 }
 
 /**
- * Sessions over any key-value store, with the weaker promise above: `createSessions` wants to hear that you know.
+ * Sessions over any key-value store, with the weaker promise above: `createSessions` needs `eventual: true`
+ * with it.
  *
  * @example
  * ```ts
@@ -55,21 +62,22 @@ export function keyValueSessionStore(
   store: KeyValueStore,
   options: KeyValueSessionStoreOptions = {},
 ): EventualSessionStore {
-  const room = store.namespace(options.name ?? "session");
-  const records = room.namespace("record");
+  checkOptionNames("make a session store", options, OPTIONS);
+  const sessions = store.namespace(options.name ?? "session");
+  const records = sessions.namespace("record");
   const clock = options.clock ?? systemClock;
   return new TransitionSessionStore(
     "eventual",
     (transition, key, input, call) => run(records, clock, transition, key, input, call),
-    new KeyValueSessionIndex(room.namespace("user"), records, clock),
+    new KeyValueSessionIndex(sessions.namespace("user"), records, clock),
     toMilliseconds(options.remember ?? "1m", "remember"),
   );
 }
 
 const RECORD = "r:";
-const GRAVE = "g:";
+const TOMBSTONE = "g:";
 
-/** Reads, decides, writes. A grave has its own key and stays as long as the session could have lived. */
+/** Reads, decides, writes. A tombstone has its own key and stays as long as the session could have lived. */
 async function run(
   records: KeyValueStore,
   clock: Clock,
@@ -78,16 +86,16 @@ async function run(
   input: Fields,
   options: CallOptions | undefined,
 ): Promise<Fields> {
-  const [stored, grave] = await records.getMany([RECORD + key, GRAVE + key], options);
+  const [stored, tombstone] = await records.getMany([RECORD + key, TOMBSTONE + key], options);
   const now = clock.now();
-  const record = fieldsOf(grave) ?? fieldsOf(stored);
+  const record = fieldsOf(tombstone) ?? fieldsOf(stored);
   const { output, write } = transition.apply(record, input, now);
   if (write?.record === undefined) return output;
   const ends = write.record.g === undefined ? 0 : Number(record?.x ?? 0) + Number(input.keep);
   const ttl = Math.max(write.expiresAt ?? 0, ends) - now;
   if (write.record.g === undefined) await records.set(RECORD + key, write.record, { ...options, ttl });
   else {
-    await records.set(GRAVE + key, write.record, { ...options, ttl });
+    await records.set(TOMBSTONE + key, write.record, { ...options, ttl });
     await records.delete(RECORD + key, options);
   }
   return output;

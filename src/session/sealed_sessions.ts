@@ -1,35 +1,52 @@
 /**
- * Sessions that live in their cookie alone, sealed with AES-256-GCM. Nothing is stored, so nothing has to be reached; the
- * price is honest:
+ * Sessions that live in their cookie alone, sealed with AES-256-GCM. Nothing is stored, so nothing has to be
+ * reached; the price is honest:
  *
- * - **A cookie that somebody kept works until it times out**, after a logout, too. Revoking needs a place to remember it:
- *   with `revocation: store` every request that looks at its session asks that store (three reads at once), and logout,
- *   rotation, `revokeUser` and `revokeAll` hold.
+ * - **A kept cookie works until it times out**, after a logout, too. Revoking needs a place to remember it:
+ *   with `revocation: store` every request that looks at its session asks that store (three reads at once),
+ *   and logout, rotation, `revokeUser` and `revokeAll` hold. Of parallel rotations one wins, and a logout
+ *   ends whatever they made.
+ * - **A kept cookie brings its old values back**, with a revocation store, too, until the session is rotated.
+ *   What must only grow or only shrink (a counter of tries, a credit) does not belong into a sealed session.
  * - Parallel requests overwrite each other: the last cookie wins.
  * - Name and value must fit into 4096 bytes; more is an error, never cut.
+ * - A request that only reads never sets a cookie, since that could undo a logout or a login that happened
+ *   meanwhile. With a revocation store the store notes that the session is in use. Without one the idle
+ *   timeout counts from the last change.
  *
- * What is sealed carries its own deadline and is bound to the cookie's name and `purpose`, so that no sealed value of one
- * kind passes for another. Keys form a ring: the first one seals, all of them open.
+ * What is sealed carries its own deadline and is bound to the cookie's name and `purpose`, so that no sealed
+ * value of one kind passes for another. Keys form a ring: the first one seals, all of them open.
  */
-import { type Clock, systemClock } from "../clock.ts";
-import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import type { Schema, SchemaOutput } from "../schema.ts";
-import { sha256 } from "./_sha256.ts";
-import type { AtomicStore } from "../store/atomic_store.ts";
-import type { Fields } from "../store/transition.ts";
 import { KeyRing, type SealingKey } from "./_key_ring.ts";
-import { applied, dataOf, isEmpty } from "./_patch.ts";
-import { interpreter, quietly } from "./_interpret.ts";
-import { NO_SESSION, RequestSession, type SessionView } from "./_request_session.ts";
-import { isRevoked } from "./_user_wide.ts";
-import { atomicSessionStore } from "./atomic_session_store.ts";
+import type { Schema, SchemaOutput } from "../schema.ts";
+import type { AtomicStore } from "../store/atomic_store.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkCommitOptions,
+  checkRevokeOptions,
+  type Common,
+  COMMON_OPTIONS,
+  commonOptions,
+} from "./_common_options.ts";
+import { dataOf } from "./_patch.ts";
+import { notesOf, RequestSession } from "./_request_session.ts";
+import { SealedFamilies } from "./_sealed_families.ts";
+import { planSealed, type SealedPlan } from "./_sealed_plan.ts";
+import { type Sealed, sealedText, sealedValue } from "./_sealed_value.ts";
+import {
+  NO_SESSION,
+  type SessionChanges,
+  type SessionNotes,
+  type SessionSource,
+  type SessionView,
+} from "./_session_notes.ts";
+import { sha256 } from "./_sha256.ts";
 import type { Session } from "./session.ts";
 import { type SessionCookie, sessionCookie } from "./session_cookie.ts";
-import type { SessionEvent } from "./session_event.ts";
-import { sessionExpiry, sessionFields, type SessionRecord, sessionRecord } from "./session_record.ts";
+import type { SessionRecord } from "./session_record.ts";
 import { type BoundSession, boundSession } from "./session_response.ts";
-import { type Atomic, EVERYBODY, type IndexedSessionStore } from "./session_store.ts";
+import { EVERYBODY } from "./session_store.ts";
 import type { CommitOptions, RequestSessions, SessionsOptions } from "./sessions.ts";
 
 export type { SealingKey } from "./_key_ring.ts";
@@ -47,23 +64,35 @@ export interface SealedSessionsOptions<S extends Schema> extends
     | "cookie"
     | "clock"
     | "onEvent"
+    | "onFault"
   > {
-  /** The ring: the first key seals, all of them open. To rotate, put a new one in front, and drop the last after `absoluteTimeout`. */
+  /**
+   * The ring: the first key seals, all of them open. To rotate, put a new one in front, and drop the last
+   * after `absoluteTimeout`.
+   */
   readonly keys: readonly [SealingKey, ...SealingKey[]];
   /**
    * What the cookie is for; a value sealed for another purpose is none.
    * @default {"session"}
    */
-  readonly purpose?: string;
+  readonly purpose?: string | undefined;
   /** Where revocations are remembered; without it there are none. */
-  readonly revocation?: AtomicStore;
+  readonly revocation?: AtomicStore | undefined;
 }
+
+/** The names of all options; a function, since bundlers keep a spread at the top of a module. */
+const optionNames = () => ({
+  ...COMMON_OPTIONS,
+  keys: true,
+  purpose: true,
+  revocation: true,
+} satisfies OptionNames<SealedSessionsOptions<Schema>>);
 
 /** Sealed sessions that can be revoked. */
 export interface RevocableSessions<Data> extends RequestSessions<Data> {
   /** Ends all sessions of a user but one. */
   revokeUser(userId: string, options?: { readonly except?: string | undefined }): Promise<void>;
-  /** Ends all sessions of everybody. */
+  /** Ends all sessions of all users. */
   revokeAll(): Promise<void>;
 }
 
@@ -73,7 +102,7 @@ const MOST_BYTES = 4096;
 /**
  * Sessions in their cookies. Read what this cannot promise above, or in the module's documentation.
  *
- * @throws {TypeError} when a key is not 32 bytes or two have the same id
+ * @throws {TypeError} when a key is not 32 bytes, two have the same id, or an option is unknown
  * @example
  * ```ts
  * import { createSealedSessions } from "@holdfast/edge";
@@ -88,7 +117,7 @@ const MOST_BYTES = 4096;
 export function createSealedSessions<S extends Schema = Schema<Record<string, unknown>>>(
   options: SealedSessionsOptions<S> & { readonly revocation: AtomicStore },
 ): RevocableSessions<SchemaOutput<S>>;
-/** Sessions in their cookies, which nobody can revoke. */
+/** Sessions in their cookies, which cannot be revoked. */
 export function createSealedSessions<S extends Schema = Schema<Record<string, unknown>>>(
   options: SealedSessionsOptions<S>,
 ): RequestSessions<SchemaOutput<S>>;
@@ -98,162 +127,213 @@ export function createSealedSessions<S extends Schema = Schema<Record<string, un
   return new SealedSessions<SchemaOutput<S>>(options);
 }
 
-/** What is inside: the record, and the secret that CSRF tokens are made of. */
-interface Sealed {
-  readonly record: SessionRecord;
-  readonly secret: string;
-}
-
 class SealedSessions<Data> implements RevocableSessions<Data> {
   readonly cookieName: string;
   readonly #cookie: SessionCookie;
   readonly #ring: KeyRing;
-  readonly #graves: Atomic<IndexedSessionStore> | undefined;
-  readonly #options: SealedSessionsOptions<Schema>;
-  readonly #interpret: (record: SessionRecord) => Promise<SessionView>;
-  readonly #version: number;
-  readonly #clock: Clock;
-  readonly #emit: (event: SessionEvent) => void;
-  readonly #idle: number;
-  readonly #absolute: number;
-  readonly #touchEvery: number;
+  readonly #families: SealedFamilies | undefined;
+  readonly #common: Common<Data>;
+  readonly #source: SessionSource<Data>;
 
   constructor(options: SealedSessionsOptions<Schema>) {
-    this.#options = options;
-    this.#cookie = sessionCookie(options.cookie, /^[A-Za-z0-9_-]{1,16}\.[A-Za-z0-9_-]{40,}$/);
+    checkOptionNames("make sealed sessions", options, optionNames());
+    const { keys, purpose = "session", revocation } = options;
+    this.#cookie = sessionCookie(options.cookie, /^[A-Za-z0-9_-]{1,16}\.[A-Za-z0-9_-]{40,4096}$/);
     this.cookieName = this.#cookie.name;
-    this.#ring = new KeyRing(
-      options.keys,
-      `holdfast sealed session\n${this.cookieName}\n${options.purpose ?? "session"}`,
-    );
-    this.#clock = options.clock ?? systemClock;
-    this.#emit = quietly(options.onEvent);
-    this.#version = options.version ?? 1;
-    this.#interpret = interpreter(options, this.#version, this.#emit);
-    this.#idle = toMilliseconds(options.idleTimeout ?? "30m", "idleTimeout");
-    this.#absolute = toMilliseconds(options.absoluteTimeout ?? "12h", "absoluteTimeout");
-    this.#touchEvery = options.touchEvery === undefined
-      ? Math.min(60_000, this.#idle / 10)
-      : toMilliseconds(options.touchEvery, "touchEvery");
-    if (options.revocation !== undefined) {
-      this.#graves = atomicSessionStore(options.revocation, {
-        name: "sealed-session",
-        remember: this.#absolute + 60_000,
-      });
+    const kind = `holdfast sealed session\n${this.cookieName}\n${purpose}`;
+    this.#ring = new KeyRing(keys, kind);
+    this.#common = commonOptions(options);
+    this.#source = { ...this.#common, kind, load: (token) => this.#load(token) };
+    if (revocation !== undefined) {
+      if (typeof revocation?.transact !== "function") {
+        throw new TypeError("Cannot make sealed sessions as 'revocation' must be an AtomicStore");
+      }
+      this.#families = new SealedFamilies(revocation);
     }
   }
 
   open(cookieHeader: string | null | undefined): RequestSession<Data> {
-    const { token, count } = this.#cookie.read(cookieHeader);
-    if (count > 1) this.#emit({ type: "duplicate-cookie" });
-    return new RequestSession<Data>(token, {
-      checks: this.#options.schema !== undefined,
-      clock: this.#clock,
-      emit: this.#emit,
-      load: (session) => this.#load(session.token!),
-      validate: (values) => this.#validate(values),
-    });
+    const tokens = this.#cookie.read(cookieHeader);
+    if (tokens.length > 1) this.#common.emit({ type: "duplicate-cookie" });
+    return new RequestSession<Data>(tokens, this.#source);
   }
 
   fromRequest(request: Request): BoundSession<Data> {
-    return boundSession(this, this.open(request.headers.get("cookie")), request.method);
+    return boundSession(this, this.open(request.headers.get("cookie")), request);
   }
 
   async #load(token: string): Promise<SessionView> {
-    const sealed = await this.#unseal(token);
-    if (sealed === undefined) {
-      this.#emit({ type: "unknown-id" });
+    const { clock, emit, interpret } = this.#common;
+    const text = await this.#ring.open(token);
+    if (text === undefined) {
+      emit({ type: "unknown-id" });
       return NO_SESSION;
     }
-    const { record, secret } = sealed;
-    if (this.#clock.now() >= sessionExpiry(record)) {
-      this.#emit({ type: "expired", handle: record.handle });
+    const sealed = sealedValue(text);
+    const { record } = sealed;
+    const now = clock.now();
+    const state = now >= record.endsAt ? undefined : await this.#families?.state(sealed);
+    if (state?.ended !== undefined) return { ...NO_SESSION, ended: state.ended };
+    // A store that saw the session later than its cookie was sealed knows better when it was last used.
+    const idle = Math.min(now - record.touchedAt, state?.idle ?? Infinity);
+    if (now >= record.endsAt || idle >= record.idleTimeout) {
+      emit({ type: "expired", handle: record.handle });
       return { ...NO_SESSION, ended: "expired" };
     }
-    if (this.#graves !== undefined) {
-      const [grave, revoked] = await Promise.all([
-        this.#graves.load(sha256(record.handle)),
-        isRevoked(this.#graves.index, record),
-      ]);
-      if (grave.state === "ended") return { ...NO_SESSION, ended: grave.why };
-      if (revoked) return { ...NO_SESSION, ended: "revoked" };
-    }
-    return { ...await this.#interpret(record), secret };
-  }
-
-  async #unseal(token: string): Promise<Sealed | undefined> {
-    const text = await this.#ring.open(token);
-    if (text === undefined) return undefined;
-    const { z, ...fields } = JSON.parse(text) as Record<string, string>;
-    return { record: sessionRecord(fields), secret: z! };
-  }
-
-  async #validate(values: Record<string, unknown>): Promise<Data | undefined> {
-    const { schema } = this.#options;
-    if (schema === undefined) return values as Data;
-    const result = await schema["~standard"].validate(values);
-    return result.issues === undefined ? result.value as Data : undefined;
+    const view = await interpret(record);
+    const current = { ...sealed, ...(state && { epochs: state.epochs }) };
+    return { ...view, secret: sealed.secret, sealed: current, idle };
   }
 
   async commit(session: Session<Data>, options: CommitOptions = {}): Promise<string | undefined> {
-    if (!(session instanceof RequestSession)) {
-      throw new TypeError("Cannot commit the session as it was not opened by this module");
+    checkCommitOptions(options);
+    const notes = notesOf(session);
+    if (notes?.source.kind !== this.#source.kind) {
+      throw new TypeError("Cannot commit the session as sessions of this kind did not open it");
     }
-    const { patch, create, rotate, login, revoke } = session.freeze(options.failed ?? false);
-    if (revoke) return await this.#revoke(session);
-    const changed = !isEmpty(patch) || create || rotate;
-    if (!changed && !session.loaded) return undefined;
-    const { record: old, values, secret, ended } = await session.view();
-    const now = this.#clock.now();
-    if (old === undefined) {
-      if (!changed || (ended === "rotated" && login === undefined)) {
-        if (changed) this.#emit({ type: "conflict" });
-        return undefined;
+    const changes = notes.freeze(options.failed ?? false);
+    try {
+      if (changes.revoke) {
+        const gone = await this.#revoke(notes);
+        if (changes.login === undefined) return gone;
       }
-      const fresh = applied({}, patch);
-      if (Object.keys(fresh).length === 0 && !create && login === undefined) return undefined;
-    } else if (!changed && now - old.touchedAt < this.#touchEvery) return undefined;
-    const next = applied(values, patch);
-    if (changed && await this.#validate(dataOf(next)) === undefined) {
+      return await this.#commit(notes, changes, options);
+    } catch (error) {
+      if (!notes.faults.has(error)) this.#common.fault(error);
+      throw error;
+    }
+  }
+
+  async #commit(
+    notes: SessionNotes<Data>,
+    changes: SessionChanges,
+    options: CommitOptions,
+  ): Promise<string | undefined> {
+    const { patch: { set, unset }, create, rotate, login } = changes;
+    const changed = Object.keys(set).length > 0 || unset.length > 0 || create || rotate;
+    if (!changed && !notes.loaded) return undefined;
+    const view = await notes.view();
+    // The view may have dropped from the notes what was computed from another user's values.
+    const patch = login === undefined ? changes.patch : notes.patch();
+    const touchDue = this.#families !== undefined && (view.idle ?? 0) >= this.#common.touchEvery;
+    const plan = planSealed(view, changes, patch, { touchDue });
+    if (plan.step === "touch") await this.#touch(view.sealed!, options);
+    if (plan.step === "conflict") this.#common.emit({ type: "conflict" });
+    if (!("values" in plan)) return undefined;
+    if (await this.#common.validate(dataOf(plan.values)) === undefined) {
       throw new TypeError("Cannot commit the session as its data does not match the schema");
     }
-    const renewed = old === undefined || rotate;
-    const before = login === undefined ? old : undefined; // a login begins a new life
-    const userId = login ?? old?.userId;
-    const authenticatedAt = login === undefined ? old?.authenticatedAt : now;
-    const record: SessionRecord = {
-      handle: renewed ? session.newHandle : old.handle,
-      version: renewed ? 1 : old.version + 1,
-      createdAt: before?.createdAt ?? now,
-      touchedAt: now,
-      checkedAt: now,
-      bornAt: login === undefined ? old?.bornAt ?? now : await this.#birth(login, now),
-      idleTimeout: this.#idle,
-      endsAt: before?.endsAt ?? now + this.#absolute,
-      schemaVersion: this.#version,
-      ...(userId !== undefined && { userId }),
-      ...(authenticatedAt !== undefined && { authenticatedAt }),
-      values: next,
-    };
-    const cookie = await this.#seal({ record, secret: renewed ? session.newToken : secret! }, now);
-    if (old !== undefined && rotate) await this.#bury(old, "rotated");
-    const event = { handle: record.handle, ...(userId !== undefined && { userId }) };
-    if (renewed) this.#emit({ type: old === undefined ? "created" : "rotated", ...event });
-    if (login !== undefined) this.#emit({ type: "logged-in", ...event });
+    if (plan.step === "begin" && login !== undefined) await this.#endDuplicates(notes);
+    return await this.#execute(notes, view, login, plan);
+  }
+
+  /** Seals what was planned. The store's word comes last: a cookie that does not count is not handed out. */
+  async #execute(
+    notes: SessionNotes<Data>,
+    view: SessionView,
+    login: string | undefined,
+    { step, values }: Extract<SealedPlan, { values: unknown }>,
+  ): Promise<string | undefined> {
+    const { emit } = this.#common;
+    const now = this.#common.clock.now();
+    const old = view.sealed;
+    const clean = notes.changesUser(view);
+    const { version } = this.#common;
+    const schemaVersion = clean || old === undefined ? version : view.schemaVersion ?? version;
+    const sealed: Sealed = step === "begin" || step === "login"
+      ? await this.#first(notes, { values, schemaVersion, login, now })
+      : this.#next(notes, old!, { values, schemaVersion, rotate: step === "rotate", now });
+    const cookie = await this.#seal(sealed, now);
+    if (!await this.#claim(step, old, sealed, now)) {
+      return void emit({ type: "conflict", handle: old!.record.handle });
+    }
+    const { handle, userId } = sealed.record;
+    const about = { handle, ...(userId !== undefined && { userId }) };
+    if (step === "begin") emit({ type: "created", ...about });
+    if (step === "rotate" || step === "login") emit({ type: "rotated", ...about });
+    if (login !== undefined) emit({ type: "logged-in", ...about });
     return cookie;
   }
 
-  /** A login counts as born after the last revocation, whatever the clocks say. */
-  async #birth(userId: string, now: number): Promise<number> {
-    if (this.#graves === undefined) return now;
-    const { index } = this.#graves;
-    const known = await Promise.all([index.read(EVERYBODY), index.read(sha256(userId))]);
-    return Math.max(now, ...known.map(({ epoch }) => epoch));
+  /** The first session of a family. */
+  async #first(
+    notes: SessionNotes<Data>,
+    { values, schemaVersion, login, now }: {
+      readonly values: SessionRecord["values"];
+      readonly schemaVersion: number;
+      readonly login: string | undefined;
+      readonly now: number;
+    },
+  ): Promise<Sealed> {
+    const { absolute, idle } = this.#common;
+    // Read before it is sealed: a revocation from now on ends it.
+    const epochs = await this.#families?.epochs(login) ?? { all: 0, user: 0 };
+    const record: SessionRecord = {
+      handle: notes.newHandle,
+      version: 1,
+      createdAt: now,
+      touchedAt: now,
+      checkedAt: now,
+      bornAt: now,
+      idleTimeout: idle,
+      endsAt: now + absolute,
+      schemaVersion,
+      ...(login !== undefined && { userId: login, authenticatedAt: now }),
+      values,
+    };
+    return { record, secret: notes.newToken, family: record.handle, epochs };
   }
 
-  async #seal({ record, secret }: Sealed, now: number): Promise<string> {
-    const fields: Fields = { ...sessionFields(record), z: secret };
-    const value = await this.#ring.seal(JSON.stringify(fields));
+  /** The session with other values; after a rotation with another handle and another secret, too. */
+  #next(
+    notes: SessionNotes<Data>,
+    old: Sealed,
+    { values, schemaVersion, rotate, now }: {
+      readonly values: SessionRecord["values"];
+      readonly schemaVersion: number;
+      readonly rotate: boolean;
+      readonly now: number;
+    },
+  ): Sealed {
+    const { idle } = this.#common;
+    const record = {
+      ...old.record,
+      touchedAt: now,
+      checkedAt: now,
+      idleTimeout: idle,
+      schemaVersion,
+      values,
+    };
+    if (!rotate) return { ...old, record: { ...record, version: record.version + 1 } };
+    return { ...old, record: { ...record, handle: notes.newHandle, version: 1 }, secret: notes.newToken };
+  }
+
+  /** Whether the new cookie may be handed out. */
+  async #claim(
+    step: SealedPlan["step"],
+    old: Sealed | undefined,
+    next: Sealed,
+    now: number,
+  ): Promise<boolean> {
+    if (this.#families === undefined || old === undefined) return true;
+    if (step === "update") return await this.#families.counts(old);
+    if (step === "rotate") return await this.#families.rotate(old, next.record.handle, now);
+    // A login never depends on the session that it came with.
+    await this.#families.end(old, "rotated", now);
+    return true;
+  }
+
+  async #touch(sealed: Sealed, { waitUntil }: CommitOptions): Promise<void> {
+    const { clock, emit, fault } = this.#common;
+    const work = this.#families!.touch(sealed, clock.now()).catch((error) => {
+      emit({ type: "touch-failed", handle: sealed.record.handle });
+      fault(error);
+    });
+    if (waitUntil === undefined || waitUntil(work) === false) await work;
+  }
+
+  async #seal(sealed: Sealed, now: number): Promise<string> {
+    const value = await this.#ring.seal(sealedText(sealed));
     const bytes = this.cookieName.length + 1 + value.length;
     if (bytes > MOST_BYTES) {
       throw new HoldfastError(
@@ -261,37 +341,59 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
         `Cannot seal the session as a cookie holds at most ${MOST_BYTES} bytes: current value is ${bytes}`,
       );
     }
-    return this.#cookie.write(value, Math.max(1, Math.ceil((record.endsAt - now) / 1000)));
+    return this.#cookie.write(value, Math.max(1, Math.ceil((sealed.record.endsAt - now) / 1000)));
   }
 
-  async #revoke(session: RequestSession<Data>): Promise<string | undefined> {
-    if (session.token === undefined) return undefined;
-    const sealed = await this.#unseal(session.token);
-    if (sealed !== undefined) {
-      const { handle, userId } = sealed.record;
-      await this.#bury(sealed.record, "revoked");
-      this.#emit({ type: "revoked", handle, ...(userId !== undefined && { userId }) });
-    }
+  /** Ends every session that the request carries. */
+  async #revoke({ tokens }: SessionNotes<Data>): Promise<string | undefined> {
+    if (tokens.length === 0) return undefined;
+    await Promise.all(tokens.map(async (token) => {
+      const ended = await this.#end(token, "revoked");
+      if (ended === undefined) return;
+      const { handle, userId } = ended.record;
+      this.#common.emit({ type: "revoked", handle, ...(userId !== undefined && { userId }) });
+    }));
     return this.#cookie.write("", 0);
   }
 
-  async #bury(record: SessionRecord, why: "rotated" | "revoked"): Promise<void> {
-    await this.#graves?.delete(sha256(record.handle), { why, absent: "bury" });
+  /**
+   * A login over cookies of which none counts ends what they lead to, or the new session would not count
+   * either.
+   */
+  async #endDuplicates({ tokens }: SessionNotes<Data>): Promise<void> {
+    if (tokens.length < 2) return;
+    await Promise.all(tokens.map((token) => this.#end(token, "rotated")));
+  }
+
+  async #end(token: string, why: "rotated" | "revoked"): Promise<Sealed | undefined> {
+    const text = await this.#ring.open(token);
+    if (text === undefined) return undefined;
+    const sealed = sealedValue(text);
+    await this.#families?.end(sealed, why, this.#common.clock.now());
+    return sealed;
   }
 
   async revokeUser(userId: string, options: { readonly except?: string | undefined } = {}): Promise<void> {
-    await this.#revocation().revoke(sha256(userId), {
-      except: options.except,
-      remember: this.#absolute,
-    });
+    checkRevokeOptions(options);
+    await this.#revokeAs(sha256(userId), options.except);
   }
 
   async revokeAll(): Promise<void> {
-    await this.#revocation().revoke(EVERYBODY, { remember: this.#absolute });
+    await this.#revokeAs(EVERYBODY, undefined);
   }
 
-  #revocation(): IndexedSessionStore["index"] {
-    if (this.#graves !== undefined) return this.#graves.index;
+  async #revokeAs(user: string, except: string | undefined): Promise<void> {
+    const families = this.#revocable();
+    try {
+      await families.revoke(user, this.#common.absolute, except);
+    } catch (error) {
+      this.#common.fault(error);
+      throw error;
+    }
+  }
+
+  #revocable(): SealedFamilies {
+    if (this.#families !== undefined) return this.#families;
     throw new TypeError("Cannot revoke sealed sessions as they have no 'revocation' store");
   }
 }

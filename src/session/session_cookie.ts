@@ -1,50 +1,74 @@
 /** Cookies of a session: how the token travels. */
+import { cookieValues } from "../http/cookie.ts";
+import { checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 
-/** How the session cookie looks. HttpOnly always; there is no option for a domain, so no sibling host can set it. */
+/**
+ * How the session cookie looks. HttpOnly always; there is no option for a domain, so no sibling host can set
+ * it.
+ */
 export interface SessionCookieOptions {
   /**
-   * Its name.
+   * The cookie's name. It is part of what a token is good for: sessions of another cookie never accept it.
    * @default {"__Host-session", or "session" where `secure` is off or `path` is not "/"}
    */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /**
-   * Only over HTTPS. Switch it off for plain-HTTP development alone.
+   * Whether the cookie travels over HTTPS alone. Switch it off for plain-HTTP development alone: without it
+   * the name has no `__Host-` prefix, and a sibling host can plant a cookie of the same name.
    * @default {true}
    */
-  readonly secure?: boolean;
+  readonly secure?: boolean | undefined;
   /**
-   * When other sites' requests carry it.
+   * When requests from other sites carry it.
    * @default {"Lax"}
    */
-  readonly sameSite?: "Strict" | "Lax" | "None";
+  readonly sameSite?: "Strict" | "Lax" | "None" | undefined;
   /**
-   * Under which path it travels.
+   * The path under which it travels.
    * @default {"/"}
    */
-  readonly path?: string;
+  readonly path?: string | undefined;
 }
+
+const OPTIONS = { name: true, secure: true, sameSite: true, path: true } satisfies OptionNames<
+  SessionCookieOptions
+>;
+
+/** The most cookies of one name that are looked up: each may cost a store call. */
+const MAX_TOKENS = 4;
 
 /** Reads and writes one cookie. */
 export interface SessionCookie {
   /** Its name. */
   readonly name: string;
-  /** The first value that looks like a token of ours, whatever else the header carries, and how many do. */
-  read(header: string | null | undefined): { readonly token: string | undefined; readonly count: number };
+  /**
+   * The different values that look like tokens of ours, at most four; all but one are planted or left over.
+   */
+  read(header: string | null | undefined): readonly string[];
   /** The Set-Cookie value that hands a token out for that many seconds; 0 takes it back. */
   write(token: string, maxAge: number): string;
 }
 
-/** A cookie with everything decided; its value looks like `shape`. */
+/**
+ * A cookie with everything decided; its value looks like `shape`.
+ *
+ * @throws {TypeError} when an option is unknown, has a value that is none of its own, or contradicts another
+ */
 export function sessionCookie(
   options: SessionCookieOptions = {},
   shape: RegExp = /^[A-Za-z0-9_-]{43}$/,
 ): SessionCookie {
+  checkOptionNames("use the cookie", options, OPTIONS);
   const { secure = true, sameSite = "Lax", path = "/" } = options;
+  // Whatever reaches a header is checked at run time: a value like "Lax; Domain=evil.test" would add an
+  // attribute.
+  checkOneOf("use the cookie", "secure", secure, [true, false]);
+  checkOneOf("use the cookie", "sameSite", sameSite, ["Strict", "Lax", "None"]);
   const name = options.name ?? (secure && path === "/" ? "__Host-session" : "session");
-  if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) {
-    throw new TypeError("Cannot use the cookie as its name must be a token");
+  if (typeof name !== "string" || !/^[\w!#$%&'*+.^`|~-]{1,256}$/.test(name)) {
+    throw new TypeError("Cannot use the cookie as its name must be a token of at most 256 characters");
   }
-  if (!/^\/[\x21-\x3a\x3c-\x7e]*$/.test(path)) {
+  if (typeof path !== "string" || !/^\/[\x21-\x3a\x3c-\x7e]{0,1023}$/.test(path)) {
     throw new TypeError("Cannot use the cookie as its path must begin with '/'");
   }
   if (!secure && (sameSite === "None" || /^__(Host|Secure)-/i.test(name))) {
@@ -58,19 +82,8 @@ export function sessionCookie(
   const attributes = `; Path=${path}; HttpOnly${secure ? "; Secure" : ""}; SameSite=${sameSite}`;
   return {
     name,
-    read(header) {
-      let token: string | undefined;
-      let count = 0;
-      for (const pair of (header ?? "").split(";")) {
-        const at = pair.indexOf("=");
-        if (at < 0 || pair.slice(0, at).trim() !== name) continue;
-        const value = pair.slice(at + 1).trim();
-        if (!shape.test(value)) continue;
-        token ??= value;
-        count++;
-      }
-      return { token, count };
-    },
+    read: (header) =>
+      [...new Set(cookieValues(header, name).filter((value) => shape.test(value)))].slice(0, MAX_TOKENS),
     write: (token, maxAge) => `${name}=${token}; Max-Age=${maxAge}${attributes}`,
   };
 }

@@ -6,9 +6,12 @@ export interface SessionEvent {
    * - `refused`: a login was refused, for want of room or because the user was revoked meanwhile.
    * - `conflict`: changes were dropped, as the session had ended meanwhile.
    * - `expired`: a request came with a session that timed out a moment ago.
-   * - `unknown-id`: a well-formed token nobody knows: planted, guessed, or long ended.
-   * - `duplicate-cookie`: more than one well-formed token in one request; the first counts.
+   * - `unknown-id`: a well-formed token that no session has: planted, guessed, or long ended.
+   * - `duplicate-cookie`: more than one well-formed token in one request. The one that lives counts; of
+   *   several, none.
    * - `migrated`: the data was brought to the schema's version.
+   * - `newer-version`: a later version of the application wrote the session; the request fails as in an
+   *   outage.
    * - `schema-mismatch`: the stored data no longer matches, or could not be migrated; a fresh session begins.
    * - `touch-failed`: the store did not take a touch; the request was served all the same.
    * - `csrf-rejected`: a request that changes something came without the session's CSRF token.
@@ -25,11 +28,12 @@ export interface SessionEvent {
     | "unknown-id"
     | "duplicate-cookie"
     | "migrated"
+    | "newer-version"
     | "schema-mismatch"
     | "touch-failed"
     | "csrf-rejected";
   /** The session's public handle, where it has one. */
   readonly handle?: string;
-  /** Who is logged in, where somebody is. */
+  /** The user who is logged in, where one is. */
   readonly userId?: string;
 }

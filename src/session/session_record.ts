@@ -1,8 +1,8 @@
 /**
- * What a store keeps of a session, and how it becomes flat strings:
- * `{ h, n, c, t, k, b, i, x, s, u?, a?, d:*, f:* }`: public handle, number of the write, created, last touched, last
- * checked against the epochs, born, idle timeout, absolute end, schema version, user, authenticated, data and flash
- * values. Of a session that was ended only `{ h, n, g }` stays for a while, where `g` says why.
+ * What a store keeps of a session, and how it becomes flat strings: `{ h, n, c, t, k, b, i, x, s, u?, a?,
+ * d:*, f:* }`: public handle, number of the write, created, last touched, last checked against the epochs,
+ * born, idle timeout, absolute end, schema version, user, authenticated, data and flash values. Of a session
+ * that was ended only `{ h, n, g }` stays for a while, where `g` says why.
  */
 import type { Fields } from "../store/transition.ts";
 
@@ -18,7 +18,9 @@ export interface SessionRecord {
   readonly touchedAt: number;
   /** When it was last held against the epochs. */
   readonly checkedAt: number;
-  /** What the epochs are compared with: when its user logged in, or when it was created. Rotation keeps it. */
+  /**
+   * What the epochs are compared with: when its user logged in, or when it was created. Rotation keeps it.
+   */
   readonly bornAt: number;
   /** How long it lives without being touched, in milliseconds. */
   readonly idleTimeout: number;
@@ -26,7 +28,7 @@ export interface SessionRecord {
   readonly endsAt: number;
   /** The version of the schema its data was written with. */
   readonly schemaVersion: number;
-  /** Who is logged in. */
+  /** The user who is logged in. */
   readonly userId?: string;
   /** When they logged in. */
   readonly authenticatedAt?: number;
@@ -34,7 +36,7 @@ export interface SessionRecord {
   readonly values: Fields;
 }
 
-/** When a session dies unless somebody touches it. */
+/** When a session dies unless it is touched. */
 export function sessionExpiry(record: SessionRecord): number {
   return Math.min(record.touchedAt + record.idleTimeout, record.endsAt);
 }

@@ -1,27 +1,45 @@
 /** What a response needs to carry a session, for handlers without a framework. */
 import { HoldfastError } from "../errors.ts";
-import type { RequestSession } from "./_request_session.ts";
+import { faultClass } from "../fault_class.ts";
+import { notesOf, type RequestSession } from "./_request_session.ts";
+import { insecureRequest } from "./_insecure_request.ts";
 import type { Session } from "./session.ts";
 import type { CommitOptions, RequestSessions } from "./sessions.ts";
 
 /** The session of a request that can be put on its response. */
 export interface BoundSession<Data> extends Session<Data> {
   /**
-   * Commits and answers the response to send: with the cookie, if there is one, and the headers that keep caches from
-   * mixing people up. A 5xx drops data and login, and so do HEAD and OPTIONS. When the store is down it answers a 503 instead, and no cookie changes;
-   * a login for which there is no room becomes a 409.
+   * Commits and answers the response to send: with the cookie, if there is one, and the headers that keep
+   * caches from mixing people up. A 5xx drops data and login, and so do HEAD and OPTIONS. When the store is
+   * down it answers a 503 instead, and no cookie changes; a login for which there is no room becomes a 409.
    *
    * @throws {TypeError} when the changed data does not match the schema
+   * @throws {HoldfastError} `misconfigured` when the browser would drop the Secure cookie, as it asked over
+   *   plain HTTP
    */
   commit(response: Response, options?: Omit<CommitOptions, "failed">): Promise<Response>;
 }
 
-/** Whether coming back later may help: the store, not the request, is to blame. */
-export function isOutage(error: unknown): error is HoldfastError {
-  return error instanceof HoldfastError && error.retryable;
+/**
+ * Whether coming back later may help: the store or a deploy is to blame, neither the request nor a setting.
+ */
+export function isUnavailable(error: unknown): error is HoldfastError {
+  if (!(error instanceof HoldfastError)) return false;
+  const fault = faultClass(error);
+  return fault === "outage" || (fault === "other" && error.retryable);
 }
 
-/** Whether a request only looks: it makes no session, and takes no flash value that its answer would not show. */
+/**
+ * Whether the error is one of the session's own store, not of the application, so that a 503 may replace its
+ * answer.
+ */
+export function isOwnOutage(session: Session<unknown>, error: unknown): boolean {
+  return isUnavailable(error) && (notesOf(session)?.source.isOwnFault(error) ?? false);
+}
+
+/**
+ * Whether a request only looks: it makes no session, and takes no flash value that its answer would not show.
+ */
 export function onlyLooks(method: string): boolean {
   return method === "HEAD" || method === "OPTIONS";
 }
@@ -35,22 +53,23 @@ export function isLimit(error: unknown): error is HoldfastError {
 export function boundSession<Data>(
   sessions: RequestSessions<Data>,
   session: RequestSession<Data>,
-  method: string,
+  request: Request,
 ): BoundSession<Data> {
   return Object.assign(session, {
     async commit(response: Response, options: Omit<CommitOptions, "failed"> = {}): Promise<Response> {
       let cookie: string | undefined;
       try {
-        const failed = response.status >= 500 || onlyLooks(method);
+        const failed = response.status >= 500 || onlyLooks(request.method);
         cookie = await sessions.commit(session, { ...options, failed });
       } catch (error) {
         if (isLimit(error)) return problem(409, "There are too many sessions of this user");
-        if (isOutage(error)) {
+        if (isUnavailable(error)) {
           return problem(503, "The service is temporarily unavailable", { "retry-after": "1" });
         }
         throw error;
       }
-      if (cookie === undefined && !session.asked) return response;
+      checkTransport(session, request, cookie);
+      if (cookie === undefined && !wasAsked(session)) return response;
       const changed = changeable(response);
       sessionHeaders(changed.headers, session, cookie);
       return changed;
@@ -58,7 +77,10 @@ export function boundSession<Data>(
   });
 }
 
-/** The headers of a fetched response cannot be changed; others stay themselves, since Bun types an original's body alone. */
+/**
+ * The headers of a fetched response cannot be changed; others stay themselves, since Bun types an original's
+ * body alone.
+ */
 function changeable(response: Response): Response {
   try {
     response.headers.delete("x-holdfast-probe");
@@ -68,10 +90,18 @@ function changeable(response: Response): Response {
   }
 }
 
-/** A response that sets the cookie is nobody else's; one that was made by looking at the session depends on the cookie. */
+/** Whether the application looked at the session, so that its answer depends on the cookie. */
+export function wasAsked(session: Session<unknown>): boolean {
+  return notesOf(session)?.asked ?? false;
+}
+
+/**
+ * A response that sets the cookie is for one user alone; one that was made by looking at the session depends
+ * on the cookie.
+ */
 export function sessionHeaders(
   headers: Headers,
-  session: { readonly asked: boolean },
+  session: Session<unknown>,
   cookie: string | undefined,
 ): void {
   if (cookie !== undefined) {
@@ -79,7 +109,36 @@ export function sessionHeaders(
     headers.set("cache-control", "no-store");
   }
   const varies = /(^|,)\s*(cookie|\*)\s*(,|$)/i.test(headers.get("vary") ?? "");
-  if ((cookie !== undefined || session.asked) && !varies) headers.append("vary", "Cookie");
+  if ((cookie !== undefined || wasAsked(session)) && !varies) headers.append("vary", "Cookie");
+}
+
+/** Sources of sessions that have reported plain HTTP: once is enough. */
+const reported = new WeakSet<object>();
+
+/**
+ * Says that a browser will drop the cookie, since it is Secure and the request came over plain HTTP:
+ * otherwise every login succeeds and no visitor is ever logged in. Where the request proves it, this throws;
+ * where a proxy may stand in front, it is reported to `onFault`, once.
+ *
+ * @throws {HoldfastError} `misconfigured`
+ */
+export function checkTransport(
+  session: Session<unknown>,
+  request: Request,
+  cookie: string | undefined,
+): void {
+  if (cookie === undefined || !/; Secure(;|$)/.test(cookie) || /; Max-Age=0;/.test(cookie)) return;
+  const insecure = insecureRequest(request);
+  const source = notesOf(session)?.source;
+  if (insecure === undefined || source === undefined) return;
+  const error = new HoldfastError(
+    "misconfigured",
+    "Cannot hand the session out as browsers drop a Secure cookie that comes over plain HTTP: use HTTPS, let the proxy " +
+      "send X-Forwarded-Proto, or set cookie.secure to false for development",
+  );
+  if (insecure === "certain" || !reported.has(source)) source.fault(error);
+  reported.add(source);
+  if (insecure === "certain") throw error;
 }
 
 function problem(status: number, title: string, headers: Record<string, string> = {}): Response {

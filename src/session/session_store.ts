@@ -1,11 +1,11 @@
 /**
  * Where sessions live: the small contract under `createSessions`. `atomicSessionStore` implements it over any
- * `AtomicStore`, `keyValueSessionStore` over what cannot change a key atomically, and a third party over anything
- * that passes `sessionStoreLaw`.
+ * `AtomicStore`, `keyValueSessionStore` over what cannot change a key atomically, and a third party over
+ * anything that passes `sessionStoreLaw`.
  *
- * Nothing here is an upsert. A change says whether it makes a session or wants one to be there, and the answer says
- * what became of it; so a slow request cannot bring back what another one ended. Keys are hashes of tokens and never
- * used twice; user keys are hashes of user ids.
+ * Nothing here is an upsert. A change says whether it makes a session or wants one to be there, and the
+ * answer says what became of it; so a slow request cannot bring back what another one ended. Keys are hashes
+ * of tokens and never used twice; user keys are hashes of user ids.
  *
  * ## How a replicated store implements it
  *
@@ -43,15 +43,19 @@ export type SessionFound =
     readonly state: "ended";
     /** Why. */
     readonly why: SessionEnd;
+    /** The key of the session that continues it, if it was rotated and the store knows. */
+    readonly next?: string;
   }
   | {
-    /** There is none, and never was as far as anybody remembers. */
+    /** There is none, and never was as far as the store remembers. */
     readonly state: "unknown";
   };
 
 /** A session that is to be made. */
 export interface SessionCreate {
-  /** Makes a session where there is nothing, not even one that ended; the same handle again answers the same. */
+  /**
+   * Makes a session where there is nothing, not even one that ended; the same handle again answers the same.
+   */
   readonly type: "create";
   /** Its public name. */
   readonly handle: string;
@@ -63,13 +67,15 @@ export interface SessionCreate {
   readonly schemaVersion: number;
   /** Data and flash values, encoded. */
   readonly values: Fields;
-  /** Who is logged in. */
+  /** The user who is logged in. */
   readonly userId?: string | undefined;
   /** When they logged in; `"now"` by the store's clock. */
   readonly authenticatedAt?: number | "now" | undefined;
   /** What the epochs are compared with; without it, now. */
   readonly bornAt?: number | undefined;
-  /** When the session that this one continues was created, and when it ends; without it, a new life begins. */
+  /**
+   * When the session that this one continues was created, and when it ends; without it, a new life begins.
+   */
   readonly continues?: { readonly createdAt: number; readonly endsAt: number } | undefined;
 }
 
@@ -78,20 +84,25 @@ export interface SessionUpdate {
   /** Merges into the live session and touches it. With nothing to set or unset it is a touch. */
   readonly type: "update";
   /** `d:*` and `f:*` to set. */
-  readonly set?: Fields;
+  readonly set?: Fields | undefined;
   /** `d:*` and `f:*` to unset. */
-  readonly unset?: readonly string[];
+  readonly unset?: readonly string[] | undefined;
   /** Only if it is still at this version. */
   readonly ifVersion?: number | undefined;
-  /** The schema version that the data has from now on. */
+  /** The schema version that the data has from now on; it never goes down. */
   readonly schemaVersion?: number | undefined;
+  /** The version of the application that writes: a record of a later one is a `conflict`. */
+  readonly writerVersion?: number | undefined;
   /** Whether it was just held against the epochs. */
-  readonly checked?: boolean;
+  readonly checked?: boolean | undefined;
 }
 
 /** A copy of a session from elsewhere. */
 export interface SessionPut {
-  /** Stores the record as it is where there is none or an older one; never over one that ended, never a dead one. */
+  /**
+   * Stores the record as it is where there is none or an older one; never over one that ended, never a dead
+   * one.
+   */
   readonly type: "put";
   /** The copy. */
   readonly record: SessionRecord;
@@ -132,25 +143,27 @@ export type SessionSaved =
 
 /** How a session ends. */
 export interface SessionDelete extends CallOptions {
-  /** What those who come late are told. */
+  /** What late requests are told. */
   readonly why: Exclude<SessionEnd, "expired">;
   /**
-   * Where nothing is: `"bury"` leaves a grave, so that one which is just being created is refused.
+   * Where nothing is: `"bury"` leaves a tombstone, so that one which is just being created is refused.
    * @default {"ignore"}
    */
-  readonly absent?: "ignore" | "bury";
+  readonly absent?: "ignore" | "bury" | undefined;
   /**
    * Keeps the tombstone until the session would have ended by itself, for a store that may be set back to an older state.
    * @default {false}
    */
   readonly lasting?: boolean | undefined;
+  /** The key of the session that continues this one: a logout that comes late ends that one. */
+  readonly next?: string | undefined;
 }
 
 /** Where sessions live. Every read checks both timeouts, whatever the engine expires by itself. */
 export interface SessionStore {
   /**
-   * `atomic`: each call takes effect at once, and everybody sees it. `eventual`: parallel changes may overwrite each other
-   * and what ended may be seen elsewhere for a while; `createSessions` wants to hear that you know.
+   * `atomic`: each call takes effect at once, everywhere. `eventual`: parallel changes may overwrite each
+   * other and what ended may be seen elsewhere for a while; `createSessions` asks for `eventual: true`.
    */
   readonly consistency: "atomic" | "eventual";
   /** Looks a session up. */
@@ -161,7 +174,10 @@ export interface SessionStore {
   delete(key: string, options: SessionDelete): Promise<SessionRecord | undefined>;
   /** Whether there is a live session. */
   exists(key: string, options?: CallOptions): Promise<boolean>;
-  /** Forgets what is left of a session that does not live; only where nothing expires by itself (`sweepSessions`). */
+  /**
+   * Forgets what is left of a session that does not live; only where nothing expires by itself
+   * (`sweepSessions`).
+   */
   purge?(key: string, options?: CallOptions): Promise<void>;
   /** What is known about users; a store without it cannot list or end a user's sessions. */
   readonly index?: SessionIndex | undefined;
@@ -188,9 +204,9 @@ export interface SessionEntry {
   readonly endsAt: number;
 }
 
-/** What is known about a user, or about everybody. */
+/** What is known about a user, or about all users. */
 export interface UserSessions {
-  /** Sessions born before this are dead, whether an entry leads to them or not; 0 when nobody ever revoked. */
+  /** Sessions born before this are dead, whether an entry leads to them or not; 0 without a revocation. */
   readonly epoch: number;
   /** The handle of the one session the epoch spares. */
   readonly spared?: string;
@@ -219,7 +235,9 @@ export type SessionAdded =
 
 /** Options of {@linkcode SessionIndex.add}. */
 export interface SessionAddOptions extends CallOptions {
-  /** The session that this one continues: refused if it was revoked. Without it, the user has just logged in. */
+  /**
+   * The session that this one continues: refused if it was revoked. Without it, the user has just logged in.
+   */
   readonly continues?: { readonly handle: string; readonly bornAt: number } | undefined;
   /** The handle of a session that ends for this one, and so does not count; when it continues none. */
   readonly replaces?: string | undefined;
@@ -237,14 +255,16 @@ export interface SessionRevokeOptions extends CallOptions {
   readonly epoch?: number | undefined;
 }
 
-/** The user key that stands for everybody; those of users are hashes. */
+/** The user key that stands for all users; those of users are hashes. */
 export const EVERYBODY = "everybody";
 
 /**
- * Whose sessions are where. A session is listed before it is created: one that nobody can list must not exist.
+ * Whose sessions are where. A session is listed before it is created: one that cannot be listed must not
+ * exist.
  *
- * Entries are hints, the epoch is the truth: revoking raises the epoch in the same step that reads the entries, then
- * ends what they lead to. What no entry leads to any more is caught when its session is next held against the epoch.
+ * Entries are hints, the epoch is the truth: revoking raises the epoch in the same step that reads the
+ * entries, then ends what they lead to. What no entry leads to any more is caught when its session is next
+ * held against the epoch.
  */
 export interface SessionIndex {
   /** Lists a session that is about to be created. */
@@ -257,7 +277,9 @@ export interface SessionIndex {
   remove(user: string, handle: string, options?: CallOptions): Promise<void>;
   /** What is known about a user. */
   read(user: string, options?: CallOptions): Promise<UserSessions>;
-  /** Makes every session born until now dead but one, and answers where they are, for the caller to delete. */
+  /**
+   * Makes every session born until now dead but one, and answers where they are, for the caller to delete.
+   */
   revoke(user: string, options: SessionRevokeOptions): Promise<UserSessions>;
   /** A page of the keys of all sessions, some of which may have ended. */
   keys(

@@ -1,10 +1,10 @@
 /**
- * The transitions of sessions (`session_record.ts` has the fields) and of what is known about a user:
- * `{ n, e?, y?, p?, h:* }`: number of the write, epoch, spared handle, until when the epoch must be remembered, and
+ * The transitions of sessions (`session_record.ts` has the fields) and of what is known about a user: `{ n,
+ * e?, y?, p?, h:* }`: number of the write, epoch, spared handle, until when the epoch must be remembered, and
  * `<key>:<listed>:<ends>` by handle.
  *
- * A session lives until it was idle for too long or is too old, whatever comes first; every transition checks both.
- * Its record stays a little longer (`keep`), so that those who come late learn why it is gone.
+ * A session lives until it was idle for too long or is too old, whatever comes first; every transition checks
+ * both. Its record stays a little longer (`keep`), so that late requests learn why it is gone.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 
@@ -32,16 +32,22 @@ function values(input: Fields): Fields {
   return Object.fromEntries(Object.entries(input).filter(([field]) => /^[df]:/.test(field)));
 }
 
-/** `{}` → the record, `{ g }` when it ended, or `{}`. */
+/** `{}` → the record, `{ g, next? }` when it ended, or `{}`. */
 export const loadSession: Transition = {
   name: "session.load",
-  apply: (record, _input, now) => ({ output: gone(record, now) ?? record! }),
+  apply(record, _input, now) {
+    const ended = gone(record, now);
+    if (ended === undefined) return { output: record! };
+    return {
+      output: ended.g === undefined || record?.next === undefined ? ended : { ...ended, next: record.next },
+    };
+  },
 };
 
 /**
- * `{ keep, h, i, x | life, s, c?, b?, u?, a?, d:*, f:* }` → `{ done: "1" }` and the record, or `{ done: "0", g? }` when the
- * key is taken. `life` is the absolute timeout, `x` the end of the session this one continues. Repeating it with the same
- * handle is fine.
+ * `{ keep, h, i, x | life, s, c?, b?, u?, a?, d:*, f:* }` → `{ done: "1" }` and the record, or `{ done: "0",
+ * g? }` when the key is taken. `life` is the absolute timeout, `x` the end of the session this one continues.
+ * Repeating it with the same handle is fine.
  */
 export const createSession: Transition = {
   name: "session.create",
@@ -72,14 +78,17 @@ export const createSession: Transition = {
 };
 
 /**
- * `{ keep, d:*, f:*, x:*, s?, k?, if? }` → `{ done: "1" }` and the record, `{ done: "2" }` and the record when it is not at
- * version `if`, or `{ done: "0", g? }`: sets and unsets just these values and touches. A session that is gone stays gone.
+ * `{ keep, d:*, f:*, x:*, s?, v?, k?, if? }` → `{ done: "1" }` and the record, `{ done: "2" }` and the record
+ * when it is not at version `if` or was written by a later version of the application than `v`, or `{ done:
+ * "0", g? }`: sets and unsets just these values and touches. A session that is gone stays gone, and the
+ * schema version `s` only ever grows.
  */
 function commit(record: Fields | undefined, input: Fields, now: number): Step {
   const ended = gone(record, now);
   if (ended !== undefined) return { output: { done: "0", ...ended } };
   const known = record!;
-  if (input.if !== undefined && input.if !== known.n) return { output: { done: "2", ...known } };
+  const later = input.v !== undefined && int(known.s) > int(input.v);
+  if (later || (input.if !== undefined && input.if !== known.n)) return { output: { done: "2", ...known } };
   const touched = String(Math.max(now, int(known.t)));
   const next: Record<string, string> = {
     ...known,
@@ -88,7 +97,7 @@ function commit(record: Fields | undefined, input: Fields, now: number): Step {
     t: touched,
   };
   for (const field of Object.keys(input)) if (/^x:[df]:/.test(field)) delete next[field.slice(2)];
-  if (input.s !== undefined) next.s = input.s;
+  if (input.s !== undefined && int(input.s) > int(known.s)) next.s = input.s;
   if (input.k !== undefined) next.k = touched;
   return { output: { done: "1", ...next }, write: kept(next, input) };
 }
@@ -100,20 +109,26 @@ export const commitSession: Transition = { name: "session.commit", apply: commit
 export const replaceSession: Transition = { name: "session.replace", apply: commit };
 
 /**
- * `{ keep, why, bury?, lasting? }` → the record, of which only a grave is left; `{}` when somebody else was first. `bury`
- * leaves a grave where nothing was, too; a `lasting` one stays until the session would have ended by itself.
+ * `{ keep, why, next?, bury?, lasting? }` → the record, of which only a tombstone is left; `{}` when another call was
+ * first. `bury` leaves a tombstone where nothing was, too. `next` is the key of the session that continues this one: a
+ * logout that comes late finds it there. A `lasting` tombstone stays until the session would have ended by itself.
  */
 export const endSession: Transition = {
   name: "session.end",
   apply(record, input, now): Step {
     const ended = gone(record, now);
     if (ended?.g !== undefined || (ended !== undefined && input.bury === undefined)) return { output: {} };
-    const grave = { h: record?.h ?? "", n: String(int(record?.n) + 1), g: input.why! };
+    const tombstone: Record<string, string> = {
+      h: record?.h ?? "",
+      n: String(int(record?.n) + 1),
+      g: input.why!,
+    };
+    if (input.next !== undefined) tombstone.next = input.next;
     const least = input.lasting === undefined ? 0 : int(record?.x);
     return {
       output: ended === undefined ? record! : {},
       write: {
-        record: grave,
+        record: tombstone,
         expiresAt: Math.max(now + int(input.keep), least),
         retention: "protected",
       },
@@ -122,8 +137,9 @@ export const endSession: Transition = {
 };
 
 /**
- * `{ keep, if? }` and a record → `{ done: "1" }`, `{ done: "2" }` and the record that is there when it is newer, or as new and
- * no version is given, or not at version `if`, or `{ done: "0", g? }` when it ended here, is dead by now, or nothing is at version `if`.
+ * `{ keep, if? }` and a record → `{ done: "1" }`, `{ done: "2" }` and the record that is there when it is newer, or as
+ * new and no version is given, or not at version `if`, or `{ done: "0", g? }` when it ended here, is dead by now, or
+ * nothing is at version `if`.
  */
 export const putSession: Transition = {
   name: "session.put",
@@ -152,7 +168,10 @@ function pruned(record: Fields | undefined, handle: string | undefined, now: num
   return next;
 }
 
-/** Kept as long as an entry or the epoch means something. */
+/**
+ * Kept as long as an entry or the epoch means something. Pinned while an epoch does: were it evicted by what
+ * strangers write, sessions that were revoked would live again.
+ */
 function listed(record: Fields, now: number): Write {
   let last = int(record.p);
   for (const [field, value] of Object.entries(record)) {
@@ -170,8 +189,8 @@ export const readUser: Transition = {
 };
 
 /**
- * `{ handle, key, ends, limit?, b?, from? }` → `{ done: "1", b }`, `{ done: "0" }` when the session `from`, born at `b`, was
- * revoked, or `{ done: "2", h:* }` when there are as many as `limit`.
+ * `{ handle, key, ends, limit?, b?, from? }` → `{ done: "1", b }`, `{ done: "0" }` when the session `from`,
+ * born at `b`, was revoked, or `{ done: "2", h:* }` when there are as many as `limit`.
  */
 export const addToUser: Transition = {
   name: "session.user.add",
@@ -203,8 +222,9 @@ export const removeFromUser: Transition = {
 };
 
 /**
- * `{ remember, except?, epoch? }` → what is known, with an epoch that is later than every birth before. Entries stay until
- * removed. `epoch` is one that was decided elsewhere: it is taken over as it is, where it is later.
+ * `{ remember, except?, epoch? }` → what is known, with an epoch that is later than every birth before.
+ * Entries stay until removed. `epoch` is one that was decided elsewhere: it is taken over as it is, where it
+ * is later.
  */
 export const revokeUser: Transition = {
   name: "session.user.revoke",
@@ -216,6 +236,74 @@ export const revokeUser: Transition = {
     if (except === undefined) delete next.y;
     else next.y = except;
     return { output: next, write: listed(next, now) };
+  },
+};
+
+/*
+ * Sealed sessions live in their cookies. What a store knows of them, where there is one, is which cookie of a
+ * family counts. A family is a login (or an anonymous beginning) and what its rotations made of it; its key
+ * is the handle of its first session. Its record is `{ current?, touched?, ended? }`: the handle that counts
+ * (absent: the first one), when it was last seen, and why the family ended. As there is one record for all of
+ * them, rotations and logouts have one order: of parallel rotations one wins, and a logout ends whatever they
+ * made. The records are protected: one that was evicted would let a cookie live again.
+ */
+
+/** The handle that counts; what the store forgot counts only for a family that was never rotated. */
+function currentOf(record: Fields | undefined, { from, first }: Fields): string | undefined {
+  return record?.current ?? (first === undefined ? undefined : from);
+}
+
+function remembered(record: Fields, now: number, { keep }: Fields): Write {
+  return { record, expiresAt: now + int(keep), retention: "protected" };
+}
+
+/** `{}` → `{ current?, ended?, idle? }`, where `idle` is how long ago it was last seen, in milliseconds. */
+export const readSealed: Transition = {
+  name: "session.sealed.read",
+  apply(record, _input, now): Step {
+    if (record === undefined) return { output: {} };
+    const { touched, ...known } = record;
+    if (touched === undefined) return { output: known };
+    return { output: { ...known, idle: String(Math.max(0, now - int(touched))) } };
+  },
+};
+
+/**
+ * `{ from, to, first?, keep }` → `{ done: "1" }`, or `{ done: "0", ended }` when `from` is not what counts.
+ * `first` says that `from` is the first of its family. Repeating it with the same `to` is fine.
+ */
+export const rotateSealed: Transition = {
+  name: "session.sealed.rotate",
+  apply(record, input, now): Step {
+    if (record?.ended !== undefined) return { output: { done: "0", ended: record.ended } };
+    const current = currentOf(record, input);
+    if (current === input.to) return { output: { done: "1" } };
+    if (current !== input.from) return { output: { done: "0", ended: "rotated" } };
+    const next = { current: input.to!, touched: String(now) };
+    return { output: { done: "1" }, write: remembered(next, now, input) };
+  },
+};
+
+/** `{ from, first?, keep }` → `{ done: "1" }`, or `{ done: "0", ended }` when `from` is not what counts. */
+export const touchSealed: Transition = {
+  name: "session.sealed.touch",
+  apply(record, input, now): Step {
+    if (record?.ended !== undefined) return { output: { done: "0", ended: record.ended } };
+    if (currentOf(record, input) !== input.from) return { output: { done: "0", ended: "rotated" } };
+    const next = { current: input.from!, touched: String(Math.max(now, int(record?.touched))) };
+    // Of a family that was never rotated no more is lost than when it was last seen: strangers may not fill a
+    // bounded store with such records.
+    const retention = input.first === undefined ? "protected" : "kept";
+    return { output: { done: "1" }, write: { ...remembered(next, now, input), retention } };
+  },
+};
+
+/** `{ why, keep }` → `{}`: the family ends, whatever counted. */
+export const endSealed: Transition = {
+  name: "session.sealed.end",
+  apply(record, input, now): Step {
+    const ended = record?.ended ?? input.why!;
+    return { output: {}, write: remembered({ ended }, now, input) };
   },
 };
 
@@ -231,4 +319,8 @@ export const sessionTransitions: readonly Transition[] = [
   addToUser,
   removeFromUser,
   revokeUser,
+  readSealed,
+  rotateSealed,
+  touchSealed,
+  endSealed,
 ];

@@ -23,6 +23,7 @@ export * from "./mail_coordination_law.ts";
 export * from "./mailer_law.ts";
 export * from "./outbox_law.ts";
 export * from "./prefix_law.ts";
+export * from "./sealed_session_law.ts";
 export * from "./session_index_law.ts";
 export * from "./session_law.ts";
 export * from "./session_store_law.ts";

@@ -16,7 +16,7 @@ async function add(index: SessionIndex, handle: string): Promise<number> {
 /** What every {@linkcode SessionIndex} of an atomic store promises. */
 export const sessionIndexLaw: readonly Law<StoreSubject<SessionIndex>>[] = [
   {
-    name: "nothing is known about somebody nobody knows",
+    name: "nothing is known about a user who never logged in",
     async run({ store: index }) {
       equal(await index.read("ada"), { epoch: 0, entries: [] }, "read");
       await index.remove("ada", "a");
@@ -49,7 +49,7 @@ export const sessionIndexLaw: readonly Law<StoreSubject<SessionIndex>>[] = [
       );
       equal(more.filter(({ state }) => state === "added").length, 3, "added");
       const full = more.find((added) => added.state === "full");
-      check(full?.state === "full" && full.entries.length >= 23, "the others learn who is there");
+      check(full?.state === "full" && full.entries.length >= 23, "the others get the list");
     },
   },
   {
@@ -74,7 +74,7 @@ export const sessionIndexLaw: readonly Law<StoreSubject<SessionIndex>>[] = [
       equal((await next("b", b)).state, "added", "b is spared");
       check(await add(index, "c") >= revoked.epoch, "a new login is born after");
       const again = await index.revoke("ada", { remember: 60_000 });
-      check(again.epoch > revoked.epoch && again.spared === undefined, "again, sparing nobody");
+      check(again.epoch > revoked.epoch && again.spared === undefined, "again, sparing none");
     },
   },
   {

@@ -11,7 +11,7 @@ export type { SessionSubject } from "./_sessions.ts";
 /** What sessions promise on every engine. */
 export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   {
-    name: "a session nobody changed sets no cookie and stores nothing",
+    name: "a session that was not changed sets no cookie and stores nothing",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const session = sessions.open(null);
@@ -162,7 +162,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "a change after the commit throws, as nobody would ever see it",
+    name: "a change after the commit throws, as no request would ever see it",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const session = sessions.open(null);
@@ -275,7 +275,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
       const next = sent(await sessions.commit(rotation));
       for (const read of [false, true]) {
         const late = sessions.open(cookie);
-        if (read) equal(await late.isNew(), true, "nobody any more");
+        if (read) equal(await late.isNew(), true, "no session any more");
         late.set("x", 1);
         equal(await sessions.commit(late), undefined, "no cookie");
       }
@@ -319,7 +319,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "a failed request logs nobody in",
+    name: "a failed request logs no user in",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const fresh = sessions.open(null);
@@ -341,8 +341,12 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
       const token = await first.csrfToken();
       const cookie = sent(await sessions.commit(first));
       equal(await sessions.open(cookie).verifyCsrfToken(token), true, "its own");
-      equal(await sessions.open(cookie).csrfToken(), token, "the same each time");
-      for (const wrong of [undefined, "", token.slice(1), token.slice(1) + "A", token + token]) {
+      const again = await sessions.open(cookie).csrfToken();
+      check(again !== token, "another text each time");
+      equal(await sessions.open(cookie).verifyCsrfToken(again), true, "and good as well");
+      for (
+        const wrong of [undefined, "", token.slice(1), token.slice(1) + "-", "A".repeat(86), token + token]
+      ) {
         equal(await sessions.open(cookie).verifyCsrfToken(wrong), false, "another");
       }
       equal(await sessions.open(null).verifyCsrfToken(token), false, "without a session");
@@ -411,10 +415,178 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
+    name: "a version never goes down: an earlier one of the application is refused, and writes nothing",
+    async run({ store, clock }) {
+      const events: SessionEvent[] = [];
+      // Run twice on the same data it would leave nothing of the money.
+      const migrate = ({ dollars, ...rest }: Data) => ({ ...rest, cents: Number(dollars ?? 0) * 100 });
+      const onEvent = (event: SessionEvent) => events.push(event);
+      const old = createSessions(store, { clock, onEvent });
+      const later = createSessions(store, { clock, version: 2, migrate });
+      const cookie = await begin(old, (session) => session.set("dollars", 5));
+      const raising = later.open(cookie);
+      equal(await raising.data(), { cents: 500 }, "migrated");
+      raising.set("x", 1);
+      await later.commit(raising);
+      const refused = async (run: () => Promise<unknown>, what: string) => {
+        const error = await rejection(run, what);
+        check(error instanceof HoldfastError && error.code === "schema-mismatch", `${what}: its code`);
+        check(error instanceof HoldfastError && error.retryable, `${what}: retryable, as in an outage`);
+      };
+      await refused(() => old.open(cookie).data(), "read by version 1");
+      const unread = old.open(cookie);
+      unread.set("dollars", 7);
+      await refused(() => old.commit(unread), "written by version 1 without having read");
+      check(events.some(({ type }) => type === "newer-version"), "reported");
+      equal(await later.open(cookie).data(), { cents: 500, x: 1 }, "untouched, and not migrated twice");
+      const logout = old.open(cookie);
+      logout.revoke();
+      await old.commit(logout);
+      equal(await later.open(cookie).isNew(), true, "a logout needs no version");
+    },
+  },
+  {
+    name: "an instance that cannot migrate does not claim that it did",
+    async run({ store, clock }) {
+      const cookie = await begin(createSessions(store, { clock }), (session) => session.set("dollars", 5));
+      const without = createSessions(store, { clock, version: 2 }); // neither migrate nor a schema
+      const writer = without.open(cookie);
+      equal(await writer.get("dollars"), 5, "read as it is");
+      writer.set("x", 1);
+      await without.commit(writer);
+      const rotation = without.open(cookie);
+      rotation.rotate();
+      const rotated = sent(await without.commit(rotation));
+      const migrating = createSessions(store, {
+        clock,
+        version: 3,
+        migrate: ({ dollars, ...rest }, from) => ({ ...rest, cents: Number(dollars) * 100, from }),
+      });
+      equal(await migrating.open(rotated).data(), { cents: 500, from: 1, x: 1 }, "still of version 1");
+    },
+  },
+  {
+    name: "a login over another user's session begins empty",
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
+      const adas = await begin(sessions, (session) => {
+        session.login("ada");
+        session.set("secret", "of ada");
+        session.flash("note", "for ada");
+      });
+      const login = sessions.open(adas);
+      await login.update("derived", () => "nothing yet");
+      const copied = await login.update("secret", (secret) => `${secret}, read`);
+      equal(copied, "of ada, read", "before the login it is ada's");
+      login.set("own", 1);
+      login.login("bob");
+      equal(await login.data(), { own: 1 }, "what the request sees from then on");
+      equal(await login.takeFlash("note"), undefined, "flash");
+      const bobs = sent(await sessions.commit(login));
+      const session = sessions.open(bobs);
+      equal([await session.userId(), await session.data()], ["bob", { own: 1 }], "what bob has");
+      equal(await session.takeFlash("note"), undefined, "flash in the next request");
+      const again = sessions.open(bobs);
+      again.login("bob");
+      const same = sent(await sessions.commit(again));
+      equal(await sessions.open(same).data(), { own: 1 }, "the same user's login keeps it");
+    },
+  },
+  {
+    name: "after a revocation a login begins another session, and any other change throws",
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
+      const cookie = await begin(sessions, (session) => {
+        session.login("ada");
+        session.set("x", 1);
+      });
+      const session = sessions.open(cookie);
+      session.set("before", 1);
+      session.revoke();
+      equal([await session.isNew(), await session.userId(), await session.get("x")], [
+        true,
+        undefined,
+        undefined,
+      ], "it reads as a new one");
+      const changes: Record<string, () => unknown> = {
+        set: () => session.set("x", 2),
+        unset: () => session.unset("x"),
+        update: () => session.update("x", () => 2),
+        flash: () => session.flash("note", "lost"),
+        rotate: () => session.rotate(),
+        handle: () => session.handle(),
+        csrfToken: () => session.csrfToken(),
+      };
+      for (const [name, change] of Object.entries(changes)) {
+        const error = await rejection(async () => await change(), name);
+        check(error instanceof TypeError, `${name}() throws a TypeError`);
+      }
+      session.login("bob");
+      session.set("after", 1);
+      const next = sent(await sessions.commit(session));
+      equal(await sessions.open(cookie).isNew(), true, "ada's session is gone");
+      equal(
+        [await sessions.open(next).userId(), await sessions.open(next).data()],
+        ["bob", { after: 1 }],
+        "bob's",
+      );
+      const failed = sessions.open(next);
+      failed.revoke();
+      failed.login("ada");
+      check(
+        sent(await sessions.commit(failed, { failed: true })).endsWith("="),
+        "a failed request only logs out",
+      );
+      equal(await sessions.open(next).isNew(), true, "gone as well");
+    },
+  },
+  {
+    name:
+      "of several cookies the one that lives counts, of several that live none, and a login ends them all",
+    async run({ store, clock }) {
+      const events: SessionEvent[] = [];
+      const sessions = createSessions(store, { clock, onEvent: (event) => events.push(event) });
+      const [ada, eve] = [
+        await begin(sessions, (session) => session.login("ada")),
+        await begin(sessions, (session) => session.login("eve")),
+      ];
+      const dead = `${sessions.cookieName}=${"B".repeat(43)}`;
+      for (const header of [`${dead}; ${ada}`, `${ada}; ${dead}`, `${ada}; ${ada}`]) {
+        equal(await sessions.open(header).userId(), "ada", "a dead one hides nothing");
+      }
+      for (const header of [`${eve}; ${ada}`, `${ada}; ${eve}`]) {
+        equal(await sessions.open(header).userId(), undefined, "a planted one logs in no one");
+      }
+      equal(events.filter(({ type }) => type === "duplicate-cookie").length, 4, "reported");
+      const login = sessions.open(`${eve}; ${ada}`);
+      login.login("ada");
+      const next = sent(await sessions.commit(login));
+      equal(await sessions.open(`${eve}; ${next}`).userId(), "ada", "a login ends what was planted");
+      const logout = sessions.open(`${dead}; ${next}`);
+      logout.revoke();
+      await sessions.commit(logout);
+      equal(await sessions.open(next).isNew(), true, "a logout ends all that the request carries");
+    },
+  },
+  {
+    name: "sessions of another cookie never accept a token, although they share the store",
+    async run({ store, clock }) {
+      const users = createSessions(store, { clock, cookie: { name: "__Host-user" } });
+      const admins = createSessions(store, { clock, cookie: { name: "__Host-admin" } });
+      const cookie = await begin(users, (session) => session.login("ada"));
+      const swapped = cookie.replace("__Host-user", "__Host-admin");
+      equal(await admins.open(swapped).isNew(), true, "the user's token is no admin's");
+      const unread = admins.open(swapped);
+      unread.set("x", 1);
+      await admins.commit(unread);
+      equal(await users.open(cookie).get("x"), undefined, "and changes nothing of the user's");
+    },
+  },
+  {
     name: "what is fresh is fresh for as long as asked, and only after a login",
     async run({ store, wait, clock }) {
       const sessions = createSessions(store, { clock });
-      equal(await sessions.open(null).isFresh("1m"), false, "nobody");
+      equal(await sessions.open(null).isFresh("1m"), false, "without a login");
       const cookie = await begin(sessions, (session) => session.login("ada"));
       equal(await sessions.open(cookie).isFresh("1m"), true, "just now");
       await wait(60);

@@ -28,10 +28,12 @@ async function load(store: SessionStore): Promise<SessionRecord> {
   return found.record;
 }
 
-/** What every {@linkcode SessionStore} whose `consistency` is `atomic` promises; `index` has a law of its own. */
+/**
+ * What every {@linkcode SessionStore} whose `consistency` is `atomic` promises; `index` has a law of its own.
+ */
 export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
   {
-    name: "what nobody made is unknown, cannot be changed and is not deleted",
+    name: "a session that was never made is unknown, cannot be changed and is not deleted",
     async run({ store }) {
       equal(await store.load("key"), { state: "unknown" }, "load");
       equal(await store.exists("key"), false, "exists");
@@ -111,7 +113,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name: "of many that delete a session one gets it, and nobody ever gets it back",
+    name: "of many that delete a session one gets it, and none ever gets it back",
     async run({ store }) {
       const record = await create(store);
       const taken = await Promise.all(
@@ -207,6 +209,24 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
       const nowhere = { type: "put", record, ifVersion: record.version } as const;
       equal(await store.save("nowhere", nowhere), { state: "unknown" }, "where nothing is");
       equal(await store.exists("nowhere"), false, "and nothing was made");
+    },
+  },
+  {
+    name:
+      "an update by an earlier version of the application is refused, and the schema version never goes down",
+    async run({ store }) {
+      await create(store, { schemaVersion: 2 });
+      const set = { "d:a": "9" };
+      const refused = await store.save("key", { type: "update", set, writerVersion: 1, schemaVersion: 1 });
+      check(
+        refused.state === "conflict" && refused.record.schemaVersion === 2,
+        "a conflict, with the record",
+      );
+      equal((await load(store)).values["d:a"], "1", "unchanged");
+      await store.save("key", { type: "update", schemaVersion: 1 });
+      equal((await load(store)).schemaVersion, 2, "not lowered");
+      await store.save("key", { type: "update", set, writerVersion: 2, schemaVersion: 3 });
+      equal((await load(store)).schemaVersion, 3, "raised");
     },
   },
   {

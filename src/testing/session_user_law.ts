@@ -150,7 +150,7 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "revokeAll ends everybody's sessions, those of nobody too, and new ones begin",
+    name: "revokeAll ends the sessions of all users, anonymous ones too, and new ones begin",
     async run({ store, wait, clock }) {
       const sessions = createSessions(store, { clock, touchEvery: 40 });
       const cookies = [
@@ -208,7 +208,7 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "logging in as somebody else leaves nothing of the one before in their list",
+    name: "logging in as another user leaves nothing of the one before in their list",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const session = sessions.open(await login(sessions));

@@ -1,4 +1,7 @@
-/** better-auth itself on our storage: what its users do, on every engine, and the races it loses on a plain Map. */
+/**
+ * better-auth itself on our storage: what its users do, on every engine, and the races it loses on a plain
+ * Map.
+ */
 import { type AtomicStore, memoryStore } from "@holdfast/edge";
 import { type BetterAuthStorage, betterAuthStorage } from "@holdfast/edge/better-auth";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
@@ -10,6 +13,7 @@ import { report } from "../support/report.ts";
 import { startUpstash } from "../support/upstash_server.ts";
 import { type Browser, startAuth } from "./_auth.ts";
 
+const secret = "a-secret-of-at-least-32-characters-for-the-tests";
 const ada = { email: "ada@example.com", password: "correct horse", name: "Ada" };
 
 /** The storage one would write at first: five calls on a map. */
@@ -146,11 +150,11 @@ const engines: Record<string, (use: (store: AtomicStore) => Promise<void>) => Pr
 
 for (const [engine, open] of Object.entries(engines)) {
   Deno.test(`better-auth on ${engine}: sign-up, sign-in, list, revoke, refresh, reset, rate limit`, () =>
-    open((store) => flow(betterAuthStorage(store))));
+    open((store) => flow(betterAuthStorage(store, { secret }))));
 
   Deno.test(`better-auth on ${engine}: six concurrent sign-ins are six sessions, and revoking ends them all`, async () => {
     await open(async (store) => {
-      const ours = await concurrentSignIns(betterAuthStorage(store));
+      const ours = await concurrentSignIns(betterAuthStorage(store, { secret }));
       const map = await concurrentSignIns(mapStorage());
       report(
         `six concurrent sign-ins: ${engine} lists ${ours.listed}, ${ours.survivors} survive revoking; ` +
@@ -163,7 +167,7 @@ for (const [engine, open] of Object.entries(engines)) {
 
   Deno.test(`better-auth on ${engine}: a refresh under way does not undo a revocation`, async () => {
     await open(async (store) => {
-      const ours = await refreshDuringRevoke(betterAuthStorage(store));
+      const ours = await refreshDuringRevoke(betterAuthStorage(store, { secret }));
       const map = await refreshDuringRevoke(mapStorage());
       report(
         `a refresh during a revocation: ${engine}: ${ours ?? "signed out"}; a plain Map: ${
@@ -220,7 +224,9 @@ const session = JSON.stringify({ session: { token, userId: "ada" }, user: {} });
 
 Deno.test("betterAuthStorage() keeps what is deleted deleted, and lists merged, for as long as it matters", async () => {
   const clock = new ManualClock();
-  const { get, set, delete: remove, getAndDelete, increment } = betterAuthStorage(memoryStore({ clock }));
+  const { get, set, delete: remove, getAndDelete, increment } = betterAuthStorage(memoryStore({ clock }), {
+    secret,
+  });
   const entry = (token: string) => ({ token, expiresAt: clock.now() + 3_600_000 });
   const other = "B".repeat(32);
   await set("active-sessions-ada", JSON.stringify([entry(token)]), 3600);
@@ -252,7 +258,7 @@ Deno.test("betterAuthStorage() keeps what is deleted deleted, and lists merged, 
 });
 
 Deno.test("betterAuthStorage() takes any key better-auth makes, and refuses what is no store or no list", async () => {
-  const storage = betterAuthStorage(memoryStore());
+  const storage = betterAuthStorage(memoryStore(), { secret });
   for (
     const key of [
       "2001:db8::1|/sign-in/email",
@@ -266,7 +272,10 @@ Deno.test("betterAuthStorage() takes any key better-auth makes, and refuses what
     await storage.set(key, "value", 60);
     assertEquals(await storage.get(key), "value");
   }
-  assertThrows(() => betterAuthStorage({} as AtomicStore), TypeError);
+  assertThrows(() => betterAuthStorage({} as AtomicStore, { secret }), TypeError);
+  for (const options of [{ secret: "too short" }, {}, { secret, nmae: "x" }, undefined]) {
+    assertThrows(() => betterAuthStorage(memoryStore(), options as { secret: string }), TypeError);
+  }
   await assertRejects(() => storage.set("active-sessions-ada", "{}", 60), TypeError);
   await assertRejects(() => storage.set("key", "value", NaN), RangeError);
 });

@@ -1,10 +1,13 @@
 /**
- * Drives the shop in a real Chromium: `deno task test:browser`. Takes the browser from CHROMIUM or /usr/bin/chromium;
- * as root on Debian it installs one. Leaves screenshots in `.cache/`.
+ * Drives the shop in a real Chromium, and plants cookies from a sibling host: `deno task test:browser`, or
+ * with `--planted` the latter alone. Takes the browser from CHROMIUM or /usr/bin/chromium; as root on Debian
+ * it installs one. Leaves screenshots in `.cache/`.
  */
 // deno-lint-ignore-file no-console
 import { type Browser, chromium, type Page } from "playwright-core";
 import { assert, assertEquals, assertMatch } from "../support/assert.ts";
+import { RUNTIMES } from "../support/runtimes.ts";
+import { plantedCookie, RESOLVER_RULES } from "./planted_cookie.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
 let passed = 0, failed = 0;
@@ -36,10 +39,17 @@ try {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      RESOLVER_RULES,
     ],
   });
   try {
-    await drive(browser, url);
+    if (!Deno.args.includes("--planted")) await drive(browser, url);
+    for (const runtime of RUNTIMES) {
+      await check(
+        `a session cookie that a sibling host planted does not count on ${runtime}`,
+        () => plantedCookie(runtime, () => browser.newContext()),
+      );
+    }
   } finally {
     await browser.close();
   }

@@ -19,7 +19,9 @@ const indexes: Record<string, Case["input"]> = {
   "better-auth.index.read": () => ({}),
   "better-auth.index.merge": (random, _record, now) =>
     Object.fromEntries(
-      ["a", "b", "c"].filter(() => random.chance(0.5)).map((name) => [`t:${name}`, around(random, now)]),
+      ["a", "b", "c"].filter(() => random.chance(0.5)).map((
+        name,
+      ) => [`t:${name}`, `${around(random, now)}${random.pick(["", ":sealed", ":a:b"])}`]),
     ),
   "better-auth.index.remove": (random) => ({ token: token(random), ...keep(random) }),
 };

@@ -16,12 +16,13 @@ function commit(random: Random): Fields {
     ...keep(random),
     ...values(random),
     ...Object.fromEntries(some(random, 0.2).map((field) => [`x:${field}`, ""])),
-    ...maybe(random, { s: "2" }),
+    ...maybe(random, { s: String(1 + random.below(3)) }),
+    ...maybe(random, { v: String(1 + random.below(3)) }),
     ...maybe(random, { k: "now" }),
   };
 }
 
-/** Histories of sessions, and of users; the record of one means nothing to the other. */
+/** Histories of sessions, of users, and of sealed families; the record of one means nothing to the others. */
 const sessions: Record<string, Case["input"]> = {
   "session.load": () => ({}),
   "session.create": (random, _record, now) => ({
@@ -29,7 +30,7 @@ const sessions: Record<string, Case["input"]> = {
     ...values(random),
     h: handle(random),
     i: String(1 + random.below(5000)),
-    s: "1",
+    s: String(1 + random.below(3)),
     ...(random.chance(0.5)
       ? { life: String(1 + random.below(9000)) }
       : { x: around(random, now), c: around(random, now) }),
@@ -47,6 +48,7 @@ const sessions: Record<string, Case["input"]> = {
     why: random.pick(["rotated", "revoked"]),
     ...maybe(random, { bury: "1" }),
     ...maybe(random, { lasting: "1" }),
+    ...maybe(random, { next: "key-of-another" }),
   }),
   "session.put": (random, record, now) => ({
     ...keep(random),
@@ -86,8 +88,27 @@ const users: Record<string, Case["input"]> = {
   }),
 };
 
+const claim = (random: Random): Fields => ({
+  ...keep(random),
+  from: handle(random),
+  ...maybe(random, { first: "1" }),
+});
+const sealed: Record<string, Case["input"]> = {
+  "session.sealed.read": () => ({}),
+  "session.sealed.rotate": (random, record) => ({
+    ...claim(random),
+    ...(record?.current !== undefined && maybe(random, { from: record.current })),
+    to: handle(random),
+  }),
+  "session.sealed.touch": (random, record) => ({
+    ...claim(random),
+    ...(record?.current !== undefined && maybe(random, { from: record.current })),
+  }),
+  "session.sealed.end": (random) => ({ ...keep(random), why: random.pick(["rotated", "revoked"]) }),
+};
+
 const byName = new Map(sessionTransitions.map((transition) => [transition.name, transition]));
-for (const [what, inputs] of Object.entries({ sessions, users })) {
+for (const [what, inputs] of Object.entries({ sessions, users, sealed })) {
   const cases = Object.entries(inputs).map(([name, input]) => ({ transition: byName.get(name)!, input }));
   Deno.test(`differential: ${what}: Lua and TypeScript agree on every step`, async () => {
     // deno-lint-ignore no-console

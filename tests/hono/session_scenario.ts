@@ -1,6 +1,6 @@
 /**
- * What the session helpers answer, as a list of observations: the same in every runtime, or something is not portable. Web
- * APIs alone.
+ * What the session helpers answer, as a list of observations: the same in every runtime, or something is not
+ * portable. Web APIs alone.
  */
 import { Hono } from "hono";
 import {
@@ -11,7 +11,13 @@ import {
   type SessionEvent,
 } from "@holdfast/edge";
 import { requireCsrfToken, requireFresh, session, type SessionVariables } from "@holdfast/edge/hono";
-import { sessionIndexLaw, sessionLaw, sessionStoreLaw, sessionUserLaw } from "@holdfast/edge/testing";
+import {
+  sealedSessionLaw,
+  sessionIndexLaw,
+  sessionLaw,
+  sessionStoreLaw,
+  sessionUserLaw,
+} from "@holdfast/edge/testing";
 import { atomicSessionStore } from "@holdfast/edge";
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -34,7 +40,7 @@ async function laws(): Promise<string[]> {
     ...sessionIndexLaw.map(({ name, run }) => () =>
       attempt(name, () => run({ store: atomicSessionStore(memoryStore()).index, wait }))
     ),
-    ...[...sessionLaw, ...sessionUserLaw].map(({ name, run }) => () =>
+    ...[...sessionLaw, ...sessionUserLaw, ...sealedSessionLaw].map(({ name, run }) => () =>
       attempt(name, () => run({ store: memoryStore(), wait }))
     ),
   ];
@@ -59,7 +65,18 @@ function app(events: SessionEvent[]): Hono<{ Variables: SessionVariables }> {
     "/sealed/*",
     session({ sessions: createSealedSessions({ keys: [{ id: "a", secret: "A".repeat(43) }] }) }),
   );
-  app.use(session({ store: memoryStore(), onEvent: (event) => events.push(event) }));
+  app.use(
+    "/revocable/*",
+    session({
+      sessions: createSealedSessions({
+        keys: [{ id: "a", secret: "A".repeat(43) }],
+        revocation: memoryStore(),
+      }),
+    }),
+  );
+  // Mounted for what is left: one session per request and name.
+  const stored = session({ store: memoryStore(), onEvent: (event) => events.push(event) });
+  app.use(async (c, next) => c.get("session") === undefined ? await stored(c, next) : await next());
   app.get(
     "*",
     async (c) =>
@@ -91,6 +108,28 @@ function app(events: SessionEvent[]): Hono<{ Variables: SessionVariables }> {
   return app;
 }
 
+/** How many of a sealed session's parallel rotations live, without and with a logout beside them. */
+async function forks(): Promise<number[]> {
+  const keys = [{ id: "a", secret: "A".repeat(43) }] as const;
+  const sessions = createSealedSessions({ keys, revocation: memoryStore() });
+  const counts: number[] = [];
+  for (const logsOut of [false, true]) {
+    const first = sessions.open(null);
+    first.login("ada");
+    const cookie = (await sessions.commit(first))!.split(";")[0]!;
+    const cookies = await Promise.all(Array.from({ length: 20 }, async (_, i) => {
+      const session = sessions.open(cookie);
+      await session.data();
+      if (logsOut && i === 10) session.revoke();
+      else session.rotate();
+      return (await sessions.commit(session))?.split(";")[0];
+    }));
+    const users = await Promise.all([cookie, ...cookies].map((sent) => sessions.open(sent).userId()));
+    counts.push(users.filter((user) => user === "ada").length);
+  }
+  return counts;
+}
+
 export async function scenario(): Promise<unknown[]> {
   const seen: unknown[] = [];
   const events: SessionEvent[] = [];
@@ -115,7 +154,7 @@ export async function scenario(): Promise<unknown[]> {
     ]);
     return text;
   };
-  for (const room of ["", "/sealed"]) {
+  for (const base of ["", "/sealed", "/revocable"]) {
     cookie = "";
     for (
       const step of [
@@ -135,7 +174,7 @@ export async function scenario(): Promise<unknown[]> {
       ]
     ) {
       const [method, path] = step.split(" ") as [string, string];
-      await ask(method, room + (path === "/" && room ? "/read" : path));
+      await ask(method, base + (path === "/" && base ? "/read" : path));
     }
   }
   cookie = "";
@@ -152,6 +191,7 @@ export async function scenario(): Promise<unknown[]> {
     cookie = `__Host-session=${bad}`;
     await ask("GET", "/");
   }
+  seen.push(await forks());
   const sessions = createSessions(memoryStore());
   const bound = sessions.fromRequest(new Request("https://example.com/"));
   bound.set("x", 1);

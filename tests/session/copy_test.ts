@@ -112,9 +112,10 @@ Deno.test("copySessions(): from a key-value store to an atomic one, as when movi
   const clock = new ManualClock();
   const from = keyValueSessionStore(memoryStore({ clock }), { clock });
   const to = atomicSessionStore(memoryStore({ clock }));
-  const session = createSessions(from, { clock, eventual: true }).open(null);
+  const sessions = createSessions(from, { clock, eventual: true });
+  const session = sessions.open(null);
   session.login("ada");
-  const cookie = await createSessions(from, { clock, eventual: true }).commit(session);
+  const cookie = await sessions.commit(session);
   assertEquals((await copySessions(from, to, { verify: true })).copied, 1);
   assertEquals(await createSessions(to, { clock }).open(cookie!.split(";")[0]).userId(), "ada");
 });

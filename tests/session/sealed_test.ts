@@ -45,13 +45,30 @@ Deno.test("sealed: a request that does not change it gets no cookie; one that ne
   const reader = sessions.open(cookie);
   await reader.data();
   assertEquals(await sessions.commit(reader), undefined);
-  await clock.advance(60_000);
+  await clock.advance(10 * 60_000);
   const later = sessions.open(cookie);
   await later.data();
-  assert(await sessions.commit(later) !== undefined); // sealed anew, so that it does not go idle
+  assertEquals(await sessions.commit(later), undefined, "a read never sets a cookie: it could undo a logout");
 });
 
-Deno.test("sealed: truncated, changed, foreign, swapped and expired cookies are nobody's", async () => {
+Deno.test("sealed with a revocation store: reading keeps a session in use, without a cookie and once per touchEvery", async () => {
+  const clock = new ManualClock();
+  const revocation = memoryStore({ clock });
+  const sessions = createSealedSessions({ keys: [key("a", 1)], clock, revocation });
+  const first = sessions.open(null);
+  first.set("x", 1);
+  const cookie = sent(await sessions.commit(first));
+  for (let i = 0; i < 4; i++) {
+    await clock.advance(20 * 60_000);
+    const reader = sessions.open(cookie);
+    assertEquals(await reader.get("x"), 1, `after ${20 * (i + 1)} minutes of an idle timeout of 30`);
+    assertEquals(await sessions.commit(reader), undefined);
+  }
+  await clock.advance(30 * 60_000);
+  assertEquals(await sessions.open(cookie).isNew(), true, "and without a request it goes idle");
+});
+
+Deno.test("sealed: truncated, changed, foreign, swapped and expired cookies open nothing", async () => {
   const clock = new ManualClock();
   const events: SessionEvent[] = [];
   const onEvent = (event: SessionEvent) => events.push(event);
@@ -162,7 +179,7 @@ Deno.test("sealed without a revocation store: a kept cookie outlives its logout,
   await assertRejects(async () => await revoke("ada"), TypeError);
 });
 
-Deno.test("sealed with a revocation store: logout, rotation, revokeUser and revokeAll hold for whoever kept a cookie", async () => {
+Deno.test("sealed with a revocation store: logout, rotation, revokeUser and revokeAll hold for kept cookies", async () => {
   const clock = new ManualClock();
   const sessions = createSealedSessions({
     keys: [key("a", 1)],

@@ -99,7 +99,7 @@ Deno.test("a late write over a key-value store does not bring back what was ende
   assertEquals(await store.exists("key"), false);
 });
 
-Deno.test("createSessions() wants to hear that a store is eventually consistent, and refuses what is none", () => {
+Deno.test("createSessions() needs `eventual: true` for an eventually consistent store, and refuses what is none", () => {
   const weak = keyValueSessionStore(memoryStore());
   // @ts-expect-error its promise is weaker
   assertThrows(() => createSessions(weak), TypeError);
@@ -197,7 +197,7 @@ Deno.test("a read from a copy that may be behind is marked, never fresh, and tou
   assertEquals(calls, ["create", "update"]);
 });
 
-Deno.test("sessions: who loses a rotation is silent although what was made for it cannot be deleted", async () => {
+Deno.test("sessions: a rotation that lost is silent although what was made for it cannot be deleted", async () => {
   const store = atomicSessionStore(memoryStore());
   const deleted: string[] = [];
   const failing: Atomic<IndexedSessionStore> = {

@@ -8,6 +8,7 @@ import {
   lockLaw,
   mailCoordinationLaw,
   outboxLaw,
+  sealedSessionLaw,
   sessionIndexLaw,
   sessionLaw,
   sessionStoreLaw,
@@ -34,4 +35,5 @@ export const contracts: Record<string, readonly Law<StoreSubject<AtomicStore>>[]
   "outbox": outboxLaw,
   "mail coordination": mailCoordinationLaw,
   "sessions of users": sessionUserLaw,
+  "sealed sessions": sealedSessionLaw,
 };

@@ -4,10 +4,10 @@
  *     const answers = await inEveryRuntime("tests/runtimes/calls_scenario.ts", { url, token });
  *     for (const runtime of RUNTIMES) assertEquals(answers[runtime], answers.deno, runtime);
  *
- * A scenario is a module that exports `scenario(input)`: JSON in, JSON out, Web APIs alone. It is bundled as a user's bundler
- * would, then runs as a program of its own under Deno, Node and Bun, and as a Worker in workerd. A program that does not end
- * by itself (a timer left behind) fails. The child processes have sockets and timers the sanitizers would take for leaks:
- * use `workerdTest`.
+ * A scenario is a module that exports `scenario(input)`: JSON in, JSON out, Web APIs alone. It is bundled as
+ * a user's bundler would, then runs as a program of its own under Deno, Node and Bun, and as a Worker in
+ * workerd. A program that does not end by itself (a timer left behind) fails. The child processes have
+ * sockets and timers the sanitizers would take for leaks: use `workerdTest`.
  */
 import { bundle } from "./bundle.ts";
 import { startWorkerd } from "./workerd.ts";
@@ -31,7 +31,9 @@ export async function inEveryRuntime<T = unknown>(
   return answers as Record<RuntimeName, T>;
 }
 
-/** What the scenario in `module` (a path from the repository's root) answers to `input` under that runtime. */
+/**
+ * What the scenario in `module` (a path from the repository's root) answers to `input` under that runtime.
+ */
 export async function runIn<T = unknown>(runtime: RuntimeName, module: string, input: unknown): Promise<T> {
   return (runtime === "workerd"
     ? await asWorker(module, input)
@@ -94,11 +96,11 @@ function program(runtime: "deno" | "node" | "bun"): string[] {
   if (runtime === "deno") {
     return [Deno.execPath(), "run", "--quiet", "--no-config", "--no-lock", "--allow-net"];
   }
-  return [runtime === "node" ? "node" : bun()];
+  return [runtime === "node" ? "node" : bunPath()];
 }
 
-/** The program inside the npm package: its install script, which Deno does not run, would only move it. */
-function bun(): string {
+/** Bun's program inside the npm package: its install script, which Deno does not run, would only move it. */
+export function bunPath(): string {
   const cpu = Deno.build.arch === "aarch64" ? "aarch64" : "x64";
   const folder = new URL("node_modules/.deno/", root);
   const wanted = new RegExp(`^@oven\\+bun-${Deno.build.os}-${cpu}@`);

@@ -1,0 +1,122 @@
+/**
+ * What a `revocation` store knows of sealed sessions: which cookie of a family counts, and who was revoked.
+ */
+import type { AtomicStore } from "../store/atomic_store.ts";
+import type { Epochs, Sealed } from "./_sealed_value.ts";
+import { sha256 } from "./_sha256.ts";
+import { atomicSessionStore } from "./atomic_session_store.ts";
+import { EVERYBODY, type SessionEnd, type SessionIndex, type UserSessions } from "./session_store.ts";
+import { endSealed, readSealed, rotateSealed, touchSealed } from "./session_transitions.ts";
+
+/**
+ * How much longer than a cookie its family is remembered, in milliseconds: the clocks of the isolate, which
+ * ends the cookie, and of the store, which forgets the family, may differ by as much.
+ */
+const MARGIN = 3_600_000;
+
+/** What the store says of a cookie. */
+export interface FamilyState {
+  /** Why it does not count; `undefined` when it does. */
+  readonly ended: SessionEnd | undefined;
+  /** How long ago the store saw it last, in milliseconds; `undefined` when it never did. */
+  readonly idle: number | undefined;
+  /** The epochs that it has survived by now. */
+  readonly epochs: Epochs;
+}
+
+type UserEpoch = Pick<UserSessions, "epoch" | "spared">;
+
+/** Families of sealed sessions on a store. */
+export class SealedFamilies {
+  readonly index: SessionIndex;
+  readonly #families: AtomicStore;
+
+  constructor(store: AtomicStore) {
+    const name = "sealed-session";
+    this.index = atomicSessionStore(store, { name }).index;
+    this.#families = store.namespace(name).namespace("family");
+  }
+
+  /** Whether the cookie counts. Three reads at once, two where no user is logged in. */
+  async state(sealed: Sealed): Promise<FamilyState> {
+    const { handle, userId } = sealed.record;
+    const [known, [all, user]] = await Promise.all([
+      this.#families.transact(readSealed, keyOf(sealed), {}),
+      this.#epochs(userId),
+    ]);
+    const current = known.current ?? sealed.family;
+    const revoked = all.epoch > sealed.epochs.all ||
+      (user.epoch > sealed.epochs.user && user.spared !== handle);
+    const ended = known.ended ?? (current !== handle ? "rotated" : revoked ? "revoked" : undefined);
+    return {
+      ended: ended as SessionEnd | undefined,
+      idle: known.idle === undefined ? undefined : Number(known.idle),
+      // One that is spared has survived this epoch, also after its handle has changed.
+      epochs: { all: Math.max(all.epoch, sealed.epochs.all), user: Math.max(user.epoch, sealed.epochs.user) },
+    };
+  }
+
+  /** The epochs that a session begins under. */
+  async epochs(userId: string | undefined): Promise<Epochs> {
+    const [all, user] = await this.#epochs(userId);
+    return { all: all.epoch, user: user.epoch };
+  }
+
+  /** That of all users, and that of one. */
+  async #epochs(userId: string | undefined): Promise<[UserEpoch, UserEpoch]> {
+    return await Promise.all([
+      this.index.read(EVERYBODY),
+      userId === undefined ? { epoch: 0 } : this.index.read(sha256(userId)),
+    ]);
+  }
+
+  /** Whether the cookie still counts, asked again just before another is sealed in its place. */
+  async counts(sealed: Sealed): Promise<boolean> {
+    const known = await this.#families.transact(readSealed, keyOf(sealed), {});
+    return known.ended === undefined && (known.current ?? sealed.family) === sealed.record.handle;
+  }
+
+  /**
+   * Makes another handle count, and answers whether it does: of several that try at once, and of a logout,
+   * one is first.
+   */
+  async rotate(sealed: Sealed, to: string, now: number): Promise<boolean> {
+    const output = await this.#families.transact(rotateSealed, keyOf(sealed), {
+      ...claim(sealed, now),
+      to,
+    });
+    return output.done === "1";
+  }
+
+  /** Notes that it was seen. */
+  async touch(sealed: Sealed, now: number): Promise<void> {
+    await this.#families.transact(touchSealed, keyOf(sealed), claim(sealed, now));
+  }
+
+  /** Ends the cookie and whatever its rotations made of it. */
+  async end(sealed: Sealed, why: "rotated" | "revoked", now: number): Promise<void> {
+    await this.#families.transact(endSealed, keyOf(sealed), { why, keep: keepFor(sealed, now) });
+  }
+
+  /** Ends all sessions of a user, or of all users, but one. */
+  async revoke(user: string, absolute: number, except: string | undefined): Promise<void> {
+    await this.index.revoke(user, { except, remember: absolute + MARGIN });
+  }
+}
+
+function keyOf({ family }: Sealed): string {
+  return sha256(family);
+}
+
+function claim(
+  sealed: Sealed,
+  now: number,
+): { readonly from: string; readonly first?: string; readonly keep: string } {
+  const { handle } = sealed.record;
+  return { from: handle, ...(handle === sealed.family && { first: "1" }), keep: keepFor(sealed, now) };
+}
+
+/** No cookie of the family outlives the end that all of them have in common. */
+function keepFor({ record }: Sealed, now: number): string {
+  return String(Math.max(0, record.endsAt - now) + MARGIN);
+}

@@ -1,0 +1,331 @@
+/**
+ * The inner side of a request's session: its tokens, what was loaded, and what the request wants to become
+ * true. Nothing of it is reachable from the object that applications hold, so that printing that one shows no
+ * token.
+ */
+import type { Clock } from "../clock.ts";
+import { encodeValue } from "../codec.ts";
+import { HoldfastError } from "../errors.ts";
+import { randomToken } from "../secret.ts";
+import type { Fields } from "../store/transition.ts";
+import { applied, dataOf, type Patch } from "./_patch.ts";
+import type { Sealed } from "./_sealed_value.ts";
+import type { SessionEvent } from "./session_event.ts";
+import type { SessionRecord } from "./session_record.ts";
+import type { SessionEnd } from "./session_store.ts";
+
+/** What a request found. */
+export interface SessionView {
+  /** The session, or `undefined` when there is none to speak of. */
+  readonly record: SessionRecord | undefined;
+  /** Its values, migrated. */
+  readonly values: Fields;
+  /** The version of the application that the values have. */
+  readonly schemaVersion?: number;
+  /** Whether that is a later one than is stored. */
+  readonly raised?: boolean;
+  /** Whether it was just held against the epochs. */
+  readonly checked?: boolean;
+  /** Whether a copy answered. */
+  readonly degraded?: boolean;
+  /** What its CSRF token is made of, where it is not the token. */
+  readonly secret?: string;
+  /** The content of its cookie, if it is a sealed one. */
+  readonly sealed?: Sealed;
+  /** How long ago a sealed session was last seen, in milliseconds. */
+  readonly idle?: number;
+  /** Why there is none, if that is known. */
+  readonly ended?: SessionEnd;
+}
+
+/** Nothing found. */
+export const NO_SESSION: SessionView = { record: undefined, values: {} };
+
+/** Where a request's session comes from. */
+export interface SessionSource<Data> {
+  /**
+   * The kind of session: where it lives, its cookie and its name or purpose. Sessions made twice with equal
+   * options, as on Workers for each request, are of one kind; those of another kind never commit what these
+   * opened.
+   */
+  readonly kind: string;
+  /** Whether data must pass a schema. */
+  readonly checks: boolean;
+  /** The clock that tells how long ago a login was. */
+  readonly clock: Clock;
+  /** Reports what happens. */
+  readonly emit: (event: SessionEvent) => void;
+  /** Reports a fault of the store. */
+  readonly fault: (error: unknown) => void;
+  /** Whether it was one that these sessions reported, on whatever way. */
+  readonly isOwnFault: (error: unknown) => boolean;
+  /** Looks a token up. */
+  load(token: string): Promise<SessionView>;
+  /** What the schema makes of the data; `undefined` when it refuses. */
+  validate(values: Record<string, unknown>): Promise<Data | undefined>;
+}
+
+/** What a request wants to become true. */
+export interface SessionChanges {
+  /** What changes. */
+  readonly patch: Patch;
+  /** Whether the patch was computed from what was there. */
+  readonly depends: boolean;
+  /** Whether a new session must be stored although it is empty. */
+  readonly create: boolean;
+  /** Whether the token changes. */
+  readonly rotate: boolean;
+  /** The user who logs in. */
+  readonly login: string | undefined;
+  /** Whether the session that came with the request ends. A login may follow. */
+  readonly revoke: boolean;
+}
+
+// deno-lint-ignore no-explicit-any
+type Change = (value: any) => any;
+
+/** What one request knows and notes. */
+export class SessionNotes<Data> {
+  /** The tokens that the browser sent; more than one when a cookie was planted or left over. */
+  readonly tokens: readonly string[];
+  readonly source: SessionSource<Data>;
+  /** Faults of the store that this request met while it loaded: they are reported once. */
+  readonly faults: Set<unknown> = new Set();
+  /** Whether the application looked, so that what it answers depends on the cookie. */
+  asked = false;
+  /** The token of the session that was found; before that, the only one that was sent. */
+  token: string | undefined;
+  #set: Record<string, string> = {};
+  #unset = new Set<string>();
+  #updates = new Map<string, Change[]>();
+  /** Fields computed, before a login was noted, from what the session held then. */
+  readonly #inherited = new Set<string>();
+  #view: Promise<SessionView> | undefined;
+  #newHandle: string | undefined;
+  #newToken: string | undefined;
+  #create = false;
+  #rotate = false;
+  #login: string | undefined;
+  #revoke = false;
+  #committed = false;
+
+  constructor(tokens: readonly string[], source: SessionSource<Data>) {
+    this.tokens = tokens;
+    this.source = source;
+    if (tokens.length === 1) this.token = tokens[0];
+  }
+
+  /** Whether a record was looked up. */
+  get loaded(): boolean {
+    return this.#view !== undefined;
+  }
+
+  /** The handle it will have when it is stored anew. */
+  get newHandle(): string {
+    return this.#newHandle ??= randomToken(12);
+  }
+
+  /** The token it will have when it is stored anew. */
+  get newToken(): string {
+    return this.#newToken ??= randomToken(32);
+  }
+
+  get login(): string | undefined {
+    return this.#login;
+  }
+
+  /** Whether the request has asked for another token. */
+  get rotates(): boolean {
+    return this.#rotate;
+  }
+
+  /** What the cookie led to; a failed load may be tried again. */
+  found(): Promise<SessionView> {
+    this.asked = true;
+    if (this.tokens.length === 0) return Promise.resolve(NO_SESSION);
+    return this.#view ??= this.#find().catch((error) => {
+      this.#view = undefined;
+      this.faults.add(error);
+      this.source.fault(error);
+      throw error;
+    });
+  }
+
+  /**
+   * Looks all tokens up. The one that lives counts, so that a dead duplicate hides nothing. Of several that
+   * live none counts: the order of cookies proves nothing, and to take a planted one would log the victim in
+   * as the attacker.
+   */
+  async #find(): Promise<SessionView> {
+    const views = await Promise.all(this.tokens.map((token) => this.source.load(token)));
+    const live = views.flatMap((view, i) => view.record === undefined ? [] : [i]);
+    this.token = live.length === 1
+      ? this.tokens[live[0]!]
+      : this.tokens.length === 1
+      ? this.tokens[0]
+      : undefined;
+    if (live.length === 1) return views[live[0]!]!;
+    if (live.length > 1) return NO_SESSION;
+    // Late for a rotation: the browser is about to get the new token, and nothing may overwrite it.
+    return views.find(({ ended }) => ended === "rotated") ?? views[0]!;
+  }
+
+  /**
+   * What the request goes on from: nothing after `revoke()`, and no values of another user after `login()`.
+   */
+  async view(): Promise<SessionView> {
+    if (this.#revoke) {
+      this.asked = true;
+      return NO_SESSION;
+    }
+    const view = await this.found();
+    if (!this.changesUser(view)) return view;
+    for (const field of this.#inherited) {
+      delete this.#set[field];
+      this.#unset.delete(field);
+      this.#updates.delete(field);
+    }
+    this.#inherited.clear();
+    return { ...view, values: {} };
+  }
+
+  /** Whether the login is another user's than the session's. */
+  changesUser({ record }: SessionView): boolean {
+    const user = record?.userId;
+    return this.#login !== undefined && user !== undefined && user !== this.#login;
+  }
+
+  /** Ends the changing, and answers what there is to do. */
+  freeze(failed: boolean): SessionChanges {
+    this.checkOpen();
+    this.#committed = true;
+    return {
+      patch: failed ? { set: {}, unset: [] } : this.patch(),
+      depends: !failed && this.#updates.size > 0,
+      create: !failed && this.#create,
+      rotate: this.#rotate,
+      login: failed ? undefined : this.#login,
+      revoke: this.#revoke,
+    };
+  }
+
+  /** What is noted so far. */
+  patch(): Patch {
+    return { set: this.#set, unset: [...this.#unset] };
+  }
+
+  /** The patch once more, computed from what another request left. */
+  async replay(values: Fields): Promise<Patch> {
+    const { set, unset } = this.patch();
+    const own = Object.fromEntries(Object.entries(set).filter(([field]) => !this.#updates.has(field)));
+    const gone = new Set(unset.filter((field) => !this.#updates.has(field)));
+    const data = await this.checked(applied(values, { set: own, unset: [...gone] })) as Record<
+      string,
+      unknown
+    >;
+    for (const [field, changes] of this.#updates) {
+      const value = changes.reduce((value, change) => change(value), data[field.slice(2)]);
+      if (value === undefined) gone.add(field);
+      else own[field] = encodeValue(value);
+    }
+    return { set: own, unset: [...gone] };
+  }
+
+  /** The data that the schema makes of the values. */
+  async checked(values: Fields): Promise<Data> {
+    const data = await this.source.validate(dataOf(values));
+    if (data !== undefined) return data;
+    throw new TypeError("Cannot read the session as its data does not match the schema");
+  }
+
+  /** Refuses a change that nothing would come of. */
+  checkOpen(): void {
+    if (this.#committed) {
+      throw new HoldfastError(
+        "session-committed",
+        "Cannot change the session as its request has committed it",
+      );
+    }
+  }
+
+  /** Refuses a change of a session that the request has ended. */
+  checkChangeable(): void {
+    this.checkOpen();
+    if (this.#revoke && this.#login === undefined) {
+      throw new TypeError(
+        "Cannot change the session as this request revoked it: log in first to begin another",
+      );
+    }
+  }
+
+  /** Notes that a session must be stored, though it be empty: its handle or its CSRF token was handed out. */
+  create(): void {
+    if (this.#committed) return;
+    this.checkChangeable();
+    this.#create = true;
+  }
+
+  put(field: string, value: unknown): void {
+    if (value === undefined) {
+      this.#unset.add(field);
+      delete this.#set[field];
+    } else {
+      this.#set[field] = encodeValue(value);
+      this.#unset.delete(field);
+    }
+  }
+
+  /** Notes a value that depends on nothing. */
+  putOwn(field: string, value: unknown): void {
+    this.checkChangeable();
+    this.put(field, value);
+    this.#updates.delete(field);
+    this.#inherited.delete(field);
+  }
+
+  /** Notes a value that was computed from the one before. */
+  putUpdate(field: string, value: unknown, change: Change): void {
+    const known = this.#updates.get(field);
+    const mine = field in this.#set || this.#unset.has(field);
+    if (known !== undefined) known.push(change);
+    else if (!mine) this.#updates.set(field, [change]); // what this request set itself depends on no other
+    this.put(field, value);
+  }
+
+  /** The text of a field with this request's own changes. */
+  field(field: string, values: Fields): string | undefined {
+    return this.#unset.has(field) ? undefined : this.#set[field] ?? values[field];
+  }
+
+  isSet(field: string): boolean {
+    return field in this.#set;
+  }
+
+  isUnset(field: string): boolean {
+    return this.#unset.has(field);
+  }
+
+  noteLogin(userId: string): void {
+    this.checkOpen();
+    for (const field of this.#updates.keys()) this.#inherited.add(field);
+    this.#login = userId;
+    this.#rotate = true;
+  }
+
+  noteRotation(): void {
+    this.checkChangeable();
+    this.#rotate = true;
+  }
+
+  /** Notes that the session ends, and forgets whatever else was noted. */
+  noteRevocation(): void {
+    this.checkOpen();
+    this.#set = {};
+    this.#unset = new Set();
+    this.#updates = new Map();
+    this.#inherited.clear();
+    this.#create = this.#rotate = false;
+    this.#login = undefined;
+    this.#revoke = true;
+  }
+}
