@@ -18,9 +18,9 @@
  * @module
  */
 
+export type { SqlRow } from "../../src/store/sql_engine.ts";
 export {
   type PostgresQuery,
-  type PostgresRow,
   type PostgresStore,
   postgresStore,
   type PostgresStoreOptions,

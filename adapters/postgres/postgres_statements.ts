@@ -1,13 +1,20 @@
-/** Every statement that the engine sends. A row is a record: its key, its fields as JSON, a version and a deadline. */
+/** Every statement that the engine sends; `SqlOperations` has the order of their values. */
+
+import type { SqlOperations } from "../../src/store/sql_engine.ts";
 
 /** The statements for one table. */
-export type PostgresStatements = ReturnType<typeof postgresStatements>;
+export interface PostgresStatements extends SqlOperations {
+  /** Makes the table and its index. */
+  readonly migrate: readonly string[];
+  /** `limit` → a row for each expired record that it deleted. */
+  readonly purge: string;
+}
 
 /** Milliseconds since the epoch by the server's clock, rounded down; it moves on within a transaction. */
 const NOW = "floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
 
 /** `table` is checked and quoted already; `now` is SQL, another one in tests. */
-export function postgresStatements(table: string, now: string = NOW) {
+export function postgresStatements(table: string, now: string = NOW): PostgresStatements {
   const live = `(expires_at is null or expires_at > ${now})`;
   /** Answers a conditional write: whether it was done, and otherwise what is there. */
   const answer =
