@@ -25,7 +25,8 @@ const BY_CODE: Readonly<Record<string, "unauthorized" | "misconfigured" | "read-
 };
 
 /**
- * A store on libSQL: Turso over HTTP, or a local file that several processes share.
+ * A store on libSQL: Turso over HTTP, or a local file. For a file that several processes share, set `timeout` on the
+ * client, in milliseconds: without it the client does not wait for the others, and its connection breaks.
  *
  * @throws {TypeError} when the first argument is no client
  * @example

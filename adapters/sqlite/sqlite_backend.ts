@@ -182,6 +182,13 @@ export function sqliteFault(name: string, message: string, writes: boolean): Hol
       `Cannot use ${name} as its table is missing or of another version: run migrate() once`,
     );
   }
+  // libSQL's driver leaves a refused `begin` open: from then on its connection commits nothing.
+  if (/^cannot commit transaction - SQL statements in progress/.test(message)) {
+    return new HoldfastError(
+      "misconfigured",
+      `Cannot use ${name} as its client does not wait for other processes: set 'timeout' on the client`,
+    );
+  }
   if (/^attempt to write a readonly database/.test(message)) {
     return new HoldfastError("read-only", `Cannot use ${name} as it takes no writes`);
   }
