@@ -2,10 +2,10 @@
  * An engine over one SQL table, written once for every database: a row is a record, with its key, its fields as JSON, a
  * version and a deadline. A database brings its statements and a way to run them.
  */
-import type { Awaitable } from "./engine.ts";
-import type { AtomicEngine, EngineLimits, EngineListOptions } from "./engine.ts";
+import type { AtomicEngine, Awaitable, EngineLimits, EngineListOptions } from "./engine.ts";
 import type { CallOptions, ListPage } from "./key_value_store.ts";
 import { randomToken } from "../secret.ts";
+import { escapeKey, successor, unescapeKey } from "./key_text.ts";
 import type { Fields, Transition } from "./transition.ts";
 import {
   type CommitReply,
@@ -97,12 +97,9 @@ export class SqlEngine implements AtomicEngine {
     this.scope = backend.scope;
     this.#sql = backend;
     this.#prefix = escapeKey(prefix);
-    this.#transactions = new VersionedTransactions(this.#versioned, {
-      virtualTime,
-      // On Workers no request may wait for another's; within a transaction there is one caller.
-      coalesce: alone && globalThis.navigator?.userAgent !== "Cloudflare-Workers",
-      remember: alone,
-    });
+    // What a transaction of the caller's saw may be rolled back: nothing of it is kept.
+    const options = { virtualTime, coalesce: alone, remember: alone };
+    this.#transactions = new VersionedTransactions(this.#versioned, options);
   }
 
   transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
@@ -210,26 +207,4 @@ function valueRecord(value: string): string {
 /** The value in a record; a record that is no value reads as a text that the codec never writes. */
 function textOf(record: unknown): string {
   return (JSON.parse(record as string) as Fields).v ?? "\0";
-}
-
-/** Postgres holds no NUL in a text, and SQLite is at odds with it: it is written as two U+0001, and U+0001 as U+0001 U+0002. The order of keys stays. */
-function escapeKey(key: string): string {
-  // deno-lint-ignore no-control-regex
-  return /[\0\u0001]/.test(key)
-    ? key.replaceAll("\u0001", "\u0001\u0002").replaceAll("\0", "\u0001\u0001")
-    : key;
-}
-
-function unescapeKey(key: string): string {
-  // deno-lint-ignore no-control-regex
-  return key.replace(/\u0001([\u0001\u0002])/g, (_, mark) => mark === "\u0001" ? "\0" : "\u0001");
-}
-
-/** The least text beyond every text that begins with `prefix`, by code points; null when there is none. */
-function successor(prefix: string): string | null {
-  const points = Array.from(prefix, (character) => character.codePointAt(0)!);
-  while (points.at(-1) === 0x10ffff) points.pop();
-  const last = points.pop();
-  if (last === undefined) return null;
-  return String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
 }

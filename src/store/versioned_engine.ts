@@ -57,9 +57,9 @@ export interface VersionedOptions {
   /** A virtual time in place of the backend's, for tests. */
   readonly virtualTime?: (() => number) | undefined;
   /**
-   * Whether calls on one key wait for each other in this isolate and commit together. Not on Workers, where no request
+   * Whether calls on one key wait for each other in this isolate and commit together. Never on Workers, where no request
    * may wait for the work of another.
-   * @default {false}
+   * @default {true}
    */
   readonly coalesce?: boolean | undefined;
   /**
@@ -91,12 +91,15 @@ export class VersionedTransactions {
   readonly #seen = new Map<string, StoredRecord>();
   readonly #waiting = new Map<string, Job[]>();
   readonly #time: BackendTime;
+  readonly #coalesce: boolean;
 
   /** Begins without a guess and without an estimate of the backend's time. */
   constructor(backend: VersionedBackend, options: VersionedOptions = {}) {
     this.#backend = backend;
     this.#options = options;
     this.#time = new BackendTime(options.virtualTime);
+    const onWorkers = globalThis.navigator?.userAgent === "Cloudflare-Workers";
+    this.#coalesce = !onWorkers && (options.coalesce ?? true);
   }
 
   /**
@@ -111,7 +114,7 @@ export class VersionedTransactions {
     options?: CallOptions,
   ): Promise<Fields> {
     const signal = options?.signal;
-    if (!this.#options.coalesce) return await this.#transact(transition, key, input, signal);
+    if (!this.#coalesce) return await this.#transact(transition, key, input, signal);
     const job: Job = { transition, input, signal, outcome: deferred() };
     const waiting = this.#waiting.get(key);
     if (waiting === undefined) {
