@@ -1,7 +1,12 @@
 /** The engines that contracts are checked on: one entry each. */
 import { type AtomicStore, memoryStore } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
+import { postgresStore } from "@holdfast/edge/postgres";
+import { libsqlStore } from "@holdfast/edge/sqlite";
 import { upstashStore } from "@holdfast/edge/upstash";
+import { createClient } from "@libsql/client";
+import pg from "pg";
+import { startPostgres } from "../support/postgres_server.ts";
 import type { Random } from "../support/random.ts";
 import { type RedisServer, startRedis } from "../support/redis_server.ts";
 import { startUpstash, type UpstashServer } from "../support/upstash_server.ts";
@@ -37,6 +42,32 @@ export const engines: Record<string, (random: Random, faults: number) => Promise
       async close() {
         await upstash[Symbol.asyncDispose]();
         await redis[Symbol.asyncDispose]();
+      },
+    };
+  },
+  async "Postgres"(random, faults) {
+    const server = await startPostgres();
+    const pool = new pg.Pool({ connectionString: server.url, max: 16 });
+    const open = () => postgresStore((text, values) => pool.query(text, values));
+    await open().migrate();
+    return {
+      store: () => faultyStore(open(), random, faults),
+      async close() {
+        await pool.end();
+        await server[Symbol.asyncDispose]();
+      },
+    };
+  },
+  async "libSQL"(random, faults) {
+    const folder = await Deno.makeTempDir();
+    const client = createClient({ url: `file:${folder}/holdfast.db`, timeout: 5000 });
+    await client.execute("pragma journal_mode = wal");
+    await libsqlStore(client).migrate();
+    return {
+      store: () => faultyStore(libsqlStore(client), random, faults),
+      async close() {
+        client.close();
+        await Deno.remove(folder, { recursive: true });
       },
     };
   },

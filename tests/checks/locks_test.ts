@@ -90,7 +90,7 @@ function assertSafe(name: string, verdict: WorkloadVerdict): void {
 
 const quiet = { sanitizeOps: false, sanitizeResources: false };
 
-for (const engine of ["memory", "Deno KV", "Upstash"]) {
+for (const engine of ["memory", "Deno KV", "Upstash", "Postgres", "libSQL"]) {
   Deno.test({
     name:
       `locks on ${engine}: 20 % faults and pauses past the lease: no holders overlap unnoticed, nothing is lost`,

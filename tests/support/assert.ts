@@ -6,11 +6,13 @@ export function assert(expr: unknown, msg = ""): asserts expr {
 }
 
 export function assertEquals<T>(actual: T, expected: T, msg?: string): void {
-  nodeAssert.deepStrictEqual(actual, expected, msg);
+  if (msg === undefined) nodeAssert.deepStrictEqual(actual, expected); // shows the difference
+  else nodeAssert.deepStrictEqual(actual, expected, msg);
 }
 
 export function assertStrictEquals<T>(actual: unknown, expected: T, msg?: string): asserts actual is T {
-  nodeAssert.strictEqual(actual, expected, msg);
+  if (msg === undefined) nodeAssert.strictEqual(actual, expected); // shows the difference
+  else nodeAssert.strictEqual(actual, expected, msg);
 }
 
 export function assertStringIncludes(actual: string, expected: string, msg?: string): void {
@@ -21,7 +23,8 @@ export function assertStringIncludes(actual: string, expected: string, msg?: str
 }
 
 export function assertMatch(actual: string, expected: RegExp, msg?: string): void {
-  nodeAssert.match(actual, expected, msg);
+  if (msg === undefined) nodeAssert.match(actual, expected); // shows the difference
+  else nodeAssert.match(actual, expected, msg);
 }
 
 // deno-lint-ignore no-explicit-any

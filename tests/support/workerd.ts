@@ -22,6 +22,8 @@ export interface WorkerdOptions {
   readonly script?: string;
   /** Names of KV namespaces it finds in `env`. */
   readonly kv?: readonly string[];
+  /** Names of D1 databases it finds in `env`. */
+  readonly d1?: readonly string[];
   /** Durable Objects it finds in `env`, all SQLite-backed: binding → name of the class it exports. */
   readonly durableObjects?: Readonly<Record<string, string>>;
   /** The name in `env` of a service binding to the Worker itself: with an AbortSignal, its requests can be cancelled. */
@@ -48,7 +50,7 @@ export interface Workerd extends AsyncDisposable {
 
 /** Bundles and starts a Worker. */
 export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
-  const { kv = [], durableObjects = {}, vars = {}, persist, port = 0 } = options;
+  const { kv = [], d1 = [], durableObjects = {}, vars = {}, persist, port = 0 } = options;
   const { code } = await bundle(options);
   const settings = {
     modules: [{ type: "ESModule", path: "worker.mjs", contents: code }],
@@ -57,6 +59,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
     port,
     cf: false,
     kvNamespaces: [...kv],
+    d1Databases: [...d1],
     durableObjects: Object.fromEntries(
       Object.entries(durableObjects).map(([name, className]) => [name, { className, useSQLite: true }]),
     ),

@@ -1,0 +1,186 @@
+import { systemClock } from "../../src/clock.ts";
+import { type Duration, toMilliseconds } from "../../src/duration.ts";
+import { withTimeout } from "../../src/deadline.ts";
+import { HoldfastError } from "../../src/errors.ts";
+import type { AtomicStore } from "../../src/store/atomic_store.ts";
+import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
+import { atomicStore } from "../../src/store/store.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { isConflict, postgresFault } from "./postgres_faults.ts";
+import { type PostgresStatements, postgresStatements } from "./postgres_statements.ts";
+
+/**
+ * Runs one statement with `$1`, `$2` … and answers its rows.
+ *
+ * ```ts ignore
+ * postgresStore((text, values) => pool.query(text, values)); // pg, Neon's Pool, Hyperdrive with pg
+ * postgresStore((text, values) => sql.unsafe(text, values)); // postgres.js
+ * postgresStore((text, values) => sql.query(text, values)); // neon() over HTTP
+ * ```
+ */
+export type PostgresQuery = (
+  text: string,
+  // deno-lint-ignore no-explicit-any
+  values: any[],
+) => PromiseLike<readonly SqlRow[] | { readonly rows: readonly SqlRow[] }>;
+
+/** Options of {@linkcode postgresStore}. */
+export interface PostgresStoreOptions {
+  /**
+   * The table, perhaps with its schema: `"holdfast"` or `"app.holdfast"`. Letters, digits and underscores.
+   * @default {"holdfast"}
+   */
+  readonly table?: string | undefined;
+  /**
+   * A name for this store's keys in the table; stores with different prefixes never meet.
+   * @default {""}
+   */
+  readonly prefix?: string | undefined;
+  /**
+   * The time that one call may take, its retries included.
+   * @default {"10s"}
+   */
+  readonly timeout?: Duration | undefined;
+  /** A virtual time in place of the server's, for tests of the engine itself. */
+  readonly virtualTime?: (() => number) | undefined;
+}
+
+/** A store on Postgres, with what its table needs. */
+export interface PostgresStore extends AtomicStore {
+  /** Makes the table and its index where they are missing. Run it once, before the first call. */
+  migrate(): Promise<void>;
+  /**
+   * Deletes expired records, at most `limit` in one statement, and answers how many. Reads never see them; this only
+   * frees their space.
+   */
+  purge(options?: { readonly limit?: number | undefined }): Promise<number>;
+  /**
+   * The same store inside a transaction of yours: what it writes commits or is rolled back with your own statements.
+   * Hand in the transaction's query function; use the store no longer than the transaction.
+   */
+  within(query: PostgresQuery): AtomicStore;
+}
+
+const OPTIONS: OptionNames<PostgresStoreOptions> = {
+  table: true,
+  prefix: true,
+  timeout: true,
+  virtualTime: true,
+};
+
+/**
+ * A store in one table of Postgres 12 or later, on the server's clock.
+ *
+ * @throws {TypeError} when the first argument is no function, or the table's name has other characters
+ * @example
+ * ```ts ignore
+ * import pg from "pg";
+ * import { createLocks } from "@holdfast/edge";
+ * import { postgresStore } from "@holdfast/edge/postgres";
+ *
+ * const pool = new pg.Pool({ connectionString });
+ * const store = postgresStore((text, values) => pool.query(text, values));
+ * await store.migrate(); // once, as you run your other migrations
+ * await using lock = await createLocks(store).acquire("job:nightly", { ttl: "30s" });
+ * ```
+ */
+export function postgresStore(query: PostgresQuery, options: PostgresStoreOptions = {}): PostgresStore {
+  const task = "make a Postgres store";
+  if (typeof query !== "function") {
+    throw new TypeError(
+      `Cannot ${task} as it needs a function that runs a query: current type is ${typeof query}`,
+    );
+  }
+  checkOptionNames(task, options, OPTIONS);
+  const { table = "holdfast", prefix = "" } = options;
+  const parts = String(table).split(".");
+  if (parts.length > 2 || !parts.every((part) => /^[A-Za-z_][A-Za-z0-9_]{0,50}$/.test(part))) {
+    throw new TypeError(`Cannot ${task} as 'table' must be a name of letters, digits and underscores`);
+  }
+  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
+    throw new TypeError(`Cannot ${task} as 'prefix' must be a well-formed string`);
+  }
+  const name = parts.map((part) => `"${part}"`).join(".");
+  const backend = new PostgresBackend(query, name, options, true);
+  const store = (backend: PostgresBackend, alone: boolean) =>
+    atomicStore(new SqlEngine(backend, { prefix, virtualTime: options.virtualTime, alone }));
+  return Object.assign(store(backend, true), {
+    migrate: () => backend.migrate(),
+    purge: ({ limit = 1000 }: { readonly limit?: number | undefined } = {}) =>
+      backend.purge(checkInteger("purge", "limit", limit)),
+    within: (query: PostgresQuery) => store(new PostgresBackend(query, name, options, false), false),
+  });
+}
+
+/** Attempts of a statement that Postgres rolled back as it met another. */
+const CONFLICT_ATTEMPTS = 10;
+
+class PostgresBackend implements SqlBackend {
+  readonly name = "postgres";
+  // A key is part of an index entry, which takes 2,704 bytes. A text takes 1 GB; a record of that size is a mistake.
+  readonly limits = { maxKeyBytes: 1024, maxValueLength: 16_000_000 };
+  readonly binding: PostgresQuery;
+  readonly scope: string;
+  readonly #statements: () => PostgresStatements;
+  readonly #timeout: number;
+  /** Whether each statement is a transaction of its own, and may be sent again after a conflict. */
+  readonly #alone: boolean;
+
+  constructor(query: PostgresQuery, table: string, options: PostgresStoreOptions, alone: boolean) {
+    const { prefix = "", timeout = "10s", virtualTime } = options;
+    const statements = postgresStatements(table);
+    this.binding = query;
+    this.scope = JSON.stringify([table, prefix]);
+    this.#statements = virtualTime
+      ? () => postgresStatements(table, `${virtualTime()}::bigint`)
+      : () => statements;
+    this.#timeout = toMilliseconds(timeout, "timeout");
+    this.#alone = alone;
+  }
+
+  run(
+    operation: keyof SqlOperations,
+    values: unknown[],
+    writes: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly SqlRow[]> {
+    return this.#send(this.#statements()[operation], values, writes, signal);
+  }
+
+  async migrate(): Promise<void> {
+    for (const statement of this.#statements().migrate) await this.#send(statement, [], true, undefined);
+  }
+
+  async purge(limit: number): Promise<number> {
+    return (await this.#send(this.#statements().purge, [limit], true, undefined)).length;
+  }
+
+  /** Sends one statement; a conflict, after which it certainly had no effect, is met with another attempt. */
+  async #send(
+    text: string,
+    values: unknown[],
+    writes: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly SqlRow[]> {
+    for (let attempt = 1;; attempt++) {
+      try {
+        const work = Promise.resolve(this.binding(text, values));
+        const reply = await withTimeout(work, this.#timeout, signal, () => late(writes));
+        return "rows" in reply ? reply.rows : reply;
+      } catch (error) {
+        if (signal?.aborted) throw signal.reason;
+        if (!this.#alone || !isConflict(error) || attempt === CONFLICT_ATTEMPTS) {
+          throw postgresFault(error, writes);
+        }
+        await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100), signal);
+      }
+    }
+  }
+}
+
+function late(writes: boolean): HoldfastError {
+  return new HoldfastError("timeout", "Cannot use Postgres as it did not answer in time", {
+    retryable: true,
+    ambiguous: writes,
+  });
+}

@@ -1,0 +1,210 @@
+/**
+ * An engine over one SQL table, written once for every database: a row is a record, with its key, its fields as JSON, a
+ * version and a deadline. A database brings its statements and a way to run them.
+ */
+import type { AtomicEngine, Awaitable, EngineLimits, EngineListOptions } from "./engine.ts";
+import type { CallOptions, ListPage } from "./key_value_store.ts";
+import { randomToken } from "../secret.ts";
+import { escapeKey, successor, unescapeKey } from "./key_text.ts";
+import type { Fields, Transition } from "./transition.ts";
+import {
+  type CommitReply,
+  type StoredRecord,
+  type VersionedBackend,
+  VersionedTransactions,
+} from "./versioned_engine.ts";
+
+/** A row, by column. */
+export type SqlRow = Readonly<Record<string, unknown>>;
+
+/**
+ * What a database is asked, with the values of each statement in order. Every key and prefix is escaped.
+ *
+ * A conditional write (`insert`, `update`, `remove`) answers one row: `done`, above 0 when it wrote, and the columns of
+ * `load`: `now`, and `record`, `version`, `expires_at` or null where the key is absent.
+ */
+export interface SqlOperations {
+  /** `prefix, key` → the row, an expired one included. */
+  readonly load: string;
+  /** `prefix, key, record, version, expires_at`: writes where the key is absent. */
+  readonly insert: string;
+  /** `prefix, key, record, version, expires_at, expected`: writes where the version is the expected one. */
+  readonly update: string;
+  /** `prefix, key, expected`: deletes where the version is the expected one. */
+  readonly remove: string;
+  /** `prefix, key` → `record` where it lives. */
+  readonly get: string;
+  /** `prefix, key, record, version, ttl`: writes whatever is there. */
+  readonly set: string;
+  /** `prefix, key` → `live`. */
+  readonly delete: string;
+  /** `prefix, key, ttl, version` → a row where it lives. */
+  readonly touch: string;
+  /** `prefix, keys as JSON` → `key, record` of those that live. */
+  readonly getMany: string;
+  /** `prefix, [key, record][] as JSON, version, ttl`. */
+  readonly setMany: string;
+  /** `prefix, keys as JSON` → `live` of each. */
+  readonly deleteMany: string;
+  /** `prefix, least key, key before, key beyond or null, limit` → `key` in order. */
+  readonly list: string;
+}
+
+/** Runs the operations of one database. */
+export interface SqlBackend {
+  /** A short name for events and tables. */
+  readonly name: string;
+  /** The limits of a key and a record. */
+  readonly limits: EngineLimits;
+  /** The client that was handed in. */
+  readonly binding: object;
+  /** The table and the prefix. */
+  readonly scope: string;
+  /** Runs one operation in one trip; rejects with a fault. */
+  run(
+    operation: keyof SqlOperations,
+    values: unknown[],
+    writes: boolean,
+    signal: AbortSignal | undefined,
+  ): Awaitable<readonly SqlRow[]>;
+}
+
+/** Options of {@linkcode SqlEngine}. */
+export interface SqlEngineOptions {
+  /** The name of this store's keys in the table. */
+  readonly prefix: string;
+  /** A virtual time in place of the server's, for tests. */
+  readonly virtualTime?: (() => number) | undefined;
+  /** Whether each call is a transaction of its own; `false` within one of the caller's. */
+  readonly alone: boolean;
+}
+
+/** The engine. */
+export class SqlEngine implements AtomicEngine {
+  readonly name: string;
+  readonly limits: EngineLimits;
+  readonly binding: object;
+  readonly scope: string;
+  readonly #sql: SqlBackend;
+  readonly #prefix: string;
+  readonly #transactions: VersionedTransactions;
+
+  /** Sends nothing yet. */
+  constructor(backend: SqlBackend, { prefix, virtualTime, alone }: SqlEngineOptions) {
+    this.name = backend.name;
+    this.limits = backend.limits;
+    this.binding = backend.binding;
+    this.scope = backend.scope;
+    this.#sql = backend;
+    this.#prefix = escapeKey(prefix);
+    // What a transaction of the caller's saw may be rolled back: nothing of it is kept.
+    const options = { virtualTime, coalesce: alone, remember: alone };
+    this.#transactions = new VersionedTransactions(this.#versioned, options);
+  }
+
+  transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
+    return this.#transactions.transact(transition, key, input, options);
+  }
+
+  readonly #versioned: VersionedBackend = {
+    load: async (key, signal) => {
+      const [row] = await this.#run("load", [escapeKey(key)], false, signal);
+      return stored(row!);
+    },
+    commit: async (key, expected, version, { record, expiresAt }, signal): Promise<CommitReply> => {
+      const next = [record && JSON.stringify(record), version, expiresAt ?? null];
+      const [row] = record === undefined
+        ? await this.#run("remove", [escapeKey(key), expected], true, signal)
+        : expected === undefined
+        ? await this.#run("insert", [escapeKey(key), ...next], true, signal)
+        : await this.#run("update", [escapeKey(key), ...next, expected], true, signal);
+      const state = stored(row!);
+      return Number(row!.done) > 0 ? { done: true, now: state.now } : { done: false, ...state };
+    },
+  };
+
+  async get(key: string, options?: CallOptions): Promise<string | undefined> {
+    const [row] = await this.#run("get", [escapeKey(key)], false, options?.signal);
+    return row && textOf(row.record);
+  }
+
+  async set(key: string, value: string, ttl: number | undefined, options?: CallOptions): Promise<void> {
+    this.#transactions.forget(key);
+    const values = [escapeKey(key), valueRecord(value), randomToken(12), ttl ?? null];
+    await this.#run("set", values, true, options?.signal);
+  }
+
+  async delete(key: string, options?: CallOptions): Promise<boolean> {
+    this.#transactions.forget(key);
+    const [row] = await this.#run("delete", [escapeKey(key)], true, options?.signal);
+    return Boolean(row?.live);
+  }
+
+  async touch(key: string, ttl: number, options?: CallOptions): Promise<boolean> {
+    this.#transactions.forget(key);
+    const rows = await this.#run("touch", [escapeKey(key), ttl, randomToken(12)], true, options?.signal);
+    return rows.length > 0;
+  }
+
+  async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
+    const rows = await this.#run("getMany", [JSON.stringify(keys.map(escapeKey))], false, options?.signal);
+    const texts = new Map(rows.map(({ key, record }) => [key, textOf(record)]));
+    return keys.map((key) => texts.get(escapeKey(key)));
+  }
+
+  async setMany(
+    entries: readonly (readonly [string, string])[],
+    ttl: number | undefined,
+    options?: CallOptions,
+  ): Promise<void> {
+    // One statement may write a row once: the last entry of a key counts.
+    const records = new Map(entries.map(([key, value]) => [escapeKey(key), valueRecord(value)]));
+    for (const [key] of entries) this.#transactions.forget(key);
+    const values = [JSON.stringify([...records]), randomToken(12), ttl ?? null];
+    await this.#run("setMany", values, true, options?.signal);
+  }
+
+  async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
+    for (const key of keys) this.#transactions.forget(key);
+    const rows = await this.#run("deleteMany", [JSON.stringify(keys.map(escapeKey))], true, options?.signal);
+    return rows.filter(({ live }) => Boolean(live)).length;
+  }
+
+  async list({ prefix, cursor, limit, signal }: EngineListOptions): Promise<ListPage> {
+    const from = escapeKey(prefix);
+    const values = [from, cursor === undefined ? "" : escapeKey(cursor), successor(from), limit];
+    const rows = await this.#run("list", values, false, signal);
+    const keys = rows.map(({ key }) => unescapeKey(key as string));
+    return keys.length < limit ? { keys } : { keys, cursor: keys.at(-1)! };
+  }
+
+  async #run(
+    operation: keyof SqlOperations,
+    values: unknown[],
+    writes: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly SqlRow[]> {
+    return await this.#sql.run(operation, [this.#prefix, ...values], writes, signal);
+  }
+}
+
+/** A row that a left join answers: every column is null where the key is absent. */
+function stored({ record, version, expires_at, now }: SqlRow): StoredRecord {
+  const expiresAt = expires_at === null || expires_at === undefined ? undefined : Number(expires_at);
+  if (typeof record !== "string") {
+    return { record: undefined, expiresAt: undefined, version: undefined, now: Number(now) };
+  }
+  const fields = JSON.parse(record) as Record<string, string>;
+  // `set` and `touch` know the deadline of a value only in the server: the column is the truth.
+  if (fields.v !== undefined && expiresAt !== undefined) fields.e = String(expiresAt);
+  return { record: fields, expiresAt, version: version as string, now: Number(now) };
+}
+
+function valueRecord(value: string): string {
+  return JSON.stringify({ v: value });
+}
+
+/** The value in a record; a record that is no value reads as a text that the codec never writes. */
+function textOf(record: unknown): string {
+  return (JSON.parse(record as string) as Fields).v ?? "\0";
+}

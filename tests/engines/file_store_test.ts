@@ -1,0 +1,26 @@
+/** The engine that the guide "Writing an engine" builds keeps every law. */
+import { fileStore } from "../../examples/file-engine/file_store.ts";
+import { assert } from "../support/assert.ts";
+import { contracts } from "../support/contracts.ts";
+
+for (const [contract, list] of Object.entries(contracts)) {
+  for (const law of list) {
+    Deno.test(`file engine: ${contract}: ${law.name}`, async () => {
+      const folder = await Deno.makeTempDir();
+      try {
+        const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms + 2));
+        await law.run({ store: fileStore(folder), wait });
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+      }
+    });
+  }
+}
+
+Deno.test("the file engine has at most 60 lines of code", async () => {
+  const source = await Deno.readTextFile(
+    new URL("../../examples/file-engine/file_store.ts", import.meta.url),
+  );
+  const code = source.split("\n").filter((line) => line.trim() !== "" && !/^\s*(\/\/|\/\*|\*)/.test(line));
+  assert(code.length <= 60, `${code.length} lines`);
+});
