@@ -124,11 +124,14 @@ end
 const BOOK = LAPSE + STATE;
 
 const ENQUEUE = `
+local function ahead(s, number, joins)
+  return math.min(number - (s.q[1] and s.q[1].number or number), #s.q - (joins and 0 or 1))
+end
 local function enqueue(s, owner, wait, limit, now)
   if not wait then return false end
   local n = place(s, owner)
   local number = n and s.q[n].number or (s.q[1] and s.q[#s.q].number or 0) + 1
-  local till = now + math.min(tonumber(wait), 15000 + (number - (s.q[1] and s.q[1].number or number)) * 100)
+  local till = now + math.min(tonumber(wait), 15000 + ahead(s, number, not n) * 200)
   if n then
     if till - s.q[n].till < 4000 then return false end
     s.q[n].till = till
@@ -208,7 +211,8 @@ ${CLOSE}
 end
 if kind == 'q' then
   local number, till, most, front = string.match(mine, '^q (%d+) (%d+) (%d+) (%d+)$')
-  local fresh = wait and now + math.min(wait, 15000 + (tonumber(number) - first) * 100) or 0
+  local ahead = math.min(tonumber(number) - first, waiting - 1)
+  local fresh = wait and now + math.min(wait, 15000 + ahead * 200) or 0
   if fresh - tonumber(till) >= 4000 then
     if tonumber(number) == first then
       if waiting >= 256 then break end
@@ -218,7 +222,7 @@ if kind == 'q' then
     set = {me, table.concat({'q', number, int(fresh), most, front}, ' ')}
 ${CLOSE}
   end
-  return {math.min(due, head) - now, tonumber(number) - first, 0}
+  return {math.min(due, head) - now, ahead, 0}
 end
 if waiting == 0 and (holders == 0 or (holders < limit and alone == 0)) then
   local nxt, till = math.max(fence + 1, now * 1000 + micro), now + tonumber(ARGV[2])
@@ -235,13 +239,14 @@ if not wait or waiting >= 256 then return math.min(due, head) - now end
 local front = waiting == 0 and 1 or 0
 last = last + 1
 if waiting == 0 then first = last end
-local till = now + math.min(wait, 15000 + (last - first) * 100)
+local ahead = math.min(last - first, waiting)
+local till = now + math.min(wait, 15000 + ahead * 200)
 waiting = waiting + 1
 if waiting == 1 then head = till end
 ends = math.max(ends, till)
 set = {me, table.concat({'q', int(last), int(till), int(limit), int(front)}, ' '), 'at:' .. int(last), ARGV[1]}
 ${CLOSE}
-return {math.min(due, head) - now, last - first, 0}`,
+return {math.min(due, head) - now, ahead, 0}`,
     output: ([a, b, queued]) => {
       if (queued !== undefined) return { remaining: String(a), ahead: String(b) };
       return b === undefined ? { remaining: String(a) } : { fence: String(a), until: String(b) };
@@ -273,7 +278,7 @@ local function apply(r, i, now)
   end
   local joined = enqueue(s, i.owner, i.wait, limit, now)
   local out, n = {remaining=int(next_end(s) - now)}, place(s, i.owner)
-  if n then out.ahead = int(s.q[n].number - s.q[1].number) end
+  if n then out.ahead = int(ahead(s, s.q[n].number)) end
   if joined or s.swept then return out, serialize(s, now) end
   return out
 end`,
@@ -385,18 +390,22 @@ end`,
     kind: "read",
     fields: ["owner"],
     fast: `
-${OPEN.replaceAll("break", "return -1")}
-local number = string.match(mine, '^q (%d+) ')
-if not number then return -1 end
-return {math.min(due, head) - now, tonumber(number) - first}`,
+local found = redis.call('HMGET', KEYS[1], '@', 'lock', 'by:' .. ARGV[1])
+local number = string.match(found[3] or '', '^q (%d+) ')
+local due, head, waiting, first = string.match(found[2] or '', '^%d+ %d+ (%d+) (%d+) %d+ %d+ %d+ (%d+) (%d+) %d+$')
+if not number or not first or now >= tonumber(found[1] or 0) then return -1 end
+due, head = tonumber(due), tonumber(head)
+if due > 0 then due = math.min(due, head) else due = head end
+if now >= due then return -1 end
+return {due - now, math.min(tonumber(number) - first, waiting - 1)}`,
     output: ([remaining, ahead]) =>
       ahead === undefined ? {} : { remaining: String(remaining), ahead: String(ahead) },
-    lua: BOOK + `
+    lua: BOOK + ENQUEUE + `
 local function apply(r, i, now)
   local s = parse(r, now)
   local n = place(s, i.owner)
   if s.swept or not n then return {} end
-  return {remaining=int(next_end(s) - now), ahead=int(s.q[n].number - s.q[1].number)}
+  return {remaining=int(next_end(s) - now), ahead=int(ahead(s, s.q[n].number))}
 end`,
   },
   "lock.inspect": {

@@ -16,10 +16,10 @@ export const TICKET = 15_000;
 
 /**
  * What each waiter ahead adds to a ticket, so that it outlives the sleep of a waiter far back (see {@linkcode
- * QUEUE_PAUSE_STEP}). Dead waiters do not add up by this: of a queue that died at once, each takes a second,
- * and those further back than about 17 have lost their tickets by then.
+ * QUEUE_PAUSE_STEP}) and mostly its whole wait. Dead waiters hardly add up by this: of a queue that died at
+ * once, each takes a second, and those behind the first 19 have lost their tickets by then.
  */
-export const TICKET_STEP = 100;
+export const TICKET_STEP = 200;
 
 /** Asking again renews a ticket that would gain at least this much. */
 export const TICKET_GAIN = 4000;
@@ -54,6 +54,12 @@ export const QUEUE_PAUSE = 250;
  * of its length only.
  */
 export const QUEUE_PAUSE_STEP = 100;
+
+/**
+ * The longest backoff in a queue, at place 50 and beyond: those ahead may all give up at once, and then a
+ * waiter that sleeps on misses its turn.
+ */
+export const QUEUE_PAUSE_MOST = 5000;
 
 /** How much earlier than its ticket ends a waiter renews it at the latest: one slow request. */
 export const TICKET_SPARE = 3000;

@@ -8,6 +8,7 @@ import {
   MOST_SHARING,
   PAUSE,
   QUEUE_PAUSE,
+  QUEUE_PAUSE_MOST,
   QUEUE_PAUSE_STEP,
   TICKET,
   TICKET_GAIN,
@@ -149,7 +150,7 @@ export function nextStep(reply: Fields, backoff: number, random: number): NextSt
 
 /** The longest backoff in a queue, before which the turn of the waiter cannot come. */
 function queuePause(ahead: number): number {
-  return Math.max(QUEUE_PAUSE, ahead * QUEUE_PAUSE_STEP);
+  return Math.min(QUEUE_PAUSE_MOST, Math.max(QUEUE_PAUSE, ahead * QUEUE_PAUSE_STEP));
 }
 
 /**

@@ -223,6 +223,14 @@ function grantNext(state: LockRecord, now: number): void {
   }
 }
 
+/**
+ * How many wait before this number, at most: those between may have left. `joins`: whether the number itself
+ * is not in the queue yet.
+ */
+function mostAhead({ queue }: LockRecord, number: number, joins: boolean): number {
+  return Math.min(number - (queue[0]?.number ?? number), queue.length - (joins ? 0 : 1));
+}
+
 /** Puts an owner into the queue, or keeps its place there; answers whether the queue changed. */
 function enqueue(
   state: LockRecord,
@@ -234,7 +242,7 @@ function enqueue(
   if (wait === undefined) return false;
   const mine = state.queue.find((ticket) => ticket.owner === owner);
   const number = mine?.number ?? (state.queue.at(-1)?.number ?? 0) + 1;
-  const ahead = number - (state.queue[0]?.number ?? number);
+  const ahead = mostAhead(state, number, mine === undefined);
   const until = now + Math.min(Number(wait), TICKET + ahead * TICKET_STEP);
   if (mine && until - mine.until < TICKET_GAIN) return false;
   if (!mine && state.queue.length >= MOST_SHARING) return false;
@@ -294,7 +302,7 @@ export const acquireLock: Transition = {
     const joined = enqueue(state, owner!, wait, limit, now);
     const output: Record<string, string> = { remaining: String(nextEnd(state) - now) };
     const ticket = state.queue.find((ticket) => ticket.owner === owner);
-    if (ticket) output.ahead = String(ticket.number - state.queue[0]!.number);
+    if (ticket) output.ahead = String(mostAhead(state, ticket.number, false));
     return joined || state.swept ? { output, write: serialize(state, now) } : { output };
   },
 };
@@ -380,7 +388,7 @@ export const lookLock: Transition = {
     const state = parse(record, now);
     const ticket = state.queue.find((ticket) => ticket.owner === owner);
     if (state.swept || !ticket) return { output: {} };
-    const ahead = ticket.number - state.queue[0]!.number;
+    const ahead = mostAhead(state, ticket.number, false);
     return { output: { remaining: String(nextEnd(state) - now), ahead: String(ahead) } };
   },
 };

@@ -98,7 +98,7 @@ const standing = (owners: number) =>
     },
   }));
 const STANDING = { stride: 1500, history: 120, jumps: false };
-const FULL = { stride: 60, history: 3000, jumps: false };
+const FULL = { stride: 60, history: 1800, jumps: false };
 
 Deno.test("differential: locks: Lua and TypeScript agree on every step", async () => {
   report(`locks: ${await compare(cases)} steps`);
@@ -114,7 +114,7 @@ Deno.test("differential: locks: queues that move on agree too", async () => {
 
 Deno.test("differential: locks: queues that stand still agree too, short and full ones", async () => {
   report(`short queues: ${await compare(standing(30), { ...STANDING, steps: 2000 })} steps`);
-  report(`full queues: ${await compare(standing(400), { ...FULL, steps: 2000 })} steps`);
+  report(`full queues: ${await compare(standing(400), { ...FULL, steps: 800 })} steps`);
 });
 
 Deno.test("differential: locks: a planted difference is caught", async () => {
@@ -127,16 +127,16 @@ Deno.test("differential: locks: a planted difference is caught", async () => {
       ["string.rep('[^,]*,', 7)", "string.rep('[^,]*,', 6)"],
       ["if not wait or waiting >= 256", "if not wait or waiting >= 255"],
       ["      if waiting >= 256 then break end", ""],
-      ["(tonumber(number) - first) * 100", "(tonumber(number) - first) * 101"],
-      ["(last - first) * 100", "(last - first) * 101"],
-      ["head) - now, tonumber(number) - first}", "head) - now, tonumber(number)}"],
+      ["15000 + ahead * 200) or 0", "15000 + ahead * 201) or 0"],
+      ["local till = now + math.min(wait, 15000 + ahead * 200)", "local till = now + math.min(wait, 15000)"],
+      ["math.min(tonumber(number) - first, waiting - 1)}", "tonumber(number) - first}"],
     ] as const
   ) {
     const [some, options] = from === "      if waiting >= 256 then break end"
       ? [standing(400), { ...FULL, steps: 2000 }]
       : from.includes("256")
       ? [crowd, CROWDED]
-      : from.includes("number) - first")
+      : /ahead|first, waiting - 1/.test(from)
       ? [standing(30), STANDING]
       : [moving, MOVING];
     const error = await assertRejects(
