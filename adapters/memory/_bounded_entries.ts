@@ -204,7 +204,7 @@ export class BoundedEntries {
     const oldest = pool.heads[PROTECTED].next;
     if (oldest instanceof Entry && now() >= oldest.expiresAt) this.delete(oldest);
     this.#sweep(now);
-    if (!this.#hasShare(pool)) this.#refuse(pool.sizes[PROTECTED]);
+    if (!this.#hasShare(pool)) this.#refuse();
   }
 
   #hasShare({ sizes }: Pool): boolean {
@@ -216,7 +216,7 @@ export class BoundedEntries {
     const spare = level === EVICTABLE ? evictable >= this.#minEvictable : evictable > this.#minEvictable;
     if (evictable > 0 && (spare || kept === 0)) this.#evict(EVICTABLE);
     else if (kept > 0) this.#evict(KEPT);
-    else this.#refuse(this.#sizes[PROTECTED]);
+    else this.#refuse();
   }
 
   #evict(level: Level): void {
@@ -227,11 +227,11 @@ export class BoundedEntries {
     this.delete(largest!.heads[level].next as Entry);
   }
 
-  #refuse(count: number): never {
+  #refuse(): never {
     throw new HoldfastError(
       "store-full",
       `Cannot store the record as held locks, claims, tombstones and blocks fill their share of 'maxEntries': ` +
-        `${count} of ${this.#maxEntries} records`,
+        `${this.#sizes[PROTECTED]} of ${this.#maxEntries} records`,
       { retryable: true },
     );
   }
