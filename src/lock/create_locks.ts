@@ -19,6 +19,7 @@ import { PAUSE } from "./_limits.ts";
 import {
   type AcquirePlan,
   callTimeout,
+  looksUntil,
   nextBackoff,
   type NextStep,
   nextStep,
@@ -37,7 +38,7 @@ import type {
   LockState,
   ResumeOptions,
 } from "./lock.ts";
-import { acquireLock, forceLock, inspectLock } from "./lock_transitions.ts";
+import { acquireLock, forceLock, inspectLock, lookLock } from "./lock_transitions.ts";
 
 const CALL_OPTIONS = { signal: true, timeout: true } satisfies OptionNames<LockCallOptions>;
 const FORCE_OPTIONS = { ...CALL_OPTIONS, id: true } satisfies OptionNames<ForceReleaseOptions>;
@@ -89,6 +90,8 @@ interface Attempt {
   pending: Promise<unknown>;
   /** Whether something may be left at the engine: a lock, or a place in its queue. */
   loose: boolean;
+  /** Monotonic time until which a look at its place in the queue is enough. */
+  looksUntil: number;
 }
 
 class StoreLocks implements Locks {
@@ -127,6 +130,7 @@ class StoreLocks implements Locks {
       backoff: 10,
       pending: Promise.resolve(),
       loose: false,
+      looksUntil: -Infinity,
     };
     const turn = wait > 0 ? this.#gate.join(key, limit, clock) : undefined;
     try {
@@ -153,7 +157,7 @@ class StoreLocks implements Locks {
     const { place, plan, giveUpAt, change, bound } = attempt;
     const { clock } = place;
     for (;;) {
-      const asked = await this.#ask(attempt);
+      const asked = await this.#look(attempt) ?? await this.#ask(attempt);
       if (asked.do === "stop") return undefined;
       if (asked.do === "hold") return new HeldLock(place, { ...plan, ...asked, signal: bound });
       const left = giveUpAt - clock.monotonic();
@@ -163,11 +167,36 @@ class StoreLocks implements Locks {
         await clock.sleep(Math.min(delay, left), plan.signal);
       } else {
         if (left <= 0) return undefined;
-        const field = asked.queued ? `by:${place.owner}` : undefined;
+        const field = asked.ahead !== undefined ? `by:${place.owner}` : undefined;
         await change.next({ longest: Math.min(asked.longest, left), backoff: asked.backoff, field });
       }
       attempt.backoff = asked.backoff;
     }
+  }
+
+  /**
+   * Looks at its place in the queue where the engine cannot notify; answers `undefined` when it must ask for
+   * the lock: its turn has come, or its ticket needs renewing.
+   */
+  async #look({ place, plan, backoff, looksUntil }: Attempt): Promise<Asked | undefined> {
+    const { store, clock, key, owner } = place;
+    const sentAt = clock.monotonic();
+    if (store.watch || sentAt >= looksUntil) return undefined;
+    const call = store.transact(lookLock, key, { owner });
+    try {
+      const reply = await bounded(call, plan.timeout, plan.signal, () => overdue("lock"));
+      if (reply.ahead === undefined || reply.ahead === "0") return undefined;
+      return { ...nextStep(reply, backoff, Math.random()), sentAt };
+    } catch (error) {
+      plan.signal?.throwIfAborted();
+      return this.#again(error, backoff);
+    }
+  }
+
+  /** What follows from a fault: an outage is waited out, any other fault is thrown. */
+  #again(error: unknown, backoff: number): Asked {
+    if (!(error instanceof HoldfastError) || faultClass(error) !== "outage") throw error;
+    return { do: "repeat", failure: error, backoff: nextBackoff(backoff, PAUSE, Math.random()) };
   }
 
   /** Sends one request, and tells what follows from its reply or its outage. */
@@ -176,9 +205,6 @@ class StoreLocks implements Locks {
     const { store, clock, key, owner } = place;
     const sentAt = clock.monotonic();
     const wait = plan.queues ? { wait: String(Math.max(1, Math.ceil(giveUpAt - sentAt))) } : {};
-    const again = (failure: HoldfastError): Asked => (
-      { do: "repeat", failure, backoff: nextBackoff(backoff, PAUSE, Math.random()) }
-    );
     plan.signal?.throwIfAborted();
     const watching = plan.wait > 0 ? change.options() : undefined;
     const call = store.transact(acquireLock, key, { owner, ...plan.input, ...wait }, watching);
@@ -188,12 +214,13 @@ class StoreLocks implements Locks {
       const reply = await bounded(call, plan.timeout, plan.signal, () => overdue("lock"));
       plan.signal?.throwIfAborted();
       const step = nextStep(reply, backoff, Math.random());
-      if (step.do === "hold" && clock.monotonic() >= leaseDeadline(sentAt, plan.ttl)) return again(late());
-      attempt.loose = step.do === "wait" && step.queued;
+      if (step.do === "hold" && clock.monotonic() >= leaseDeadline(sentAt, plan.ttl)) throw late();
+      const ahead = step.do === "wait" ? step.ahead : undefined;
+      attempt.loose = ahead !== undefined;
+      attempt.looksUntil = looksUntil(sentAt, ahead);
       return { ...step, sentAt };
     } catch (error) {
-      if (!(error instanceof HoldfastError) || faultClass(error) !== "outage") throw error;
-      return again(error);
+      return this.#again(error, backoff);
     }
   }
 
