@@ -1,6 +1,7 @@
 /** Pure decisions of a read that asked two sides about a session. */
 import { sessionExpiry, type SessionRecord } from "../session/session_record.ts";
 import type { SessionFound } from "../session/session_store.ts";
+import type { WhenUnavailable } from "./replicated_sessions.ts";
 import { isPermanent } from "./side.ts";
 
 /** A side's answer, or the error instead of one. */
@@ -15,20 +16,23 @@ export type ReadPlan =
   | { readonly type: "reject"; readonly error: unknown };
 
 /**
- * Plans a read of both sides. `whenUnavailable` decides while one of them does not answer. `steady`: the
- * primary had no outage lately; otherwise it may have lost its memory, and its answer alone does not count.
+ * Plans a read of both sides. `whenUnavailable` decides while one of them does not answer.
+ *
+ * An end that was acknowledged is on both sides, and a primary may forget it, restarted empty or set back. So
+ * a live session needs the secondary's word, unless `"degrade"` trusts a primary that was `steady`: without an
+ * outage lately, as far as this store saw.
  */
 export function planRead(
   primary: Answer,
   secondary: Answer,
-  whenUnavailable: "degrade" | "throw",
+  whenUnavailable: WhenUnavailable,
   now: number,
   steady: boolean,
 ): ReadPlan {
   if (primary.status === "rejected") {
     const error = primary.reason;
     // A primary that is misconfigured is no outage.
-    const away = whenUnavailable === "degrade" && !isPermanent(error);
+    const away = whenUnavailable !== "throw" && !isPermanent(error);
     if (!away || secondary.status === "rejected") return { type: "reject", error };
     const found = degraded(secondary.value, now);
     return found === undefined ? { type: "reject", error } : { type: "answer", found, repair: false };

@@ -65,7 +65,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     if (end !== undefined) return { state: "ended", why: end.why };
     const { reads, whenUnavailable } = this.#replicator.settings;
     const [primary, secondary] = reads === "both"
-      ? await Promise.allSettled([this.#ask("primary", key, signal), this.#ask("secondary", key, signal)])
+      ? await this.#askBoth(key, signal)
       : await this.#askInTurn(key, signal);
     signal?.throwIfAborted();
     const { clock, primary: side } = this.#replicator;
@@ -75,6 +75,20 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     if (next.found.state === "live") this.#versions.note(key, next.found.record.version);
     if (next.repair) this.#replicator.repairLater("session", key);
     return next.found;
+  }
+
+  /** Both are asked at once; the secondary once more where the answer depends on it. */
+  async #askBoth(key: string, signal: AbortSignal | undefined) {
+    const answers = await Promise.allSettled([
+      this.#ask("primary", key, signal),
+      this.#ask("secondary", key, signal),
+    ]);
+    const [primary, secondary] = answers;
+    const needed = this.#replicator.settings.whenUnavailable === "confirm" && !signal?.aborted &&
+      primary.status === "fulfilled" && primary.value.state === "live";
+    if (!needed || secondary.status === "fulfilled" || isPermanent(secondary.reason)) return answers;
+    const [again] = await Promise.allSettled([this.#ask("secondary", key, signal)]);
+    return [primary, again] as const;
   }
 
   /** The secondary is asked only when the primary does not know the session or cannot be asked. */
@@ -115,8 +129,8 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     try {
       return await this.#copies.restore(key, signal);
     } catch (error) {
-      const degrade = this.#replicator.settings.whenUnavailable === "degrade";
-      if (!degrade || isPermanent(error) || signal?.aborted || copy.state !== "live") throw error;
+      const degrades = this.#replicator.settings.whenUnavailable !== "throw";
+      if (!degrades || isPermanent(error) || signal?.aborted || copy.state !== "live") throw error;
       return { ...copy, degraded: true };
     }
   }
@@ -181,7 +195,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
       const restored = await this.#copies.restore(key, signal);
       if (restored.state !== "live") return restored;
     } catch (error) {
-      // While the secondary is away the primary's answers count.
+      // A primary that is trusted alone says that there is no such session.
       const away = this.#replicator.settings.whenUnavailable === "degrade" && !isPermanent(error);
       if (!away || mayHaveHappened(error) || signal?.aborted) throw error;
       return { state: "unknown" };

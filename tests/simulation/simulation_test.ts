@@ -190,12 +190,11 @@ for (const [fault, options, invariant] of faults) {
 
 for (const strategy of strategies) {
   Deno.test(`simulation: ${strategy}, whenUnavailable "throw": no ended session is read, whatever fails at once`, async () => {
-    const { lives, bad, seen } = await liveAll(
+    const { lives, bad } = await liveAll(
       { strategy, loses: true, whenUnavailable: "throw" },
       seeds().slice(0, 20),
     );
     assertEquals(bad, []);
-    assertEquals(seen.get("ended sessions read when both sides had failed"), undefined);
     report(`${strategy}, "throw": ${lives} lives, 0 violations`);
   });
 }
