@@ -50,7 +50,12 @@ export function planRead(
 /** Compares two sides that both answered. */
 function planCompared(first: SessionFound, copy: SessionFound): ReadPlan {
   // A tombstone on either side is final: the other side gets it, too.
-  if (isEnded(first)) return { type: "answer", found: first, repair: copy.state === "live" };
+  if (isEnded(first)) {
+    // A logout and a rotation at once may leave different ones: the rotation's leads to what goes on.
+    const next = first.next ?? (isEnded(copy) ? copy.next : undefined);
+    const found = next === undefined ? first : { ...first, next };
+    return { type: "answer", found, repair: copy.state === "live" };
+  }
   if (isEnded(copy)) return { type: "answer", found: copy, repair: first.state === "live" };
   if (copy.state !== "live") return { type: "answer", found: first, repair: first.state === "live" };
   // The copy is there and the primary knows none, or an older one.
@@ -72,7 +77,7 @@ export function degraded(copy: SessionFound, now: number): SessionFound | undefi
 /** True for a tombstone; a session that timed out has none. */
 export function isEnded(
   found: SessionFound,
-): found is { readonly state: "ended"; readonly why: "rotated" | "revoked" } {
+): found is { readonly state: "ended"; readonly why: "rotated" | "revoked"; readonly next?: string } {
   return found.state === "ended" && found.why !== "expired";
 }
 

@@ -62,7 +62,10 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   async #load(key: string, signal: AbortSignal | undefined): Promise<SessionFound> {
     // Its end may not have reached either side yet: in this isolate it counts at once.
     const end = this.#replicator.pending("session", key)?.end;
-    if (end !== undefined) return { state: "ended", why: end.why };
+    if (end !== undefined) {
+      const { why, next } = end;
+      return { state: "ended", why, ...(next !== undefined && { next }) };
+    }
     const { reads, whenUnavailable } = this.#replicator.settings;
     const [primary, secondary] = reads === "both"
       ? await this.#askBoth(key, signal)
@@ -279,9 +282,9 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   async #endBoth(key: string, options: SessionDelete): Promise<SessionRecord | undefined> {
-    const { why, signal } = options;
+    const { why, next, signal } = options;
     const until = this.#replicator.clock.now() + DELETE_RETRY_MS;
-    const end: Ending = { why, until, primary: true, secondary: true };
+    const end: Ending = { why, ...(next !== undefined && { next }), until, primary: true, secondary: true };
     const entry = await this.#replicator.reserveEnd("session", key, { end });
     const [primary, secondary] = await this.#deleteBoth(key, options);
     const plan = planEnd(primary, secondary, end);
@@ -295,7 +298,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
       return plan.last;
     }
     try {
-      const last = await this.#askPrimary(key, why, plan.copy, signal);
+      const last = await this.#askPrimary(key, end, plan.copy, signal);
       this.#settleEnd(entry);
       return last;
     } catch (error) {
@@ -337,19 +340,19 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
    * gets the session.
    */
   async #deleteBoth(key: string, options: SessionDelete): Promise<[Deleted, Deleted]> {
-    const { why, signal } = options;
+    const { why, next, signal } = options;
     const { primary, secondary } = this.#replicator;
     // Where the primary knows nothing it gets its tombstone later, when it has said so: then the copy's
     // record counts.
     const first = primary.call(
       "delete",
-      (store, signal) => store.delete(key, { why, lasting: true, signal }),
+      (store, signal) => store.delete(key, { why, next, lasting: true, signal }),
       { signal },
     );
     const second = () =>
       secondary.call(
         "delete",
-        (store, signal) => store.delete(key, { why, absent: "bury", lasting: true, signal }),
+        (store, signal) => store.delete(key, { why, next, absent: "bury", lasting: true, signal }),
         { signal },
       );
     if (why === "revoked") return await Promise.allSettled([first, second()]);
@@ -365,13 +368,13 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
    */
   async #askPrimary(
     key: string,
-    why: SessionDelete["why"],
+    end: Ending,
     copy: SessionRecord | undefined,
     signal: AbortSignal | undefined,
   ): Promise<SessionRecord | undefined> {
     const known = await this.#ask("primary", key, signal);
     if (known.state === "ended") return undefined;
-    return await this.#copies.end("primary", key, why, signal) ?? copy;
+    return await this.#copies.end("primary", key, end, signal) ?? copy;
   }
 
   #settleEnd(entry: Entry<Work> | undefined): void {
@@ -456,6 +459,7 @@ function refused(side: "primary" | "secondary", error: unknown): unknown {
 function joined(known: Ending | undefined, next: Ending): Ending {
   if (known === undefined) return next;
   known.until = Math.max(known.until, next.until);
+  known.next ??= next.next;
   known.primary &&= next.primary;
   known.secondary &&= next.secondary;
   return known;

@@ -5,6 +5,8 @@ import type { SessionDelete, SessionIndex } from "../session/session_store.ts";
 /** The end of a session that has not reached both sides yet. */
 export interface Ending {
   readonly why: SessionDelete["why"];
+  /** The key of the session that continues it: a logout that comes late finds it in the tombstone. */
+  next?: string | undefined;
   /** When to stop trying: the copy is dead by itself then. */
   until: number;
   /** Whether this side still lacks its tombstone. */
