@@ -181,7 +181,7 @@ const faults: readonly [
     "delete-trusts-unknown",
     { strategy: "acknowledged", loses: true },
     "a deleted session is never readable again",
-    200, // seldom: about one life in twenty
+    300, // about one life in sixty shows it
   ],
   ["no-reconciliation", { strategy: "async" }, "both sides converge at quiescence"],
   ["sync-acknowledges-one", { strategy: "sync" }, "an acknowledged write is never lost"],
