@@ -195,7 +195,7 @@ Deno.test("replicatedSessions() refuses unknown options and accepts undefined on
   replicatedSessions(store, store, { strategy: undefined, queueSize: undefined, timeout: undefined });
 });
 
-Deno.test("ASVS 7.4.3: revokeUser() with `except` holds although the primary restarts empty or is set back", async () => {
+Deno.test("ASVS 7.4.3: revokeUser() with an exception holds although the primary restarts empty or is set back", async () => {
   for (const loss of ["empty", "set back"] as const) {
     const { clock, primary, sessions, login, whoIs } = setUp();
     const [kept, other] = [await login(), await login()];
