@@ -1,8 +1,11 @@
 /** Pure decisions of a read that asked two sides about a session. */
 import { sessionExpiry, type SessionRecord } from "../session/session_record.ts";
 import type { SessionFound } from "../session/session_store.ts";
-import type { WhenUnavailable } from "./replicated_sessions.ts";
+import type { ReplicatedSessionsOptions } from "./replicated_sessions.ts";
 import { isPermanent } from "./side.ts";
+
+/** What a read does while a side cannot be asked. */
+export type WhenUnavailable = NonNullable<ReplicatedSessionsOptions["whenUnavailable"]>;
 
 /** A side's answer, or the error instead of one. */
 export type Answer = PromiseSettledResult<SessionFound>;

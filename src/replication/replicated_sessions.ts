@@ -37,9 +37,6 @@ import type { IndexedSessionStore } from "../session/session_store.ts";
 /** The strategy of saves: when one is answered, and how it reaches the secondary. */
 export type ReplicationStrategy = "async" | "sync" | "acknowledged";
 
-/** What a read does while a side cannot be asked; see {@linkcode ReplicatedSessionsOptions.whenUnavailable}. */
-export type WhenUnavailable = "confirm" | "degrade" | "throw";
-
 /** Options of {@linkcode replicatedSessions}. */
 export interface ReplicatedSessionsOptions {
   /**
@@ -68,7 +65,7 @@ export interface ReplicatedSessionsOptions {
    * - `"throw"`: both sides must answer.
    * @default {"confirm"}
    */
-  readonly whenUnavailable?: WhenUnavailable | undefined;
+  readonly whenUnavailable?: "confirm" | "degrade" | "throw" | undefined;
   /**
    * The maximum number of keys that wait to be shipped. Saves use three quarters, so that there is always
    * room for what ends a session.

@@ -160,6 +160,15 @@ export const cases: Readonly<Record<string, () => Promise<unknown>>> = {
     }
     return answers;
   },
+  async "a tombstone that a shipment finds leads to the session that goes on"() {
+    const { clock, store, secondary, both } = setUp();
+    await store.save("key", CREATE);
+    await settled(clock, store.flush());
+    await secondary.inner.delete("key", { why: "rotated", next: "successor" });
+    await store.save("key", { type: "update", set: { "d:a": "2" } });
+    await settled(clock, store.flush());
+    return await both("key");
+  },
   async "a logout and a rotation that leave different tombstones: a read leads to the session that goes on"() {
     const { store, primary, secondary } = setUp();
     await primary.inner.delete("key", { why: "revoked", absent: "bury" });

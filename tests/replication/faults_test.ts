@@ -27,6 +27,7 @@ const expected: Record<keyof typeof cases, unknown> = {
     ...["not-replicated", gone, [gone, gone]],
     ...["not-replicated", gone, [gone, gone]],
   ],
+  "a tombstone that a shipment finds leads to the session that goes on": [gone, gone],
   "a logout and a rotation that leave different tombstones: a read leads to the session that goes on": {
     ...gone,
     why: "revoked",
