@@ -352,6 +352,7 @@ export class Replicator {
       id,
       latestVersion: 0,
       pendingVersion: 0,
+      lateVersion: 0,
       lostWrites: 0,
       changes: [],
       compare: false,

@@ -94,6 +94,7 @@ export class SessionCopies {
     const { id, end, record, pendingVersion, lostWrites } = work;
     if (end !== undefined) return await this.#shipEnd(work, end);
     work.record = undefined;
+    work.lateVersion = 0;
     let found: SessionFound = record !== undefined && clock.monotonic() - record.at < FRESH
       ? { state: "live", record: record.value }
       : await primary.call("load", (store, signal) => store.load(id, { signal }));
@@ -102,7 +103,9 @@ export class SessionCopies {
     else if (isEnded(found)) await this.end("secondary", id, found);
     else found = await this.#restoreIfLive(id, found);
     work.lostWrites -= lostWrites;
-    if (work.pendingVersion === pendingVersion) work.pendingVersion = 0;
+    // A write that was answered meanwhile, out of order, waits for the next shipment, which must know its
+    // version: the primary may have lost it with the others.
+    if (work.pendingVersion === pendingVersion) work.pendingVersion = work.lateVersion;
     // A write that the primary lost before it was shipped is gone, and its waiter must be told.
     const gone = lostWrites > 0 || (pendingVersion > 0 && !(goesOn && continues(found, pendingVersion)));
     if (gone) throw new NotReplicatedError("neither", false);
@@ -244,7 +247,10 @@ export function recordWrite(work: Work, record: SessionRecord, at: number): void
   const { version } = record;
   if (version <= work.latestVersion) {
     if (work.latestVersion >= version + VERSION_GAP / 2) work.lostWrites++;
-    else work.pendingVersion ||= version;
+    else {
+      work.lateVersion = version;
+      work.pendingVersion ||= version;
+    }
     return;
   }
   if (work.pendingVersion > 0 && !continues({ state: "live", record }, work.pendingVersion)) {

@@ -41,6 +41,8 @@ export interface Work {
   latestVersion: number;
   /** The version that must still be shipped, or 0. */
   pendingVersion: number;
+  /** The version of a write that was answered out of order while a shipment was under way, or 0. */
+  lateVersion: number;
   /**
    * How many writes the primary was seen to have lost before they were shipped: the waiters of the next
    * shipment are rejected.
