@@ -17,6 +17,7 @@ export interface NodeSqliteDatabase {
  * the same file: set `PRAGMA journal_mode = wal` on it once.
  *
  * @throws {TypeError} when the first argument is no open database
+ * @throws {RangeError} when the prefix is longer than 256 bytes
  * @example
  * ```ts
  * import { DatabaseSync } from "node:sqlite";

@@ -8,7 +8,9 @@ import { leaseDeadline } from "../lease.ts";
 import { retry } from "../retry.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import { LeaseCall, repeatable } from "../store/call_id.ts";
 import { ChangeWait } from "../store/change_wait.ts";
+import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { bounded } from "./_bounded.ts";
@@ -285,15 +287,13 @@ class StoreLocks implements Locks {
     }
     const place = this.#place(key, randomToken(16), plan.timeout);
     const input = { owner: place.owner, from, ttl: String(plan.ttl) };
-    let sentAt = 0;
-    const { fence, until } = await this.#call(acquireLock, key, input, options, () => {
-      sentAt = this.#clock.monotonic();
-    });
+    const call = new LeaseCall(this.#clock, plan.ttl);
+    const { fence, until } = await this.#call(acquireLock, key, input, options, () => call.attempt());
     if (fence === undefined) return undefined;
     const lock = new HeldLock(place, {
       ...plan,
       signal: undefined,
-      sentAt,
+      sentAt: call.sentAt!,
       fence,
       until: until!,
     });
@@ -342,17 +342,23 @@ class StoreLocks implements Locks {
     key: string,
     input: Fields,
     options: LockCallOptions | undefined,
-    before?: () => void,
+    attempt: () => CallOptions = named(),
   ): Promise<Fields> {
     const clock = this.#clock;
     const signal = options?.signal;
     const deadline = clock.monotonic() + callTimeout(options, this.#timeout);
     signal?.throwIfAborted();
-    return await retry(() => {
-      before?.();
-      return interruptible(this.#store.transact(transition, key, input), signal);
-    }, { clock, deadline, signal });
+    return await retry(
+      () => interruptible(this.#store.transact(transition, key, input, attempt()), signal),
+      { clock, deadline, signal },
+    );
   }
+}
+
+/** One name for every attempt. */
+function named(): () => CallOptions {
+  const call = repeatable();
+  return () => call;
 }
 
 function late(): HoldfastError {
