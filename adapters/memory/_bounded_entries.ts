@@ -138,10 +138,14 @@ export class BoundedEntries {
     if (this.#entries.delete(entry.key)) this.#unlink(entry);
   }
 
-  /** A page of live keys in the order of their creation. The cursor is the number of the last one seen. */
+  /**
+   * A page of live keys in the order of their creation. The cursor is the number of the last one seen, and that of the last one
+   * created before the first page: a key that is deleted and created again meanwhile has a higher number and is not listed twice.
+   */
   page(prefix: string, cursor: string | undefined, limit: number, now: () => number): ListPage {
-    if (cursor !== undefined && !/^\d{1,16}$/.test(cursor)) throw badCursor();
-    const after = cursor === undefined ? 0 : Number(cursor);
+    const place = /^(\d{1,16})-(\d{1,16})$/.exec(cursor ?? `0-${this.#created}`);
+    if (place === null) throw badCursor();
+    const [after, end] = [Number(place[1]), Number(place[2])];
     const open = this.#openLists.get(after);
     this.#openLists.delete(after);
     const rest = open?.rest ?? this.#entries.values();
@@ -151,11 +155,12 @@ export class BoundedEntries {
     for (let looked = 0; !next.done; next = rest.next()) {
       const entry: Entry = next.value;
       if (entry.number <= after) continue; // the walk from the start
+      if (entry.number > end) break;
       const found = entry.key.startsWith(prefix) && this.#entries.get(entry.key) === entry &&
         (entry.expiresAt === Infinity || now() < entry.expiresAt);
       if ((found && keys.length === limit) || looked++ === MAX_LOOKED) {
         this.#remember(last, { pending: entry, rest });
-        return { keys, cursor: String(last) };
+        return { keys, cursor: `${last}-${end}` };
       }
       last = entry.number;
       if (found) keys.push(entry.key);

@@ -7,6 +7,7 @@ import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
 import { escapeKey, successor, unescapeKey } from "../../src/store/key_text.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
+import { storePrefix } from "../../src/store/prefix.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import {
@@ -99,9 +100,7 @@ export function mongodbStore(collection: MongodbCollection, options: MongodbStor
   }
   checkOptionNames(task, options, OPTIONS);
   const { prefix = "" } = options;
-  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
-    throw new TypeError(`Cannot ${task} as 'prefix' must be a well-formed string`);
-  }
+  storePrefix(prefix); // refuses what no other engine takes
   const engine = new MongodbEngine(collection, prefix, options);
   return Object.assign(atomicStore(engine), { migrate: () => engine.migrate() });
 }
@@ -127,7 +126,7 @@ const UPSERT_ATTEMPTS = 10;
 class MongodbEngine implements AtomicEngine {
   readonly name = "mongodb";
   // A document takes 16 MiB, and a text up to three bytes a unit.
-  readonly limits = { maxKeyBytes: 900, maxValueLength: 4_000_000 };
+  readonly limits = { maxKeyBytes: 512, maxValueLength: 4_000_000 };
   readonly binding: MongodbCollection;
   readonly scope: string;
   readonly #idPrefix: string;

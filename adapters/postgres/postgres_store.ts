@@ -4,6 +4,7 @@ import { withTimeout } from "../../src/deadline.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
+import { storePrefix } from "../../src/store/prefix.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { isConflict, postgresFault } from "./postgres_faults.ts";
@@ -97,9 +98,7 @@ export function postgresStore(query: PostgresQuery, options: PostgresStoreOption
   if (parts.length > 2 || !parts.every((part) => /^[A-Za-z_][A-Za-z0-9_]{0,50}$/.test(part))) {
     throw new TypeError(`Cannot ${task} as 'table' must be a name of letters, digits and underscores`);
   }
-  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
-    throw new TypeError(`Cannot ${task} as 'prefix' must be a well-formed string`);
-  }
+  storePrefix(prefix); // refuses what no other engine takes; the table has a column for it
   const name = parts.map((part) => `"${part}"`).join(".");
   const backend = new PostgresBackend(query, name, options, true);
   const store = (backend: PostgresBackend, alone: boolean) =>
