@@ -18,6 +18,7 @@
  * @module
  */
 
+export type { PostgresListen } from "./postgres_changes.ts";
 export type { SqlRow } from "../../src/store/sql_engine.ts";
 export {
   type PostgresQuery,
