@@ -48,11 +48,7 @@ export function postgresFault(error: unknown, writes: boolean): HoldfastError {
 
 /** The SQLSTATE or system code, also of a cause. */
 function codeOf(error: unknown): string {
-  const { code, cause, sourceError } = (error ?? {}) as {
-    code?: unknown;
-    cause?: unknown;
-    sourceError?: unknown;
-  };
+  const { code, cause, sourceError } = (error ?? {}) as Record<string, unknown>;
   if (typeof code === "string" && /^\w{5,}$/.test(code)) return code;
   return cause || sourceError ? codeOf(cause ?? sourceError) : "";
 }

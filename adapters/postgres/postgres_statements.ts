@@ -50,6 +50,8 @@ export function postgresStatements(table: string, options: StatementOptions = {}
   const snapshot = options.now ?? SNAPSHOT_TIME;
   const told = notify(options.channel);
   const live = `(expires_at is null or expires_at > ${now})`;
+  const replace = `on conflict (prefix, key) do update
+set record = excluded.record, version = excluded.version, expires_at = excluded.expires_at returning ${told}`;
   /** Answers a conditional write: whether it was done, and otherwise what is there. */
   const answer =
     `select ${snapshot} as now, (select count(*) from written) as done, r.record, r.version, r.expires_at
@@ -82,20 +84,14 @@ from (select 1) one left join ${table} r on r.prefix = $1 and r.key = $2`,
 ) ${answer}`,
     get: `select record, expires_at from ${table} where prefix = $1 and key = $2 and ${live}`,
     set: `insert into ${table} (prefix, key, record, version, expires_at)
-values ($1, $2, $3, $4, ${now} + $5::bigint)
-on conflict (prefix, key) do update
-set record = excluded.record, version = excluded.version, expires_at = excluded.expires_at
-returning ${told}`,
+values ($1, $2, $3, $4, ${now} + $5::bigint) ${replace}`,
     delete: `delete from ${table} where prefix = $1 and key = $2 returning ${live} as live, ${told}`,
     touch: `update ${table} set expires_at = ${now} + $3::bigint, version = $4
 where prefix = $1 and key = $2 and ${live} returning ${told}`,
     getMany: `select key, record, expires_at from ${table}
 where prefix = $1 and key in (select jsonb_array_elements_text($2::text::jsonb)) and ${live}`,
     setMany: `insert into ${table} (prefix, key, record, version, expires_at)
-select $1, item ->> 0, item ->> 1, $3, ${now} + $4::bigint from jsonb_array_elements($2::text::jsonb) item
-on conflict (prefix, key) do update
-set record = excluded.record, version = excluded.version, expires_at = excluded.expires_at
-returning ${told}`,
+select $1, item ->> 0, item ->> 1, $3, ${now} + $4::bigint from jsonb_array_elements($2::text::jsonb) item ${replace}`,
     deleteMany: `delete from ${table}
 where prefix = $1 and key in (select jsonb_array_elements_text($2::text::jsonb)) returning ${live} as live, ${told}`,
     // `$4` null: no key begins beyond the prefix.

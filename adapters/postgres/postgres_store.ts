@@ -71,13 +71,15 @@ export interface PostgresStore extends AtomicStore {
   within(query: PostgresQuery): AtomicStore;
 }
 
-const OPTIONS: OptionNames<PostgresStoreOptions> = {
+const OPTIONS = {
   table: true,
   prefix: true,
   timeout: true,
   listen: true,
   virtualTime: true,
-};
+} satisfies OptionNames<
+  PostgresStoreOptions
+>;
 
 /**
  * A store in one table of Postgres 12 or later, on the server's clock.
