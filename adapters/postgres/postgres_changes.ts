@@ -43,15 +43,11 @@ export class PostgresChanges implements SqlChanges {
     const notify = () => changed.resolve();
     waiters.add(notify);
     return {
-      async next(milliseconds, signal) {
-        try {
-          await withTimeout(changed.promise, milliseconds, signal, () => OVER);
-          return true;
-        } catch (error) {
+      next: (milliseconds, signal) =>
+        withTimeout(changed.promise.then(() => true), milliseconds, signal, () => OVER).catch((error) => {
           if (error === OVER) return false;
           throw error;
-        }
-      },
+        }),
       [Symbol.dispose]: () => {
         if (waiters.delete(notify) && waiters.size === 0) this.#waiters.delete(topic);
       },

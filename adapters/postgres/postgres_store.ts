@@ -101,7 +101,7 @@ export function postgresStore(query: PostgresQuery, options: PostgresStoreOption
   const task = "make a Postgres store";
   if (typeof query !== "function") {
     throw new TypeError(
-      `Cannot ${task} as it needs a function that runs a query: current type is ${typeof query}`,
+      `Cannot ${task} as it needs a function that runs a query: it is of type ${typeof query}`,
     );
   }
   checkOptionNames(task, options, OPTIONS);
