@@ -1,9 +1,10 @@
 /**
- * The records of a memory store: a map with a bound, in which records that protect are never evicted and one namespace cannot
- * take the place of all others.
+ * The records of a memory store: a map with a bound, in which records that protect are never evicted and one
+ * namespace cannot take the place of all others.
  *
- * Records have a retention (`Write.retention`) and belong to the pool of their namespace. Per pool and retention there is a list
- * in order of creation, so a victim is found, and a refusal decided, without a look at the others:
+ * Records have a retention (`Write.retention`) and belong to the pool of their namespace. Per pool and
+ * retention there is a list in order of creation, so a victim is found, and a refusal decided, without a look
+ * at the others:
  *
  * - **Evictable** records leave first: the oldest one of the pool that has most of them.
  * - **Kept** records leave when the evictable ones are down to an eighth of the store. That eighth stays theirs: otherwise a flood
@@ -17,13 +18,18 @@ import { badCursor } from "../../src/store/cursor.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import type { Fields, Retention } from "../../src/store/transition.ts";
 
-/** How many records each write looks at beside its own: enough to keep the expired ones few, too few to cost. */
+/**
+ * How many records each write looks at beside its own: enough to keep the expired ones few, too few to cost.
+ */
 const SWEEP = 2;
 
 /** An expired record allows one look more, up to this many. */
 const MAX_SWEEP = 1000;
 
-/** How many namespaces have a pool of their own; the others share one, so that finding the largest stays cheap. */
+/**
+ * How many namespaces have a pool of their own; the others share one, so that finding the largest stays
+ * cheap.
+ */
 const MAX_POOLS = 64;
 
 /** How many records one page of a list looks at, so that a rare prefix does not hold up the process. */
@@ -139,8 +145,9 @@ export class BoundedEntries {
   }
 
   /**
-   * A page of live keys in the order of their creation. The cursor is the number of the last one seen, and that of the last one
-   * created before the first page: a key that is deleted and created again meanwhile has a higher number and is not listed twice.
+   * A page of live keys in the order of their creation. The cursor is the number of the last one seen, and
+   * that of the last one created before the first page: a key that is deleted and created again meanwhile has
+   * a higher number and is not listed twice.
    */
   page(prefix: string, cursor: string | undefined, limit: number, now: () => number): ListPage {
     const place = /^(\d{1,16})-(\d{1,16})$/.exec(cursor ?? `0-${this.#created}`);

@@ -12,8 +12,8 @@ export function isConflict(error: unknown): boolean {
 }
 
 /**
- * Turns an error of a client into a fault, by its SQLSTATE or system code; its message may quote values and is not
- * passed on.
+ * Turns an error of a client into a fault, by its SQLSTATE or system code; its message may quote values and
+ * is not passed on.
  *
  * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
  */

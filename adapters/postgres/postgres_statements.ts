@@ -14,9 +14,9 @@ export interface PostgresStatements extends SqlOperations {
 const NOW = "floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
 
 /**
- * The time at which the statement began, which is when its snapshot was taken. A conditional write may wait for another
- * transaction and then answers the row of that snapshot: judged by a later time, a lease that was extended meanwhile would seem
- * to have ended.
+ * The time at which the statement began, which is when its snapshot was taken. A conditional write may wait
+ * for another transaction and then answers the row of that snapshot: judged by a later time, a lease that was
+ * extended meanwhile would seem to have ended.
  */
 const SNAPSHOT_TIME = "floor(extract(epoch from statement_timestamp()) * 1000)::bigint";
 
@@ -29,8 +29,8 @@ export interface StatementOptions {
 }
 
 /**
- * Notifies a channel of a changed row. Every user of a database may listen to every channel, so the key travels as a hash;
- * `topicOf` makes the same.
+ * Notifies a channel of a changed row. Every user of a database may listen to every channel, so the key
+ * travels as a hash; `topicOf` makes the same.
  */
 function notify(channel: string | undefined): string {
   if (channel === undefined) return "1";
@@ -47,8 +47,7 @@ export async function topicOf(prefix: string, key: string): Promise<string> {
 /** `table` is checked and quoted already. */
 export function postgresStatements(table: string, options: StatementOptions = {}): PostgresStatements {
   const { now = NOW } = options;
-  const snapshot = options.now ?? SNAPSHOT_TIME;
-  const told = notify(options.channel);
+  const [snapshot, told] = [options.now ?? SNAPSHOT_TIME, notify(options.channel)];
   const live = `(expires_at is null or expires_at > ${now})`;
   const replace = `on conflict (prefix, key) do update
 set record = excluded.record, version = excluded.version, expires_at = excluded.expires_at returning ${told}`;

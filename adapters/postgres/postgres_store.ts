@@ -44,10 +44,11 @@ export interface PostgresStoreOptions {
    */
   readonly timeout?: Duration | undefined;
   /**
-   * Listens on a connection that stays: waiters for a lock or a result then learn of a change at once, without asking again and
-   * again. Every write of this store notifies; give the option to all stores of a table, or their waiters see the writes of the
-   * others only every two seconds. A notification takes a lock of the whole database while its transaction commits: leave the
-   * option away where thousands of writes a second matter more than short waits.
+   * Listens on a connection that stays: waiters for a lock or a result then learn of a change at once,
+   * without asking again and again. Every write of this store notifies; give the option to all stores of a
+   * table, or their waiters see the writes of the others only every two seconds. A notification takes a lock
+   * of the whole database while its transaction commits: leave the option away where thousands of writes a
+   * second matter more than short waits.
    * @default {waiters ask again after a delay}
    */
   readonly listen?: PostgresListen | undefined;
@@ -60,13 +61,13 @@ export interface PostgresStore extends AtomicStore {
   /** Makes the table and its index where they are missing. Run it once, before the first call. */
   migrate(): Promise<void>;
   /**
-   * Deletes expired records, at most `limit` in one statement, and answers how many. Reads never see them; this only
-   * frees their space.
+   * Deletes expired records, at most `limit` in one statement, and answers how many. Reads never see them;
+   * this only frees their space.
    */
   purge(options?: { readonly limit?: number | undefined }): Promise<number>;
   /**
-   * The same store inside a transaction of yours: what it writes commits or is rolled back with your own statements.
-   * Hand in the transaction's query function; use the store no longer than the transaction.
+   * The same store inside a transaction of yours: what it writes commits or is rolled back with your own
+   * statements. Hand in the transaction's query function; use the store no longer than the transaction.
    */
   within(query: PostgresQuery): AtomicStore;
 }
@@ -129,7 +130,8 @@ const CONFLICT_ATTEMPTS = 10;
 
 class PostgresBackend implements SqlBackend {
   readonly name = "postgres";
-  // A key is part of an index entry, which takes 2,704 bytes. A text takes 1 GB; a record of that size is a mistake.
+  // A key is part of an index entry, which takes 2,704 bytes. A text takes 1 GB; a record of that size is a
+  // mistake.
   readonly limits = { maxKeyBytes: 1024, maxValueLength: 16_000_000 };
   readonly binding: PostgresQuery;
   readonly scope: string;
@@ -194,7 +196,10 @@ class PostgresBackend implements SqlBackend {
   }
 }
 
-/** `"app"."Jobs"` → `holdfast_app_jobs`: a name that needs no quotes, of the 63 bytes that Postgres takes at most. */
+/**
+ * `"app"."Jobs"` → `holdfast_app_jobs`: a name that needs no quotes, of the 63 bytes that Postgres takes at
+ * most.
+ */
 function channelOf(table: string): string {
   return `holdfast_${table.replaceAll('"', "").replace(".", "_").toLowerCase()}`.slice(0, 63);
 }

@@ -1,6 +1,7 @@
 /**
- * Holdfast on Redis and Valkey, over your own client: ioredis, node-redis, Bun's `RedisClient`, and their cluster clients. Every
- * transition is a Lua script that runs next to the data, in one command, on the clock of Redis. Upstash over HTTP is `./upstash`.
+ * Holdfast on Redis and Valkey, over your own client: ioredis, node-redis, Bun's `RedisClient`, and their
+ * cluster clients. Every transition is a Lua script that runs next to the data, in one command, on the clock
+ * of Redis. Upstash over HTTP is `./upstash`.
  *
  * ```ts ignore
  * import { createClient } from "redis";
@@ -12,9 +13,10 @@
  * const { allowed } = await createThrottle(store, { name: "api", limit: 100, window: "1m" }).check("visitor");
  * ```
  *
- * **Guarantees.** Atomic per key; one command per operation. A copy of a command that a client sends again is executed once and
- * answered alike for a minute, on a server that evicts nothing (`maxmemory-policy noeviction`). Redis replicates asynchronously: a
- * failover may lose an acknowledged write, so check fencing tokens where it matters.
+ * **Guarantees.** Atomic per key; one command per operation. A copy of a command that a client sends again is
+ * executed once and answered alike for a minute, on a server that evicts nothing (`maxmemory-policy
+ * noeviction`). Redis replicates asynchronously: a failover may lose an acknowledged write, so check fencing
+ * tokens where it matters.
  *
  * @module
  */

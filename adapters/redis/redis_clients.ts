@@ -1,6 +1,6 @@
 /**
- * The clients of Redis that people have, by shape, and what is used of each: a way to run a script by its hash and by its text.
- * Nothing is imported: a client is told by the methods that only it has.
+ * The clients of Redis that people have, by shape, and what is used of each: a way to run a script by its
+ * hash and by its text. Nothing is imported: a client is told by the methods that only it has.
  */
 import type { RedisScripts } from "../upstash/_client.ts";
 
@@ -15,7 +15,10 @@ export interface IoRedisClient {
   defineCommand(name: string, definition: any): unknown;
 }
 
-/** What the store uses of `createClient()`, `createClientPool()`, `createSentinel()` and `createCluster()` of `redis`, by shape. */
+/**
+ * What the store uses of `createClient()`, `createClientPool()`, `createSentinel()` and `createCluster()` of
+ * `redis`, by shape.
+ */
 export interface NodeRedisClient {
   /** Runs a script that the server knows. */
   evalSha(sha: string, options: { keys: string[]; arguments: string[] }): PromiseLike<unknown>;

@@ -12,14 +12,15 @@ import { fitClient, type RedisClient } from "./redis_clients.ts";
 /** Options of {@linkcode redisStore}. */
 export interface RedisStoreOptions {
   /**
-   * The namespace of the store's keys in the database, which all begin with it and a colon. No other key is ever touched, and two
-   * prefixes never meet. At most 256 bytes. On a Redis Cluster, a hash tag (`"{holdfast}"`) keeps all keys on one node, where many
-   * of them need one script only.
+   * The namespace of the store's keys in the database, which all begin with it and a colon. No other key is
+   * ever touched, and two prefixes never meet. At most 256 bytes. On a Redis Cluster, a hash tag
+   * (`"{holdfast}"`) keeps all keys on one node, where many of them need one script only.
    * @default {"holdfast"}
    */
   readonly prefix?: string | undefined;
   /**
-   * Whether the server is a Redis Cluster: scripts then take the keys of one slot, and listings go from node to node.
+   * Whether the server is a Redis Cluster: scripts then take the keys of one slot, and listings go from node
+   * to node.
    * @default {true for ioredis' Cluster, node-redis' createCluster() and clients that are fitted by hand; false for the others}
    */
   readonly cluster?: boolean | undefined;
@@ -34,7 +35,8 @@ export interface RedisStoreOptions {
    */
   readonly attemptTimeout?: Duration | undefined;
   /**
-   * The longest value in UTF-16 code units. Redis takes 512 MB; a value of that size is a mistake, and blocks every other call.
+   * The longest value in UTF-16 code units. Redis takes 512 MB; a value of that size is a mistake, and blocks
+   * every other call.
    * @default {16_000_000}
    */
   readonly maxValueLength?: number | undefined;
@@ -52,10 +54,12 @@ const OPTIONS = {
 } satisfies OptionNames<RedisStoreOptions>;
 
 /**
- * Makes a store on Redis or Valkey 6.2 and later over your own client: `Redis` and `Cluster` of ioredis, a client, pool, sentinel
- * or cluster of node-redis after its `connect()`, or Bun's `RedisClient`. Any other client is fitted in two lines (`RedisScripts`).
+ * Makes a store on Redis or Valkey 6.2 and later over your own client: `Redis` and `Cluster` of ioredis, a
+ * client, pool, sentinel or cluster of node-redis after its `connect()`, or Bun's `RedisClient`. Any other
+ * client is fitted in two lines (`RedisScripts`).
  *
- * The client's own retries are safe: a script that arrives twice is executed once, and answered alike for a minute.
+ * The client's own retries are safe: a script that arrives twice is executed once, and answered alike for a
+ * minute.
  *
  * @throws {TypeError} when the client is of no known kind, or for an unknown option
  * @throws {RangeError} for a time limit, length or prefix out of its range

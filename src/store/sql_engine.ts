@@ -1,6 +1,6 @@
 /**
- * An engine over one SQL table, written once for every database: a row is a record, with its key, its fields as JSON, a
- * version and a deadline. A database brings its statements and a way to run them.
+ * An engine over one SQL table, written once for every database: a row is a record, with its key, its fields
+ * as JSON, a version and a deadline. A database brings its statements and a way to run them.
  */
 import type {
   AtomicEngine,
@@ -29,8 +29,8 @@ export type SqlRow = Readonly<Record<string, unknown>>;
 /**
  * What a database is asked, with the values of each statement in order. Every key and prefix is escaped.
  *
- * A conditional write (`insert`, `update`, `remove`) answers one row: `done`, above 0 when it wrote, and the columns of
- * `load`: `now`, and `record`, `version`, `expires_at` or null where the key is absent.
+ * A conditional write (`insert`, `update`, `remove`) answers one row: `done`, above 0 when it wrote, and the
+ * columns of `load`: `now`, and `record`, `version`, `expires_at` or null where the key is absent.
  */
 export interface SqlOperations {
   /** `prefix, key` → the row, an expired one included. */
@@ -67,11 +67,16 @@ export interface SqlChanges {
 
 /** A wait for changes of one row. */
 export interface SqlChangeWait extends Disposable {
-  /** Waits for a change (`true`), at most so many milliseconds; a change since the wait began ends it at once. */
+  /**
+   * Waits for a change (`true`), at most so many milliseconds; a change since the wait began ends it at once.
+   */
   next(milliseconds: number, signal: AbortSignal | undefined): Promise<boolean>;
 }
 
-/** How long a waiter trusts notifications before it reads the row itself, in milliseconds: a connection may be lost in silence. */
+/**
+ * How long a waiter trusts notifications before it reads the row itself, in milliseconds: a connection may be
+ * lost in silence.
+ */
 const READ_INTERVAL = 2000;
 
 /** Runs the operations of one database. */
@@ -152,7 +157,10 @@ export class SqlEngine implements AtomicEngine {
     },
   };
 
-  /** The wait begins before the row is read: a change after the reading notifies, one before it shows in the version. */
+  /**
+   * The wait begins before the row is read: a change after the reading notifies, one before it shows in the
+   * version.
+   */
   async #watch(
     changes: SqlChanges,
     key: string,

@@ -1,9 +1,11 @@
 /**
- * Transactions over a backend that has conditional writes and a clock of its own: a SQL table, a document collection.
+ * Transactions over a backend that has conditional writes and a clock of its own: a SQL table, a document
+ * collection.
  *
- * A transition takes one trip where the engine guesses the record's state, and two where it guesses wrong: the
- * conditional write that fails answers what is there instead. A guess is never trusted: it is the version in the
- * write's condition that decides. The guess is the state that the engine saw last, or that the key is absent.
+ * A transition takes one trip where the engine guesses the record's state, and two where it guesses wrong:
+ * the conditional write that fails answers what is there instead. A guess is never trusted: it is the version
+ * in the write's condition that decides. The guess is the state that the engine saw last, or that the key is
+ * absent.
  */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Deferred, deferred } from "../deferred.ts";
@@ -35,8 +37,8 @@ export interface VersionedBackend {
   /** Reads a record, an expired one included. */
   load(key: string, signal?: AbortSignal): Promise<StoredRecord>;
   /**
-   * Writes `write` as `version` if the record's version is `expected` (`undefined`: if the key is absent), or answers
-   * what is there.
+   * Writes `write` as `version` if the record's version is `expected` (`undefined`: if the key is absent), or
+   * answers what is there.
    */
   commit(
     key: string,
@@ -57,8 +59,8 @@ export interface VersionedOptions {
   /** A virtual time in place of the backend's, for tests. */
   readonly virtualTime?: (() => number) | undefined;
   /**
-   * Whether calls on one key wait for each other in this isolate and commit together. Never on Workers, where no request
-   * may wait for the work of another.
+   * Whether calls on one key wait for each other in this isolate and commit together. Never on Workers, where
+   * no request may wait for the work of another.
    * @default {true}
    */
   readonly coalesce?: boolean | undefined;
@@ -71,7 +73,10 @@ export interface VersionedOptions {
 
 /** States remembered as guesses; the one used longest ago goes first. */
 const MAX_SEEN = 1000;
-/** Records longer than this, in UTF-16 units, are not remembered: they cost memory, and a trip is cheap beside them. */
+/**
+ * Records longer than this, in UTF-16 units, are not remembered: they cost memory, and a trip is cheap beside
+ * them.
+ */
 const MAX_SEEN_LENGTH = 4096;
 /** Calls that wait on one key in this isolate; one more is refused. */
 const MAX_WAITING = 10_000;
@@ -145,7 +150,10 @@ export class VersionedTransactions {
     }
   }
 
-  /** Runs the jobs as one transition, each on what the one before left; one that throws leaves the others alone. */
+  /**
+   * Runs the jobs as one transition, each on what the one before left; one that throws leaves the others
+   * alone.
+   */
   async #commitTogether(key: string, jobs: readonly Job[]): Promise<void> {
     if (jobs.length === 1) {
       const { transition, input, signal, onVersion, outcome } = jobs[0]!;
@@ -262,8 +270,9 @@ export class VersionedTransactions {
 }
 
 /**
- * An estimate of the backend's time that is never ahead of it: the time in the last reply, which was read before the
- * reply arrived, and what passed here since. A thousandth is left for clocks that run at different rates.
+ * An estimate of the backend's time that is never ahead of it: the time in the last reply, which was read
+ * before the reply arrived, and what passed here since. A thousandth is left for clocks that run at different
+ * rates.
  */
 class BackendTime {
   readonly #virtual: (() => number) | undefined;

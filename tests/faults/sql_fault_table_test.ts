@@ -1,8 +1,8 @@
 /**
- * The faults of Postgres, SQLite (D1, libSQL, `node:sqlite`) and MongoDB: each with its code, its class, whether the call may be
- * repeated, whether a write may have happened, and a word of the message that names the cause. The errors have the codes and texts
- * that the servers and clients document; those that only a real server makes are in `tests/postgres`, `tests/sqlite` and
- * `tests/mongodb`.
+ * The faults of Postgres, SQLite (D1, libSQL, `node:sqlite`) and MongoDB: each with its code, its class,
+ * whether the call may be repeated, whether a write may have happened, and a word of the message that names
+ * the cause. The errors have the codes and texts that the servers and clients document; those that only a
+ * real server makes are in `tests/postgres`, `tests/sqlite` and `tests/mongodb`.
  */
 import { HoldfastError, type KeyValueStore } from "@holdfast/edge";
 import { type MongodbCollection, mongodbStore } from "@holdfast/edge/mongodb";

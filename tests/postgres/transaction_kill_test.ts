@@ -1,6 +1,7 @@
 /**
- * An idempotency record, an outbox entry and a row of the application in one transaction, while the process is killed (-9) at every
- * step between them: nothing is lost and nothing happens twice. TRANSACTION_KILLS sets the number of kills (1,000 in the long run).
+ * An idempotency record, an outbox entry and a row of the application in one transaction, while the process
+ * is killed (-9) at every step between them: nothing is lost and nothing happens twice. TRANSACTION_KILLS
+ * sets the number of kills (1,000 in the long run).
  */
 import { createIdempotency, memoryMailer, outbox } from "@holdfast/edge";
 import { postgresStore } from "@holdfast/edge/postgres";
@@ -23,7 +24,10 @@ Deno.test(`killed ${KILLS} times between record, outbox entry and row: 0 lost, 0
     const script = new URL("_orders.ts", import.meta.url).pathname;
     const seen: number[] = [];
     let [kills, lives] = [0, 0];
-    /** One life: ends by itself, or at a step of its last order. Answers the first number that is not known to be done. */
+    /**
+     * One life: ends by itself, or at a step of its last order. Answers the first number that is not known to
+     * be done.
+     */
     const life = async (first: number, dieAfter: number, step: string): Promise<number> => {
       const { stdout, stderr, signal, success } = await new Deno.Command(Deno.execPath(), {
         args: ["run", "-A", "--no-check", script, server.url, String(first), String(dieAfter), step],
