@@ -1,9 +1,10 @@
 /**
- * The records of a memory store: a map with a bound, in which records that protect are never evicted and one namespace cannot
- * take the place of all others.
+ * The records of a memory store: a map with a bound, in which records that protect are never evicted and one
+ * namespace cannot take the place of all others.
  *
- * Records have a retention (`Write.retention`) and belong to the pool of their namespace. Per pool and retention there is a list
- * in order of creation, so a victim is found, and a refusal decided, without a look at the others:
+ * Records have a retention (`Write.retention`) and belong to the pool of their namespace. Per pool and
+ * retention there is a list in order of creation, so a victim is found, and a refusal decided, without a look
+ * at the others:
  *
  * - **Evictable** records leave first: the oldest one of the pool that has most of them.
  * - **Kept** records leave when the evictable ones are down to an eighth of the store. That eighth stays theirs: otherwise a flood
@@ -17,13 +18,18 @@ import { badCursor } from "../../src/store/cursor.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import type { Fields, Retention } from "../../src/store/transition.ts";
 
-/** How many records each write looks at beside its own: enough to keep the expired ones few, too few to cost. */
+/**
+ * How many records each write looks at beside its own: enough to keep the expired ones few, too few to cost.
+ */
 const SWEEP = 2;
 
 /** An expired record allows one look more, up to this many. */
 const MAX_SWEEP = 1000;
 
-/** How many namespaces have a pool of their own; the others share one, so that finding the largest stays cheap. */
+/**
+ * How many namespaces have a pool of their own; the others share one, so that finding the largest stays
+ * cheap.
+ */
 const MAX_POOLS = 64;
 
 /** How many records one page of a list looks at, so that a rare prefix does not hold up the process. */
@@ -142,10 +148,15 @@ export class BoundedEntries {
     if (this.#entries.delete(entry.key)) this.#unlink(entry);
   }
 
-  /** A page of live keys in the order of their creation. The cursor is the number of the last one seen. */
+  /**
+   * A page of live keys in the order of their creation. The cursor is the number of the last one seen, and
+   * that of the last one created before the first page: a key that is deleted and created again meanwhile has
+   * a higher number and is not listed twice.
+   */
   page(prefix: string, cursor: string | undefined, limit: number, now: () => number): ListPage {
-    if (cursor !== undefined && !/^\d{1,16}$/.test(cursor)) throw badCursor();
-    const after = cursor === undefined ? 0 : Number(cursor);
+    const place = /^(\d{1,16})-(\d{1,16})$/.exec(cursor ?? `0-${this.#created}`);
+    if (place === null) throw badCursor();
+    const [after, end] = [Number(place[1]), Number(place[2])];
     const open = this.#openLists.get(after);
     this.#openLists.delete(after);
     const rest = open?.rest ?? this.#entries.values();
@@ -155,11 +166,12 @@ export class BoundedEntries {
     for (let looked = 0; !next.done; next = rest.next()) {
       const entry: Entry = next.value;
       if (entry.number <= after) continue; // the walk from the start
+      if (entry.number > end) break;
       const found = entry.key.startsWith(prefix) && this.#entries.get(entry.key) === entry &&
         (entry.expiresAt === Infinity || now() < entry.expiresAt);
       if ((found && keys.length === limit) || looked++ === MAX_LOOKED) {
         this.#remember(last, { pending: entry, rest });
-        return { keys, cursor: String(last) };
+        return { keys, cursor: `${last}-${end}` };
       }
       last = entry.number;
       if (found) keys.push(entry.key);

@@ -35,8 +35,8 @@ export interface SqliteStore extends AtomicStore {
   /** Makes the table and its index where they are missing. Run it once, before the first call. */
   migrate(): Promise<void>;
   /**
-   * Deletes expired records, at most `limit` in one statement, and answers how many. Reads never see them; this only
-   * frees their space.
+   * Deletes expired records, at most `limit` in one statement, and answers how many. Reads never see them;
+   * this only frees their space.
    */
   purge(options?: { readonly limit?: number | undefined }): Promise<number>;
 }
