@@ -1,29 +1,35 @@
 /**
- * The records of a memory store: a map with a bound, in which records that protect are never evicted and one namespace cannot
- * take the place of all others.
+ * The records of a memory store: a map with a bound, in which records that protect are never evicted and one
+ * namespace cannot take the place of all others.
  *
- * Records have a retention (`Write.retention`) and belong to the pool of their namespace. Per pool and retention there is a list
- * in order of creation, so a victim is found, and a refusal decided, without a look at the others:
+ * Records have a retention (`Write.retention`) and belong to the pool of their namespace. Per pool and
+ * retention there is a list in order of creation, so a victim is found, and a refusal decided, without a
+ * look at the others:
  *
  * - **Evictable** records leave first: the oldest one of the pool that has most of them.
- * - **Kept** records leave when the evictable ones are down to an eighth of the store. That eighth stays theirs: otherwise a flood
- *   of sessions would reset every throttle.
- * - **Protected** records leave only by their deadline. They have a budget of three quarters of the store, and a pool may hold
- *   twice as many as the budget has left: one pool alone gets half of the store, and what floods it leaves a share to the others.
- *   Beyond its share a write fails with `store-full`.
+ * - **Kept** records leave when the evictable ones are down to an eighth of the store. That eighth stays
+ *   theirs: otherwise a flood of sessions would reset every throttle.
+ * - **Protected** records leave only by their deadline. They have a budget of three quarters of the store,
+ *   and a pool may hold twice as many as the budget has left: one pool alone gets half of the store, and
+ *   what floods it leaves a share to the others. Beyond its share a write fails with `store-full`.
  */
 import { HoldfastError } from "../../src/errors.ts";
 import { badCursor } from "../../src/store/cursor.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import type { Fields, Retention } from "../../src/store/transition.ts";
 
-/** How many records each write looks at beside its own: enough to keep the expired ones few, too few to cost. */
+/**
+ * How many records each write looks at beside its own: enough to keep the expired ones few, too few to cost.
+ */
 const SWEEP = 2;
 
 /** An expired record allows one look more, up to this many. */
 const MAX_SWEEP = 1000;
 
-/** How many namespaces have a pool of their own; the others share one, so that finding the largest stays cheap. */
+/**
+ * How many namespaces have a pool of their own; the others share one, so that finding the largest stays
+ * cheap.
+ */
 const MAX_POOLS = 64;
 
 /** How many records one page of a list looks at, so that a rare prefix does not hold up the process. */
