@@ -7,11 +7,11 @@
  * at the others:
  *
  * - **Evictable** records leave first: the oldest one of the pool that has most of them.
- * - **Kept** records leave when the evictable ones are down to an eighth of the store. That eighth stays theirs: otherwise a flood
- *   of sessions would reset every throttle.
- * - **Protected** records leave only by their deadline. They have a budget of three quarters of the store, and a pool may hold
- *   twice as many as the budget has left: one pool alone gets half of the store, and what floods it leaves a share to the others.
- *   Beyond its share a write fails with `store-full`.
+ * - **Kept** records leave when the evictable ones are down to an eighth of the store. That eighth stays
+ *   theirs: otherwise a flood of sessions would reset every throttle.
+ * - **Protected** records leave only by their deadline. They have a budget of three quarters of the store,
+ *   and a pool may hold twice as many as the budget has left: one pool alone gets half of the store, and
+ *   what floods it leaves a share to the others. Beyond its share a write fails with `store-full`.
  */
 import { HoldfastError } from "../../src/errors.ts";
 import { badCursor } from "../../src/store/cursor.ts";

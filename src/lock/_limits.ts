@@ -46,12 +46,12 @@ export const CHECK = 5000;
 export const QUEUE_PAUSE = 250;
 
 /**
- * What each waiter ahead adds to the backoff of those further back. Each of them takes about half a {@linkcode
- * QUEUE_PAUSE} and a round trip until it is served, even if it releases at once: sums of such times keep so
- * close to their mean that a waiter wakes before its turn, or well within {@linkcode HAND_OVER} after it. An
- * estimate from what was observed could be longer, but one slow holder would spoil it, and the queue behind it
- * would oversleep. With sleeps in proportion to the place, the looks of a whole queue grow with the logarithm
- * of its length only.
+ * What each waiter ahead adds to the backoff of those further back. Each of them takes about half a
+ * {@linkcode QUEUE_PAUSE} and a round trip until it is served, even if it releases at once: sums of such
+ * times keep so close to their mean that a waiter wakes before its turn, or well within {@linkcode
+ * HAND_OVER} after it. An estimate from what was observed could be longer, but one slow holder would spoil
+ * it, and the queue behind it would oversleep. With sleeps in proportion to the place, the looks of a whole
+ * queue grow with the logarithm of its length up to place 50, and slowly beyond.
  */
 export const QUEUE_PAUSE_STEP = 100;
 

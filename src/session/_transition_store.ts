@@ -78,10 +78,10 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
   }
 
   /**
-   * Deletes the record where a tombstone found no space: a logout must not leave the session alive. Lost is the
-   * reason, so late requests of the session come with an unknown token. Where more depends on the tombstone the
-   * fault is thrown instead: after a rotation it leads a late logout to the next session, a buried one keeps
-   * out a session that is being created, and a lasting one keeps out copies.
+   * Deletes the record where a tombstone found no space: a logout must not leave the session alive. Lost is
+   * the reason, so late requests of the session come with an unknown token. Where more depends on the
+   * tombstone the fault is thrown instead: after a rotation it leads a late logout to the next session, a
+   * buried one keeps out a session that is being created, and a lasting one keeps out copies.
    */
   async #forget(key: string, change: SessionDelete, input: Fields, fault: unknown): Promise<Fields> {
     const { why, absent, lasting, next: _next, ...options } = change;

@@ -1,6 +1,7 @@
 /**
- * A memory store under strangers who make as many records as they like: whatever protects stays, whatever they fill, and a write
- * costs the same however full the store is. `FLOOD=1000000` sets the number of hostile records.
+ * A memory store under strangers who make as many records as they like: whatever protects stays, whatever
+ * they fill, and a write costs the same however full the store is. `FLOOD=1000000` sets the number of
+ * hostile records.
  */
 import {
   type AtomicStore,

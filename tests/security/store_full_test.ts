@@ -1,4 +1,7 @@
-/** A store that is full fails closed where it protects: no check passes, no block is lost in silence, a logout ends the session. */
+/**
+ * A store that is full fails closed where it protects: no check passes, no block is lost in silence, a
+ * logout ends the session.
+ */
 import {
   atomicSessionStore,
   type AtomicStore,
