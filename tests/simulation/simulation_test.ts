@@ -229,12 +229,13 @@ for (const runtime of ["node", "bun"] as const) {
     `simulation in ${runtime}: every promise is kept, and a seed lives the same life as in Deno`,
     async () => {
       for (const strategy of strategies) {
-        const input = { strategy, loses: true, from: 0, to: RUNTIME_SEEDS };
-        assertEquals(
-          await runIn(runtime, "tests/simulation/_scenario.ts", input),
-          await scenario(input),
-          strategy,
-        );
+        // A program of another runtime has a minute: so many lives fit, also on a busy machine.
+        for (let from = 0; from < RUNTIME_SEEDS; from += 50) {
+          const input = { strategy, loses: true, from, to: Math.min(from + 50, RUNTIME_SEEDS) };
+          const there = await runIn(runtime, "tests/simulation/_scenario.ts", input);
+          assertEquals(there, await scenario(input), strategy);
+          assertEquals((there as { bad: readonly number[] }).bad, [], strategy);
+        }
         report(`${strategy} in ${runtime}: ${RUNTIME_SEEDS} lives, as in Deno`);
       }
     },
