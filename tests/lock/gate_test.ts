@@ -113,7 +113,11 @@ Deno.test("a place that shows no sign of life is taken out of the line, and no o
   assertEquals([entered, gate.waiting("key")], [false, 3]);
   for (let i = 0; i < 3; i++) await clock.advance(1000);
   await entering;
-  assertEquals([dead.map(({ gone }) => gone), living.contends, gate.waiting("key")], [[true, true, true], true, 0]);
+  assertEquals([dead.map(({ gone }) => gone), living.contends, gate.waiting("key")], [
+    [true, true, true],
+    true,
+    0,
+  ]);
   for (const place of dead) place.leave();
   const next = gate.join("key", 1, clock);
   assertEquals(next.contends, false, "one that left late changes nothing");

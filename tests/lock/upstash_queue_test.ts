@@ -67,7 +67,9 @@ async function handOvers(waiters: number): Promise<Work> {
   await Promise.all(clients);
   await new Promise((go) => setTimeout(go, 300));
   connection.close();
-  if (waiters > HAND_OVERS) assertEquals(new Set(order.slice(0, HAND_OVERS)).size, HAND_OVERS, "each in turn");
+  if (waiters > HAND_OVERS) {
+    assertEquals(new Set(order.slice(0, HAND_OVERS)).size, HAND_OVERS, "each in turn");
+  }
   return {
     interval,
     microseconds: (after.usec - before.usec) / HAND_OVERS,

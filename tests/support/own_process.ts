@@ -3,7 +3,11 @@ import type { AtomicStore } from "@holdfast/edge";
 import { BINDING } from "../../src/store/binding.ts";
 
 /** The store, with a binding of its own. */
-export function ownProcess(store: AtomicStore, object: object = {}, path: readonly string[] = []): AtomicStore {
+export function ownProcess(
+  store: AtomicStore,
+  object: object = {},
+  path: readonly string[] = [],
+): AtomicStore {
   return new Proxy(store, {
     get(target, name) {
       if (name === BINDING) return { object, scope: JSON.stringify(path) };
