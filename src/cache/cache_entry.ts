@@ -28,8 +28,10 @@ export interface Look {
   readonly entry: CacheEntry | undefined;
   /** The text of the current versions of the tags, to be stored with a fill that begins now. */
   readonly tags: string;
-  /** The monotonic time before the read was sent, where it granted the right to fill. */
-  readonly grantedAt: number | undefined;
+  /** The engine's name of the right to fill, where the read granted it. */
+  readonly grant: string | undefined;
+  /** The monotonic time before the read was sent. */
+  readonly sentAt: number;
   /** Milliseconds for which another filler has that right. */
   readonly busy: number | undefined;
 }

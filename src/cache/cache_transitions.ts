@@ -14,11 +14,17 @@
  * | `schema`     | what the caller says the value's form is; another text is another form              |
  * | `filledBy`   | the filler whose value it is: its repeated call is answered the same                |
  * | `filler`     | the caller that may fill now                                                        |
+ * | `grant`      | the engine's time when that right was granted: with `filler` it names this one grant |
  * | `leaseEnds`  | when that right ends                                                                |
  *
- * The invariant: a value is stored only by the filler that the record names. `invalidate` deletes the record, so a fill
- * that began before it finds another filler, or none, and is refused: it can never come back after an invalidation that
- * was acknowledged. Times are milliseconds since the epoch by the engine's clock.
+ * The invariant: a value is stored only under the grant that the record names. `invalidate` deletes the record, so a fill
+ * that began before it finds another grant, or none, and is refused: it can never come back after an invalidation that
+ * was acknowledged. The filler's name alone would not do: a late copy of its read could grant it the key once more, and a
+ * late copy of its fill bring the old value back; the two carry different grants. Times are milliseconds since the epoch
+ * by the engine's clock.
+ *
+ * A tag is a plain value, its version: a count and the id of the call that raised it. A late copy of an old invalidation
+ * raises it once more, so no version ever comes back, and an engine that lost the count does not repeat a version.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 
@@ -41,15 +47,28 @@ function kept(record: Fields): Write {
 function withoutLease(record: Fields): Record<string, string> {
   const next: Record<string, string> = {};
   for (const name in record) {
-    if (name !== "filler" && name !== "leaseEnds") next[name] = record[name]!;
+    if (name !== "filler" && name !== "grant" && name !== "leaseEnds") next[name] = record[name]!;
   }
   return next;
 }
 
+/** Whether the record names this one grant. */
+function holds(record: Fields | undefined, input: Fields): boolean {
+  return record !== undefined && record.filler === input.filler && record.grant === input.grant;
+}
+
+/** The record with the right to fill until a lease from now. */
+function leased(next: Record<string, string>, input: Fields, grant: string, now: number): Write {
+  next.filler = input.filler!;
+  next.grant = grant;
+  next.leaseEnds = String(now + figure(input.lease));
+  return kept(next);
+}
+
 /**
  * `{ schema, filler?, lease?, early?, outdated? }` → what may be answered: `{ value | absent, tags, age, fresh, stale,
- * grace }` (milliseconds left as each), and where it must be refilled `granted`, or `busy` with the milliseconds left of
- * another filler's lease.
+ * grace }` (milliseconds left as each), and where it must be refilled the `grant`, or `busy` with the milliseconds left of
+ * another filler's lease. The same filler gets the same grant.
  *
  * `early` is a number of thousandths: a value is refilled before its time when the fill's duration, so many times over,
  * is longer than it stays fresh. `outdated` is the `tags` text that the caller found to be out of date.
@@ -84,11 +103,11 @@ export const readCache: Transition = {
       output.busy = String(figure(record.leaseEnds) - now);
       return { output };
     }
+    const repeated = record !== undefined && record.filler === input.filler;
+    const grant = repeated ? record.grant! : String(now);
     const next = record === undefined ? {} : withoutLease(record);
-    next.filler = input.filler;
-    next.leaseEnds = String(now + figure(input.lease));
-    output.granted = "1";
-    return { output, write: kept(next) };
+    output.grant = grant;
+    return { output, write: leased(next, input, grant, now) };
   },
 };
 
@@ -111,39 +130,35 @@ function filled(input: Fields, filledBy: string, now: number): Fields {
 }
 
 /**
- * `{ filler, value?, ttl, stale, grace, took, tags, schema }` → `{ done }`: stores the value, or the absence, if the
- * caller is the filler. Whether its lease has run out does not matter as long as nobody else was granted one.
+ * `{ filler, grant, value?, ttl, stale, grace, took, tags, schema }` → `{ done }`: stores the value, or the absence, under
+ * the grant. Whether its lease has run out does not matter as long as no other grant was made.
  */
 export const fillCache: Transition = {
   name: "cache.fill",
   apply(record, input, now): Step {
-    if (record === undefined) return { output: { done: "0" } };
-    if (record.filler !== input.filler) {
-      // The very fill that is there now, repeated after a lost reply.
-      return { output: { done: record.filledBy === input.filler ? "1" : "0" } };
+    if (!holds(record, input)) {
+      // The very fill that is there now, repeated after a lost reply, is done.
+      return { output: { done: record !== undefined && record.filledBy === input.filler ? "1" : "0" } };
     }
     return { output: { done: "1" }, write: kept(filled(input, input.filler!, now)) };
   },
 };
 
-/** `{ filler, lease }` → `{ done }`: the right to fill lasts `lease` from now. */
+/** `{ filler, grant, lease }` → `{ done }`: the right to fill lasts `lease` from now. */
 export const extendFill: Transition = {
   name: "cache.extend",
   apply(record, input, now): Step {
-    if (record === undefined || record.filler !== input.filler) return { output: { done: "0" } };
-    const next = withoutLease(record);
-    next.filler = input.filler!;
-    next.leaseEnds = String(now + figure(input.lease));
-    return { output: { done: "1" }, write: kept(next) };
+    if (!holds(record, input)) return { output: { done: "0" } };
+    return { output: { done: "1" }, write: leased(withoutLease(record!), input, input.grant!, now) };
   },
 };
 
-/** `{ filler }` → `{}`: gives the right to fill back; what was cached stays as it is. */
+/** `{ filler, grant }` → `{}`: gives the right to fill back; what was cached stays as it is. */
 export const abandonFill: Transition = {
   name: "cache.abandon",
   apply(record, input, now): Step {
-    if (record === undefined || record.filler !== input.filler) return { output: {} };
-    const next = withoutLease(record);
+    if (!holds(record, input)) return { output: {} };
+    const next = withoutLease(record!);
     return { output: {}, write: isFilled(next, now) ? kept(next) : { record: undefined } };
   },
 };
@@ -158,6 +173,15 @@ export const putCache: Transition = {
   },
 };
 
+/**
+ * `{}` → `{}`: deletes the record. It writes also where the engine shows none: on an engine that goes by the callers'
+ * clocks this caller may see a lease as expired that its holder still counts on.
+ */
+export const invalidateCache: Transition = {
+  name: "cache.invalidate",
+  apply: (): Step => ({ output: {}, write: { record: undefined } }),
+};
+
 /** `{}` → `{ done }`: what is cached is stale from now; a fill under way is refused. */
 export const expireCache: Transition = {
   name: "cache.expire",
@@ -170,6 +194,17 @@ export const expireCache: Transition = {
   },
 };
 
+/** `{ id, ttl }` → `{}`: raises a tag's version, a plain value of the form `count:id`. */
+export const raiseTag: Transition = {
+  name: "cache.tag",
+  apply(record, input, now): Step {
+    const count = record === undefined || record.v === undefined ? 0 : figure(record.v.split(":")[0]);
+    const expiresAt = now + figure(input.ttl);
+    const next = { v: String(count + 1) + ":" + input.id!, e: String(expiresAt) };
+    return { output: {}, write: { record: next, expiresAt } };
+  },
+};
+
 /** Every transition of a cache. */
 export const cacheTransitions: readonly Transition[] = [
   readCache,
@@ -177,5 +212,7 @@ export const cacheTransitions: readonly Transition[] = [
   extendFill,
   abandonFill,
   putCache,
+  invalidateCache,
   expireCache,
+  raiseTag,
 ];

@@ -31,7 +31,16 @@ import {
   valueOf,
 } from "./cache_entry.ts";
 import { type CachePlan, checkTags, getPlan, setPlan } from "./cache_plan.ts";
-import { abandonFill, expireCache, extendFill, fillCache, putCache, readCache } from "./cache_transitions.ts";
+import {
+  abandonFill,
+  expireCache,
+  extendFill,
+  fillCache,
+  invalidateCache,
+  putCache,
+  raiseTag,
+  readCache,
+} from "./cache_transitions.ts";
 import { type CacheSettings, settingsOf } from "./cache_settings.ts";
 import { FillBatch } from "./fill_batch.ts";
 import { FillFlights } from "./fill_flights.ts";
@@ -75,7 +84,10 @@ const RECORD_OVERHEAD = 2048;
 /** A fill that was granted. */
 interface Grant {
   readonly filler: string;
-  readonly grantedAt: number;
+  /** The engine's name of the grant. */
+  readonly grant: string;
+  /** Monotonic, before the read that got it was sent. */
+  readonly sentAt: number;
   readonly tags: string;
   /** The counter of the near tier's changes when the fill began. */
   readonly changes: number;
@@ -138,9 +150,9 @@ class StoreCache implements Cache {
         } catch (error) {
           return await this.#withoutStore(error, key, fill, plan);
         }
-        const { entry, tags, grantedAt, busy } = look;
-        if (grantedAt === undefined) looked();
-        if (entry && (entry.fresh > 0 || entry.stale > 0) && grantedAt === undefined) {
+        const { entry, tags, grant, sentAt, busy } = look;
+        if (grant === undefined) looked();
+        if (entry && (entry.fresh > 0 || entry.stale > 0) && grant === undefined) {
           if (entry.fresh > 0) this.#settings.near?.keep(key, kindOf(plan), entry.text, entry.fresh, changes);
           return entry.value as T;
         }
@@ -148,11 +160,11 @@ class StoreCache implements Cache {
         const failure = this.#flights.failureSince(key, began);
         if (failure) {
           looked();
-          if (grantedAt !== undefined) await this.#abandon(key, filler);
+          if (grant !== undefined) await this.#abandon(key, { filler, grant });
           return graceOf<T>(entry, failure.error, this.#settings.report);
         }
-        if (grantedAt !== undefined) {
-          return await this.#refill(key, fill, plan, entry, { filler, grantedAt, tags, changes });
+        if (grant !== undefined) {
+          return await this.#refill(key, fill, plan, entry, { filler, grant, sentAt, tags, changes });
         }
         this.#flights.enter(key, wait);
         const backoff = Math.min(MAX_BACKOFF, 10 * 2 ** round) * (0.5 + Math.random() / 2);
@@ -194,7 +206,8 @@ class StoreCache implements Cache {
     return {
       entry,
       tags,
-      grantedAt: output.granted === undefined ? undefined : sentAt,
+      grant: output.grant,
+      sentAt,
       busy: output.busy === undefined ? undefined : Number(output.busy),
     };
   }
@@ -241,10 +254,10 @@ class StoreCache implements Cache {
     const lease = new Lease({
       clock,
       length,
-      sentAt: grant.grantedAt,
+      sentAt: grant.sentAt,
       renew: true,
       extend: async (length, signal) => {
-        const input = { filler: grant.filler, lease: String(length) };
+        const input = { filler: grant.filler, grant: grant.grant, lease: String(length) };
         return (await this.#transact(extendFill, key, input, { signal })).done === "1";
       },
       lost: (why) => new HoldfastError("claim-lost", `Cannot go on with the fill as ${why}`),
@@ -261,7 +274,7 @@ class StoreCache implements Cache {
     } catch (error) {
       lease.end();
       this.#flights.land(key, { error });
-      await this.#abandon(key, grant.filler);
+      await this.#abandon(key, grant);
       throw error;
     }
   }
@@ -294,7 +307,7 @@ class StoreCache implements Cache {
     took: number,
     grant: Grant,
   ): Promise<void> {
-    if (text === undefined && plan.absent === undefined) return await this.#abandon(key, grant.filler);
+    if (text === undefined && plan.absent === undefined) return await this.#abandon(key, grant);
     const { maxValueLength } = this.#store.limits;
     if (text !== undefined && text.length + RECORD_OVERHEAD > maxValueLength) {
       this.#settings.report(
@@ -303,10 +316,11 @@ class StoreCache implements Cache {
           `Cannot cache the value as ${this.#store.engine} takes at most ${maxValueLength}: current length is ${text.length}`,
         ),
       );
-      return await this.#abandon(key, grant.filler);
+      return await this.#abandon(key, grant);
     }
     const input: Record<string, string> = entryInput(plan, text, took, grant.tags);
     input.filler = grant.filler;
+    input.grant = grant.grant;
     try {
       const { done } = await this.#transact(fillCache, key, input);
       if (done === "1") {
@@ -314,13 +328,13 @@ class StoreCache implements Cache {
       }
     } catch (error) {
       this.#settings.report(error);
-      await this.#abandon(key, grant.filler);
+      await this.#abandon(key, grant);
     }
   }
 
-  async #abandon(key: string, filler: string): Promise<void> {
+  async #abandon(key: string, { filler, grant }: Pick<Grant, "filler" | "grant">): Promise<void> {
     // The lease ends by itself where this fails.
-    await this.#transact(abandonFill, key, { filler }).catch(this.#settings.report);
+    await this.#transact(abandonFill, key, { filler, grant }).catch(this.#settings.report);
   }
 
   /** The answer of the origin while the store is down: one call a key at a time. */
@@ -385,8 +399,8 @@ class StoreCache implements Cache {
     const keys = typeof key === "string" ? [key] : key;
     this.#settings.near?.forget(keys);
     try {
-      // A deletion repeated late costs a fill and nothing else.
-      await this.#persist(() => this.#store.deleteMany(keys, options), options.signal);
+      // A copy that arrives late costs a fill and nothing else.
+      await Promise.all(keys.map((key) => this.#transact(invalidateCache, key, {}, options)));
     } finally {
       this.#settings.near?.forget(keys);
       for (const key of keys) this.#flights.land(key);
@@ -404,12 +418,15 @@ class StoreCache implements Cache {
 
   async invalidateTags(tags: readonly string[], options: CallOptions = {}): Promise<void> {
     const names = checkTags(tags);
-    // A random version: one that counted would come back to an old value if the engine ever lost it.
-    const entries = names.map((name) => [name, randomToken(9)] as const);
-    const ttl = 2 * this.#settings.maxLifetime;
+    const { signal } = options;
+    const input = { id: randomToken(6), ttl: String(2 * this.#settings.maxLifetime) };
     this.#settings.near?.forget();
     try {
-      await this.#persist(() => this.#tags.setMany(entries, { ttl, signal: options.signal }), options.signal);
+      await Promise.all(
+        names.map((name) =>
+          this.#persist(() => this.#tags.transact(raiseTag, name, input, { signal }), signal)
+        ),
+      );
     } finally {
       this.#settings.near?.forget();
     }
