@@ -19,6 +19,7 @@
 import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
 import type { Schema } from "../schema.ts";
+import type { EngineLimits } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 
 /** Options of {@linkcode createCache}. */
@@ -49,7 +50,7 @@ export interface CacheOptions {
    * @default {"fill"}
    */
   readonly whenUnavailable?: "fill" | "throw" | undefined;
-  /** Hears of a store that is down, a value that could not be stored, and an origin whose failure `grace` hides. */
+  /** A callback for faults: a store that is down, a value that could not be stored, an origin's failure hidden by `grace`. */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /**
    * The clock of leases and waits.
@@ -101,6 +102,12 @@ export interface CacheGetOptions<T = unknown> extends CacheEntryOptions {
    * @default {0}
    */
   readonly early?: number | undefined;
+  /**
+   * Asks the origin although a fresh value is cached. Other callers get the cached one meanwhile; a caller that finds the
+   * refill under way gets its value.
+   * @default {false}
+   */
+  readonly refresh?: boolean | undefined;
   /** Lets a refill in the background outlive the request: `ctx.waitUntil` on Workers, `c.executionCtx.waitUntil` in Hono. */
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
   /** Checks what is cached and what is filled. What does not match in the store is refilled. */
@@ -109,23 +116,59 @@ export interface CacheGetOptions<T = unknown> extends CacheEntryOptions {
   readonly fillTimeout?: Duration | undefined;
 }
 
-/** What a fill gets. */
-export interface FillContext {
+/** The argument of a fill. */
+export interface FillContext<T = unknown> {
   /** The key. */
   readonly key: string;
   /** Aborts when the fill takes too long, or its right to fill is lost. */
   readonly signal: AbortSignal;
+  /**
+   * The value that is to be replaced, where it is kept still: to ask the origin whether it has changed. `undefined` where
+   * there is none, or it was invalidated.
+   */
+  readonly previous: T | undefined;
+  /** Sets how long this value is kept, where only the origin knows; `false`: it is answered and not kept. */
+  keep(lifetime: FillLifetime | false): void;
+}
+
+/** The argument of {@linkcode FillContext.keep}: what is left out is as the call says. It is cut to `maxLifetime`. */
+export interface FillLifetime {
+  /** How long the value is fresh; `0`: not at all, it is kept for `stale`, for `grace` and as `previous`. */
+  readonly ttl?: Duration | undefined;
+  /** How long after that it may be answered while it is refilled; `0`: not at all. */
+  readonly stale?: Duration | undefined;
+  /** How long after `ttl` it may be answered where the origin fails; `0`: not at all. */
+  readonly grace?: Duration | undefined;
 }
 
 /** Asks the origin for one value; `undefined` says that there is none. */
-export type Fill<T> = (context: FillContext) => T | Promise<T>;
+export type Fill<T> = (context: FillContext<T>) => T | Promise<T>;
 
 /** Asks the origin for several values, in the order of the keys; `undefined` says that there is none. */
-export type FillMany<T> = (keys: readonly string[], context: Omit<FillContext, "key">) =>
+export type FillMany<T> = (keys: readonly string[], context: Pick<FillContext, "signal">) =>
   | readonly T[]
   | Promise<readonly T[]>;
 
-/** What {@linkcode Cache.peek} answers of a key that is cached. */
+/** A value, and how it was come by. */
+export interface CacheAnswer<T = unknown> {
+  /**
+   * `hit`: cached and fresh. `stale`: cached, and refilled meanwhile. `filled`: the origin's. `grace`: cached and expired,
+   * as the origin failed. `uncached`: the origin's, as the store is down.
+   */
+  readonly state: "hit" | "stale" | "filled" | "grace" | "uncached";
+  /** The value. */
+  readonly value: T;
+  /** Milliseconds since it was filled. */
+  readonly age: number;
+  /** Milliseconds for which it stays fresh; 0 when it is not. */
+  readonly remaining: number;
+  /** Whether the call waited for the fill of another one. */
+  readonly waited: boolean;
+  /** The failure that `grace` hides. */
+  readonly error?: unknown;
+}
+
+/** The answer of {@linkcode Cache.peek}: a cached value and its times. */
 export interface CachedValue<T = unknown> {
   /** `absent`: the origin had nothing. */
   readonly state: "fresh" | "stale" | "absent";
@@ -137,6 +180,12 @@ export interface CachedValue<T = unknown> {
   readonly remaining: number;
 }
 
+/** Options of {@linkcode WeakCache.get}: without tags, which need atomic changes, and what needs a lease. */
+export type WeakCacheGetOptions<T = unknown> = Omit<CacheGetOptions<T>, "tags" | "early">;
+
+/** Options of {@linkcode WeakCache.set}. */
+export type WeakCacheEntryOptions = Omit<CacheEntryOptions, "tags">;
+
 /** A cache that keeps what any {@linkcode KeyValueStore} can promise. */
 export interface WeakCache {
   /**
@@ -144,11 +193,11 @@ export interface WeakCache {
    *
    * @throws {TypeError} for a key or options that cannot be, and when JSON cannot hold the value
    */
-  get<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<T>;
-  /** What is cached, without a fill; `undefined` when nothing is. */
+  get<T>(key: string, fill: Fill<T>, options: WeakCacheGetOptions<T>): Promise<T>;
+  /** The cached value, without a fill; `undefined` when there is none. */
   peek<T = unknown>(key: string, options?: PeekOptions<T>): Promise<CachedValue<T> | undefined>;
   /** Stores a value. */
-  set(key: string, value: unknown, options: CacheEntryOptions): Promise<void>;
+  set(key: string, value: unknown, options: WeakCacheEntryOptions): Promise<void>;
   /** Deletes values. */
   invalidate(key: string | readonly string[], options?: CallOptions): Promise<void>;
 }
@@ -166,6 +215,18 @@ export interface PeekOptions<T = unknown> extends CallOptions {
  * begins later, in any isolate, answers what was there before; the near tier alone may, for `near.ttl`.
  */
 export interface Cache extends WeakCache {
+  /** What the engine accepts. */
+  readonly limits: EngineLimits;
+  /**
+   * The cached value, or the origin's. The origin's error is thrown as it is, unless `grace` has a value.
+   *
+   * @throws {TypeError} for a key or options that cannot be, and when JSON cannot hold the value
+   */
+  get<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<T>;
+  /** The same, with how the value was come by: for metrics, or a header field. */
+  resolve<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<CacheAnswer<T>>;
+  /** Stores a value. */
+  set(key: string, value: unknown, options: CacheEntryOptions): Promise<void>;
   /** The same for several keys, in their order, with one call of the origin for all that are missing. */
   getMany<T>(keys: readonly string[], fill: FillMany<T>, options: CacheGetOptions<T>): Promise<T[]>;
   /** Makes the value stale now: it is refilled, and answered meanwhile where `stale` or `grace` allow; `false` where nothing is cached. */

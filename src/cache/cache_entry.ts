@@ -1,4 +1,4 @@
-/** What the store answers of a key, read. */
+/** The answer of the store about a key, parsed. */
 import { decodeValue, encodeValue } from "../codec.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Schema } from "../schema.ts";
@@ -22,9 +22,9 @@ export interface CacheEntry {
   readonly grace: number;
 }
 
-/** What a read of the store led to. */
+/** The result of one read of the store. */
 export interface Look {
-  /** What is cached; `undefined` when nothing is, or it is out of date. */
+  /** The cached value; `undefined` when there is none, or it is out of date. */
   readonly entry: CacheEntry | undefined;
   /** The text of the current versions of the tags, to be stored with a fill that begins now. */
   readonly tags: string;
@@ -39,14 +39,15 @@ export interface Look {
 /** Reads the output of `cache.read`. */
 export function readEntry(output: Fields): CacheEntry | undefined {
   if (output.tags === undefined) return undefined;
+  const now = Number(output.now);
   return {
     text: output.value,
     value: valueOf(output.value),
     tags: output.tags,
-    age: Number(output.age),
-    fresh: Number(output.fresh),
-    stale: Number(output.stale),
-    grace: Number(output.grace),
+    age: Math.max(0, now - Number(output.filledAt)),
+    fresh: Math.max(0, Number(output.freshUntil) - now),
+    stale: Math.max(0, Number(output.staleUntil) - now),
+    grace: Number(output.until) - now,
   };
 }
 

@@ -1,7 +1,7 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { Schema } from "../schema.ts";
 import { checkFunction, checkOptionNames, type OptionNames } from "../validate.ts";
-import type { CacheEntryOptions, CacheGetOptions } from "./cache.ts";
+import type { CacheEntryOptions, CacheGetOptions, FillLifetime } from "./cache.ts";
 
 /** The options of a call, checked, with every duration in milliseconds. */
 export interface CachePlan {
@@ -14,6 +14,7 @@ export interface CachePlan {
   /** `undefined`: an absence is not kept. */
   readonly absent: number | undefined;
   readonly early: number;
+  readonly refresh: boolean;
   readonly fillTimeout: number | undefined;
   readonly waitUntil: ((work: Promise<unknown>) => void) | undefined;
   readonly schema: Schema | undefined;
@@ -29,6 +30,7 @@ const GET_OPTIONS: OptionNames<CacheGetOptions> = {
   ...ENTRY,
   absent: true,
   early: true,
+  refresh: true,
   waitUntil: true,
   schema: true,
   fillTimeout: true,
@@ -40,14 +42,17 @@ export function setPlan(options: CacheEntryOptions, maxLifetime: number): CacheP
   return plan(options, maxLifetime);
 }
 
-/** Checks the options of `get`. */
+/** Checks the options of `get`. Each hit does this: nothing is listed or parsed twice. */
 export function getPlan(options: CacheGetOptions, maxLifetime: number): CachePlan {
-  checkOptionNames("cache the value", options, GET_OPTIONS);
+  if (typeof options !== "object" || options === null) checkOptionNames("cache the value", null, GET_OPTIONS);
+  for (const name in options) {
+    if (!Object.hasOwn(GET_OPTIONS, name)) checkOptionNames("cache the value", options, GET_OPTIONS);
+  }
   return plan(options, maxLifetime);
 }
 
 function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
-  const { early = 0, version = "", waitUntil, schema, signal } = options;
+  const { early = 0, refresh = false, version = "", waitUntil, schema, signal } = options;
   if (typeof version !== "string") {
     throw new TypeError("Cannot cache the value as 'version' must be a string");
   }
@@ -56,15 +61,19 @@ function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
       `Cannot cache the value as 'early' must be from 0 to 100: current value is ${early}`,
     );
   }
+  if (typeof refresh !== "boolean") {
+    throw new TypeError("Cannot cache the value as 'refresh' must be true or false");
+  }
   checkFunction("cache the value", "waitUntil", waitUntil);
   const made: CachePlan = {
-    ttl: toMilliseconds(options.ttl, "ttl"),
+    ttl: milliseconds(options.ttl, "ttl"),
     stale: optional(options.stale, "stale") ?? 0,
     grace: optional(options.grace, "grace") ?? 0,
-    tags: checkTags(options.tags ?? []),
+    tags: options.tags === undefined ? NO_TAGS : checkTags(options.tags),
     version,
     absent: optional(options.absent, "absent"),
     early,
+    refresh,
     fillTimeout: optional(options.fillTimeout, "fillTimeout"),
     waitUntil,
     schema,
@@ -79,8 +88,44 @@ function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
 }
 
 function optional(duration: Duration | undefined, name: string): number | undefined {
-  return duration === undefined ? undefined : toMilliseconds(duration, name);
+  return duration === undefined ? undefined : milliseconds(duration, name);
 }
+
+/** Texts of durations that were read before: an app has few, and a hit reads them again. */
+const read = new Map<string, number>();
+/** An app that builds its durations from data must not fill the memory. */
+const MAX_READ = 100;
+
+function milliseconds(duration: Duration, name: string): number {
+  if (typeof duration !== "string") return toMilliseconds(duration, name);
+  let length = read.get(duration);
+  if (length === undefined) {
+    length = toMilliseconds(duration, name);
+    if (read.size < MAX_READ) read.set(duration, length);
+  }
+  return length;
+}
+
+/**
+ * The lifetime that a fill chose by `keep`, over that of the call: `undefined` where it is not to be kept. It is cut to
+ * what the cache keeps at most.
+ *
+ * @throws {RangeError} when a duration is none
+ */
+export function keptPlan(plan: CachePlan, chosen: FillLifetime, maxLifetime: number): CachePlan {
+  const part = (given: Duration | undefined, other: number, name: string) =>
+    given === undefined ? other : given === 0 ? 0 : milliseconds(given, name);
+  const ttl = Math.min(part(chosen.ttl, plan.ttl, "ttl"), maxLifetime);
+  const most = maxLifetime - ttl;
+  return {
+    ...plan,
+    ttl,
+    stale: Math.min(part(chosen.stale, plan.stale, "stale"), most),
+    grace: Math.min(part(chosen.grace, plan.grace, "grace"), most),
+  };
+}
+
+const NO_TAGS: readonly string[] = [];
 
 /** The tags, sorted, each once. */
 export function checkTags(tags: readonly string[]): readonly string[] {

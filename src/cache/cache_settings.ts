@@ -20,6 +20,8 @@ export interface CacheSettings {
   readonly name: string;
   readonly near: NearCache | undefined;
   readonly lease: number;
+  /** The same as a text: each read sends it. */
+  readonly leaseText: string;
   readonly maxLifetime: number;
   readonly timeout: number;
   readonly whenUnavailable: "fill" | "throw";
@@ -38,10 +40,12 @@ export function settingsOf(options: CacheOptions): CacheSettings {
     );
   }
   checkFunction(task, "onFault", onFault);
+  const lease = toMilliseconds(options.lease ?? "10s", "lease");
   return {
     name,
     near: near && new NearCache(near, clock),
-    lease: toMilliseconds(options.lease ?? "10s", "lease"),
+    lease,
+    leaseText: String(lease),
     maxLifetime: toMilliseconds(options.maxLifetime ?? "7d", "maxLifetime"),
     timeout: toMilliseconds(options.timeout ?? "2s", "timeout"),
     whenUnavailable: checkOneOf(task, "whenUnavailable", whenUnavailable, ["fill", "throw"] as const),

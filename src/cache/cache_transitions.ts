@@ -66,34 +66,39 @@ function leased(next: Record<string, string>, input: Fields, grant: string, now:
 }
 
 /**
- * `{ schema, filler?, lease?, early?, outdated? }` → what may be answered: `{ value | absent, tags, age, fresh, stale,
- * grace }` (milliseconds left as each), and where it must be refilled the `grant`, or `busy` with the milliseconds left of
- * another filler's lease. The same filler gets the same grant.
+ * `{ schema, filler?, lease?, early?, refresh?, outdated? }` → what may be answered, with the record's own times:
+ * `{ value | absent, tags, filledAt, freshUntil, staleUntil, until, now }`; and where it must be refilled the `grant`, or
+ * `busy` with the milliseconds left of another filler's lease. The same filler gets the same grant.
  *
  * `early` is a number of thousandths: a value is refilled before its time when the fill's duration, so many times over,
- * is longer than it stays fresh. `outdated` is the `tags` text that the caller found to be out of date.
+ * is longer than it stays fresh. `refresh` asks for a refill of a value that is so many milliseconds old. `outdated` is the `tags` text that the
+ * caller found to be out of date. The times are copied, not subtracted: a hit needs none of them as a number.
  */
 export const readCache: Transition = {
   name: "cache.read",
   apply(record, input, now): Step {
-    const output: Record<string, string> = {};
+    let output: Record<string, string> = {};
     let refill = true;
+    const fresh = record === undefined ? 0 : figure(record.freshUntil) - now;
     if (
-      record !== undefined && isFilled(record, now) && record.schema === input.schema &&
-      record.tags !== input.outdated
+      record !== undefined && record.schema === input.schema && record.tags !== input.outdated &&
+      (fresh > 0 || isFilled(record, now))
     ) {
-      const fresh = figure(record.freshUntil) - now;
+      output = {
+        tags: record.tags!,
+        filledAt: record.filledAt!,
+        freshUntil: record.freshUntil!,
+        staleUntil: record.staleUntil!,
+        until: record.until!,
+        now: String(now),
+      };
       if (record.value !== undefined) output.value = record.value;
       else output.absent = "1";
-      output.tags = record.tags!;
-      output.age = String(Math.max(0, now - figure(record.filledAt)));
-      output.fresh = String(Math.max(0, fresh));
-      output.stale = String(Math.max(0, figure(record.staleUntil) - now));
-      output.grace = String(figure(record.until) - now);
       const early = input.early === undefined
         ? 0
         : Math.floor(figure(record.took) * figure(input.early) / 1000);
-      refill = fresh <= early;
+      refill = fresh <= early ||
+        (input.refresh !== undefined && now - figure(record.filledAt) >= figure(input.refresh));
     }
     if (!refill || input.filler === undefined) return { output };
     if (

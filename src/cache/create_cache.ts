@@ -6,16 +6,20 @@ import { retry } from "../retry.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { ChangeWait } from "../store/change_wait.ts";
+import { DIRECT, type DirectStore } from "../store/direct.ts";
+import type { Awaitable, EngineLimits } from "../store/engine.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { checkOptionNames } from "../validate.ts";
 import type {
   Cache,
+  CacheAnswer,
   CachedValue,
   CacheEntryOptions,
   CacheGetOptions,
   CacheOptions,
   Fill,
+  FillLifetime,
   FillMany,
   PeekOptions,
   WeakCache,
@@ -30,7 +34,7 @@ import {
   validated,
   valueOf,
 } from "./cache_entry.ts";
-import { type CachePlan, checkTags, getPlan, setPlan } from "./cache_plan.ts";
+import { type CachePlan, checkTags, getPlan, keptPlan, setPlan } from "./cache_plan.ts";
 import {
   abandonFill,
   expireCache,
@@ -93,13 +97,33 @@ interface Grant {
   readonly changes: number;
 }
 
+/** One call of `get`, as it goes through its rounds. */
+interface Call<T> {
+  readonly key: string;
+  readonly fill: Fill<T>;
+  readonly plan: CachePlan;
+  /** Names this call to the engine. */
+  readonly filler: string;
+  /** The counter of ended fills when the call began. */
+  readonly began: number;
+  /** Monotonic, before its first read was sent. */
+  readonly sentAt: number;
+  /** The counter of the near tier's changes at that time. */
+  readonly changes: number;
+  /** Called at a look that grants no fill. */
+  readonly looked: () => void;
+}
+
 class StoreCache implements Cache {
-  readonly #store: AtomicStore;
+  readonly #store: AtomicStore & DirectStore;
   readonly #tags: AtomicStore;
   readonly #settings: CacheSettings;
   readonly #flights = new FillFlights();
   /** Fills without the store, by key. */
   readonly #uncached = new Map<string, Promise<unknown>>();
+  /** Names of calls: a random part for this isolate, and a count. */
+  #names: string | undefined;
+  #calls = 0;
 
   constructor(store: AtomicStore, settings: CacheSettings) {
     this.#store = store.namespace(settings.name);
@@ -107,11 +131,27 @@ class StoreCache implements Cache {
     this.#settings = settings;
   }
 
+  get limits(): EngineLimits {
+    return this.#store.limits;
+  }
+
+  // A hit costs little more than the store's own read: nothing is made here that only a miss or a wait needs.
   async get<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<T> {
     const plan = getPlan(options, this.#settings.maxLifetime);
     plan.signal?.throwIfAborted();
-    const near = await this.#near<T>(key, plan);
-    return near ? near.value : await this.#get(key, fill, plan);
+    if (this.#settings.near === undefined && plan.tags.length === 0 && plan.schema === undefined) {
+      const filler = this.#nextName();
+      const first = this.#direct(key, plan, filler);
+      if (first !== undefined && !(first instanceof Promise) && isFresh(first)) return valueOf(first.value);
+      return (await this.#rounds(this.#call(key, fill, plan, { filler }), first)).value;
+    }
+    return (await this.#resolve(key, fill, plan)).value;
+  }
+
+  async resolve<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<CacheAnswer<T>> {
+    const plan = getPlan(options, this.#settings.maxLifetime);
+    plan.signal?.throwIfAborted();
+    return await this.#resolve(key, fill, plan);
   }
 
   async getMany<T>(keys: readonly string[], fill: FillMany<T>, options: CacheGetOptions<T>): Promise<T[]> {
@@ -119,97 +159,179 @@ class StoreCache implements Cache {
     plan.signal?.throwIfAborted();
     const batch = new FillBatch(keys, fill);
     return await Promise.all(keys.map(async (key, i) => {
-      const near = await this.#near<T>(key, plan);
       try {
-        return near ? near.value : await this.#get<T>(key, batch.fillOf(i), plan, () => batch.looked(i));
+        return (await this.#resolve<T>(key, batch.fillOf(i), plan, () => batch.looked(i))).value;
       } finally {
         batch.looked(i); // whatever came of this key, the others do not wait for it
       }
     }));
   }
 
-  /** The value in this isolate's memory, if it is of the right form. */
-  async #near<T>(key: string, plan: CachePlan): Promise<{ readonly value: T } | undefined> {
-    const found = this.#settings.near?.find(key, kindOf(plan));
-    if (found === undefined) return undefined;
-    if (plan.schema === undefined) return { value: valueOf(found.text) };
-    return await validated<T>(valueOf(found.text), plan.schema).then((value) => ({ value }), () => undefined);
+  async #resolve<T>(
+    key: string,
+    fill: Fill<T>,
+    plan: CachePlan,
+    looked?: () => void,
+  ): Promise<CacheAnswer<T>> {
+    const near = plan.refresh ? undefined : await this.#near<T>(key, plan);
+    if (near) return near;
+    const call = this.#call(key, fill, plan, { looked });
+    return await this.#rounds(call, this.#direct(key, plan, call.filler));
   }
 
-  /** Looks until there is an answer. `looked` hears of a first look that grants no fill. */
-  async #get<T>(key: string, fill: Fill<T>, plan: CachePlan, looked: () => void = () => {}): Promise<T> {
-    const filler = randomToken(12);
-    const wait = new ChangeWait(this.#store, key, this.#settings.clock, plan.signal);
+  #call<T>(
+    key: string,
+    fill: Fill<T>,
+    plan: CachePlan,
+    { filler = this.#nextName(), looked = () => {} }: {
+      filler?: string | undefined;
+      looked?: (() => void) | undefined;
+    },
+  ): Call<T> {
     const began = this.#flights.count;
+    const sentAt = this.#settings.clock.monotonic();
+    const changes = this.#settings.near?.changes ?? 0;
+    return { key, fill, plan, filler, looked, began, sentAt, changes };
+  }
+
+  /** A name that no other call has: what it costs to draw one at random is paid once. */
+  #nextName(): string {
+    this.#names ??= randomToken(12);
+    return this.#names + (this.#calls++).toString(36);
+  }
+
+  /** The value in this isolate's memory, if it is of the right form. */
+  async #near<T>(key: string, plan: CachePlan): Promise<CacheAnswer<T> | undefined> {
+    const found = this.#settings.near?.find(key, kindOf(plan));
+    if (found === undefined) return undefined;
+    const now = this.#settings.clock.monotonic();
+    try {
+      return {
+        state: "hit",
+        value: await validated<T>(valueOf(found.text), plan.schema),
+        age: now - found.filledAt,
+        remaining: Math.max(0, found.freshUntil - now),
+        waited: false,
+      };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The first look at a key without tags, sent; without a promise where the engine answers at once. */
+  #direct(key: string, plan: CachePlan, filler: string): Awaitable<Fields> | undefined {
+    const direct = this.#store[DIRECT];
+    if (plan.tags.length > 0 || direct === undefined) return undefined;
+    const { signal } = plan;
+    const options = signal === undefined ? undefined : { signal };
+    try {
+      return direct.call(this.#store, readCache, key, this.#readInput(plan, filler, 0), options);
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      const failed = Promise.reject(error);
+      failed.catch(() => {}); // it is awaited a little later
+      return failed;
+    }
+  }
+
+  /** `elapsed`: milliseconds since the call began, where it is to be refilled: what is younger was filled meanwhile. */
+  #readInput(
+    { version, early, refresh }: CachePlan,
+    filler: string,
+    elapsed: number,
+  ): Record<string, string> {
+    const input: Record<string, string> = { schema: version, filler, lease: this.#settings.leaseText };
+    // XFetch: minus the logarithm of a random number, times beta, is how many fill durations early.
+    if (early > 0) input.early = String(Math.round(-Math.log(1 - Math.random()) * early * 1000));
+    if (refresh) input.refresh = String(Math.floor(elapsed));
+    return input;
+  }
+
+  /** Looks until there is an answer. */
+  async #rounds<T>(call: Call<T>, first: Awaitable<Fields> | undefined): Promise<CacheAnswer<T>> {
+    const { key, plan, filler } = call;
+    let wait: ChangeWait | undefined;
     try {
       for (let round = 0;; round++) {
-        const changes = this.#settings.near?.changes ?? 0;
+        const changes = round === 0 ? call.changes : this.#settings.near?.changes ?? 0;
         let look: Look;
         try {
-          look = await this.#look(key, plan, filler, wait.options());
+          look = await this.#look(call, wait?.options(), first);
         } catch (error) {
-          return await this.#withoutStore(error, key, fill, plan);
+          return await this.#withoutStore(error, call);
         }
+        first = undefined;
         const { entry, tags, grant, sentAt, busy } = look;
-        if (grant === undefined) looked();
-        if (entry && (entry.fresh > 0 || entry.stale > 0) && grant === undefined) {
-          if (entry.fresh > 0) this.#settings.near?.keep(key, kindOf(plan), entry.text, entry.fresh, changes);
-          return entry.value as T;
+        if (grant === undefined) call.looked();
+        if (entry && this.#answers(entry, call, grant, round)) {
+          if (entry.fresh > 0) this.#settings.near?.keep(key, kindOf(plan), { ...entry, sentAt, changes });
+          return answerOf(entry.fresh > 0 ? "hit" : "stale", entry, round > 0);
         }
         // A fill that failed meanwhile is this caller's answer: a round asks a failing origin once.
-        const failure = this.#flights.failureSince(key, began);
+        const failure = this.#flights.failureSince(key, call.began);
         if (failure) {
-          looked();
+          call.looked();
           if (grant !== undefined) await this.#abandon(key, { filler, grant });
-          return graceOf<T>(entry, failure.error, this.#settings.report);
+          return this.#graceOf(entry, failure.error, true);
         }
         if (grant !== undefined) {
-          return await this.#refill(key, fill, plan, entry, { filler, grant, sentAt, tags, changes });
+          return await this.#refill(call, entry, { filler, grant, sentAt, tags, changes }, round > 0);
         }
-        this.#flights.enter(key, wait);
+        if (wait === undefined) {
+          wait = new ChangeWait(this.#store, key, this.#settings.clock, plan.signal);
+          this.#flights.enter(key, wait);
+          // The first look noted no version, which only waiters need: the second one does, and the wait starts from it.
+          if (this.#store.watch) continue;
+        }
         const backoff = Math.min(MAX_BACKOFF, 10 * 2 ** round) * (0.5 + Math.random() / 2);
         await wait.next({ longest: (busy ?? 0) + 1, backoff });
       }
     } finally {
-      this.#flights.leave(key, wait);
+      if (wait) this.#flights.leave(key, wait);
     }
+  }
+
+  /** Whether an entry is the answer without a fill by this caller. */
+  #answers<T>(
+    entry: CacheEntry,
+    { plan, sentAt }: Call<T>,
+    grant: string | undefined,
+    round: number,
+  ): boolean {
+    if (grant !== undefined) return false;
+    // What was filled after this call began is as good as a fill of its own, however short it stays fresh.
+    if (round > 0 && entry.age < this.#settings.clock.monotonic() - sentAt) return true;
+    return !plan.refresh && (entry.fresh > 0 || entry.stale > 0);
   }
 
   /** One look at the key and its tags, in one trip; a second where what is cached is out of date. */
   async #look(
-    key: string,
-    plan: CachePlan,
-    filler: string | undefined,
-    options: TransactOptions,
+    { key, plan, filler, sentAt: began }: Pick<Call<unknown>, "key" | "plan" | "filler" | "sentAt">,
+    options: TransactOptions = { signal: plan.signal },
+    first?: Awaitable<Fields>,
   ): Promise<Look> {
-    const { clock, lease } = this.#settings;
-    const input: Record<string, string> = { schema: plan.version };
-    if (filler !== undefined) {
-      input.filler = filler;
-      input.lease = String(lease);
-      // XFetch: minus the logarithm of a random number, times beta, is how many fill durations early.
-      if (plan.early > 0) input.early = String(Math.round(-Math.log(1 - Math.random()) * plan.early * 1000));
-    }
+    const { clock } = this.#settings;
     let sentAt = clock.monotonic();
-    const [first, tags] = await Promise.all([
-      this.#transact(readCache, key, input, options),
-      this.#tagText(plan.tags, options),
-    ]);
-    let output = first;
-    let entry = await this.#usable(first, tags, plan);
-    if (entry === undefined && first.tags !== undefined) {
+    const input = this.#readInput(plan, filler, sentAt - began);
+    let output: Fields;
+    let tags = "";
+    if (first !== undefined) {
+      output = first instanceof Promise ? await this.#transact(readCache, key, input, options, first) : first;
+    } else {
+      [output, tags] = await Promise.all([
+        this.#transact(readCache, key, input, options),
+        this.#tagText(plan.tags, options),
+      ]);
+    }
+    let entry = await this.#usable(output, tags, plan);
+    if (entry === undefined && output.tags !== undefined) {
       // Something is cached that must not be answered: it is passed over by name, so that it can be refilled.
       sentAt = clock.monotonic();
-      output = await this.#transact(readCache, key, { ...input, outdated: first.tags }, options);
+      output = await this.#transact(readCache, key, { ...input, outdated: output.tags }, options);
       entry = await this.#usable(output, tags, plan);
     }
-    return {
-      entry,
-      tags,
-      grant: output.grant,
-      sentAt,
-      busy: output.busy === undefined ? undefined : Number(output.busy),
-    };
+    const { grant, busy } = output;
+    return { entry, tags, grant, sentAt, busy: busy === undefined ? undefined : Number(busy) };
   }
 
   /** The entry, if its tags are those of now and its value is of the right form. */
@@ -226,30 +348,36 @@ class StoreCache implements Cache {
 
   /** Fills what this caller was granted: before it answers, or after it where there is something to answer meanwhile. */
   async #refill<T>(
-    key: string,
-    fill: Fill<T>,
-    plan: CachePlan,
+    call: Call<T>,
     entry: CacheEntry | undefined,
     grant: Grant,
-  ): Promise<T> {
+    waited: boolean,
+  ): Promise<CacheAnswer<T>> {
+    const { plan } = call;
     const { waitUntil } = plan;
-    const work = this.#fill(key, fill, plan, grant);
+    const work = this.#fill(call, entry, grant);
     work.catch(() => {}); // its error is the caller's below, or reported
     waitUntil?.(work.catch(() => {}));
-    if (waitUntil && entry && (entry.fresh > 0 || entry.stale > 0)) {
+    if (waitUntil && !plan.refresh && entry && (entry.fresh > 0 || entry.stale > 0)) {
       work.catch(this.#settings.report);
-      return entry.value as T;
+      return answerOf(entry.fresh > 0 ? "hit" : "stale", entry, waited);
     }
     try {
-      return await interruptible(work, plan.signal);
+      const { value, ttl } = await interruptible(work, plan.signal);
+      return { state: "filled", value, age: 0, remaining: ttl, waited: false };
     } catch (error) {
       plan.signal?.throwIfAborted();
-      return graceOf<T>(entry, error, this.#settings.report);
+      return this.#graceOf(entry, error, waited);
     }
   }
 
   /** Asks the origin under the lease, stores its answer, and answers what later callers get. */
-  async #fill<T>(key: string, fill: Fill<T>, plan: CachePlan, grant: Grant): Promise<T> {
+  async #fill<T>(
+    call: Call<T>,
+    entry: CacheEntry | undefined,
+    grant: Grant,
+  ): Promise<{ readonly value: T; readonly ttl: number }> {
+    const { key } = call;
     const { clock, lease: length } = this.#settings;
     const lease = new Lease({
       clock,
@@ -264,13 +392,13 @@ class StoreCache implements Cache {
     });
     const began = clock.monotonic();
     try {
-      const value = await this.#ask(key, fill, plan, lease.signal);
+      const { value, plan } = await this.#ask(call, lease.signal, entry);
       const text = textOf(value);
       const took = Math.ceil(clock.monotonic() - began);
       lease.end();
       await this.#keep(key, plan, text, took, grant);
       this.#flights.land(key);
-      return valueOf(text);
+      return { value: valueOf(text), ttl: plan?.ttl ?? 0 };
     } catch (error) {
       lease.end();
       this.#flights.land(key, { error });
@@ -279,52 +407,61 @@ class StoreCache implements Cache {
     }
   }
 
-  /** The origin's answer, in time and of the right form. */
-  async #ask<T>(key: string, fill: Fill<T>, plan: CachePlan, held: AbortSignal): Promise<T> {
+  /** The origin's answer, in time and of the right form, and how it is to be kept: `undefined` where it is not. */
+  async #ask<T>(
+    { key, fill, plan }: Call<T>,
+    held: AbortSignal,
+    entry: CacheEntry | undefined,
+  ): Promise<{ readonly value: T; readonly plan: CachePlan | undefined }> {
     const { fillTimeout } = plan;
+    let kept: CachePlan | undefined = plan;
+    const keep = (lifetime: FillLifetime | false) => {
+      kept = lifetime === false ? undefined : keptPlan(plan, lifetime, this.#settings.maxLifetime);
+    };
     const over = new AbortController();
     const signal = fillTimeout === undefined ? held : AbortSignal.any([held, over.signal]);
-    const work = Promise.resolve(fill({ key, signal })).then((value) => validated<T>(value, plan.schema));
-    if (fillTimeout === undefined) return await work;
-    return await withTimeout(work, fillTimeout, undefined, () => {
+    const work = Promise.resolve(fill({ key, signal, previous: entry?.value as T | undefined, keep })).then(
+      (value) => validated<T>(value, plan.schema),
+    );
+    if (fillTimeout === undefined) return { value: await work, plan: kept };
+    const value = await withTimeout(work, fillTimeout, undefined, () => {
       const error = new HoldfastError(
         "timeout",
         `Cannot fill the value as the origin took over ${fillTimeout} ms`,
-        {
-          retryable: true,
-        },
+        { retryable: true },
       );
       over.abort(error);
       return error;
     });
+    return { value, plan: kept };
   }
 
   /** Stores what was filled. Whatever becomes of that, it is the caller's: a failure is reported. */
   async #keep(
     key: string,
-    plan: CachePlan,
+    plan: CachePlan | undefined,
     text: string | undefined,
     took: number,
     grant: Grant,
   ): Promise<void> {
-    if (text === undefined && plan.absent === undefined) return await this.#abandon(key, grant);
-    const { maxValueLength } = this.#store.limits;
-    if (text !== undefined && text.length + RECORD_OVERHEAD > maxValueLength) {
-      this.#settings.report(
-        new HoldfastError(
-          "value-too-large",
-          `Cannot cache the value as ${this.#store.engine} takes at most ${maxValueLength}: current length is ${text.length}`,
-        ),
-      );
+    if (plan === undefined || (text === undefined && plan.absent === undefined)) {
+      return await this.#abandon(key, grant);
+    }
+    const tooLarge = this.#tooLarge(text);
+    if (tooLarge) {
+      this.#settings.report(tooLarge);
       return await this.#abandon(key, grant);
     }
     const input: Record<string, string> = entryInput(plan, text, took, grant.tags);
     input.filler = grant.filler;
     input.grant = grant.grant;
+    const sentAt = this.#settings.clock.monotonic();
     try {
       const { done } = await this.#transact(fillCache, key, input);
       if (done === "1") {
-        this.#settings.near?.keep(key, kindOf(plan), text, Number(input.ttl), grant.changes);
+        const { changes } = grant;
+        const value = { text, age: 0, fresh: Number(input.ttl), sentAt, changes };
+        this.#settings.near?.keep(key, kindOf(plan), value);
       }
     } catch (error) {
       this.#settings.report(error);
@@ -337,33 +474,62 @@ class StoreCache implements Cache {
     await this.#transact(abandonFill, key, { filler, grant }).catch(this.#settings.report);
   }
 
+  /** The fault of a value that the engine cannot hold. */
+  #tooLarge(text: string | undefined): HoldfastError | undefined {
+    const { maxValueLength } = this.#store.limits;
+    if (text === undefined || text.length + RECORD_OVERHEAD <= maxValueLength) return undefined;
+    return new HoldfastError(
+      "value-too-large",
+      `Cannot cache the value as ${this.#store.engine} takes at most ${maxValueLength}: current length is ${text.length}`,
+    );
+  }
+
   /** The answer of the origin while the store is down: one call a key at a time. */
-  async #withoutStore<T>(error: unknown, key: string, fill: Fill<T>, plan: CachePlan): Promise<T> {
+  async #withoutStore<T>(error: unknown, call: Call<T>): Promise<CacheAnswer<T>> {
+    const { key, plan } = call;
     plan.signal?.throwIfAborted();
     if (!(error instanceof HoldfastError)) throw error;
     this.#settings.report(error);
     if (faultClass(error) !== "outage" || this.#settings.whenUnavailable === "throw") throw error;
+    const ask = async () => {
+      const { value } = await this.#ask(call, new AbortController().signal, undefined);
+      return valueOf<T>(textOf(value));
+    };
+    const answer = (value: T): CacheAnswer<T> => ({
+      state: "uncached",
+      value,
+      age: 0,
+      remaining: 0,
+      waited: false,
+    });
     let work = this.#uncached.get(key) as Promise<T> | undefined;
     if (work === undefined) {
       if (this.#uncached.size >= MAX_UNCACHED_FILLS) throw error;
-      work = this.#ask(key, fill, plan, new AbortController().signal).then((value) =>
-        valueOf<T>(textOf(value))
-      );
+      work = ask();
       this.#uncached.set(key, work);
-      const done = () => void this.#uncached.delete(key);
+      const done = () => {
+        if (this.#uncached.get(key) === work) this.#uncached.delete(key);
+      };
       work.then(done, done);
-      return await interruptible(work, plan.signal);
+      return answer(await interruptible(work, plan.signal));
     }
+    call.looked(); // the batch of this call must not wait for another call's, which may wait for this one
     // Another request's fill may never settle: on Workers it ends with its request. Then this one asks by itself.
-    const late = Symbol();
-    const { lease } = this.#settings;
-    const shared = await withTimeout(work, lease, plan.signal, () => new Error("late")).catch((failed) => {
-      if (failed instanceof Error && failed.message === "late") return late;
-      throw failed;
-    });
-    if (shared !== late) return shared as T;
-    this.#uncached.delete(key);
-    return await interruptible(this.#ask(key, fill, plan, new AbortController().signal), plan.signal);
+    const late = new Error("late");
+    try {
+      return answer(await withTimeout(work, this.#settings.lease, plan.signal, () => late));
+    } catch (failed) {
+      if (failed !== late) throw failed;
+    }
+    if (this.#uncached.get(key) === work) this.#uncached.delete(key);
+    return answer(await interruptible(ask(), plan.signal));
+  }
+
+  /** The expired value that `grace` still allows, where the origin failed; its error otherwise. */
+  #graceOf<T>(entry: CacheEntry | undefined, error: unknown, waited: boolean): CacheAnswer<T> {
+    if (entry === undefined || entry.grace <= 0) throw error;
+    this.#settings.report(error);
+    return { ...answerOf<T>("grace", entry, waited), error };
   }
 
   async peek<T = unknown>(key: string, options: PeekOptions<T> = {}): Promise<CachedValue<T> | undefined> {
@@ -382,6 +548,8 @@ class StoreCache implements Cache {
     const plan = setPlan(options, this.#settings.maxLifetime);
     const text = textOf(value);
     if (text === undefined) throw new TypeError("Cannot cache the value as it must not be undefined");
+    const tooLarge = this.#tooLarge(text);
+    if (tooLarge) throw tooLarge;
     const changing = [key];
     this.#settings.near?.forget(changing);
     try {
@@ -437,13 +605,19 @@ class StoreCache implements Cache {
     return tagText(names, await this.#persist(() => this.#tags.getMany<string>(names, { signal }), signal));
   }
 
+  /** A transition, retried; `first` is its first attempt, where that was sent already. */
   #transact(
     transition: Transition,
     key: string,
     input: Fields,
     options: TransactOptions = {},
+    first?: Promise<Fields>,
   ): Promise<Fields> {
-    return this.#persist(() => this.#store.transact(transition, key, input, options), options.signal);
+    return this.#persist(() => {
+      const call = first ?? this.#store.transact(transition, key, input, options);
+      first = undefined;
+      return call;
+    }, options.signal);
   }
 
   #persist<T>(call: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -477,9 +651,11 @@ function entryInput(
   return input;
 }
 
-/** The expired value that `grace` still allows, where the origin failed; its error otherwise. */
-function graceOf<T>(entry: CacheEntry | undefined, error: unknown, report: (error: unknown) => void): T {
-  if (entry === undefined || entry.grace <= 0) throw error;
-  report(error);
-  return entry.value as T;
+/** Whether the output of a read is a fresh value that needs no refill. */
+function isFresh(output: Fields): boolean {
+  return output.tags === "" && output.grant === undefined && output.busy === undefined;
+}
+
+function answerOf<T>(state: CacheAnswer["state"], entry: CacheEntry, waited: boolean): CacheAnswer<T> {
+  return { state, value: entry.value as T, age: entry.age, remaining: entry.fresh, waited };
 }

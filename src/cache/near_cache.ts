@@ -1,7 +1,9 @@
 import type { Clock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
-import { checkInteger } from "../validate.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import type { NearOptions } from "./cache.ts";
+
+const OPTIONS: OptionNames<NearOptions> = { ttl: true, maxEntries: true };
 
 /** A value in this isolate's memory; encoded, so that nothing is shared with the caller. */
 interface NearEntry {
@@ -11,6 +13,24 @@ interface NearEntry {
   readonly kind: string;
   /** Monotonic. */
   readonly until: number;
+  /** The monotonic time at which it was filled, as far as this isolate knows. */
+  readonly filledAt: number;
+  /** The monotonic time until which it is fresh in the store. */
+  readonly freshUntil: number;
+}
+
+/** A value for the near tier. */
+export interface NearValue {
+  /** `undefined`: the origin had nothing. */
+  readonly text: string | undefined;
+  /** Milliseconds since it was filled. */
+  readonly age: number;
+  /** Milliseconds for which it is fresh. */
+  readonly fresh: number;
+  /** The monotonic time before it was asked for: from there on it may be late, and its freshness runs. */
+  readonly sentAt: number;
+  /** The counter of changes at that time. */
+  readonly changes: number;
 }
 
 /**
@@ -25,7 +45,9 @@ export class NearCache {
   #changes = 0;
 
   /** Checks the options. */
-  constructor({ ttl, maxEntries = 1000 }: NearOptions, clock: Clock) {
+  constructor(options: NearOptions, clock: Clock) {
+    checkOptionNames("create the cache's near tier", options, OPTIONS);
+    const { ttl, maxEntries = 1000 } = options;
     this.#ttl = toMilliseconds(ttl, "near.ttl");
     this.#maxEntries = checkInteger("create the cache", "near.maxEntries", maxEntries);
     this.#clock = clock;
@@ -47,11 +69,17 @@ export class NearCache {
     return entry;
   }
 
-  /** Keeps a value that was fresh for `fresh` milliseconds when it was asked for. */
-  keep(key: string, kind: string, text: string | undefined, fresh: number, changes: number): void {
+  /** Keeps a value, unless something was changed here since it was asked for. */
+  keep(key: string, kind: string, { text, age, fresh, sentAt, changes }: NearValue): void {
     if (changes !== this.#changes) return;
     this.#entries.delete(key);
-    this.#entries.set(key, { text, kind, until: this.#clock.monotonic() + Math.min(fresh, this.#ttl) });
+    this.#entries.set(key, {
+      text,
+      kind,
+      until: sentAt + Math.min(fresh, this.#ttl),
+      filledAt: sentAt - age,
+      freshUntil: sentAt + fresh,
+    });
     if (this.#entries.size > this.#maxEntries) this.#entries.delete(this.#entries.keys().next().value!);
   }
 

@@ -1,18 +1,19 @@
-import { toMilliseconds } from "../duration.ts";
+import { interruptible, withTimeout } from "../deadline.ts";
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
-import { checkOptionNames } from "../validate.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import type {
   CachedValue,
-  CacheEntryOptions,
-  CacheGetOptions,
   Fill,
+  FillLifetime,
   PeekOptions,
   WeakCache,
+  WeakCacheEntryOptions,
+  WeakCacheGetOptions,
 } from "./cache.ts";
 import { textOf, validated, valueOf } from "./cache_entry.ts";
-import { type CachePlan, getPlan, setPlan } from "./cache_plan.ts";
+import { type CachePlan, getPlan, keptPlan, setPlan } from "./cache_plan.ts";
 import type { CacheSettings } from "./cache_settings.ts";
 
 /** A value as a store that has no transitions keeps it. */
@@ -26,13 +27,17 @@ interface Envelope {
   readonly until: number;
 }
 
+const PEEK_OPTIONS: OptionNames<PeekOptions> = { version: true, schema: true, signal: true };
+
 /**
  * A cache on a store without atomic changes. It keeps values and their times, and promises no more: two isolates may fill
- * a key at once, and a fill that began before `invalidate` may store its value after it.
+ * a key at once, and a fill that began before `invalidate` may store its value after it. Within an isolate one call fills.
  */
 export class StoreWeakCache implements WeakCache {
   readonly #store: KeyValueStore;
   readonly #settings: CacheSettings;
+  /** Fills of this isolate that are under way, by key and form. */
+  readonly #fills = new Map<string, Promise<unknown>>();
 
   /** Sends nothing yet. */
   constructor(store: KeyValueStore, settings: CacheSettings) {
@@ -40,31 +45,37 @@ export class StoreWeakCache implements WeakCache {
     this.#settings = settings;
   }
 
-  async get<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<T> {
+  async get<T>(key: string, fill: Fill<T>, options: WeakCacheGetOptions<T>): Promise<T> {
     const plan = getPlan(options, this.#settings.maxLifetime);
-    if (plan.tags.length > 0) {
-      throw new TypeError(
-        "Cannot cache the value as tags need a store with atomic changes: use an AtomicStore",
-      );
+    for (const name of ["tags", "early"] as const) {
+      if (name in options) {
+        throw new TypeError(
+          `Cannot cache the value as '${name}' needs a store with atomic changes: use an AtomicStore`,
+        );
+      }
     }
-    const found = await this.#find(key, plan.version, plan.signal);
+    plan.signal?.throwIfAborted();
+    const found = await this.#find(key, plan.version, plan.schema, plan.signal);
     const now = this.#settings.clock.now();
-    if (found && now < found.freshUntil) return await validated<T>(valueOf(found.text), plan.schema);
-    if (found && now < found.staleUntil && plan.waitUntil) {
-      plan.waitUntil(this.#fill(key, fill, plan).catch(this.#settings.report));
-      return await validated<T>(valueOf(found.text), plan.schema);
+    if (found && now < found.freshUntil && !plan.refresh) return found.value as T;
+    if (found && now < found.staleUntil && plan.waitUntil && !plan.refresh) {
+      plan.waitUntil(this.#once(key, fill, plan, found.value as T).catch(this.#settings.report));
+      return found.value as T;
     }
     try {
-      return await this.#fill(key, fill, plan);
+      const work = this.#once(key, fill, plan, found?.value as T | undefined);
+      plan.waitUntil?.(work.catch(() => {}));
+      return await interruptible(work, plan.signal);
     } catch (error) {
+      plan.signal?.throwIfAborted();
       if (found === undefined || now >= found.until) throw error;
       this.#settings.report(error);
-      return valueOf<T>(found.text);
+      return found.value as T;
     }
   }
 
   async peek<T = unknown>(key: string, options: PeekOptions<T> = {}): Promise<CachedValue<T> | undefined> {
-    checkOptionNames("look into the cache", options, { version: true, schema: true, signal: true });
+    checkOptionNames("look into the cache", options, PEEK_OPTIONS);
     const found = await this.#store.get<Envelope>(key, { signal: options.signal });
     const now = this.#settings.clock.now();
     if (found === undefined || found.version !== (options.version ?? "") || now >= found.until) {
@@ -77,20 +88,30 @@ export class StoreWeakCache implements WeakCache {
     return { state, value: value as T, age: Math.max(0, now - found.filledAt), remaining };
   }
 
-  async set(key: string, value: unknown, options: CacheEntryOptions): Promise<void> {
+  async set(key: string, value: unknown, options: WeakCacheEntryOptions): Promise<void> {
+    const plan = setPlan(options, this.#settings.maxLifetime);
+    if (plan.tags.length > 0) {
+      throw new TypeError("Cannot cache the value as 'tags' needs a store with atomic changes");
+    }
     const text = textOf(value);
     if (text === undefined) throw new TypeError("Cannot cache the value as it must not be undefined");
-    await this.#put(key, text, setPlan(options, this.#settings.maxLifetime));
+    await this.#put(key, text, plan);
   }
 
   async invalidate(key: string | readonly string[], options?: CallOptions): Promise<void> {
     await this.#store.deleteMany(typeof key === "string" ? [key] : key, options);
   }
 
-  async #find(key: string, version: string, signal: AbortSignal | undefined): Promise<Envelope | undefined> {
+  /** The envelope of a value of the right form, and the value. */
+  async #find(
+    key: string,
+    version: string,
+    schema: CachePlan["schema"],
+    signal: AbortSignal | undefined,
+  ): Promise<Envelope & { readonly value: unknown } | undefined> {
+    let found: Envelope | undefined;
     try {
-      const found = await this.#store.get<Envelope>(key, { signal });
-      return found?.version === version ? found : undefined;
+      found = await this.#store.get<Envelope>(key, { signal });
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof HoldfastError)) throw error;
@@ -98,24 +119,68 @@ export class StoreWeakCache implements WeakCache {
       if (faultClass(error) !== "outage" || this.#settings.whenUnavailable === "throw") throw error;
       return undefined;
     }
+    if (found?.version !== version) return undefined;
+    try {
+      return { ...found, value: await validated(valueOf(found.text), schema) };
+    } catch {
+      return undefined; // of another form: it is refilled
+    }
   }
 
-  async #fill<T>(key: string, fill: Fill<T>, plan: CachePlan): Promise<T> {
-    const signal = plan.fillTimeout === undefined
-      ? new AbortController().signal
-      : AbortSignal.timeout(toMilliseconds(plan.fillTimeout));
-    const value = await validated<T>(await fill({ key, signal }), plan.schema);
+  /** The fill of this isolate for the key; of a fill that never settles, as its request ended, not for longer than a lease. */
+  async #once<T>(key: string, fill: Fill<T>, plan: CachePlan, previous: T | undefined): Promise<T> {
+    const name = JSON.stringify([key, plan.version]);
+    const running = this.#fills.get(name) as Promise<T> | undefined;
+    const late = new Error("late");
+    if (running) {
+      try {
+        return await withTimeout(running, this.#settings.lease, plan.signal, () => late);
+      } catch (error) {
+        if (error !== late) throw error;
+      }
+    }
+    const work = this.#fill(key, fill, plan, previous);
+    this.#fills.set(name, work);
+    try {
+      return await work;
+    } finally {
+      if (this.#fills.get(name) === work) this.#fills.delete(name);
+    }
+  }
+
+  async #fill<T>(key: string, fill: Fill<T>, plan: CachePlan, previous: T | undefined): Promise<T> {
+    let kept: CachePlan | undefined = plan;
+    const keep = (lifetime: FillLifetime | false) => {
+      kept = lifetime === false ? undefined : keptPlan(plan, lifetime, this.#settings.maxLifetime);
+    };
+    const over = new AbortController();
+    const asked = Promise.resolve(fill({ key, signal: over.signal, previous, keep }));
+    const value = await validated<T>(await this.#inTime(asked, plan.fillTimeout, over), plan.schema);
     const text = textOf(value);
-    if (text !== undefined || plan.absent !== undefined) {
-      await this.#put(key, text, plan).catch(this.#settings.report);
+    if (kept !== undefined && (text !== undefined || kept.absent !== undefined)) {
+      await this.#put(key, text, kept).catch(this.#settings.report);
     }
     return valueOf<T>(text);
+  }
+
+  #inTime<T>(work: Promise<T>, timeout: number | undefined, over: AbortController): Promise<T> {
+    if (timeout === undefined) return work;
+    return withTimeout(work, timeout, undefined, () => {
+      const error = new HoldfastError(
+        "timeout",
+        `Cannot fill the value as the origin took over ${timeout} ms`,
+        { retryable: true },
+      );
+      over.abort(error);
+      return error;
+    });
   }
 
   async #put(key: string, text: string | undefined, plan: CachePlan): Promise<void> {
     const filledAt = this.#settings.clock.now();
     const ttl = text === undefined ? plan.absent! : plan.ttl;
     const lifetime = ttl + Math.max(plan.stale, plan.grace);
+    if (lifetime <= 0) return;
     const envelope: Envelope = {
       ...(text !== undefined && { text }),
       version: plan.version,
@@ -124,6 +189,7 @@ export class StoreWeakCache implements WeakCache {
       staleUntil: filledAt + ttl + plan.stale,
       until: filledAt + lifetime,
     };
-    await this.#store.set(key, envelope, { ttl: lifetime, signal: plan.signal });
+    // The store's fault is the caller's only in `set`. A caller's signal ends the call, not what others wait for.
+    await this.#store.set(key, envelope, { ttl: lifetime });
   }
 }

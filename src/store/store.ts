@@ -4,6 +4,7 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { checked } from "./_checked.ts";
 import { BINDING, type StoreBinding } from "./binding.ts";
+import { DIRECT } from "./direct.ts";
 import { pages } from "./_pages.ts";
 import { engineKey, enginePrefix, localKey, roomPath } from "./_keys.ts";
 import type {
@@ -14,7 +15,7 @@ import type {
   TransactOptions,
   WatchOptions,
 } from "./atomic_store.ts";
-import type { AtomicEngine, EngineLimits, KeyValueEngine } from "./engine.ts";
+import type { AtomicEngine, Awaitable, EngineLimits, KeyValueEngine } from "./engine.ts";
 import type {
   CallOptions,
   Cleared,
@@ -239,6 +240,15 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     options?.signal?.throwIfAborted();
     const output = this.#atomic.transact(transition, this.key(key), input, options);
     return output instanceof Promise ? await output : output;
+  }
+
+  [DIRECT](
+    transition: Transition,
+    key: string,
+    input: Fields,
+    options?: TransactOptions,
+  ): Awaitable<Fields> {
+    return this.#atomic.transact(transition, this.key(key), input, options);
   }
 
   async increment(key: string, options: IncrementOptions = {}): Promise<Counter> {

@@ -1,4 +1,4 @@
-import type { Cache, CacheOptions } from "../cache/cache.ts";
+import type { Cache, CacheOptions, FillLifetime } from "../cache/cache.ts";
 import { createCache } from "../cache/create_cache.ts";
 import { deferred } from "../deferred.ts";
 import { HoldfastError } from "../errors.ts";
@@ -386,6 +386,70 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         "an origin of another form",
       );
       check(error instanceof HoldfastError && error.code === "schema-mismatch", "schema-mismatch");
+    },
+  },
+  {
+    name: "a fill sees the value that it replaces, and says how long its own is kept",
+    async run(subject) {
+      const [one] = isolates(subject, 1);
+      const seen: unknown[] = [];
+      const options = { ttl: "1h", grace: "1h" } as const;
+      const get = (value: string, kept: FillLifetime | false) =>
+        one!.get<string>("key", ({ previous, keep }) => {
+          seen.push(previous);
+          keep(kept);
+          return value;
+        }, options);
+      equal(await get("a", { ttl: 0, grace: "1h" }), "a", "the first");
+      equal((await one!.peek("key"))?.state, "stale", "kept, but never fresh");
+      equal(await get("b", { ttl: "1h" }), "b", "the second");
+      equal(await get("c", false), "b", "fresh for the hour that its fill said");
+      await one!.invalidate("key");
+      equal(await get("d", false), "d", "not kept");
+      equal(await get("e", { ttl: 0, stale: 0, grace: 0 }), "e", "kept for no time");
+      equal(seen, [undefined, "a", undefined, undefined], "what each fill replaces");
+      equal(await one!.peek("key"), undefined, "nothing is kept");
+    },
+  },
+  {
+    name: "refresh asks the origin although a value is fresh, once for all that ask meanwhile",
+    async run(subject) {
+      const caches = isolates(subject, 2);
+      await caches[0]!.set("key", "old", HOUR);
+      await subject.wait(50);
+      const slow = origin(["new"]);
+      const again = { ttl: "1h", refresh: true } as const;
+      const first = caches[0]!.get("key", slow.fill, again);
+      await slow.begun(0);
+      equal(await caches[1]!.get("key", slow.fill, HOUR), "old", "meanwhile");
+      const second = caches[1]!.get("key", slow.fill, again);
+      await subject.wait(50);
+      slow.answer(0);
+      const waiting = settled(Promise.all([first, second]));
+      while (!waiting.done) await subject.wait(20);
+      equal([await first, await second, slow.calls], ["new", "new", 1], "one refill");
+      equal(await caches[1]!.get("key", slow.fill, HOUR), "new", "kept");
+    },
+  },
+  {
+    name: "resolve tells how a value was come by, how old it is and how long it stays fresh",
+    async run(subject) {
+      const [one] = isolates(subject, 1);
+      const options = { ttl: 60_000, grace: "1h" } as const;
+      const filled = await one!.resolve("key", () => "value", options);
+      equal(
+        [filled.state, filled.value, filled.age, filled.remaining],
+        ["filled", "value", 0, 60_000],
+        "a fill",
+      );
+      await subject.wait(50);
+      const hit = await one!.resolve("key", () => "another", options);
+      equal([hit.state, hit.value, hit.waited], ["hit", "value", false], "a hit");
+      check(hit.age > 0 && hit.remaining < 60_000 && hit.age + hit.remaining === 60_000, "its times");
+      await one!.expire("key");
+      const broken = new RangeError("down");
+      const grace = await one!.resolve("key", () => Promise.reject(broken), options);
+      equal([grace.state, grace.value, grace.error], ["grace", "value", broken], "an origin that failed");
     },
   },
   {

@@ -1,5 +1,6 @@
 /** CACHE_HISTORIES sets the lives per engine model (the long form: 100,000), SEED the first of them. */
 import type { AtomicStore, Fields, Step, Transition } from "@holdfast/edge";
+import type { Fill } from "@holdfast/edge/cache";
 import { assert, assertEquals } from "../support/assert.ts";
 import { report } from "../support/report.ts";
 import { type EngineModel, type LifeOptions, live, type SimulatedCache, type Verdict } from "./simulation.ts";
@@ -46,11 +47,11 @@ function naive(store: AtomicStore): SimulatedCache {
   return {
     async get<T>(
       key: string,
-      fill: (context: { key: string; signal: AbortSignal }) => T | Promise<T>,
+      fill: Fill<T>,
     ): Promise<T> {
       const found = await store.get<T>(key);
       if (found !== undefined) return found;
-      const value = await fill({ key, signal: new AbortController().signal });
+      const value = await fill({ key, signal: new AbortController().signal, previous: undefined, keep() {} });
       await store.set(key, value, { ttl: "1h" });
       return value;
     },
