@@ -102,6 +102,12 @@ export interface HttpCacheOptions<Context = unknown> {
    * @default {true}
    */
   readonly clientDirectives?: boolean | undefined;
+  /**
+   * Whether a response's `stale-while-revalidate` is followed: a stale response is answered while the handler is asked in
+   * the background. Only where the handler may run when its request was answered already.
+   * @default {true}
+   */
+  readonly staleWhileRevalidate?: boolean | undefined;
   /** Lets work outlive a response; by default the context's own `waitUntil`, where it has one. */
   readonly waitUntil?: ((work: Promise<unknown>, context: Context) => void) | undefined;
   /**
@@ -131,6 +137,7 @@ const OPTIONS: OptionNames<HttpCacheOptions> = {
   bodyTimeout: true,
   whenSetCookie: true,
   clientDirectives: true,
+  staleWhileRevalidate: true,
   waitUntil: true,
   whenUnavailable: true,
   onFault: true,
@@ -219,6 +226,7 @@ interface Settings<Context> extends Pick<HttpCacheOptions<Context>, "key" | "tag
   readonly maxBody: number;
   readonly bodyTimeout: number;
   readonly clientDirectives: boolean;
+  readonly staleWhileRevalidate: boolean;
   readonly whenUnavailable: "fill" | "throw";
   readonly report: (error: unknown) => void;
   readonly clock: Clock;
@@ -249,6 +257,10 @@ function settingsOf<Context>(options: HttpCacheOptions<Context>): Settings<Conte
     maxBody: checkInteger(task, "maxBody", options.maxBody ?? 1_048_576),
     bodyTimeout: toMilliseconds(options.bodyTimeout ?? "30s", "bodyTimeout"),
     clientDirectives: checkOneOf(task, "clientDirectives", options.clientDirectives ?? true, [true, false]),
+    staleWhileRevalidate: checkOneOf(task, "staleWhileRevalidate", options.staleWhileRevalidate ?? true, [
+      true,
+      false,
+    ]),
     whenUnavailable: checkOneOf(task, "whenUnavailable", whenUnavailable, ["fill", "throw"] as const),
     report(error) {
       try {
@@ -488,6 +500,7 @@ class Exchanges<Context> {
     fill: { readonly wishes: RequestWishes; readonly refresh: boolean; readonly variants: string },
   ): Promise<CacheAnswer<Kept> | undefined> {
     const stored = deferred<void>();
+    const waitUntil = this.#waitUntil();
     const work = this.#cache.resolve<Kept>(
       key,
       (context) => this.#fill(request, flight, context, fill, stored.promise),
@@ -497,11 +510,12 @@ class Exchanges<Context> {
         version: FORM,
         refresh: fill.refresh,
         tags: this.#tags(request),
-        waitUntil: this.#waitUntil(),
+        waitUntil: this.#settings.staleWhileRevalidate ? waitUntil : undefined,
         signal: request.signal,
       },
     );
     work.then(() => stored.resolve(), () => stored.resolve());
+    waitUntil?.(stored.promise); // the client may have its answer, or leave, before it is stored
     const answer = await Promise.race([flight.own.then(() => undefined), work]);
     if (answer === undefined || flight.taken) return undefined;
     flight.taken = true;
