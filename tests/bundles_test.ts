@@ -1,5 +1,5 @@
 /** What is published bundles for any runtime: nothing from `node:`, no package, Cloudflare's modules where they belong. */
-import { bundles } from "../bench/bundles.ts";
+import { bundles, sizes } from "../bench/bundles.ts";
 import { bundle } from "./support/bundle.ts";
 import { assert, assertEquals, assertRejects } from "./support/assert.ts";
 
@@ -48,5 +48,14 @@ Deno.test({
   async fn() {
     const alone = (await bundle({ script: bundles["locks alone"]! })).code;
     assert(alone.includes("lock.acquire") && !alone.includes("session.") && !alone.includes("throttle."));
+  },
+});
+
+Deno.test({
+  name: "bundle: ./cache is at most 6 kB, minified and gzipped",
+  ...options,
+  async fn() {
+    const { gzipped } = await sizes(bundles["./cache"]!);
+    assert(gzipped <= 6000, `${gzipped} bytes`);
   },
 });

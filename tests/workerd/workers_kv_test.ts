@@ -122,6 +122,22 @@ workerdTest("Workers KV", async (t) => {
     assertEquals(await probe("sessions"), { lazy: 0, found: ["dark", "ada"], after: [null, null] });
   });
 
+  await t.step("a cache is the weaker one: one fill an isolate, no tags", async () => {
+    const { refused, ...found } = await probe("weakCache");
+    assertEquals(found, {
+      together: [1],
+      puts: 1,
+      hit: 1,
+      hitCost: ["getWithMetadata"],
+      after: 2,
+      absent: true,
+      state: "absent",
+      faults: [],
+      weak: true,
+    });
+    assertEquals(refused.name, "TypeError");
+  });
+
   await t.step("a cacheTtl of 30 seconds is accepted", async () => {
     assertEquals(await probe("cacheTtl"), 1);
   });
