@@ -34,6 +34,8 @@ export interface Look {
   readonly sentAt: number;
   /** Milliseconds for which another filler has that right. */
   readonly busy: number | undefined;
+  /** That filler and its grant. */
+  readonly holder: string | undefined;
 }
 
 /** Reads the output of `cache.read`. */

@@ -68,7 +68,7 @@ function leased(next: Record<string, string>, input: Fields, grant: string, now:
 /**
  * `{ schema, filler?, lease?, early?, refresh?, outdated? }` → what may be answered, with the record's own times:
  * `{ value | absent, tags, filledAt, freshUntil, staleUntil, until, now }`; and where it must be refilled the `grant`, or
- * `busy` with the milliseconds left of another filler's lease. The same filler gets the same grant.
+ * `busy` with the milliseconds left of another filler's lease, and the `holder`: that filler and its grant. The same filler gets the same grant.
  *
  * `early` is a number of thousandths: a value is refilled before its time when the fill's duration, so many times over,
  * is longer than it stays fresh. `refresh` asks for a refill of a value that is so many milliseconds old. `outdated` is the `tags` text that the
@@ -106,6 +106,7 @@ export const readCache: Transition = {
       now < figure(record.leaseEnds)
     ) {
       output.busy = String(figure(record.leaseEnds) - now);
+      output.holder = record.filler + " " + record.grant!;
       return { output };
     }
     const repeated = record !== undefined && record.filler === input.filler;

@@ -261,7 +261,7 @@ class StoreCache implements Cache {
           return await this.#withoutStore(error, call);
         }
         first = undefined;
-        const { entry, tags, grant, sentAt, busy } = look;
+        const { entry, tags, grant, sentAt, busy, holder } = look;
         if (grant === undefined) call.looked();
         if (entry && this.#answers(entry, call, grant, round)) {
           if (entry.fresh > 0) this.#settings.near?.keep(key, kindOf(plan), { ...entry, sentAt, changes });
@@ -285,6 +285,10 @@ class StoreCache implements Cache {
         }
         const backoff = Math.min(MAX_BACKOFF, 10 * 2 ** round) * (0.5 + Math.random() / 2);
         await wait.next({ longest: (busy ?? 0) + 1, backoff });
+        const landed = this.#flights.landedWith(key, holder);
+        if (landed && landed.kind === kindOf(plan) && plan.tags.length === 0 && plan.schema === undefined) {
+          return { state: "hit", value: valueOf(landed.text), age: 0, remaining: landed.ttl, waited: true };
+        }
       }
     } finally {
       if (wait) this.#flights.leave(key, wait);
@@ -330,8 +334,8 @@ class StoreCache implements Cache {
       output = await this.#transact(readCache, key, { ...input, outdated: output.tags }, options);
       entry = await this.#usable(output, tags, plan);
     }
-    const { grant, busy } = output;
-    return { entry, tags, grant, sentAt, busy: busy === undefined ? undefined : Number(busy) };
+    const { grant, busy, holder } = output;
+    return { entry, tags, grant, sentAt, busy: busy === undefined ? undefined : Number(busy), holder };
   }
 
   /** The entry, if its tags are those of now and its value is of the right form. */
@@ -396,9 +400,11 @@ class StoreCache implements Cache {
       const text = textOf(value);
       const took = Math.ceil(clock.monotonic() - began);
       lease.end();
-      await this.#keep(key, plan, text, took, grant);
-      this.#flights.land(key);
-      return { value: valueOf(text), ttl: plan?.ttl ?? 0 };
+      const ttl = (text === undefined ? plan?.absent : plan?.ttl) ?? 0;
+      const kept = await this.#keep(key, plan, text, took, grant);
+      const holder = `${grant.filler} ${grant.grant}`;
+      this.#flights.land(key, undefined, kept ? { holder, kind: kindOf(call.plan), text, ttl } : undefined);
+      return { value: valueOf(text), ttl };
     } catch (error) {
       lease.end();
       this.#flights.land(key, { error });
@@ -436,21 +442,23 @@ class StoreCache implements Cache {
     return { value, plan: kept };
   }
 
-  /** Stores what was filled. Whatever becomes of that, it is the caller's: a failure is reported. */
+  /** Stores the filled value and answers whether it is kept. It is the caller's in any case: a failure is reported. */
   async #keep(
     key: string,
     plan: CachePlan | undefined,
     text: string | undefined,
     took: number,
     grant: Grant,
-  ): Promise<void> {
+  ): Promise<boolean> {
     if (plan === undefined || (text === undefined && plan.absent === undefined)) {
-      return await this.#abandon(key, grant);
+      await this.#abandon(key, grant);
+      return false;
     }
     const tooLarge = this.#tooLarge(text);
     if (tooLarge) {
       this.#settings.report(tooLarge);
-      return await this.#abandon(key, grant);
+      await this.#abandon(key, grant);
+      return false;
     }
     const input: Record<string, string> = entryInput(plan, text, took, grant.tags);
     input.filler = grant.filler;
@@ -463,9 +471,11 @@ class StoreCache implements Cache {
         const value = { text, age: 0, fresh: Number(input.ttl), sentAt, changes };
         this.#settings.near?.keep(key, kindOf(plan), value);
       }
+      return done === "1";
     } catch (error) {
       this.#settings.report(error);
       await this.#abandon(key, grant);
+      return false;
     }
   }
 
