@@ -2,6 +2,8 @@
 import { decodeValue, encodeValue } from "../codec.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Schema } from "../schema.ts";
+import type { OptionNames } from "../validate.ts";
+import type { CachedValue, PeekOptions } from "./cache.ts";
 import type { Fields } from "../store/transition.ts";
 
 /** A cached value. */
@@ -52,6 +54,27 @@ export function readEntry(output: Fields): CacheEntry | undefined {
     grace: Number(output.until) - now,
   };
 }
+
+/** The answer of a look at an entry; `undefined` where its value does not match the schema. */
+export async function cachedValue<T>(
+  { text, age, fresh }: Pick<CacheEntry, "text" | "age" | "fresh">,
+  schema: Schema | undefined,
+): Promise<CachedValue<T> | undefined> {
+  try {
+    const value = await validated<T>(valueOf(text), schema);
+    return {
+      state: text === undefined ? "absent" : fresh > 0 ? "fresh" : "stale",
+      value,
+      age,
+      remaining: fresh,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The names of the options of `peek`. */
+export const PEEK_OPTIONS: OptionNames<PeekOptions> = { version: true, schema: true, signal: true };
 
 /** The value of an entry; an absence is `undefined`. */
 export function valueOf<T>(text: string | undefined): T {

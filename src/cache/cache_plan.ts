@@ -1,6 +1,6 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { Schema } from "../schema.ts";
-import { checkFunction, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkFunction, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 import type { CacheEntryOptions, CacheGetOptions, FillLifetime } from "./cache.ts";
 
 /** The options of a call, checked, with every duration in milliseconds. */
@@ -21,6 +21,9 @@ export interface CachePlan {
   readonly signal: AbortSignal | undefined;
 }
 
+const TASK = "cache the value";
+const BOOLEANS = [true, false];
+
 /** Each tag is a key to read beside the value, and part of every record. */
 const MAX_TAGS = 32;
 
@@ -38,15 +41,15 @@ const GET_OPTIONS: OptionNames<CacheGetOptions> = {
 
 /** Checks the options of `set`. */
 export function setPlan(options: CacheEntryOptions, maxLifetime: number): CachePlan {
-  checkOptionNames("cache the value", options, SET_OPTIONS);
+  checkOptionNames(TASK, options, SET_OPTIONS);
   return plan(options, maxLifetime);
 }
 
 /** Checks the options of `get`. Each hit does this: nothing is listed or parsed twice. */
 export function getPlan(options: CacheGetOptions, maxLifetime: number): CachePlan {
-  if (typeof options !== "object" || options === null) checkOptionNames("cache the value", null, GET_OPTIONS);
+  if (typeof options !== "object" || options === null) checkOptionNames(TASK, null, GET_OPTIONS);
   for (const name in options) {
-    if (!Object.hasOwn(GET_OPTIONS, name)) checkOptionNames("cache the value", options, GET_OPTIONS);
+    if (!Object.hasOwn(GET_OPTIONS, name)) checkOptionNames(TASK, options, GET_OPTIONS);
   }
   return plan(options, maxLifetime);
 }
@@ -54,17 +57,14 @@ export function getPlan(options: CacheGetOptions, maxLifetime: number): CachePla
 function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
   const { early = 0, refresh = false, version = "", waitUntil, schema, signal } = options;
   if (typeof version !== "string") {
-    throw new TypeError("Cannot cache the value as 'version' must be a string");
+    throw new TypeError(`Cannot ${TASK} as 'version' must be a string`);
   }
   if (!(typeof early === "number" && early >= 0 && early <= 100)) {
     throw new RangeError(
-      `Cannot cache the value as 'early' must be from 0 to 100: current value is ${early}`,
+      `Cannot ${TASK} as 'early' must be from 0 to 100: current value is ${early}`,
     );
   }
-  if (typeof refresh !== "boolean") {
-    throw new TypeError("Cannot cache the value as 'refresh' must be true or false");
-  }
-  checkFunction("cache the value", "waitUntil", waitUntil);
+  checkFunction(TASK, "waitUntil", waitUntil);
   const made: CachePlan = {
     ttl: milliseconds(options.ttl, "ttl"),
     stale: optional(options.stale, "stale") ?? 0,
@@ -73,7 +73,7 @@ function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
     version,
     absent: optional(options.absent, "absent"),
     early,
-    refresh,
+    refresh: checkOneOf(TASK, "refresh", refresh, BOOLEANS),
     fillTimeout: optional(options.fillTimeout, "fillTimeout"),
     waitUntil,
     schema,
@@ -81,7 +81,7 @@ function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
   };
   if (Math.max(made.ttl, made.absent ?? 0) + Math.max(made.stale, made.grace) > maxLifetime) {
     throw new RangeError(
-      `Cannot cache the value as it would live longer than 'maxLifetime' of the cache: current value is ${maxLifetime} ms`,
+      `Cannot ${TASK} beyond the cache's 'maxLifetime': current value is ${maxLifetime} ms`,
     );
   }
   return made;

@@ -1,4 +1,4 @@
-import { interruptible, withTimeout } from "../deadline.ts";
+import { interruptible } from "../deadline.ts";
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
 import { Lease } from "../lease.ts";
@@ -11,6 +11,7 @@ import type { Awaitable, EngineLimits } from "../store/engine.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { checkOptionNames } from "../validate.ts";
+import { askOrigin, type Question } from "./ask_origin.ts";
 import type {
   Cache,
   CacheAnswer,
@@ -19,14 +20,15 @@ import type {
   CacheGetOptions,
   CacheOptions,
   Fill,
-  FillLifetime,
   FillMany,
   PeekOptions,
   WeakCache,
 } from "./cache.ts";
 import {
+  cachedValue,
   type CacheEntry,
   type Look,
+  PEEK_OPTIONS,
   readEntry,
   tagNames,
   tagText,
@@ -34,7 +36,7 @@ import {
   validated,
   valueOf,
 } from "./cache_entry.ts";
-import { type CachePlan, checkTags, getPlan, keptPlan, setPlan } from "./cache_plan.ts";
+import { type CachePlan, checkTags, getPlan, setPlan } from "./cache_plan.ts";
 import {
   abandonFill,
   expireCache,
@@ -48,6 +50,7 @@ import {
 import { type CacheSettings, settingsOf } from "./cache_settings.ts";
 import { FillBatch } from "./fill_batch.ts";
 import { FillFlights } from "./fill_flights.ts";
+import { sharedFill } from "./shared_fill.ts";
 import { StoreWeakCache } from "./weak_cache.ts";
 
 /**
@@ -98,10 +101,7 @@ interface Grant {
 }
 
 /** One call of `get`, as it goes through its rounds. */
-interface Call<T> {
-  readonly key: string;
-  readonly fill: Fill<T>;
-  readonly plan: CachePlan;
+interface Call<T> extends Question<T> {
   /** Names this call to the engine. */
   readonly filler: string;
   /** The counter of ended fills when the call began. */
@@ -396,7 +396,12 @@ class StoreCache implements Cache {
     });
     const began = clock.monotonic();
     try {
-      const { value, plan } = await this.#ask(call, lease.signal, entry);
+      const { value, plan } = await askOrigin(
+        call,
+        lease.signal,
+        entry?.value as T | undefined,
+        this.#settings.maxLifetime,
+      );
       const text = textOf(value);
       const took = Math.ceil(clock.monotonic() - began);
       lease.end();
@@ -411,35 +416,6 @@ class StoreCache implements Cache {
       await this.#abandon(key, grant);
       throw error;
     }
-  }
-
-  /** The origin's answer, in time and of the right form, and how it is to be kept: `undefined` where it is not. */
-  async #ask<T>(
-    { key, fill, plan }: Call<T>,
-    held: AbortSignal,
-    entry: CacheEntry | undefined,
-  ): Promise<{ readonly value: T; readonly plan: CachePlan | undefined }> {
-    const { fillTimeout } = plan;
-    let kept: CachePlan | undefined = plan;
-    const keep = (lifetime: FillLifetime | false) => {
-      kept = lifetime === false ? undefined : keptPlan(plan, lifetime, this.#settings.maxLifetime);
-    };
-    const over = new AbortController();
-    const signal = fillTimeout === undefined ? held : AbortSignal.any([held, over.signal]);
-    const work = Promise.resolve(fill({ key, signal, previous: entry?.value as T | undefined, keep })).then(
-      (value) => validated<T>(value, plan.schema),
-    );
-    if (fillTimeout === undefined) return { value: await work, plan: kept };
-    const value = await withTimeout(work, fillTimeout, undefined, () => {
-      const error = new HoldfastError(
-        "timeout",
-        `Cannot fill the value as the origin took over ${fillTimeout} ms`,
-        { retryable: true },
-      );
-      over.abort(error);
-      return error;
-    });
-    return { value, plan: kept };
   }
 
   /** Stores the filled value and answers whether it is kept. It is the caller's in any case: a failure is reported. */
@@ -501,38 +477,14 @@ class StoreCache implements Cache {
     if (!(error instanceof HoldfastError)) throw error;
     this.#settings.report(error);
     if (faultClass(error) !== "outage" || this.#settings.whenUnavailable === "throw") throw error;
-    const ask = async () => {
-      const { value } = await this.#ask(call, new AbortController().signal, undefined);
+    if (this.#uncached.has(key)) call.looked(); // or two batches could wait for each other
+    else if (this.#uncached.size >= MAX_UNCACHED_FILLS) throw error;
+    const { lease, maxLifetime } = this.#settings;
+    const value = await sharedFill(this.#uncached, key, lease, plan.signal, async () => {
+      const { value } = await askOrigin(call, undefined, undefined, maxLifetime);
       return valueOf<T>(textOf(value));
-    };
-    const answer = (value: T): CacheAnswer<T> => ({
-      state: "uncached",
-      value,
-      age: 0,
-      remaining: 0,
-      waited: false,
     });
-    let work = this.#uncached.get(key) as Promise<T> | undefined;
-    if (work === undefined) {
-      if (this.#uncached.size >= MAX_UNCACHED_FILLS) throw error;
-      work = ask();
-      this.#uncached.set(key, work);
-      const done = () => {
-        if (this.#uncached.get(key) === work) this.#uncached.delete(key);
-      };
-      work.then(done, done);
-      return answer(await interruptible(work, plan.signal));
-    }
-    call.looked(); // the batch of this call must not wait for another call's, which may wait for this one
-    // Another request's fill may never settle: on Workers it ends with its request. Then this one asks by itself.
-    const late = new Error("late");
-    try {
-      return answer(await withTimeout(work, this.#settings.lease, plan.signal, () => late));
-    } catch (failed) {
-      if (failed !== late) throw failed;
-    }
-    if (this.#uncached.get(key) === work) this.#uncached.delete(key);
-    return answer(await interruptible(ask(), plan.signal));
+    return { state: "uncached", value, age: 0, remaining: 0, waited: false };
   }
 
   /** The expired value that `grace` still allows, where the origin failed; its error otherwise. */
@@ -543,15 +495,12 @@ class StoreCache implements Cache {
   }
 
   async peek<T = unknown>(key: string, options: PeekOptions<T> = {}): Promise<CachedValue<T> | undefined> {
-    checkOptionNames("look into the cache", options, { version: true, schema: true, signal: true });
+    checkOptionNames("look into the cache", options, PEEK_OPTIONS);
     const { version = "", schema, signal } = options;
     const entry = readEntry(await this.#transact(readCache, key, { schema: version }, { signal }));
     if (entry === undefined) return undefined;
     if (entry.tags !== await this.#tagText(tagNames(entry.tags), { signal })) return undefined;
-    const value = await validated<T>(valueOf(entry.text), schema).catch(() => NO_VALUE);
-    if (value === NO_VALUE) return undefined;
-    const state = entry.text === undefined ? "absent" : entry.fresh > 0 ? "fresh" : "stale";
-    return { state, value: value as T, age: entry.age, remaining: entry.fresh };
+    return await cachedValue(entry, schema);
   }
 
   async set(key: string, value: unknown, options: CacheEntryOptions): Promise<void> {
@@ -635,8 +584,6 @@ class StoreCache implements Cache {
     return retry(call, { clock, attempts: 3, deadline: clock.monotonic() + timeout, signal });
   }
 }
-
-const NO_VALUE = Symbol("no value");
 
 /** What is the same for every value that may stand for another. */
 function kindOf({ tags, version }: CachePlan): string {

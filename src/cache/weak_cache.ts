@@ -1,20 +1,21 @@
-import { interruptible, withTimeout } from "../deadline.ts";
+import { interruptible } from "../deadline.ts";
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkOptionNames } from "../validate.ts";
+import { askOrigin } from "./ask_origin.ts";
 import type {
   CachedValue,
   Fill,
-  FillLifetime,
   PeekOptions,
   WeakCache,
   WeakCacheEntryOptions,
   WeakCacheGetOptions,
 } from "./cache.ts";
-import { textOf, validated, valueOf } from "./cache_entry.ts";
-import { type CachePlan, getPlan, keptPlan, setPlan } from "./cache_plan.ts";
+import { cachedValue, PEEK_OPTIONS, textOf, validated, valueOf } from "./cache_entry.ts";
+import { type CachePlan, getPlan, setPlan } from "./cache_plan.ts";
 import type { CacheSettings } from "./cache_settings.ts";
+import { sharedFill } from "./shared_fill.ts";
 
 /** A value as a store that has no transitions keeps it. */
 interface Envelope {
@@ -26,8 +27,6 @@ interface Envelope {
   readonly staleUntil: number;
   readonly until: number;
 }
-
-const PEEK_OPTIONS: OptionNames<PeekOptions> = { version: true, schema: true, signal: true };
 
 /**
  * A cache on a store without atomic changes. It keeps values and their times, and promises no more: two isolates may fill
@@ -47,13 +46,7 @@ export class StoreWeakCache implements WeakCache {
 
   async get<T>(key: string, fill: Fill<T>, options: WeakCacheGetOptions<T>): Promise<T> {
     const plan = getPlan(options, this.#settings.maxLifetime);
-    for (const name of ["tags", "early"] as const) {
-      if (name in options) {
-        throw new TypeError(
-          `Cannot cache the value as '${name}' needs a store with atomic changes: use an AtomicStore`,
-        );
-      }
-    }
+    refuseTags(options);
     plan.signal?.throwIfAborted();
     const found = await this.#find(key, plan.version, plan.schema, plan.signal);
     const now = this.#settings.clock.now();
@@ -81,18 +74,14 @@ export class StoreWeakCache implements WeakCache {
     if (found === undefined || found.version !== (options.version ?? "") || now >= found.until) {
       return undefined;
     }
-    const value = await validated<T>(valueOf(found.text), options.schema).catch(() => undefined);
-    if (value === undefined && found.text !== undefined) return undefined;
-    const state = found.text === undefined ? "absent" : now < found.freshUntil ? "fresh" : "stale";
-    const remaining = Math.max(0, found.freshUntil - now);
-    return { state, value: value as T, age: Math.max(0, now - found.filledAt), remaining };
+    const { text, filledAt, freshUntil } = found;
+    const times = { age: Math.max(0, now - filledAt), fresh: Math.max(0, freshUntil - now) };
+    return await cachedValue({ text, ...times }, options.schema);
   }
 
   async set(key: string, value: unknown, options: WeakCacheEntryOptions): Promise<void> {
     const plan = setPlan(options, this.#settings.maxLifetime);
-    if (plan.tags.length > 0) {
-      throw new TypeError("Cannot cache the value as 'tags' needs a store with atomic changes");
-    }
+    refuseTags(options);
     const text = textOf(value);
     if (text === undefined) throw new TypeError("Cannot cache the value as it must not be undefined");
     await this.#put(key, text, plan);
@@ -127,53 +116,20 @@ export class StoreWeakCache implements WeakCache {
     }
   }
 
-  /** The fill of this isolate for the key; of a fill that never settles, as its request ended, not for longer than a lease. */
-  async #once<T>(key: string, fill: Fill<T>, plan: CachePlan, previous: T | undefined): Promise<T> {
+  #once<T>(key: string, fill: Fill<T>, plan: CachePlan, previous: T | undefined): Promise<T> {
     const name = JSON.stringify([key, plan.version]);
-    const running = this.#fills.get(name) as Promise<T> | undefined;
-    const late = new Error("late");
-    if (running) {
-      try {
-        return await withTimeout(running, this.#settings.lease, plan.signal, () => late);
-      } catch (error) {
-        if (error !== late) throw error;
-      }
-    }
-    const work = this.#fill(key, fill, plan, previous);
-    this.#fills.set(name, work);
-    try {
-      return await work;
-    } finally {
-      if (this.#fills.get(name) === work) this.#fills.delete(name);
-    }
+    const { lease } = this.#settings;
+    return sharedFill(this.#fills, name, lease, undefined, () => this.#fill(key, fill, plan, previous));
   }
 
   async #fill<T>(key: string, fill: Fill<T>, plan: CachePlan, previous: T | undefined): Promise<T> {
-    let kept: CachePlan | undefined = plan;
-    const keep = (lifetime: FillLifetime | false) => {
-      kept = lifetime === false ? undefined : keptPlan(plan, lifetime, this.#settings.maxLifetime);
-    };
-    const over = new AbortController();
-    const asked = Promise.resolve(fill({ key, signal: over.signal, previous, keep }));
-    const value = await validated<T>(await this.#inTime(asked, plan.fillTimeout, over), plan.schema);
+    const { maxLifetime } = this.#settings;
+    const { value, plan: kept } = await askOrigin({ key, fill, plan }, undefined, previous, maxLifetime);
     const text = textOf(value);
     if (kept !== undefined && (text !== undefined || kept.absent !== undefined)) {
       await this.#put(key, text, kept).catch(this.#settings.report);
     }
     return valueOf<T>(text);
-  }
-
-  #inTime<T>(work: Promise<T>, timeout: number | undefined, over: AbortController): Promise<T> {
-    if (timeout === undefined) return work;
-    return withTimeout(work, timeout, undefined, () => {
-      const error = new HoldfastError(
-        "timeout",
-        `Cannot fill the value as the origin took over ${timeout} ms`,
-        { retryable: true },
-      );
-      over.abort(error);
-      return error;
-    });
   }
 
   async #put(key: string, text: string | undefined, plan: CachePlan): Promise<void> {
@@ -191,5 +147,12 @@ export class StoreWeakCache implements WeakCache {
     };
     // The store's fault is the caller's only in `set`. A caller's signal ends the call, not what others wait for.
     await this.#store.set(key, envelope, { ttl: lifetime });
+  }
+}
+
+/** Refuses options that need atomic changes, whatever their values. */
+function refuseTags(options: object): void {
+  if ("tags" in options || "early" in options) {
+    throw new TypeError("Cannot cache the value as 'tags' and 'early' need an AtomicStore");
   }
 }
