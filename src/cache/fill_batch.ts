@@ -38,6 +38,7 @@ export class FillBatch<T> {
   }
 
   async #ask(signal: AbortSignal): Promise<Map<number, T>> {
+    this.#granted.sort((a, b) => a - b); // the grants came in any order
     const keys = this.#granted.map((index) => this.#keys[index]!);
     const values = await this.#fill(keys, { signal });
     if (values.length !== keys.length) {
