@@ -398,7 +398,7 @@ class Exchanges<Context> {
     const key = given.length > MAX_KEY || /[^\x20-\x7e]/.test(given)
       ? `sha256:${await sha256(given)}`
       : given;
-    return authorized ? `${key} authorized` : key;
+    return (authorized ? "+" : "=") + key;
   }
 
   #tags(request: Request): readonly string[] {
@@ -608,8 +608,12 @@ class Exchanges<Context> {
       this.#settings.policy,
     );
     const renewed: CachedResponse = { ...old, headers, ...kept };
-    if (kept === undefined) return pass(answerTo(request, renewed, 0, "Holdfast; fwd=stale; fwd-status=304"));
-    return this.#kept(renewed, keep);
+    // A cookie is its own client's: that one gets it, and nothing of the answer is kept.
+    const set = this.#settings.policy.whenSetCookie === "store" ? [] : response.headers.getSetCookie();
+    if (kept !== undefined && set.length === 0) return this.#kept(renewed, keep);
+    const answer = answerTo(request, renewed, 0, "Holdfast; fwd=stale; fwd-status=304");
+    for (const cookie of set) answer.headers.append("set-cookie", cookie);
+    return pass(answer);
   }
 
   /**

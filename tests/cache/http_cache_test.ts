@@ -129,6 +129,18 @@ Deno.test("withCache() validates a stale response, and answers a client that has
   assertEquals([(await s.get()).text, s.requests.length], ["answer 1", 2]);
 });
 
+Deno.test("withCache() gives the cookie of a 304 to its own client, and to no other", async () => {
+  const s = site({ "cache-control": "max-age=10", etag: '"v1"' });
+  await s.get();
+  await s.clock.advance(15_000);
+  const fields = { "cache-control": "max-age=10", etag: '"v1"', "set-cookie": "id=1" };
+  s.answer = () => new Response(null, { status: 304, headers: fields });
+  const own = await s.get();
+  assertEquals([own.status, own.text, own.headers.get("set-cookie")], [200, "answer 1", "id=1"]);
+  s.answer = () => new Response("another", { headers: { "cache-control": "max-age=10" } });
+  assertEquals((await s.get()).headers.get("set-cookie"), null);
+});
+
 Deno.test("withCache() answers stale while it asks, through waitUntil, and stale where the handler fails", async () => {
   const s = site({ "cache-control": "max-age=10, stale-while-revalidate=20, stale-if-error=100" });
   await s.get();
