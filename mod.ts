@@ -45,7 +45,6 @@ export * from "./src/session/session_record.ts";
 export * from "./src/session/session_store.ts";
 export * from "./src/session/sessions.ts";
 export * from "./src/store/atomic_store.ts";
-export * from "./src/store/cached_store.ts";
 export * from "./src/store/observed_store.ts";
 export * from "./src/store/compare_and_set.ts";
 export * from "./src/store/engine.ts";

@@ -1,5 +1,5 @@
-import type { Clock } from "./clock.ts";
-import { withTimeout } from "./deadline.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { interruptible, withTimeout } from "./deadline.ts";
 import { HoldfastError } from "./errors.ts";
 
 const ATTEMPTS = 4;
@@ -38,7 +38,7 @@ export async function retry<T>(call: () => Promise<T>, options: RetryOptions): P
       const left = deadline - clock.monotonic();
       if (deadline === Infinity) return await call();
       if (left <= 0) throw overdue(ambiguous);
-      return await withTimeout(call(), left, signal, () => overdue(true));
+      return await within(call(), left, options, () => overdue(true));
     } catch (error) {
       if (signal?.aborted || !(error instanceof HoldfastError)) throw error;
       ambiguous ||= error.ambiguous;
@@ -51,6 +51,24 @@ export async function retry<T>(call: () => Promise<T>, options: RetryOptions): P
       }
       await clock.sleep(delay, signal);
     }
+  }
+}
+
+/** Bounds an attempt: on the runtime's clock by a timer that calls share, on another by its own. */
+async function within<T>(
+  work: Promise<T>,
+  milliseconds: number,
+  { clock, signal }: RetryOptions,
+  late: () => Error,
+): Promise<T> {
+  if (clock === systemClock) return await withTimeout(work, milliseconds, signal, late);
+  const done = new AbortController();
+  const timer = clock.sleep(milliseconds, done.signal).then(() => Promise.reject(late()));
+  timer.catch(() => {});
+  try {
+    return await interruptible(Promise.race([work, timer]), signal);
+  } finally {
+    done.abort("done");
   }
 }
 

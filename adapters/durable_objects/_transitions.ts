@@ -1,3 +1,4 @@
+import { cacheTransitions } from "../../src/cache/cache_transitions.ts";
 import { outboxTransitions } from "../../src/mail/outbox_transitions.ts";
 import { idempotencyTransitions } from "../../src/idempotency/idempotency_transitions.ts";
 import { lockTransitions } from "../../src/lock/lock_transitions.ts";
@@ -15,5 +16,6 @@ export const OUR_TRANSITIONS: readonly Transition[] = [
   ...throttleTransitions,
   ...sessionTransitions,
   ...outboxTransitions,
+  ...cacheTransitions,
   ...betterAuthTransitions,
 ];

@@ -16,6 +16,7 @@ import {
   SET_OPTIONS,
 } from "./_options.ts";
 import { openCursor, sealCursor } from "./cursor.ts";
+import { DIRECT } from "./direct.ts";
 import { pages } from "./_pages.ts";
 import { engineKey, enginePrefix, localKey, namespacePath } from "./_keys.ts";
 import type {
@@ -26,7 +27,7 @@ import type {
   TransactOptions,
   WatchOptions,
 } from "./atomic_store.ts";
-import type { AtomicEngine, EngineLimits, KeyValueEngine } from "./engine.ts";
+import type { AtomicEngine, Awaitable, EngineLimits, KeyValueEngine } from "./engine.ts";
 import type {
   CallOptions,
   Cleared,
@@ -262,6 +263,15 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     options?.signal?.throwIfAborted();
     const output = this.#atomic.transact(transition, this.key(key), input, options);
     return output instanceof Promise ? await output : output;
+  }
+
+  [DIRECT](
+    transition: Transition,
+    key: string,
+    input: Fields,
+    options?: TransactOptions,
+  ): Awaitable<Fields> {
+    return this.#atomic.transact(transition, this.key(key), input, options);
   }
 
   async increment(key: string, options: IncrementOptions = {}): Promise<Counter> {

@@ -42,6 +42,25 @@ export const shopTests: readonly (readonly [string, ShopTest])[] = [
     assertStrictEquals(products.headers.get("set-cookie"), null);
   }],
 
+  [
+    "fifty requests for a forgotten catalogue ask the database once, and a new price is seen at once",
+    async (visitor) => {
+      const ada = visitor();
+      await ada.json("POST", "/api/catalogue/forget");
+      const before = (await ada.json("GET", "/api/catalogue")).asked;
+      const lists = await Promise.all(
+        Array.from({ length: 50 }, () => visitor().json("GET", "/api/products")),
+      );
+      assertEquals((await ada.json("GET", "/api/catalogue")).asked - before, 1);
+      const priceOf = (list: { id: string; price: number }[]) => list.find(({ id }) => id === "rope")!.price;
+      const { price } = await ada.json("POST", "/api/products/rope/dearer");
+      assertEquals([price, priceOf(await visitor().json("GET", "/api/products"))], [
+        priceOf(lists[0]) + 100,
+        price,
+      ]);
+    },
+  ],
+
   ["a cart survives a reload and belongs to its session", async (visitor) => {
     const ada = visitor();
     await ada.json("POST", "/api/cart/rope");

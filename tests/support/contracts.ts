@@ -2,6 +2,7 @@
 import { atomicSessionStore, type AtomicStore } from "@holdfast/edge";
 import {
   atomicStoreLaw,
+  cacheLaw,
   idempotencyLaw,
   keyValueStoreLaw,
   type Law,
@@ -23,6 +24,7 @@ export const contracts: Record<string, readonly Law<StoreSubject<AtomicStore>>[]
   "locks": lockLaw,
   "idempotency": idempotencyLaw,
   "throttle": throttleLaw,
+  "cache": cacheLaw,
   "session store": sessionStoreLaw.map(({ name, run }) => ({
     name,
     run: ({ store, ...subject }) => run({ ...subject, store: atomicSessionStore(store) }),

@@ -98,12 +98,12 @@ export async function wranglerOptions(): Promise<WorkerdOptions> {
     main: string;
     compatibility_date: string;
     durable_objects: { bindings: { name: string; class_name: string }[] };
-    kv_namespaces: { binding: string }[];
+    kv_namespaces?: { binding: string }[];
   };
   return {
     entry: new URL(toml.main, root),
     compatibilityDate: toml.compatibility_date,
-    kv: toml.kv_namespaces.map(({ binding }) => binding),
+    kv: (toml.kv_namespaces ?? []).map(({ binding }) => binding),
     durableObjects: Object.fromEntries(
       toml.durable_objects.bindings.map(({ name, class_name }) => [name, class_name]),
     ),

@@ -1,4 +1,5 @@
 /** What is tried next to Workers KV: `/name` runs the probe of that name and answers what it found. */
+import { createCache } from "@holdfast/edge/cache";
 import { createSessions, type HoldfastError, keyValueSessionStore } from "@holdfast/edge";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 import { type Probes, probing } from "../support/probes.ts";
@@ -140,6 +141,42 @@ const probes: Probes<Env> = {
     await sessions.commit(second);
     const third = sessions.open(cookie);
     return { lazy, found, after: [await third.get("theme") ?? null, await third.userId() ?? null] };
+  },
+
+  async weakCache({ CACHE }) {
+    const { kv, calls } = counted(CACHE);
+    const faults: string[] = [];
+    const cache = createCache(workersKvStore(kv, { prefix: "weak:" }), {
+      name: "pages",
+      onFault: (error) => faults.push(String(error)),
+    });
+    let asked = 0;
+    const options = { ttl: "1h", absent: "1m", grace: "1h" } as const;
+    const get = (key: string) => cache.get<unknown>(key, () => ++asked, options);
+    const together = await Promise.all(Array.from({ length: 20 }, () => get("key")));
+    const cost = [...calls];
+    calls.length = 0;
+    const hit = await get("key");
+    const hitCost = [...calls];
+    await cache.invalidate("key");
+    const after = await get("key");
+    const absent = await cache.get("none", () => undefined, options);
+    const state = (await cache.peek("none"))?.state;
+    const tags = { ...options, tags: ["a"] };
+    // deno-lint-ignore no-explicit-any
+    const refused = await fault(() => cache.get("key", () => 1, tags as any));
+    return {
+      together: [...new Set(together)],
+      puts: cost.filter((call) => call === "put").length,
+      hit,
+      hitCost,
+      after,
+      absent: absent === undefined,
+      state,
+      refused,
+      faults,
+      weak: !("invalidateTags" in cache),
+    };
   },
 
   async cacheTtl({ CACHE }) {
