@@ -1,5 +1,5 @@
 /** Cookies of a session: how the token travels. */
-import { cookieValues } from "../http/cookie.ts";
+import { cookieValues } from "../cookie.ts";
 import { checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 
 /**
