@@ -12,7 +12,8 @@ import {
 import type { Schema, SchemaOutput } from "../../src/schema.ts";
 import type { Session } from "../../src/session/session.ts";
 import type { Atomic, IndexedSessionStore } from "../../src/session/session_store.ts";
-import { createSessions, type RequestSessions, type SessionsOptions } from "../../src/session/sessions.ts";
+import { createSessions } from "../../src/session/create_sessions.ts";
+import type { RequestSessions, SessionsOptions } from "../../src/session/sessions.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { PerBinding } from "../../src/store/binding.ts";
 import { changeable, replace, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";

@@ -1,7 +1,6 @@
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { need, shortText } from "./address.ts";
 import { mailError } from "./mail_error.ts";
-import type { PreparedMessage } from "./message.ts";
 
 /** The content of a file. A string is its text in UTF-8, never base64. */
 export type AttachmentData = string | Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array>;
@@ -98,7 +97,7 @@ export function prepareAttachment(attachment: Attachment, index: number): Prepar
  * @throws {MailError} `attachment-unreadable` when one fails; nothing was sent
  */
 export async function readAttachments(
-  message: PreparedMessage,
+  message: { readonly attachments: readonly PreparedAttachment[] },
   mailer: string,
 ): Promise<(PreparedAttachment & { readonly bytes: Uint8Array<ArrayBuffer> })[]> {
   try {

@@ -30,9 +30,9 @@ import { atomicSessionStore } from "./atomic_session_store.ts";
 import type { Session } from "./session.ts";
 import { type SessionCookie, sessionCookie } from "./session_cookie.ts";
 import type { SessionRecord } from "./session_record.ts";
-import { type BoundSession, boundSession } from "./session_response.ts";
+import { boundSession } from "./session_response.ts";
 import type { SessionStore } from "./session_store.ts";
-import type { CommitOptions, Sessions, SessionsOptions, SessionSummary } from "./sessions.ts";
+import type { BoundSession, CommitOptions, Sessions, SessionsOptions, SessionSummary } from "./sessions.ts";
 
 /** The names of all options; a function, since bundlers keep a spread at the top of a module. */
 const optionNames = () => ({

@@ -45,9 +45,9 @@ import { sha256 } from "./_sha256.ts";
 import type { Session } from "./session.ts";
 import { type SessionCookie, sessionCookie } from "./session_cookie.ts";
 import type { SessionRecord } from "./session_record.ts";
-import { type BoundSession, boundSession } from "./session_response.ts";
+import { boundSession } from "./session_response.ts";
 import { EVERYBODY } from "./session_store.ts";
-import type { CommitOptions, RequestSessions, SessionsOptions } from "./sessions.ts";
+import type { BoundSession, CommitOptions, RequestSessions, SessionsOptions } from "./sessions.ts";
 
 export type { SealingKey } from "./_key_ring.ts";
 

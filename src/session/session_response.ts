@@ -4,21 +4,7 @@ import { faultClass } from "../fault_class.ts";
 import { notesOf, type RequestSession } from "./_request_session.ts";
 import { insecureRequest } from "./_insecure_request.ts";
 import type { Session } from "./session.ts";
-import type { CommitOptions, RequestSessions } from "./sessions.ts";
-
-/** The session of a request that can be put on its response. */
-export interface BoundSession<Data> extends Session<Data> {
-  /**
-   * Commits and answers the response to send: with the cookie, if there is one, and the headers that keep
-   * caches from mixing people up. A 5xx drops data and login, and so do HEAD and OPTIONS. When the store is
-   * down it answers a 503 instead, and no cookie changes; a login for which there is no room becomes a 409.
-   *
-   * @throws {TypeError} when the changed data does not match the schema
-   * @throws {HoldfastError} `misconfigured` when the browser would drop the Secure cookie, as it asked over
-   *   plain HTTP
-   */
-  commit(response: Response, options?: Omit<CommitOptions, "failed">): Promise<Response>;
-}
+import type { BoundSession, CommitOptions, RequestSessions } from "./sessions.ts";
 
 /**
  * Whether coming back later may help: the store or a deploy is to blame, neither the request nor a setting.

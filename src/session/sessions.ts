@@ -17,13 +17,9 @@
 import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
-import type { AtomicStore } from "../store/atomic_store.ts";
-import { StoreSessions } from "./_store_sessions.ts";
 import type { Session } from "./session.ts";
 import type { SessionCookieOptions } from "./session_cookie.ts";
 import type { SessionEvent } from "./session_event.ts";
-import type { BoundSession } from "./session_response.ts";
-import type { Atomic, IndexedSessionStore, SessionStore } from "./session_store.ts";
 
 /** Options of {@linkcode createSessions}. */
 export interface SessionsOptions<S extends Schema> {
@@ -114,6 +110,20 @@ export interface CommitOptions {
   readonly waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
 }
 
+/** The session of a request that can be put on its response. */
+export interface BoundSession<Data> extends Session<Data> {
+  /**
+   * Commits and answers the response to send: with the cookie, if there is one, and the headers that keep
+   * caches from mixing people up. A 5xx drops data and login, and so do HEAD and OPTIONS. When the store is
+   * down it answers a 503 instead, and no cookie changes; a login for which there is no room becomes a 409.
+   *
+   * @throws {TypeError} when the changed data does not match the schema
+   * @throws {HoldfastError} `misconfigured` when the browser would drop the Secure cookie, as it asked over
+   *   plain HTTP
+   */
+  commit(response: Response, options?: Omit<CommitOptions, "failed">): Promise<Response>;
+}
+
 /** A session of a user, as lists show it. */
 export interface SessionSummary {
   /** The public handle. */
@@ -175,43 +185,4 @@ export interface Sessions<Data> extends RequestSessions<Data> {
    * `touchEvery` at the latest.
    */
   revokeAll(): Promise<number>;
-}
-
-/**
- * Sessions over any atomic store, or over a `SessionStore` of your own. One without an index gives
- * {@linkcode RequestSessions}; one that is eventually consistent needs `eventual: true`.
- *
- * @throws {TypeError} when the store is none, or eventually consistent without `eventual: true`, or an option
- *   is unknown
- * @throws {RangeError} when a duration or a limit is not positive
- * @example
- * ```ts
- * import { createSessions, memoryStore } from "@holdfast/edge";
- * const sessions = createSessions(memoryStore());
- * const first = sessions.open(null);
- * first.set("theme", "dark");
- * const cookie = await sessions.commit(first);
- * const second = sessions.open(cookie!.split(";")[0]);
- * if (await second.get("theme") !== "dark") throw new Error("unexpected");
- * ```
- */
-export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
-  store: AtomicStore | Atomic<IndexedSessionStore>,
-  options?: SessionsOptions<S>,
-): Sessions<SchemaOutput<S>>;
-/** Sessions over a store that is only eventually consistent; see its own promises. */
-export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
-  store: IndexedSessionStore,
-  options: SessionsOptions<S> & { readonly eventual: true },
-): Sessions<SchemaOutput<S>>;
-/** Sessions over a store without an index, where a user's sessions can neither be listed nor ended. */
-export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
-  store: Atomic<SessionStore>,
-  options?: SessionsOptions<S>,
-): RequestSessions<SchemaOutput<S>>;
-export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
-  store: AtomicStore | SessionStore,
-  options: SessionsOptions<S> = {},
-): Sessions<SchemaOutput<S>> {
-  return new StoreSessions<SchemaOutput<S>>(store, options);
 }

@@ -1,6 +1,6 @@
 import type { Duration } from "../duration.ts";
-import type { EngineLimits } from "./engine.ts";
 import type { CallOptions, KeyValueStore, SetOptions } from "./key_value_store.ts";
+import type { EngineLimits } from "./limits.ts";
 import type { Fields, Transition } from "./transition.ts";
 
 /** Options of {@linkcode AtomicStore.increment}. */

@@ -4,18 +4,13 @@
  */
 import type { TransactOptions } from "./atomic_store.ts";
 import type { CallOptions, ListPage } from "./key_value_store.ts";
+import type { EngineLimits } from "./limits.ts";
 import type { Fields, Transition } from "./transition.ts";
+
+export type { EngineLimits } from "./limits.ts";
 
 /** A promise, or the thing itself: an engine in the caller's own process answers at once. */
 export type Awaitable<T> = T | Promise<T>;
-
-/** What an engine accepts. */
-export interface EngineLimits {
-  /** The longest key in UTF-8 bytes, namespaces included. */
-  readonly maxKeyBytes: number;
-  /** The longest encoded value or record in UTF-16 code units. */
-  readonly maxValueLength: number;
-}
 
 /** How an engine is asked for a page of keys. */
 export interface EngineListOptions extends CallOptions {

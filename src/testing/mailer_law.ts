@@ -1,4 +1,5 @@
-import { type BulkOptions, type BulkResult, sendBulk } from "../mail/bulk.ts";
+import type { BulkOptions, BulkResult } from "../mail/bulk.ts";
+import { sendBulk } from "../mail/send_bulk.ts";
 import { MailError } from "../mail/mail_error.ts";
 import type { Mailer, SendOptions } from "../mail/mailer.ts";
 import type { Message } from "../mail/message.ts";

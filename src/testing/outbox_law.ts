@@ -1,12 +1,7 @@
+import { outbox } from "../mail/create_outbox.ts";
 import { MailError } from "../mail/mail_error.ts";
 import type { Message } from "../mail/message.ts";
-import {
-  type DrainReport,
-  type Outbox,
-  outbox,
-  type OutboxEntry,
-  type OutboxOptions,
-} from "../mail/outbox.ts";
+import type { DrainReport, Outbox, OutboxEntry, OutboxOptions } from "../mail/outbox.ts";
 import { beginMail, extendMail, settleMail } from "../mail/outbox_transitions.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";

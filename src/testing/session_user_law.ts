@@ -1,7 +1,8 @@
 import { HoldfastError } from "../errors.ts";
 import { sha256 } from "../secret.ts";
 import type { SessionEvent } from "../session/session_event.ts";
-import { createSessions, type Sessions } from "../session/sessions.ts";
+import { createSessions } from "../session/create_sessions.ts";
+import type { Sessions } from "../session/sessions.ts";
 import { check, equal, rejection } from "./_check.ts";
 import { begin, counted, type Data, indexOf, sent, type SessionSubject } from "./_sessions.ts";
 import type { Law, StoreSubject } from "./law.ts";
