@@ -7,7 +7,8 @@ import process from "node:process";
 import { useSession, useSessionStorage } from "@hono/session";
 import { type Context, Hono } from "hono";
 import { MemoryStore, sessionMiddleware } from "hono-sessions";
-import { createSealedSessions, memoryStore } from "@holdfast/edge";
+import { memoryStore } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { session } from "@holdfast/edge/hono";
 
 const ROUNDS = 15;

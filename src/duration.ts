@@ -9,7 +9,7 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 
  * @throws {RangeError} when it is zero, negative, not finite or not a duration at all
  * @example
  * ```ts
- * import { toMilliseconds } from "@holdfast/edge";
+ * import { toMilliseconds } from "@holdfast/edge/engine";
  * if (toMilliseconds("1.5s") !== 1500) throw new Error("unexpected");
  * ```
  */

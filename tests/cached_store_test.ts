@@ -1,11 +1,6 @@
 /** The read cache: the law of every key-value store, and what is its own. */
-import {
-  type AtomicStore,
-  cachedStore,
-  type CachedStoreOptions,
-  type KeyValueStore,
-  memoryStore,
-} from "@holdfast/edge";
+import { type AtomicStore, type KeyValueStore, memoryStore } from "@holdfast/edge";
+import { cachedStore, type CachedStoreOptions } from "@holdfast/edge/engine";
 import { keyValueStoreLaw } from "@holdfast/edge/testing";
 import { assertEquals, assertRejects, assertThrows } from "./support/assert.ts";
 import { lawKept } from "./support/law_table.ts";

@@ -1,6 +1,7 @@
 /** Properties of the pure parts, over random histories. */
 import fc from "fast-check";
-import { atomicStore, type Fields, memoryStore, toMilliseconds, type Transition } from "@holdfast/edge";
+import { memoryStore } from "@holdfast/edge";
+import { type Fields, storeFromEngine, toMilliseconds, type Transition } from "@holdfast/edge/engine";
 import { beginClaim, completeClaim } from "../src/idempotency/idempotency_transitions.ts";
 import { acquireLock, releaseLock } from "../src/lock/lock_transitions.ts";
 import { checkThrottle } from "../src/throttle/throttle_transitions.ts";
@@ -367,7 +368,7 @@ Deno.test("any value that JSON can hold comes back, and any text and bytes", asy
 
 Deno.test("no two places in any namespaces are the same place", async () => {
   const keys: string[] = [];
-  const store = atomicStore({
+  const store = storeFromEngine({
     name: "spy",
     limits: { maxKeyBytes: 10_000, maxValueLength: 100 },
     list: () => ({ keys: [] }),

@@ -9,7 +9,7 @@ import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { badCursor } from "../../src/store/cursor.ts";
 import { storePrefix } from "../../src/store/prefix.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { denoKvFault, isLocked } from "./_faults.ts";
@@ -98,7 +98,7 @@ export function denoKvStore(kv: DenoKv, options: DenoKvStoreOptions = {}): Atomi
     throw new TypeError("Cannot make a store as it needs an open Deno KV");
   }
   checkOptionNames("make a store", options, OPTIONS);
-  return atomicStore(new DenoKvEngine(kv, options));
+  return storeFromEngine(new DenoKvEngine(kv, options));
 }
 
 /** The stored form: the record and its deadline, after which native expiry may leave it for a minute. */

@@ -6,7 +6,7 @@ import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { badCursor } from "../../src/store/cursor.ts";
 import { storePrefix } from "../../src/store/prefix.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import type { Fields, Transition } from "../../src/store/transition.ts";
 import { getValue, setValue } from "../../src/store/value_transitions.ts";
 import { interruptible, withTimeout } from "../../src/deadline.ts";
@@ -80,7 +80,7 @@ export function durableObjectStore(
   const { shards, locationHint } = options;
   if (shards !== undefined) checkInteger("make a store", "shards", shards);
   if (locationHint !== undefined) checkOneOf("make a store", "locationHint", locationHint, LOCATION_HINTS);
-  return atomicStore(new DurableObjectEngine(namespace, options));
+  return storeFromEngine(new DurableObjectEngine(namespace, options));
 }
 
 /** The longest name of an object, in bytes. */

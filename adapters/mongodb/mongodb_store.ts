@@ -7,7 +7,7 @@ import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
 import { escapeKey, successor, unescapeKey } from "../../src/store/key_text.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import {
   type CommitReply,
@@ -103,7 +103,7 @@ export function mongodbStore(collection: MongodbCollection, options: MongodbStor
     throw new TypeError(`Cannot ${task} as 'prefix' must be a well-formed string`);
   }
   const engine = new MongodbEngine(collection, prefix, options);
-  return Object.assign(atomicStore(engine), { migrate: () => engine.migrate() });
+  return Object.assign(storeFromEngine(engine), { migrate: () => engine.migrate() });
 }
 
 /** A record as a document; `_id` is the prefix, its length before it, and the key. */

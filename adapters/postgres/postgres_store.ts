@@ -4,7 +4,7 @@ import { withTimeout } from "../../src/deadline.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { isConflict, postgresFault } from "./postgres_faults.ts";
 import { type PostgresStatements, postgresStatements } from "./postgres_statements.ts";
@@ -103,7 +103,7 @@ export function postgresStore(query: PostgresQuery, options: PostgresStoreOption
   const name = parts.map((part) => `"${part}"`).join(".");
   const backend = new PostgresBackend(query, name, options, true);
   const store = (backend: PostgresBackend, alone: boolean) =>
-    atomicStore(new SqlEngine(backend, { prefix, virtualTime: options.virtualTime, alone }));
+    storeFromEngine(new SqlEngine(backend, { prefix, virtualTime: options.virtualTime, alone }));
   return Object.assign(store(backend, true), {
     migrate: () => backend.migrate(),
     purge: ({ limit = 1000 }: { readonly limit?: number | undefined } = {}) =>

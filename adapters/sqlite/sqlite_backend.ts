@@ -4,7 +4,7 @@ import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { type SqliteStatements, sqliteStatements } from "./sqlite_statements.ts";
 
@@ -81,7 +81,7 @@ export function sqliteStore(driver: SqliteDriver, options: SqliteStoreOptions = 
     throw new TypeError(`Cannot ${task} as 'prefix' must be a well-formed string`);
   }
   const backend = new SqliteBackend(driver, table, prefix, toMilliseconds(timeout, "timeout"), virtualTime);
-  return Object.assign(atomicStore(new SqlEngine(backend, { prefix, virtualTime, alone: true })), {
+  return Object.assign(storeFromEngine(new SqlEngine(backend, { prefix, virtualTime, alone: true })), {
     migrate: () => backend.migrate(),
     purge: ({ limit = 1000 }: { readonly limit?: number | undefined } = {}) =>
       backend.purge(checkInteger("purge", "limit", limit)),

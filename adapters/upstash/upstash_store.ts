@@ -1,6 +1,6 @@
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { checkClient, clientRunner, type RedisScripts } from "./_client.ts";
 import { UpstashEngine } from "./_engine.ts";
@@ -76,7 +76,9 @@ export function upstashStore(
   const timeouts = { timeout, attemptTimeout };
   const runner = handedIn ? clientRunner(redis, book, timeouts) : new UpstashTransport(redis, book, timeouts);
   const keys = new KeySpace(options.prefix ?? "holdfast", handedIn && mayBeCluster(redis));
-  return atomicStore(new UpstashEngine({ runner, binding, book, keys, maxValueLength }, options.virtualTime));
+  return storeFromEngine(
+    new UpstashEngine({ runner, binding, book, keys, maxValueLength }, options.virtualTime),
+  );
 }
 
 /**

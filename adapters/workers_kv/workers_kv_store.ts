@@ -4,7 +4,7 @@ import { HoldfastError } from "../../src/errors.ts";
 import type { EngineListOptions, KeyValueEngine } from "../../src/store/engine.ts";
 import type { CallOptions, KeyValueStore, ListPage } from "../../src/store/key_value_store.ts";
 import { storePrefix } from "../../src/store/prefix.ts";
-import { keyValueStore } from "../../src/store/store.ts";
+import { keyValueStoreFromEngine } from "../../src/store/store.ts";
 import { withTimeout } from "../../src/deadline.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { kvFault } from "./_faults.ts";
@@ -96,7 +96,7 @@ export function workersKvStore(kv: KvNamespace, options: WorkersKvStoreOptions =
     );
   }
   const maxKeyBytes = MOST_KEY_BYTES - prefix.bytes - 1; // the colon takes one
-  return keyValueStore(new WorkersKvEngine(kv, options, cacheTtl, prefix.text, maxKeyBytes));
+  return keyValueStoreFromEngine(new WorkersKvEngine(kv, options, cacheTtl, prefix.text, maxKeyBytes));
 }
 
 /** Workers KV's own limits. */

@@ -1,6 +1,7 @@
 /** A working engine in less than sixty lines: a folder with a file a key, shared by the processes of one machine. */
 import * as fs from "node:fs";
-import { type AtomicStore, atomicStore } from "@holdfast/edge";
+import type { AtomicStore } from "@holdfast/edge";
+import { storeFromEngine } from "@holdfast/edge/engine";
 
 /** A store in a folder. */
 export function fileStore(folder: string): AtomicStore {
@@ -33,7 +34,7 @@ export function fileStore(folder: string): AtomicStore {
     }
   }
 
-  return atomicStore({
+  return storeFromEngine({
     name: "file",
     limits: { maxKeyBytes: 80, maxValueLength: 1_000_000 },
     transact(transition, key, input) {

@@ -1,15 +1,9 @@
 /** The shop: each contract at work on real requests, as JSON and as one page. Runs wherever Hono does. */
 import { Hono } from "hono";
 import { z } from "zod";
-import {
-  type AtomicStore,
-  cachedStore,
-  createLocks,
-  createSessions,
-  type KeyValueStore,
-  memoryMailer,
-  outbox,
-} from "@holdfast/edge";
+import { type AtomicStore, createLocks, createSessions, type KeyValueStore } from "@holdfast/edge";
+import { cachedStore } from "@holdfast/edge/engine";
+import { memoryMailer, outbox } from "@holdfast/edge/mail";
 import { idempotency, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
 import { page } from "./page.ts";
 

@@ -63,7 +63,7 @@ export function need(right: unknown, what: string, needs: string): asserts right
  * @see https://www.rfc-editor.org/rfc/rfc5322#section-3.4
  * @example
  * ```ts
- * import { parseAddress } from "@holdfast/edge";
+ * import { parseAddress } from "@holdfast/edge/mail";
  * const { name, address } = parseAddress('"Doe, Jane" <jane@Bücher.example>');
  * if (name !== "Doe, Jane" || address !== "jane@xn--bcher-kva.example") throw new Error("unexpected");
  * ```

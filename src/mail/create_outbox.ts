@@ -25,7 +25,8 @@ import type { Outbox, OutboxOptions } from "./outbox.ts";
  * @throws {RangeError} when an option is not positive
  * @example
  * ```ts
- * import { memoryMailer, memoryStore, outbox } from "@holdfast/edge";
+ * import { memoryStore } from "@holdfast/edge";
+ * import { memoryMailer, outbox } from "@holdfast/edge/mail";
  * const memory = memoryMailer();
  * const mailer = outbox(memory, memoryStore());
  * const receipt = await mailer.send(
@@ -39,7 +40,8 @@ import type { Outbox, OutboxOptions } from "./outbox.ts";
  *
  * @example Drained by a Durable Object's alarm, behind a response and by a cron
  * ```ts
- * import { memoryMailer, memoryStore, outbox } from "@holdfast/edge";
+ * import { memoryStore } from "@holdfast/edge";
+ * import { memoryMailer, outbox } from "@holdfast/edge/mail";
  * const mailer = outbox(memoryMailer(), memoryStore());
  * export class Postman {
  *   constructor(readonly ctx: { storage: { setAlarm(time: number): Promise<void> } }) {}

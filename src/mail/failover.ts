@@ -57,7 +57,7 @@ const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"
  * @throws {RangeError} when there is no mailer, or not a positive weight for each
  * @example
  * ```ts
- * import { failover, memoryMailer, retrying } from "@holdfast/edge";
+ * import { failover, memoryMailer, retrying } from "@holdfast/edge/mail";
  * const [first, second] = [memoryMailer(), memoryMailer()];
  * const mailer = failover([retrying(first), retrying(second)], { cooldown: "1m" });
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });

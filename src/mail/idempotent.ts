@@ -42,7 +42,8 @@ type Outcome =
  * @throws {RangeError} when `wait` is negative
  * @example
  * ```ts
- * import { createIdempotency, idempotent, memoryMailer, memoryStore } from "@holdfast/edge";
+ * import { createIdempotency, memoryStore } from "@holdfast/edge";
+ * import { idempotent, memoryMailer } from "@holdfast/edge/mail";
  * const memory = memoryMailer();
  * const mailer = idempotent(memory, createIdempotency(memoryStore(), { name: "mail" }));
  * const message = { from: "shop@example.com", to: "jane@example.com", subject: "Order 17", text: "Thank you." };

@@ -40,7 +40,7 @@ export interface MailErrorOptions extends Omit<HoldfastErrorOptions, "ambiguous"
  *
  * @example
  * ```ts
- * import { MailError, memoryMailer } from "@holdfast/edge";
+ * import { MailError, memoryMailer } from "@holdfast/edge/mail";
  * const mailer = memoryMailer();
  * const abort = AbortSignal.abort();
  * const message = { from: "a@example.com", to: "b@example.com", subject: "Hello", text: "Hello" };

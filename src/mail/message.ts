@@ -143,7 +143,7 @@ const prepared = new WeakSet<object>();
  * @throws {TypeError} when any field is not valid; the error names the field and never its value
  * @example
  * ```ts
- * import { prepareMessage } from "@holdfast/edge";
+ * import { prepareMessage } from "@holdfast/edge/mail";
  * const message = prepareMessage({
  *   from: "Shop <shop@example.com>",
  *   to: ["jane@example.com", { name: "Doe, John", address: "john@example.com" }],

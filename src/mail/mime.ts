@@ -82,7 +82,7 @@ const OPTIONS = {
  * @throws {MailError} `attachment-unreadable`
  * @example
  * ```ts
- * import { buildMime } from "@holdfast/edge";
+ * import { buildMime } from "@holdfast/edge/mail";
  * const { bytes, envelope } = await buildMime({
  *   from: "shop@example.com",
  *   to: "jane@example.com",

@@ -48,7 +48,7 @@ const OPTIONS = { onOperation: true, clock: true } satisfies OptionNames<Observe
  *
  * @example
  * ```ts
- * import { memoryMailer, observed, retrying } from "@holdfast/edge";
+ * import { memoryMailer, observed, retrying } from "@holdfast/edge/mail";
  * const outcomes: string[] = [];
  * const mailer = retrying(observed(memoryMailer(), { onOperation: ({ outcome }) => outcomes.push(outcome) }));
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });

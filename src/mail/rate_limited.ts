@@ -62,7 +62,8 @@ const OPTIONS = {
  * @throws {RangeError} when `wait` is negative
  * @example
  * ```ts
- * import { createThrottle, memoryMailer, memoryStore, rateLimited } from "@holdfast/edge";
+ * import { createThrottle, memoryStore } from "@holdfast/edge";
+ * import { memoryMailer, rateLimited } from "@holdfast/edge/mail";
  * const throttle = createThrottle(memoryStore(), { name: "mail", limit: 10, window: "1s" });
  * const mailer = rateLimited(memoryMailer(), throttle);
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });

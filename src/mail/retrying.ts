@@ -71,7 +71,7 @@ const OPTIONS = {
  * @throws {RangeError} when an option is not positive
  * @example
  * ```ts
- * import { memoryMailer, retrying } from "@holdfast/edge";
+ * import { memoryMailer, retrying } from "@holdfast/edge/mail";
  * const mailer = retrying(memoryMailer(), { attempts: 3, timeout: "20s" });
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });
  * ```

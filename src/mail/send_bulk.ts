@@ -32,7 +32,7 @@ const OPTIONS = {
  * @throws {RangeError} when `concurrency` is not a positive integer
  * @example
  * ```ts
- * import { memoryMailer, sendBulk } from "@holdfast/edge";
+ * import { memoryMailer, sendBulk } from "@holdfast/edge/mail";
  * const mailer = memoryMailer();
  * const messages = ["jane@example.com", "john@example.com", "nobody"].map((to) => (
  *   { from: "shop@example.com", to, subject: "Hello", text: "Hello" }

@@ -72,7 +72,8 @@ const COPY_OPTIONS = { ...SWEEP_OPTIONS, dryRun: true, verify: true } satisfies 
  * @throws {HoldfastError} when the first store cannot list its sessions
  * @example
  * ```ts
- * import { atomicSessionStore, copySessions, createSessions, memoryStore } from "@holdfast/edge";
+ * import { createSessions, memoryStore } from "@holdfast/edge";
+ * import { atomicSessionStore, copySessions } from "@holdfast/edge/sessions";
  * const [from, to] = [atomicSessionStore(memoryStore()), atomicSessionStore(memoryStore())];
  * const session = createSessions(from).open(null);
  * session.login("ada");
@@ -175,7 +176,8 @@ export interface SweepSessionsOptions extends CallOptions {
  * @throws {RangeError} when `batch` is not a positive integer
  * @example
  * ```ts
- * import { atomicSessionStore, memoryStore, sweepSessions } from "@holdfast/edge";
+ * import { memoryStore } from "@holdfast/edge";
+ * import { atomicSessionStore, sweepSessions } from "@holdfast/edge/sessions";
  * const { live } = await sweepSessions(atomicSessionStore(memoryStore()));
  * if (live !== 0) throw new Error("unexpected");
  * ```

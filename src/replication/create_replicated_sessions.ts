@@ -17,7 +17,8 @@ const REMEMBER = "10m";
  * @throws {RangeError} when a number or a duration is not positive
  * @example
  * ```ts
- * import { createSessions, memoryStore, replicatedSessions } from "@holdfast/edge";
+ * import { createSessions, memoryStore } from "@holdfast/edge";
+ * import { replicatedSessions } from "@holdfast/edge/sessions";
  * const [primary, secondary] = [memoryStore(), memoryStore()]; // say Upstash and Durable Objects
  * await using store = replicatedSessions(primary, secondary, { strategy: "acknowledged" });
  * const sessions = createSessions(store);

@@ -39,7 +39,8 @@ const OPTIONS = { name: true, remember: true } satisfies OptionNames<AtomicSessi
  *
  * @example
  * ```ts
- * import { atomicSessionStore, createSessions, memoryStore } from "@holdfast/edge";
+ * import { createSessions, memoryStore } from "@holdfast/edge";
+ * import { atomicSessionStore } from "@holdfast/edge/sessions";
  * const sessions = createSessions(atomicSessionStore(memoryStore(), { name: "admin" }));
  * if (await sessions.open(null).isNew() !== true) throw new Error("unexpected");
  * ```

@@ -51,7 +51,8 @@ export interface EventualSessionStore extends IndexedSessionStore {
  *
  * @example
  * ```ts
- * import { createSessions, keyValueSessionStore, memoryStore } from "@holdfast/edge";
+ * import { createSessions, memoryStore } from "@holdfast/edge";
+ * import { keyValueSessionStore } from "@holdfast/edge/sessions";
  * const sessions = createSessions(keyValueSessionStore(memoryStore()), { eventual: true });
  * const session = sessions.open(null);
  * session.set("theme", "dark");

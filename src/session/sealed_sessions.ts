@@ -105,7 +105,7 @@ const MOST_BYTES = 4096;
  * @throws {TypeError} when a key is not 32 bytes, two have the same id, or an option is unknown
  * @example
  * ```ts
- * import { createSealedSessions } from "@holdfast/edge";
+ * import { createSealedSessions } from "@holdfast/edge/sessions";
  * const secret = crypto.getRandomValues(new Uint8Array(32)); // keep it; a new one forgets every session
  * const sessions = createSealedSessions({ keys: [{ id: "2026-01", secret }] });
  * const session = sessions.open(null);

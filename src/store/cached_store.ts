@@ -54,7 +54,8 @@ const OPTIONS = {
  * @throws {RangeError} when `ttl` is no duration or `maxEntries` no positive integer
  * @example
  * ```ts
- * import { cachedStore, memoryStore } from "@holdfast/edge";
+ * import { memoryStore } from "@holdfast/edge";
+ * import { cachedStore } from "@holdfast/edge/engine";
  * const origin = memoryStore();
  * const store = cachedStore(origin, { ttl: "30s" });
  * await store.set("flag", "on");

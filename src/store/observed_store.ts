@@ -41,7 +41,8 @@ const OPTIONS = { onOperation: true, clock: true } satisfies OptionNames<Observe
  * @throws {TypeError} for an unknown option, or when `onOperation` is no function
  * @example
  * ```ts
- * import { createLocks, memoryStore, observedStore } from "@holdfast/edge";
+ * import { createLocks, memoryStore } from "@holdfast/edge";
+ * import { observedStore } from "@holdfast/edge/engine";
  * const seen: string[] = [];
  * const store = observedStore(memoryStore(), {
  *   onOperation: ({ operation, engine, outcome }) => seen.push(`${engine} ${operation} ${outcome}`),

@@ -53,12 +53,12 @@ import {
 const CLEAR_SLICE = 1000;
 
 /** Makes a {@linkcode KeyValueStore} of an engine that cannot change a key atomically. */
-export function keyValueStore(engine: KeyValueEngine): KeyValueStore {
+export function keyValueStoreFromEngine(engine: KeyValueEngine): KeyValueStore {
   return new EngineStore(engine, "");
 }
 
 /** Makes an {@linkcode AtomicStore} of an engine; operations without a native form run as transitions. */
-export function atomicStore(engine: AtomicEngine): AtomicStore {
+export function storeFromEngine(engine: AtomicEngine): AtomicStore {
   return new AtomicEngineStore(engine, completed(engine), "");
 }
 

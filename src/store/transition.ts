@@ -43,7 +43,8 @@ export type Retention = "evictable" | "kept" | "protected";
  *
  * @example
  * ```ts
- * import { memoryStore, type Transition } from "@holdfast/edge";
+ * import { memoryStore } from "@holdfast/edge";
+ * import type { Transition } from "@holdfast/edge/engine";
  * const push: Transition = {
  *   name: "example.push",
  *   apply: (record, input) => ({

@@ -1,5 +1,6 @@
 /** Idempotency under faults, judged by a checker that is itself judged on planted violations. */
-import { type AtomicStore, createIdempotency, memoryStore, type Transition } from "@holdfast/edge";
+import { type AtomicStore, createIdempotency, memoryStore } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { beginClaim, completeClaim } from "../../src/idempotency/idempotency_transitions.ts";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals } from "../support/assert.ts";

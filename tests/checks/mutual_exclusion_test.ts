@@ -1,5 +1,6 @@
 /** The checker is itself checked: planted violations and broken locks must not pass it. */
-import { type AtomicStore, createLocks, memoryStore, type Transition } from "@holdfast/edge";
+import { type AtomicStore, createLocks, memoryStore } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { assert, assertEquals } from "../support/assert.ts";
 import { Random } from "../support/random.ts";
 import { type Acquire, heldLock, runWorkload } from "./lock_workload.ts";

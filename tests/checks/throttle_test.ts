@@ -6,8 +6,8 @@ import {
   memoryStore,
   type ThrottleAlgorithm,
   type ThrottlePolicy,
-  type Transition,
 } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";

@@ -7,13 +7,13 @@ import { Redis } from "@upstash/redis";
 import { Redis as IoRedis } from "ioredis";
 import { createClient } from "redis";
 import {
-  atomicSessionStore,
   type AtomicStore,
   createIdempotency,
   createLocks,
   HoldfastError,
   type HoldfastErrorCode,
 } from "@holdfast/edge";
+import { atomicSessionStore } from "@holdfast/edge/sessions";
 import { type RedisScripts, upstashStore } from "@holdfast/edge/upstash";
 import { faultClass } from "../../src/fault_class.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";

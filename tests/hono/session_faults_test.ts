@@ -2,15 +2,8 @@
  * session(): what an outage, a misconfiguration and the application's own errors come to, and who is told.
  */
 import { Hono } from "hono";
-import {
-  atomicSessionStore,
-  createSealedSessions,
-  createSessions,
-  HoldfastError,
-  type HoldfastErrorCode,
-  keyValueSessionStore,
-  memoryStore,
-} from "@holdfast/edge";
+import { createSessions, HoldfastError, type HoldfastErrorCode, memoryStore } from "@holdfast/edge";
+import { atomicSessionStore, createSealedSessions, keyValueSessionStore } from "@holdfast/edge/sessions";
 import { requireCsrfToken, requireFresh, session, type SessionVariables } from "@holdfast/edge/hono";
 import { betterAuthStorage } from "@holdfast/edge/better-auth";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";

@@ -8,16 +8,18 @@ import { createMiddleware } from "hono/factory";
 import { stream } from "hono/streaming";
 import { z } from "zod";
 import {
-  type Atomic,
-  atomicSessionStore,
   type AtomicStore,
-  createSealedSessions,
   createSessions,
   HoldfastError,
-  type IndexedSessionStore,
   memoryStore,
   type SessionEvent,
 } from "@holdfast/edge";
+import {
+  type Atomic,
+  atomicSessionStore,
+  createSealedSessions,
+  type IndexedSessionStore,
+} from "@holdfast/edge/sessions";
 import { requireCsrfToken, requireFresh, session, type SessionVariables } from "@holdfast/edge/hono";
 import { assert, assertEquals, assertMatch } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";

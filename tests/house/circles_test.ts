@@ -25,12 +25,16 @@ Deno.test("upwardImports() reports imports of a higher layer, of a sibling contr
   const found = upwardImports(graph({
     "src/store/a.ts": ["src/lock/b.ts", "src/retry.ts"],
     "src/lock/b.ts": ["src/throttle/c.ts", "src/store/a.ts", "src/lock/d.ts"],
+    "src/mail/mod.ts": ["src/testing/g.ts", "adapters/upstash/f.ts"],
+    "src/throttle/c.ts": ["src/mail/mod.ts"],
     "adapters/hono/e.ts": ["adapters/upstash/f.ts", "src/lock/b.ts"],
   }));
   assertEquals(found, [
     "adapters/hono/e.ts → adapters/upstash/f.ts",
     "src/lock/b.ts → src/throttle/c.ts",
+    "src/mail/mod.ts → adapters/upstash/f.ts",
     "src/store/a.ts → src/lock/b.ts",
+    "src/throttle/c.ts → src/mail/mod.ts",
   ]);
 });
 

@@ -1,13 +1,13 @@
 /** The meaning of providers' replies, and of their absence; counted at the servers. */
+import { HoldfastError } from "@holdfast/edge";
 import {
   buildMime,
   type BulkResult,
-  HoldfastError,
   type Mailer,
   MailError,
   type Message,
   sendBulk,
-} from "@holdfast/edge";
+} from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";

@@ -1,7 +1,7 @@
 /**
  * What would break a line, put into every string of a message: a typed error, or it arrives as what it is.
  */
-import { MailError, memoryMailer, type Message, prepareMessage } from "@holdfast/edge";
+import { MailError, memoryMailer, type Message, prepareMessage } from "@holdfast/edge/mail";
 import { assert, assertEquals } from "../support/assert.ts";
 import type { AcceptedMail, MailServer } from "../support/mail/http_server.ts";
 import { checkMime, parseMime } from "../support/mail/parse.ts";

@@ -7,7 +7,7 @@ import {
   type Message,
   type PreparedMessage,
   prepareMessage,
-} from "@holdfast/edge";
+} from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { sesMailer } from "@holdfast/edge/ses";
 import { AwsClient } from "aws4fetch";

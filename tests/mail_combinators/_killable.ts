@@ -2,7 +2,8 @@
  * Processes that are killed, as far as a store and a provider can tell: at one point they ask nothing and
  * hear nothing any more.
  */
-import type { AtomicStore, Mailer } from "@holdfast/edge";
+import type { AtomicStore } from "@holdfast/edge";
+import type { Mailer } from "@holdfast/edge/mail";
 import { sentMail } from "../../src/mail/outbox_transitions.ts";
 
 /**

@@ -6,15 +6,17 @@ import {
   type AtomicStore,
   createIdempotency,
   createThrottle,
-  failover,
   type HoldfastErrorCode,
+  memoryStore,
+} from "@holdfast/edge";
+import {
+  failover,
   idempotent,
   type Mailer,
   MailError,
   type MailErrorOptions,
   type MailOperation,
   memoryMailer,
-  memoryStore,
   type Message,
   observed,
   outbox,
@@ -22,7 +24,7 @@ import {
   retrying,
   sendBulk,
   type SendOptions,
-} from "@holdfast/edge";
+} from "@holdfast/edge/mail";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";

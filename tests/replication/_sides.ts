@@ -2,13 +2,8 @@
  * Two sides that a test controls: down, hanging, late, empty, or set back. Web APIs alone, so that it runs
  * in every runtime.
  */
-import {
-  type Atomic,
-  atomicSessionStore,
-  HoldfastError,
-  type IndexedSessionStore,
-  memoryStore,
-} from "@holdfast/edge";
+import { HoldfastError, memoryStore } from "@holdfast/edge";
+import { type Atomic, atomicSessionStore, type IndexedSessionStore } from "@holdfast/edge/sessions";
 import type { Clock } from "@holdfast/edge";
 
 export type Store = Atomic<IndexedSessionStore>;

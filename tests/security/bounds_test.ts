@@ -3,14 +3,8 @@
  * measured.
  */
 import { Hono } from "hono";
-import {
-  atomicSessionStore,
-  createSealedSessions,
-  createSessions,
-  HoldfastError,
-  memoryStore,
-  type SessionStore,
-} from "@holdfast/edge";
+import { createSessions, HoldfastError, memoryStore } from "@holdfast/edge";
+import { atomicSessionStore, createSealedSessions, type SessionStore } from "@holdfast/edge/sessions";
 import { requireCsrfToken, session, type SessionVariables } from "@holdfast/edge/hono";
 import { assert, assertEquals } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";

@@ -1,5 +1,6 @@
 /** Stored sessions: a rotation beside a logout must not leave the user logged in. */
-import { createSessions, keyValueSessionStore, memoryStore } from "@holdfast/edge";
+import { createSessions, memoryStore } from "@holdfast/edge";
+import { keyValueSessionStore } from "@holdfast/edge/sessions";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { upstashStore } from "@holdfast/edge/upstash";
 import type { AtomicStore, Sessions } from "@holdfast/edge";

@@ -3,7 +3,8 @@
  * logout.
  */
 import { Hono } from "hono";
-import { createSealedSessions, memoryStore } from "@holdfast/edge";
+import { memoryStore } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { session, type SessionVariables } from "@holdfast/edge/hono";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { ManualClock } from "../support/manual_clock.ts";

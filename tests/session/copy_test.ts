@@ -1,12 +1,11 @@
+import { createSessions, memoryStore } from "@holdfast/edge";
 import {
   atomicSessionStore,
   copySessions,
-  createSessions,
   keyValueSessionStore,
-  memoryStore,
   replicatedSessions,
   sweepSessions,
-} from "@holdfast/edge";
+} from "@holdfast/edge/sessions";
 import { compareAndSetStore } from "../support/cas_engine.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";

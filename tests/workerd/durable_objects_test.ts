@@ -1,5 +1,6 @@
 /** What is the Durable Objects' own, beside the laws. */
 import * as holdfast from "@holdfast/edge";
+import * as engine from "@holdfast/edge/engine";
 import {
   durableObjectStore,
   type HoldfastNamespace,
@@ -19,7 +20,7 @@ async function probe(worker: Workerd, name: string, query = ""): Promise<Found> 
 }
 
 Deno.test("Durable Objects: the object knows every transition that the package exports", () => {
-  const exported = Object.values(holdfast).flat().filter((value): value is holdfast.Transition =>
+  const exported = Object.values(engine).flat().filter((value): value is engine.Transition =>
     typeof value === "object" && value !== null && "apply" in value && typeof value.apply === "function"
   );
   const known = new Set(OUR_TRANSITIONS);

@@ -1,5 +1,6 @@
 /** What is tried next to Workers KV: `/name` runs the probe of that name and answers what it found. */
-import { createSessions, type HoldfastError, keyValueSessionStore } from "@holdfast/edge";
+import { createSessions, type HoldfastError } from "@holdfast/edge";
+import { keyValueSessionStore } from "@holdfast/edge/sessions";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 import { type Probes, probing } from "../support/probes.ts";
 

@@ -5,8 +5,8 @@ import {
   createSessions,
   createThrottle,
   HoldfastError,
-  type Transition,
 } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import {
   durableObjectStore,
   type DurableObjectStoreOptions,

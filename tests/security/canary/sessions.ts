@@ -1,11 +1,5 @@
-import {
-  atomicSessionStore,
-  createSealedSessions,
-  createSessions,
-  keyValueSessionStore,
-  memoryStore,
-  type SessionEvent,
-} from "@holdfast/edge";
+import { createSessions, memoryStore, type SessionEvent } from "@holdfast/edge";
+import { atomicSessionStore, createSealedSessions, keyValueSessionStore } from "@holdfast/edge/sessions";
 import { problem, requireCsrfToken, requireFresh, session } from "@holdfast/edge/hono";
 import { failure, type Held } from "./_held.ts";
 

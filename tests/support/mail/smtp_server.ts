@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { domainToASCII } from "node:url";
 import { SMTPServer } from "smtp-server";
 import { denoConnector, smtpMailer } from "@holdfast/edge/smtp";
-import type { Mailer } from "@holdfast/edge";
+import type { Mailer } from "@holdfast/edge/mail";
 import type { AcceptedMail, MailFault, MailServer } from "./http_server.ts";
 import { checkMime, parseMime } from "./parse.ts";
 

@@ -1,14 +1,14 @@
 /** The mailer of tests and development: it checks and builds every message, and keeps it in memory. */
-import { type Clock, systemClock } from "../../src/clock.ts";
-import { type Duration, toMilliseconds } from "../../src/duration.ts";
-import { HoldfastError } from "../../src/errors.ts";
-import { mailError } from "../../src/mail/mail_error.ts";
-import { checkSendOptions, type Mailer, type Receipt, type SendOptions } from "../../src/mail/mailer.ts";
-import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../../src/mail/message.ts";
-import { buildMime, type MimeMessage } from "../../src/mail/mime.ts";
-import { abortReason } from "../../src/mail/outcome.ts";
-import { selectRecipients } from "../../src/mail/partial.ts";
-import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { type Clock, systemClock } from "../clock.ts";
+import { type Duration, toMilliseconds } from "../duration.ts";
+import { HoldfastError } from "../errors.ts";
+import { mailError } from "./mail_error.ts";
+import { checkSendOptions, type Mailer, type Receipt, type SendOptions } from "./mailer.ts";
+import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "./message.ts";
+import { buildMime, type MimeMessage } from "./mime.ts";
+import { abortReason } from "./outcome.ts";
+import { selectRecipients } from "./partial.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 
 /** Options of {@linkcode memoryMailer}. */
 export interface MemoryMailerOptions {
@@ -82,7 +82,7 @@ export interface MemoryMailer extends Mailer {
  * @throws {RangeError} when `maxMessages` is not a positive integer
  * @example
  * ```ts
- * import { memoryMailer } from "@holdfast/edge";
+ * import { memoryMailer } from "@holdfast/edge/mail";
  * const mailer = memoryMailer();
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });
  * const [mail] = mailer.find({ recipient: "jane@example.com" });
