@@ -184,12 +184,17 @@ const MEBIBYTE = 1_048_576;
  *
  * let charges = 0;
  * const app = new Hono();
- * app.post("/payments", idempotency({ store: memoryStore(), scope: "public" }), (c) => c.json({ charge:
- * ++charges })); const pay = () => app.request("/payments", { method: "POST", headers: { "Idempotency-Key":
- * '"order-17"' } }); await pay();
+ * app.post(
+ *   "/payments",
+ *   idempotency({ store: memoryStore(), scope: "public" }),
+ *   (c) => c.json({ charge: ++charges }),
+ * );
+ * const headers = { "Idempotency-Key": '"order-17"' };
+ * const pay = () => app.request("/payments", { method: "POST", headers });
+ * await pay();
  * const second = await pay();
- * if (charges !== 1 || second.headers.get("idempotency-replayed") !== "true") throw new Error("charged
- * twice");
+ * const replayed = second.headers.get("idempotency-replayed") === "true";
+ * if (charges !== 1 || !replayed) throw new Error("charged twice");
  * ```
  */
 export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware {

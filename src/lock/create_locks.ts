@@ -55,10 +55,12 @@ const LOCKS_OPTIONS = { name: true, clock: true, timeout: true } satisfies Optio
  * if (!lock) throw new Error("another holder has it");
  * lock.signal.throwIfAborted();
  *
- * // Three at a time, first come, first served, extended while they work: await using slot = await
- * locks.acquire("gpu", { permits: 3, fair: true, ttl: "10s", renew: true, wait: "1m" }); // All or none:
- * await using both = await locks.acquireAll(["account:1", "account:2"], { ttl: "10s", wait: "5s" }); if
- * (!slot || both?.locks.length !== 2) throw new Error("unexpected");
+ * // Three at a time, first come, first served, extended while they work:
+ * const gpu = { permits: 3, fair: true, ttl: "10s", renew: true, wait: "1m" } as const;
+ * await using slot = await locks.acquire("gpu", gpu);
+ * // All or none:
+ * await using both = await locks.acquireAll(["account:1", "account:2"], { ttl: "10s", wait: "5s" });
+ * if (!slot || both?.locks.length !== 2) throw new Error("unexpected");
  * ```
  */
 export function createLocks(store: AtomicStore, options: LocksOptions = {}): Locks {
