@@ -1,5 +1,12 @@
 /** A store that reports: what is told of each call, and that telling changes nothing. The laws run on it in `laws_test.ts`. */
-import { type AtomicStore, createIdempotency, createLocks, createThrottle, HoldfastError, memoryStore } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  createIdempotency,
+  createLocks,
+  createThrottle,
+  HoldfastError,
+  memoryStore,
+} from "@holdfast/edge";
 import { cachedStore, observedStore, type StoreOperation } from "@holdfast/edge/engine";
 import { bindingOf } from "../src/store/binding.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "./support/assert.ts";

@@ -1,5 +1,12 @@
 /** Throttles against a brute-force model, and under many parallel calls on every engine. */
-import { type AtomicStore, type Clock, createThrottle, memoryStore, type ThrottleAlgorithm, type ThrottlePolicy } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  type Clock,
+  createThrottle,
+  memoryStore,
+  type ThrottleAlgorithm,
+  type ThrottlePolicy,
+} from "@holdfast/edge";
 import type { Transition } from "@holdfast/edge/engine";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { upstashStore } from "@holdfast/edge/upstash";

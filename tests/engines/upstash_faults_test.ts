@@ -3,7 +3,14 @@
  * secret.
  */
 import { Redis } from "@upstash/redis";
-import { type AtomicStore, type Claim, createIdempotency, createThrottle, HoldfastError, type HoldfastErrorCode } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  type Claim,
+  createIdempotency,
+  createThrottle,
+  HoldfastError,
+  type HoldfastErrorCode,
+} from "@holdfast/edge";
 import { atomicSessionStore } from "@holdfast/edge/sessions";
 import { acquireLock, extendLock, releaseLock } from "../../src/lock/lock_transitions.ts";
 import { takeValue } from "../../src/store/value_transitions.ts";

@@ -4,7 +4,14 @@
 import { Redis } from "@upstash/redis";
 import { Redis as IoRedis } from "ioredis";
 import { createClient } from "redis";
-import { type AtomicStore, createIdempotency, createLocks, createSessions, createThrottle, HoldfastError } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  createIdempotency,
+  createLocks,
+  createSessions,
+  createThrottle,
+  HoldfastError,
+} from "@holdfast/edge";
 import { type RedisScripts, upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { report } from "../support/report.ts";

@@ -6,7 +6,13 @@
 import { Redis } from "@upstash/redis";
 import { Redis as IoRedis } from "ioredis";
 import { createClient } from "redis";
-import { type AtomicStore, createIdempotency, createLocks, HoldfastError, type HoldfastErrorCode } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  createIdempotency,
+  createLocks,
+  HoldfastError,
+  type HoldfastErrorCode,
+} from "@holdfast/edge";
 import { atomicSessionStore } from "@holdfast/edge/sessions";
 import { type RedisScripts, upstashStore } from "@holdfast/edge/upstash";
 import { faultClass } from "../../src/fault_class.ts";

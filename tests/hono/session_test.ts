@@ -7,7 +7,13 @@ import { csrf } from "hono/csrf";
 import { createMiddleware } from "hono/factory";
 import { stream } from "hono/streaming";
 import { z } from "zod";
-import { type AtomicStore, createSessions, HoldfastError, memoryStore, type SessionEvent } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  createSessions,
+  HoldfastError,
+  memoryStore,
+  type SessionEvent,
+} from "@holdfast/edge";
 import {
   type Atomic,
   atomicSessionStore,

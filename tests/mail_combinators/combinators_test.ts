@@ -2,7 +2,13 @@
  * What each mailer around a mailer does by itself, with time in our hands; the wire's truth is in
  * lost_reply_test.ts.
  */
-import { type AtomicStore, createIdempotency, createThrottle, type HoldfastErrorCode, memoryStore } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  createIdempotency,
+  createThrottle,
+  type HoldfastErrorCode,
+  memoryStore,
+} from "@holdfast/edge";
 import {
   failover,
   idempotent,

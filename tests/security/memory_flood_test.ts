@@ -2,7 +2,15 @@
  * A memory store under strangers who make as many records as they like: whatever protects stays, whatever they fill, and a write
  * costs the same however full the store is. `FLOOD=1000000` sets the number of hostile records.
  */
-import { type AtomicStore, createIdempotency, createLocks, createSessions, createThrottle, HoldfastError, memoryStore } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  createIdempotency,
+  createLocks,
+  createSessions,
+  createThrottle,
+  HoldfastError,
+  memoryStore,
+} from "@holdfast/edge";
 import type { Retention, Transition } from "@holdfast/edge/engine";
 import { createSealedSessions } from "@holdfast/edge/sessions";
 import { assert, assertEquals } from "../support/assert.ts";

@@ -2,7 +2,15 @@
  * createThrottle(): what is stored belongs to what is configured, faults, time limits, what is kept in the
  * process.
  */
-import { type AtomicStore, createThrottle, HoldfastError, memoryStore, type Throttle, type ThrottleAlgorithm, type ThrottleOptions } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  createThrottle,
+  HoldfastError,
+  memoryStore,
+  type Throttle,
+  type ThrottleAlgorithm,
+  type ThrottleOptions,
+} from "@holdfast/edge";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { throttle } from "@holdfast/edge/hono";
 import { BINDING } from "../../src/store/binding.ts";

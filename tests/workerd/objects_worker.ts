@@ -1,5 +1,11 @@
 /** What is tried next to the objects: `/name` runs the probe of that name and answers what it found. */
-import { createIdempotency, createLocks, createSessions, createThrottle, HoldfastError } from "@holdfast/edge";
+import {
+  createIdempotency,
+  createLocks,
+  createSessions,
+  createThrottle,
+  HoldfastError,
+} from "@holdfast/edge";
 import type { Transition } from "@holdfast/edge/engine";
 import {
   durableObjectStore,
