@@ -40,12 +40,12 @@ export interface HoldfastErrorOptions {
    * Whether the same call may succeed when repeated.
    * @default {false}
    */
-  readonly retryable?: boolean;
+  readonly retryable?: boolean | undefined;
   /**
    * Whether the call may have taken effect although it failed (a write whose reply was lost).
    * @default {false}
    */
-  readonly ambiguous?: boolean;
+  readonly ambiguous?: boolean | undefined;
   /** Milliseconds after which repeating makes sense. */
   readonly retryAfter?: number | undefined;
   /** The fault underneath. */

@@ -27,4 +27,4 @@
  */
 
 export * from "./better_auth_storage.ts";
-export * from "./better_auth_transitions.ts";
+export { betterAuthTransitions } from "./better_auth_transitions.ts";

@@ -34,7 +34,7 @@ import { type DurableStorage, ObjectRecords } from "./_records.ts";
 import { OUR_TRANSITIONS } from "./_transitions.ts";
 import type { Refusal, Transacted, Watched } from "./rpc.ts";
 
-export type { DurableStorage, Fields, ListPage, Refusal, Transacted, Transition, Watched };
+export type { DurableStorage };
 
 /** What we use of a Durable Object's state, by shape. */
 export interface DurableState {

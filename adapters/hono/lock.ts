@@ -16,7 +16,7 @@ import {
 import { problem, unavailable } from "./problem.ts";
 
 /** Options of {@linkcode lock}: how to acquire, and how to respond when the lock is taken. */
-export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "waitUntil"> {
+export interface LockMiddlewareOptions extends Omit<AcquireOptions, "ttl" | "signal" | "waitUntil"> {
   /** The store of the locks, or how to get it from a request. */
   readonly store: StoreSource;
   /**
@@ -35,7 +35,7 @@ export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "wa
    * `wait` and this.
    * @default {"3s"}
    */
-  readonly timeout?: AcquireOptions["timeout"];
+  readonly timeout?: AcquireOptions["timeout"] | undefined;
   /**
    * The status of a response when the lock is taken: 409 Conflict or 423 Locked.
    * @default {409}
@@ -89,7 +89,7 @@ const OPTIONS = {
   name: true,
   whenUnavailable: true,
   onFault: true,
-} satisfies OptionNames<LockOptions>;
+} satisfies OptionNames<LockMiddlewareOptions>;
 
 /**
  * Lets one request at a time through per key, or as many as `permits` says. The handler has the lock as
@@ -112,7 +112,7 @@ const OPTIONS = {
  * if (response.status !== 200) throw new Error("unexpected");
  * ```
  */
-export function lock(options: LockOptions): RouteMiddleware {
+export function lock(options: LockMiddlewareOptions): RouteMiddleware {
   checkOptionNames("make lock()", options, OPTIONS);
   const { store, key, status = 409, until = "response", name, whenUnavailable = "deny", onFault, ...rest } =
     options;

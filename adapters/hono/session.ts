@@ -38,7 +38,8 @@ export type SessionStoreSource =
  * Options of {@linkcode session}. With another `contextKey`, cookie and namespace are named after it, too, so
  * that two kinds of session in one app never meet.
  */
-export interface SessionOptions<S extends Schema> extends SessionsOptions<S>, SessionContextOptions {
+export interface SessionMiddlewareOptions<S extends Schema>
+  extends SessionsOptions<S>, SessionContextOptions {
   /** Where sessions live, or how to get it from a request. */
   readonly store: SessionStoreSource;
 }
@@ -47,7 +48,7 @@ export interface SessionOptions<S extends Schema> extends SessionsOptions<S>, Se
  * Options of {@linkcode session} when the sessions are made already: to list them elsewhere, or because they
  * are sealed.
  */
-export interface MadeSessionOptions<Data> extends SessionContextOptions {
+export interface MadeSessionMiddlewareOptions<Data> extends SessionContextOptions {
   /**
    * What `createSessions` or `createSealedSessions` answered, or how to get it from a request. Their
    * `onFault` is theirs.
@@ -97,7 +98,7 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * ```
  */
 export function session<S extends Schema = Schema<Record<string, unknown>>>(
-  options: SessionOptions<S> | MadeSessionOptions<SchemaOutput<S>>,
+  options: SessionMiddlewareOptions<S> | MadeSessionMiddlewareOptions<SchemaOutput<S>>,
 ): RouteMiddleware {
   const { contextKey = "session" } = options;
   if (typeof contextKey !== "string" || contextKey === "") {
@@ -182,9 +183,11 @@ function mount(c: RouteContext, added: Mount): void {
   mounts.set(c, [...all, added]);
 }
 
-const MADE_OPTIONS = { sessions: true, contextKey: true } satisfies OptionNames<MadeSessionOptions<unknown>>;
+const MADE_OPTIONS = { sessions: true, contextKey: true } satisfies OptionNames<
+  MadeSessionMiddlewareOptions<unknown>
+>;
 
-function made<Data>(options: MadeSessionOptions<Data>): (c: RouteContext) => RequestSessions<Data> {
+function made<Data>(options: MadeSessionMiddlewareOptions<Data>): (c: RouteContext) => RequestSessions<Data> {
   checkOptionNames("mount session()", options, MADE_OPTIONS);
   const { sessions } = options;
   if (typeof sessions === "function") return (c) => checkMade(sessions(c));
@@ -200,7 +203,7 @@ function checkMade<Data>(sessions: RequestSessions<Data>): RequestSessions<Data>
 }
 
 function perStore<S extends Schema>(
-  options: SessionOptions<S>,
+  options: SessionMiddlewareOptions<S>,
   contextKey: string,
 ): (c: RouteContext) => RequestSessions<SchemaOutput<S>> {
   const { store, contextKey: _contextKey, ...rest } = options;

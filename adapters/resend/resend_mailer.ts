@@ -23,6 +23,7 @@ import { mailError, unsupported } from "../../src/mail/mail_error.ts";
 import type { BatchOptions, BulkSender, Mailer, Receipt } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { groupBySize } from "./group_by_size.ts";
 
 /** The part of a `Resend` from the package `resend` that is used. */
 export interface ResendClient {
@@ -239,26 +240,6 @@ function sendBatch(
     if (!entry) return await mailer.send(message, { ...options, idempotencyKey: keys[i] });
     return receiptOf(await (await requests).get(entry)!);
   });
-}
-
-/**
- * Entries in groups within the limit of a request's bytes, in order; the same entries make the same groups.
- */
-export function groupBySize<T extends { readonly size: number }>(
-  entries: readonly T[],
-  maxBytes: number,
-): T[][] {
-  const groups: T[][] = [];
-  let size = Infinity;
-  for (const entry of entries) {
-    size += entry.size + 1; // and its comma
-    if (size > maxBytes) {
-      groups.push([]);
-      size = entry.size + 2; // and the brackets
-    }
-    groups.at(-1)!.push(entry);
-  }
-  return groups;
 }
 
 /** Sends the groups one after the other, so that one request's bytes are held at a time. */

@@ -126,6 +126,13 @@ function asciiDomain(domain: string): string | undefined {
 /**
  * A mailbox as one line of Unicode. Its name is quoted where it has special characters or looks like an
  * encoded word.
+ *
+ * @example
+ * ```ts
+ * import { formatAddress } from "@holdfast/edge/mail";
+ * const mailbox = formatAddress({ name: "Doe, John", address: "john@example.com" });
+ * if (mailbox !== '"Doe, John" <john@example.com>') throw new Error("unexpected");
+ * ```
  */
 export function formatAddress({ name, address }: Address): string {
   if (!name) return address;

@@ -22,5 +22,5 @@ export * from "../replication/replicated_sessions.ts";
 export * from "./atomic_session_store.ts";
 export * from "./key_value_session_store.ts";
 export * from "./sealed_sessions.ts";
-export * from "./session_record.ts";
+export { sessionExpiry, type SessionRecord } from "./session_record.ts";
 export * from "./session_store.ts";

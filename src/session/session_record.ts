@@ -36,7 +36,16 @@ export interface SessionRecord {
   readonly values: Fields;
 }
 
-/** When a session dies unless it is touched. */
+/**
+ * The time at which a session expires unless it is touched, in milliseconds since the epoch. A `SessionStore` keeps a
+ * record until then.
+ *
+ * @example
+ * ```ts
+ * import { sessionExpiry, type SessionRecord } from "@holdfast/edge/sessions";
+ * const timeToLive = (record: SessionRecord) => Math.max(0, sessionExpiry(record) - Date.now());
+ * ```
+ */
 export function sessionExpiry(record: SessionRecord): number {
   return Math.min(record.touchedAt + record.idleTimeout, record.endsAt);
 }

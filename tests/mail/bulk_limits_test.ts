@@ -2,7 +2,7 @@
 import { createThrottle, memoryStore } from "@holdfast/edge";
 import { memoryMailer, type Message, observed, rateLimited, retrying, sendBulk } from "@holdfast/edge/mail";
 import { resendMailer } from "@holdfast/edge/resend";
-import { groupBySize } from "../../adapters/resend/resend_mailer.ts";
+import { groupBySize } from "../../adapters/resend/group_by_size.ts";
 import { windowSize } from "../../src/mail/_bulk_run.ts";
 import { repeatOf } from "../../src/mail/_retrying_mailer.ts";
 import { MailError } from "../../src/mail/mail_error.ts";
