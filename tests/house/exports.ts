@@ -93,8 +93,8 @@ export async function readSurface(): Promise<Surface> {
     }).output();
     if (!success) throw new Error(new TextDecoder().decode(stderr));
     const { nodes } = JSON.parse(new TextDecoder().decode(stdout));
-    const [{ symbols }] = Object.values<{ symbols: { name: string; declarations: Declaration[] }[] }>(nodes);
-    const read = symbols.map(({ name, declarations }) => symbolOf(name, declarations));
+    const [module] = Object.values<{ symbols: { name: string; declarations: Declaration[] }[] }>(nodes);
+    const read = module!.symbols.map(({ name, declarations }) => symbolOf(name, declarations));
     surface.set(subpath, read.sort((one, other) => one.name < other.name ? -1 : 1));
   }
   return surface;
