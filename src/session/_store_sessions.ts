@@ -38,7 +38,7 @@ import type { BoundSession, CommitOptions, Sessions, SessionsOptions, SessionSum
 const optionNames = () => ({
   ...COMMON_OPTIONS,
   maxSessionsPerUser: true,
-  onSessionLimit: true,
+  whenFull: true,
   name: true,
   timeout: true,
   eventual: true,
@@ -69,12 +69,12 @@ export class StoreSessions<Data> implements Sessions<Data> {
     this.#source = { ...this.#common, kind, load: (token) => this.#load(token) };
     this.#migrates = options.migrate !== undefined;
     const limit = checkInteger("make sessions", "maxSessionsPerUser", options.maxSessionsPerUser ?? 500);
-    const { onSessionLimit = "evict-oldest" } = options;
-    checkOneOf("make sessions", "onSessionLimit", onSessionLimit, ["evict-oldest", "reject"]);
+    const { whenFull = "evict-oldest" } = options;
+    checkOneOf("make sessions", "whenFull", whenFull, ["evict-oldest", "reject"]);
     const { index } = this.#store;
     if (index !== undefined) {
       const { absolute, clock, emit } = this.#common;
-      const evict = onSessionLimit === "evict-oldest";
+      const evict = whenFull === "evict-oldest";
       this.#users = new UserWide(this.#store, index, emit, { limit, evict, absolute, clock });
     }
   }

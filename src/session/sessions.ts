@@ -63,7 +63,7 @@ export interface SessionsOptions<S extends Schema> {
    * What a login does that would make one too many: end the oldest, or fail with `session-limit`.
    * @default {"evict-oldest"}
    */
-  readonly onSessionLimit?: "evict-oldest" | "reject" | undefined;
+  readonly whenFull?: "evict-oldest" | "reject" | undefined;
   /** How the cookie looks. */
   readonly cookie?: SessionCookieOptions | undefined;
   /**

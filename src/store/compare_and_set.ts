@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import type { Fields, Step, Transition, Write } from "./transition.ts";
 
 /** A record as a compare-and-set backend keeps it. */
@@ -32,6 +33,8 @@ export interface CompareAndSetOptions {
   /** Ends the attempts when it aborts. */
   readonly signal?: AbortSignal | undefined;
 }
+
+const OPTIONS = { clock: true, attempts: true, signal: true } satisfies OptionNames<CompareAndSetOptions>;
 
 /**
  * Runs a transition on a compare-and-set backend: load, apply, commit, and again after a jittered wait while other
@@ -73,7 +76,9 @@ export async function transactByCompareAndSet(
   input: Fields,
   options: CompareAndSetOptions,
 ): Promise<Fields> {
+  checkOptionNames("run the transition", options, OPTIONS);
   const { clock, attempts = 64, signal } = options;
+  checkInteger("run the transition", "attempts", attempts);
   for (let attempt = 1; attempt <= attempts; attempt++) {
     signal?.throwIfAborted();
     const { record, expiresAt, version } = await backend.load(key, signal);

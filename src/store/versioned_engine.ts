@@ -10,6 +10,7 @@ import { type Deferred, deferred } from "../deferred.ts";
 import { HoldfastError } from "../errors.ts";
 import { interruptible } from "../deadline.ts";
 import { randomToken } from "../secret.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import type { CallOptions } from "./key_value_store.ts";
 import type { Fields, Step, Transition, Write } from "./transition.ts";
 
@@ -69,6 +70,13 @@ export interface VersionedOptions {
   readonly remember?: boolean | undefined;
 }
 
+const OPTIONS = {
+  attempts: true,
+  virtualTime: true,
+  coalesce: true,
+  remember: true,
+} satisfies OptionNames<VersionedOptions>;
+
 /** States remembered as guesses; the one used longest ago goes first. */
 const MAX_SEEN = 1000;
 /** Records longer than this, in UTF-16 units, are not remembered: they cost memory, and a trip is cheap beside them. */
@@ -95,6 +103,7 @@ export class VersionedTransactions {
 
   /** Begins without a guess and without an estimate of the backend's time. */
   constructor(backend: VersionedBackend, options: VersionedOptions = {}) {
+    checkOptionNames("run transactions", options, OPTIONS);
     this.#backend = backend;
     this.#options = options;
     this.#time = new BackendTime(options.virtualTime);

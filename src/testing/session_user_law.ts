@@ -191,7 +191,7 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
       const strict = createSessions(store, {
         clock,
         maxSessionsPerUser: 2,
-        onSessionLimit: "reject",
+        whenFull: "reject",
         onEvent,
       });
       const error = await rejection(() => login(strict), "one too many");

@@ -44,6 +44,9 @@ const OPTIONS = {
   burst: true,
 } satisfies OptionNames<ThrottleOptions>;
 
+const CALL_OPTIONS = { signal: true } satisfies OptionNames<CallOptions>;
+const CHECK_OPTIONS = { signal: true, cost: true } satisfies OptionNames<CheckOptions>;
+
 /**
  * Makes a throttle over any atomic store.
  *
@@ -157,6 +160,7 @@ class StoreThrottle implements Throttle {
   }
 
   async check(key: string, options: CheckOptions = {}): Promise<ThrottleDecision> {
+    checkOptionNames("throttle", options, CHECK_OPTIONS);
     const cost = checkInteger("throttle", "cost", options.cost ?? 1, 0);
     options.signal?.throwIfAborted();
     const denied = this.#denials?.find(key, cost);
@@ -172,6 +176,7 @@ class StoreThrottle implements Throttle {
   }
 
   async peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
+    checkOptionNames("peek", options, CALL_OPTIONS);
     try {
       return await this.#look(key, 1, options);
     } catch (error) {
@@ -180,12 +185,14 @@ class StoreThrottle implements Throttle {
   }
 
   async refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision> {
+    checkOptionNames("refund", options, CALL_OPTIONS);
     const units = checkInteger("refund", "cost", cost);
     this.#denials?.forget(key);
     return await this.#reporting(this.#take(key, -units, options), options);
   }
 
   async block(key: string, duration: Duration, options?: CallOptions): Promise<void> {
+    checkOptionNames("block", options, CALL_OPTIONS);
     const milliseconds = checkInteger(
       "block",
       "duration",
@@ -199,6 +206,7 @@ class StoreThrottle implements Throttle {
   }
 
   async reset(key: string, options?: CallOptions): Promise<boolean> {
+    checkOptionNames("reset", options, CALL_OPTIONS);
     this.#denials?.forget(key);
     return await this.#reporting(this.#withTimeout(this.#store.delete(key, options), options), options);
   }

@@ -179,7 +179,7 @@ Deno.test("unknown options are refused by every function of sessions, and undefi
     "secure": () => createSessions(store, bad({ cookie: { secure: "no" } })),
     "path": () => createSessions(store, bad({ cookie: { path: "/; Domain=evil.test" } })),
     "name": () => createSessions(store, bad({ cookie: { name: "a=b" } })),
-    "onSessionLimit": () => createSessions(store, bad({ onSessionLimit: "constructor" })),
+    "whenFull": () => createSessions(store, bad({ whenFull: "constructor" })),
     "onFault": () => createSessions(store, bad({ onFault: "log" })),
     "revocation": () => createSealedSessions(bad({ keys, revocation: {} })),
     "contextKey": () => session(bad({ store, contextKey: "" })),
@@ -205,7 +205,7 @@ Deno.test("unknown options are refused by every function of sessions, and undefi
     "touchEvery",
     "maxSessionsPerUser",
   ];
-  names.push("onSessionLimit", "cookie", "name", "clock", "timeout", "onEvent", "onFault", "eventual");
+  names.push("whenFull", "cookie", "name", "clock", "timeout", "onEvent", "onFault", "eventual");
   const absent = Object.fromEntries(names.map((name) => [name, undefined]));
   const made = createSessions(store, bad(absent));
   assertEquals(made.cookieName, "__Host-session");

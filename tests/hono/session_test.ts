@@ -501,7 +501,7 @@ Deno.test("session({ sessions }): takes what was made elsewhere, and sealed ones
 
 Deno.test("session(): a login for which there is no room is a 409 and no cookie", async () => {
   const app = new Hono<App>();
-  app.use(session({ store: memoryStore(), maxSessionsPerUser: 1, onSessionLimit: "reject" }));
+  app.use(session({ store: memoryStore(), maxSessionsPerUser: 1, whenFull: "reject" }));
   app.post("/login", (c) => {
     c.var.session.login("ada");
     return c.text("in");

@@ -13,6 +13,8 @@ export interface ExportedSymbol {
   readonly category: string | undefined;
   readonly examples: number;
   readonly isFunction: boolean;
+  /** The optional properties of an interface whose type leaves `undefined` out. */
+  readonly strict: readonly string[];
   /** Relative to the root. */
   readonly file: string;
   /** The line of the declaration, from 1. */
@@ -80,6 +82,13 @@ interface Declaration {
   readonly kind: string;
   readonly location: { readonly filename: string; readonly line: number };
   readonly jsDoc?: Doc;
+  readonly def?: { readonly properties?: readonly Property[] };
+}
+
+interface Property {
+  readonly name: string;
+  readonly optional?: boolean;
+  readonly tsType?: unknown;
 }
 
 /** Reads all subpaths of `deno.json`. */
@@ -111,6 +120,12 @@ function symbolOf(name: string, declarations: readonly Declaration[]): ExportedS
     category: tags.find(({ kind }) => kind === "category")?.doc?.trim(),
     examples: tags.filter(({ kind }) => kind === "example").length,
     isFunction: declarations.some(({ kind }) => kind === "function"),
+    strict: declarations.filter(({ kind }) => kind === "interface")
+      .flatMap(({ def }) => def?.properties ?? [])
+      .filter(({ optional, tsType }) =>
+        optional && !/"(undefined|unknown)"/.test(JSON.stringify(tsType ?? ""))
+      )
+      .map(({ name }) => name),
     file: filename.slice(ROOT.href.length),
     line: line + 1,
   };

@@ -192,6 +192,18 @@ Deno.test("failover: what the message lacks stops it, what a provider lacks does
   }
 });
 
+Deno.test("failover: a misconfigured mailer is reported to onFault although another one takes the message", async () => {
+  const faults: unknown[] = [];
+  const first = new Provider("first").then(["unauthorized"], ["backend-unavailable", { retryable: true }]);
+  const onFault = (error: unknown) => {
+    faults.push(error);
+    throw new Error("the callback's own");
+  };
+  const mailer = failover([first.mailer, new Provider("second").mailer], { onFault, cooldown: 1 });
+  assertEquals((await mailer.send(message)).mailer, "second");
+  assertEquals(faults.map((fault) => (fault as MailError).code), ["unauthorized"]);
+});
+
 Deno.test("failover: when all fail the error says the best there is to say", async () => {
   const a = new Provider("a").then(["unauthorized"]);
   const b = new Provider("b").then(after(3000));

@@ -10,7 +10,7 @@ export async function held(): Promise<Held> {
   const onEvent = (event: SessionEvent) => events.push(event);
   const memory = memoryStore();
   const store = atomicSessionStore(memory);
-  const stored = createSessions(store, { onEvent, maxSessionsPerUser: 2, onSessionLimit: "reject" });
+  const stored = createSessions(store, { onEvent, maxSessionsPerUser: 2, whenFull: "reject" });
   const sealed = createSealedSessions({ keys, onEvent });
   const revocable = createSealedSessions({ keys, revocation: memoryStore(), onEvent });
   const objects: Record<string, unknown> = {
