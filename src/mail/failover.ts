@@ -26,8 +26,8 @@ export interface FailoverOptions {
    */
   readonly cooldown?: Duration | undefined;
   /**
-   * Called with every fault of a mailer that is a misconfiguration (`unauthorized`, `misconfigured`, `quota-exceeded` …),
-   * also when another mailer takes the message. What it throws is dropped.
+   * Called with every fault of a mailer that is a misconfiguration (`unauthorized`, `misconfigured`,
+   * `quota-exceeded` …), also when another mailer takes the message. What it throws is dropped.
    */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /**

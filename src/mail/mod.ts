@@ -1,6 +1,6 @@
 /**
- * Mail: the message model, mailers that wrap another mailer, bulk sending, the outbox, and the mailer of tests. One
- * subpath a provider makes the mailers that send.
+ * Mail: the message model, mailers that wrap another mailer, bulk sending, the outbox, and the mailer of
+ * tests. One subpath a provider makes the mailers that send.
  *
  * ```ts
  * import { memoryMailer, retrying } from "@holdfast/edge/mail";

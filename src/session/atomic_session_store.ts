@@ -25,7 +25,7 @@ export interface AtomicSessionStoreOptions {
    */
   readonly name?: string | undefined;
   /**
-   * How long it is remembered why a session is gone: long enough for the requests that were under way.
+   * The time for which a tombstone is kept: long enough for the requests that were in progress.
    * @default {"1m"}
    */
   readonly remember?: Duration | undefined;

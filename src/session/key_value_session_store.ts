@@ -1,13 +1,12 @@
 /**
  * Sessions over a store that cannot change a key atomically, such as Workers KV.
  *
- * What is promised all the same: an id is never adopted, both timeouts hold, and a session that was ended
- * never comes back once its tombstone is seen, since tombstones have keys of their own which no late write
- * touches.
+ * It still guarantees: an id is never adopted, both timeouts hold, and a session that was ended never comes
+ * back once its tombstone is seen, since tombstones have keys of their own which no late write touches.
  *
- * What is not: parallel requests on one session may overwrite each other's changes, two that rotate at once
- * may both believe they won, and a session that was ended may be seen elsewhere until the store has spread it
- * (Workers KV: a minute, as a rule). Where that is too weak, use an `AtomicStore`.
+ * It does not guarantee: parallel requests on one session may overwrite each other's changes, two that rotate
+ * at once may both believe they won, and a session that was ended may be seen elsewhere until the store has
+ * spread it (Workers KV: a minute, as a rule). Where that is too weak, use an `AtomicStore`.
  */
 import { type Clock, systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
@@ -102,7 +101,7 @@ async function run(
   return output;
 }
 
-/** What is no record of ours counts as nothing. */
+/** Reads a record; anything else counts as absent. */
 function fieldsOf(value: unknown): Fields | undefined {
   return typeof value === "object" && value !== null && "h" in value ? value as Fields : undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * Stores of sessions, sealed sessions, replication and copying: what stands behind or beside `createSessions` of
- * `@holdfast/edge`.
+ * Stores of sessions, sealed sessions, replication and copying: what stands behind or beside `createSessions`
+ * of `@holdfast/edge`.
  *
  * ```ts
  * import { createSessions, memoryStore } from "@holdfast/edge";

@@ -1,6 +1,6 @@
 /**
- * What the author of an engine or of a contract needs: the engine interfaces, transitions, the functions that make a
- * store of an engine, and stores that wrap another store.
+ * What the author of an engine or of a contract needs: the engine interfaces, transitions, the functions that
+ * make a store of an engine, and stores that wrap another store.
  *
  * ```ts
  * import { type AtomicEngine, type Fields, storeFromEngine } from "@holdfast/edge/engine";

@@ -1,7 +1,8 @@
 // deno-lint-ignore-file no-console
 /**
- * Reads the module graph of `deno info --json` and reports circles of imports, imports that run upwards between the
- * layers, and adapters that reach another adapter. Imports of types count: a reader follows them all the same.
+ * Reads the module graph of `deno info --json` and reports circles of imports, imports that run upwards
+ * between the layers, and adapters that reach another adapter. Imports of types count: a reader follows them
+ * all the same.
  *
  * The entry points of `src` (`src/mail/mod.ts` …) export from any layer of `src`, and no module imports them.
  *

@@ -2,8 +2,8 @@
 /**
  * The exported names of every subpath, read by `deno doc --json`.
  *
- * `deno task exports` prints them; `--pin` writes them to `exports.txt`, `--categories` puts a `@category` into the doc
- * comments that have none. A change of the pinned list is a change of what the package promises.
+ * `deno task exports` prints them; `--pin` writes them to `exports.txt`, `--categories` puts a `@category`
+ * into the doc comments that have none. A change of the pinned list is a change of what the package promises.
  */
 
 /** An exported symbol, with where its doc comment stands. */
@@ -166,7 +166,10 @@ function gap(previous: string): string[] {
   return previous === " *" ? [] : [" *"];
 }
 
-/** Writes the missing categories, from the end of each file to its beginning, so that lines stay where they are. */
+/**
+ * Writes the missing categories, from the end of each file to its beginning, so that lines stay where they
+ * are.
+ */
 async function writeCategories(surface: Surface): Promise<void> {
   const missing = new Map<string, ExportedSymbol>();
   for (const symbol of [...surface.values()].flat()) {

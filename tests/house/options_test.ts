@@ -1,6 +1,6 @@
 /**
- * Options, of every public function and method that takes some: a name that it does not know is refused before any
- * I/O, and an optional option may be `undefined`.
+ * Options, of every public function and method that takes some: a name that it does not know is refused
+ * before any I/O, and an optional option may be `undefined`.
  */
 import {
   createIdempotency,
