@@ -1,4 +1,4 @@
-/** Where a contract takes its time from; tests hand in one they can move. */
+/** The source of a contract's time; tests pass one that they can move. */
 export interface Clock {
   /** Wall-clock time in whole milliseconds since the Unix epoch. */
   now(): number;

@@ -34,7 +34,7 @@ export type HoldfastErrorCode =
   | "in-doubt"
   | "aborted";
 
-/** What a {@linkcode HoldfastError} carries besides its message. */
+/** Options of a {@linkcode HoldfastError}. */
 export interface HoldfastErrorOptions {
   /**
    * Whether the same call may succeed when repeated.

@@ -13,7 +13,7 @@ export interface Schema<Output = unknown> {
   };
 }
 
-/** What a schema answers: the value, or the issues it found. */
+/** The result of a schema: the value, or the issues. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly { readonly message: string }[] };

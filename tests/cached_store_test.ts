@@ -57,14 +57,14 @@ Deno.test("cachedStore(): a value is read once, and again when its time is up", 
 
 Deno.test("cachedStore(): own writes are seen at once, in every namespace alike", async () => {
   const { origin, store } = setUp();
-  const room = store.namespace("room");
-  await origin.namespace("room").set("key", "old");
-  assertEquals(await room.get("key"), "old");
-  await store.namespace("room").set("key", "new");
-  assertEquals([await room.get("key"), await origin.namespace("room").get("key")], ["new", "new"]);
+  const space = store.namespace("space");
+  await origin.namespace("space").set("key", "old");
+  assertEquals(await space.get("key"), "old");
+  await store.namespace("space").set("key", "new");
+  assertEquals([await space.get("key"), await origin.namespace("space").get("key")], ["new", "new"]);
   assertEquals(await store.get("key"), undefined);
-  await store.namespace("room").delete("key");
-  assertEquals(await room.get("key"), undefined);
+  await store.namespace("space").delete("key");
+  assertEquals(await space.get("key"), undefined);
 });
 
 Deno.test("cachedStore(): absence is read again each time, unless asked to remember it", async () => {

@@ -383,8 +383,8 @@ Deno.test("no two places in any namespaces are the same place", async () => {
   const place = fc.tuple(fc.array(part, { maxLength: 3 }), part);
   await fc.assert(fc.asyncProperty(place, place, async (one, two) => {
     keys.length = 0;
-    for (const [rooms, key] of [one, two]) {
-      await rooms.reduce((room, name) => room.namespace(name), store).get(key);
+    for (const [spaces, key] of [one, two]) {
+      await spaces.reduce((space, name) => space.namespace(name), store).get(key);
     }
     assertEquals(keys[0] === keys[1], JSON.stringify(one) === JSON.stringify(two));
   }));

@@ -26,7 +26,7 @@ export interface LockMiddlewareOptions extends Omit<AcquireOptions, "ttl" | "sig
   // deno-lint-ignore no-explicit-any
   readonly key: (c: any) => string | Promise<string>;
   /**
-   * How long the lease lasts unless it is extended.
+   * The length of the lease, unless it is extended.
    * @default {"30s"}
    */
   readonly ttl?: AcquireOptions["ttl"] | undefined;
@@ -42,7 +42,7 @@ export interface LockMiddlewareOptions extends Omit<AcquireOptions, "ttl" | "sig
    */
   readonly status?: 409 | 423 | undefined;
   /**
-   * How long the lock is held: until the handler answered, or until the last byte of its response was read
+   * The end of the lock: until the handler answered, or until the last byte of its response was read
    * (or the reader went away). A handler that works while it streams needs `"body"`; a slow reader then holds
    * the lock, for `ttl` at most unless it is renewed.
    * @default {"response"}
@@ -54,7 +54,7 @@ export interface LockMiddlewareOptions extends Omit<AcquireOptions, "ttl" | "sig
    */
   readonly name?: string | undefined;
   /**
-   * What happens to a request while the store is unavailable: `"deny"` answers 503, `"throw"` hands the fault
+   * The choice while the store is unavailable: `"deny"` answers 503, `"throw"` hands the fault
    * to the app. A lock never lets a request pass without it.
    * @default {"deny"}
    */

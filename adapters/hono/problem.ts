@@ -1,6 +1,6 @@
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 
-/** What a {@linkcode problem} says besides its status and title. */
+/** Options of {@linkcode problem}: the members besides its status and title. */
 export interface ProblemOptions {
   /**
    * The kind of problem, as a URI.

@@ -19,7 +19,7 @@ import { PerBinding } from "../../src/store/binding.ts";
 import { changeable, replace, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
 import { problem, unavailable } from "./problem.ts";
 
-/** Where a session is found in the context. */
+/** Options of the place of a session in the context. */
 export interface SessionContextOptions {
   /**
    * The variable that holds the session; another one for a second kind of session in the same app.
@@ -28,7 +28,7 @@ export interface SessionContextOptions {
   readonly contextKey?: string | undefined;
 }
 
-/** Where sessions live, or how to get it from a request: on Workers, bindings exist only there. */
+/** The store of sessions, or a function that makes it of a request: on Workers, bindings exist only there. */
 export type SessionStoreSource =
   | AtomicStore
   | Atomic<IndexedSessionStore>
@@ -40,7 +40,7 @@ export type SessionStoreSource =
  */
 export interface SessionMiddlewareOptions<S extends Schema>
   extends SessionsOptions<S>, SessionContextOptions {
-  /** Where sessions live, or how to get it from a request. */
+  /** The store of sessions, or a function that makes it of a request. */
   readonly store: SessionStoreSource;
 }
 
@@ -50,8 +50,8 @@ export interface SessionMiddlewareOptions<S extends Schema>
  */
 export interface MadeSessionMiddlewareOptions<Data> extends SessionContextOptions {
   /**
-   * What `createSessions` or `createSealedSessions` answered, or how to get it from a request. Their
-   * `onFault` is theirs.
+   * The sessions of `createSessions` or `createSealedSessions`, or a function that makes them of a request.
+   * Their `onFault` is theirs.
    */
   readonly sessions: RequestSessions<Data> | ((c: RouteContext) => RequestSessions<Data>);
 }
@@ -63,12 +63,12 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
 }
 
 /**
- * Gives every request its session as `c.var.session`, loaded when asked for, committed once after the
+ * Gives every request its session as `c.var.session`, loaded at the first read, committed once after the
  * handler. A request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx its data is
  * dropped, while revoking and rotating hold; likewise HEAD, for which Hono runs the handler of GET, and
  * OPTIONS: no session begins there.
  *
- * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is told. The
+ * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is called. The
  * application's own errors keep the answer of its own `onError`, also where they are outages of another
  * store. A misconfiguration is thrown.
  *
@@ -122,7 +122,7 @@ export function session<S extends Schema = Schema<Record<string, unknown>>>(
   };
 }
 
-/** Commits, and puts what came of it on the response. */
+/** Commits, and puts the cookie or the fault on the response. */
 async function finish<Data>(
   c: RouteContext,
   mine: RequestSessions<Data>,
@@ -138,7 +138,7 @@ async function finish<Data>(
   } catch (error) {
     if (isLimit(error)) return replace(c, problem(409, "There are too many sessions of this user"));
     if (!isUnavailable(error)) throw error;
-    // The application's own failure is the better answer; it claims no success either.
+    // The application's own failure stays: it claims no success either.
     if (outage || c.res.status < 500) replace(c, unavailable());
     return;
   }
@@ -154,7 +154,9 @@ interface Mount {
   readonly options: object;
 }
 
-/** What each request has passed; Hono hands the same context to all middleware of a request. */
+/**
+ * The session() middleware that each request has passed; all middleware of a request get the same context.
+ */
 const mounts = new WeakMap<RouteContext, Mount[]>();
 
 /** Whether the same session() was mounted before. One with other options is refused: it would do nothing. */

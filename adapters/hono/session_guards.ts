@@ -7,7 +7,7 @@ import type { RouteContext, RouteMiddleware } from "./_context.ts";
 import { problem } from "./problem.ts";
 import type { SessionContextOptions } from "./session.ts";
 
-/** The largest form that is searched unless told otherwise: forms with files in them send the header. */
+/** The default of `maxForm`, in bytes: forms with files send the token in the header. */
 const MAX_FORM = 1_048_576;
 
 /** Options of {@linkcode requireCsrfToken}. */

@@ -37,7 +37,7 @@ export interface ThrottleMiddlewareBaseOptions extends ThrottleBaseOptions {
    */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /**
-   * What is counted together, for example a user's id. An empty or ill-formed key is answered with a 400, a
+   * The key of the counter, for example a user's id. An empty or ill-formed key is answered with a 400, a
    * long one is hashed, and anything but a string is a `TypeError`.
    *
    * By default the address of the client as the runtime knows it (IPv6 by /64). `X-Forwarded-For` is
@@ -216,7 +216,7 @@ function throttles(
 }
 
 /**
- * What the request is counted under; `undefined` for a key that no store takes.
+ * The key of the request; `undefined` for a key that no store takes.
  *
  * @throws {HoldfastError} `misconfigured` when there is no `key` and the runtime tells no address
  */

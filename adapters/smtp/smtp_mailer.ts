@@ -43,7 +43,7 @@ export interface SmtpMailerOptions {
    */
   readonly auth?: SmtpAuth | undefined;
   /**
-   * Sends `auth` in plain text, readable for anybody in between.
+   * Sends `auth` in plain text, readable on the way to the server.
    * @default {false}
    */
   readonly allowPlaintextAuth?: boolean | undefined;

@@ -43,7 +43,9 @@ export interface SmtpConnector {
    * socket.
    */
   readonly perRequest: boolean;
-  /** The host name of this machine, where the runtime tells it without asking anybody; never throws. */
+  /**
+   * The host name of this machine, where the runtime has it without a permission or a request; never throws.
+   */
   hostname?(): string | undefined;
   /** Opens one; with `tls`, `startTls` is called before anything else. */
   connect(address: SmtpAddress, signal: AbortSignal): Promise<SmtpSocket>;

@@ -28,11 +28,11 @@ type Outcome =
  * A mailer that sends once per key, whatever is behind it. Every repetition of the key gets the first
  * receipt; the same key with another message is `fingerprint-mismatch`. Without a key it sends every time.
  *
- * What was certainly not sent frees its key. What became of a message may be unknown: the reply was lost, or
- * the isolate died between taking the key and noting the outcome. When the mailer behind deduplicates, the
- * key is free again, as repeating it is harmless. Otherwise the key is kept as unknown: repeating it is an
- * error with `delivery: "unknown"`, not retryable, and nothing is sent until the idempotency's retention
- * ends. To send all the same, use another key.
+ * A message that was certainly not sent frees its key. Whether a message was sent may be unknown: the reply
+ * was lost, or the isolate died between taking the key and noting the outcome. When the mailer behind
+ * deduplicates, the key is free again, as repeating it is harmless. Otherwise the key is kept as unknown:
+ * repeating it is an error with `delivery: "unknown"`, not retryable, and nothing is sent until the
+ * idempotency's retention ends. To send all the same, use another key.
  *
  * A receipt is stored with its `deferred` recipients and is final under its key: put `retrying` inside,
  * `idempotent(retrying(mailer), …)`. Sending to some of the recipients is `unsupported`.

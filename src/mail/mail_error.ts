@@ -1,9 +1,9 @@
 import { HoldfastError, type HoldfastErrorCode, type HoldfastErrorOptions } from "../errors.ts";
 
 /**
- * How far a message got. `prepare`: nothing went out. `connect`, `greeting`, `hello`, `tls`, `auth`, `mail`,
- * `rcpt`, `data`: the steps of SMTP before the message itself. `body`: while the request or the message was
- * going out. `reply`: the other side's answer, or waiting for it.
+ * The phase of sending that failed. `prepare`: nothing went out. `connect`, `greeting`, `hello`, `tls`,
+ * `auth`, `mail`, `rcpt`, `data`: the steps of SMTP before the message itself. `body`: while the request or
+ * the message was going out. `reply`: the other side's answer, or waiting for it.
  */
 export type MailPhase =
   | "prepare"

@@ -24,7 +24,7 @@ import type {
 } from "./throttle.ts";
 import { blockThrottle, checkThrottle, peekThrottle } from "./throttle_transitions.ts";
 
-/** How long a client that was denied during an outage should stay away, in milliseconds. */
+/** The `retryAfter` of a client that was denied during an outage, in milliseconds. */
 const OUTAGE_RETRY_AFTER = 1000;
 
 /** A hundred years: a record's times stay integers of 15 digits. */
@@ -65,7 +65,7 @@ export function createThrottle(store: AtomicStore, options: ThrottleOptions): Th
   return planThrottle(options).over(store);
 }
 
-/** What a throttle is besides its store: checked once, and used with the store of each request. */
+/** A throttle without its store: the options are checked once, and used with the store of each request. */
 export interface ThrottlePlan {
   /** The throttle over this store. Cheap, so that no request has to use the store of another one. */
   over(store: AtomicStore): Throttle;

@@ -7,7 +7,7 @@ import type { Duration } from "../duration.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 
 /**
- * How a policy counts.
+ * The algorithm of a policy.
  *
  * - `gcra`: a steady rate with a burst, exact to the unit. `burst` units at once and `limit` per window
  *   after that, so a first window may see up to `burst + limit`; `burst: 1` spaces calls evenly. A token
@@ -20,14 +20,14 @@ import type { CallOptions } from "../store/key_value_store.ts";
  */
 export type ThrottleAlgorithm = "gcra" | "fixed-window" | "sliding-window";
 
-/** How much in how long, without a name: what a throttle of one policy is made of. */
+/** A limit and its window: the policy of a throttle with one policy, without a name. */
 export interface ThrottleRule {
   /** The units per window, an integer from 1 to 10^9. */
   readonly limit: number;
   /** The window, at most 730 days. */
   readonly window: Duration;
   /**
-   * How it counts.
+   * The algorithm.
    * @default {"gcra"}
    */
   readonly algorithm?: ThrottleAlgorithm | undefined;
@@ -111,7 +111,7 @@ export interface ResolvedPolicy {
   readonly limit: number;
   /** The window in milliseconds. */
   readonly window: number;
-  /** How it counts. */
+  /** The algorithm. */
   readonly algorithm: ThrottleAlgorithm;
   /** The units that may come at once; the limit for windows. */
   readonly burst: number;

@@ -556,7 +556,7 @@ Deno.test("idempotency(): behind a timeout of hono's the handler may still run: 
   }
 });
 
-Deno.test("idempotency(): a handler that never returns loses its key at maxHold, and is told", async () => {
+Deno.test("idempotency(): a handler that never returns loses its key at maxHold, and its signal aborts", async () => {
   const told = Promise.withResolvers<unknown>();
   let runs = 0;
   const mine = app({ lease: 60, maxHold: 150 }).post("/", (c) => {

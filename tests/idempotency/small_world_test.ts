@@ -33,7 +33,7 @@ interface World {
   readonly record: Fields | null;
   readonly callers: readonly Caller[];
   readonly messages: readonly Message[];
-  /** The response that a caller was told is stored. */
+  /** The response that a caller was given as stored. */
   readonly stored: string | null;
 }
 

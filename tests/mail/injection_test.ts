@@ -86,7 +86,7 @@ function payload(random: Random): string {
     : String.fromCharCode(random.pick([random.below(32), 127 + random.below(33)]));
 }
 
-/** Nobody but those meant gets it, and no header or file came into being. */
+/** Only the intended recipients get it, and no header or file was added. */
 function checkMail(mail: AcceptedMail, meant: ReturnType<typeof prepareMessage>): void {
   const addresses = (list: readonly { readonly address: string }[]) =>
     list.map(({ address }) => address).sort();

@@ -1,5 +1,5 @@
 /**
- * What each mailer around a mailer does by itself, with time in our hands; the wire's truth is in
+ * Each mailer around a mailer by itself, on a manual clock; lost replies on real sockets are in
  * lost_reply_test.ts.
  */
 import {
@@ -32,7 +32,7 @@ import { ManualClock } from "../support/manual_clock.ts";
 
 const message = { from: "shop@example.com", to: "jane@example.com", subject: "Order 17", text: "Thank you." };
 
-/** A provider that fails as told; what it was asked, and what it took. */
+/** A provider with injected faults; records the requests and the messages that it accepted. */
 class Provider {
   readonly asked: SendOptions[] = [];
   readonly took: string[] = [];
@@ -353,7 +353,7 @@ Deno.test("idempotent: a holder that died leaves the key in doubt, unless the pr
     const idempotency = createIdempotency(memoryStore({ clock }), { clock, lease: "30s" });
     const provider = new Provider("p", deduplicates);
     const keyed = { idempotencyKey: "order-17" };
-    // A claim that nobody extends is all that a dead isolate leaves behind; another one finds its message's
+    // A claim without extensions is all that a dead isolate leaves behind; another one finds its message's
     // fingerprint there.
     let fingerprint = "";
     const spy = { ...idempotency, run: idempotency.run.bind(idempotency) };

@@ -1,5 +1,5 @@
 /**
- * A server on replicated sessions, to be told to end: `deno run _drain_process.ts <primary> <secondary>`. Its
+ * A server on replicated sessions, ended by a signal: `deno run _drain_process.ts <primary> <secondary>`. Its
  * secondary answers slowly, so that there is something to drain.
  */
 import { createSessions } from "@holdfast/edge";

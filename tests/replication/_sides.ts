@@ -73,7 +73,7 @@ export class ControlledSide {
             throw new HoldfastError("backend-unavailable", "Cannot reach it", { retryable: true });
           }
           const late = call === "save" ? this.late : undefined;
-          // What is on its way already does not hear that its caller gave up.
+          // A request in flight is not cancelled by its caller's abort.
           if (late !== undefined) args = args.slice(0, 2);
           const wait = late ?? this.delay;
           if (wait > 0) await this.#clock.sleep(wait);

@@ -144,7 +144,7 @@ Deno.test("sweepSessions(): ends what an epoch condemns, and purges where the st
   await clock.advance(5);
   await before.revokeUser("ada");
   assertEquals(await sweepSessions(from), { seen: 2, live: 1, revoked: 1, purged: 0 });
-  assertEquals(await sweepSessions(from), { seen: 2, live: 1, revoked: 0, purged: 0 }); // one is a grave
+  assertEquals(await sweepSessions(from), { seen: 2, live: 1, revoked: 0, purged: 0 }); // one is a tombstone
   const purged: string[] = [];
   const purging = Object.assign(Object.create(from), {
     index: from.index,

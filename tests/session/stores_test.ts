@@ -65,7 +65,7 @@ function gated(store: AtomicStore, gate: Promise<void>): AtomicStore {
   return new Proxy(store, {
     get(target, name) {
       const value = Reflect.get(target, name);
-      if (name === "namespace") return (room: string) => gated(target.namespace(room), gate);
+      if (name === "namespace") return (space: string) => gated(target.namespace(space), gate);
       if (name === "set") return (...args: unknown[]) => gate.then(() => value.apply(target, args));
       return typeof value === "function" ? value.bind(target) : value;
     },

@@ -1,5 +1,6 @@
 /**
- * Servers that answer differently for each recipient: everybody gets the message, and no recipient gets it twice.
+ * Servers that answer differently for each recipient: every recipient gets the message, and none gets it
+ * twice.
  */
 import { memoryStore } from "@holdfast/edge";
 import { failover, memoryMailer, outbox, retrying, sendBulk } from "@holdfast/edge/mail";

@@ -8,7 +8,7 @@ import {
 } from "@holdfast/edge/engine";
 import { startWorkerd, type Workerd } from "../support/workerd.ts";
 
-/** Starts the test Worker that runs laws inside and serves its stores to whoever has the token. */
+/** Starts the test Worker that runs laws inside and serves its stores to clients with the token. */
 export function startLawWorker(token: string): Promise<Workerd> {
   return startWorkerd({
     entry: new URL("laws_worker.ts", import.meta.url),
@@ -48,7 +48,10 @@ export function httpKeyValueStore(send: Send): KeyValueStore {
   return keyValueStoreFromEngine(engine(send, 200));
 }
 
-/** For all laws. The object keeps a record under the key twice as long: the path it travels under is part of it. */
+/**
+ * For all laws. The object keeps a record under the key twice as long: the path it travels under is part of
+ * it.
+ */
 export function httpAtomicStore(send: Send): AtomicStore {
   const { name, limits, list } = engine(send, 900);
   const atomic: AtomicEngine = {

@@ -14,7 +14,7 @@ import { checkMime, parseMime } from "./parse.ts";
 export function smtpTo(url: string): Mailer {
   const { hostname, port } = new URL(url);
   const connector = denoConnector();
-  // Nobody closes these mailers, so they have to let go by themselves before a test ends.
+  // These mailers are never closed: their idle connections must end before the test does.
   return smtpMailer({ host: hostname, port: Number(port), security: "none", connector, idleTimeout: 100 });
 }
 
