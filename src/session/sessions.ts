@@ -16,7 +16,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
-import type { Schema, SchemaOutput } from "../schema.ts";
+import type { Schema } from "../schema.ts";
 import type { Session } from "./session.ts";
 import type { SessionCookieOptions } from "./session_cookie.ts";
 import type { SessionEvent } from "./session_event.ts";
