@@ -16,16 +16,28 @@ import type { HoldfastStub, Refusal } from "./rpc.ts";
 
 const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
 
-/** The region near which Cloudflare makes an object. */
+/**
+ * The region near which Cloudflare makes an object.
+ *
+ * @category Stores
+ */
 export type LocationHint = "wnam" | "enam" | "sam" | "weur" | "eeur" | "apac" | "oc" | "afr" | "me";
 
-/** What we use of a `DurableObjectNamespace<HoldfastObject>`, by shape: the binding from `env`. */
+/**
+ * What we use of a `DurableObjectNamespace<HoldfastObject>`, by shape: the binding from `env`.
+ *
+ * @category Stores
+ */
 export interface HoldfastNamespace {
   /** The stub of the object with that name. */
   getByName(name: string, options?: { locationHint?: LocationHint }): HoldfastStub;
 }
 
-/** Options of {@linkcode durableObjectStore}. */
+/**
+ * Options of {@linkcode durableObjectStore}.
+ *
+ * @category Stores
+ */
 export interface DurableObjectStoreOptions {
   /**
    * The number of objects that share the keys; a store that has it can `list` and `clear`. It is part of their names: with another
@@ -59,6 +71,7 @@ const OPTIONS = {
  *
  * @throws {TypeError} when the first argument is no binding, for an unknown option and a bad `locationHint`
  * @throws {RangeError} when `shards` is not a positive integer, or `prefix` is too long
+ * @category Stores
  * @example
  * ```ts ignore
  * import { createThrottle } from "@holdfast/edge";

@@ -36,7 +36,11 @@ import type { Refusal, Transacted, Watched } from "./rpc.ts";
 
 export type { DurableStorage };
 
-/** What we use of a Durable Object's state, by shape. */
+/**
+ * What we use of a Durable Object's state, by shape.
+ *
+ * @category Stores
+ */
 export interface DurableState {
   /** Its storage. */
   readonly storage: DurableStorage;
@@ -50,6 +54,8 @@ export interface DurableState {
  *   override readonly transitions = [reserveSeat];
  * }
  * ```
+ *
+ * @category Stores
  */
 export class HoldfastObject extends DurableObject {
   readonly #records: ObjectRecords;

@@ -34,7 +34,11 @@ import {
 import { readBody } from "./_request_body.ts";
 import { problem, unavailable } from "./problem.ts";
 
-/** Options of {@linkcode idempotency}. */
+/**
+ * Options of {@linkcode idempotency}.
+ *
+ * @category Hono
+ */
 export interface IdempotencyMiddlewareOptions {
   /** The store of the keys, or how to get it from a request. */
   readonly store: StoreSource;
@@ -123,7 +127,11 @@ export interface IdempotencyMiddlewareOptions {
   readonly name?: string | undefined;
 }
 
-/** `new Hono<{ Variables: IdempotencyVariables }>()` makes `c.var.idempotency` typed. */
+/**
+ * `new Hono<{ Variables: IdempotencyVariables }>()` makes `c.var.idempotency` typed.
+ *
+ * @category Hono
+ */
 export interface IdempotencyVariables {
   /** This request's claim. */
   idempotency: {
@@ -176,6 +184,7 @@ const MEBIBYTE = 1_048_576;
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  * @throws {TypeError | RangeError} when an option is unknown or out of its range
+ * @category Hono
  * @example
  * ```ts
  * import { Hono } from "hono";

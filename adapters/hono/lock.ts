@@ -15,7 +15,11 @@ import {
 } from "./_context.ts";
 import { problem, unavailable } from "./problem.ts";
 
-/** Options of {@linkcode lock}: how to acquire, and how to respond when the lock is taken. */
+/**
+ * Options of {@linkcode lock}: how to acquire, and how to respond when the lock is taken.
+ *
+ * @category Hono
+ */
 export interface LockMiddlewareOptions extends Omit<AcquireOptions, "ttl" | "signal" | "waitUntil"> {
   /** The store of the locks, or how to get it from a request. */
   readonly store: StoreSource;
@@ -66,7 +70,11 @@ export interface LockMiddlewareOptions extends Omit<AcquireOptions, "ttl" | "sig
   readonly onFault?: ((error: unknown) => void) | undefined;
 }
 
-/** `new Hono<{ Variables: LockVariables }>()` makes `c.var.lock` typed. */
+/**
+ * `new Hono<{ Variables: LockVariables }>()` makes `c.var.lock` typed.
+ *
+ * @category Hono
+ */
 export interface LockVariables {
   /** The lock this request holds. */
   lock: Lock;
@@ -98,6 +106,7 @@ const OPTIONS = {
  * that finds the lock taken gets a 409 or 423 with `Retry-After`; when the store is down, the answer is a 503
  * and the handler does not run.
  *
+ * @category Hono
  * @example
  * ```ts
  * import { Hono } from "hono";

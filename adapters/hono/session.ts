@@ -19,7 +19,11 @@ import { PerBinding } from "../../src/store/binding.ts";
 import { changeable, replace, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
 import { problem, unavailable } from "./problem.ts";
 
-/** Options of the place of a session in the context. */
+/**
+ * Options of the place of a session in the context.
+ *
+ * @category Hono
+ */
 export interface SessionContextOptions {
   /**
    * The variable that holds the session; another one for a second kind of session in the same app.
@@ -28,7 +32,11 @@ export interface SessionContextOptions {
   readonly contextKey?: string | undefined;
 }
 
-/** The store of sessions, or a function that makes it of a request: on Workers, bindings exist only there. */
+/**
+ * The store of sessions, or a function that makes it of a request: on Workers, bindings exist only there.
+ *
+ * @category Hono
+ */
 export type SessionStoreSource =
   | AtomicStore
   | Atomic<IndexedSessionStore>
@@ -37,6 +45,8 @@ export type SessionStoreSource =
 /**
  * Options of {@linkcode session}. With another `contextKey`, cookie and namespace are named after it, too, so
  * that two kinds of session in one app never meet.
+ *
+ * @category Hono
  */
 export interface SessionMiddlewareOptions<S extends Schema>
   extends SessionsOptions<S>, SessionContextOptions {
@@ -47,6 +57,8 @@ export interface SessionMiddlewareOptions<S extends Schema>
 /**
  * Options of {@linkcode session} when the sessions are made already: to list them elsewhere, or because they
  * are sealed.
+ *
+ * @category Hono
  */
 export interface MadeSessionMiddlewareOptions<Data> extends SessionContextOptions {
   /**
@@ -56,7 +68,11 @@ export interface MadeSessionMiddlewareOptions<Data> extends SessionContextOption
   readonly sessions: RequestSessions<Data> | ((c: RouteContext) => RequestSessions<Data>);
 }
 
-/** `new Hono<{ Variables: SessionVariables<typeof Visitor> }>()` makes `c.var.session` typed. */
+/**
+ * `new Hono<{ Variables: SessionVariables<typeof Visitor> }>()` makes `c.var.session` typed.
+ *
+ * @category Hono
+ */
 export interface SessionVariables<S extends Schema = Schema<Record<string, unknown>>> {
   /** The request's session. */
   session: Session<SchemaOutput<S>>;
@@ -81,6 +97,7 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * it in Hono's own `createMiddleware<{ Variables: SessionVariables }>(session(…))`.
  *
  * @throws {TypeError} when the cookie's options contradict each other, or an option is unknown
+ * @category Hono
  * @example
  * ```ts
  * import { Hono } from "hono";

@@ -14,7 +14,11 @@ import { checkInteger, checkOptionNames, type OptionNames } from "../../src/vali
 import { BoundedEntries, type Entry } from "./_bounded_entries.ts";
 import { EngineClock } from "./_engine_clock.ts";
 
-/** Options of {@linkcode memoryStore}. */
+/**
+ * Options of {@linkcode memoryStore}.
+ *
+ * @category Stores
+ */
 export interface MemoryStoreOptions {
   /**
    * The maximum number of records. A full store evicts values and throttle counters first, the oldest of the namespace that has
@@ -38,6 +42,7 @@ const OPTIONS = { maxEntries: true, clock: true } satisfies OptionNames<MemorySt
  *
  * @throws {TypeError} for an unknown option
  * @throws {RangeError} when `maxEntries` is not a positive integer
+ * @category Stores
  * @example
  * ```ts
  * import { memoryStore } from "@holdfast/edge";

@@ -18,7 +18,11 @@ import {
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { isDuplicateKey, mongodbFault } from "./mongodb_faults.ts";
 
-/** What the store uses of a `Collection` of the official driver, by shape. */
+/**
+ * What the store uses of a `Collection` of the official driver, by shape.
+ *
+ * @category Stores
+ */
 export interface MongodbCollection {
   /** The collection's name. */
   readonly namespace: string;
@@ -48,7 +52,11 @@ export interface MongodbCollection {
   createIndex(keys: any, options?: any): Promise<unknown>;
 }
 
-/** Options of {@linkcode mongodbStore}. */
+/**
+ * Options of {@linkcode mongodbStore}.
+ *
+ * @category Stores
+ */
 export interface MongodbStoreOptions {
   /**
    * A name for this store's keys in the collection; stores with different prefixes never meet.
@@ -67,7 +75,11 @@ export interface MongodbStoreOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** A store on MongoDB, with what its collection needs. */
+/**
+ * A store on MongoDB, with what its collection needs.
+ *
+ * @category Stores
+ */
 export interface MongodbStore extends AtomicStore {
   /** Makes the index by which MongoDB deletes expired records. Run it once. */
   migrate(): Promise<void>;
@@ -80,6 +92,7 @@ const OPTIONS: OptionNames<MongodbStoreOptions> = { prefix: true, timeout: true,
  * is handed in: give it `{ writeConcern: { w: "majority" } }`, or a failover may forget what was acknowledged.
  *
  * @throws {TypeError} when the first argument is no collection
+ * @category Stores
  * @example
  * ```ts ignore
  * import { MongoClient } from "mongodb";

@@ -17,6 +17,8 @@ import { type PostgresStatements, postgresStatements } from "./postgres_statemen
  * postgresStore((text, values) => sql.unsafe(text, values)); // postgres.js
  * postgresStore((text, values) => sql.query(text, values)); // neon() over HTTP
  * ```
+ *
+ * @category Stores
  */
 export type PostgresQuery = (
   text: string,
@@ -24,7 +26,11 @@ export type PostgresQuery = (
   values: any[],
 ) => PromiseLike<readonly SqlRow[] | { readonly rows: readonly SqlRow[] }>;
 
-/** Options of {@linkcode postgresStore}. */
+/**
+ * Options of {@linkcode postgresStore}.
+ *
+ * @category Stores
+ */
 export interface PostgresStoreOptions {
   /**
    * The table, perhaps with its schema: `"holdfast"` or `"app.holdfast"`. Letters, digits and underscores.
@@ -45,7 +51,11 @@ export interface PostgresStoreOptions {
   readonly virtualTime?: (() => number) | undefined;
 }
 
-/** A store on Postgres, with what its table needs. */
+/**
+ * A store on Postgres, with what its table needs.
+ *
+ * @category Stores
+ */
 export interface PostgresStore extends AtomicStore {
   /** Makes the table and its index where they are missing. Run it once, before the first call. */
   migrate(): Promise<void>;
@@ -72,6 +82,7 @@ const OPTIONS: OptionNames<PostgresStoreOptions> = {
  * A store in one table of Postgres 12 or later, on the server's clock.
  *
  * @throws {TypeError} when the first argument is no function, or the table's name has other characters
+ * @category Stores
  * @example
  * ```ts ignore
  * import pg from "pg";

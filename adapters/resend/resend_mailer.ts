@@ -25,13 +25,21 @@ import type { PreparedMessage } from "../../src/mail/message.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { groupBySize } from "./group_by_size.ts";
 
-/** The part of a `Resend` from the package `resend` that is used. */
+/**
+ * The part of a `Resend` from the package `resend` that is used.
+ *
+ * @category Mailers
+ */
 export interface ResendClient {
   /** Sends a request to the API and answers with the reply, errors included. */
   post(path: string, body: unknown, options: object): Promise<ResendReply>;
 }
 
-/** The reply of a {@linkcode ResendClient}. */
+/**
+ * The reply of a {@linkcode ResendClient}.
+ *
+ * @category Mailers
+ */
 export interface ResendReply {
   /** The reply's JSON. */
   readonly data: unknown;
@@ -43,7 +51,11 @@ export interface ResendReply {
   readonly headers?: Readonly<Record<string, string>> | null;
 }
 
-/** The access to Resend without its SDK. */
+/**
+ * The access to Resend without its SDK.
+ *
+ * @category Mailers
+ */
 export interface ResendAccess extends HttpMailerOptions {
   /** The API key. */
   readonly apiKey: string;
@@ -83,6 +95,7 @@ const ACCESS = {
  *
  * @throws {TypeError} when there is neither a client nor a key
  * @see https://resend.com/docs/api-reference/emails/send-email
+ * @category Mailers
  * @example
  * ```ts
  * import { resendMailer } from "@holdfast/edge/resend";

@@ -1,6 +1,10 @@
 import { sqliteFault, type SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite_backend.ts";
 
-/** What the store uses of a `DatabaseSync` of `node:sqlite`, by shape; Deno has it too. */
+/**
+ * What the store uses of a `DatabaseSync` of `node:sqlite`, by shape; Deno has it too.
+ *
+ * @category Stores
+ */
 export interface NodeSqliteDatabase {
   /** Runs statements without values. */
   exec(sql: string): void;
@@ -17,6 +21,7 @@ export interface NodeSqliteDatabase {
  * the same file: set `PRAGMA journal_mode = wal` on it once.
  *
  * @throws {TypeError} when the first argument is no open database
+ * @category Stores
  * @example
  * ```ts
  * import { DatabaseSync } from "node:sqlite";

@@ -8,7 +8,11 @@ import { storeFromEngine } from "../../src/store/store.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { type SqliteStatements, sqliteStatements } from "./sqlite_statements.ts";
 
-/** Options of every store on SQLite. */
+/**
+ * Options of every store on SQLite.
+ *
+ * @category Stores
+ */
 export interface SqliteStoreOptions {
   /**
    * The table: letters, digits and underscores.
@@ -29,7 +33,11 @@ export interface SqliteStoreOptions {
   readonly virtualTime?: (() => number) | undefined;
 }
 
-/** A store on SQLite, with what its table needs. */
+/**
+ * A store on SQLite, with what its table needs.
+ *
+ * @category Stores
+ */
 export interface SqliteStore extends AtomicStore {
   /** Makes the table and its index where they are missing. Run it once, before the first call. */
   migrate(): Promise<void>;

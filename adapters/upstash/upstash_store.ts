@@ -8,7 +8,11 @@ import { KeySpace } from "./_keys.ts";
 import { type DatabaseState, ScriptBook } from "./_scripts.ts";
 import { type UpstashConnection, UpstashTransport } from "./_transport.ts";
 
-/** Options of {@linkcode upstashStore}. */
+/**
+ * Options of {@linkcode upstashStore}.
+ *
+ * @category Stores
+ */
 export interface UpstashStoreOptions {
   /**
    * The namespace of the store's keys in the database, which all begin with it and a colon. No other key is
@@ -53,6 +57,7 @@ const OPTION_NAMES = {
  *
  * @throws {TypeError} when there is neither a client nor a URL and a token, or for an unknown option
  * @throws {RangeError} for a time limit, length or prefix out of its range
+ * @category Stores
  * @example
  * ```ts
  * import { upstashStore } from "@holdfast/edge/upstash";

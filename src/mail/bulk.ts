@@ -3,7 +3,11 @@ import type { MailError } from "./mail_error.ts";
 import type { Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 
-/** Options of {@linkcode sendBulk}. */
+/**
+ * Options of {@linkcode sendBulk}.
+ *
+ * @category Mail
+ */
 export interface BulkOptions extends Pick<SendOptions, "signal" | "timeout"> {
   /**
    * Names each sending; called once per message, in order, before its first attempt. Where the mailer
@@ -21,7 +25,11 @@ export interface BulkOptions extends Pick<SendOptions, "signal" | "timeout"> {
   readonly concurrency?: number | undefined;
 }
 
-/** The result for one message of a bulk. */
+/**
+ * The result for one message of a bulk.
+ *
+ * @category Mail
+ */
 export type BulkResult =
   | { readonly index: number; readonly state: "sent"; readonly receipt: Receipt }
   | { readonly index: number; readonly state: "failed"; readonly error: MailError };

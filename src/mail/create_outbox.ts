@@ -23,6 +23,7 @@ import type { Outbox, OutboxOptions } from "./outbox.ts";
  *
  * @throws {TypeError} when an option is not known
  * @throws {RangeError} when an option is not positive
+ * @category Outbox
  * @example
  * ```ts
  * import { memoryStore } from "@holdfast/edge";

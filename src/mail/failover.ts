@@ -11,7 +11,11 @@ import type { Message, PreparedMessage } from "./message.ts";
 import { asMailError } from "./outcome.ts";
 import { deferredOf, mergeFailure, mergeReceipts } from "./partial.ts";
 
-/** Options of {@linkcode failover}. */
+/**
+ * Options of {@linkcode failover}.
+ *
+ * @category Mail
+ */
 export interface FailoverOptions {
   /**
    * The share of the mail that each mailer gets, as positive integers in the order of the mailers. With
@@ -62,6 +66,7 @@ const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"
  *
  * @throws {TypeError} when an option is not known
  * @throws {RangeError} when there is no mailer, or not a positive weight for each
+ * @category Mail
  * @example
  * ```ts
  * import { failover, memoryMailer, retrying } from "@holdfast/edge/mail";

@@ -10,7 +10,11 @@ import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 import { asMailError } from "./outcome.ts";
 
-/** Options of {@linkcode idempotent}. */
+/**
+ * Options of {@linkcode idempotent}.
+ *
+ * @category Mail
+ */
 export interface IdempotentOptions {
   /**
    * The maximum time to wait for another call that is sending under the same key; 0 does not wait.
@@ -40,6 +44,7 @@ type Outcome =
  * {@linkcode sendBulk} sends through it one by one, for every message has its own key.
  *
  * @throws {RangeError} when `wait` is negative
+ * @category Mail
  * @example
  * ```ts
  * import { createIdempotency, memoryStore } from "@holdfast/edge";

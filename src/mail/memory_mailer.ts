@@ -10,7 +10,11 @@ import { abortReason } from "./outcome.ts";
 import { selectRecipients } from "./partial.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 
-/** Options of {@linkcode memoryMailer}. */
+/**
+ * Options of {@linkcode memoryMailer}.
+ *
+ * @category Mail
+ */
 export interface MemoryMailerOptions {
   /**
    * The maximum number of messages to keep; the oldest go first.
@@ -24,7 +28,11 @@ export interface MemoryMailerOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** Options of {@linkcode MemoryMailer.waitFor}. */
+/**
+ * Options of {@linkcode MemoryMailer.waitFor}.
+ *
+ * @category Mail
+ */
 export interface WaitForMailOptions {
   /**
    * The maximum time to wait.
@@ -40,7 +48,11 @@ const OPTIONS = { maxMessages: true, clock: true } satisfies OptionNames<MemoryM
 const WAIT = { timeout: true, signal: true } satisfies OptionNames<WaitForMailOptions>;
 const QUERY = { recipient: true, subject: true } satisfies OptionNames<MailQuery>;
 
-/** A message that was sent. */
+/**
+ * A message that was sent.
+ *
+ * @category Mail
+ */
 export interface SentMail {
   /** The receipt's id. */
   readonly id: string;
@@ -52,7 +64,11 @@ export interface SentMail {
   readonly sentAt: number;
 }
 
-/** A search; all of its fields must match. */
+/**
+ * A search; all of its fields must match.
+ *
+ * @category Mail
+ */
 export interface MailQuery {
   /** An address in to, cc or bcc, in any case. */
   readonly recipient?: string | undefined;
@@ -60,7 +76,11 @@ export interface MailQuery {
   readonly subject?: string | undefined;
 }
 
-/** A mailer that keeps its messages. */
+/**
+ * A mailer that keeps its messages.
+ *
+ * @category Mail
+ */
 export interface MemoryMailer extends Mailer {
   /** The messages that were sent, the oldest first. */
   readonly outbox: readonly SentMail[];
@@ -80,6 +100,7 @@ export interface MemoryMailer extends Mailer {
  * A mailer that keeps its messages in memory. The same idempotency key sends once.
  *
  * @throws {RangeError} when `maxMessages` is not a positive integer
+ * @category Mail
  * @example
  * ```ts
  * import { memoryMailer } from "@holdfast/edge/mail";

@@ -9,7 +9,11 @@ import type { CallOptions } from "../store/key_value_store.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message, PreparedMessage } from "./message.ts";
 
-/** Options of {@linkcode outbox}, the same for all that share an outbox. */
+/**
+ * Options of {@linkcode outbox}, the same for all that share an outbox.
+ *
+ * @category Outbox
+ */
 export interface OutboxOptions {
   /**
    * The namespace of the messages.
@@ -77,7 +81,11 @@ export interface OutboxOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** The outbox has the message, or had it. */
+/**
+ * The outbox has the message, or had it.
+ *
+ * @category Outbox
+ */
 export interface OutboxReceipt extends Receipt {
   /** Always `outbox`. */
   readonly mailer: string;
@@ -90,7 +98,11 @@ export interface OutboxReceipt extends Receipt {
   readonly state: "queued" | "sent" | "dead" | "in-doubt";
 }
 
-/** Options of {@linkcode Outbox.drain}. */
+/**
+ * Options of {@linkcode Outbox.drain}.
+ *
+ * @category Outbox
+ */
 export interface DrainOptions {
   /** Takes no more messages when it aborts; what is being sent is finished. */
   readonly signal?: AbortSignal | undefined;
@@ -106,7 +118,11 @@ export interface DrainOptions {
   readonly concurrency?: number | undefined;
 }
 
-/** The report of {@linkcode Outbox.drain}, in messages but for `rejected` and `deferred`. */
+/**
+ * The report of {@linkcode Outbox.drain}, in messages but for `rejected` and `deferred`.
+ *
+ * @category Outbox
+ */
 export interface DrainReport {
   /** Messages that the mailer took, for every recipient that was not rejected. */
   readonly sent: number;
@@ -131,7 +147,11 @@ export interface DrainReport {
   readonly nextAfter: number | undefined;
 }
 
-/** A message in the outbox. */
+/**
+ * A message in the outbox.
+ *
+ * @category Outbox
+ */
 export interface OutboxEntry {
   /** As in the receipt. */
   readonly id: string;
@@ -147,7 +167,11 @@ export interface OutboxEntry {
   readonly code: string | undefined;
 }
 
-/** A mailer that queues. The same key queues, and sends, once for as long as it is remembered. */
+/**
+ * A mailer that queues. The same key queues, and sends, once for as long as it is remembered.
+ *
+ * @category Outbox
+ */
 export interface Outbox extends Mailer {
   /**
    * Queues one message; `sendAt` is when it is due. Durable when it resolves.

@@ -5,7 +5,11 @@ import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts
 import { Retrying } from "./_retrying_mailer.ts";
 import type { Mailer } from "./mailer.ts";
 
-/** Options of {@linkcode retrying}. */
+/**
+ * Options of {@linkcode retrying}.
+ *
+ * @category Mail
+ */
 export interface RetryingOptions {
   /**
    * The maximum number of attempts, the first included.
@@ -69,6 +73,7 @@ const OPTIONS = {
  *
  * @throws {TypeError} when an option is not known
  * @throws {RangeError} when an option is not positive
+ * @category Mail
  * @example
  * ```ts
  * import { memoryMailer, retrying } from "@holdfast/edge/mail";

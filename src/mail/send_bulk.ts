@@ -30,6 +30,7 @@ const OPTIONS = {
  *
  * @throws {TypeError} when the messages cannot be iterated, or an option is not known
  * @throws {RangeError} when `concurrency` is not a positive integer
+ * @category Mail
  * @example
  * ```ts
  * import { memoryMailer, sendBulk } from "@holdfast/edge/mail";

@@ -15,6 +15,7 @@ const REMEMBER = "10m";
  *
  * @throws {TypeError} when a side is eventually consistent or has no index, or an option is unknown
  * @throws {RangeError} when a number or a duration is not positive
+ * @category Session replication
  * @example
  * ```ts
  * import { createSessions, memoryStore } from "@holdfast/edge";

@@ -17,7 +17,11 @@ import type {
 import { addToUser, readUser, removeFromUser, revokeUser } from "./session_transitions.ts";
 import { TransitionSessionStore } from "./_transition_store.ts";
 
-/** Options of {@linkcode atomicSessionStore}. */
+/**
+ * Options of {@linkcode atomicSessionStore}.
+ *
+ * @category Session stores
+ */
 export interface AtomicSessionStoreOptions {
   /**
    * The namespace the sessions live in.
@@ -37,6 +41,7 @@ const OPTIONS = { name: true, remember: true } satisfies OptionNames<AtomicSessi
  * Sessions over any atomic store. `createSessions(store)` makes one by itself; make your own to copy, to
  * replicate or to name things differently.
  *
+ * @category Session stores
  * @example
  * ```ts
  * import { createSessions, memoryStore } from "@holdfast/edge";

@@ -12,6 +12,7 @@ import type { RequestSessions, Sessions, SessionsOptions } from "./sessions.ts";
  * @throws {TypeError} when the store is none, or eventually consistent without `eventual: true`, or an option
  *   is unknown
  * @throws {RangeError} when a duration or a limit is not positive
+ * @category Sessions
  * @example
  * ```ts
  * import { createSessions, memoryStore } from "@holdfast/edge";

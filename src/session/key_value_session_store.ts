@@ -25,7 +25,11 @@ import type {
   UserSessions,
 } from "./session_store.ts";
 
-/** Options of {@linkcode keyValueSessionStore}. */
+/**
+ * Options of {@linkcode keyValueSessionStore}.
+ *
+ * @category Session stores
+ */
 export interface KeyValueSessionStoreOptions extends AtomicSessionStoreOptions {
   /**
    * The clock that decides: a key-value store has none of its own.
@@ -38,7 +42,11 @@ const OPTIONS = { name: true, remember: true, clock: true } satisfies OptionName
   KeyValueSessionStoreOptions
 >;
 
-/** A session store that is only eventually consistent. */
+/**
+ * A session store that is only eventually consistent.
+ *
+ * @category Session stores
+ */
 export interface EventualSessionStore extends IndexedSessionStore {
   /** Changes take a while to be seen, and may overwrite each other. */
   readonly consistency: "eventual";
@@ -48,6 +56,7 @@ export interface EventualSessionStore extends IndexedSessionStore {
  * Sessions over any key-value store, with the weaker promise above: `createSessions` needs `eventual: true`
  * with it.
  *
+ * @category Session stores
  * @example
  * ```ts
  * import { createSessions, memoryStore } from "@holdfast/edge";

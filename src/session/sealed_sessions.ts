@@ -51,7 +51,11 @@ import type { BoundSession, CommitOptions, RequestSessions, SessionsOptions } fr
 
 export type { SealingKey } from "./_key_ring.ts";
 
-/** Options of {@linkcode createSealedSessions}. */
+/**
+ * Options of {@linkcode createSealedSessions}.
+ *
+ * @category Sessions
+ */
 export interface SealedSessionsOptions<S extends Schema> extends
   Pick<
     SessionsOptions<S>,
@@ -88,7 +92,11 @@ const optionNames = () => ({
   revocation: true,
 } satisfies OptionNames<SealedSessionsOptions<Schema>>);
 
-/** Sealed sessions that can be revoked. */
+/**
+ * Sealed sessions that can be revoked.
+ *
+ * @category Sessions
+ */
 export interface RevocableSessions<Data> extends RequestSessions<Data> {
   /** Ends all sessions of a user but one. */
   revokeUser(userId: string, options?: { readonly except?: string | undefined }): Promise<void>;
@@ -103,6 +111,7 @@ const MOST_BYTES = 4096;
  * Creates sealed sessions. Their limits are listed in the module's documentation.
  *
  * @throws {TypeError} when a key is not 32 bytes, two have the same id, or an option is unknown
+ * @category Sessions
  * @example
  * ```ts
  * import { createSealedSessions } from "@holdfast/edge/sessions";

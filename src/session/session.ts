@@ -3,6 +3,8 @@ import type { Duration } from "../duration.ts";
 /**
  * A session as one request sees it. The first read loads it. Changes are collected and stored when the
  * request commits; a change after the commit throws `session-committed`, as it would be lost.
+ *
+ * @category Sessions
  */
 export interface Session<Data> {
   /**

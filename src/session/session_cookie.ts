@@ -5,6 +5,8 @@ import { checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 /**
  * The attributes of the session cookie. It is always HttpOnly. There is no option for a domain, so no sibling
  * host can set it.
+ *
+ * @category Sessions
  */
 export interface SessionCookieOptions {
   /**

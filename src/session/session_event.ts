@@ -1,4 +1,8 @@
-/** An event of a session, without tokens and values. */
+/**
+ * An event of a session, without tokens and values.
+ *
+ * @category Sessions
+ */
 export interface SessionEvent {
   /**
    * - `created`, `rotated`, `logged-in`, `revoked`: as asked for.

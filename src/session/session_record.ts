@@ -6,7 +6,11 @@
  */
 import type { Fields } from "../store/transition.ts";
 
-/** A live session as a store keeps it. Times are milliseconds since the epoch, by the store's clock. */
+/**
+ * A live session as a store keeps it. Times are milliseconds since the epoch, by the store's clock.
+ *
+ * @category Session stores
+ */
 export interface SessionRecord {
   /** The public name: random, safe in lists and logs. */
   readonly handle: string;
@@ -41,6 +45,7 @@ export interface SessionRecord {
  * The time at which a session expires unless it is touched, in milliseconds since the epoch. A `SessionStore`
  * keeps a record until then.
  *
+ * @category Session stores
  * @example
  * ```ts
  * import { sessionExpiry, type SessionRecord } from "@holdfast/edge/sessions";

@@ -28,10 +28,18 @@ import type { CallOptions, ListPage } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
 import type { SessionRecord } from "./session_record.ts";
 
-/** The reason for which a session ended. */
+/**
+ * The reason for which a session ended.
+ *
+ * @category Session stores
+ */
 export type SessionEnd = "rotated" | "revoked" | "expired";
 
-/** The result of {@linkcode SessionStore.load}. */
+/**
+ * The result of {@linkcode SessionStore.load}.
+ *
+ * @category Session stores
+ */
 export type SessionFound =
   | {
     /** The session is live. */
@@ -54,7 +62,11 @@ export type SessionFound =
     readonly state: "unknown";
   };
 
-/** The creation of a session. */
+/**
+ * The creation of a session.
+ *
+ * @category Session stores
+ */
 export interface SessionCreate {
   /**
    * Creates a session under a key that has neither a session nor a tombstone. A repetition with the same
@@ -84,7 +96,11 @@ export interface SessionCreate {
   readonly continues?: { readonly createdAt: number; readonly endsAt: number } | undefined;
 }
 
-/** A change of an existing session. */
+/**
+ * A change of an existing session.
+ *
+ * @category Session stores
+ */
 export interface SessionUpdate {
   /** Merges into the live session and touches it. With nothing to set or unset it is a touch. */
   readonly type: "update";
@@ -102,7 +118,11 @@ export interface SessionUpdate {
   readonly checked?: boolean | undefined;
 }
 
-/** A copy of a session from another store. */
+/**
+ * A copy of a session from another store.
+ *
+ * @category Session stores
+ */
 export interface SessionPut {
   /**
    * Stores the record as it is, under a key that has none or an older one. It never replaces a tombstone, and
@@ -118,10 +138,18 @@ export interface SessionPut {
   readonly ifVersion?: number | undefined;
 }
 
-/** A change of a session. */
+/**
+ * A change of a session.
+ *
+ * @category Session stores
+ */
 export type SessionChange = SessionCreate | SessionUpdate | SessionPut;
 
-/** The result of a change. */
+/**
+ * The result of a change.
+ *
+ * @category Session stores
+ */
 export type SessionSaved =
   | {
     /** The change was applied. */
@@ -148,7 +176,11 @@ export type SessionSaved =
     readonly state: "unknown";
   };
 
-/** Options of {@linkcode SessionStore.delete}. */
+/**
+ * Options of {@linkcode SessionStore.delete}.
+ *
+ * @category Session stores
+ */
 export interface SessionDelete extends CallOptions {
   /** The reason that the tombstone gives to late requests. */
   readonly why: Exclude<SessionEnd, "expired">;
@@ -170,6 +202,8 @@ export interface SessionDelete extends CallOptions {
 
 /**
  * A store of sessions. Every read checks both timeouts; the expiry of the engine is only garbage collection.
+ *
+ * @category Session stores
  */
 export interface SessionStore {
   /**
@@ -195,16 +229,28 @@ export interface SessionStore {
   readonly index?: SessionIndex | undefined;
 }
 
-/** A session store with an index of users. */
+/**
+ * A session store with an index of users.
+ *
+ * @category Session stores
+ */
 export interface IndexedSessionStore extends SessionStore {
   /** The index of users. */
   readonly index: SessionIndex;
 }
 
-/** A session store whose calls take effect at once. */
+/**
+ * A session store whose calls take effect at once.
+ *
+ * @category Session stores
+ */
 export type Atomic<Store extends SessionStore> = Store & { readonly consistency: "atomic" };
 
-/** An entry of the index: where a session of a user is. */
+/**
+ * An entry of the index: where a session of a user is.
+ *
+ * @category Session stores
+ */
 export interface SessionEntry {
   /** The public name. */
   readonly handle: string;
@@ -216,7 +262,11 @@ export interface SessionEntry {
   readonly endsAt: number;
 }
 
-/** The sessions of a user, or the epoch of all users. */
+/**
+ * The sessions of a user, or the epoch of all users.
+ *
+ * @category Session stores
+ */
 export interface UserSessions {
   /**
    * Sessions whose `bornAt` is earlier are revoked, whether they have an entry or not; 0 without a
@@ -229,7 +279,11 @@ export interface UserSessions {
   readonly entries: readonly SessionEntry[];
 }
 
-/** The result of {@linkcode SessionIndex.add}. */
+/**
+ * The result of {@linkcode SessionIndex.add}.
+ *
+ * @category Session stores
+ */
 export type SessionAdded =
   | {
     /** The session is listed. */
@@ -248,7 +302,11 @@ export type SessionAdded =
     readonly entries: readonly SessionEntry[];
   };
 
-/** Options of {@linkcode SessionIndex.add}. */
+/**
+ * Options of {@linkcode SessionIndex.add}.
+ *
+ * @category Session stores
+ */
 export interface SessionAddOptions extends CallOptions {
   /**
    * The session that this one continues; if it was revoked, the new one is `stale`. Absent after a login.
@@ -263,7 +321,11 @@ export interface SessionAddOptions extends CallOptions {
   readonly limit?: number | undefined;
 }
 
-/** Options of {@linkcode SessionIndex.revoke}. */
+/**
+ * Options of {@linkcode SessionIndex.revoke}.
+ *
+ * @category Session stores
+ */
 export interface SessionRevokeOptions extends CallOptions {
   /** The handle of the session that is not revoked. */
   readonly except?: string | undefined;
@@ -273,7 +335,11 @@ export interface SessionRevokeOptions extends CallOptions {
   readonly epoch?: number | undefined;
 }
 
-/** The user key that stands for all users. Keys of single users are hashes, so they never equal it. */
+/**
+ * The user key that stands for all users. Keys of single users are hashes, so they never equal it.
+ *
+ * @category Session stores
+ */
 export const ALL_USERS = "everybody";
 
 /**
@@ -283,6 +349,8 @@ export const ALL_USERS = "everybody";
  * Entries are hints, the epoch decides. A revocation raises the epoch in the same step that reads the
  * entries, and then ends their sessions. A session that has lost its entry ends when it is next compared with
  * the epoch.
+ *
+ * @category Session stores
  */
 export interface SessionIndex {
   /** Lists a session that is about to be created. */

@@ -307,7 +307,11 @@ export const endSealed: Transition = {
   },
 };
 
-/** Every transition of sessions. */
+/**
+ * Every transition of sessions.
+ *
+ * @category Transitions
+ */
 export const sessionTransitions: readonly Transition[] = [
   loadSession,
   createSession,

@@ -21,7 +21,11 @@ import type { Session } from "./session.ts";
 import type { SessionCookieOptions } from "./session_cookie.ts";
 import type { SessionEvent } from "./session_event.ts";
 
-/** Options of {@linkcode createSessions}. */
+/**
+ * Options of {@linkcode createSessions}.
+ *
+ * @category Sessions
+ */
 export interface SessionsOptions<S extends Schema> {
   /** The schema of the data: any Standard Schema. It must accept `{}`, as a new session is empty. */
   readonly schema?: S | undefined;
@@ -97,7 +101,11 @@ export interface SessionsOptions<S extends Schema> {
   readonly eventual?: boolean | undefined;
 }
 
-/** Options of {@linkcode RequestSessions.commit}. */
+/**
+ * Options of {@linkcode RequestSessions.commit}.
+ *
+ * @category Sessions
+ */
 export interface CommitOptions {
   /**
    * Whether the request failed (5xx) or is safe (HEAD): then its data and its login are dropped, while a
@@ -112,7 +120,11 @@ export interface CommitOptions {
   readonly waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
 }
 
-/** The session of a request that can be put on its response. */
+/**
+ * The session of a request that can be put on its response.
+ *
+ * @category Sessions
+ */
 export interface BoundSession<Data> extends Session<Data> {
   /**
    * Commits, and answers the response to send: with the cookie, if there is one, and with the headers that
@@ -127,7 +139,11 @@ export interface BoundSession<Data> extends Session<Data> {
   commit(response: Response, options?: Omit<CommitOptions, "failed">): Promise<Response>;
 }
 
-/** An entry in the list of a user's sessions. */
+/**
+ * An entry in the list of a user's sessions.
+ *
+ * @category Sessions
+ */
 export interface SessionSummary {
   /** The public handle. */
   readonly handle: string;
@@ -139,7 +155,11 @@ export interface SessionSummary {
   readonly authenticatedAt?: number;
 }
 
-/** Sessions of requests. */
+/**
+ * Sessions of requests.
+ *
+ * @category Sessions
+ */
 export interface RequestSessions<Data> {
   /** The cookie that carries the token. */
   readonly cookieName: string;
@@ -174,7 +194,11 @@ export interface RequestSessions<Data> {
   fromRequest(request: Request): BoundSession<Data>;
 }
 
-/** Sessions on a store that lists them by user. */
+/**
+ * Sessions on a store that lists them by user.
+ *
+ * @category Sessions
+ */
 export interface Sessions<Data> extends RequestSessions<Data> {
   /** The live sessions of a user, oldest first. */
   listSessions(userId: string): Promise<SessionSummary[]>;

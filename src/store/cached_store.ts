@@ -17,7 +17,11 @@ import type {
   SetOptions,
 } from "./key_value_store.ts";
 
-/** Options of {@linkcode cachedStore}. */
+/**
+ * Options of {@linkcode cachedStore}.
+ *
+ * @category Stores
+ */
 export interface CachedStoreOptions {
   /** The time that a value is answered from memory after it was read: a change made elsewhere is seen that late at most. */
   readonly ttl: Duration;
@@ -52,6 +56,7 @@ const OPTIONS = {
  *
  * @throws {TypeError} for an unknown option
  * @throws {RangeError} when `ttl` is no duration or `maxEntries` no positive integer
+ * @category Stores
  * @example
  * ```ts
  * import { memoryStore } from "@holdfast/edge";

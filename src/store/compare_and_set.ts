@@ -3,7 +3,11 @@ import { HoldfastError } from "../errors.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import type { Fields, Step, Transition, Write } from "./transition.ts";
 
-/** A record as a compare-and-set backend keeps it. */
+/**
+ * A record as a compare-and-set backend keeps it.
+ *
+ * @category Engines
+ */
 export interface VersionedRecord {
   /** The record, or `undefined` when there is none. */
   readonly record: Fields | undefined;
@@ -13,7 +17,11 @@ export interface VersionedRecord {
   readonly version: unknown;
 }
 
-/** A backend that can replace a record on condition that it is still in the version that was read. */
+/**
+ * A backend that can replace a record on condition that it is still in the version that was read.
+ *
+ * @category Engines
+ */
 export interface CompareAndSetBackend {
   /** Reads a key with its version; a missing key has a version too. */
   load(key: string, signal?: AbortSignal): Promise<VersionedRecord>;
@@ -21,7 +29,11 @@ export interface CompareAndSetBackend {
   commit(key: string, version: unknown, write: Write, signal?: AbortSignal): Promise<boolean>;
 }
 
-/** Options of {@linkcode transactByCompareAndSet}. */
+/**
+ * Options of {@linkcode transactByCompareAndSet}.
+ *
+ * @category Engines
+ */
 export interface CompareAndSetOptions {
   /** The clock of the transition's `now`, and of the waits between attempts. */
   readonly clock: Clock;
@@ -41,6 +53,7 @@ const OPTIONS = { clock: true, attempts: true, signal: true } satisfies OptionNa
  * writers win.
  *
  * @throws {HoldfastError} `contention` when every attempt was overtaken; nothing was written
+ * @category Engines
  * @example
  * ```ts
  * import { systemClock } from "@holdfast/edge";

@@ -1,6 +1,10 @@
 /** The bounds of an engine: part of the contract of stores, and of what an engine author writes. */
 
-/** The sizes that an engine accepts. */
+/**
+ * The sizes that an engine accepts.
+ *
+ * @category Engines
+ */
 export interface EngineLimits {
   /** The longest key in UTF-8 bytes, namespaces included. */
   readonly maxKeyBytes: number;

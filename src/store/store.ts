@@ -55,6 +55,7 @@ const CLEAR_SLICE = 1000;
 /**
  * Makes a {@linkcode KeyValueStore} of an engine that cannot change a key atomically.
  *
+ * @category Stores
  * @example
  * ```ts
  * import { keyValueStoreFromEngine } from "@holdfast/edge/engine";
@@ -79,6 +80,7 @@ export function keyValueStoreFromEngine(engine: KeyValueEngine): KeyValueStore {
 /**
  * Makes an {@linkcode AtomicStore} of an engine; operations without a native form run as transitions.
  *
+ * @category Stores
  * @example
  * ```ts
  * import { type Fields, storeFromEngine } from "@holdfast/edge/engine";

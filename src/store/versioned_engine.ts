@@ -14,7 +14,11 @@ import { checkOptionNames, type OptionNames } from "../validate.ts";
 import type { CallOptions } from "./key_value_store.ts";
 import type { Fields, Step, Transition, Write } from "./transition.ts";
 
-/** A record as the backend holds it now. */
+/**
+ * A record as the backend holds it now.
+ *
+ * @category Engines
+ */
 export interface StoredRecord {
   /** The record; `undefined` when the key is absent. */
   readonly record: Fields | undefined;
@@ -26,12 +30,20 @@ export interface StoredRecord {
   readonly now: number;
 }
 
-/** The answer of a conditional write. */
+/**
+ * The answer of a conditional write.
+ *
+ * @category Engines
+ */
 export type CommitReply =
   | { readonly done: true; readonly now: number }
   | ({ readonly done: false } & StoredRecord);
 
-/** What a backend gives: each method is one trip. */
+/**
+ * What a backend gives: each method is one trip.
+ *
+ * @category Engines
+ */
 export interface VersionedBackend {
   /** Reads a record, an expired one included. */
   load(key: string, signal?: AbortSignal): Promise<StoredRecord>;
@@ -48,7 +60,11 @@ export interface VersionedBackend {
   ): Promise<CommitReply>;
 }
 
-/** Options of {@linkcode VersionedTransactions}. */
+/**
+ * Options of {@linkcode VersionedTransactions}.
+ *
+ * @category Engines
+ */
 export interface VersionedOptions {
   /**
    * The most attempts of one transition while other writers win.
@@ -92,7 +108,11 @@ interface Job {
   readonly outcome: Deferred<Fields>;
 }
 
-/** Runs transitions on a {@linkcode VersionedBackend}. */
+/**
+ * Runs transitions on a {@linkcode VersionedBackend}.
+ *
+ * @category Engines
+ */
 export class VersionedTransactions {
   readonly #backend: VersionedBackend;
   readonly #options: VersionedOptions;

@@ -8,7 +8,11 @@ import { check, equal, rejection } from "./_check.ts";
 import { mortal, ScriptedMailer } from "./_scripted_mailer.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
-/** The laws of an outbox, on every engine. */
+/**
+ * The laws of an outbox, on every engine.
+ *
+ * @category Laws
+ */
 export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "a message is sent from another outbox on the store, as it was written, under its key",

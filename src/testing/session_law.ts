@@ -8,7 +8,11 @@ import type { Law, StoreSubject } from "./law.ts";
 
 export type { SessionSubject } from "./_sessions.ts";
 
-/** What sessions promise on every engine. */
+/**
+ * What sessions promise on every engine.
+ *
+ * @category Laws
+ */
 export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   {
     name: "a session that was not changed sets no cookie and stores nothing",

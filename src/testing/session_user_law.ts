@@ -12,7 +12,11 @@ const login = (sessions: Sessions<Data>, userId = "ada") =>
 
 const alive = async (sessions: Sessions<Data>, cookie: string) => !await sessions.open(cookie).isNew();
 
-/** What sessions promise about users on every engine. */
+/**
+ * What sessions promise about users on every engine.
+ *
+ * @category Laws
+ */
 export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   {
     name: "20 concurrent logins list 20 sessions, and all but the excepted one end",

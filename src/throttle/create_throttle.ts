@@ -52,6 +52,7 @@ const CHECK_OPTIONS = { signal: true, cost: true } satisfies OptionNames<CheckOp
  *
  * @throws {RangeError} when a limit, window or burst is out of range, or two policies share a name
  * @throws {TypeError} when the name is missing, or an option is unknown or of another type
+ * @category Throttle
  * @example
  * ```ts
  * import { createThrottle, memoryStore } from "@holdfast/edge";

@@ -16,8 +16,9 @@ Deno.test("the entry point exports at most 75 names", () => {
   assert(count <= 75, `${count} names`);
 });
 
-Deno.test("every exported symbol has a doc comment", () => {
+Deno.test("every exported symbol has a doc comment and a category; `deno task exports --categories` writes those", () => {
   assertEquals(symbols.filter(({ documented }) => !documented).map(({ at }) => at), []);
+  assertEquals(symbols.filter(({ category }) => category === undefined).map(({ at }) => at), []);
 });
 
 Deno.test("every exported function has an example", () => {
