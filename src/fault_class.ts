@@ -34,3 +34,11 @@ export function faultClass(error: unknown): FaultClass {
   if (OUTAGES.has(error.code)) return "outage";
   return MISCONFIGURATIONS.has(error.code) ? "misconfiguration" : "other";
 }
+
+/**
+ * Whether the store is full. It is an outage, since space comes back, but strangers can cause it by what they
+ * make an application store: `whenUnavailable: "allow"` never takes it for a permission.
+ */
+export function isStoreFull(error: unknown): boolean {
+  return error instanceof HoldfastError && error.code === "store-full";
+}

@@ -1,6 +1,6 @@
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
-import { faultClass } from "../../src/fault_class.ts";
+import { faultClass, isStoreFull } from "../../src/fault_class.ts";
 import { readIdempotencyKey } from "../../src/http/idempotency_key.ts";
 import { requestFingerprint } from "../../src/http/request_fingerprint.ts";
 import { ResponseTee, type TeeOutcome } from "../../src/http/response_tee.ts";
@@ -111,7 +111,8 @@ export interface IdempotencyMiddlewareOptions {
   readonly fingerprint?: ((c: any, body: Uint8Array<ArrayBuffer>) => string | Promise<string>) | undefined;
   /**
    * The behavior while the store is unavailable: `"deny"` answers a 503, `"allow"` runs the handler
-   * unprotected. A store that is misconfigured always throws.
+   * unprotected. A store that is full never lets it run, as strangers may have filled it; one that is
+   * misconfigured always throws.
    * @default {"deny"}
    */
   readonly whenUnavailable?: "deny" | "allow" | undefined;
@@ -229,7 +230,8 @@ export function idempotency(options: IdempotencyMiddlewareOptions): RouteMiddlew
       } catch (error) {
         if (error instanceof HoldfastError) onFault(error);
         if (faultClass(error) !== "outage") throw error;
-        return whenUnavailable === "allow" ? await next() : unavailable();
+        // Strangers may have filled the store with keys: that must not open it.
+        return whenUnavailable === "allow" && !isStoreFull(error) ? await next() : unavailable();
       }
       if (begun.state !== "new") return refusal(begun);
       await new Serving(c, keys, begun.claim, key, { maxResponse, storeIf, onFault }).run(next);

@@ -36,14 +36,12 @@ const LEVELS: Readonly<Record<Retention, Level>> = { evictable: 0, kept: 1, prot
 type Level = 0 | 1 | 2;
 const [EVICTABLE, KEPT, PROTECTED] = [0, 1, 2] as const;
 
-/** A place in a circular list. */
-class Link {
-  previous: Link = this;
-  next: Link = this;
-}
-
-/** A plain value keeps its text alone; a contract's record keeps its fields. */
-export class Entry extends Link {
+/**
+ * A plain value keeps its text alone; a contract's record keeps its fields. The list of its pool and level is
+ * made of the entries themselves, in one class without initial values: a write makes one object, whatever
+ * there is.
+ */
+export class Entry {
   /** Counts the writes of this record: with `number` it tells one state from another. */
   writes = 0;
 
@@ -55,14 +53,20 @@ export class Entry extends Link {
     public content: string | Fields,
     public expiresAt: number,
     public level: Level,
-  ) {
-    super();
-  }
+    /** The one before it in its list. */
+    public previous: Entry | undefined,
+    /** The one after it in its list. */
+    public next: Entry | undefined,
+  ) {}
 }
 
-/** The records of a namespace, by level: the head of each list, and its length. */
+/** An end of each list of a pool. */
+type Ends = [Entry | undefined, Entry | undefined, Entry | undefined];
+
+/** The records of a namespace, by level: the ends of each list, and its length. */
 class Pool {
-  readonly heads: readonly [Link, Link, Link] = [new Link(), new Link(), new Link()];
+  readonly oldest: Ends = [undefined, undefined, undefined];
+  readonly newest: Ends = [undefined, undefined, undefined];
   readonly sizes: [number, number, number] = [0, 0, 0];
 
   constructor(readonly path: string) {}
@@ -116,7 +120,7 @@ export class BoundedEntries {
     if (level === PROTECTED && known?.level !== PROTECTED) this.#admit(pool, now);
     if (known === undefined) {
       if (this.#entries.size >= this.#maxEntries) this.#evictFor(level);
-      const entry = new Entry(key, ++this.#created, pool, content, expiresAt, level);
+      const entry = new Entry(key, ++this.#created, pool, content, expiresAt, level, undefined, undefined);
       this.#entries.set(key, entry);
       this.#pools.set(pool.path, pool);
       this.#link(entry);
@@ -179,19 +183,24 @@ export class BoundedEntries {
   }
 
   #link(entry: Entry): void {
-    const head = entry.pool.heads[entry.level];
-    entry.previous = head.previous;
-    entry.next = head;
-    head.previous.next = entry;
-    head.previous = entry;
-    entry.pool.sizes[entry.level]++;
-    this.#sizes[entry.level]++;
+    const { pool, level } = entry;
+    const last = pool.newest[level];
+    entry.previous = last;
+    if (last === undefined) pool.oldest[level] = entry;
+    else last.next = entry;
+    pool.newest[level] = entry;
+    pool.sizes[level]++;
+    this.#sizes[level]++;
   }
 
   #unlink(entry: Entry): void {
-    const { pool, level } = entry;
-    entry.previous.next = entry.next;
-    entry.next.previous = entry.previous;
+    const { pool, level, previous, next } = entry;
+    if (previous === undefined) pool.oldest[level] = next;
+    else previous.next = next;
+    if (next === undefined) pool.newest[level] = previous;
+    else next.previous = previous;
+    // A removed entry that something still points at must keep no others alive.
+    entry.previous = entry.next = undefined;
     this.#sizes[level]--;
     pool.sizes[level]--;
     if (pool.sizes[0] + pool.sizes[1] + pool.sizes[2] === 0) this.#pools.delete(pool.path);
@@ -201,10 +210,10 @@ export class BoundedEntries {
   #admit(pool: Pool, now: () => number): void {
     if (this.#hasShare(pool)) return;
     // What has expired makes space: the oldest of the pool, and what the sweep finds.
-    const oldest = pool.heads[PROTECTED].next;
-    if (oldest instanceof Entry && now() >= oldest.expiresAt) this.delete(oldest);
+    const oldest = pool.oldest[PROTECTED];
+    if (oldest !== undefined && now() >= oldest.expiresAt) this.delete(oldest);
     this.#sweep(now);
-    if (!this.#hasShare(pool)) this.#refuse(pool.sizes[PROTECTED]);
+    if (!this.#hasShare(pool)) this.#refuse();
   }
 
   #hasShare({ sizes }: Pool): boolean {
@@ -216,7 +225,7 @@ export class BoundedEntries {
     const spare = level === EVICTABLE ? evictable >= this.#minEvictable : evictable > this.#minEvictable;
     if (evictable > 0 && (spare || kept === 0)) this.#evict(EVICTABLE);
     else if (kept > 0) this.#evict(KEPT);
-    else this.#refuse(this.#sizes[PROTECTED]);
+    else this.#refuse();
   }
 
   #evict(level: Level): void {
@@ -224,14 +233,14 @@ export class BoundedEntries {
     for (const pool of this.#pools.values()) {
       if (largest === undefined || pool.sizes[level] > largest.sizes[level]) largest = pool;
     }
-    this.delete(largest!.heads[level].next as Entry);
+    this.delete(largest!.oldest[level]!);
   }
 
-  #refuse(count: number): never {
+  #refuse(): never {
     throw new HoldfastError(
       "store-full",
       `Cannot store the record as held locks, claims, tombstones and blocks fill their share of 'maxEntries': ` +
-        `${count} of ${this.#maxEntries} records`,
+        `${this.#sizes[PROTECTED]} of ${this.#maxEntries} records`,
       { retryable: true },
     );
   }

@@ -16,6 +16,7 @@ import {
   VersionedTransactions,
 } from "../../src/store/versioned_engine.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkPrefix } from "../../src/store/prefix.ts";
 import { isDuplicateKey, mongodbFault } from "./mongodb_faults.ts";
 
 /**
@@ -92,6 +93,7 @@ const OPTIONS: OptionNames<MongodbStoreOptions> = { prefix: true, timeout: true,
  * is handed in: give it `{ writeConcern: { w: "majority" } }`, or a failover may forget what was acknowledged.
  *
  * @throws {TypeError} when the first argument is no collection
+ * @throws {RangeError} when the prefix is longer than 256 bytes
  * @category Stores
  * @example
  * ```ts ignore
@@ -112,9 +114,7 @@ export function mongodbStore(collection: MongodbCollection, options: MongodbStor
   }
   checkOptionNames(task, options, OPTIONS);
   const { prefix = "" } = options;
-  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
-    throw new TypeError(`Cannot ${task} as 'prefix' must be a well-formed string`);
-  }
+  checkPrefix(prefix);
   const engine = new MongodbEngine(collection, prefix, options);
   return Object.assign(storeFromEngine(engine), { migrate: () => engine.migrate() });
 }

@@ -6,6 +6,7 @@ import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkPrefix } from "../../src/store/prefix.ts";
 import { isConflict, postgresFault } from "./postgres_faults.ts";
 import { type PostgresStatements, postgresStatements } from "./postgres_statements.ts";
 
@@ -82,6 +83,7 @@ const OPTIONS: OptionNames<PostgresStoreOptions> = {
  * A store in one table of Postgres 12 or later, on the server's clock.
  *
  * @throws {TypeError} when the first argument is no function, or the table's name has other characters
+ * @throws {RangeError} when the prefix is longer than 256 bytes
  * @category Stores
  * @example
  * ```ts ignore
@@ -108,9 +110,7 @@ export function postgresStore(query: PostgresQuery, options: PostgresStoreOption
   if (parts.length > 2 || !parts.every((part) => /^[A-Za-z_][A-Za-z0-9_]{0,50}$/.test(part))) {
     throw new TypeError(`Cannot ${task} as 'table' must be a name of letters, digits and underscores`);
   }
-  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
-    throw new TypeError(`Cannot ${task} as 'prefix' must be a well-formed string`);
-  }
+  checkPrefix(prefix);
   const name = parts.map((part) => `"${part}"`).join(".");
   const backend = new PostgresBackend(query, name, options, true);
   const store = (backend: PostgresBackend, alone: boolean) =>

@@ -33,6 +33,7 @@ const BY_CODE: Readonly<Record<string, "unauthorized" | "misconfigured" | "read-
  * client, in milliseconds: without it the client does not wait for the others, and its connection breaks.
  *
  * @throws {TypeError} when the first argument is no client
+ * @throws {RangeError} when the prefix is longer than 256 bytes
  * @category Stores
  * @example
  * ```ts ignore

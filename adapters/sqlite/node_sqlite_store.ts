@@ -21,6 +21,7 @@ export interface NodeSqliteDatabase {
  * the same file: set `PRAGMA journal_mode = wal` on it once.
  *
  * @throws {TypeError} when the first argument is no open database
+ * @throws {RangeError} when the prefix is longer than 256 bytes
  * @category Stores
  * @example
  * ```ts
