@@ -11,7 +11,7 @@ export interface RetryOptions {
   /** The clock that measures and sleeps. */
   readonly clock: Clock;
   /**
-   * How many attempts are made at least, the first included.
+   * The minimum number of attempts, the first included.
    * @default {4}
    */
   readonly attempts?: number | undefined;
@@ -24,9 +24,11 @@ export interface RetryOptions {
 }
 
 /**
- * Repeats a call after a retryable fault, with exponential backoff and jitter. Only for calls that may be repeated.
+ * Repeats a call after a retryable fault, with exponential backoff and jitter. Only for calls that may be
+ * repeated.
  *
- * Once an attempt was ambiguous the whole call is: a later refusal does not tell what the earlier attempt did.
+ * Once an attempt was ambiguous the whole call is: a later refusal does not tell what the earlier attempt
+ * did.
  *
  * @throws {HoldfastError} the last fault, or `timeout` at the deadline
  */

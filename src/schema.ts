@@ -2,6 +2,7 @@
  * Any schema that speaks Standard Schema (zod, valibot, arktype), by its shape alone.
  *
  * @see https://standardschema.dev
+ * @category Shared
  */
 export interface Schema<Output = unknown> {
   /** The Standard Schema entry point. */
@@ -13,10 +14,18 @@ export interface Schema<Output = unknown> {
   };
 }
 
-/** What a schema answers: the value, or the issues it found. */
+/**
+ * The result of a schema: the value, or the issues.
+ *
+ * @category Shared
+ */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly { readonly message: string }[] };
 
-/** The type a schema produces. */
+/**
+ * The type a schema produces.
+ *
+ * @category Shared
+ */
 export type SchemaOutput<S> = S extends Schema<infer Output> ? Output : never;

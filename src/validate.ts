@@ -1,12 +1,18 @@
-/** Checks of options and arguments, for callers without types: each throws before any I/O and names what to change. */
+/**
+ * Checks of options and arguments, for callers without types: each throws before any I/O and names what to
+ * change.
+ */
 
-/** The names of every option of `Options`, unions included: `{ ttl: true, wait: true } satisfies OptionNames<X>`. */
+/**
+ * The names of every option of `Options`, unions included: `{ ttl: true, wait: true } satisfies
+ * OptionNames<X>`.
+ */
 export type OptionNames<Options> = { readonly [Name in KeysOfUnion<Options>]-?: true };
 
 type KeysOfUnion<T> = T extends unknown ? keyof T : never;
 
 /**
- * Refuses options that nobody reads: a mistyped name would change nothing, in silence.
+ * Refuses unknown options: a mistyped name would silently change nothing.
  *
  * @throws {TypeError} when `options` is no object or has a name that is not in `known`
  */

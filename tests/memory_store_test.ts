@@ -1,11 +1,5 @@
-import {
-  type Clock,
-  createIdempotency,
-  createLocks,
-  HoldfastError,
-  memoryStore,
-  type Transition,
-} from "@holdfast/edge";
+import { type Clock, createIdempotency, createLocks, HoldfastError, memoryStore } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { faultClass } from "../src/fault_class.ts";
 import { beginClaim } from "../src/idempotency/idempotency_transitions.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "./support/assert.ts";

@@ -6,9 +6,8 @@ import {
   createThrottle,
   HoldfastError,
   memoryStore,
-  observedStore,
-  type StoreOperation,
 } from "@holdfast/edge";
+import { observedStore, type StoreOperation } from "@holdfast/edge/engine";
 import { bindingOf } from "../src/store/binding.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "./support/assert.ts";
 import { ManualClock } from "./support/manual_clock.ts";

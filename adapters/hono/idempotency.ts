@@ -34,8 +34,12 @@ import {
 import { readBody } from "./_request_body.ts";
 import { problem, unavailable } from "./problem.ts";
 
-/** Options of {@linkcode idempotency}. */
-export interface IdempotencyHelperOptions {
+/**
+ * Options of {@linkcode idempotency}.
+ *
+ * @category Hono
+ */
+export interface IdempotencyMiddlewareOptions {
   /** The store of the keys, or how to get it from a request. */
   readonly store: StoreSource;
   /**
@@ -124,7 +128,11 @@ export interface IdempotencyHelperOptions {
   readonly name?: string | undefined;
 }
 
-/** `new Hono<{ Variables: IdempotencyVariables }>()` makes `c.var.idempotency` typed. */
+/**
+ * `new Hono<{ Variables: IdempotencyVariables }>()` makes `c.var.idempotency` typed.
+ *
+ * @category Hono
+ */
 export interface IdempotencyVariables {
   /** This request's claim. */
   idempotency: {
@@ -157,7 +165,7 @@ const OPTIONS = {
   whenUnavailable: true,
   onFault: true,
   name: true,
-} satisfies OptionNames<IdempotencyHelperOptions>;
+} satisfies OptionNames<IdempotencyMiddlewareOptions>;
 
 const TASK = "make requests idempotent";
 const MEBIBYTE = 1_048_576;
@@ -177,6 +185,7 @@ const MEBIBYTE = 1_048_576;
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  * @throws {TypeError | RangeError} when an option is unknown or out of its range
+ * @category Hono
  * @example
  * ```ts
  * import { Hono } from "hono";
@@ -198,7 +207,7 @@ const MEBIBYTE = 1_048_576;
  * if (charges !== 1 || !replayed) throw new Error("charged twice");
  * ```
  */
-export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware {
+export function idempotency(options: IdempotencyMiddlewareOptions): RouteMiddleware {
   checkOptions(options);
   const { required = true, methods = ["POST", "PATCH"], wait, storeIf = isKept } = options;
   const { whenUnavailable = "deny", onFault = () => {} } = options;
@@ -235,7 +244,7 @@ export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware 
   };
 }
 
-function checkOptions(options: IdempotencyHelperOptions): void {
+function checkOptions(options: IdempotencyMiddlewareOptions): void {
   checkOptionNames(TASK, options, OPTIONS);
   const { scope, methods, maxRequest, maxResponse, wait, whenUnavailable } = options;
   if (scope !== "public" && typeof scope !== "function") {
@@ -261,7 +270,7 @@ interface OpenedStore {
   readonly maxResponse: number;
 }
 
-function openStore(store: AtomicStore, options: IdempotencyHelperOptions): OpenedStore {
+function openStore(store: AtomicStore, options: IdempotencyMiddlewareOptions): OpenedStore {
   const { lease, maxHold, retention, timeout = "10s", name, maxResponse } = options;
   const most = maxStoredBody(store.limits.maxValueLength);
   if (maxResponse !== undefined && maxResponse > most) {
@@ -288,7 +297,7 @@ interface Identity {
 async function identify(
   c: RouteContext,
   header: string | undefined,
-  { strict = false, scope, maxRequest = MEBIBYTE, fingerprint }: IdempotencyHelperOptions,
+  { strict = false, scope, maxRequest = MEBIBYTE, fingerprint }: IdempotencyMiddlewareOptions,
 ): Promise<Identity | Response> {
   if (header === undefined) {
     return problem(400, "Idempotency-Key is missing", {

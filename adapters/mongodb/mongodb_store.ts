@@ -7,7 +7,7 @@ import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
 import { escapeKey, successor, unescapeKey } from "../../src/store/key_text.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import {
   type CommitReply,
@@ -19,7 +19,11 @@ import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { checkPrefix } from "../../src/store/prefix.ts";
 import { isDuplicateKey, mongodbFault } from "./mongodb_faults.ts";
 
-/** What the store uses of a `Collection` of the official driver, by shape. */
+/**
+ * What the store uses of a `Collection` of the official driver, by shape.
+ *
+ * @category Stores
+ */
 export interface MongodbCollection {
   /** The collection's name. */
   readonly namespace: string;
@@ -49,7 +53,11 @@ export interface MongodbCollection {
   createIndex(keys: any, options?: any): Promise<unknown>;
 }
 
-/** Options of {@linkcode mongodbStore}. */
+/**
+ * Options of {@linkcode mongodbStore}.
+ *
+ * @category Stores
+ */
 export interface MongodbStoreOptions {
   /**
    * A name for this store's keys in the collection; stores with different prefixes never meet.
@@ -68,7 +76,11 @@ export interface MongodbStoreOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** A store on MongoDB, with what its collection needs. */
+/**
+ * A store on MongoDB, with what its collection needs.
+ *
+ * @category Stores
+ */
 export interface MongodbStore extends AtomicStore {
   /** Makes the index by which MongoDB deletes expired records. Run it once. */
   migrate(): Promise<void>;
@@ -83,6 +95,7 @@ const OPTIONS: OptionNames<MongodbStoreOptions> = { prefix: true, timeout: true,
  *
  * @throws {TypeError} when the first argument is no collection
  * @throws {RangeError} when the prefix is longer than 256 bytes
+ * @category Stores
  * @example
  * ```ts ignore
  * import { MongoClient } from "mongodb";
@@ -104,7 +117,7 @@ export function mongodbStore(collection: MongodbCollection, options: MongodbStor
   const { prefix = "" } = options;
   checkPrefix(prefix);
   const engine = new MongodbEngine(collection, prefix, options);
-  return Object.assign(atomicStore(engine), { migrate: () => engine.migrate() });
+  return Object.assign(storeFromEngine(engine), { migrate: () => engine.migrate() });
 }
 
 /** A record as a document; `_id` is the prefix, its length before it, and the key. */

@@ -5,7 +5,7 @@ import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
 import { checkPrefix } from "../../src/store/prefix.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { PostgresChanges, type PostgresListen } from "./postgres_changes.ts";
 import { isConflict, postgresFault } from "./postgres_faults.ts";
@@ -19,6 +19,8 @@ import { type PostgresStatements, postgresStatements } from "./postgres_statemen
  * postgresStore((text, values) => sql.unsafe(text, values)); // postgres.js
  * postgresStore((text, values) => sql.query(text, values)); // neon() over HTTP
  * ```
+ *
+ * @category Stores
  */
 export type PostgresQuery = (
   text: string,
@@ -26,7 +28,11 @@ export type PostgresQuery = (
   values: any[],
 ) => PromiseLike<readonly SqlRow[] | { readonly rows: readonly SqlRow[] }>;
 
-/** Options of {@linkcode postgresStore}. */
+/**
+ * Options of {@linkcode postgresStore}.
+ *
+ * @category Stores
+ */
 export interface PostgresStoreOptions {
   /**
    * The table, perhaps with its schema: `"holdfast"` or `"app.holdfast"`. Letters, digits and underscores.
@@ -56,7 +62,11 @@ export interface PostgresStoreOptions {
   readonly virtualTime?: (() => number) | undefined;
 }
 
-/** A store on Postgres, with what its table needs. */
+/**
+ * A store on Postgres, with what its table needs.
+ *
+ * @category Stores
+ */
 export interface PostgresStore extends AtomicStore {
   /** Makes the table and its index where they are missing. Run it once, before the first call. */
   migrate(): Promise<void>;
@@ -87,6 +97,7 @@ const OPTIONS = {
  *
  * @throws {TypeError} when the first argument is no function, or the table's name has other characters
  * @throws {RangeError} when the prefix is longer than 256 bytes
+ * @category Stores
  * @example
  * ```ts ignore
  * import pg from "pg";
@@ -117,7 +128,7 @@ export function postgresStore(query: PostgresQuery, options: PostgresStoreOption
   const name = parts.map((part) => `"${part}"`).join(".");
   const backend = new PostgresBackend(query, name, options, true);
   const store = (backend: PostgresBackend, alone: boolean) =>
-    atomicStore(new SqlEngine(backend, { prefix, virtualTime: options.virtualTime, alone }));
+    storeFromEngine(new SqlEngine(backend, { prefix, virtualTime: options.virtualTime, alone }));
   return Object.assign(store(backend, true), {
     migrate: () => backend.migrate(),
     purge: ({ limit = 1000 }: { readonly limit?: number | undefined } = {}) =>

@@ -1,6 +1,6 @@
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 // The scripts and the engine are Upstash's: they move to a folder of their own when that branch has settled.
 import { clientRunner } from "../upstash/_client.ts";
@@ -87,7 +87,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
   const maxValueLength = checkInteger(task, "maxValueLength", options.maxValueLength ?? 16_000_000);
   // Redis and Valkey refuse Upstash's first line of a script: they are never asked.
   const book = new ScriptBook({ keyLocking: false, syncToken: undefined }, options.virtualTime !== undefined);
-  return atomicStore(
+  return storeFromEngine(
     new UpstashEngine({
       name: "redis",
       runner: clientRunner(scripts, book, { timeout, attemptTimeout }),

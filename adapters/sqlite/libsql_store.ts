@@ -4,6 +4,8 @@ import { sqliteFault, type SqliteStore, sqliteStore, type SqliteStoreOptions } f
 /**
  * What the store uses of a libSQL client, by shape: `createClient()` of `@libsql/client`, on any of its
  * import paths.
+ *
+ * @category Stores
  */
 export interface LibsqlClient {
   /** Runs statements as one transaction in one trip. */
@@ -34,6 +36,7 @@ const BY_CODE: Readonly<Record<string, "unauthorized" | "misconfigured" | "read-
  *
  * @throws {TypeError} when the first argument is no client
  * @throws {RangeError} when the prefix is longer than 256 bytes
+ * @category Stores
  * @example
  * ```ts ignore
  * import { createClient } from "@libsql/client";

@@ -1,8 +1,9 @@
 /** The shop: each contract at work on real requests, as JSON and as one page. Runs wherever Hono does. */
 import { Hono } from "hono";
 import { z } from "zod";
-import { type AtomicStore, createLocks, createSessions, memoryMailer, outbox } from "@holdfast/edge";
+import { type AtomicStore, createLocks, createSessions } from "@holdfast/edge";
 import { createCache } from "@holdfast/edge/cache";
+import { memoryMailer, outbox } from "@holdfast/edge/mail";
 import { idempotency, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
 import { page } from "./page.ts";
 

@@ -78,6 +78,7 @@ const RUN = { ...BEGIN, storeIf: true } satisfies OptionNames<RunOptions>;
  * Creates idempotency over any atomic store.
  *
  * @throws {TypeError | RangeError} when an option is unknown or out of its range
+ * @category Idempotency
  * @example
  * ```ts
  * import { createIdempotency, memoryStore } from "@holdfast/edge";

@@ -5,11 +5,14 @@ import { Lease } from "../lease.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { repeatable } from "../store/call_id.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { bounded } from "./_bounded.ts";
 import { callTimeout, leaseLength } from "./acquire_plan.ts";
 import type { Gate } from "./_gate.ts";
 import type { Lock, LockCallOptions, LockHandle, Release } from "./lock.ts";
 import { extendLock, releaseLock } from "./lock_transitions.ts";
+
+const CALL_OPTIONS = { signal: true, timeout: true } satisfies OptionNames<LockCallOptions>;
 
 /** Where a lock lives, and whose time bounds it. */
 export interface Place {
@@ -161,6 +164,7 @@ export class HeldLock implements Lock {
   }
 
   async extend(ttl?: Duration, options?: LockCallOptions): Promise<boolean> {
+    checkOptionNames("extend the lock", options, CALL_OPTIONS);
     const length = ttl === undefined ? this.#ttl : leaseLength(ttl);
     const timeout = callTimeout(options, this.#place.timeout);
     const extended = this.#lease.extend(length, options?.signal);
@@ -168,6 +172,7 @@ export class HeldLock implements Lock {
   }
 
   async release(options?: LockCallOptions): Promise<Release> {
+    checkOptionNames("release the lock", options, CALL_OPTIONS);
     const timeout = callTimeout(options, this.#place.timeout);
     const until = this.#leaseEnd();
     this.#lease.end("it was released");

@@ -50,6 +50,7 @@ const LOCKS_OPTIONS = { name: true, clock: true, timeout: true } satisfies Optio
  * Locks over any atomic store.
  *
  * @throws {TypeError} or `RangeError` for options that cannot be
+ * @category Locks
  * @example
  * ```ts
  * import { createLocks, memoryStore } from "@holdfast/edge";

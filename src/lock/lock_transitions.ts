@@ -415,7 +415,11 @@ export const inspectLock: Transition = {
   },
 };
 
-/** Every transition of a lock. */
+/**
+ * Every transition of a lock.
+ *
+ * @category Transitions
+ */
 export const lockTransitions: readonly Transition[] = [
   acquireLock,
   extendLock,

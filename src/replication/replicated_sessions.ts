@@ -34,10 +34,18 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { IndexedSessionStore } from "../session/session_store.ts";
 
-/** The strategy of saves: when one is answered, and how it reaches the secondary. */
+/**
+ * The strategy of saves: when one is answered, and how it reaches the secondary.
+ *
+ * @category Session replication
+ */
 export type ReplicationStrategy = "async" | "sync" | "acknowledged";
 
-/** Options of {@linkcode replicatedSessions}. */
+/**
+ * Options of {@linkcode replicatedSessions}.
+ *
+ * @category Session replication
+ */
 export interface ReplicatedSessionsOptions {
   /**
    * How saves travel: answered by the primary and shipped afterwards, or answered when both sides have them.
@@ -141,7 +149,11 @@ export interface ReplicatedSessionsOptions {
   readonly random?: (() => number) | undefined;
 }
 
-/** The origin of a fault. */
+/**
+ * The origin of a fault.
+ *
+ * @category Session replication
+ */
 export interface ReplicationFaultContext {
   /** The side that was asked; absent for a callback of the application. */
   readonly side?: ReplicationOperation["side"];
@@ -149,7 +161,11 @@ export interface ReplicationFaultContext {
   readonly operation: ReplicationOperation["operation"] | "waitUntil" | "clock" | "random";
 }
 
-/** A shipment that was given up. */
+/**
+ * A shipment that was given up.
+ *
+ * @category Session replication
+ */
 export interface DroppedReplication {
   /** A session, or what is known about a user. */
   readonly kind: "session" | "user";
@@ -159,7 +175,11 @@ export interface DroppedReplication {
   readonly error: unknown;
 }
 
-/** A request to a side, or an event between the two; without keys and values. */
+/**
+ * A request to a side, or an event between the two; without keys and values.
+ *
+ * @category Session replication
+ */
 export interface ReplicationOperation {
   /** The contract's name. */
   readonly contract: "replicated-sessions";
@@ -191,7 +211,11 @@ export interface ReplicationOperation {
   readonly lagMs: number;
 }
 
-/** Sessions on two stores. */
+/**
+ * Sessions on two stores.
+ *
+ * @category Session replication
+ */
 export interface ReplicatedSessions extends IndexedSessionStore, AsyncDisposable {
   /** Each call takes effect at once, on the primary. */
   readonly consistency: "atomic";

@@ -1,4 +1,4 @@
-/** What every store of ours does with a session, on whatever engine the transitions run. */
+/** The session store over transitions, on any engine that runs them. */
 import { isStoreFull } from "../fault_class.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";

@@ -311,7 +311,11 @@ export const endSealed: Transition = {
   },
 };
 
-/** Every transition of sessions. */
+/**
+ * Every transition of sessions.
+ *
+ * @category Transitions
+ */
 export const sessionTransitions: readonly Transition[] = [
   loadSession,
   createSession,

@@ -23,7 +23,11 @@ import {
   VersionedTransactions,
 } from "./versioned_engine.ts";
 
-/** A row, by column. */
+/**
+ * A row, by column.
+ *
+ * @category Engines
+ */
 export type SqlRow = Readonly<Record<string, unknown>>;
 
 /**

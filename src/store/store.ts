@@ -53,13 +53,54 @@ import {
 /** How many keys `clear` reads and deletes at a time, so that no slice of it holds up the process. */
 const CLEAR_SLICE = 1000;
 
-/** Makes a {@linkcode KeyValueStore} of an engine that cannot change a key atomically. */
-export function keyValueStore(engine: KeyValueEngine): KeyValueStore {
+/**
+ * Makes a {@linkcode KeyValueStore} of an engine that cannot change a key atomically.
+ *
+ * @category Stores
+ * @example
+ * ```ts
+ * import { keyValueStoreFromEngine } from "@holdfast/edge/engine";
+ * const values = new Map<string, string>();
+ * const store = keyValueStoreFromEngine({
+ *   name: "map without deadlines",
+ *   limits: { maxKeyBytes: 512, maxValueLength: 65_536 },
+ *   get: (key) => values.get(key),
+ *   set: (key, value) => void values.set(key, value),
+ *   delete: (key) => values.delete(key),
+ *   touch: (key) => values.has(key),
+ *   list: () => ({ keys: [...values.keys()] }),
+ * });
+ * await store.set("theme", "dark");
+ * if (await store.get("theme") !== "dark") throw new Error("unexpected");
+ * ```
+ */
+export function keyValueStoreFromEngine(engine: KeyValueEngine): KeyValueStore {
   return new EngineStore(engine, "");
 }
 
-/** Makes an {@linkcode AtomicStore} of an engine; operations without a native form run as transitions. */
-export function atomicStore(engine: AtomicEngine): AtomicStore {
+/**
+ * Makes an {@linkcode AtomicStore} of an engine; operations without a native form run as transitions.
+ *
+ * @category Stores
+ * @example
+ * ```ts
+ * import { type Fields, storeFromEngine } from "@holdfast/edge/engine";
+ * const records = new Map<string, Fields>();
+ * const store = storeFromEngine({
+ *   name: "map without deadlines",
+ *   limits: { maxKeyBytes: 512, maxValueLength: 65_536 },
+ *   transact(transition, key, input) {
+ *     const { output, write } = transition.apply(records.get(key), input, Date.now());
+ *     if (write?.record) records.set(key, write.record);
+ *     else if (write) records.delete(key);
+ *     return output;
+ *   },
+ *   list: () => ({ keys: [...records.keys()] }),
+ * });
+ * if (!(await store.setIfAbsent("leader", "a")).set) throw new Error("unexpected");
+ * ```
+ */
+export function storeFromEngine(engine: AtomicEngine): AtomicStore {
   return new AtomicEngineStore(engine, completed(engine), "");
 }
 

@@ -12,10 +12,15 @@ import { type Deferred, deferred } from "../deferred.ts";
 import { HoldfastError } from "../errors.ts";
 import { interruptible } from "../deadline.ts";
 import { randomToken } from "../secret.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import type { TransactOptions } from "./atomic_store.ts";
 import type { Fields, Step, Transition, Write } from "./transition.ts";
 
-/** A record as the backend holds it now. */
+/**
+ * A record as the backend holds it now.
+ *
+ * @category Engines
+ */
 export interface StoredRecord {
   /** The record; `undefined` when the key is absent. */
   readonly record: Fields | undefined;
@@ -27,12 +32,20 @@ export interface StoredRecord {
   readonly now: number;
 }
 
-/** The answer of a conditional write. */
+/**
+ * The answer of a conditional write.
+ *
+ * @category Engines
+ */
 export type CommitReply =
   | { readonly done: true; readonly now: number }
   | ({ readonly done: false } & StoredRecord);
 
-/** What a backend gives: each method is one trip. */
+/**
+ * What a backend gives: each method is one trip.
+ *
+ * @category Engines
+ */
 export interface VersionedBackend {
   /** Reads a record, an expired one included. */
   load(key: string, signal?: AbortSignal): Promise<StoredRecord>;
@@ -49,7 +62,11 @@ export interface VersionedBackend {
   ): Promise<CommitReply>;
 }
 
-/** Options of {@linkcode VersionedTransactions}. */
+/**
+ * Options of {@linkcode VersionedTransactions}.
+ *
+ * @category Engines
+ */
 export interface VersionedOptions {
   /**
    * The most attempts of one transition while other writers win.
@@ -70,6 +87,13 @@ export interface VersionedOptions {
    */
   readonly remember?: boolean | undefined;
 }
+
+const OPTIONS = {
+  attempts: true,
+  virtualTime: true,
+  coalesce: true,
+  remember: true,
+} satisfies OptionNames<VersionedOptions>;
 
 /** States remembered as guesses; the one used longest ago goes first. */
 const MAX_SEEN = 1000;
@@ -93,7 +117,11 @@ interface Job {
 /** The version of a key that is absent, as callers see it: no random text is empty. */
 export const ABSENT_VERSION = "";
 
-/** Runs transitions on a {@linkcode VersionedBackend}. */
+/**
+ * Runs transitions on a {@linkcode VersionedBackend}.
+ *
+ * @category Engines
+ */
 export class VersionedTransactions {
   readonly #backend: VersionedBackend;
   readonly #options: VersionedOptions;
@@ -104,6 +132,7 @@ export class VersionedTransactions {
 
   /** Begins without a guess and without an estimate of the backend's time. */
   constructor(backend: VersionedBackend, options: VersionedOptions = {}) {
+    checkOptionNames("run transactions", options, OPTIONS);
     this.#backend = backend;
     this.#options = options;
     this.#time = new BackendTime(options.virtualTime);

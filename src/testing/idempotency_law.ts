@@ -5,7 +5,11 @@ import { check, equal, eventually, rejection } from "./_check.ts";
 import { idempotencyRepetitionLaw } from "./_idempotency_repetition_law.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
-/** The promises of idempotency on every engine. */
+/**
+ * The promises of idempotency on every engine.
+ *
+ * @category Laws
+ */
 export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "of 100 parallel begins one is new, the others are in progress with a time to come back",

@@ -85,7 +85,11 @@ async function all(keys: AsyncIterable<string>): Promise<string[]> {
   return found.sort();
 }
 
-/** The promises of every {@linkcode KeyValueStore}. */
+/**
+ * The promises of every {@linkcode KeyValueStore}.
+ *
+ * @category Laws
+ */
 export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
   {
     name: "a missing key is undefined, absent and not deleted",

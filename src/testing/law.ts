@@ -1,7 +1,11 @@
 /** A law: a sentence, and how to find out whether it holds. */
 import type { Clock } from "../clock.ts";
 
-/** One promise, as data: any test runner can register it, also inside a Worker. */
+/**
+ * One promise, as data: any test runner can register it, also inside a Worker.
+ *
+ * @category Laws
+ */
 export interface Law<Subject> {
   /** The promise as a sentence. */
   readonly name: string;
@@ -9,7 +13,11 @@ export interface Law<Subject> {
   run(subject: Subject): Promise<void>;
 }
 
-/** What the laws of a store need: a store to use up, and a way to let time pass on its clock. */
+/**
+ * What the laws of a store need: a store to use up, and a way to let time pass on its clock.
+ *
+ * @category Laws
+ */
 export interface StoreSubject<Store> {
   /** An empty namespace of its own: the laws write any key. */
   readonly store: Store;
@@ -27,7 +35,11 @@ export interface StoreSubject<Store> {
   readonly listsTwice?: boolean | undefined;
 }
 
-/** A broken law. */
+/**
+ * A broken law.
+ *
+ * @category Laws
+ */
 export class LawError extends Error {
   /** Survives minifiers. */
   override readonly name = "LawError";

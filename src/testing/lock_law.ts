@@ -11,7 +11,11 @@ const TTL = 10_000;
 /** A short lease. A grant that a busy machine brings too late is asked for again, hence the wait. */
 const BRIEF = { ttl: 100, wait: 2000 };
 
-/** Laws of locks on every engine. */
+/**
+ * Laws of locks on every engine.
+ *
+ * @category Laws
+ */
 export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "acquire() answers undefined while a live holder has the key",

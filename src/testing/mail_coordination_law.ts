@@ -17,7 +17,11 @@ const message: Message = {
 };
 const keyed = { idempotencyKey: "order-17" };
 
-/** The laws of mailers that isolates share through a store, on every engine. */
+/**
+ * The laws of mailers that isolates share through a store, on every engine.
+ *
+ * @category Laws
+ */
 export const mailCoordinationLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "idempotent: of many isolates one sends, and all get its receipt",

@@ -30,6 +30,8 @@ async function load(store: SessionStore): Promise<SessionRecord> {
 
 /**
  * What every {@linkcode SessionStore} whose `consistency` is `atomic` promises; `index` has a law of its own.
+ *
+ * @category Laws
  */
 export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
   {

@@ -24,7 +24,7 @@ import type {
 } from "./throttle.ts";
 import { blockThrottle, checkThrottle, peekThrottle } from "./throttle_transitions.ts";
 
-/** How long a client that was denied during an outage should stay away, in milliseconds. */
+/** The `retryAfter` of a client that was denied during an outage, in milliseconds. */
 const OUTAGE_RETRY_AFTER = 1000;
 
 /** A hundred years: a record's times stay integers of 15 digits. */
@@ -44,11 +44,15 @@ const OPTIONS = {
   burst: true,
 } satisfies OptionNames<ThrottleOptions>;
 
+const CALL_OPTIONS = { signal: true } satisfies OptionNames<CallOptions>;
+const CHECK_OPTIONS = { signal: true, cost: true } satisfies OptionNames<CheckOptions>;
+
 /**
  * Makes a throttle over any atomic store.
  *
  * @throws {RangeError} when a limit, window or burst is out of range, or two policies share a name
  * @throws {TypeError} when the name is missing, or an option is unknown or of another type
+ * @category Throttle
  * @example
  * ```ts
  * import { createThrottle, memoryStore } from "@holdfast/edge";
@@ -62,7 +66,7 @@ export function createThrottle(store: AtomicStore, options: ThrottleOptions): Th
   return planThrottle(options).over(store);
 }
 
-/** What a throttle is besides its store: checked once, and used with the store of each request. */
+/** A throttle without its store: the options are checked once, and used with the store of each request. */
 export interface ThrottlePlan {
   /** The throttle over this store. Cheap, so that no request has to use the store of another one. */
   over(store: AtomicStore): Throttle;
@@ -157,6 +161,7 @@ class StoreThrottle implements Throttle {
   }
 
   async check(key: string, options: CheckOptions = {}): Promise<ThrottleDecision> {
+    checkOptionNames("throttle", options, CHECK_OPTIONS);
     const cost = checkInteger("throttle", "cost", options.cost ?? 1, 0);
     options.signal?.throwIfAborted();
     const denied = this.#denials?.find(key, cost);
@@ -172,6 +177,7 @@ class StoreThrottle implements Throttle {
   }
 
   async peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
+    checkOptionNames("peek", options, CALL_OPTIONS);
     try {
       return await this.#look(key, 1, options);
     } catch (error) {
@@ -180,12 +186,14 @@ class StoreThrottle implements Throttle {
   }
 
   async refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision> {
+    checkOptionNames("refund", options, CALL_OPTIONS);
     const units = checkInteger("refund", "cost", cost);
     this.#denials?.forget(key);
     return await this.#reporting(this.#take(key, -units, options), options);
   }
 
   async block(key: string, duration: Duration, options?: CallOptions): Promise<void> {
+    checkOptionNames("block", options, CALL_OPTIONS);
     const milliseconds = checkInteger(
       "block",
       "duration",
@@ -199,6 +207,7 @@ class StoreThrottle implements Throttle {
   }
 
   async reset(key: string, options?: CallOptions): Promise<boolean> {
+    checkOptionNames("reset", options, CALL_OPTIONS);
     this.#denials?.forget(key);
     return await this.#reporting(this.#withTimeout(this.#store.delete(key, options), options), options);
   }

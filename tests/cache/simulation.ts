@@ -5,14 +5,8 @@
  * The origin holds a number that only grows. A write raises it, then invalidates the key or its tag. The promise: a read
  * that begins after an invalidation was acknowledged answers at least the number that it was raised to.
  */
-import {
-  type AtomicStore,
-  atomicStore,
-  type Fields,
-  HoldfastError,
-  type Step,
-  type Transition,
-} from "@holdfast/edge";
+import { type AtomicStore, HoldfastError } from "@holdfast/edge";
+import { type Fields, type Step, storeFromEngine, type Transition } from "@holdfast/edge/engine";
 import { type Cache, cacheTransitions, createCache } from "@holdfast/edge/cache";
 import { MachineClock, World } from "../simulation/_world.ts";
 
@@ -187,7 +181,7 @@ class Life {
       } else if (step.write) this.#records.delete(key);
       return step.output;
     };
-    return atomicStore({
+    return storeFromEngine({
       name: "simulated",
       limits: { maxKeyBytes: 512, maxValueLength: 1_000_000 },
       transact: (transition, key, input) => this.#travel(clock, () => transact(transition, key, input)),

@@ -1,5 +1,6 @@
 /** CACHE_HISTORIES sets the lives per engine model (the long form: 100,000), SEED the first of them. */
-import type { AtomicStore, Fields, Step, Transition } from "@holdfast/edge";
+import type { AtomicStore } from "@holdfast/edge";
+import type { Fields, Step, Transition } from "@holdfast/edge/engine";
 import type { Fill } from "@holdfast/edge/cache";
 import { assert, assertEquals } from "../support/assert.ts";
 import { report } from "../support/report.ts";

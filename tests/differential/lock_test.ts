@@ -1,4 +1,4 @@
-import { lockTransitions } from "@holdfast/edge";
+import { lockTransitions } from "@holdfast/edge/engine";
 import { assert, assertMatch, assertRejects } from "../support/assert.ts";
 import { report } from "../support/report.ts";
 import type { Random } from "../support/random.ts";

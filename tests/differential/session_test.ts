@@ -1,4 +1,4 @@
-import { type Fields, sessionTransitions } from "@holdfast/edge";
+import { type Fields, sessionTransitions } from "@holdfast/edge/engine";
 import type { Random } from "../support/random.ts";
 import { type Case, compare } from "./_differential.ts";
 

@@ -7,7 +7,6 @@ import { Redis } from "@upstash/redis";
 import { Redis as IoRedis } from "ioredis";
 import { createClient } from "redis";
 import {
-  atomicSessionStore,
   type AtomicStore,
   createIdempotency,
   createLocks,
@@ -15,6 +14,7 @@ import {
   HoldfastError,
   type HoldfastErrorCode,
 } from "@holdfast/edge";
+import { atomicSessionStore } from "@holdfast/edge/sessions";
 import { type RedisScripts, upstashStore } from "@holdfast/edge/upstash";
 import { faultClass } from "../../src/fault_class.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";

@@ -4,7 +4,8 @@
  * caller's policy. Every fault is made for real where the engine can make it.
  */
 import { Redis as IoRedis } from "ioredis";
-import { type AtomicStore, memoryStore, type Transition } from "@holdfast/edge";
+import { type AtomicStore, memoryStore } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals } from "../support/assert.ts";

@@ -1,5 +1,6 @@
 /** What waiters of a queue cost an engine that cannot notify, and that none loses its place by sleeping. */
-import { type AtomicStore, createLocks, type Lock, memoryStore, type Transition } from "@holdfast/edge";
+import { type AtomicStore, createLocks, type Lock, memoryStore } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { looksUntil, nextStep } from "../../src/lock/acquire_plan.ts";
 import { acquireLock, lookLock, releaseLock } from "../../src/lock/lock_transitions.ts";
 import { assert, assertEquals } from "../support/assert.ts";

@@ -2,7 +2,8 @@
  * Places orders, each in one transaction, and ends itself with SIGKILL at a step of one of them:
  * `deno run … URL FIRST DIE_AFTER STEP`. Prints the number of each order whose commit it has seen.
  */
-import { createIdempotency, memoryMailer, outbox } from "@holdfast/edge";
+import { createIdempotency } from "@holdfast/edge";
+import { memoryMailer, outbox } from "@holdfast/edge/mail";
 import { postgresStore } from "@holdfast/edge/postgres";
 import pg from "pg";
 

@@ -3,7 +3,8 @@
  * is killed (-9) at every step between them: nothing is lost and nothing happens twice. TRANSACTION_KILLS
  * sets the number of kills (1,000 in the long run).
  */
-import { createIdempotency, memoryMailer, outbox } from "@holdfast/edge";
+import { createIdempotency } from "@holdfast/edge";
+import { memoryMailer, outbox } from "@holdfast/edge/mail";
 import { postgresStore } from "@holdfast/edge/postgres";
 import pg from "pg";
 import { assert, assertEquals } from "../support/assert.ts";

@@ -2,13 +2,12 @@
  * Logouts and late effects with default options, as a scenario: it runs in every runtime. Each case answers
  * what a user of the same cookie sees, so that the runtimes can be compared.
  */
+import { createSessions, HoldfastError } from "@holdfast/edge";
 import {
-  createSessions,
-  HoldfastError,
   replicatedSessions,
   type ReplicatedSessionsOptions,
   type SessionChange,
-} from "@holdfast/edge";
+} from "@holdfast/edge/sessions";
 import { ManualClock } from "../support/manual_clock.ts";
 import { ControlledSide } from "./_sides.ts";
 

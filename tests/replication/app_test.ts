@@ -3,12 +3,12 @@
  * away.
  */
 import { Hono } from "hono";
+import { createSessions } from "@holdfast/edge";
 import {
   atomicSessionStore,
-  createSessions,
   replicatedSessions,
   type ReplicatedSessionsOptions,
-} from "@holdfast/edge";
+} from "@holdfast/edge/sessions";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { requireFresh, session, type SessionVariables } from "@holdfast/edge/hono";
 import { upstashStore } from "@holdfast/edge/upstash";

@@ -12,7 +12,7 @@ import {
   type IndexedSessionStore,
   replicatedSessions,
   type ReplicationStrategy,
-} from "@holdfast/edge";
+} from "@holdfast/edge/sessions";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { deferred } from "../../src/deferred.ts";

@@ -2,8 +2,9 @@
  * Primaries that restart empty, are set back or answer late, with default options; callbacks that throw;
  * misconfigured sides.
  */
-import { HoldfastError, memoryStore, NotReplicatedError, replicatedSessions } from "@holdfast/edge";
-import type { ReplicatedSessionsOptions } from "@holdfast/edge";
+import { HoldfastError, memoryStore } from "@holdfast/edge";
+import { NotReplicatedError, replicatedSessions } from "@holdfast/edge/sessions";
+import type { ReplicatedSessionsOptions } from "@holdfast/edge/sessions";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { runIn } from "../support/runtimes.ts";
 import { workerdTest } from "../support/workerd.ts";

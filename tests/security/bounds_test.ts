@@ -5,16 +5,8 @@
 import { Hono } from "hono";
 import { MongoClient } from "mongodb";
 import { DatabaseSync } from "node:sqlite";
-import {
-  atomicSessionStore,
-  type AtomicStore,
-  createSealedSessions,
-  createSessions,
-  type Duration,
-  HoldfastError,
-  memoryStore,
-  type SessionStore,
-} from "@holdfast/edge";
+import { type AtomicStore, createSessions, type Duration, HoldfastError, memoryStore } from "@holdfast/edge";
+import { atomicSessionStore, createSealedSessions, type SessionStore } from "@holdfast/edge/sessions";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { requireCsrfToken, session, type SessionVariables } from "@holdfast/edge/hono";
 import { mongodbStore } from "@holdfast/edge/mongodb";

@@ -1,8 +1,10 @@
 /** Stored and replicated sessions: a rotation beside a logout must not leave the user logged in. */
-import { createSessions, keyValueSessionStore, memoryStore, replicatedSessions } from "@holdfast/edge";
+import { createSessions, memoryStore } from "@holdfast/edge";
+import { keyValueSessionStore, replicatedSessions } from "@holdfast/edge/sessions";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { upstashStore } from "@holdfast/edge/upstash";
-import type { AtomicStore, IndexedSessionStore, ReplicationStrategy, Sessions } from "@holdfast/edge";
+import type { AtomicStore, Sessions } from "@holdfast/edge";
+import type { IndexedSessionStore, ReplicationStrategy } from "@holdfast/edge/sessions";
 import { assert, assertEquals } from "../support/assert.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { startUpstash } from "../support/upstash_server.ts";

@@ -7,15 +7,14 @@ import {
   type AtomicStore,
   createIdempotency,
   createLocks,
-  createSealedSessions,
   createSessions,
   createThrottle,
   HoldfastError,
   memoryStore,
-  type Retention,
-  type Transition,
 } from "@holdfast/edge";
 import process from "node:process";
+import type { Retention, Transition } from "@holdfast/edge/engine";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { assert, assertEquals } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { report } from "../support/report.ts";

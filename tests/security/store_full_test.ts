@@ -2,16 +2,9 @@
  * A store that is full fails closed where it protects: no check passes, no block is lost in silence, a
  * logout ends the session.
  */
-import {
-  atomicSessionStore,
-  type AtomicStore,
-  createSealedSessions,
-  createSessions,
-  createThrottle,
-  HoldfastError,
-  memoryStore,
-  type Transition,
-} from "@holdfast/edge";
+import { type AtomicStore, createSessions, createThrottle, HoldfastError, memoryStore } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
+import { atomicSessionStore, createSealedSessions } from "@holdfast/edge/sessions";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";

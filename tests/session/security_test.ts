@@ -46,7 +46,7 @@ Deno.test("no event, error or stored key holds a token", async () => {
     said.push(event);
     throw new Error("a listener may throw"); // and decides nothing
   };
-  const sessions = createSessions(store, { onEvent, maxSessionsPerUser: 1, onSessionLimit: "reject" });
+  const sessions = createSessions(store, { onEvent, maxSessionsPerUser: 1, whenFull: "reject" });
   const secrets: string[] = [];
   const commit = async (
     cookie: string | null,

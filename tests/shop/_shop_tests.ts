@@ -1,4 +1,6 @@
-/** What the shop's page and its curl lines show, over real HTTP: as data, for every engine the shop runs on. */
+/**
+ * What the shop's page and its curl lines show, over real HTTP: as data, for every engine the shop runs on.
+ */
 import { assert, assertEquals, assertMatch, assertStrictEquals } from "../support/assert.ts";
 
 /** A browser as far as the shop is concerned: it keeps one cookie. */
@@ -99,7 +101,7 @@ export const shopTests: readonly (readonly [string, ShopTest])[] = [
     assertStrictEquals((await grace.json("GET", "/api/me")).user, "grace");
   }],
 
-  ["logging out ends one session, for whoever kept its cookie too", async (visitor) => {
+  ["logging out ends one session, also for a copy of its cookie", async (visitor) => {
     const [laptop, phone] = [visitor(), visitor()];
     await laptop.json("POST", "/api/login/ada");
     await phone.json("POST", "/api/login/ada");
@@ -193,7 +195,7 @@ export const shopTests: readonly (readonly [string, ShopTest])[] = [
     }
   }],
 
-  ["a cookie nobody handed out opens nothing", async (visitor) => {
+  ["an unknown cookie opens no session", async (visitor) => {
     const stranger = visitor();
     stranger.cookie = "session=" + "A".repeat(43);
     assertEquals(await stranger.json("GET", "/api/me"), { user: null, sessions: [] });

@@ -3,18 +3,17 @@
  * sessions, a network that loses calls and answers, outages, crashes; then peace, and the question whether
  * every promise was kept.
  */
+import { type AtomicStore, memoryStore } from "@holdfast/edge";
 import {
   type Atomic,
   atomicSessionStore,
-  type AtomicStore,
   type IndexedSessionStore,
-  memoryStore,
   type ReplicatedSessions,
   replicatedSessions,
   type ReplicationStrategy,
   sessionExpiry,
   type SessionRecord,
-} from "@holdfast/edge";
+} from "@holdfast/edge/sessions";
 import { Memory } from "./_memory.ts";
 import { NaiveReplication, planted, type PlantedFault, type Side } from "./_naive.ts";
 import { Network } from "./_network.ts";

@@ -2,7 +2,12 @@
  * Replicated sessions over thousands of lives. `SIMULATION_SEEDS=10000` makes more of them, on Deno, and
  * `SIMULATION_RUNTIME_SEEDS=1000` in each other runtime; `SEED=…` lives one again: a failing seed says how.
  */
-import type { Atomic, IndexedSessionStore, ReplicationStrategy, SessionRecord } from "@holdfast/edge";
+import type {
+  Atomic,
+  IndexedSessionStore,
+  ReplicationStrategy,
+  SessionRecord,
+} from "@holdfast/edge/sessions";
 import { assert, assertEquals } from "../support/assert.ts";
 import { report } from "../support/report.ts";
 import { runIn } from "../support/runtimes.ts";

@@ -1,13 +1,6 @@
 /** Names of repeated calls: what a contract holds on to when a reply was lost and the engine remembers it. */
-import {
-  type AtomicStore,
-  createIdempotency,
-  createLocks,
-  type Fields,
-  HoldfastError,
-  memoryStore,
-  type Transition,
-} from "@holdfast/edge";
+import { type AtomicStore, createIdempotency, createLocks, HoldfastError, memoryStore } from "@holdfast/edge";
+import type { Fields, Transition } from "@holdfast/edge/engine";
 import { callIdOf, LeaseCall, repeatable } from "../../src/store/call_id.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";

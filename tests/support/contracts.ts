@@ -1,5 +1,6 @@
 /** All laws, by contract. */
-import { atomicSessionStore, type AtomicStore } from "@holdfast/edge";
+import type { AtomicStore } from "@holdfast/edge";
+import { atomicSessionStore } from "@holdfast/edge/sessions";
 import {
   atomicStoreLaw,
   cacheLaw,

@@ -35,17 +35,9 @@ import { type SesClient, sesMailer } from "@holdfast/edge/ses";
 import { type CloudflareConnect, cloudflareConnector, smtpMailer } from "@holdfast/edge/smtp";
 import { type RedisScripts, upstashStore } from "@holdfast/edge/upstash";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
-import {
-  type AtomicStore,
-  createLocks,
-  createSessions,
-  type Mailer,
-  memoryMailer,
-  type Message,
-  type Outbox,
-  outbox,
-  type Transition,
-} from "@holdfast/edge";
+import { type AtomicStore, createLocks, createSessions } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
+import { type Mailer, memoryMailer, type Message, type Outbox, outbox } from "@holdfast/edge/mail";
 
 /** Fails to compile when `T` is `any`, which satisfies everything and proves nothing. */
 type Real<T> = 0 extends 1 & T ? never : T;

@@ -1,6 +1,7 @@
 /** What is tried next to Workers KV: `/name` runs the probe of that name and answers what it found. */
 import { createCache } from "@holdfast/edge/cache";
-import { createSessions, type HoldfastError, keyValueSessionStore } from "@holdfast/edge";
+import { createSessions, type HoldfastError } from "@holdfast/edge";
+import { keyValueSessionStore } from "@holdfast/edge/sessions";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 import { type Probes, probing } from "../support/probes.ts";
 
@@ -53,7 +54,7 @@ const probes: Probes<Env> = {
     return costs;
   },
 
-  /** What native expiry is told, and what a read says. */
+  /** The native expiry, and the result of a read. */
   async deadlines({ CACHE }) {
     const store = workersKvStore(CACHE, { prefix: "deadlines" });
     const began = Date.now();
@@ -111,14 +112,14 @@ const probes: Probes<Env> = {
     // Too large for one bulk read: they are read one by one.
     await store.set("second", value);
     const bulk = (await store.getMany([longest, "second"])).map((one) => one === value);
-    const room = store.namespace("room");
+    const space = store.namespace("space");
     return {
       back,
       bulk,
       longKey: await fault(() => store.set(longest + "x", 1)),
       wideKey: await fault(() => store.set("\u00e9".repeat(253), 1)),
-      namespaced: await fault(() => room.set("x".repeat(512 - "limits:".length - "/room/:".length), 1)),
-      tooLong: await fault(() => room.set("x".repeat(513 - "limits:".length - "/room/:".length), 1)),
+      namespaced: await fault(() => space.set("x".repeat(512 - "limits:".length - "/space/:".length), 1)),
+      tooLong: await fault(() => space.set("x".repeat(513 - "limits:".length - "/space/:".length), 1)),
       large: await fault(() => store.set("key", value + "x")),
       wide: await fault(() => store.set("key", "\u00e9".repeat(13 * 1024 * 1024 + 1))),
     };
