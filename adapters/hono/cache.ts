@@ -1,7 +1,11 @@
 import { type HttpCacheOptions, withCache } from "../../src/http/http_cache.ts";
 import { replace, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
 
-/** Options of {@linkcode cache}: those of {@linkcode withCache}, with Hono's context. */
+/**
+ * Options of {@linkcode cache}: those of {@linkcode withCache}, with Hono's context.
+ *
+ * @category Hono
+ */
 export interface CacheMiddlewareOptions extends
   // deno-lint-ignore no-explicit-any
   Omit<HttpCacheOptions<any>, "waitUntil" | "staleWhileRevalidate"> {
@@ -17,6 +21,7 @@ export interface CacheMiddlewareOptions extends
  * A shared cache of whole responses in front of the routes behind it, under RFC 9111; see {@linkcode withCache}.
  *
  * @throws {TypeError} for unknown options, and where neither a store nor a cache is given
+ * @category Hono
  * @example
  * ```ts
  * import { Hono } from "hono";

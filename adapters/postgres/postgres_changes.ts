@@ -15,6 +15,8 @@ import { topicOf } from "./postgres_statements.ts";
  *   await client.query(`listen ${channel}`);
  * };
  * ```
+ *
+ * @category Stores
  */
 export type PostgresListen = (channel: string, notify: (payload: string) => void) => PromiseLike<unknown>;
 

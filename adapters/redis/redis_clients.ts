@@ -4,7 +4,11 @@
  */
 import type { RedisScripts } from "../upstash/_client.ts";
 
-/** What the store uses of `Redis` and `Cluster` of `ioredis`, by shape. */
+/**
+ * What the store uses of `Redis` and `Cluster` of `ioredis`, by shape.
+ *
+ * @category Stores
+ */
 export interface IoRedisClient {
   /** Runs a script that the server knows. */
   evalsha(sha: string, count: number, ...keysAndArgs: string[]): PromiseLike<unknown>;
@@ -18,6 +22,8 @@ export interface IoRedisClient {
 /**
  * What the store uses of `createClient()`, `createClientPool()`, `createSentinel()` and `createCluster()` of
  * `redis`, by shape.
+ *
+ * @category Stores
  */
 export interface NodeRedisClient {
   /** Runs a script that the server knows. */
@@ -26,7 +32,11 @@ export interface NodeRedisClient {
   eval(script: string, options: { keys: string[]; arguments: string[] }): PromiseLike<unknown>;
 }
 
-/** What the store uses of `RedisClient` of Bun, by shape. */
+/**
+ * What the store uses of `RedisClient` of Bun, by shape.
+ *
+ * @category Stores
+ */
 export interface BunRedisClient {
   /** Sends a command. */
   send(command: string, args: string[]): PromiseLike<unknown>;
@@ -34,7 +44,11 @@ export interface BunRedisClient {
   readonly connected: boolean;
 }
 
-/** Any of the clients, or one of another kind that is fitted to two functions. */
+/**
+ * Any of the clients, or one of another kind that is fitted to two functions.
+ *
+ * @category Stores
+ */
 export type RedisClient = IoRedisClient | NodeRedisClient | BunRedisClient | RedisScripts;
 
 /** A client, fitted. */

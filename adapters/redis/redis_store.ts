@@ -9,7 +9,11 @@ import { KeySpace } from "../upstash/_keys.ts";
 import { ScriptBook } from "../upstash/_scripts.ts";
 import { fitClient, type RedisClient } from "./redis_clients.ts";
 
-/** Options of {@linkcode redisStore}. */
+/**
+ * Options of {@linkcode redisStore}.
+ *
+ * @category Stores
+ */
 export interface RedisStoreOptions {
   /**
    * The namespace of the store's keys in the database, which all begin with it and a colon. No other key is
@@ -63,6 +67,7 @@ const OPTIONS = {
  *
  * @throws {TypeError} when the client is of no known kind, or for an unknown option
  * @throws {RangeError} for a time limit, length or prefix out of its range
+ * @category Stores
  * @example
  * ```ts ignore
  * import { Redis } from "ioredis";

@@ -22,7 +22,11 @@ import type { Schema } from "../schema.ts";
 import type { EngineLimits } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 
-/** Options of {@linkcode createCache}. */
+/**
+ * Options of {@linkcode createCache}.
+ *
+ * @category Cache
+ */
 export interface CacheOptions {
   /** The namespace of the cache; two caches share keys and tags only when they share it. */
   readonly name: string;
@@ -59,7 +63,11 @@ export interface CacheOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** The tier in this isolate's memory. */
+/**
+ * The tier in this isolate's memory.
+ *
+ * @category Cache
+ */
 export interface NearOptions {
   /** How long a value is answered without asking the store: the most that a change elsewhere is seen late. */
   readonly ttl: Duration;
@@ -70,7 +78,11 @@ export interface NearOptions {
   readonly maxEntries?: number | undefined;
 }
 
-/** How long a value is kept, and under which tags. */
+/**
+ * How long a value is kept, and under which tags.
+ *
+ * @category Cache
+ */
 export interface CacheEntryOptions extends CallOptions {
   /** How long a value is fresh. */
   readonly ttl: Duration;
@@ -90,7 +102,11 @@ export interface CacheEntryOptions extends CallOptions {
   readonly version?: string | undefined;
 }
 
-/** Options of {@linkcode Cache.get}. */
+/**
+ * Options of {@linkcode Cache.get}.
+ *
+ * @category Cache
+ */
 export interface CacheGetOptions<T = unknown> extends CacheEntryOptions {
   /** How long the origin's "there is nothing" (`undefined`) is kept. Without it, it is not kept. */
   readonly absent?: Duration | undefined;
@@ -116,7 +132,11 @@ export interface CacheGetOptions<T = unknown> extends CacheEntryOptions {
   readonly fillTimeout?: Duration | undefined;
 }
 
-/** The argument of a fill. */
+/**
+ * The argument of a fill.
+ *
+ * @category Cache
+ */
 export interface FillContext<T = unknown> {
   /** The key. */
   readonly key: string;
@@ -131,7 +151,11 @@ export interface FillContext<T = unknown> {
   keep(lifetime: FillLifetime | false): void;
 }
 
-/** The argument of {@linkcode FillContext.keep}: what is left out is as the call says. It is cut to `maxLifetime`. */
+/**
+ * The argument of {@linkcode FillContext.keep}: what is left out is as the call says. It is cut to `maxLifetime`.
+ *
+ * @category Cache
+ */
 export interface FillLifetime {
   /** How long the value is fresh; `0`: not at all, it is kept for `stale`, for `grace` and as `previous`. */
   readonly ttl?: Duration | undefined;
@@ -141,15 +165,27 @@ export interface FillLifetime {
   readonly grace?: Duration | undefined;
 }
 
-/** Asks the origin for one value; `undefined` says that there is none. */
+/**
+ * Asks the origin for one value; `undefined` says that there is none.
+ *
+ * @category Cache
+ */
 export type Fill<T> = (context: FillContext<T>) => T | Promise<T>;
 
-/** Asks the origin for several values, in the order of the keys; `undefined` says that there is none. */
+/**
+ * Asks the origin for several values, in the order of the keys; `undefined` says that there is none.
+ *
+ * @category Cache
+ */
 export type FillMany<T> = (keys: readonly string[], context: Pick<FillContext, "signal">) =>
   | readonly T[]
   | Promise<readonly T[]>;
 
-/** A value, and how it was come by. */
+/**
+ * A value, and how it was come by.
+ *
+ * @category Cache
+ */
 export interface CacheAnswer<T = unknown> {
   /**
    * `hit`: cached and fresh. `stale`: cached, and refilled meanwhile. `filled`: the origin's. `grace`: cached and expired,
@@ -168,7 +204,11 @@ export interface CacheAnswer<T = unknown> {
   readonly error?: unknown;
 }
 
-/** The answer of {@linkcode Cache.peek}: a cached value and its times. */
+/**
+ * The answer of {@linkcode Cache.peek}: a cached value and its times.
+ *
+ * @category Cache
+ */
 export interface CachedValue<T = unknown> {
   /** `absent`: the origin had nothing. */
   readonly state: "fresh" | "stale" | "absent";
@@ -180,13 +220,25 @@ export interface CachedValue<T = unknown> {
   readonly remaining: number;
 }
 
-/** Options of {@linkcode WeakCache.get}: without tags, which need atomic changes, and what needs a lease. */
+/**
+ * Options of {@linkcode WeakCache.get}: without tags, which need atomic changes, and what needs a lease.
+ *
+ * @category Cache
+ */
 export type WeakCacheGetOptions<T = unknown> = Omit<CacheGetOptions<T>, "tags" | "early">;
 
-/** Options of {@linkcode WeakCache.set}. */
+/**
+ * Options of {@linkcode WeakCache.set}.
+ *
+ * @category Cache
+ */
 export type WeakCacheEntryOptions = Omit<CacheEntryOptions, "tags">;
 
-/** A cache that keeps what any {@linkcode KeyValueStore} can promise. */
+/**
+ * A cache that keeps what any {@linkcode KeyValueStore} can promise.
+ *
+ * @category Cache
+ */
 export interface WeakCache {
   /**
    * The cached value, or the origin's. The origin's error is thrown as it is, unless `grace` has a value.
@@ -202,7 +254,11 @@ export interface WeakCache {
   invalidate(key: string | readonly string[], options?: CallOptions): Promise<void>;
 }
 
-/** Options of {@linkcode WeakCache.peek}. */
+/**
+ * Options of {@linkcode WeakCache.peek}.
+ *
+ * @category Cache
+ */
 export interface PeekOptions<T = unknown> extends CallOptions {
   /** The name of the value's form. */
   readonly version?: string | undefined;
@@ -213,6 +269,8 @@ export interface PeekOptions<T = unknown> extends CallOptions {
 /**
  * A cache on an atomic store. After `invalidate`, `expire`, `invalidateTags` or `set` was acknowledged, no call that
  * begins later, in any isolate, answers what was there before; the near tier alone may, for `near.ttl`.
+ *
+ * @category Cache
  */
 export interface Cache extends WeakCache {
   /** What the engine accepts. */

@@ -211,7 +211,11 @@ export const raiseTag: Transition = {
   },
 };
 
-/** Every transition of a cache. */
+/**
+ * Every transition of a cache.
+ *
+ * @category Cache
+ */
 export const cacheTransitions: readonly Transition[] = [
   readCache,
   fillCache,

@@ -59,6 +59,7 @@ import { StoreWeakCache } from "./weak_cache.ts";
  *
  * @throws {TypeError} when the name is missing or an option is unknown
  * @throws {RangeError} when a duration or a count cannot be
+ * @category Cache
  * @example
  * ```ts
  * import { memoryStore } from "@holdfast/edge";

@@ -47,13 +47,21 @@ import {
 } from "./cache_policy.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
 
-/** A fetch handler. `context` is what the runtime hands over beside the request: `ctx` on Workers, Hono's `c`. */
+/**
+ * A fetch handler. `context` is what the runtime hands over beside the request: `ctx` on Workers, Hono's `c`.
+ *
+ * @category HTTP
+ */
 export type FetchHandler<Context = unknown> = (
   request: Request,
   context: Context,
 ) => Response | Promise<Response>;
 
-/** Options of {@linkcode withCache}. Either `store` or `cache` must be given. */
+/**
+ * Options of {@linkcode withCache}. Either `store` or `cache` must be given.
+ *
+ * @category HTTP
+ */
 export interface HttpCacheOptions<Context = unknown> {
   /** The store, or a function that gets it from a request's context. */
   readonly store?: AtomicStore | ((context: Context) => AtomicStore) | undefined;
@@ -204,6 +212,7 @@ class Flight {
  *
  * @throws {TypeError} for unknown options, and where neither a store nor a cache is given
  * @throws {RangeError} for a duration or a count that cannot be
+ * @category HTTP
  */
 export function withCache<Context = unknown>(
   handler: FetchHandler<Context>,

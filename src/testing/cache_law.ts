@@ -65,7 +65,11 @@ function breakable(store: AtomicStore): { store: AtomicStore; down: boolean; del
 
 const HOUR = { ttl: "1h" } as const;
 
-/** The promises of a cache on every atomic store. */
+/**
+ * The promises of a cache on every atomic store.
+ *
+ * @category Laws
+ */
 export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "a fill begun before an acknowledged invalidation is never answered to a call that begins after it",
