@@ -34,7 +34,7 @@ return 1`,
 local function apply(r, i, now)
   if r and not sound(r) then return {state='corrupt'} end
   local attempt, fingerprint, ends = 1, i.fingerprint or '', now + tonumber(i.retention)
-  local claim = i.claim
+  local claim, held = i.claim, 0
   if r and r.state == 'abandoned' then
     if r.owner == i.owner and r.claim == claim then return {state='abandoned'} end
   elseif r then
@@ -43,10 +43,11 @@ local function apply(r, i, now)
     local leaseEnds = tonumber(r.leaseEnds)
     if r.owner ~= i.owner and now < leaseEnds then return {state='busy', remain=int(leaseEnds - now)} end
     attempt = tonumber(r.attempt) + (r.owner == i.owner and 0 or 1)
+    if r.owner == i.owner then held = leaseEnds end
     if r.owner == i.owner and r.claim > claim then claim = r.claim end
     ends = tonumber(r.retentionEnds)
   end
-  local leaseEnds = now + tonumber(i.lease)
+  local leaseEnds = math.max(held, now + tonumber(i.lease))
   return keep({state='pending', owner=i.owner, claim=claim, fingerprint=fingerprint, leaseEnds=int(leaseEnds),
     attempt=int(attempt), retentionEnds=int(math.max(ends, leaseEnds))},
     {state='new', attempt=int(attempt)})

@@ -59,10 +59,15 @@ async function check(
   faults: number,
   client: (opened: Opened) => Acquire,
   { disturb, ...options }: CheckOptions = {},
-): Promise<WorkloadVerdict> {
+): Promise<WorkloadVerdict & { readonly stall: number }> {
   const random = new Random(seed);
   const opened = await engines[engine]!(random, faults);
   let done = false;
+  let [last, stall] = [performance.now(), 0];
+  const watching = setInterval(() => {
+    const now = performance.now();
+    [stall, last] = [Math.max(stall, now - last), now];
+  }, 5);
   const disturbing = (async () => {
     for (let count = 0; disturb && !done; count++) {
       await new Promise((resolve) => setTimeout(resolve, 150));
@@ -71,8 +76,10 @@ async function check(
   })();
   try {
     const clients = Array.from({ length: CLIENTS }, () => client(opened));
-    return await runWorkload({ random, clients, sections: SECTIONS, pauses: PAUSES, ...options });
+    const verdict = await runWorkload({ random, clients, sections: SECTIONS, pauses: PAUSES, ...options });
+    return { ...verdict, stall };
   } finally {
+    clearInterval(watching);
     done = true;
     await disturbing;
     await new Promise((resolve) => setTimeout(resolve, 500)); // orphaned acquisitions are released in the background
@@ -121,7 +128,8 @@ Deno.test({
         0,
         0,
       ]);
-      if (renew) assertEquals(verdict.told, 0, "a holder that renews may pause");
+      // Where the machine itself stood still for a third of a lease, a renewal came too late.
+      if (renew && verdict.stall < 60) assertEquals(verdict.told, 0, "a holder that renews may pause");
     }
     const theirs = await check("Upstash", 0, peer, some);
     report(shown("  @upstash/lock, no faults", theirs));

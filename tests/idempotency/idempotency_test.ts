@@ -1,6 +1,7 @@
 /** Idempotency where messages are lost, late and doubled, on a store whose network the test decides. */
 import { type AtomicStore, createIdempotency, HoldfastError, memoryStore } from "@holdfast/edge";
 import type { Fields, Transition } from "@holdfast/edge/engine";
+import { beginClaim } from "../../src/idempotency/idempotency_transitions.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
@@ -224,4 +225,11 @@ Deno.test("a result that the engine cannot hold is its caller's, reported, and n
   assertEquals(await idempotency.run("key", () => result), result);
   assertEquals((faults as HoldfastError[]).map(({ code }) => code), ["value-too-large"]);
   assertEquals((await idempotency.begin("key")).state, "not-retained");
+});
+
+Deno.test("a late copy of begin never shortens the lease that its owner holds", () => {
+  const input = { owner: "a", claim: "1", lease: "1000", retention: "60000" };
+  const claimed = beginClaim.apply(undefined, input, 10_000).write?.record;
+  const again = beginClaim.apply(claimed, input, 9_000); // the clock stepped back
+  assertEquals(again.write?.record?.leaseEnds, "11000");
 });
