@@ -48,10 +48,9 @@ export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "wa
    * where nothing reads:
    *
    * - HEAD: the body is cancelled and the lock released when the handler has answered.
-   * - A body of which nothing was read 5 s after the handler answered (or after `ttl`, where that is shorter)
-   *   is cancelled, and the lock released: an outer middleware dropped it, or the client left.
-   * - A reader that pauses for `ttl` loses the lock, also where it is renewed. Its body goes on; the lock's
-   *   signal aborts.
+   * - A body of which nothing is read for 10 s (for `ttl`, where that is shorter), renewed or not, is cancelled
+   *   and fails, and the lock is released: an outer middleware dropped it, the client left (workerd does not
+   *   tell), or it pauses. Waiting for the handler to produce more is no pause.
    * @default {"response"}
    */
   readonly until?: "response" | "body" | undefined;
@@ -250,8 +249,8 @@ function isKey(key: unknown): key is string {
   return typeof key === "string" && key !== "" && key.isWellFormed();
 }
 
-/** Milliseconds after the handler's answer in which its body must be read for the first time. */
-const FIRST_READ = 5000;
+/** The longest pause of a reader, in milliseconds; an answer may first pass slow middleware on its way out. */
+const LONGEST_PAUSE = 10_000;
 
 /** The response, which releases the lock when its body comes to an end, whichever way. */
 function whenRead(
@@ -279,31 +278,28 @@ function whenRead(
     await Promise.all([reader.cancel(reason).catch(() => {}), end()]);
   };
   const leave = () => void cancel(signal.reason);
-  /** Ends the lock of a body that is not read: its holder learns it before another one comes. */
-  const lose = (milliseconds: number): HoldfastError => {
-    const error = new HoldfastError(
-      "lock-lost",
-      `Cannot hold the lock as nothing read the body for ${milliseconds} ms`,
-    );
-    unread.abort(error);
-    return error;
+  const pause = Math.min(LONGEST_PAUSE, ttl);
+  /** Ends the lock, and the body with it, unless it is read in time. */
+  const watch = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    timer = setTimeout(() => {
+      const error = new HoldfastError(
+        "lock-lost",
+        `Cannot hold the lock as nothing read the body for ${pause} ms`,
+      );
+      unread.abort(error);
+      controller.error(error);
+      void cancel(error);
+    }, pause);
   };
   const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      const patience = Math.min(FIRST_READ, ttl);
-      timer = setTimeout(() => {
-        const error = lose(patience);
-        controller.error(error);
-        void cancel(error);
-      }, patience);
-    },
+    start: watch,
     async pull(controller) {
       clearTimeout(timer);
       try {
         const { done, value } = await reader.read();
         if (!done) {
           controller.enqueue(value);
-          if (ending === undefined) timer = setTimeout(() => void (lose(ttl), end()), ttl);
+          if (ending === undefined) watch(controller);
           return;
         }
         await end(); // before the reader knows that it was the last: it may come back at once
