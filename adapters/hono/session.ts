@@ -1,11 +1,12 @@
 import { sameOptions } from "./_same_options.ts";
-import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import {
   checkTransport,
   isLimit,
   isOwnOutage,
   isUnavailable,
   onlyLooks,
+  SESSION_ENDED,
   sessionHeaders,
   wasAsked,
 } from "../../src/session/session_response.ts";
@@ -27,6 +28,17 @@ export interface SessionContextOptions {
   readonly contextKey?: string | undefined;
 }
 
+/** How {@linkcode session} answers. */
+export interface SessionAnswerOptions {
+  /**
+   * The answer to a request that changed the session, of which nothing could be kept as the session had ended
+   * meanwhile. Without a response of its own, the handler's stays, although nothing was saved.
+   * @default {a 409 problem, "The session has ended"}
+   */
+  // deno-lint-ignore no-explicit-any
+  readonly onConflict?: ((c: any) => Response | undefined | Promise<Response | undefined>) | undefined;
+}
+
 /** Where sessions live, or how to get it from a request: on Workers, bindings exist only there. */
 export type SessionStoreSource =
   | AtomicStore
@@ -37,7 +49,8 @@ export type SessionStoreSource =
  * Options of {@linkcode session}. With another `contextKey`, cookie and namespace are named after it, too, so
  * that two kinds of session in one app never meet.
  */
-export interface SessionOptions<S extends Schema> extends SessionsOptions<S>, SessionContextOptions {
+export interface SessionOptions<S extends Schema>
+  extends SessionsOptions<S>, SessionContextOptions, SessionAnswerOptions {
   /** Where sessions live, or how to get it from a request. */
   readonly store: SessionStoreSource;
 }
@@ -46,7 +59,7 @@ export interface SessionOptions<S extends Schema> extends SessionsOptions<S>, Se
  * Options of {@linkcode session} when the sessions are made already: to list them elsewhere, or because they
  * are sealed.
  */
-export interface MadeSessionOptions<Data> extends SessionContextOptions {
+export interface MadeSessionOptions<Data> extends SessionContextOptions, SessionAnswerOptions {
   /**
    * What `createSessions` or `createSealedSessions` answered, or how to get it from a request. Their
    * `onFault` is theirs.
@@ -65,6 +78,9 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * handler. A request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx its data is
  * dropped, while revoking and rotating hold; likewise HEAD, for which Hono runs the handler of GET, and
  * OPTIONS: no session begins there.
+ *
+ * A request whose session ends under way never begins another: what it changed goes to the session that the same
+ * user's rotation or login made of it, or the answer is a 409 (see `onConflict`) and no cookie changes.
  *
  * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is told. The
  * application's own errors keep the answer of its own `onError`, also where they are outages of another
@@ -102,6 +118,8 @@ export function session<S extends Schema = Schema<Record<string, unknown>>>(
   if (typeof contextKey !== "string" || contextKey === "") {
     throw new TypeError("Cannot mount session() as 'contextKey' must be a non-empty string");
   }
+  checkFunction("mount session()", "onConflict", options.onConflict);
+  const { onConflict = () => problem(409, SESSION_ENDED) } = options;
   const sessions = "sessions" in options ? made(options) : perStore(options, contextKey);
   return async function session(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     if (isMounted(c, contextKey, options)) return await next();
@@ -116,7 +134,7 @@ export function session<S extends Schema = Schema<Record<string, unknown>>>(
       await mine.commit(current, { failed: true }).catch(() => undefined);
       throw thrown;
     }
-    await finish(c, mine, current);
+    await finish(c, mine, current, onConflict);
   };
 }
 
@@ -125,13 +143,16 @@ async function finish<Data>(
   c: RouteContext,
   mine: RequestSessions<Data>,
   current: Session<Data>,
+  onConflict: NonNullable<SessionAnswerOptions["onConflict"]>,
 ): Promise<void> {
   const outage = isOwnOutage(current, c.error);
   let cookie: string | undefined;
+  let lost = false;
   try {
     cookie = await mine.commit(current, {
       failed: outage || c.res.status >= 500 || onlyLooks(c.req.method),
       waitUntil: (work) => waitUntil(c, work),
+      onConflict: () => void (lost = true),
     });
   } catch (error) {
     if (isLimit(error)) return replace(c, problem(409, "There are too many sessions of this user"));
@@ -142,6 +163,10 @@ async function finish<Data>(
   }
   checkTransport(current, c.req.raw, cookie);
   if (outage) replace(c, unavailable());
+  else if (lost) {
+    const refusal = await onConflict(c);
+    if (refusal !== undefined) replace(c, refusal);
+  }
   if (cookie !== undefined || wasAsked(current)) sessionHeaders(changeable(c), current, cookie);
 }
 
@@ -181,7 +206,9 @@ function mount(c: RouteContext, added: Mount): void {
   mounts.set(c, [...all, added]);
 }
 
-const MADE_OPTIONS = { sessions: true, contextKey: true } satisfies OptionNames<MadeSessionOptions<unknown>>;
+const MADE_OPTIONS = { sessions: true, contextKey: true, onConflict: true } satisfies OptionNames<
+  MadeSessionOptions<unknown>
+>;
 
 function made<Data>(options: MadeSessionOptions<Data>): (c: RouteContext) => RequestSessions<Data> {
   checkOptionNames("mount session()", options, MADE_OPTIONS);
@@ -202,7 +229,7 @@ function perStore<S extends Schema>(
   options: SessionOptions<S>,
   contextKey: string,
 ): (c: RouteContext) => RequestSessions<SchemaOutput<S>> {
-  const { store, contextKey: _contextKey, ...rest } = options;
+  const { store, contextKey: _contextKey, onConflict: _onConflict, ...rest } = options;
   const { secure = true, path = "/", ...looks } = rest.cookie ?? {};
   const cookieName = looks.name ?? (secure && path === "/" ? "__Host-" : "") + contextKey;
   const own = { ...rest, name: rest.name ?? contextKey, cookie: { ...rest.cookie, name: cookieName } };

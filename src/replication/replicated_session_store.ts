@@ -323,19 +323,19 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
    * gets the session.
    */
   async #deleteBoth(key: string, options: SessionDelete): Promise<[Deleted, Deleted]> {
-    const { why, signal } = options;
+    const { why, next, signal } = options;
     const { primary, secondary } = this.#replicator;
     // Where the primary knows nothing it gets its tombstone later, when it has said so: then the copy's
     // record counts.
     const first = primary.call(
       "delete",
-      (store, signal) => store.delete(key, { why, lasting: true, signal }),
+      (store, signal) => store.delete(key, { why, next, lasting: true, signal }),
       { signal },
     );
     const second = () =>
       secondary.call(
         "delete",
-        (store, signal) => store.delete(key, { why, absent: "bury", lasting: true, signal }),
+        (store, signal) => store.delete(key, { why, next, absent: "bury", lasting: true, signal }),
         { signal },
       );
     if (why === "revoked") return await Promise.allSettled([first, second()]);

@@ -104,12 +104,15 @@ function isExpected(error: unknown): boolean {
   return error instanceof HoldfastError && faultClass(error) === "other" && !error.retryable;
 }
 
-const COMMIT_OPTIONS = { failed: true, waitUntil: true } satisfies OptionNames<CommitOptions>;
+const COMMIT_OPTIONS = { failed: true, waitUntil: true, onConflict: true } satisfies OptionNames<
+  CommitOptions
+>;
 
 /** Refuses what `commit` does not know. */
 export function checkCommitOptions(options: CommitOptions): void {
   checkOptionNames("commit the session", options, COMMIT_OPTIONS);
   checkFunction("commit the session", "waitUntil", options.waitUntil);
+  checkFunction("commit the session", "onConflict", options.onConflict);
 }
 
 /**

@@ -18,6 +18,8 @@ const MARGIN = 3_600_000;
 export interface FamilyState {
   /** Why it does not count; `undefined` when it does. */
   readonly ended: SessionEnd | undefined;
+  /** How long ago its family was ended, in milliseconds; `undefined` when it was not, or an epoch ended it. */
+  readonly endedAgo: number | undefined;
   /** How long ago the store saw it last, in milliseconds; `undefined` when it never did. */
   readonly idle: number | undefined;
   /** The epochs that it has survived by now. */
@@ -48,9 +50,11 @@ export class SealedFamilies {
     const revoked = all.epoch > sealed.epochs.all ||
       (user.epoch > sealed.epochs.user && user.spared !== handle);
     const ended = known.ended ?? (current !== handle ? "rotated" : revoked ? "revoked" : undefined);
+    const ago = known.idle === undefined ? undefined : Number(known.idle);
     return {
       ended: ended as SessionEnd | undefined,
-      idle: known.idle === undefined ? undefined : Number(known.idle),
+      endedAgo: known.ended === undefined ? undefined : ago,
+      idle: ago,
       // One that is spared has survived this epoch, also after its handle has changed.
       epochs: { all: Math.max(all.epoch, sealed.epochs.all), user: Math.max(user.epoch, sealed.epochs.user) },
     };

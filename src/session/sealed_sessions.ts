@@ -8,7 +8,8 @@
  *   ends whatever they made.
  * - **A kept cookie brings its old values back**, with a revocation store, too, until the session is rotated.
  *   What must only grow or only shrink (a counter of tries, a credit) does not belong into a sealed session.
- * - Parallel requests overwrite each other: the last cookie wins.
+ * - Parallel requests overwrite each other: the last cookie wins. Beside a rotation or a logout, with a
+ *   revocation store, what they changed is dropped, and `onConflict` told.
  * - Name and value must fit into 4096 bytes; more is an error, never cut.
  * - A request that only reads never sets a cookie, since that could undo a logout or a login that happened
  *   meanwhile. With a revocation store the store notes that the session is in use. Without one the idle
@@ -29,7 +30,7 @@ import {
   COMMON_OPTIONS,
   commonOptions,
 } from "./_common_options.ts";
-import { dataOf } from "./_patch.ts";
+import { dataOf, matters, type Patch } from "./_patch.ts";
 import { notesOf, RequestSession } from "./_request_session.ts";
 import { SealedFamilies } from "./_sealed_families.ts";
 import { planSealed, type SealedPlan } from "./_sealed_plan.ts";
@@ -173,7 +174,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     const { record } = sealed;
     const now = clock.now();
     const state = now >= record.endsAt ? undefined : await this.#families?.state(sealed);
-    if (state?.ended !== undefined) return { ...NO_SESSION, ended: state.ended };
+    if (state?.ended !== undefined) return { ...NO_SESSION, ended: state.ended, endedAgo: state.endedAgo };
     // A store that saw the session later than its cookie was sealed knows better when it was last used.
     const idle = Math.min(now - record.touchedAt, state?.idle ?? Infinity);
     if (now >= record.endsAt || idle >= record.idleTimeout) {
@@ -197,7 +198,9 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
         const gone = await this.#revoke(notes);
         if (changes.login === undefined) return gone;
       }
-      return await this.#commit(notes, changes, options);
+      const cookie = await this.#commit(notes, changes, options);
+      if (notes.lost) options.onConflict?.();
+      return cookie;
     } catch (error) {
       if (!notes.faults.has(error)) this.#common.fault(error);
       throw error;
@@ -212,13 +215,14 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     const { patch: { set, unset }, create, rotate, login } = changes;
     const changed = Object.keys(set).length > 0 || unset.length > 0 || create || rotate;
     if (!changed && !notes.loaded) return undefined;
+    const looked = notes.loaded;
     const view = await notes.view();
     // The view may have dropped from the notes what was computed from another user's values.
     const patch = login === undefined ? changes.patch : notes.patch();
     const touchDue = this.#families !== undefined && (view.idle ?? 0) >= this.#common.touchEvery;
-    const plan = planSealed(view, changes, patch, { touchDue });
+    const plan = planSealed(view, changes, patch, { touchDue, looked });
     if (plan.step === "touch") await this.#touch(view.sealed!, options);
-    if (plan.step === "conflict") this.#common.emit({ type: "conflict" });
+    if (plan.step === "conflict") this.#drop(notes, patch);
     if (!("values" in plan)) return undefined;
     if (await this.#common.validate(dataOf(plan.values)) === undefined) {
       throw new TypeError("Cannot commit the session as its data does not match the schema");
@@ -245,7 +249,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
       : this.#next(notes, old!, { values, schemaVersion, rotate: step === "rotate", now });
     const cookie = await this.#seal(sealed, now);
     if (!await this.#claim(step, old, sealed, now)) {
-      return void emit({ type: "conflict", handle: old!.record.handle });
+      return this.#drop(notes, notes.patch(), old!.record.handle);
     }
     const { handle, userId } = sealed.record;
     const about = { handle, ...(userId !== undefined && { userId }) };
@@ -253,6 +257,12 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     if (step === "rotate" || step === "login") emit({ type: "rotated", ...about });
     if (login !== undefined) emit({ type: "logged-in", ...about });
     return cookie;
+  }
+
+  /** Drops what the request changed, and says so: nothing continues a sealed session but its next cookie. */
+  #drop(notes: SessionNotes<Data>, patch: Patch, handle?: string): undefined {
+    notes.lost ||= matters(patch);
+    this.#common.emit({ type: "conflict", ...(handle !== undefined && { handle }) });
   }
 
   /** The first session of a family. */

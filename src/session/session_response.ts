@@ -11,7 +11,8 @@ export interface BoundSession<Data> extends Session<Data> {
   /**
    * Commits and answers the response to send: with the cookie, if there is one, and the headers that keep
    * caches from mixing people up. A 5xx drops data and login, and so do HEAD and OPTIONS. When the store is
-   * down it answers a 503 instead, and no cookie changes; a login for which there is no room becomes a 409.
+   * down it answers a 503 instead, and no cookie changes. A login for which there is no room becomes a 409, and so
+   * does a response that would say "saved" although the session had ended; with `onConflict` that one stays.
    *
    * @throws {TypeError} when the changed data does not match the schema
    * @throws {HoldfastError} `misconfigured` when the browser would drop the Secure cookie, as it asked over
@@ -49,6 +50,9 @@ export function isLimit(error: unknown): error is HoldfastError {
   return error instanceof HoldfastError && error.code === "session-limit";
 }
 
+/** The title of the problem when what a request changed was dropped. */
+export const SESSION_ENDED = "The session has ended";
+
 /** A session with a `commit` for its response. */
 export function boundSession<Data>(
   sessions: RequestSessions<Data>,
@@ -58,9 +62,11 @@ export function boundSession<Data>(
   return Object.assign(session, {
     async commit(response: Response, options: Omit<CommitOptions, "failed"> = {}): Promise<Response> {
       let cookie: string | undefined;
+      let lost = false;
       try {
+        const onConflict = () => void (lost = true);
         const failed = response.status >= 500 || onlyLooks(request.method);
-        cookie = await sessions.commit(session, { ...options, failed });
+        cookie = await sessions.commit(session, { onConflict, ...options, failed });
       } catch (error) {
         if (isLimit(error)) return problem(409, "There are too many sessions of this user");
         if (isUnavailable(error)) {
@@ -69,6 +75,7 @@ export function boundSession<Data>(
         throw error;
       }
       checkTransport(session, request, cookie);
+      if (lost) response = problem(409, SESSION_ENDED);
       if (cookie === undefined && !wasAsked(session)) return response;
       const changed = changeable(response);
       sessionHeaders(changed.headers, session, cookie);

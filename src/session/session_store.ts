@@ -43,6 +43,11 @@ export type SessionFound =
     readonly state: "ended";
     /** Why. */
     readonly why: SessionEnd;
+    /**
+     * How many milliseconds ago it was rotated or revoked, by the store's clock. A request that has been under way
+     * for longer began before. A store without it takes part, with less: see `SessionNotes.endedMeanwhile`.
+     */
+    readonly ago?: number;
     /** The key of the session that continues it, if it was rotated and the store knows. */
     readonly next?: string;
   }
@@ -135,6 +140,10 @@ export type SessionSaved =
     readonly state: "ended";
     /** Why. */
     readonly why: SessionEnd;
+    /** How many milliseconds ago it was rotated or revoked, by the store's clock. */
+    readonly ago?: number;
+    /** The key of the session that continues it, if it was rotated and the store knows. */
+    readonly next?: string;
   }
   | {
     /** Nothing there to update. Nothing changed. */
@@ -155,7 +164,10 @@ export interface SessionDelete extends CallOptions {
    * @default {false}
    */
   readonly lasting?: boolean | undefined;
-  /** The key of the session that continues this one: a logout that comes late ends that one. */
+  /**
+   * The key of the session that continues this one, of the same user: what requests under way write goes there, and a
+   * logout that comes late ends it.
+   */
   readonly next?: string | undefined;
 }
 

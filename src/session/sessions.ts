@@ -3,8 +3,9 @@
  *
  * The browser holds 32 random bytes, the store their SHA-256. A request loads its session at most once and
  * only if asked, keeps what it changed as a patch, and commits it once, before the response leaves: the patch
- * is merged into the record as it is then. A session that was revoked, rotated or timed out meanwhile is
- * never created again.
+ * is merged into the record as it is then. A session that was revoked or timed out meanwhile is never created
+ * again: what a request under way changed is dropped, and `onConflict` told. Was it rotated meanwhile, or did the
+ * same user log in again, the patch is merged into what continues it.
  *
  * What it costs: nothing without a cookie, one store call to read, two to read and write, one to write
  * without having read (where there is no schema), one to log out. Once per `touchEvery` a request that reads
@@ -112,6 +113,11 @@ export interface CommitOptions {
    * Lets a touch outlive the response; nothing else ever does. If it answers `false`, the touch is awaited.
    */
   readonly waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
+  /**
+   * Is told, before `commit` answers, that values which the request changed were dropped, as the session had ended
+   * meanwhile: the response must not claim that they are saved.
+   */
+  readonly onConflict?: (() => void) | undefined;
 }
 
 /** A session of a user, as lists show it. */
