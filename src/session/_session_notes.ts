@@ -40,7 +40,7 @@ export interface SessionView {
   readonly endedAgo?: number | undefined;
   /** Whether that happened while this request was under way; `undefined` where the store cannot tell. */
   readonly endedMeanwhile?: boolean | undefined;
-  /** The key of the session that continues it. */
+  /** What continues it; see `SessionDelete.next`. */
   readonly next?: string | undefined;
 }
 

@@ -49,6 +49,9 @@ const optionNames = () => ({
 /** How often a commit that depends on what was there is tried; each loser makes room for a winner. */
 const MOST_TRIES = 64;
 
+/** Marks the key of a session that a login of the same user began, in the tombstone of the one before. */
+const LOGIN = "login:";
+
 /** How many rotations a logout follows to the session that its own became. */
 const MAX_ROTATIONS = 32;
 
@@ -222,7 +225,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
     let { next } = end;
     const may = end.ended === "rotated" && end.endedMeanwhile === true && matters(changes.patch);
     for (let i = 0; may && next !== undefined && i <= MAX_ROTATIONS; i++) {
-      const key: string = next;
+      const key: string = next.startsWith(LOGIN) ? next.slice(LOGIN.length) : next;
       const found = await this.#store.load(key);
       if (found.state === "live") {
         const first = await interpret(found.record);
@@ -429,8 +432,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
     const drop = () => this.#store.delete(stored.key, { why: "revoked" }).catch(() => undefined);
     let last: SessionRecord | undefined;
     try {
-      // Another user's login is a session of its own: nothing of the old one reaches it.
-      const continued = userId === old.userId ? { next: stored.key } : {};
+      // Another user's login is a session of its own: nothing of the old one reaches it. That of the same user
+      // gets what requests under way write, while a late logout of the old session does not end it.
+      const next = `${login === undefined ? "" : LOGIN}${stored.key}`;
+      const continued = userId === old.userId ? { next } : {};
       last = await this.#store.delete(key, { why: "rotated", ...continued });
     } catch (error) {
       await drop();
@@ -503,7 +508,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
       return undefined;
     }
     const found = await this.#store.load(key);
-    return found.state === "ended" ? found.next : undefined;
+    const next = found.state === "ended" ? found.next : undefined;
+    return next?.startsWith(LOGIN) ? undefined : next;
   }
 
   async #revokeRecord(key: string, record: SessionRecord): Promise<void> {

@@ -48,7 +48,7 @@ export type SessionFound =
      * for longer began before. A store without it takes part, with less: see `SessionNotes.endedMeanwhile`.
      */
     readonly ago?: number;
-    /** The key of the session that continues it, if it was rotated and the store knows. */
+    /** What continues it, if it was rotated and the store knows; see `SessionDelete.next`. */
     readonly next?: string;
   }
   | {
@@ -142,7 +142,7 @@ export type SessionSaved =
     readonly why: SessionEnd;
     /** How many milliseconds ago it was rotated or revoked, by the store's clock. */
     readonly ago?: number;
-    /** The key of the session that continues it, if it was rotated and the store knows. */
+    /** What continues it, if it was rotated and the store knows; see `SessionDelete.next`. */
     readonly next?: string;
   }
   | {
@@ -165,8 +165,9 @@ export interface SessionDelete extends CallOptions {
    */
   readonly lasting?: boolean | undefined;
   /**
-   * The key of the session that continues this one, of the same user: what requests under way write goes there, and a
-   * logout that comes late ends it.
+   * What continues this session, of the same user; an opaque text for the store, which `load` and `save` answer. It is
+   * the key of the session that a rotation made (what requests under way write goes there, and a late logout ends
+   * it), or `login:` and the key of one that a login began (a late logout does not end it).
    */
   readonly next?: string | undefined;
 }
