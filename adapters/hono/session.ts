@@ -114,6 +114,9 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
 export function session<S extends Schema = Schema<Record<string, unknown>>>(
   options: SessionOptions<S> | MadeSessionOptions<SchemaOutput<S>>,
 ): RouteMiddleware {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError("Cannot mount session() as it needs options: { store } or { sessions }");
+  }
   const { contextKey = "session" } = options;
   if (typeof contextKey !== "string" || contextKey === "") {
     throw new TypeError("Cannot mount session() as 'contextKey' must be a non-empty string");

@@ -75,6 +75,8 @@ export interface SessionSource<Data> {
   readonly emit: (event: SessionEvent) => void;
   /** Reports a fault of the store. */
   readonly fault: (error: unknown) => void;
+  /** Reports what may be a misconfiguration and fails no request: to the console where nothing else listens. */
+  readonly warn: (error: Error) => void;
   /** Whether it was one that these sessions reported, on whatever way. */
   readonly isOwnFault: (error: unknown) => boolean;
   /** Looks a token up. */

@@ -8,7 +8,11 @@ import type { Fields } from "../store/transition.ts";
 import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 import {
   checkCommitOptions,
-  checkRevokeOptions,
+  checkCookieHeader,
+  checkHandle,
+  checkRequest,
+  checkRevokeUser,
+  checkUserId,
   type Common,
   COMMON_OPTIONS,
   commonOptions,
@@ -85,12 +89,14 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   open(cookieHeader: string | null | undefined): RequestSession<Data> {
+    checkCookieHeader(cookieHeader);
     const tokens = this.#cookie.read(cookieHeader);
     if (tokens.length > 1) this.#common.emit({ type: "duplicate-cookie" });
     return new RequestSession<Data>(tokens, this.#source);
   }
 
   fromRequest(request: Request): BoundSession<Data> {
+    checkRequest(request);
     return boundSession(this, this.open(request.headers.get("cookie")), request);
   }
 
@@ -518,6 +524,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   async listSessions(userId: string): Promise<SessionSummary[]> {
+    checkUserId("list the user's sessions", userId);
     const live = await this.#reporting(() => this.#indexed().live(userId));
     return live.map(({ record }) => ({
       handle: record.handle,
@@ -528,11 +535,13 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   async revokeSession(userId: string, handle: string): Promise<boolean> {
+    checkUserId("revoke the session", userId);
+    checkHandle("revoke the session", handle);
     return await this.#reporting(() => this.#indexed().end(userId, handle));
   }
 
   async revokeUser(userId: string, options: { readonly except?: string | undefined } = {}): Promise<number> {
-    checkRevokeOptions(options);
+    checkRevokeUser(userId, options);
     return await this.#reporting(() => this.#indexed().revoke(userId, options.except));
   }
 

@@ -25,7 +25,9 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 import {
   checkCommitOptions,
-  checkRevokeOptions,
+  checkCookieHeader,
+  checkRequest,
+  checkRevokeUser,
   type Common,
   COMMON_OPTIONS,
   commonOptions,
@@ -137,7 +139,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   readonly #source: SessionSource<Data>;
 
   constructor(options: SealedSessionsOptions<Schema>) {
-    checkOptionNames("make sealed sessions", options, optionNames());
+    checkOptionNames("make sealed sessions", options ?? null, optionNames());
     const { keys, purpose = "session", revocation } = options;
     this.#cookie = sessionCookie(options.cookie, /^[A-Za-z0-9_-]{1,16}\.[A-Za-z0-9_-]{40,4096}$/);
     this.cookieName = this.#cookie.name;
@@ -154,12 +156,14 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   }
 
   open(cookieHeader: string | null | undefined): RequestSession<Data> {
+    checkCookieHeader(cookieHeader);
     const tokens = this.#cookie.read(cookieHeader);
     if (tokens.length > 1) this.#common.emit({ type: "duplicate-cookie" });
     return new RequestSession<Data>(tokens, this.#source);
   }
 
   fromRequest(request: Request): BoundSession<Data> {
+    checkRequest(request);
     return boundSession(this, this.open(request.headers.get("cookie")), request);
   }
 
@@ -384,7 +388,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   }
 
   async revokeUser(userId: string, options: { readonly except?: string | undefined } = {}): Promise<void> {
-    checkRevokeOptions(options);
+    checkRevokeUser(userId, options);
     await this.#revokeAs(sha256(userId), options.except);
   }
 

@@ -48,7 +48,7 @@ export interface Session<Data> {
    * Notes the user who is logged in; the token changes, so that one planted before is worth nothing. What an
    * anonymous session holds comes along, as does what the same user's session holds. Over another user's
    * session the login begins empty: values and flash values of that user are not inherited, nor what this
-   * request computed from them.
+   * request computed from them. Keep a login out of `idempotency()`: its replay sets no cookie.
    */
   login(userId: string): void;
   /** Notes that the token changes; the old one dies at once. */

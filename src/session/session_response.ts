@@ -125,7 +125,7 @@ const reported = new WeakSet<object>();
 /**
  * Says that a browser will drop the cookie, since it is Secure and the request came over plain HTTP:
  * otherwise every login succeeds and no visitor is ever logged in. Where the request proves it, this throws;
- * where a proxy may stand in front, it is reported to `onFault`, once.
+ * where a proxy may stand in front, it is reported once: to `onFault`, or to the console where there is none.
  *
  * @throws {HoldfastError} `misconfigured`
  */
@@ -143,7 +143,8 @@ export function checkTransport(
     "Cannot hand the session out as browsers drop a Secure cookie that comes over plain HTTP: use HTTPS, let the proxy " +
       "send X-Forwarded-Proto, or set cookie.secure to false for development",
   );
-  if (insecure === "certain" || !reported.has(source)) source.fault(error);
+  if (insecure === "certain") source.fault(error);
+  else if (!reported.has(source)) source.warn(error);
   reported.add(source);
   if (insecure === "certain") throw error;
 }
