@@ -142,7 +142,7 @@ export const sealedSessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       }
       const cookie = await login(sessions);
       await logout(sessions, cookie);
-      await wait(5);
+      await wait(1000); // longer than a call to any engine takes
       const later = sessions.open(cookie);
       later.set("x", 1);
       equal(
