@@ -183,6 +183,10 @@ const MEBIBYTE = 1_048_576;
  * comes and stored at its end. A 504 or 408 keeps the key for the rest of its lease, as the handler may still
  * run (`hono/timeout`).
  *
+ * Cookies are never stored, and a replay does not run the handler: it sets none. A route that logs in must not
+ * be idempotent, or a client whose first answer was lost is told that it is in, and is not. A login is safe to
+ * send again as it is: each one ends the session before.
+ *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  * @throws {TypeError | RangeError} when an option is unknown or out of its range
  * @category Hono

@@ -8,6 +8,7 @@ import { toMilliseconds } from "../../src/duration.ts";
 import { checkFunction, checkOneOf, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import {
   perStore,
+  replace,
   type RouteContext,
   type RouteMiddleware,
   type StoreSource,
@@ -46,9 +47,14 @@ export interface LockMiddlewareOptions extends Omit<AcquireOptions, "ttl" | "sig
    */
   readonly status?: 409 | 423 | undefined;
   /**
-   * The end of the lock: until the handler answered, or until the last byte of its response was read
-   * (or the reader went away). A handler that works while it streams needs `"body"`; a slow reader then holds
-   * the lock, for `ttl` at most unless it is renewed.
+   * How long the lock is held: until the handler answered, or until the last byte of its response was read
+   * (or the reader went away). A handler that works while it streams needs `"body"`. Such a lock ends sooner
+   * where nothing reads:
+   *
+   * - HEAD: the body is cancelled and the lock released when the handler has answered.
+   * - A body of which nothing is read for 10 s (for `ttl`, where that is shorter), renewed or not, is cancelled
+   *   and fails, and the lock is released: an outer middleware dropped it, the client left (workerd does not
+   *   tell), or it pauses. Waiting for the handler to produce more is no pause.
    * @default {"response"}
    */
   readonly until?: "response" | "body" | undefined;
@@ -132,6 +138,7 @@ export function lock(options: LockMiddlewareOptions): RouteMiddleware {
   if (typeof key !== "function") throw new TypeError("Cannot make lock() as 'key' must be a function");
   const timeout = rest.timeout ?? "3s";
   const acquire: AcquireOptions = { ...rest, ttl: rest.ttl ?? "30s", timeout };
+  const ttl = toMilliseconds(acquire.ttl, "ttl");
   planAcquire(acquire, toMilliseconds(timeout, "timeout")); // bad options are refused here, not at the first request
   const locks = perStore(store, (store) => createLocks(store, { name, timeout }));
   const report = (error: unknown) => {
@@ -152,12 +159,13 @@ export function lock(options: LockMiddlewareOptions): RouteMiddleware {
     const mine = locks(c);
     const found = await key(c);
     if (!isKey(found)) return problem(400, "The request names nothing that can be locked");
-    const entry = await enter(mine, found, acquire, c).catch(refuse);
+    const unread = until === "body" ? new AbortController() : undefined;
+    const entry = await enter(mine, found, acquire, c, unread?.signal).catch(refuse);
     if (entry instanceof Response) return entry;
     if ("remaining" in entry) {
       return problem(status, "Another request is working on this", { retryAfter: entry.remaining });
     }
-    return await serve(c, next, entry.lock, until, report);
+    return await serve(c, next, { lock: entry.lock, unread, ttl, report });
   };
 }
 
@@ -167,10 +175,12 @@ async function enter(
   key: string,
   options: AcquireOptions,
   c: RouteContext,
+  unread: AbortSignal | undefined,
 ): Promise<{ readonly lock: Lock } | { readonly remaining: number } | Response> {
+  const { signal } = c.req.raw;
   const acquiring = locks.acquire(key, {
     ...options,
-    signal: c.req.raw.signal,
+    signal: unread === undefined ? signal : AbortSignal.any([signal, unread]),
     waitUntil: (work) => void waitUntil(c, work),
   });
   // A client that leaves now ends this request, not the call: what it got is released, or its lease would
@@ -189,13 +199,24 @@ async function enter(
   }
 }
 
+/** What {@linkcode serve} is handed besides the request. */
+interface Serving {
+  readonly lock: Lock;
+  /**
+   * Aborts the lock's signal and ends renewal when the body is not read. `undefined`: the lock ends with the
+   * handler's answer.
+   */
+  readonly unread: AbortController | undefined;
+  /** The length of the lease, in milliseconds. */
+  readonly ttl: number;
+  readonly report: (error: unknown) => void;
+}
+
 /** Runs the handler under the lock, and releases it whatever happens to the request. */
 async function serve(
   c: RouteContext,
   next: () => Promise<void>,
-  lock: Lock,
-  until: "response" | "body",
-  report: (error: unknown) => void,
+  { lock, unread, ttl, report }: Serving,
 ): Promise<void> {
   c.set("lock", lock);
   let streams = false;
@@ -214,8 +235,10 @@ async function serve(
   const work = (async () => {
     try {
       await next();
-      streams = until === "body" && c.res.body !== null && !c.error;
-      if (streams) c.res = whenRead(c.res, release, c);
+      if (unread === undefined || c.res.body === null || c.error) return;
+      if (c.req.method === "HEAD") return withoutBody(c);
+      c.res = whenRead(c.res, c, { release, unread, ttl });
+      streams = true;
     } finally {
       if (!streams) await release();
     }
@@ -224,22 +247,70 @@ async function serve(
   await work;
 }
 
+/** Drops the body of a HEAD response, which Hono would drop unread: work that streams must end with the lock. */
+function withoutBody(c: RouteContext): void {
+  const { body } = c.res;
+  replace(c, new Response(null, c.res));
+  body!.cancel().catch(() => {}); // of a body that is read elsewhere already
+}
+
 function isKey(key: unknown): key is string {
   return typeof key === "string" && key !== "" && key.isWellFormed();
 }
 
+/** The longest pause of a reader, in milliseconds; an answer may first pass slow middleware on its way out. */
+const LONGEST_PAUSE = 10_000;
+
 /** The response, which releases the lock when its body comes to an end, whichever way. */
-function whenRead(response: Response, release: () => Promise<void>, c: RouteContext): Response {
+function whenRead(
+  response: Response,
+  c: RouteContext,
+  { release, unread, ttl }: {
+    readonly release: () => Promise<void>;
+    readonly unread: AbortController;
+    readonly ttl: number;
+  },
+): Response {
   const reader = response.body!.getReader();
+  const { signal } = c.req.raw;
   const ended = deferred<void>();
-  // Keeps the request alive until the release is through; a lease bounds a reader that never comes back.
+  // Keeps the request alive until the release is through; the timer below bounds a reader that never comes.
   waitUntil(c, ended.promise);
-  const end = () => release().finally(() => ended.resolve());
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let ending: Promise<void> | undefined;
+  const end = () => {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", leave);
+    return ending ??= release().finally(() => ended.resolve());
+  };
+  const cancel = async (reason: unknown) => {
+    await Promise.all([reader.cancel(reason).catch(() => {}), end()]);
+  };
+  const leave = () => void cancel(signal.reason);
+  const pause = Math.min(LONGEST_PAUSE, ttl);
+  /** Ends the lock, and the body with it, unless it is read in time. */
+  const watch = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    timer = setTimeout(() => {
+      const error = new HoldfastError(
+        "lock-lost",
+        `Cannot hold the lock as nothing read the body for ${pause} ms`,
+      );
+      unread.abort(error);
+      controller.error(error);
+      void cancel(error);
+    }, pause);
+  };
   const body = new ReadableStream<Uint8Array>({
+    start: watch,
     async pull(controller) {
+      clearTimeout(timer);
       try {
         const { done, value } = await reader.read();
-        if (!done) return controller.enqueue(value);
+        if (!done) {
+          controller.enqueue(value);
+          if (ending === undefined) watch(controller);
+          return;
+        }
         await end(); // before the reader knows that it was the last: it may come back at once
         controller.close();
       } catch (error) {
@@ -247,9 +318,10 @@ function whenRead(response: Response, release: () => Promise<void>, c: RouteCont
         controller.error(error);
       }
     },
-    async cancel(reason) {
-      await Promise.all([reader.cancel(reason).catch(() => {}), end()]);
-    },
+    cancel,
   }, { highWaterMark: 0 });
+  // A client that left while the handler worked does not come back for the body.
+  if (signal.aborted) leave();
+  else signal.addEventListener("abort", leave, { once: true });
   return new Response(body, response);
 }

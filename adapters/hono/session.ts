@@ -1,11 +1,12 @@
 import { sameOptions } from "./_same_options.ts";
-import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import {
   checkTransport,
   isLimit,
   isOwnOutage,
   isUnavailable,
   onlyLooks,
+  SESSION_ENDED,
   sessionHeaders,
   wasAsked,
 } from "../../src/session/session_response.ts";
@@ -33,6 +34,21 @@ export interface SessionContextOptions {
 }
 
 /**
+ * How {@linkcode session} answers.
+ *
+ * @category Hono
+ */
+export interface SessionAnswerOptions {
+  /**
+   * The answer to a request that changed the session, of which nothing could be kept as the session had ended
+   * meanwhile. Without a response of its own, the handler's stays, although nothing was saved.
+   * @default {a 409 problem, "The session has ended"}
+   */
+  // deno-lint-ignore no-explicit-any
+  readonly onConflict?: ((c: any) => Response | undefined | Promise<Response | undefined>) | undefined;
+}
+
+/**
  * The store of sessions, or a function that makes it of a request: on Workers, bindings exist only there.
  *
  * @category Hono
@@ -49,7 +65,7 @@ export type SessionStoreSource =
  * @category Hono
  */
 export interface SessionMiddlewareOptions<S extends Schema>
-  extends SessionsOptions<S>, SessionContextOptions {
+  extends SessionsOptions<S>, SessionContextOptions, SessionAnswerOptions {
   /** The store of sessions, or a function that makes it of a request. */
   readonly store: SessionStoreSource;
 }
@@ -60,7 +76,7 @@ export interface SessionMiddlewareOptions<S extends Schema>
  *
  * @category Hono
  */
-export interface MadeSessionMiddlewareOptions<Data> extends SessionContextOptions {
+export interface MadeSessionMiddlewareOptions<Data> extends SessionContextOptions, SessionAnswerOptions {
   /**
    * The sessions of `createSessions` or `createSealedSessions`, or a function that makes them of a request.
    * Their `onFault` is theirs.
@@ -83,6 +99,9 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * handler. A request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx its data is
  * dropped, while revoking and rotating hold; likewise HEAD, for which Hono runs the handler of GET, and
  * OPTIONS: no session begins there.
+ *
+ * A request whose session ends under way never begins another: what it changed goes to the session that the same
+ * user's rotation or login made of it, or the answer is a 409 (see `onConflict`) and no cookie changes.
  *
  * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is called. The
  * application's own errors keep the answer of its own `onError`, also where they are outages of another
@@ -117,10 +136,15 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
 export function session<S extends Schema = Schema<Record<string, unknown>>>(
   options: SessionMiddlewareOptions<S> | MadeSessionMiddlewareOptions<SchemaOutput<S>>,
 ): RouteMiddleware {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError("Cannot mount session() as it needs options: { store } or { sessions }");
+  }
   const { contextKey = "session" } = options;
   if (typeof contextKey !== "string" || contextKey === "") {
     throw new TypeError("Cannot mount session() as 'contextKey' must be a non-empty string");
   }
+  checkFunction("mount session()", "onConflict", options.onConflict);
+  const { onConflict = () => problem(409, SESSION_ENDED) } = options;
   const sessions = "sessions" in options ? made(options) : perStore(options, contextKey);
   return async function session(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     if (isMounted(c, contextKey, options)) return await next();
@@ -135,7 +159,7 @@ export function session<S extends Schema = Schema<Record<string, unknown>>>(
       await mine.commit(current, { failed: true }).catch(() => undefined);
       throw thrown;
     }
-    await finish(c, mine, current);
+    await finish(c, mine, current, onConflict);
   };
 }
 
@@ -144,13 +168,16 @@ async function finish<Data>(
   c: RouteContext,
   mine: RequestSessions<Data>,
   current: Session<Data>,
+  onConflict: NonNullable<SessionAnswerOptions["onConflict"]>,
 ): Promise<void> {
   const outage = isOwnOutage(current, c.error);
   let cookie: string | undefined;
+  let lost = false;
   try {
     cookie = await mine.commit(current, {
       failed: outage || c.res.status >= 500 || onlyLooks(c.req.method),
       waitUntil: (work) => waitUntil(c, work),
+      onConflict: () => void (lost = true),
     });
   } catch (error) {
     if (isLimit(error)) return replace(c, problem(409, "There are too many sessions of this user"));
@@ -161,6 +188,10 @@ async function finish<Data>(
   }
   checkTransport(current, c.req.raw, cookie);
   if (outage) replace(c, unavailable());
+  else if (lost) {
+    const refusal = await onConflict(c);
+    if (refusal !== undefined) replace(c, refusal);
+  }
   if (cookie !== undefined || wasAsked(current)) sessionHeaders(changeable(c), current, cookie);
 }
 
@@ -202,7 +233,7 @@ function mount(c: RouteContext, added: Mount): void {
   mounts.set(c, [...all, added]);
 }
 
-const MADE_OPTIONS = { sessions: true, contextKey: true } satisfies OptionNames<
+const MADE_OPTIONS = { sessions: true, contextKey: true, onConflict: true } satisfies OptionNames<
   MadeSessionMiddlewareOptions<unknown>
 >;
 
@@ -225,7 +256,7 @@ function perStore<S extends Schema>(
   options: SessionMiddlewareOptions<S>,
   contextKey: string,
 ): (c: RouteContext) => RequestSessions<SchemaOutput<S>> {
-  const { store, contextKey: _contextKey, ...rest } = options;
+  const { store, contextKey: _contextKey, onConflict: _onConflict, ...rest } = options;
   const { secure = true, path = "/", ...looks } = rest.cookie ?? {};
   const cookieName = looks.name ?? (secure && path === "/" ? "__Host-" : "") + contextKey;
   const own = { ...rest, name: rest.name ?? contextKey, cookie: { ...rest.cookie, name: cookieName } };

@@ -6,7 +6,7 @@ local function num(s) return tonumber(s or '') or 0 end
 local function expiry(r) return math.min(num(r.t) + num(r.i), num(r.x)) end
 local function gone(r, now)
   if not r or not r.h then return {} end
-  if r.g then return {g=r.g} end
+  if r.g then return {g=r.g, ago=r.t and int(math.max(0, now - num(r.t))) or nil, next=r.next} end
   if now < expiry(r) then return nil end
   return {g='expired'}
 end
@@ -70,9 +70,7 @@ export const sessionTwins: Readonly<Record<string, LuaTwin>> = {
     kind: "read",
     lua: SESSION + `
 local function apply(r, i, now)
-  local ended = gone(r, now)
-  if ended and ended.g then ended.next = r.next end
-  return ended or r
+  return gone(r, now) or r
 end`,
   },
   "session.create": {
@@ -104,7 +102,7 @@ local function apply(r, i, now)
     if ended then return {} end
     return answer(nil, r), false
   end
-  local tombstone = {h=r and r.h or '', n=int(num(r and r.n) + 1), g=i.why, next=i.next}
+  local tombstone = {h=r and r.h or '', n=int(num(r and r.n) + 1), g=i.why, t=int(now), next=i.next}
   local stays = now + num(i.keep)
   if i.lasting and r then stays = math.max(stays, num(r.x)) end
   return ended and {} or answer(nil, r), tombstone, stays
@@ -198,7 +196,8 @@ end`,
     kind: "write",
     lua: SEALED + `
 local function apply(r, i, now)
-  return {}, {ended=r and r.ended or i.why}, now + num(i.keep)
+  if r and r.ended then return {}, r, now + num(i.keep) end
+  return {}, {ended=i.why, touched=int(now)}, now + num(i.keep)
 end`,
   },
 };

@@ -42,7 +42,8 @@ export const COMMON_OPTIONS = {
 
 /** The options with every default decided. */
 export interface Common<Data>
-  extends Pick<SessionSource<Data>, "checks" | "clock" | "emit" | "fault" | "isOwnFault" | "validate"> {
+  extends
+    Pick<SessionSource<Data>, "checks" | "clock" | "emit" | "fault" | "warn" | "isOwnFault" | "validate"> {
   readonly schema: Schema<Data> | undefined;
   readonly version: number;
   readonly idle: number;
@@ -59,8 +60,16 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
   const clock: Clock = options.clock ?? systemClock;
   const emit: (event: SessionEvent) => void = quietly(options.onEvent);
   const version = checkInteger("make sessions", "version", options.version ?? 1);
-  const schema = options.schema as Schema<Data> | undefined;
-  const idle = toMilliseconds(options.idleTimeout ?? "30m", "idleTimeout");
+  const schema = checkSchema(options.schema) as Schema<Data> | undefined;
+  const absolute = toMilliseconds(options.absoluteTimeout ?? "12h", "absoluteTimeout");
+  const idle = options.idleTimeout === undefined
+    ? Math.min(1_800_000, absolute) // 30 minutes
+    : toMilliseconds(options.idleTimeout, "idleTimeout");
+  if (idle > absolute) {
+    throw new RangeError(
+      "Cannot make sessions as 'idleTimeout' must be at most 'absoluteTimeout', which ends them all",
+    );
+  }
   return {
     schema,
     checks: schema !== undefined,
@@ -69,7 +78,7 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
     ...faults(options.onFault),
     version,
     idle,
-    absolute: toMilliseconds(options.absoluteTimeout ?? "12h", "absoluteTimeout"),
+    absolute,
     touchEvery: options.touchEvery === undefined
       ? Math.min(60_000, idle / 10)
       : toMilliseconds(options.touchEvery as Duration, "touchEvery"),
@@ -86,7 +95,9 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
  * Reports faults and recognizes them later: an application that lets a fault of the store through gets a 503,
  * its own errors do not.
  */
-function faults(onFault: CommonOptions["onFault"]): Pick<SessionSource<unknown>, "fault" | "isOwnFault"> {
+function faults(
+  onFault: CommonOptions["onFault"],
+): Pick<SessionSource<unknown>, "fault" | "warn" | "isOwnFault"> {
   const own = new WeakSet<object>();
   const report = quietly(onFault);
   return {
@@ -95,6 +106,8 @@ function faults(onFault: CommonOptions["onFault"]): Pick<SessionSource<unknown>,
       if (typeof error === "object" && error !== null) own.add(error);
       report(error);
     },
+    // deno-lint-ignore no-console -- otherwise every login would succeed and no visitor be logged in, in silence
+    warn: (error) => onFault === undefined ? console.warn(error.message) : report(error),
     isOwnFault: (error) => typeof error === "object" && error !== null && own.has(error),
   };
 }
@@ -104,17 +117,61 @@ function isExpected(error: unknown): boolean {
   return error instanceof HoldfastError && faultClass(error) === "other" && !error.retryable;
 }
 
-const COMMIT_OPTIONS = { failed: true, waitUntil: true } satisfies OptionNames<CommitOptions>;
+/** Refuses what is no Standard Schema: it would fail at the first request. */
+function checkSchema(schema: unknown): unknown {
+  const entry = (schema as Partial<Schema> | null | undefined)?.["~standard"];
+  if (schema === undefined || typeof entry?.validate === "function") return schema;
+  throw new TypeError("Cannot make sessions as 'schema' must be a Standard Schema, such as z.object({…})");
+}
+
+/** Refuses what is no Cookie header, such as the request itself. */
+export function checkCookieHeader(header: unknown): void {
+  if (header === undefined || header === null || typeof header === "string") return;
+  throw new TypeError(
+    'Cannot open the session as that takes the Cookie header, request.headers.get("cookie"): current type is ' +
+      `${typeof header}; fromRequest(request) takes the request`,
+  );
+}
+
+/** Refuses what is no request. */
+export function checkRequest(request: unknown): void {
+  if (typeof (request as Request | null | undefined)?.headers?.get === "function") return;
+  throw new TypeError("Cannot open the session as fromRequest() takes a Request");
+}
+
+/** Refuses what is no user id, before any call: `undefined`, hashed, would be an account of its own. */
+export function checkUserId(task: string, userId: unknown): void {
+  checkName(task, "the user id", userId);
+}
+
+/** Refuses what is no handle. */
+export function checkHandle(task: string, handle: unknown): void {
+  checkName(task, "the session's handle", handle);
+}
+
+function checkName(task: string, what: string, value: unknown): void {
+  if (typeof value === "string" && value !== "" && value.isWellFormed()) return;
+  throw new TypeError(`Cannot ${task} as ${what} must be a non-empty, well-formed string`);
+}
+
+const COMMIT_OPTIONS = { failed: true, waitUntil: true, onConflict: true } satisfies OptionNames<
+  CommitOptions
+>;
 
 /** Refuses unknown options of `commit`. */
 export function checkCommitOptions(options: CommitOptions): void {
   checkOptionNames("commit the session", options, COMMIT_OPTIONS);
   checkFunction("commit the session", "waitUntil", options.waitUntil);
+  checkFunction("commit the session", "onConflict", options.onConflict);
 }
+
+const REVOKE_USER = "revoke the user's sessions";
 
 /**
  * Refuses unknown options of `revokeUser`: a mistyped `except` would end the session that it names.
  */
-export function checkRevokeOptions(options: { readonly except?: string | undefined }): void {
-  checkOptionNames("revoke the user's sessions", options, { except: true });
+export function checkRevokeUser(userId: unknown, options: { readonly except?: string | undefined }): void {
+  checkUserId(REVOKE_USER, userId);
+  checkOptionNames(REVOKE_USER, options, { except: true });
+  if (options.except !== undefined) checkHandle(REVOKE_USER, options.except);
 }

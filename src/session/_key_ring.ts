@@ -23,12 +23,22 @@ export class KeyRing {
   /** Makes a ring whose values open only under the same context. */
   constructor(keys: readonly SealingKey[], context: string) {
     this.#context = context;
-    for (const { id, secret } of keys) {
-      const bytes = typeof secret === "string" ? fromBase64Url(secret) : new Uint8Array(secret);
+    if (!Array.isArray(keys)) {
+      throw new TypeError(
+        "Cannot seal sessions as 'keys' must be a list of { id, secret }: the first one seals",
+      );
+    }
+    for (const key of keys) {
+      const { id, secret }: Partial<SealingKey> = key ?? {};
+      const bytes = typeof secret === "string"
+        ? fromBase64Url(secret)
+        : secret instanceof Uint8Array
+        ? new Uint8Array(secret)
+        : undefined;
       if (bytes?.length !== 32) {
         throw new TypeError("Cannot seal sessions as a key must be 32 random bytes, or those in base64url");
       }
-      if (!/^[A-Za-z0-9_-]{1,16}$/.test(id) || this.#keys.has(id)) {
+      if (typeof id !== "string" || !/^[A-Za-z0-9_-]{1,16}$/.test(id) || this.#keys.has(id)) {
         throw new TypeError(
           "Cannot seal sessions as each key needs an id of its own: 1 to 16 letters, digits, '_' or '-'",
         );

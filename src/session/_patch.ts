@@ -15,6 +15,11 @@ export function isEmpty({ set, unset }: Patch): boolean {
   return unset.length === 0 && Object.keys(set).length === 0;
 }
 
+/** Whether something is lost without it; that a flash value was taken is nothing. */
+export function matters({ set, unset }: Patch): boolean {
+  return Object.keys(set).length > 0 || unset.some((field) => field.startsWith("d:"));
+}
+
 /** The values with the patch. */
 export function applied(values: Fields, { set, unset }: Patch): Fields {
   const next: Record<string, string> = { ...values, ...set };

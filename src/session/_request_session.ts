@@ -1,6 +1,7 @@
 /** The session of one request, as applications hold it. */
 import { decodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
+import { checkUserId } from "./_common_options.ts";
 import { csrfToken, isCsrfToken } from "./_csrf.ts";
 import { applied } from "./_patch.ts";
 import { SessionNotes, type SessionSource } from "./_session_notes.ts";
@@ -120,9 +121,7 @@ export class RequestSession<Data> implements Session<Data> {
 
   login(userId: string): void {
     this.#notes.checkOpen();
-    if (typeof userId !== "string" || userId === "" || !userId.isWellFormed()) {
-      throw new TypeError("Cannot log in as the user id must be a non-empty, well-formed string");
-    }
+    checkUserId("log in", userId);
     this.#notes.noteLogin(userId);
   }
 

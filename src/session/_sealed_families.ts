@@ -18,6 +18,8 @@ const MARGIN = 3_600_000;
 export interface FamilyState {
   /** The reason that it is not valid; `undefined` when it is. */
   readonly ended: SessionEnd | undefined;
+  /** The time since its family was ended, in milliseconds; `undefined` when it was not, or an epoch ended it. */
+  readonly endedAgo: number | undefined;
   /** The time since its last recorded use, in milliseconds; `undefined` when there is none. */
   readonly idle: number | undefined;
   /** The epochs that it has been compared with. */
@@ -48,9 +50,11 @@ export class SealedFamilies {
     const revoked = all.epoch > sealed.epochs.all ||
       (user.epoch > sealed.epochs.user && user.spared !== handle);
     const ended = known.ended ?? (current !== handle ? "rotated" : revoked ? "revoked" : undefined);
+    const ago = known.idle === undefined ? undefined : Number(known.idle);
     return {
       ended: ended as SessionEnd | undefined,
-      idle: known.idle === undefined ? undefined : Number(known.idle),
+      endedAgo: known.ended === undefined ? undefined : ago,
+      idle: ago,
       // One that is spared has survived this epoch, also after its handle has changed.
       epochs: { all: Math.max(all.epoch, sealed.epochs.all), user: Math.max(user.epoch, sealed.epochs.user) },
     };

@@ -1,12 +1,12 @@
 /** The plan of a sealed session's commit: decides without I/O. */
 import type { Fields } from "../store/transition.ts";
 import { applied, isEmpty, type Patch } from "./_patch.ts";
-import type { SessionChanges, SessionView } from "./_session_notes.ts";
+import { isTooLate, type SessionChanges, type SessionView } from "./_session_notes.ts";
 
 /** The step to execute. */
 export type SealedPlan =
   | {
-    /** Nothing; or, with `conflict`, the changes are dropped as the session was rotated meanwhile. */
+    /** Nothing; or, with `conflict`, the changes are dropped as the session was rotated or revoked meanwhile. */
     readonly step: "nothing" | "conflict";
   }
   | {
@@ -29,6 +29,8 @@ export type SealedPlan =
 export interface SealedFacts {
   /** Whether the use of the session must be recorded; never without a store. */
   readonly touchDue: boolean;
+  /** Whether the request looked at its session before it ended. */
+  readonly looked: boolean;
 }
 
 /** Plans the end of a request. `patch` is what it changed. */
@@ -36,7 +38,7 @@ export function planSealed(
   view: SessionView,
   changes: SessionChanges,
   patch: Patch,
-  { touchDue }: SealedFacts,
+  { touchDue, looked }: SealedFacts,
 ): SealedPlan {
   const { create, login, rotate } = changes;
   const changed = !isEmpty(patch) || create || rotate;
@@ -46,7 +48,7 @@ export function planSealed(
     return { step, values: applied(view.values, patch) };
   }
   if (!changed) return { step: "nothing" };
-  if (view.ended === "rotated" && login === undefined) return { step: "conflict" };
+  if (login === undefined && isTooLate(view, looked)) return { step: "conflict" };
   const values = applied({}, patch);
   const empty = Object.keys(values).length === 0 && !create && login === undefined;
   return empty ? { step: "nothing" } : { step: "begin", values };

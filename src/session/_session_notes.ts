@@ -35,10 +35,28 @@ export interface SessionView {
   readonly idle?: number;
   /** The reason that there is none, if it is known. */
   readonly ended?: SessionEnd;
+  /** How many milliseconds before the look it was rotated or revoked, by the store's clock. */
+  readonly endedAgo?: number | undefined;
+  /** Whether that happened while this request was under way; `undefined` where the store cannot tell. */
+  readonly endedMeanwhile?: boolean | undefined;
+  /** What continues it; see `SessionDelete.next`. */
+  readonly next?: string | undefined;
 }
 
 /** The result when there is no session. */
 export const NO_SESSION: SessionView = { record: undefined, values: {} };
+
+/** How a session ended, as a request learnt it. */
+export type End = Pick<SessionView, "ended" | "endedMeanwhile" | "next">;
+
+/**
+ * Whether a request comes too late for its session, and may begin no other: what it holds is of the user who was
+ * logged out, and would reach the next one at the same browser. Where the store cannot tell when that was, a request
+ * that `looked` before it wrote knew that it begins anew, and one that did not is refused.
+ */
+export function isTooLate({ ended, endedMeanwhile }: End, looked: boolean): boolean {
+  return ended === "rotated" || (ended === "revoked" && (endedMeanwhile ?? !looked));
+}
 
 /** The source of a request's session. */
 export interface SessionSource<Data> {
@@ -56,6 +74,8 @@ export interface SessionSource<Data> {
   readonly emit: (event: SessionEvent) => void;
   /** Reports a fault of the store. */
   readonly fault: (error: unknown) => void;
+  /** Reports what may be a misconfiguration and fails no request: to the console where nothing else listens. */
+  readonly warn: (error: Error) => void;
   /** Tells whether these sessions have reported the error. */
   readonly isOwnFault: (error: unknown) => boolean;
   /** Loads the session of a token. */
@@ -94,6 +114,10 @@ export class SessionNotes<Data> {
   asked = false;
   /** The token of the session that was found; before that, the only one that was sent. */
   token: string | undefined;
+  /** Whether changes of this request were dropped, as the session had ended meanwhile. */
+  lost = false;
+  /** The monotonic time at which the request began. */
+  readonly #openedAt: number;
   #set: Record<string, string> = {};
   #unset = new Set<string>();
   #updates = new Map<string, Change[]>();
@@ -111,6 +135,7 @@ export class SessionNotes<Data> {
   constructor(tokens: readonly string[], source: SessionSource<Data>) {
     this.tokens = tokens;
     this.source = source;
+    this.#openedAt = source.clock.monotonic();
     if (tokens.length === 1) this.token = tokens[0];
   }
 
@@ -138,7 +163,16 @@ export class SessionNotes<Data> {
     return this.#rotate;
   }
 
-  /** Loads the session once; a failed load may be repeated. */
+  /**
+   * Whether what ended `ago` milliseconds ago ended while this request was under way. Two durations are compared, so
+   * no clock need be right. The one of the request is measured now, after the store's reply, which counts what is
+   * doubtful as under way; the millisecond is for times cut to whole ones.
+   */
+  beganBefore(ago: number | undefined): boolean | undefined {
+    return ago === undefined ? undefined : ago <= this.source.clock.monotonic() - this.#openedAt + 1;
+  }
+
+  /** What the cookie led to; a failed load may be tried again. */
   found(): Promise<SessionView> {
     this.asked = true;
     if (this.tokens.length === 0) return Promise.resolve(NO_SESSION);
@@ -156,7 +190,12 @@ export class SessionNotes<Data> {
    * one would log the victim in as the attacker.
    */
   async #find(): Promise<SessionView> {
-    const views = await Promise.all(this.tokens.map((token) => this.source.load(token)));
+    const views = await Promise.all(this.tokens.map(async (token) => {
+      const view = await this.source.load(token);
+      return view.endedAgo === undefined
+        ? view
+        : { ...view, endedMeanwhile: this.beganBefore(view.endedAgo) };
+    }));
     const live = views.flatMap((view, i) => view.record === undefined ? [] : [i]);
     this.token = live.length === 1
       ? this.tokens[live[0]!]
@@ -165,8 +204,9 @@ export class SessionNotes<Data> {
       : undefined;
     if (live.length === 1) return views[live[0]!]!;
     if (live.length > 1) return NO_SESSION;
-    // Rotated meanwhile: the browser is about to get the new token, which nothing may overwrite.
-    return views.find(({ ended }) => ended === "rotated") ?? views[0]!;
+    // Late for a rotation: the browser is about to get the new token, and nothing may overwrite it.
+    return views.find(({ ended }) => ended === "rotated") ??
+      views.find(({ endedMeanwhile }) => endedMeanwhile) ?? views[0]!;
   }
 
   /**

@@ -8,16 +8,22 @@ import type { Fields } from "../store/transition.ts";
 import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 import {
   checkCommitOptions,
-  checkRevokeOptions,
+  checkCookieHeader,
+  checkHandle,
+  checkRequest,
+  checkRevokeUser,
+  checkUserId,
   type Common,
   COMMON_OPTIONS,
   commonOptions,
 } from "./_common_options.ts";
 import { withDeadline } from "./_deadline.ts";
 import { newerVersion } from "./_interpret.ts";
-import { applied, combined, dataOf, difference, isEmpty, type Patch, without } from "./_patch.ts";
+import { applied, combined, dataOf, difference, isEmpty, matters, type Patch, without } from "./_patch.ts";
 import { notesOf, RequestSession } from "./_request_session.ts";
 import {
+  type End,
+  isTooLate,
   NO_SESSION,
   type SessionChanges,
   type SessionNotes,
@@ -49,6 +55,9 @@ const optionNames = () => ({
  * succeeded.
  */
 const MOST_TRIES = 64;
+
+/** Marks the key of a session that a login of the same user began, in the tombstone of the one before. */
+const LOGIN = "login:";
 
 /** The maximum number of rotations that a logout follows to the session that continues its own. */
 const MAX_ROTATIONS = 32;
@@ -83,12 +92,14 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   open(cookieHeader: string | null | undefined): RequestSession<Data> {
+    checkCookieHeader(cookieHeader);
     const tokens = this.#cookie.read(cookieHeader);
     if (tokens.length > 1) this.#common.emit({ type: "duplicate-cookie" });
     return new RequestSession<Data>(tokens, this.#source);
   }
 
   fromRequest(request: Request): BoundSession<Data> {
+    checkRequest(request);
     return boundSession(this, this.open(request.headers.get("cookie")), request);
   }
 
@@ -110,7 +121,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
     }
     if (found.state === "ended") {
       if (found.why === "expired") emit({ type: "expired" });
-      return { ...NO_SESSION, ended: found.why };
+      return { ...NO_SESSION, ended: found.why, endedAgo: found.ago, next: found.next };
     }
     const { record } = found;
     const { degraded = false } = found;
@@ -131,7 +142,9 @@ export class StoreSessions<Data> implements Sessions<Data> {
     }
     const changes = notes.freeze(options.failed ?? false);
     try {
-      return await this.#commit(notes, changes, options);
+      const cookie = await this.#commit(notes, changes, options);
+      if (notes.lost) options.onConflict?.();
+      return cookie;
     } catch (error) {
       if (!notes.faults.has(error)) this.#common.fault(error);
       throw error;
@@ -152,14 +165,15 @@ export class StoreSessions<Data> implements Sessions<Data> {
       if (notes.loaded) await this.#touch(notes, options);
       return undefined;
     }
-    const unread = notes.token !== undefined && !notes.loaded;
-    if (unread && !this.#common.checks && !this.#migrates) {
-      const done = await this.#writeUnread(notes.token!, changes.patch);
-      if (done !== "unknown") return undefined;
+    const looked = notes.loaded;
+    if (notes.token !== undefined && !looked && !this.#common.checks && !this.#migrates) {
+      if (await this.#writeUnread(notes, changes)) return undefined;
     } else {
       const view = await notes.view();
-      if (view.record !== undefined) return void await this.#merge(notes, view, changes);
-      if (view.ended === "rotated") return void this.#common.emit({ type: "conflict" });
+      if (view.record !== undefined) {
+        return void await this.#merge(notes, changes, { key: this.#key(notes.token!), first: view });
+      }
+      if (isTooLate(view, looked)) return void await this.#late(notes, changes, view);
     }
     const values = applied({}, changes.patch);
     if (Object.keys(values).length === 0 && !changes.create) return undefined;
@@ -176,29 +190,67 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * Commits a patch without a read: the merge itself finds out whether the session is live, and refuses a
-   * record that a later version of the application wrote.
+   * Nothing was read and nothing needs to be: the merge finds out whether the session lives. It refuses by
+   * itself what a later version of the application wrote. Answers whether all is done: otherwise a new session may
+   * begin.
    */
-  async #writeUnread(token: string, patch: Patch): Promise<"done" | "unknown"> {
+  async #writeUnread(notes: SessionNotes<Data>, changes: SessionChanges): Promise<boolean> {
     const { clock, emit, touchEvery, version } = this.#common;
-    const key = this.#key(token);
-    const saved = await this.#store.save(key, { type: "update", ...patch, writerVersion: version });
+    const key = this.#key(notes.token!);
+    const saved = await this.#store.save(key, { type: "update", ...changes.patch, writerVersion: version });
     if (saved.state === "saved") {
       const { record } = saved;
       if (this.#users !== undefined && clock.now() - record.checkedAt >= touchEvery) {
-        if (await isRevoked(this.#users.index, record)) await this.#revokeRecord(key, record);
-        else await this.#store.save(key, { type: "update", checked: true });
+        if (!await isRevoked(this.#users.index, record)) {
+          await this.#store.save(key, { type: "update", checked: true });
+        } else {
+          await this.#revokeRecord(key, record);
+          this.#drop(notes, changes.patch);
+        }
       }
-      return "done";
+      return true;
     }
     if (saved.state === "conflict") this.#refuseNewer(saved.record);
-    if (saved.state === "ended" && saved.why === "rotated") {
-      emit({ type: "conflict" }); // the browser is about to get the new token, which no other may overwrite
-      return "done";
+    if (saved.state === "ended") {
+      const end = { ended: saved.why, next: saved.next, endedMeanwhile: notes.beganBefore(saved.ago) };
+      if (isTooLate(end, false)) {
+        await this.#late(notes, changes, end);
+        return true;
+      }
+      if (saved.why === "expired") emit({ type: "expired" });
     }
     if (saved.state === "unknown") emit({ type: "unknown-id" });
-    else if (saved.state === "ended" && saved.why === "expired") emit({ type: "expired" });
-    return "unknown";
+    return false;
+  }
+
+  /**
+   * Ends a request whose session ended under way, without a cookie: the browser is about to get another token, or
+   * has lost its own, and nothing may overwrite that. What it changed goes to the session that continues its own,
+   * where there is one: it is the same user's. Only a request that began before has that right: otherwise the old
+   * token would write on after the rotation.
+   */
+  async #late(notes: SessionNotes<Data>, changes: SessionChanges, end: End): Promise<void> {
+    const { interpret } = this.#common;
+    let { next } = end;
+    const may = end.ended === "rotated" && end.endedMeanwhile === true && matters(changes.patch);
+    for (let i = 0; may && next !== undefined && i <= MAX_ROTATIONS; i++) {
+      const key: string = next.startsWith(LOGIN) ? next.slice(LOGIN.length) : next;
+      const found = await this.#store.load(key);
+      if (found.state === "live") {
+        const first = await interpret(found.record);
+        if (first.record === undefined) break;
+        const patch = await notes.replay(first.values);
+        return await this.#merge(notes, { ...changes, patch }, { key, first });
+      }
+      next = found.state === "ended" && found.why === "rotated" ? found.next : undefined;
+    }
+    this.#drop(notes, changes.patch);
+  }
+
+  /** Drops what the request changed, and says so. */
+  #drop(notes: SessionNotes<Data>, patch: Patch, handle?: string): void {
+    notes.lost ||= matters(patch);
+    this.#common.emit({ type: "conflict", ...(handle !== undefined && { handle }) });
   }
 
   /** Throws where a later version of the application wrote the record. */
@@ -209,9 +261,13 @@ export class StoreSessions<Data> implements Sessions<Data> {
     throw newerVersion(schemaVersion, version);
   }
 
-  async #merge(notes: SessionNotes<Data>, first: SessionView, changes: SessionChanges): Promise<void> {
-    const { emit, interpret, version } = this.#common;
-    const key = this.#key(notes.token!);
+  /** Merges the changes into the record under `key`, which was just seen as `first`. */
+  async #merge(
+    notes: SessionNotes<Data>,
+    changes: SessionChanges,
+    { key, first }: { readonly key: string; readonly first: SessionView },
+  ): Promise<void> {
+    const { interpret, version } = this.#common;
     let view = first;
     let patch = changes.patch;
     for (let attempt = 1; attempt <= MOST_TRIES; attempt++) {
@@ -227,8 +283,12 @@ export class StoreSessions<Data> implements Sessions<Data> {
         checked: first.checked ?? false,
       });
       if (saved.state === "saved") return;
+      // It was seen alive: whatever ended it did so while this request was under way.
+      if (saved.state === "ended" && saved.why === "rotated" && saved.next !== undefined) {
+        return await this.#late(notes, changes, { ended: saved.why, next: saved.next, endedMeanwhile: true });
+      }
       view = saved.state === "conflict" ? await interpret(saved.record) : NO_SESSION;
-      if (view.record === undefined) return emit({ type: "conflict", handle: first.record!.handle });
+      if (view.record === undefined) return this.#drop(notes, patch, first.record!.handle);
       patch = await notes.replay(view.values);
       await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 50));
     }
@@ -327,17 +387,17 @@ export class StoreSessions<Data> implements Sessions<Data> {
    * cookie; a login never depends on the session of its request.
    */
   async #rotate(notes: SessionNotes<Data>, changes: SessionChanges): Promise<string | undefined> {
-    const { emit } = this.#common;
     const { login } = changes;
+    const looked = notes.loaded;
     const view = await notes.view();
-    const { record: old, ended } = view;
-    // The view may have dropped changes that were computed from another user's values.
+    const { record: old } = view;
+    // The view may have dropped from the notes what was computed from another user's values.
     const patch = login === undefined ? changes.patch : notes.patch();
     const next = applied(view.values, patch);
     await this.#check(view.values, patch);
     if (old === undefined) {
       if (login === undefined) {
-        if (ended === "rotated") return void emit({ type: "conflict" });
+        if (isTooLate(view, looked)) return void await this.#late(notes, changes, view);
         if (Object.keys(next).length === 0 && !changes.create) return undefined;
       } else await this.#endDuplicates(notes);
       return await this.#create(notes, next, login === undefined ? {} : { userId: login, login: true });
@@ -373,6 +433,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
     if (stored === "revoked") {
       if (login !== undefined) throw this.#beaten(login);
       await this.#revokeRecord(key, old);
+      if (matters(patch)) this.#drop(notes, patch, old.handle);
       return this.#cookie.write("", 0);
     }
     const handle = notes.newHandle;
@@ -380,8 +441,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
     const drop = () => this.#store.delete(stored.key, { why: "revoked" }).catch(() => undefined);
     let last: SessionRecord | undefined;
     try {
-      // A login begins another session, which a late logout of the old one must not end.
-      const continued = login === undefined ? { next: stored.key } : {};
+      // Another user's login is a session of its own: nothing of the old one reaches it. That of the same user
+      // gets what requests under way write, while a late logout of the old session does not end it.
+      const next = `${login === undefined ? "" : LOGIN}${stored.key}`;
+      const continued = userId === old.userId ? { next } : {};
       last = await this.#store.delete(key, { why: "rotated", ...continued });
     } catch (error) {
       await drop();
@@ -390,7 +453,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
     if (last === undefined && login === undefined) {
       await drop();
       if (userId !== undefined) await this.#users?.remove(userId, handle);
-      return void emit({ type: "conflict", handle: old.handle });
+      if (!matters(patch)) return void emit({ type: "conflict", handle: old.handle });
+      const found = await this.#store.load(key);
+      const end = found.state === "ended" ? { ended: found.why, next: found.next } : {};
+      return void await this.#late(notes, { ...changes, patch }, { ...end, endedMeanwhile: true });
     }
     if (last !== undefined && !clean) {
       await this.#moveAlong(notes, changes, view, patch, { last, key: stored.key });
@@ -452,7 +518,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
       return undefined;
     }
     const found = await this.#store.load(key);
-    return found.state === "ended" ? found.next : undefined;
+    const next = found.state === "ended" ? found.next : undefined;
+    return next?.startsWith(LOGIN) ? undefined : next;
   }
 
   async #revokeRecord(key: string, record: SessionRecord): Promise<void> {
@@ -461,6 +528,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   async listSessions(userId: string): Promise<SessionSummary[]> {
+    checkUserId("list the user's sessions", userId);
     const live = await this.#reporting(() => this.#indexed().live(userId));
     return live.map(({ record }) => ({
       handle: record.handle,
@@ -471,11 +539,13 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   async revokeSession(userId: string, handle: string): Promise<boolean> {
+    checkUserId("revoke the session", userId);
+    checkHandle("revoke the session", handle);
     return await this.#reporting(() => this.#indexed().end(userId, handle));
   }
 
   async revokeUser(userId: string, options: { readonly except?: string | undefined } = {}): Promise<number> {
-    checkRevokeOptions(options);
+    checkRevokeUser(userId, options);
     return await this.#reporting(() => this.#indexed().revoke(userId, options.except));
   }
 

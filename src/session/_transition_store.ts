@@ -47,9 +47,7 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
   async load(key: string, options?: CallOptions): Promise<SessionFound> {
     const output = await this.#run(loadSession, key, {}, options);
     if (output.h !== undefined) return { state: "live", record: sessionRecord(output) };
-    if (output.g === undefined) return { state: "unknown" };
-    const { next } = output;
-    return { state: "ended", why: output.g as SessionEnd, ...(next !== undefined && { next }) };
+    return ended(output);
   }
 
   async save(key: string, change: SessionChange, options?: CallOptions): Promise<SessionSaved> {
@@ -59,7 +57,7 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
       return { state: "saved", record: change.type === "put" ? change.record : sessionRecord(output) };
     }
     if (output.done === "2") return { state: "conflict", record: sessionRecord(output) };
-    return output.g === undefined ? { state: "unknown" } : { state: "ended", why: output.g as SessionEnd };
+    return ended(output);
   }
 
   async delete(key: string, change: SessionDelete): Promise<SessionRecord | undefined> {
@@ -94,6 +92,17 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
   async exists(key: string, options?: CallOptions): Promise<boolean> {
     return (await this.load(key, options)).state === "live";
   }
+}
+
+/** What is left of a session. */
+function ended({ g, ago, next }: Fields): Extract<SessionSaved, { readonly state: "ended" | "unknown" }> {
+  if (g === undefined) return { state: "unknown" };
+  return {
+    state: "ended",
+    why: g as SessionEnd,
+    ...(ago !== undefined && { ago: Number(ago) }),
+    ...(next !== undefined && { next }),
+  };
 }
 
 /** A change as a transition and its input. */

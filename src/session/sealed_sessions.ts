@@ -8,7 +8,8 @@
  * - **A copied cookie brings its old values back**, also with a revocation store, until the session is
  *   rotated. Values that must only grow or only shrink (a count of attempts, a credit) do not belong into a
  *   sealed session.
- * - Parallel requests overwrite each other: the last cookie wins.
+ * - Parallel requests overwrite each other: the last cookie wins. Beside a rotation or a logout, with a
+ *   revocation store, their changes are dropped, and `onConflict` is called.
  * - Name and value must fit into 4096 bytes; more is an error.
  * - A request that only reads never sets a cookie, since that could undo a logout or a login that happened
  *   meanwhile. With a revocation store the use of the session is recorded there. Without one the idle timeout
@@ -24,12 +25,14 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 import {
   checkCommitOptions,
-  checkRevokeOptions,
+  checkCookieHeader,
+  checkRequest,
+  checkRevokeUser,
   type Common,
   COMMON_OPTIONS,
   commonOptions,
 } from "./_common_options.ts";
-import { dataOf } from "./_patch.ts";
+import { dataOf, matters, type Patch } from "./_patch.ts";
 import { notesOf, RequestSession } from "./_request_session.ts";
 import { SealedFamilies } from "./_sealed_families.ts";
 import { planSealed, type SealedPlan } from "./_sealed_plan.ts";
@@ -145,7 +148,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   readonly #source: SessionSource<Data>;
 
   constructor(options: SealedSessionsOptions<Schema>) {
-    checkOptionNames("make sealed sessions", options, optionNames());
+    checkOptionNames("make sealed sessions", options ?? null, optionNames());
     const { keys, purpose = "session", revocation } = options;
     this.#cookie = sessionCookie(options.cookie, /^[A-Za-z0-9_-]{1,16}\.[A-Za-z0-9_-]{40,4096}$/);
     this.cookieName = this.#cookie.name;
@@ -162,12 +165,14 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   }
 
   open(cookieHeader: string | null | undefined): RequestSession<Data> {
+    checkCookieHeader(cookieHeader);
     const tokens = this.#cookie.read(cookieHeader);
     if (tokens.length > 1) this.#common.emit({ type: "duplicate-cookie" });
     return new RequestSession<Data>(tokens, this.#source);
   }
 
   fromRequest(request: Request): BoundSession<Data> {
+    checkRequest(request);
     return boundSession(this, this.open(request.headers.get("cookie")), request);
   }
 
@@ -182,7 +187,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     const { record } = sealed;
     const now = clock.now();
     const state = now >= record.endsAt ? undefined : await this.#families?.state(sealed);
-    if (state?.ended !== undefined) return { ...NO_SESSION, ended: state.ended };
+    if (state?.ended !== undefined) return { ...NO_SESSION, ended: state.ended, endedAgo: state.endedAgo };
     // A store that saw the session later than its cookie was sealed knows better when it was last used.
     const idle = Math.min(now - record.touchedAt, state?.idle ?? Infinity);
     if (now >= record.endsAt || idle >= record.idleTimeout) {
@@ -206,7 +211,9 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
         const gone = await this.#revoke(notes);
         if (changes.login === undefined) return gone;
       }
-      return await this.#commit(notes, changes, options);
+      const cookie = await this.#commit(notes, changes, options);
+      if (notes.lost) options.onConflict?.();
+      return cookie;
     } catch (error) {
       if (!notes.faults.has(error)) this.#common.fault(error);
       throw error;
@@ -221,13 +228,14 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     const { patch: { set, unset }, create, rotate, login } = changes;
     const changed = Object.keys(set).length > 0 || unset.length > 0 || create || rotate;
     if (!changed && !notes.loaded) return undefined;
+    const looked = notes.loaded;
     const view = await notes.view();
     // The view may have dropped from the notes what was computed from another user's values.
     const patch = login === undefined ? changes.patch : notes.patch();
     const touchDue = this.#families !== undefined && (view.idle ?? 0) >= this.#common.touchEvery;
-    const plan = planSealed(view, changes, patch, { touchDue });
+    const plan = planSealed(view, changes, patch, { touchDue, looked });
     if (plan.step === "touch") await this.#touch(view.sealed!, options);
-    if (plan.step === "conflict") this.#common.emit({ type: "conflict" });
+    if (plan.step === "conflict") this.#drop(notes, patch);
     if (!("values" in plan)) return undefined;
     if (await this.#common.validate(dataOf(plan.values)) === undefined) {
       throw new TypeError("Cannot commit the session as its data does not match the schema");
@@ -254,7 +262,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
       : this.#next(notes, old!, { values, schemaVersion, rotate: step === "rotate", now });
     const cookie = await this.#seal(sealed, now);
     if (!await this.#claim(step, old, sealed, now)) {
-      return void emit({ type: "conflict", handle: old!.record.handle });
+      return this.#drop(notes, notes.patch(), old!.record.handle);
     }
     const { handle, userId } = sealed.record;
     const about = { handle, ...(userId !== undefined && { userId }) };
@@ -262,6 +270,12 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     if (step === "rotate" || step === "login") emit({ type: "rotated", ...about });
     if (login !== undefined) emit({ type: "logged-in", ...about });
     return cookie;
+  }
+
+  /** Drops what the request changed, and says so: nothing continues a sealed session but its next cookie. */
+  #drop(notes: SessionNotes<Data>, patch: Patch, handle?: string): undefined {
+    notes.lost ||= matters(patch);
+    this.#common.emit({ type: "conflict", ...(handle !== undefined && { handle }) });
   }
 
   /** The first session of a family. */
@@ -383,7 +397,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   }
 
   async revokeUser(userId: string, options: { readonly except?: string | undefined } = {}): Promise<void> {
-    checkRevokeOptions(options);
+    checkRevokeUser(userId, options);
     await this.#revokeAs(sha256(userId), options.except);
   }
 

@@ -55,7 +55,7 @@ export interface Session<Data> {
    * Logs a user in. The token changes, so that a token planted before the login is useless. The data of an
    * anonymous session, or of a session of the same user, is kept. A login over another user's session begins
    * empty: that user's values and flash values are not inherited, nor anything that this request computed
-   * from them.
+   * from them. Keep a login out of `idempotency()`: its replay sets no cookie.
    */
   login(userId: string): void;
   /** Changes the token; the old one is invalid from the commit on. */

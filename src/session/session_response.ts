@@ -37,6 +37,9 @@ export function isLimit(error: unknown): error is HoldfastError {
   return error instanceof HoldfastError && error.code === "session-limit";
 }
 
+/** The title of the problem when what a request changed was dropped. */
+export const SESSION_ENDED = "The session has ended";
+
 /** Adds a `commit` for the response to a session. */
 export function boundSession<Data>(
   sessions: RequestSessions<Data>,
@@ -46,9 +49,11 @@ export function boundSession<Data>(
   return Object.assign(session, {
     async commit(response: Response, options: Omit<CommitOptions, "failed"> = {}): Promise<Response> {
       let cookie: string | undefined;
+      let lost = false;
       try {
+        const onConflict = () => void (lost = true);
         const failed = response.status >= 500 || onlyLooks(request.method);
-        cookie = await sessions.commit(session, { ...options, failed });
+        cookie = await sessions.commit(session, { onConflict, ...options, failed });
       } catch (error) {
         if (isLimit(error)) return problem(409, "There are too many sessions of this user");
         if (isUnavailable(error)) {
@@ -57,6 +62,7 @@ export function boundSession<Data>(
         throw error;
       }
       checkTransport(session, request, cookie);
+      if (lost) response = problem(409, SESSION_ENDED);
       if (cookie === undefined && !wasAsked(session)) return response;
       const changed = changeable(response);
       sessionHeaders(changed.headers, session, cookie);
@@ -106,7 +112,8 @@ const reported = new WeakSet<object>();
 /**
  * Reports that the browser will drop the cookie, since it is Secure and the request came over plain HTTP.
  * Without the report every login would succeed and no visitor would ever be logged in. Throws where the
- * request proves plain HTTP; where a proxy may stand in front, it is reported to `onFault`, once.
+ * request proves plain HTTP; where a proxy may stand in front, it is reported once: to `onFault`, or to the
+ * console where there is none.
  *
  * @throws {HoldfastError} `misconfigured`
  */
@@ -124,7 +131,8 @@ export function checkTransport(
     "Cannot hand the session out as browsers drop a Secure cookie that comes over plain HTTP: use HTTPS, let the proxy " +
       "send X-Forwarded-Proto, or set cookie.secure to false for development",
   );
-  if (insecure === "certain" || !reported.has(source)) source.fault(error);
+  if (insecure === "certain") source.fault(error);
+  else if (!reported.has(source)) source.warn(error);
   reported.add(source);
   if (insecure === "certain") throw error;
 }

@@ -54,7 +54,12 @@ export type SessionFound =
     readonly state: "ended";
     /** The reason. */
     readonly why: SessionEnd;
-    /** The key of the session that continues it, if it was rotated and the store knows the key. */
+    /**
+     * How many milliseconds ago it was rotated or revoked, by the store's clock. A request that has been under way
+     * for longer began before. A store without it takes part, with less: see `SessionNotes.endedMeanwhile`.
+     */
+    readonly ago?: number;
+    /** What continues it, if it was rotated and the store knows; see `SessionDelete.next`. */
     readonly next?: string;
   }
   | {
@@ -170,6 +175,10 @@ export type SessionSaved =
     readonly state: "ended";
     /** The reason. */
     readonly why: SessionEnd;
+    /** How many milliseconds ago it was rotated or revoked, by the store's clock. */
+    readonly ago?: number;
+    /** What continues it, if it was rotated and the store knows; see `SessionDelete.next`. */
+    readonly next?: string;
   }
   | {
     /** There is no session to update. Nothing changed. */
@@ -196,7 +205,11 @@ export interface SessionDelete extends CallOptions {
    * @default {false}
    */
   readonly lasting?: boolean | undefined;
-  /** The key of the session that continues this one: a late logout ends that session. */
+  /**
+   * What continues this session, of the same user; an opaque text for the store, which `load` and `save` answer. It is
+   * the key of the session that a rotation made (what requests under way write goes there, and a late logout ends
+   * it), or `login:` and the key of one that a login began (a late logout does not end it).
+   */
   readonly next?: string | undefined;
 }
 

@@ -17,11 +17,18 @@ function expiry(record: Fields): number {
   return Math.min(int(record.t) + int(record.i), int(record.x));
 }
 
-/** Why there is no session, or `undefined` when there is one. */
+/**
+ * Why there is no session, or `undefined` when there is one: `{}`, or `{ g, ago?, next? }`. `ago` is how many
+ * milliseconds ago it was ended: a duration by the engine's clock alone, which a request compares with the time that
+ * it has been under way.
+ */
 function gone(record: Fields | undefined, now: number): Fields | undefined {
   if (record?.h === undefined) return {};
-  if (record.g !== undefined) return { g: record.g };
-  return now < expiry(record) ? undefined : { g: "expired" };
+  if (record.g === undefined) return now < expiry(record) ? undefined : { g: "expired" };
+  const ended: Record<string, string> = { g: record.g };
+  if (record.t !== undefined) ended.ago = String(Math.max(0, now - int(record.t)));
+  if (record.next !== undefined) ended.next = record.next;
+  return ended;
 }
 
 function kept(record: Fields, { keep }: Fields): Write {
@@ -32,15 +39,11 @@ function values(input: Fields): Fields {
   return Object.fromEntries(Object.entries(input).filter(([field]) => /^[df]:/.test(field)));
 }
 
-/** `{}` → the record, `{ g, next? }` when it ended, or `{}`. */
+/** `{}` → the record, `{ g, ago?, next? }` when it ended, or `{}`. */
 export const loadSession: Transition = {
   name: "session.load",
   apply(record, _input, now) {
-    const ended = gone(record, now);
-    if (ended === undefined) return { output: record! };
-    return {
-      output: ended.g === undefined || record?.next === undefined ? ended : { ...ended, next: record.next },
-    };
+    return { output: gone(record, now) ?? record! };
   },
 };
 
@@ -80,7 +83,7 @@ export const createSession: Transition = {
 /**
  * `{ keep, d:*, f:*, x:*, s?, v?, k?, if? }` → `{ done: "1" }` and the record, `{ done: "2" }` and the record
  * when it is not at version `if` or was written by a later version of the application than `v`, or `{ done:
- * "0", g? }`: sets and unsets just these values and touches. A session that is gone stays gone, and the
+ * "0", g?, ago?, next? }`: sets and unsets just these values and touches. A session that is gone stays gone, and the
  * schema version `s` only ever grows.
  */
 function commit(record: Fields | undefined, input: Fields, now: number): Step {
@@ -126,6 +129,7 @@ export const endSession: Transition = {
       h: record?.h ?? "",
       n: String(int(record?.n) + 1),
       g: input.why!,
+      t: String(now),
     };
     if (input.next !== undefined) tombstone.next = input.next;
     const least = input.lasting === undefined ? 0 : int(record?.x);
@@ -247,7 +251,7 @@ export const revokeUser: Transition = {
  * Sealed sessions live in their cookies. What a store knows of them, where there is one, is which cookie of a
  * family counts. A family is a login (or an anonymous beginning) and what its rotations made of it; its key
  * is the handle of its first session. Its record is `{ current?, touched?, ended? }`: the handle that counts
- * (absent: the first one), when it was last seen, and why the family ended. As there is one record for all of
+ * (absent: the first one), when it was last seen or ended, and why the family ended. As there is one record for all of
  * them, rotations and logouts have one order: of parallel rotations one wins, and a logout ends whatever they
  * made. The records are protected: one that was evicted would let a cookie live again.
  */
@@ -261,7 +265,7 @@ function remembered(record: Fields, now: number, { keep }: Fields): Write {
   return { record, expiresAt: now + int(keep), retention: "protected" };
 }
 
-/** `{}` → `{ current?, ended?, idle? }`, where `idle` is how long ago it was last seen, in milliseconds. */
+/** `{}` → `{ current?, ended?, idle? }`, where `idle` is how long ago it was last seen or ended, in milliseconds. */
 export const readSealed: Transition = {
   name: "session.sealed.read",
   apply(record, _input, now): Step {
@@ -306,8 +310,8 @@ export const touchSealed: Transition = {
 export const endSealed: Transition = {
   name: "session.sealed.end",
   apply(record, input, now): Step {
-    const ended = record?.ended ?? input.why!;
-    return { output: {}, write: remembered({ ended }, now, input) };
+    if (record?.ended !== undefined) return { output: {}, write: remembered(record, now, input) };
+    return { output: {}, write: remembered({ ended: input.why!, touched: String(now) }, now, input) };
   },
 };
 

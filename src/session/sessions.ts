@@ -3,9 +3,10 @@
  * comes back.
  *
  * The browser holds 32 random bytes, the store their SHA-256. A request loads its session at most once and
- * only on demand, collects its changes as a patch, and commits the patch once, before the response leaves: it
- * is merged into the record as it is then. A session that was revoked, rotated or timed out meanwhile is
- * never created again.
+ * only if asked, keeps what it changed as a patch, and commits it once, before the response leaves: the patch
+ * is merged into the record as it is then. A session that was revoked or timed out meanwhile is never created
+ * again: what a request under way changed is dropped, and `onConflict` told. Was it rotated meanwhile, or did the
+ * same user log in again, the patch is merged into what continues it.
  *
  * Costs in store calls: none without a cookie, one to read, two to read and write, one to write without a
  * read (only without a schema), one to log out. Once per `touchEvery` a request that reads also compares the
@@ -118,6 +119,11 @@ export interface CommitOptions {
    * touch is awaited.
    */
   readonly waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
+  /**
+   * Is told, before `commit` answers, that values which the request changed were dropped, as the session had ended
+   * meanwhile: the response must not claim that they are saved.
+   */
+  readonly onConflict?: (() => void) | undefined;
 }
 
 /**
@@ -130,7 +136,8 @@ export interface BoundSession<Data> extends Session<Data> {
    * Commits, and answers the response to send: with the cookie, if there is one, and with the headers that
    * keep shared caches from storing it. The data and the login of a 5xx, of HEAD and of OPTIONS are dropped.
    * When the store is unavailable the response is a 503 and the cookie does not change; a login over the
-   * limit becomes a 409.
+   * limit becomes a 409, and so does a response that would say "saved" although the session had ended; with
+   * `onConflict` that response stays.
    *
    * @throws {TypeError} when the changed data does not match the schema
    * @throws {HoldfastError} `misconfigured` when the request came over plain HTTP, where the browser drops a

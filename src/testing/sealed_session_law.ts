@@ -127,4 +127,33 @@ export const sealedSessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       equal(await living(sessions, [cookie]), 0, "idle");
     },
   },
+  {
+    name:
+      "a request that only writes while its sealed session is revoked or rotated is refused, and seals no cookie",
+    async run({ store, clock, wait }) {
+      const sessions = createSealedSessions({ keys: KEYS, clock, revocation: store });
+      for (const end of ["logout", "revokeUser", "rotate"] as const) {
+        const cookie = await login(sessions);
+        const slow = sessions.open(cookie);
+        await wait(5);
+        if (end === "logout") await logout(sessions, cookie);
+        else if (end === "revokeUser") await sessions.revokeUser("ada");
+        else await rotate(sessions, cookie);
+        slow.set("draft", "of ada");
+        let told = 0;
+        equal(await sessions.commit(slow, { onConflict: () => told++ }), undefined, `no cookie after ${end}`);
+        equal(told, 1, `told after ${end}`);
+      }
+      const cookie = await login(sessions);
+      await logout(sessions, cookie);
+      await wait(1000); // longer than a call to any engine takes
+      const later = sessions.open(cookie);
+      later.set("x", 1);
+      equal(
+        await sessions.open(sent(await sessions.commit(later))).data(),
+        { x: 1 },
+        "a later request begins anew",
+      );
+    },
+  },
 ];

@@ -3,10 +3,22 @@ import type { SessionEvent } from "../session/session_event.ts";
 import type { Session } from "../session/session.ts";
 import { createSessions } from "../session/create_sessions.ts";
 import { check, equal, rejection } from "./_check.ts";
+import type { Schema } from "../schema.ts";
 import { begin, counted, type Data, indexOf, keysOf, sent, type SessionSubject } from "./_sessions.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
 export type { SessionSubject } from "./_sessions.ts";
+
+/**
+ * Milliseconds after which a request is certainly later than the end of its session: longer than a call to any engine
+ * takes, as what ended during the call counts as ended under way.
+ */
+const LATER = 1000;
+
+/** A schema that accepts everything; with a schema no request writes unread. */
+const accepting: Schema<Data> = {
+  "~standard": { validate: (value) => ({ value: value as Data }) },
+};
 
 /**
  * What sessions promise on every engine.
@@ -77,6 +89,108 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
+    name:
+      "a request that only writes while its session is revoked begins no other, and no cookie carries what it wrote",
+    async run({ store, clock, wait }) {
+      for (const schema of [undefined, accepting]) {
+        const events: SessionEvent[] = [];
+        const options = { clock, schema, onEvent: (event: SessionEvent) => events.push(event) };
+        const sessions = createSessions<typeof accepting>(store, options);
+        for (const revoke of ["logout", "revokeUser", "revokeSession"] as const) {
+          const cookie = await begin(sessions, (session) => session.login("ada"));
+          const handle = await sessions.open(cookie).handle();
+          const slow = [0, 1, 2].map(() => sessions.open(cookie));
+          slow[0]!.set("draft", "of ada");
+          await wait(5);
+          const out = sessions.open(cookie);
+          out.revoke();
+          if (revoke === "logout") await sessions.commit(out);
+          else if (revoke === "revokeUser") await sessions.revokeUser("ada");
+          else await sessions.revokeSession("ada", handle);
+          await wait(5);
+          slow[1]!.set("draft", "of ada");
+          equal(await slow[2]!.isNew(), true, "one that looks too late");
+          slow[2]!.set("draft", "of ada");
+          const before = (await keysOf(store)).length;
+          let told = 0;
+          for (const session of slow) {
+            equal(
+              await sessions.commit(session, { onConflict: () => told++ }),
+              undefined,
+              `no cookie after ${revoke}`,
+            );
+          }
+          equal([told, (await keysOf(store)).length], [3, before], `told and stored after ${revoke}`);
+          if (revoke !== "logout") continue;
+          await wait(LATER);
+          const later = sessions.open(cookie);
+          later.set("x", 1);
+          const next = sent(await sessions.commit(later));
+          equal(await sessions.open(next).data(), { x: 1 }, "a later request begins anew");
+        }
+        equal(events.filter(({ type }) => type === "conflict").length, 9, "reported");
+      }
+    },
+  },
+  {
+    name:
+      "what a request changes while the same user's session is rotated, or logged in again, goes to what continues it",
+    async run({ store, clock, wait }) {
+      for (const schema of [undefined, accepting]) {
+        const sessions = createSessions<typeof accepting>(store, { clock, schema });
+        for (const change of ["rotate", "login"] as const) {
+          let cookie = await begin(sessions, (session) => session.login("ada"));
+          const writers = [0, 1, 2, 3].map(() => sessions.open(cookie));
+          await writers[0]!.data();
+          await writers[1]!.update("n", (n) => Number(n ?? 0) + 1);
+          await wait(5);
+          for (let i = 0; i < 2; i++) {
+            const session = sessions.open(cookie);
+            if (change === "rotate") session.rotate();
+            else session.login("ada");
+            session.set("n", 10);
+            cookie = sent(await sessions.commit(session));
+          }
+          await wait(5);
+          writers[0]!.set("a", 1);
+          writers[2]!.set("b", 2);
+          await writers[3]!.update("n", (n) => Number(n ?? 0) + 1);
+          let told = 0;
+          for (const writer of writers) {
+            equal(await sessions.commit(writer, { onConflict: () => told++ }), undefined, "no cookie");
+          }
+          equal(told, 0, "nothing is lost");
+          equal(await sessions.open(cookie).data(), { a: 1, b: 2, n: 12 }, change);
+        }
+      }
+    },
+  },
+  {
+    name: "nothing reaches another user's login, or a rotation from a request that began after it",
+    async run({ store, clock, wait }) {
+      const sessions = createSessions(store, { clock });
+      const old = await begin(sessions, (session) => session.login("ada"));
+      const writer = sessions.open(old);
+      writer.set("draft", "of ada");
+      await wait(5);
+      const change = sessions.open(old);
+      change.login("bob");
+      const bobs = sent(await sessions.commit(change));
+      let told = 0;
+      const onConflict = () => told++;
+      equal(await sessions.commit(writer, { onConflict }), undefined, "no cookie");
+      equal([told, await sessions.open(bobs).data()], [1, {}], "another user");
+      const rotation = sessions.open(bobs);
+      rotation.rotate();
+      const rotated = sent(await sessions.commit(rotation));
+      await wait(LATER);
+      const thief = sessions.open(bobs);
+      thief.set("address", "elsewhere");
+      equal(await sessions.commit(thief, { onConflict }), undefined, "no cookie");
+      equal([told, await sessions.open(rotated).data()], [2, {}], "the old token");
+    },
+  },
+  {
     name: "login changes the token, keeps the data, and kills the old token",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
@@ -124,7 +238,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
       }
       equal(await sessions.open(idle).isNew(), true, "the idle one");
       equal(await sessions.open(active).isNew(), false, "the active one");
-      const short = createSessions(store, { clock, idleTimeout: "1h", absoluteTimeout: 500 });
+      const short = createSessions(store, { clock, absoluteTimeout: 500 });
       const first = await begin(short, (session) => session.set("x", 1));
       const rotation = short.open(first);
       rotation.rotate();
@@ -270,13 +384,14 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   },
   {
     name: "a request late for a rotation gets no cookie that would overwrite the new one",
-    async run({ store, clock }) {
+    async run({ store, clock, wait }) {
       const events: SessionEvent[] = [];
       const sessions = createSessions(store, { clock, onEvent: (event) => events.push(event) });
       const cookie = await begin(sessions, (session) => session.login("ada"));
       const rotation = sessions.open(cookie);
       rotation.rotate();
       const next = sent(await sessions.commit(rotation));
+      await wait(LATER);
       for (const read of [false, true]) {
         const late = sessions.open(cookie);
         if (read) equal(await late.isNew(), true, "no session any more");
@@ -310,7 +425,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   {
     name: "a login begins a new life: what was left of the old one does not shorten it",
     async run({ store, wait, clock }) {
-      const sessions = createSessions(store, { clock, idleTimeout: "1h", absoluteTimeout: 600 });
+      const sessions = createSessions(store, { clock, absoluteTimeout: 600 });
       const cookie = await begin(sessions, (session) => session.set("x", 1));
       for (let i = 0; i < 2; i++) await wait(180);
       const login = sessions.open(cookie);

@@ -1,5 +1,5 @@
 import type { SessionRecord } from "../session/session_record.ts";
-import type { SessionCreate, SessionStore } from "../session/session_store.ts";
+import type { SessionCreate, SessionFound, SessionSaved, SessionStore } from "../session/session_store.ts";
 import { check, equal } from "./_check.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
@@ -26,6 +26,11 @@ async function load(store: SessionStore): Promise<SessionRecord> {
   const found = await store.load("key");
   check(found.state === "live", "it lives");
   return found.record;
+}
+
+/** How a session ended, without when. */
+function ending(found: SessionFound | SessionSaved): unknown {
+  return found.state === "ended" ? { state: found.state, why: found.why } : found;
 }
 
 /**
@@ -134,10 +139,10 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
         Array.from({ length: 10 }, () => store.delete("key", { why: "rotated" })),
       );
       equal(taken.filter((session) => session !== undefined), [record], "taken");
-      equal(await store.load("key"), { state: "ended", why: "rotated" }, "load");
+      equal(ending(await store.load("key")), { state: "ended", why: "rotated" }, "load");
       equal(await store.exists("key"), false, "exists");
       equal(
-        await store.save("key", { type: "update", set: { "d:a": "9" } }),
+        ending(await store.save("key", { type: "update", set: { "d:a": "9" } })),
         { state: "ended", why: "rotated" },
         "update",
       );
@@ -151,10 +156,29 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
+    name: "what ended tells how long ago, and what continues it",
+    async run({ store, wait }) {
+      await create(store);
+      await store.delete("key", { why: "rotated", next: "another" });
+      await wait(60);
+      const found = [
+        await store.load("key"),
+        await store.save("key", { type: "update", set: { "d:a": "9" } }),
+      ];
+      for (const end of found) {
+        check(end.state === "ended" && end.next === "another", "what continues it");
+        check(end.ago !== undefined && end.ago >= 50 && end.ago < 60_000, "how long ago");
+      }
+      await store.delete("key", { why: "revoked" });
+      const last = await store.load("key");
+      check(last.state === "ended" && last.ago! >= 50, "the first end counts");
+    },
+  },
+  {
     name: "burying what is not there yet refuses it when it comes",
     async run({ store }) {
       equal(await store.delete("key", { why: "revoked", absent: "bury" }), undefined, "delete");
-      equal(await store.save("key", made()), { state: "ended", why: "revoked" }, "create");
+      equal(ending(await store.save("key", made())), { state: "ended", why: "revoked" }, "create");
     },
   },
   {

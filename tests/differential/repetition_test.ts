@@ -25,6 +25,7 @@ const CONTRACTS: readonly (() => Promise<unknown>)[] = [
   () => import("./session_test.ts"),
   () => import("./outbox_test.ts"),
   () => import("./better_auth_test.ts"),
+  () => import("./cache_test.ts"),
 ];
 
 /** Cases that share a record, collected once; each transition is in one list. */

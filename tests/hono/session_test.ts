@@ -176,7 +176,59 @@ Deno.test("session(): HEAD and OPTIONS begin no session and change none, while r
   for (const method of ["HEAD", "OPTIONS"]) assertEquals((await ask(method, "/", cookie)).status, 200);
   assertEquals(await (await ask("GET", "/", cookie)).json(), [2, "hello", true]);
   assertEquals(sent(await ask("HEAD", "/logout", cookie)), "__Host-session=");
+  await new Promise((resolve) => setTimeout(resolve, 5)); // a request of the same millisecond may be one under way
   assertEquals((await (await ask("GET", "/", cookie)).json())[0], 1);
+});
+
+Deno.test("session(): a write beside a logout is a 409 without a cookie, beside a rotation it is saved; onConflict decides", async () => {
+  const store = memoryStore();
+  const told: string[] = [];
+  const mounts = {
+    plain: {},
+    quiet: { onConflict: (c: { req: { path: string } }) => void told.push(c.req.path) },
+    own: { onConflict: async () => (await Promise.resolve(), new Response("ended", { status: 410 })) },
+  };
+  for (const [kind, status] of [["plain", 409], ["quiet", 200], ["own", 410]] as const) {
+    const app = new Hono<App>();
+    const gate = Promise.withResolvers<void>();
+    app.use(session({ store, ...mounts[kind] }));
+    app.post("/login", (c) => (c.var.session.login("ada"), c.text("in")));
+    app.post("/:change", async (c) => {
+      const { change } = c.req.param();
+      if (change === "draft") {
+        await gate.promise;
+        c.var.session.set("draft", "of ada");
+      } else if (change === "rotate") c.var.session.rotate();
+      else c.var.session.revoke();
+      return c.text("saved");
+    });
+    app.get("/draft", async (c) => c.json(await c.var.session.get("draft") ?? null));
+    const ask = (path: string, cookie = "", method = "POST") =>
+      app.request(path, { method, headers: { cookie } });
+    let cookie = sent(await ask("/login"));
+    const [first, second] = [ask("/draft", cookie), ask("/draft", cookie)];
+    cookie = sent(await ask("/rotate", cookie));
+    gate.resolve();
+    for (const saved of [await first, await second]) {
+      assertEquals([saved.status, saved.headers.get("set-cookie")], [200, null]);
+    }
+    assertEquals(await (await ask("/draft", cookie, "GET")).json(), "of ada");
+    const late = Promise.withResolvers<void>();
+    const slow = session({ store, ...mounts[kind] });
+    const other = new Hono<App>();
+    other.post("/", slow, async (c) => {
+      await late.promise;
+      c.var.session.set("draft", "of ada");
+      return c.text("saved");
+    });
+    const lost = other.request("/", { method: "POST", headers: { cookie } });
+    await ask("/logout", cookie);
+    late.resolve();
+    const refused = await lost;
+    assertEquals([refused.status, refused.headers.get("set-cookie")], [status, null], kind);
+    if (kind === "plain") assertEquals((await refused.json()).title, "The session has ended");
+  }
+  assertEquals(told, ["/"]);
 });
 
 Deno.test("session(): what throws no Error still ends the session it meant to end", async () => {

@@ -34,6 +34,27 @@ for (const compatibilityDate of ["2026-07-01", "2024-09-01"]) {
       assert(free < 5000, `free after ${free} ms, with a ttl of 30 s`);
     });
 
+    await t.step(
+      "clients that close their sockets leave no lock `until: body` behind, although it is renewed",
+      async () => {
+        const leave = async (kind: "text" | "flow", after: number) => {
+          const id = crypto.randomUUID();
+          const { hostname, port } = new URL(worker.url);
+          const socket = await Deno.connect({ hostname, port: Number(port) });
+          const head = `GET /${kind}/${id}?ms=300 HTTP/1.1\r\nHost: app.test\r\n\r\n`;
+          await socket.write(new TextEncoder().encode(head));
+          await new Promise((resolve) => setTimeout(resolve, after));
+          socket.close();
+          const { free } = await probe(`free?id=${id}`);
+          report(`lock(), ${kind}: free ${free} ms after the client left, ${after} ms after it asked`);
+          assert(free < 16_000, `free after ${free} ms, with a ttl of 30 s`);
+        };
+        await Promise.all(
+          [5, 60, 150, 320, 400].flatMap((after) => [leave("text", after), leave("flow", after)]),
+        );
+      },
+    );
+
     for (const kind of ["wait", "fair", "bare"]) {
       await t.step(
         `of 20 requests that wait (${kind}) ten leave: the others are served, none waits for the dead`,

@@ -55,6 +55,20 @@ app.post("/bare/:id", async (c) => {
   await held.release();
   return c.text("done");
 });
+const untilBody = lock({ ...options, store, until: "body", renew: true });
+app.get("/text/:id", untilBody, async (c) => (await sleep(Number(c.req.query("ms"))), c.text("x")));
+app.get("/flow/:id", untilBody, (c) => {
+  const end = Date.now() + Number(c.req.query("ms"));
+  return c.body(
+    new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        await sleep(20);
+        controller.enqueue(new Uint8Array(100).fill(65));
+        if (Date.now() > end) controller.close();
+      },
+    }),
+  );
+});
 app.post("/:kind/:id", async (c) => {
   await sleep(Number(c.req.query("ms")));
   finished++;
@@ -88,6 +102,11 @@ const probes: Probes<Env> = {
     await post(env, `/${kind}/${id}?ms=500`, 150);
     const free = await freeAfter(env, id);
     return { free, finished, after: await post(env, `/work/${id}?ms=1`) };
+  },
+
+  /** How long a lock is held from now on. */
+  async free(env, query) {
+    return { free: await freeAfter(env, query.get("id")!) };
   },
 
   /** Of many waiting requests some leave, the first of them too. */

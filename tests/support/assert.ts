@@ -27,6 +27,11 @@ export function assertMatch(actual: string, expected: RegExp, msg?: string): voi
   else nodeAssert.match(actual, expected, msg);
 }
 
+export function assertObjectMatch<T extends object>(actual: T, expected: Partial<T>): void {
+  const names = Object.keys(expected) as (keyof T)[];
+  nodeAssert.deepStrictEqual(Object.fromEntries(names.map((name) => [name, actual[name]])), expected);
+}
+
 // deno-lint-ignore no-explicit-any
 type ErrorClass<E extends Error> = abstract new (...args: any[]) => E;
 
