@@ -32,7 +32,7 @@ export * from "./src/idempotency/create_idempotency.ts";
 export * from "./src/idempotency/idempotency.ts";
 export * from "./src/lock/create_locks.ts";
 export * from "./src/lock/lock.ts";
-export * from "./src/schema.ts";
+export type { Schema, SchemaOutput, SchemaResult } from "./src/schema.ts";
 export * from "./src/session/atomic_session_store.ts";
 export * from "./src/replication/copy_sessions.ts";
 export * from "./src/session/key_value_session_store.ts";

@@ -19,8 +19,8 @@ import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import {
   checkFunction,
   checkInteger,
+  checkNeededOptions,
   checkOneOf,
-  checkOptionNames,
   type OptionNames,
 } from "../../src/validate.ts";
 import {
@@ -234,13 +234,19 @@ export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware 
 }
 
 function checkOptions(options: IdempotencyHelperOptions): void {
-  checkOptionNames(TASK, options, OPTIONS);
+  checkNeededOptions(TASK, options, OPTIONS, "'store' and 'scope'");
   const { scope, methods, maxRequest, maxResponse, wait, whenUnavailable } = options;
   if (scope !== "public" && typeof scope !== "function") {
     throw new TypeError(`Cannot ${TASK} as 'scope' must be a function or "public"`);
   }
-  if (methods !== undefined && !(Array.isArray(methods) && methods.every((it) => typeof it === "string"))) {
-    throw new TypeError(`Cannot ${TASK} as 'methods' must be a list of methods`);
+  // An empty list would protect nothing, in silence.
+  const areMethods = Array.isArray(methods) && methods.length > 0 &&
+    methods.every((it) => typeof it === "string");
+  if (methods !== undefined && !areMethods) {
+    throw new TypeError(`Cannot ${TASK} as 'methods' must be a list of methods, such as ["POST"], not empty`);
+  }
+  for (const name of ["required", "strict"] as const) {
+    if (options[name] !== undefined) checkOneOf(TASK, name, options[name], [true, false]);
   }
   for (const name of ["storeIf", "fingerprint", "onFault"] as const) checkFunction(TASK, name, options[name]);
   for (const name of ["lease", "maxHold", "retention", "timeout"] as const) {

@@ -12,12 +12,19 @@ import type {
 import {
   checkFunction,
   checkInteger,
+  checkNeededOptions,
   checkOneOf,
-  checkOptionNames,
+  checkStore,
   type OptionNames,
 } from "../../src/validate.ts";
 import { clientAddress } from "./_client_address.ts";
-import { changeable, type RouteContext, type RouteMiddleware, type StoreSource } from "./_context.ts";
+import {
+  changeable,
+  type RouteContext,
+  type RouteMiddleware,
+  storeOf,
+  type StoreSource,
+} from "./_context.ts";
 import { describe, RATE_LIMIT_HEADERS, type RateLimitHeaders } from "./_ratelimit_fields.ts";
 import { problem, unavailable } from "./problem.ts";
 
@@ -166,7 +173,7 @@ export function throttle(options: ThrottleMiddlewareOptions): RouteMiddleware {
 
 /** Checks what {@linkcode planThrottle} does not. */
 function checkOptions(options: ThrottleMiddlewareOptions): void {
-  checkOptionNames("make throttle()", options, OPTIONS);
+  checkNeededOptions("make throttle()", options, OPTIONS, "'store', 'name', 'limit' and 'window'");
   const { key, cost = 1, headers = "draft-11", trustedProxies = 0, store } = options;
   checkOneOf("make throttle()", "headers", headers, RATE_LIMIT_HEADERS);
   checkInteger("make throttle()", "trustedProxies", trustedProxies, 0);
@@ -175,11 +182,7 @@ function checkOptions(options: ThrottleMiddlewareOptions): void {
   if (key !== undefined && trustedProxies !== 0) {
     throw new TypeError("Cannot make throttle() as 'key' and 'trustedProxies' exclude each other");
   }
-  if (typeof store !== "function" && typeof store?.transact !== "function") {
-    throw new TypeError(
-      "Cannot make throttle() as 'store' must be an AtomicStore or a function that returns one",
-    );
-  }
+  if (typeof store !== "function") checkStore("make throttle()", store);
 }
 
 /**
@@ -194,7 +197,7 @@ function throttles(
   const base: ThrottleBaseOptions = { name, whenUnavailable, timeout, onFault, denyCache, clock };
   const policies = givenPolicies(options, options.policies);
   const over = (plan: ThrottlePlan): (c: RouteContext) => Throttle => {
-    if (typeof store === "function") return (c) => plan.over(store(c));
+    if (typeof store === "function") return (c) => plan.over(storeOf(store, c));
     const built = plan.over(store);
     return () => built;
   };

@@ -3,6 +3,7 @@ import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { bounded } from "./_bounded.ts";
 import { callTimeout, leaseLength } from "./acquire_plan.ts";
 import type { Gate } from "./_gate.ts";
@@ -32,6 +33,8 @@ export interface Grant {
   /** Aborts the lock's signal and ends renewal. */
   readonly signal?: AbortSignal | undefined;
 }
+
+const CALL_OPTIONS = { signal: true, timeout: true } satisfies OptionNames<LockCallOptions>;
 
 /** The most attempts of one release. */
 const RELEASE_ATTEMPTS = 3;
@@ -148,6 +151,7 @@ export class HeldLock implements Lock {
   }
 
   async extend(ttl?: Duration, options?: LockCallOptions): Promise<boolean> {
+    checkOptionNames("extend the lock", options, CALL_OPTIONS);
     const length = ttl === undefined ? this.#ttl : leaseLength(ttl);
     const timeout = callTimeout(options, this.#place.timeout);
     const extended = this.#lease.extend(length, options?.signal);
@@ -155,6 +159,7 @@ export class HeldLock implements Lock {
   }
 
   async release(options?: LockCallOptions): Promise<Release> {
+    checkOptionNames("release the lock", options, CALL_OPTIONS);
     const timeout = callTimeout(options, this.#place.timeout);
     const until = this.#leaseEnd();
     this.#lease.end("it was released");

@@ -3,8 +3,8 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { randomToken } from "../secret.ts";
 import { faultClass } from "../fault_class.ts";
-import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
-import { aborted, prepareCall, restated } from "./_combinator.ts";
+import { checkArray, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { aborted, checkMailer, prepareCall, restated } from "./_combinator.ts";
 import { type MailError, mailError, unsupported } from "./mail_error.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message, PreparedMessage } from "./message.ts";
@@ -53,8 +53,8 @@ const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"
  *
  * {@linkcode sendBulk} sends through it one by one: what one provider refused of a batch another may take.
  *
- * @throws {TypeError} when an option is not known
- * @throws {RangeError} when there is no mailer, or not a positive weight for each
+ * @throws {TypeError} when there is no array of mailers, or an option is not known
+ * @throws {RangeError} when there is not a positive weight for each
  * @example
  * ```ts
  * import { failover, memoryMailer, retrying } from "@holdfast/edge";
@@ -65,9 +65,15 @@ const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"
  * ```
  */
 export function failover(mailers: readonly Mailer[], options: FailoverOptions = {}): Mailer {
+  if (!Array.isArray(mailers) || mailers.length === 0) {
+    throw new TypeError(
+      `Cannot ${TASK} as it needs an array of mailers, not empty: failover([first, second])`,
+    );
+  }
+  for (const mailer of mailers) checkMailer(`${TASK}, an array of mailers,`, mailer);
   checkOptionNames(TASK, options, OPTIONS);
   const { weights } = options;
-  if (mailers.length === 0) throw new RangeError(`Cannot ${TASK} as there must be one to ask`);
+  if (weights !== undefined) checkArray(TASK, "'weights'", weights);
   if (weights !== undefined && weights.length !== mailers.length) {
     throw new RangeError(
       `Cannot ${TASK} as 'weights' must hold one for each of ${mailers.length}: current length is ${weights.length}`,

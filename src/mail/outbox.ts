@@ -7,7 +7,15 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
-import { checkFunction, checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkFunction,
+  checkInteger,
+  checkOneOf,
+  checkOptionNames,
+  checkStore,
+  type OptionNames,
+} from "../validate.ts";
+import { checkMailer } from "./_combinator.ts";
 import { StoreOutbox } from "./_store_outbox.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message, PreparedMessage } from "./message.ts";
@@ -228,6 +236,8 @@ export interface Outbox extends Mailer {
  * ```
  */
 export function outbox(mailer: Mailer, store: AtomicStore, options: OutboxOptions = {}): Outbox {
+  checkMailer(TASK, mailer);
+  checkStore(TASK, store);
   checkOptionNames(TASK, options, OPTIONS);
   const { whenUnknown = "hold", attemptTimeout, onFault } = options;
   checkOneOf(TASK, "whenUnknown", whenUnknown, ["hold", "resend"]);

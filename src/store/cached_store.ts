@@ -1,7 +1,8 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
-import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkInteger, checkMethods, checkNeededOptions, type OptionNames } from "../validate.ts";
+import { checkEntries, checkEntry, checkKeys } from "./_arguments.ts";
 import { checked } from "./_checked.ts";
 import { engineKey, namespacePath } from "./_keys.ts";
 import { CALL_OPTIONS, checkCall, GET_OPTIONS, SET_OPTIONS } from "./_options.ts";
@@ -63,7 +64,8 @@ const OPTIONS = {
  * ```
  */
 export function cachedStore(store: KeyValueStore, options: CachedStoreOptions): KeyValueStore {
-  checkOptionNames("cache the store", options, OPTIONS);
+  checkMethods("cache the store", "it must be a KeyValueStore", store, ["get", "set", "namespace"]);
+  checkNeededOptions("cache the store", options, OPTIONS, "a 'ttl'");
   const { ttl, maxEntries = 1000, absence = false, clock = systemClock } = options;
   checkInteger("cache the store", "maxEntries", maxEntries);
   return new CachedStore(store, new ReadCache(toMilliseconds(ttl, "ttl"), maxEntries, absence, clock), "");
@@ -130,6 +132,7 @@ class CachedStore implements KeyValueStore {
 
   async getMany<T = unknown>(keys: readonly string[], options?: GetOptions<T>): Promise<(T | undefined)[]> {
     checkCall("get the values", options, GET_OPTIONS);
+    checkKeys("get the values", keys);
     const texts = new Map<string, string | undefined>();
     const missing: string[] = [];
     for (const key of new Set(keys)) {
@@ -162,7 +165,8 @@ class CachedStore implements KeyValueStore {
 
   async setMany(entries: Iterable<readonly [string, unknown]>, options?: SetOptions): Promise<void> {
     checkCall("set the values", options, SET_OPTIONS);
-    const all = Array.from(entries, ([key, value]) => [key, value] as const);
+    checkEntries(entries);
+    const all = Array.from(entries, (entry) => [checkEntry(entry)[0], entry[1]] as const);
     const texts = all.map(([key, value]) => [this.#key(key), encodeValue(value)] as const);
     const ttl = options?.ttl === undefined ? undefined : toMilliseconds(options.ttl, "ttl");
     const write = () =>
@@ -184,6 +188,7 @@ class CachedStore implements KeyValueStore {
 
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
     checkCall("delete the keys", options, CALL_OPTIONS);
+    checkKeys("delete the keys", keys);
     const full = keys.map((key) => this.#key(key));
     return await this.#write(full, () => this.#store.deleteMany(keys, options), () => {
       for (const key of full) this.#cache.keep(key, undefined);

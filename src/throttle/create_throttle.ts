@@ -11,7 +11,14 @@ import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
-import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkFunction,
+  checkInteger,
+  checkNeededOptions,
+  checkOptionNames,
+  checkStore,
+  type OptionNames,
+} from "../validate.ts";
 import { DenyCache } from "./_deny_cache.ts";
 import { checkName, givenPolicies, policyFields, resolvePolicies } from "./policies.ts";
 import type {
@@ -43,6 +50,8 @@ const OPTIONS = {
   algorithm: true,
   burst: true,
 } satisfies OptionNames<ThrottleOptions>;
+const CALL = { signal: true } satisfies OptionNames<CallOptions>;
+const CHECK = { ...CALL, cost: true } satisfies OptionNames<CheckOptions>;
 
 /**
  * Makes a throttle over any atomic store.
@@ -74,13 +83,11 @@ export interface ThrottlePlan {
  * @throws {RangeError | TypeError} like {@linkcode createThrottle}
  */
 export function planThrottle(options: ThrottleOptions): ThrottlePlan {
-  checkOptionNames("make a throttle", options, OPTIONS);
+  checkNeededOptions("make a throttle", options, OPTIONS, "'name', 'limit' and 'window'");
   const settings = settingsOf(options);
   return {
     over(store) {
-      if (typeof store?.transact !== "function") {
-        throw new TypeError("Cannot make a throttle as its store must be an AtomicStore");
-      }
+      checkStore("make a throttle", store);
       // Two levels, so that no throttle's name meets the namespace of another contract.
       return new StoreThrottle(store.namespace("throttle").namespace(settings.name), settings);
     },
@@ -157,6 +164,7 @@ class StoreThrottle implements Throttle {
   }
 
   async check(key: string, options: CheckOptions = {}): Promise<ThrottleDecision> {
+    checkOptionNames("throttle", options, CHECK);
     const cost = checkInteger("throttle", "cost", options.cost ?? 1, 0);
     options.signal?.throwIfAborted();
     const denied = this.#denials?.find(key, cost);
@@ -172,6 +180,7 @@ class StoreThrottle implements Throttle {
   }
 
   async peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
+    checkOptionNames("peek", options, CALL);
     try {
       return await this.#look(key, 1, options);
     } catch (error) {
@@ -180,12 +189,14 @@ class StoreThrottle implements Throttle {
   }
 
   async refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision> {
+    checkOptionNames("refund", options, CALL);
     const units = checkInteger("refund", "cost", cost);
     this.#denials?.forget(key);
     return await this.#reporting(this.#take(key, -units, options), options);
   }
 
   async block(key: string, duration: Duration, options?: CallOptions): Promise<void> {
+    checkOptionNames("block", options, CALL);
     const milliseconds = checkInteger(
       "block",
       "duration",
@@ -199,6 +210,7 @@ class StoreThrottle implements Throttle {
   }
 
   async reset(key: string, options?: CallOptions): Promise<boolean> {
+    checkOptionNames("reset", options, CALL);
     this.#denials?.forget(key);
     return await this.#reporting(this.#withTimeout(this.#store.delete(key, options), options), options);
   }
