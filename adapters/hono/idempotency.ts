@@ -1,7 +1,7 @@
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import { faultClass } from "../../src/fault_class.ts";
-import { readIdempotencyKey } from "../../src/http/idempotency_key.ts";
+import { idempotencyKeyProblem, readIdempotencyKey } from "../../src/http/idempotency_key.ts";
 import { requestFingerprint } from "../../src/http/request_fingerprint.ts";
 import { ResponseTee, type TeeOutcome } from "../../src/http/response_tee.ts";
 import {
@@ -302,7 +302,7 @@ async function identify(
   const key = readIdempotencyKey(header, strict);
   if (key === undefined) {
     return problem(400, "Idempotency-Key is malformed", {
-      detail: "The header must hold one string of 1 to 255 characters",
+      detail: idempotencyKeyProblem(header, strict),
     });
   }
   const caller = scope === "public" ? "public" : callerName(await scope(c));

@@ -126,7 +126,7 @@ export interface ThrottleVariables {
  * Answers requests that come too often with a 429, `Retry-After` and problem+json, and tells every client
  * its quota, on every kind of response. During an outage of the store requests pass unless
  * `whenUnavailable` says otherwise: `"deny"` answers a 503. A store that is misconfigured throws, and
- * `onFault` is called.
+ * `onFault` is called. A request that meets one instance twice, on the app and on its route, counts once.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
  * @throws {RangeError} when a number of the policies or options is out of range
@@ -149,14 +149,22 @@ export function throttle(options: ThrottleMiddlewareOptions): RouteMiddleware {
   checkOptions(options);
   const { headers = "draft-11", whenUnavailable } = options;
   const throttleFor = throttles(options);
+  // By key: `app.use(mine)` and `app.get("/", mine, …)` are one count, and a key that changes between is two.
+  const decided = new WeakMap<RouteContext, Map<string, ThrottleDecision>>();
   return async function throttle(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     const mine = await throttleFor(c);
     if (mine === undefined) return await next();
     const key = await keyOf(c, options);
     if (key === undefined) return badRequest("The key of the request is empty or not well-formed");
+    const before = decided.get(c)?.get(key);
+    if (before !== undefined) {
+      c.set("throttle", before);
+      return await next();
+    }
     const cost = costOf(c, options);
     if (cost === undefined) return badRequest("The cost of the request is not a whole number");
     const decision = await mine.check(key, { cost });
+    decided.set(c, (decided.get(c) ?? new Map()).set(key, decision));
     c.set("throttle", decision);
     // Without a store there are no numbers, unless another throttle has some.
     const style = decision.degraded && typeof whenUnavailable !== "object" ? "none" : headers;

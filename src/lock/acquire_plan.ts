@@ -6,7 +6,6 @@ import {
   checkInteger,
   checkNeededOptions,
   checkOneOf,
-  checkOptionNames,
   type OptionNames,
 } from "../validate.ts";
 import {

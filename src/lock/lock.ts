@@ -235,8 +235,12 @@ export interface Locks {
    */
   acquireAll(keys: readonly string[], options: AcquireOptions): Promise<LockSet | undefined>;
   /**
-   * Runs `fn` under the lock and releases it. Its result or error is never replaced by a failed release. When
-   * the `signal` aborts, so does the lock's, and renewal ends.
+   * Runs `fn` under the lock and releases it. Give `renew: true` unless `fn` certainly ends within `ttl`:
+   * without, the lease ends after `ttl` while `fn` still runs, and another holder may come in beside it. `fn`
+   * is told by `lock.signal`, and must heed it either way.
+   *
+   * Its result or error is never replaced by a failed release. When the `signal` aborts, so does the lock's,
+   * and renewal ends.
    *
    * @throws {HoldfastError} `lock-timeout` when the lock was not free within `wait`
    */
