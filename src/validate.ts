@@ -79,11 +79,12 @@ export function checkMethods(task: string, must: string, value: unknown, methods
  * @throws {TypeError} with what to give
  */
 export function checkStore(task: string, store: unknown): void {
-  const given = Object(store) as { readonly transact?: unknown; readonly getMany?: unknown };
-  const kind = typeof given.transact !== "function" && typeof given.getMany === "function"
+  const { transact, getMany } = Object(store) as { readonly transact?: unknown; readonly getMany?: unknown };
+  if (typeof transact === "function") return;
+  const must = typeof getMany === "function"
     ? "the store must be an AtomicStore, and a KeyValueStore cannot change a key atomically"
     : "the store must be an AtomicStore, such as memoryStore()";
-  checkMethods(task, kind, store, ["transact", "namespace"]);
+  throw new TypeError(`Cannot ${task} as ${must}: current type is ${kindOf(store)}`);
 }
 
 /**

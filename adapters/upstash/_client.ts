@@ -1,5 +1,4 @@
 import { withTimeout } from "../../src/deadline.ts";
-import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { isUnknownScript, late, refusesKeyLocking } from "./_faults.ts";
 import type { Script, ScriptBook } from "./_scripts.ts";
 import type { ScriptRunner, Timeouts, UpstashConnection } from "./_transport.ts";
@@ -28,15 +27,16 @@ export interface RedisScripts {
   eval(script: string, keys: string[], args: string[]): Promise<unknown>;
 }
 
-const CONNECTION = { url: true, token: true, fetch: true } satisfies OptionNames<UpstashConnection>;
-
 /**
  * Whether it is a client, and not how to connect. Refuses the clients of other makers that would send
- * nonsense, and options that were put among those of the connection.
+ * nonsense, and options of the store that were put into the connection, where nothing reads them.
  *
  * @throws {TypeError} with what to change
  */
-export function isClient(redis: RedisScripts | UpstashConnection): redis is RedisScripts {
+export function isClient(
+  redis: RedisScripts | UpstashConnection,
+  storeOptions: readonly string[],
+): redis is RedisScripts {
   const client = Object(redis) as Partial<RedisScripts> & { readonly evalSha?: unknown };
   if (client.evalsha === undefined && typeof client.evalSha === "function") {
     throw new TypeError(
@@ -50,7 +50,12 @@ export function isClient(redis: RedisScripts | UpstashConnection): redis is Redi
         "Cannot make a store as it needs { url, token } or a Redis client: 'url' is missing",
       );
     }
-    checkOptionNames("connect to Upstash", redis, CONNECTION);
+    const misplaced = storeOptions.find((name) => Object.hasOwn(redis, name));
+    if (misplaced !== undefined) {
+      throw new TypeError(
+        `Cannot make a store as '${misplaced}' is an option of the store: upstashStore({ url, token }, { ${misplaced} })`,
+      );
+    }
     return false;
   }
   checkClient(redis as RedisScripts);

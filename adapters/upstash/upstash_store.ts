@@ -69,7 +69,7 @@ export function upstashStore(
   const timeout = toMilliseconds(options.timeout ?? "5s", "timeout");
   const attemptTimeout = toMilliseconds(options.attemptTimeout ?? timeout, "attemptTimeout");
   const maxValueLength = checkInteger("make a store", "maxValueLength", options.maxValueLength ?? 900_000);
-  const handedIn = isClient(redis);
+  const handedIn = isClient(redis, Object.keys(OPTION_NAMES));
   const binding = handedIn ? redis : connectionObject(redis);
   const book = new ScriptBook(stateOf(binding), options.virtualTime !== undefined);
   const timeouts = { timeout, attemptTimeout };

@@ -54,7 +54,7 @@ const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"
  * {@linkcode sendBulk} sends through it one by one: what one provider refused of a batch another may take.
  *
  * @throws {TypeError} when there is no array of mailers, or an option is not known
- * @throws {RangeError} when there is not a positive weight for each
+ * @throws {RangeError} when there is no mailer, or not a positive weight for each
  * @example
  * ```ts
  * import { failover, memoryMailer, retrying } from "@holdfast/edge";
@@ -65,11 +65,8 @@ const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"
  * ```
  */
 export function failover(mailers: readonly Mailer[], options: FailoverOptions = {}): Mailer {
-  if (!Array.isArray(mailers) || mailers.length === 0) {
-    throw new TypeError(
-      `Cannot ${TASK} as it needs an array of mailers, not empty: failover([first, second])`,
-    );
-  }
+  checkArray(TASK, "mailers, as in failover([first, second])", mailers);
+  if (mailers.length === 0) throw new RangeError(`Cannot ${TASK} as it needs an array of mailers, not empty`);
   for (const mailer of mailers) checkMailer(`${TASK}, an array of mailers,`, mailer);
   checkOptionNames(TASK, options, OPTIONS);
   const { weights } = options;

@@ -63,7 +63,7 @@ export function idempotent(
 ): Mailer {
   checkMailer(TASK, mailer);
   const must = "its second argument must be what createIdempotency(store) returns";
-  checkMethods(TASK, must, idempotency, ["run", "begin"]);
+  checkMethods(TASK, must, idempotency, ["run"]);
   checkOptionNames(TASK, options, { wait: true } satisfies OptionNames<IdempotentOptions>);
   return new Idempotent(mailer, idempotency, options);
 }

@@ -71,7 +71,7 @@ const OPTIONS = {
 export function rateLimited(mailer: Mailer, throttle: Throttle, options: RateLimitedOptions = {}): Mailer {
   checkMailer(TASK, mailer);
   const must = "its second argument must be what createThrottle(store, …) returns";
-  checkMethods(TASK, must, throttle, ["check", "peek"]);
+  checkMethods(TASK, must, throttle, ["check"]);
   checkOptionNames(TASK, options, OPTIONS);
   checkOneOf(TASK, "per", options.per ?? "message", ["message", "request"]);
   checkFunction(TASK, "cost", options.cost);

@@ -51,7 +51,7 @@ const OPTIONS = {
   burst: true,
 } satisfies OptionNames<ThrottleOptions>;
 const CALL = { signal: true } satisfies OptionNames<CallOptions>;
-const CHECK = { ...CALL, cost: true } satisfies OptionNames<CheckOptions>;
+const CHECK = { signal: true, cost: true } satisfies OptionNames<CheckOptions>;
 
 /**
  * Makes a throttle over any atomic store.
