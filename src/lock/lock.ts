@@ -52,7 +52,7 @@ export interface LockCallOptions extends CallOptions {
 export interface HoldOptions {
   /**
    * Whether the lease is extended by itself, each time a third of it is over, until the lock is released or
-   * `maxHold` is over.
+   * `maxHold` is over. That keeps no process alive: a program that ends without a release ends.
    * @default {false}
    */
   readonly renew?: boolean | undefined;

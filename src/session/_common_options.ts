@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
-import type { Schema } from "../schema.ts";
+import { checkSchema, type Schema } from "../schema.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { interpreter, quietly } from "./_interpret.ts";
 import type { SessionSource, SessionView } from "./_session_notes.ts";
@@ -60,7 +60,8 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
   const emit: (event: SessionEvent) => void = quietly(options.onEvent);
   const version = checkInteger("make sessions", "version", options.version ?? 1);
   const schema = options.schema as Schema<Data> | undefined;
-  const idle = toMilliseconds(options.idleTimeout ?? "30m", "idleTimeout");
+  if (schema !== undefined) checkSchema("make sessions", schema);
+  const { idle, absolute } = lifetimes(options);
   return {
     schema,
     checks: schema !== undefined,
@@ -69,7 +70,7 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
     ...faults(options.onFault),
     version,
     idle,
-    absolute: toMilliseconds(options.absoluteTimeout ?? "12h", "absoluteTimeout"),
+    absolute,
     touchEvery: options.touchEvery === undefined
       ? Math.min(60_000, idle / 10)
       : toMilliseconds(options.touchEvery as Duration, "touchEvery"),
@@ -80,6 +81,26 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
       return result.issues === undefined ? result.value : undefined;
     },
   };
+}
+
+/**
+ * The two timeouts of a session, in milliseconds. One that was given as longer idle than it may last at all is
+ * a mistake; the standard idle timeout gives way to a shorter absolute one.
+ *
+ * @throws {RangeError}
+ */
+function lifetimes(
+  { idleTimeout, absoluteTimeout = "12h" }: CommonOptions,
+): { idle: number; absolute: number } {
+  const absolute = toMilliseconds(absoluteTimeout, "absoluteTimeout");
+  const idle = idleTimeout === undefined
+    ? Math.min(toMilliseconds("30m"), absolute)
+    : toMilliseconds(idleTimeout, "idleTimeout");
+  if (idle <= absolute) return { idle, absolute };
+  throw new RangeError(
+    `Cannot make sessions as 'idleTimeout' must be at most 'absoluteTimeout' (${absolute} ms): ` +
+      `current value is ${idle} ms`,
+  );
 }
 
 /**

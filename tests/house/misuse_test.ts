@@ -42,6 +42,8 @@ const scope = "public";
 const key = () => "k";
 const claim = async () => (await idempotency.begin(crypto.randomUUID())).claim;
 const held = () => locks.acquire(crypto.randomUUID(), { ttl: "1m" });
+const sealed = (options: Any) =>
+  js.createSealedSessions!({ keys: [{ id: "1", secret: new Uint8Array(32) }], ...options });
 /** What a caller may take for a signal. */
 const SIGNALS = [{}, 5, new AbortController()];
 
@@ -212,10 +214,23 @@ const TABLE: Readonly<Record<string, readonly Misuse[]>> = {
     ...withOption("required", web.idempotency!, ["false", 0, null], { store, scope }),
     ...withOption("strict", web.idempotency!, ["false", 0, null], { store, scope }),
   ],
+  honoGuards: [
+    ...calls('"30s"', web.requireFresh!, [], [null], ["30"], [{}]),
+    ...calls("options", (options) => web.requireFresh!("5m", options), [null], [5]),
+    ...calls("options", web.requireCsrfToken!, [null], [5], ["x"]),
+  ],
   honoStoreFunctions: [undefined, null, {}, Promise.resolve(store), kv].flatMap((one) => [
     ["AtomicStore", () => request(web.throttle!({ ...rule, key, store: () => one }))] as const,
     ["AtomicStore", () => request(web.lock!({ key, store: () => one }))] as const,
     ["AtomicStore", () => request(web.idempotency!({ scope, store: () => one }))] as const,
+  ]),
+  sessionOptions: [js.createSessions!.bind(js, holdfast.atomicSessionStore(store)), sealed].flatMap((
+    make,
+  ) => [
+    ...withOption("schema", make, [{}, 5, "zod", () => {}]),
+    ...withOption("idleTimeout", make, ["13h", "30"]),
+    ...withOption("idleTimeout", make, ["2h"], { absoluteTimeout: "1h" }),
+    ...withOption("clock", make, [{}, 5]),
   ]),
   mailers: [
     ...["retrying", "idempotent", "rateLimited", "observed", "outbox"].flatMap((name) =>
