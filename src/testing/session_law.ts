@@ -120,7 +120,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
       }
       equal(await sessions.open(idle).isNew(), true, "the idle one");
       equal(await sessions.open(active).isNew(), false, "the active one");
-      const short = createSessions(store, { clock, idleTimeout: "1h", absoluteTimeout: 500 });
+      const short = createSessions(store, { clock, absoluteTimeout: 500 });
       const first = await begin(short, (session) => session.set("x", 1));
       const rotation = short.open(first);
       rotation.rotate();
@@ -306,7 +306,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   {
     name: "a login begins a new life: what was left of the old one does not shorten it",
     async run({ store, wait, clock }) {
-      const sessions = createSessions(store, { clock, idleTimeout: "1h", absoluteTimeout: 600 });
+      const sessions = createSessions(store, { clock, absoluteTimeout: 600 });
       const cookie = await begin(sessions, (session) => session.set("x", 1));
       for (let i = 0; i < 2; i++) await wait(180);
       const login = sessions.open(cookie);
