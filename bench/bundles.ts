@@ -10,6 +10,8 @@ export const bundles: Readonly<Record<string, string>> = {
   "idempotency alone": `export { createIdempotency } from "@holdfast/edge";`,
   "throttle alone": `export { createThrottle } from "@holdfast/edge";`,
   "sessions alone": `export { createSessions } from "@holdfast/edge";`,
+  "./cache": `export * from "@holdfast/edge/cache";`,
+  "withCache alone": `export { withCache } from "@holdfast/edge/http";`,
   "memory store alone": `export { memoryStore } from "@holdfast/edge";`,
   "./upstash": `export * from "@holdfast/edge/upstash";`,
   "./upstash with its contracts": `export * from "@holdfast/edge/upstash"; ${CONTRACTS}`,

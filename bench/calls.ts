@@ -1,7 +1,8 @@
 /**
- * Idempotency and throttles beside their peers on one REST endpoint, in one run: `deno task bench:calls`. Requests and bytes are
- * counted at the client, latency goes through a proxy of 5 ms, throughput is 64 callers at once. Ratios count, not the
- * figures: contenders take turns, and the median of the rounds is printed.
+ * Idempotency and throttles beside their peers on one REST endpoint, in one run: `deno task bench:calls`.
+ * Requests and bytes are counted at the client, latency goes through a proxy of 5 ms, throughput is 64
+ * callers at once. Ratios count, not the figures: contenders take turns, and the median of the rounds is
+ * printed.
  */
 import { Ratelimit } from "@upstash/ratelimit";
 import { Redis } from "@upstash/redis";
@@ -199,7 +200,7 @@ async function throughput({ run }: Contender): Promise<number> {
   return OPS / (performance.now() - began) * 1000;
 }
 
-/** The bare trip through the proxy, which nobody can beat. */
+/** The bare trip through the proxy: the lower bound. */
 const trip = async () => {
   const response = await fetch(url, {
     method: "POST",

@@ -1,7 +1,8 @@
 /**
- * Locks beside their peers, in one run: `deno task bench:locks`. One redis-server, one Upstash-compatible REST endpoint for all
- * who speak HTTP; redlock speaks RESP, so its bytes and throughput are another protocol's. Ratios count, not the figures: every
- * round runs all contenders, in turns, and the median of the rounds is printed.
+ * Locks beside their peers, in one run: `deno task bench:locks`. One redis-server, one Upstash-compatible
+ * REST endpoint for all who speak HTTP; redlock speaks RESP, so its bytes and throughput are another
+ * protocol's. Ratios count, not the figures: every round runs all contenders, in turns, and the median of the
+ * rounds is printed.
  */
 // deno-lint-ignore-file no-console
 import { Lock as PeerLock } from "@upstash/lock";
@@ -164,7 +165,7 @@ type Timed = (
   time: (name: string, work: () => Promise<unknown>) => Promise<void>,
 ) => Promise<void>;
 
-/** Times one after the other, all in turns, so that nobody has the quiet moments alone. */
+/** Measures all candidates in turns, so that the load of the machine is the same for each. */
 async function sequential(works: readonly Timed[]): Promise<Record<string, number[]>> {
   const times: Record<string, number[]> = {};
   for (let i = 0; i < SEQUENTIAL * ROUNDS; i++) {

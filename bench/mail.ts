@@ -11,7 +11,7 @@ import { startSmtpServers } from "../tests/support/smtp/smtp_servers.ts";
 
 const ROUNDS = 5;
 
-const OURS = `export { sendBulk } from "@holdfast/edge"; export * from "@holdfast/edge/smtp";`;
+const OURS = `export { sendBulk } from "@holdfast/edge/mail"; export * from "@holdfast/edge/smtp";`;
 
 interface Line {
   readonly name: string;

@@ -1,6 +1,6 @@
 /**
- * The memory engine beside its peers, in one run: `deno task bench`. Ratios count, not the figures: each round runs all
- * contenders one after the other, and the median of the rounds is printed.
+ * The memory engine beside its peers, in one run: `deno task bench`. Ratios count, not the figures: each
+ * round runs all contenders one after the other, and the median of the rounds is printed.
  */
 import { createKeyv } from "keyv";
 import { LRUCache } from "lru-cache";
@@ -145,7 +145,7 @@ const overhead = await bytesPerEntry(async (keys, values) => {
 });
 print("\nbytes per entry, beside the key", overhead.toFixed(0));
 
-// The engine tells nobody its size; its Map does, when we are the ones to make it.
+// The engine does not expose its size; its Map does, when we create it.
 const maps: Map<unknown, unknown>[] = [];
 const PlainMap = globalThis.Map;
 globalThis.Map = class<K, V> extends PlainMap<K, V> {

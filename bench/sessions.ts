@@ -1,18 +1,20 @@
 /**
- * What a session middleware costs a request, beside its peers, in one run: `deno task bench:sessions`. Each round serves the
- * same requests by all contenders one after the other; the median of the rounds is printed, less what Hono alone takes.
- * Processor time is measured, all threads included, so that a busy machine does not count. Ratios count, not the figures.
+ * What a session middleware costs a request, beside its peers, in one run: `deno task bench:sessions`. Each
+ * round serves the same requests by all contenders one after the other; the median of the rounds is printed,
+ * less what Hono alone takes. Processor time is measured, all threads included, so that a busy machine does
+ * not count. Ratios count, not the figures.
  */
 import process from "node:process";
 import { useSession, useSessionStorage } from "@hono/session";
 import { type Context, Hono } from "hono";
 import { MemoryStore, sessionMiddleware } from "hono-sessions";
-import { createSealedSessions, memoryStore } from "@holdfast/edge";
+import { memoryStore } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { session } from "@holdfast/edge/hono";
 
 const ROUNDS = 15;
 const REQUESTS = 1000;
-/** Less than this cannot be told from Hono alone, in microseconds. */
+/** The noise of Hono alone, in microseconds: smaller differences mean nothing. */
 const NOISE = 1;
 const SECRET = "0123456789abcdef".repeat(4);
 
@@ -98,7 +100,7 @@ async function serve({ app, cookie }: Contender, kind: Kind): Promise<Response> 
 
 /** Microseconds a request. */
 async function measure(contender: Contender, kind: Kind): Promise<number> {
-  (globalThis as { gc?: () => void }).gc?.(); // nobody cleans up after another
+  (globalThis as { gc?: () => void }).gc?.(); // so that no candidate pays for the garbage of another
   for (let i = 0; i < REQUESTS / 10; i++) await serve(contender, kind);
   const began = process.cpuUsage();
   for (let i = 0; i < REQUESTS; i++) await serve(contender, kind);

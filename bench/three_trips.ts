@@ -1,6 +1,6 @@
 /**
- * Idempotency as the system we come from does it (research/seeds.md, S1): SET NX, GET where the key was taken, and GET and SET
- * to complete. Written anew over the same REST client, to count and to compare.
+ * Idempotency as the system we come from does it (research/seeds.md, S1): SET NX, GET where the key was
+ * taken, and GET and SET to complete. Written anew over the same REST client, to count and to compare.
  */
 import type { Redis } from "@upstash/redis";
 
@@ -31,7 +31,7 @@ export class ThreeTripIdempotency {
     const record: Stored = { status: "InProgress", created_at: now, updated_at: now };
     if (await this.#redis.set(key, record, { nx: true, px: TTL }) === "OK") return { state: "new" };
     const stored = await this.#redis.get<Stored>(key);
-    if (stored === null) return { state: "new" }; // expired in between, and nobody has claimed it
+    if (stored === null) return { state: "new" }; // expired in between and unclaimed
     if (stored.status === "InProgress") return { state: "in-progress" };
     return { state: "completed", response: stored.response ?? null };
   }

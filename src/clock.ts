@@ -1,4 +1,8 @@
-/** Where a contract takes its time from; tests hand in one they can move. */
+/**
+ * The source of a contract's time; tests pass one that they can move.
+ *
+ * @category Shared
+ */
 export interface Clock {
   /** Wall-clock time in whole milliseconds since the Unix epoch. */
   now(): number;
@@ -11,7 +15,11 @@ export interface Clock {
   sleep(milliseconds: number, signal?: AbortSignal, background?: boolean): Promise<void>;
 }
 
-/** The runtime's own clock. */
+/**
+ * The runtime's own clock.
+ *
+ * @category Shared
+ */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),

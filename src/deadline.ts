@@ -1,4 +1,7 @@
-/** The promise, or the signal's reason when that comes first; what the work does after that is nobody's. */
+/**
+ * Settles like the promise, or rejects with the signal's reason when that comes first. The work is not
+ * cancelled; its later result is ignored.
+ */
 export function interruptible<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {
@@ -34,7 +37,10 @@ function close(tick: Tick): void {
   if (ticks.get(tick.milliseconds) === tick) ticks.delete(tick.milliseconds);
 }
 
-/** Until the work is done, its time is up or the caller gives up; what the work does after that is nobody's. */
+/**
+ * Settles like the work, or rejects when the timeout ends or the signal aborts. The work is not cancelled;
+ * its later result is ignored.
+ */
 export function withTimeout<T>(
   work: Promise<T>,
   milliseconds: number,

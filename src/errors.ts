@@ -1,4 +1,8 @@
-/** Why an operation failed; stable across releases, made for `switch`. */
+/**
+ * Why an operation failed; stable across releases, made for `switch`.
+ *
+ * @category Errors
+ */
 export type HoldfastErrorCode =
   | "backend-unavailable"
   | "timeout"
@@ -34,18 +38,22 @@ export type HoldfastErrorCode =
   | "in-doubt"
   | "aborted";
 
-/** What a {@linkcode HoldfastError} carries besides its message. */
+/**
+ * Options of a {@linkcode HoldfastError}.
+ *
+ * @category Errors
+ */
 export interface HoldfastErrorOptions {
   /**
    * Whether the same call may succeed when repeated.
    * @default {false}
    */
-  readonly retryable?: boolean;
+  readonly retryable?: boolean | undefined;
   /**
    * Whether the call may have taken effect although it failed (a write whose reply was lost).
    * @default {false}
    */
-  readonly ambiguous?: boolean;
+  readonly ambiguous?: boolean | undefined;
   /** Milliseconds after which repeating makes sense. */
   readonly retryAfter?: number | undefined;
   /** The fault underneath. */
@@ -56,6 +64,7 @@ export interface HoldfastErrorOptions {
  * A fault: something the caller did not ask for and cannot prevent. Misuse is a `TypeError` or `RangeError`,
  * an expected outcome is a value. Messages never carry keys, values, tokens or addresses.
  *
+ * @category Errors
  * @example
  * ```ts
  * import { HoldfastError, memoryStore } from "@holdfast/edge";

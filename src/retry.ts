@@ -1,5 +1,5 @@
-import type { Clock } from "./clock.ts";
-import { withTimeout } from "./deadline.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { interruptible, withTimeout } from "./deadline.ts";
 import { HoldfastError } from "./errors.ts";
 
 const ATTEMPTS = 4;
@@ -11,7 +11,7 @@ export interface RetryOptions {
   /** The clock that measures and sleeps. */
   readonly clock: Clock;
   /**
-   * How many attempts are made at least, the first included.
+   * The minimum number of attempts, the first included.
    * @default {4}
    */
   readonly attempts?: number | undefined;
@@ -24,9 +24,11 @@ export interface RetryOptions {
 }
 
 /**
- * Repeats a call after a retryable fault, with exponential backoff and jitter. Only for calls that may be repeated.
+ * Repeats a call after a retryable fault, with exponential backoff and jitter. Only for calls that may be
+ * repeated.
  *
- * Once an attempt was ambiguous the whole call is: a later refusal does not tell what the earlier attempt did.
+ * Once an attempt was ambiguous the whole call is: a later refusal does not tell what the earlier attempt
+ * did.
  *
  * @throws {HoldfastError} the last fault, or `timeout` at the deadline
  */
@@ -38,7 +40,7 @@ export async function retry<T>(call: () => Promise<T>, options: RetryOptions): P
       const left = deadline - clock.monotonic();
       if (deadline === Infinity) return await call();
       if (left <= 0) throw overdue(ambiguous);
-      return await withTimeout(call(), left, signal, () => overdue(true));
+      return await within(call(), left, options, () => overdue(true));
     } catch (error) {
       if (signal?.aborted || !(error instanceof HoldfastError)) throw error;
       ambiguous ||= error.ambiguous;
@@ -51,6 +53,24 @@ export async function retry<T>(call: () => Promise<T>, options: RetryOptions): P
       }
       await clock.sleep(delay, signal);
     }
+  }
+}
+
+/** Bounds an attempt: on the runtime's clock by a timer that calls share, on another by its own. */
+async function within<T>(
+  work: Promise<T>,
+  milliseconds: number,
+  { clock, signal }: RetryOptions,
+  late: () => Error,
+): Promise<T> {
+  if (clock === systemClock) return await withTimeout(work, milliseconds, signal, late);
+  const done = new AbortController();
+  const timer = clock.sleep(milliseconds, done.signal).then(() => Promise.reject(late()));
+  timer.catch(() => {});
+  try {
+    return await interruptible(Promise.race([work, timer]), signal);
+  } finally {
+    done.abort("done");
   }
 }
 

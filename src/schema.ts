@@ -2,6 +2,7 @@
  * Any schema that speaks Standard Schema (zod, valibot, arktype), by its shape alone.
  *
  * @see https://standardschema.dev
+ * @category Shared
  */
 export interface Schema<Output = unknown> {
   /** The Standard Schema entry point. */
@@ -13,25 +14,18 @@ export interface Schema<Output = unknown> {
   };
 }
 
-/** What a schema answers: the value, or the issues it found. */
+/**
+ * The result of a schema: the value, or the issues.
+ *
+ * @category Shared
+ */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly { readonly message: string }[] };
 
-/** The type a schema produces. */
-export type SchemaOutput<S> = S extends Schema<infer Output> ? Output : never;
-
 /**
- * Refuses what is no schema: without a check here, every value would fail at its first use.
+ * The type a schema produces.
  *
- * @throws {TypeError} with what to give
+ * @category Shared
  */
-export function checkSchema(task: string, schema: unknown): void {
-  const { validate } = Object((Object(schema) as Partial<Schema>)["~standard"]) as {
-    readonly validate?: unknown;
-  };
-  if (typeof validate === "function") return;
-  throw new TypeError(
-    `Cannot ${task} as 'schema' must be a Standard Schema (zod, valibot, arktype): current type is ${typeof schema}`,
-  );
-}
+export type SchemaOutput<S> = S extends Schema<infer Output> ? Output : never;

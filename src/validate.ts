@@ -1,13 +1,19 @@
-/** Checks of options and arguments, for callers without types: each throws before any I/O and names what to change. */
+/**
+ * Checks of options and arguments, for callers without types: each throws before any I/O and names what to
+ * change.
+ */
 
-/** The names of every option of `Options`, unions included: `{ ttl: true, wait: true } satisfies OptionNames<X>`. */
+/**
+ * The names of every option of `Options`, unions included: `{ ttl: true, wait: true } satisfies
+ * OptionNames<X>`.
+ */
 export type OptionNames<Options> = { readonly [Name in KeysOfUnion<Options>]-?: true };
 
 type KeysOfUnion<T> = T extends unknown ? keyof T : never;
 
 /**
- * Refuses options that are not read: a mistyped name would change nothing, in silence. A `signal` and a
- * `clock` mean the same in every function, so they are checked here.
+ * Refuses unknown options: a mistyped name would silently change nothing. A `signal` and a `clock` mean the
+ * same in every function, so they are checked here.
  *
  * @throws {TypeError} when `options` is no object, has a name that is not in `known`, or a `signal` or
  * `clock` that is none

@@ -1,4 +1,6 @@
-/** The laws catch what is broken, each for its own reason: an engine that breaks one promise fails that law. */
+/**
+ * The laws catch what is broken, each for its own reason: an engine that breaks one promise fails that law.
+ */
 import { type AtomicStore, type ClearOptions, type Clock, memoryStore } from "@holdfast/edge";
 import {
   atomicStoreLaw,
@@ -15,7 +17,7 @@ function broken(store: AtomicStore, methods: (store: AtomicStore) => Partial<Ato
   const wrong = methods(store);
   return new Proxy(store, {
     get(target, name) {
-      if (name === "namespace") return (room: string) => broken(store.namespace(room), methods);
+      if (name === "namespace") return (space: string) => broken(store.namespace(space), methods);
       if (name in wrong) return Reflect.get(wrong, name);
       const value = Reflect.get(target, name);
       return typeof value === "function" ? value.bind(target) : value;
@@ -78,12 +80,12 @@ for (const [fault, { methods, law }] of Object.entries(faults)) {
 }
 
 Deno.test("an engine that clears beyond its namespace fails that law", async () => {
-  // The whole store is the root of every room: clearing a room clears it all.
+  // The engine has no namespaces: clearing one clears everything.
   const all = (root: AtomicStore, store: AtomicStore): AtomicStore =>
     new Proxy(store, {
       get(target, name) {
         if (name === "clear") return (options?: ClearOptions) => root.clear(options);
-        if (name === "namespace") return (room: string) => all(root, store.namespace(room));
+        if (name === "namespace") return (space: string) => all(root, store.namespace(space));
         const value = Reflect.get(target, name);
         return typeof value === "function" ? value.bind(target) : value;
       },

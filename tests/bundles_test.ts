@@ -1,6 +1,7 @@
 /** What is published bundles for any runtime: nothing from `node:`, no package, Cloudflare's modules where they belong. */
-import { bundles } from "../bench/bundles.ts";
+import { bundles, sizes } from "../bench/bundles.ts";
 import { bundle } from "./support/bundle.ts";
+import { report } from "./support/report.ts";
 import { assert, assertEquals, assertRejects } from "./support/assert.ts";
 
 const options = { sanitizeOps: false, sanitizeResources: false }; // esbuild is a process of its own
@@ -48,5 +49,21 @@ Deno.test({
   async fn() {
     const alone = (await bundle({ script: bundles["locks alone"]! })).code;
     assert(alone.includes("lock.acquire") && !alone.includes("session.") && !alone.includes("throttle."));
+  },
+});
+
+Deno.test({
+  name: "bundle: ./cache adds at most 6 kB, minified and gzipped, to an app with a store and locks",
+  ...options,
+  async fn() {
+    const app = `${bundles["./durable-objects (client)"]!} ${bundles["locks alone"]!}`;
+    const [without, beside] = [await sizes(app), await sizes(`${app} ${bundles["./cache"]!}`)];
+    const added = beside.gzipped - without.gzipped;
+    report(
+      `./cache: ${
+        (await sizes(bundles["./cache"]!)).gzipped
+      } bytes alone, ${added} beside a store and locks\n`,
+    );
+    assert(added <= 6000, `${added} bytes`);
   },
 });

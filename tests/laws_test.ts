@@ -1,5 +1,6 @@
 /** Every law on every engine. */
-import { type AtomicStore, type Clock, memoryStore, observedStore } from "@holdfast/edge";
+import { type AtomicStore, type Clock, memoryStore } from "@holdfast/edge";
+import { observedStore } from "@holdfast/edge/engine";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { contracts } from "./support/contracts.ts";
 import { compareAndSetStore } from "./support/cas_engine.ts";

@@ -1,11 +1,5 @@
-import {
-  type Clock,
-  createIdempotency,
-  createLocks,
-  HoldfastError,
-  memoryStore,
-  type Transition,
-} from "@holdfast/edge";
+import { type Clock, createIdempotency, createLocks, HoldfastError, memoryStore } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { faultClass } from "../src/fault_class.ts";
 import { beginClaim } from "../src/idempotency/idempotency_transitions.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "./support/assert.ts";
@@ -27,8 +21,8 @@ Deno.test("a full store drops the record written longest ago, never a held lock 
 Deno.test("a store full of claims refuses new ones with store-full, and frees itself as they expire", async () => {
   const clock = new ManualClock();
   const store = memoryStore({ maxEntries: 4, clock });
-  const begin = (owner: string) =>
-    store.transact(beginClaim, `key ${owner}`, { owner, claim: owner, lease: "1000", retention: "60000" });
+  const begin = (o: string) =>
+    store.transact(beginClaim, `key ${o}`, { owner: o, claim: o, lease: "1000", retention: "60000" });
   await begin("a");
   await begin("b");
   const error = await assertRejects(() => begin("c"), HoldfastError);

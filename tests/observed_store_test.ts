@@ -1,15 +1,13 @@
 /** A store that reports: what is told of each call, and that telling changes nothing. The laws run on it in `laws_test.ts`. */
 import {
   type AtomicStore,
-  cachedStore,
   createIdempotency,
   createLocks,
   createThrottle,
   HoldfastError,
   memoryStore,
-  observedStore,
-  type StoreOperation,
 } from "@holdfast/edge";
+import { observedStore, type StoreOperation } from "@holdfast/edge/engine";
 import { bindingOf } from "../src/store/binding.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "./support/assert.ts";
 import { ManualClock } from "./support/manual_clock.ts";
@@ -100,12 +98,10 @@ Deno.test("observedStore() has the binding of its store, in every namespace", ()
   }
 });
 
-Deno.test("observedStore() and cachedStore() refuse options that they do not know", () => {
+Deno.test("observedStore() refuses options that it does not know", () => {
   const store = memoryStore();
   assertThrows(() => observedStore(store, { onOperation() {}, clocks: 1 } as never), TypeError);
   assertThrows(() => observedStore(store, { onOperation: "log" } as never), TypeError);
-  assertThrows(() => cachedStore(store, { ttl: "1m", maxEntires: 1 } as never), TypeError);
-  assertThrows(() => cachedStore(store, { ttl: "1m", maxEntries: 0 }), RangeError);
 });
 
 Deno.test("console.log(store) and JSON show neither keys nor values, whatever wraps the store", async () => {
@@ -115,7 +111,6 @@ Deno.test("console.log(store) and JSON show neither keys nor values, whatever wr
     origin,
     origin.namespace("shop"),
     observedStore(origin, { onOperation() {} }),
-    cachedStore(origin, { ttl: "1m" }),
   ];
   for (const store of stores) {
     await store.set("canary-key", "canary-value");

@@ -1,6 +1,7 @@
 /** Properties of the pure parts, over random histories. */
 import fc from "fast-check";
-import { atomicStore, type Fields, memoryStore, toMilliseconds, type Transition } from "@holdfast/edge";
+import { memoryStore } from "@holdfast/edge";
+import { type Fields, storeFromEngine, toMilliseconds, type Transition } from "@holdfast/edge/engine";
 import { beginClaim, completeClaim } from "../src/idempotency/idempotency_transitions.ts";
 import { acquireLock, releaseLock } from "../src/lock/lock_transitions.ts";
 import { checkThrottle } from "../src/throttle/throttle_transitions.ts";
@@ -367,7 +368,7 @@ Deno.test("any value that JSON can hold comes back, and any text and bytes", asy
 
 Deno.test("no two places in any namespaces are the same place", async () => {
   const keys: string[] = [];
-  const store = atomicStore({
+  const store = storeFromEngine({
     name: "spy",
     limits: { maxKeyBytes: 10_000, maxValueLength: 100 },
     list: () => ({ keys: [] }),
@@ -382,8 +383,8 @@ Deno.test("no two places in any namespaces are the same place", async () => {
   const place = fc.tuple(fc.array(part, { maxLength: 3 }), part);
   await fc.assert(fc.asyncProperty(place, place, async (one, two) => {
     keys.length = 0;
-    for (const [rooms, key] of [one, two]) {
-      await rooms.reduce((room, name) => room.namespace(name), store).get(key);
+    for (const [spaces, key] of [one, two]) {
+      await spaces.reduce((space, name) => space.namespace(name), store).get(key);
     }
     assertEquals(keys[0] === keys[1], JSON.stringify(one) === JSON.stringify(two));
   }));

@@ -1,15 +1,10 @@
 /** What must not compile. */
-import {
-  type AtomicStore,
-  createLocks,
-  type KeyValueStore,
-  keyValueStore,
-  memoryStore,
-} from "@holdfast/edge";
+import { type AtomicStore, createLocks, type KeyValueStore, memoryStore } from "@holdfast/edge";
+import { keyValueStoreFromEngine } from "@holdfast/edge/engine";
 import { assertEquals } from "./support/assert.ts";
 
 Deno.test("a plain KeyValueStore is no AtomicStore", async () => {
-  const plain: KeyValueStore = keyValueStore({
+  const plain: KeyValueStore = keyValueStoreFromEngine({
     name: "plain",
     limits: { maxKeyBytes: 512, maxValueLength: 1000 },
     get: () => undefined,

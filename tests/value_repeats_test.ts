@@ -5,7 +5,7 @@
  * - `at once`: the copy arrives directly after the call. `same` answer and no further change, or `differs`.
  * - `late`: the copy arrives after another caller wrote. `harmless` leaves that write, `overwrites` undoes it.
  */
-import { type Fields, type Transition, valueTransitions } from "@holdfast/edge";
+import { type Fields, type Transition, valueTransitions } from "@holdfast/edge/engine";
 import { assertEquals } from "./support/assert.ts";
 
 const NOW = 1_700_000_000_000;

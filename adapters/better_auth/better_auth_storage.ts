@@ -15,6 +15,8 @@ import {
 /**
  * What better-auth asks of its `secondaryStorage`. The five are plain functions: better-auth calls some of
  * them unbound.
+ *
+ * @category better-auth
  */
 export interface BetterAuthStorage {
   /** The value, or `null`. */
@@ -29,7 +31,11 @@ export interface BetterAuthStorage {
   readonly increment: (key: string, ttl: number) => Promise<number>;
 }
 
-/** Options of {@linkcode betterAuthStorage}. */
+/**
+ * Options of {@linkcode betterAuthStorage}.
+ *
+ * @category better-auth
+ */
 export interface BetterAuthStorageOptions {
   /**
    * The secret that hides what is stored, at least 32 characters; better-auth's own (`BETTER_AUTH_SECRET`)
@@ -63,6 +69,7 @@ const INDEX = "active-sessions-";
  * limiter stay numbers.
  *
  * @throws {TypeError} when the store is none, the secret is too short, or an option is unknown
+ * @category better-auth
  * @example
  * ```ts
  * import { memoryStore } from "@holdfast/edge";

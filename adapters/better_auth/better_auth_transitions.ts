@@ -101,7 +101,11 @@ export const removeFromIndex: Transition = {
   },
 };
 
-/** Every transition under better-auth. */
+/**
+ * Every transition under better-auth.
+ *
+ * @category better-auth
+ */
 export const betterAuthTransitions: readonly Transition[] = [
   getToken,
   setToken,

@@ -12,8 +12,19 @@
  * await secondaryStorage.increment("127.0.0.1|/sign-in", 60);
  * ```
  *
+ * On Durable Objects the class of the objects registers the transitions, as every contract outside the package does:
+ *
+ * ```ts ignore
+ * import { betterAuthTransitions } from "@holdfast/edge/better-auth";
+ * import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
+ *
+ * export class AuthObject extends HoldfastObject {
+ *   override readonly transitions = betterAuthTransitions;
+ * }
+ * ```
+ *
  * @module
  */
 
 export * from "./better_auth_storage.ts";
-export * from "./better_auth_transitions.ts";
+export { betterAuthTransitions } from "./better_auth_transitions.ts";

@@ -9,13 +9,17 @@ import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { badCursor } from "../../src/store/cursor.ts";
 import { storePrefix } from "../../src/store/prefix.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { denoKvFault, isLocked } from "./_faults.ts";
 import { keyPartBytes, successor } from "./_key_range.ts";
 
-/** An entry of Deno KV, by shape. */
+/**
+ * An entry of Deno KV, by shape.
+ *
+ * @category Stores
+ */
 export interface DenoKvEntry {
   /** The key's parts. */
   // deno-lint-ignore no-explicit-any
@@ -26,7 +30,11 @@ export interface DenoKvEntry {
   readonly versionstamp: string | null;
 }
 
-/** An atomic operation of Deno KV, by shape. */
+/**
+ * An atomic operation of Deno KV, by shape.
+ *
+ * @category Stores
+ */
 export interface DenoKvAtomic {
   /** Commits only if the entry is still what it was. */
   check(entry: { key: string[]; versionstamp: string | null }): DenoKvAtomic;
@@ -38,7 +46,11 @@ export interface DenoKvAtomic {
   commit(): Promise<{ ok: boolean; versionstamp?: string }>;
 }
 
-/** The used part of `Deno.Kv`, by shape. */
+/**
+ * The used part of `Deno.Kv`, by shape.
+ *
+ * @category Stores
+ */
 export interface DenoKv {
   /** Reads. */
   get(key: string[]): Promise<DenoKvEntry>;
@@ -57,7 +69,11 @@ export interface DenoKv {
   watch(keys: string[][]): ReadableStream<readonly { readonly versionstamp: string | null }[]>;
 }
 
-/** Options of {@linkcode denoKvStore}. */
+/**
+ * Options of {@linkcode denoKvStore}.
+ *
+ * @category Stores
+ */
 export interface DenoKvStoreOptions {
   /**
    * The first part of every key; stores with different prefixes never meet. At most 256 bytes.
@@ -83,6 +99,7 @@ const OPTIONS = { prefix: true, timeout: true, clock: true } satisfies OptionNam
  *
  * @throws {TypeError} when the first argument is no Deno KV, for an unknown option
  * @throws {RangeError} when `prefix` takes more than 256 bytes
+ * @category Stores
  * @example
  * ```ts
  * import { denoKvStore } from "@holdfast/edge/deno-kv";
@@ -98,7 +115,7 @@ export function denoKvStore(kv: DenoKv, options: DenoKvStoreOptions = {}): Atomi
     throw new TypeError("Cannot make a store as it needs an open Deno KV");
   }
   checkOptionNames("make a store", options, OPTIONS);
-  return atomicStore(new DenoKvEngine(kv, options));
+  return storeFromEngine(new DenoKvEngine(kv, options));
 }
 
 /** The stored form: the record and its deadline, after which native expiry may leave it for a minute. */

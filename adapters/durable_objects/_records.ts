@@ -7,7 +7,11 @@ import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import { getValue, setValue } from "../../src/store/value_transitions.ts";
 import type { Refusal, Transacted, Watched } from "./rpc.ts";
 
-/** The used part of a Durable Object's storage, by shape. It must be SQLite-backed. */
+/**
+ * The used part of a Durable Object's storage, by shape. It must be SQLite-backed.
+ *
+ * @category Stores
+ */
 export interface DurableStorage {
   /** Its SQL database. */
   readonly sql: {

@@ -1,7 +1,7 @@
+import { cacheTransitions } from "../../src/cache/cache_transitions.ts";
 import { outboxTransitions } from "../../src/mail/outbox_transitions.ts";
 import { idempotencyTransitions } from "../../src/idempotency/idempotency_transitions.ts";
 import { lockTransitions } from "../../src/lock/lock_transitions.ts";
-import { betterAuthTransitions } from "../better_auth/better_auth_transitions.ts";
 import { sessionTransitions } from "../../src/session/session_transitions.ts";
 import type { Transition } from "../../src/store/transition.ts";
 import { valueTransitions } from "../../src/store/value_transitions.ts";
@@ -15,5 +15,5 @@ export const OUR_TRANSITIONS: readonly Transition[] = [
   ...throttleTransitions,
   ...sessionTransitions,
   ...outboxTransitions,
-  ...betterAuthTransitions,
+  ...cacheTransitions,
 ];

@@ -6,7 +6,7 @@ import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { badCursor } from "../../src/store/cursor.ts";
 import { storePrefix } from "../../src/store/prefix.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import type { Fields, Transition } from "../../src/store/transition.ts";
 import { getValue, setValue } from "../../src/store/value_transitions.ts";
 import { interruptible, withTimeout } from "../../src/deadline.ts";
@@ -16,16 +16,28 @@ import type { HoldfastStub, Refusal } from "./rpc.ts";
 
 const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
 
-/** The region near which Cloudflare makes an object. */
+/**
+ * The region near which Cloudflare makes an object.
+ *
+ * @category Stores
+ */
 export type LocationHint = "wnam" | "enam" | "sam" | "weur" | "eeur" | "apac" | "oc" | "afr" | "me";
 
-/** What we use of a `DurableObjectNamespace<HoldfastObject>`, by shape: the binding from `env`. */
+/**
+ * What we use of a `DurableObjectNamespace<HoldfastObject>`, by shape: the binding from `env`.
+ *
+ * @category Stores
+ */
 export interface HoldfastNamespace {
   /** The stub of the object with that name. */
   getByName(name: string, options?: { locationHint?: LocationHint }): HoldfastStub;
 }
 
-/** Options of {@linkcode durableObjectStore}. */
+/**
+ * Options of {@linkcode durableObjectStore}.
+ *
+ * @category Stores
+ */
 export interface DurableObjectStoreOptions {
   /**
    * The number of objects that share the keys; a store that has it can `list` and `clear`. It is part of their names: with another
@@ -59,6 +71,7 @@ const OPTIONS = {
  *
  * @throws {TypeError} when the first argument is no binding, for an unknown option and a bad `locationHint`
  * @throws {RangeError} when `shards` is not a positive integer, or `prefix` is too long
+ * @category Stores
  * @example
  * ```ts ignore
  * import { createThrottle } from "@holdfast/edge";
@@ -80,7 +93,7 @@ export function durableObjectStore(
   const { shards, locationHint } = options;
   if (shards !== undefined) checkInteger("make a store", "shards", shards);
   if (locationHint !== undefined) checkOneOf("make a store", "locationHint", locationHint, LOCATION_HINTS);
-  return atomicStore(new DurableObjectEngine(namespace, options));
+  return storeFromEngine(new DurableObjectEngine(namespace, options));
 }
 
 /** The longest name of an object, in bytes. */

@@ -34,9 +34,13 @@ import { type DurableStorage, ObjectRecords } from "./_records.ts";
 import { OUR_TRANSITIONS } from "./_transitions.ts";
 import type { Refusal, Transacted, Watched } from "./rpc.ts";
 
-export type { DurableStorage, Fields, ListPage, Refusal, Transacted, Transition, Watched };
+export type { DurableStorage };
 
-/** What we use of a Durable Object's state, by shape. */
+/**
+ * What we use of a Durable Object's state, by shape.
+ *
+ * @category Stores
+ */
 export interface DurableState {
   /** Its storage. */
   readonly storage: DurableStorage;
@@ -50,6 +54,8 @@ export interface DurableState {
  *   override readonly transitions = [reserveSeat];
  * }
  * ```
+ *
+ * @category Stores
  */
 export class HoldfastObject extends DurableObject {
   readonly #records: ObjectRecords;

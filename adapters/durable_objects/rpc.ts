@@ -2,10 +2,18 @@
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import type { Fields } from "../../src/store/transition.ts";
 
-/** Why an object did not do what it was asked; nothing was changed. */
+/**
+ * Why an object did not do what it was asked; nothing was changed.
+ *
+ * @category Stores
+ */
 export type Refusal = "transition-unknown" | "value-too-large";
 
-/** What became of a transition. */
+/**
+ * What became of a transition.
+ *
+ * @category Stores
+ */
 export type Transacted =
   | {
     /** The transition's output. */
@@ -18,7 +26,11 @@ export type Transacted =
     readonly refused: Refusal;
   };
 
-/** What a wait for a change ended with. */
+/**
+ * What a wait for a change ended with.
+ *
+ * @category Stores
+ */
 export interface Watched {
   /** Whether the record changed; `false` when the time was up. */
   readonly changed: boolean;
@@ -28,7 +40,11 @@ export interface Watched {
   readonly refused?: true;
 }
 
-/** The methods of a `HoldfastObject`, as its stub has them: one call is one round trip. */
+/**
+ * The methods of a `HoldfastObject`, as its stub has them: one call is one round trip.
+ *
+ * @category Stores
+ */
 export interface HoldfastStub {
   /** Runs a transition by its name. */
   transact(name: string, key: string, input: Fields): Promise<Transacted>;

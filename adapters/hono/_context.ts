@@ -6,7 +6,11 @@ import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { PerBinding } from "../../src/store/binding.ts";
 import { checkStore } from "../../src/validate.ts";
 
-/** The part of Hono's context that the middleware uses. */
+/**
+ * The part of Hono's context that the middleware uses.
+ *
+ * @category Hono
+ */
 export interface RouteContext {
   /** The request. */
   readonly req: {
@@ -46,14 +50,22 @@ export interface RouteContext {
   readonly var: any;
 }
 
-/** A Hono middleware, by shape. */
+/**
+ * A Hono middleware, by shape.
+ *
+ * @category Hono
+ */
 export type RouteMiddleware = (
   // deno-lint-ignore no-explicit-any
   c: any,
   next: () => Promise<void>,
 ) => Promise<Response | void>;
 
-/** A store, or a function that makes it of a request: on Workers, bindings exist only there. */
+/**
+ * A store, or a function that makes it of a request: on Workers, bindings exist only there.
+ *
+ * @category Hono
+ */
 export type StoreSource = AtomicStore | ((c: RouteContext) => AtomicStore);
 
 /**

@@ -1,7 +1,11 @@
 import type { PolicyState, ThrottleDecision } from "../../src/throttle/throttle.ts";
 import { seconds } from "./problem.ts";
 
-/** The header fields that tell a client its quota, by the draft that defines them. */
+/**
+ * The header fields that tell a client its quota, by the draft that defines them.
+ *
+ * @category Hono
+ */
 export type RateLimitHeaders = "draft-11" | "draft-7" | "draft-6" | "legacy" | "none";
 
 /** Every choice of {@linkcode RateLimitHeaders}. */

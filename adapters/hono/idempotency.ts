@@ -1,6 +1,6 @@
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
-import { faultClass } from "../../src/fault_class.ts";
+import { faultClass, isStoreFull } from "../../src/fault_class.ts";
 import { idempotencyKeyProblem, readIdempotencyKey } from "../../src/http/idempotency_key.ts";
 import { requestFingerprint } from "../../src/http/request_fingerprint.ts";
 import { ResponseTee, type TeeOutcome } from "../../src/http/response_tee.ts";
@@ -34,8 +34,12 @@ import {
 import { readBody } from "./_request_body.ts";
 import { problem, unavailable } from "./problem.ts";
 
-/** Options of {@linkcode idempotency}. */
-export interface IdempotencyHelperOptions {
+/**
+ * Options of {@linkcode idempotency}.
+ *
+ * @category Hono
+ */
+export interface IdempotencyMiddlewareOptions {
   /** The store of the keys, or how to get it from a request. */
   readonly store: StoreSource;
   /**
@@ -107,7 +111,8 @@ export interface IdempotencyHelperOptions {
   readonly fingerprint?: ((c: any, body: Uint8Array<ArrayBuffer>) => string | Promise<string>) | undefined;
   /**
    * The behavior while the store is unavailable: `"deny"` answers a 503, `"allow"` runs the handler
-   * unprotected. A store that is misconfigured always throws.
+   * unprotected. A store that is full never lets it run, as strangers may have filled it; one that is
+   * misconfigured always throws.
    * @default {"deny"}
    */
   readonly whenUnavailable?: "deny" | "allow" | undefined;
@@ -123,7 +128,11 @@ export interface IdempotencyHelperOptions {
   readonly name?: string | undefined;
 }
 
-/** `new Hono<{ Variables: IdempotencyVariables }>()` makes `c.var.idempotency` typed. */
+/**
+ * `new Hono<{ Variables: IdempotencyVariables }>()` makes `c.var.idempotency` typed.
+ *
+ * @category Hono
+ */
 export interface IdempotencyVariables {
   /** This request's claim. */
   idempotency: {
@@ -156,7 +165,7 @@ const OPTIONS = {
   whenUnavailable: true,
   onFault: true,
   name: true,
-} satisfies OptionNames<IdempotencyHelperOptions>;
+} satisfies OptionNames<IdempotencyMiddlewareOptions>;
 
 const TASK = "make requests idempotent";
 const MEBIBYTE = 1_048_576;
@@ -176,6 +185,7 @@ const MEBIBYTE = 1_048_576;
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  * @throws {TypeError | RangeError} when an option is unknown or out of its range
+ * @category Hono
  * @example
  * ```ts
  * import { Hono } from "hono";
@@ -197,7 +207,7 @@ const MEBIBYTE = 1_048_576;
  * if (charges !== 1 || !replayed) throw new Error("charged twice");
  * ```
  */
-export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware {
+export function idempotency(options: IdempotencyMiddlewareOptions): RouteMiddleware {
   checkOptions(options);
   const { required = true, methods = ["POST", "PATCH"], wait, storeIf = isKept } = options;
   const { whenUnavailable = "deny", onFault = () => {} } = options;
@@ -220,7 +230,8 @@ export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware 
       } catch (error) {
         if (error instanceof HoldfastError) onFault(error);
         if (faultClass(error) !== "outage") throw error;
-        return whenUnavailable === "allow" ? await next() : unavailable();
+        // Strangers may have filled the store with keys: that must not open it.
+        return whenUnavailable === "allow" && !isStoreFull(error) ? await next() : unavailable();
       }
       if (begun.state !== "new") return refusal(begun);
       await new Serving(c, keys, begun.claim, key, { maxResponse, storeIf, onFault }).run(next);
@@ -233,7 +244,7 @@ export function idempotency(options: IdempotencyHelperOptions): RouteMiddleware 
   };
 }
 
-function checkOptions(options: IdempotencyHelperOptions): void {
+function checkOptions(options: IdempotencyMiddlewareOptions): void {
   checkNeededOptions(TASK, options, OPTIONS, "'store' and 'scope'");
   const { scope, methods, maxRequest, maxResponse, wait, whenUnavailable } = options;
   if (scope !== "public" && typeof scope !== "function") {
@@ -265,7 +276,7 @@ interface OpenedStore {
   readonly maxResponse: number;
 }
 
-function openStore(store: AtomicStore, options: IdempotencyHelperOptions): OpenedStore {
+function openStore(store: AtomicStore, options: IdempotencyMiddlewareOptions): OpenedStore {
   const { lease, maxHold, retention, timeout = "10s", name, maxResponse } = options;
   const most = maxStoredBody(store.limits.maxValueLength);
   if (maxResponse !== undefined && maxResponse > most) {
@@ -292,7 +303,7 @@ interface Identity {
 async function identify(
   c: RouteContext,
   header: string | undefined,
-  { strict = false, scope, maxRequest = MEBIBYTE, fingerprint }: IdempotencyHelperOptions,
+  { strict = false, scope, maxRequest = MEBIBYTE, fingerprint }: IdempotencyMiddlewareOptions,
 ): Promise<Identity | Response> {
   if (header === undefined) {
     return problem(400, "Idempotency-Key is missing", {

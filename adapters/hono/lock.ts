@@ -15,8 +15,12 @@ import {
 } from "./_context.ts";
 import { problem, unavailable } from "./problem.ts";
 
-/** Options of {@linkcode lock}: how to acquire, and how to respond when the lock is taken. */
-export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "waitUntil"> {
+/**
+ * Options of {@linkcode lock}: how to acquire, and how to respond when the lock is taken.
+ *
+ * @category Hono
+ */
+export interface LockMiddlewareOptions extends Omit<AcquireOptions, "ttl" | "signal" | "waitUntil"> {
   /** The store of the locks, or how to get it from a request. */
   readonly store: StoreSource;
   /**
@@ -26,7 +30,7 @@ export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "wa
   // deno-lint-ignore no-explicit-any
   readonly key: (c: any) => string | Promise<string>;
   /**
-   * How long the lease lasts unless it is extended.
+   * The length of the lease, unless it is extended.
    * @default {"30s"}
    */
   readonly ttl?: AcquireOptions["ttl"] | undefined;
@@ -35,14 +39,14 @@ export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "wa
    * `wait` and this.
    * @default {"3s"}
    */
-  readonly timeout?: AcquireOptions["timeout"];
+  readonly timeout?: AcquireOptions["timeout"] | undefined;
   /**
    * The status of a response when the lock is taken: 409 Conflict or 423 Locked.
    * @default {409}
    */
   readonly status?: 409 | 423 | undefined;
   /**
-   * How long the lock is held: until the handler answered, or until the last byte of its response was read
+   * The end of the lock: until the handler answered, or until the last byte of its response was read
    * (or the reader went away). A handler that works while it streams needs `"body"`; a slow reader then holds
    * the lock, for `ttl` at most unless it is renewed.
    * @default {"response"}
@@ -54,7 +58,7 @@ export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "wa
    */
   readonly name?: string | undefined;
   /**
-   * What happens to a request while the store is unavailable: `"deny"` answers 503, `"throw"` hands the fault
+   * The choice while the store is unavailable: `"deny"` answers 503, `"throw"` hands the fault
    * to the app. A lock never lets a request pass without it.
    * @default {"deny"}
    */
@@ -66,7 +70,11 @@ export interface LockOptions extends Omit<AcquireOptions, "ttl" | "signal" | "wa
   readonly onFault?: ((error: unknown) => void) | undefined;
 }
 
-/** `new Hono<{ Variables: LockVariables }>()` makes `c.var.lock` typed. */
+/**
+ * `new Hono<{ Variables: LockVariables }>()` makes `c.var.lock` typed.
+ *
+ * @category Hono
+ */
 export interface LockVariables {
   /** The lock this request holds. */
   lock: Lock;
@@ -89,7 +97,7 @@ const OPTIONS = {
   name: true,
   whenUnavailable: true,
   onFault: true,
-} satisfies OptionNames<LockOptions>;
+} satisfies OptionNames<LockMiddlewareOptions>;
 
 /**
  * Lets one request at a time through per key, or as many as `permits` says. The handler has the lock as
@@ -98,6 +106,7 @@ const OPTIONS = {
  * that finds the lock taken gets a 409 or 423 with `Retry-After`; when the store is down, the answer is a 503
  * and the handler does not run.
  *
+ * @category Hono
  * @example
  * ```ts
  * import { Hono } from "hono";
@@ -112,7 +121,7 @@ const OPTIONS = {
  * if (response.status !== 200) throw new Error("unexpected");
  * ```
  */
-export function lock(options: LockOptions): RouteMiddleware {
+export function lock(options: LockMiddlewareOptions): RouteMiddleware {
   checkNeededOptions("make lock()", options, OPTIONS, "'store' and 'key'");
   const { store, key, status = 409, until = "response", name, whenUnavailable = "deny", onFault, ...rest } =
     options;

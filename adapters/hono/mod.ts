@@ -18,6 +18,7 @@
  */
 
 export type { RouteContext, RouteMiddleware, StoreSource } from "./_context.ts";
+export * from "./cache.ts";
 export * from "./idempotency.ts";
 export * from "./lock.ts";
 export { problem, type ProblemOptions } from "./problem.ts";

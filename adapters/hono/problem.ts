@@ -1,6 +1,10 @@
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 
-/** What a {@linkcode problem} says besides its status and title. */
+/**
+ * Options of {@linkcode problem}: the members besides its status and title.
+ *
+ * @category Hono
+ */
 export interface ProblemOptions {
   /**
    * The kind of problem, as a URI.
@@ -23,6 +27,7 @@ const OPTIONS = { type: true, detail: true, extensions: true, retryAfter: true }
  * A response that says what is wrong, for machines and people.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9457
+ * @category Hono
  * @example
  * ```ts
  * import { problem } from "@holdfast/edge/hono";

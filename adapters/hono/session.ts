@@ -12,13 +12,18 @@ import {
 import type { Schema, SchemaOutput } from "../../src/schema.ts";
 import type { Session } from "../../src/session/session.ts";
 import type { Atomic, IndexedSessionStore } from "../../src/session/session_store.ts";
-import { createSessions, type RequestSessions, type SessionsOptions } from "../../src/session/sessions.ts";
+import { createSessions } from "../../src/session/create_sessions.ts";
+import type { RequestSessions, SessionsOptions } from "../../src/session/sessions.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { PerBinding } from "../../src/store/binding.ts";
 import { changeable, replace, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
 import { problem, unavailable } from "./problem.ts";
 
-/** Where a session is found in the context. */
+/**
+ * Options of the place of a session in the context.
+ *
+ * @category Hono
+ */
 export interface SessionContextOptions {
   /**
    * The variable that holds the session; another one for a second kind of session in the same app.
@@ -27,7 +32,11 @@ export interface SessionContextOptions {
   readonly contextKey?: string | undefined;
 }
 
-/** Where sessions live, or how to get it from a request: on Workers, bindings exist only there. */
+/**
+ * The store of sessions, or a function that makes it of a request: on Workers, bindings exist only there.
+ *
+ * @category Hono
+ */
 export type SessionStoreSource =
   | AtomicStore
   | Atomic<IndexedSessionStore>
@@ -36,37 +45,46 @@ export type SessionStoreSource =
 /**
  * Options of {@linkcode session}. With another `contextKey`, cookie and namespace are named after it, too, so
  * that two kinds of session in one app never meet.
+ *
+ * @category Hono
  */
-export interface SessionOptions<S extends Schema> extends SessionsOptions<S>, SessionContextOptions {
-  /** Where sessions live, or how to get it from a request. */
+export interface SessionMiddlewareOptions<S extends Schema>
+  extends SessionsOptions<S>, SessionContextOptions {
+  /** The store of sessions, or a function that makes it of a request. */
   readonly store: SessionStoreSource;
 }
 
 /**
  * Options of {@linkcode session} when the sessions are made already: to list them elsewhere, or because they
  * are sealed.
+ *
+ * @category Hono
  */
-export interface MadeSessionOptions<Data> extends SessionContextOptions {
+export interface MadeSessionMiddlewareOptions<Data> extends SessionContextOptions {
   /**
-   * What `createSessions` or `createSealedSessions` answered, or how to get it from a request. Their
-   * `onFault` is theirs.
+   * The sessions of `createSessions` or `createSealedSessions`, or a function that makes them of a request.
+   * Their `onFault` is theirs.
    */
   readonly sessions: RequestSessions<Data> | ((c: RouteContext) => RequestSessions<Data>);
 }
 
-/** `new Hono<{ Variables: SessionVariables<typeof Visitor> }>()` makes `c.var.session` typed. */
+/**
+ * `new Hono<{ Variables: SessionVariables<typeof Visitor> }>()` makes `c.var.session` typed.
+ *
+ * @category Hono
+ */
 export interface SessionVariables<S extends Schema = Schema<Record<string, unknown>>> {
   /** The request's session. */
   session: Session<SchemaOutput<S>>;
 }
 
 /**
- * Gives every request its session as `c.var.session`, loaded when asked for, committed once after the
+ * Gives every request its session as `c.var.session`, loaded at the first read, committed once after the
  * handler. A request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx its data is
  * dropped, while revoking and rotating hold; likewise HEAD, for which Hono runs the handler of GET, and
  * OPTIONS: no session begins there.
  *
- * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is told. The
+ * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is called. The
  * application's own errors keep the answer of its own `onError`, also where they are outages of another
  * store. A misconfiguration is thrown.
  *
@@ -79,6 +97,7 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * it in Hono's own `createMiddleware<{ Variables: SessionVariables }>(session(…))`.
  *
  * @throws {TypeError} when the cookie's options contradict each other, or an option is unknown
+ * @category Hono
  * @example
  * ```ts
  * import { Hono } from "hono";
@@ -96,7 +115,7 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * ```
  */
 export function session<S extends Schema = Schema<Record<string, unknown>>>(
-  options: SessionOptions<S> | MadeSessionOptions<SchemaOutput<S>>,
+  options: SessionMiddlewareOptions<S> | MadeSessionMiddlewareOptions<SchemaOutput<S>>,
 ): RouteMiddleware {
   const { contextKey = "session" } = options;
   if (typeof contextKey !== "string" || contextKey === "") {
@@ -120,7 +139,7 @@ export function session<S extends Schema = Schema<Record<string, unknown>>>(
   };
 }
 
-/** Commits, and puts what came of it on the response. */
+/** Commits, and puts the cookie or the fault on the response. */
 async function finish<Data>(
   c: RouteContext,
   mine: RequestSessions<Data>,
@@ -136,7 +155,7 @@ async function finish<Data>(
   } catch (error) {
     if (isLimit(error)) return replace(c, problem(409, "There are too many sessions of this user"));
     if (!isUnavailable(error)) throw error;
-    // The application's own failure is the better answer; it claims no success either.
+    // The application's own failure stays: it claims no success either.
     if (outage || c.res.status < 500) replace(c, unavailable());
     return;
   }
@@ -152,7 +171,9 @@ interface Mount {
   readonly options: object;
 }
 
-/** What each request has passed; Hono hands the same context to all middleware of a request. */
+/**
+ * The session() middleware that each request has passed; all middleware of a request get the same context.
+ */
 const mounts = new WeakMap<RouteContext, Mount[]>();
 
 /** Whether the same session() was mounted before. One with other options is refused: it would do nothing. */
@@ -181,9 +202,11 @@ function mount(c: RouteContext, added: Mount): void {
   mounts.set(c, [...all, added]);
 }
 
-const MADE_OPTIONS = { sessions: true, contextKey: true } satisfies OptionNames<MadeSessionOptions<unknown>>;
+const MADE_OPTIONS = { sessions: true, contextKey: true } satisfies OptionNames<
+  MadeSessionMiddlewareOptions<unknown>
+>;
 
-function made<Data>(options: MadeSessionOptions<Data>): (c: RouteContext) => RequestSessions<Data> {
+function made<Data>(options: MadeSessionMiddlewareOptions<Data>): (c: RouteContext) => RequestSessions<Data> {
   checkOptionNames("mount session()", options, MADE_OPTIONS);
   const { sessions } = options;
   if (typeof sessions === "function") return (c) => checkMade(sessions(c));
@@ -199,7 +222,7 @@ function checkMade<Data>(sessions: RequestSessions<Data>): RequestSessions<Data>
 }
 
 function perStore<S extends Schema>(
-  options: SessionOptions<S>,
+  options: SessionMiddlewareOptions<S>,
   contextKey: string,
 ): (c: RouteContext) => RequestSessions<SchemaOutput<S>> {
   const { store, contextKey: _contextKey, ...rest } = options;

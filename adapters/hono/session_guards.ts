@@ -7,10 +7,14 @@ import type { RouteContext, RouteMiddleware } from "./_context.ts";
 import { problem } from "./problem.ts";
 import type { SessionContextOptions } from "./session.ts";
 
-/** The largest form that is searched unless told otherwise: forms with files in them send the header. */
+/** The default of `maxForm`, in bytes: forms with files send the token in the header. */
 const MAX_FORM = 1_048_576;
 
-/** Options of {@linkcode requireCsrfToken}. */
+/**
+ * Options of {@linkcode requireCsrfToken}.
+ *
+ * @category Hono
+ */
 export interface RequireCsrfTokenOptions extends SessionContextOptions {
   /**
    * The header that carries the token.
@@ -40,6 +44,7 @@ const CSRF_OPTIONS = { contextKey: true, header: true, field: true, maxForm: tru
  * 401, too long ago a 403.
  *
  * @throws {RangeError} when the time is not positive
+ * @category Hono
  * @example
  * ```ts
  * import { Hono } from "hono";
@@ -68,6 +73,7 @@ export function requireFresh(within: Duration, options: SessionContextOptions = 
  * and only for a live session; the handler still reads it in any way. It stands beside Hono's own `csrf()`,
  * which looks at where a request comes from.
  *
+ * @category Hono
  * @example
  * ```ts
  * import { Hono } from "hono";

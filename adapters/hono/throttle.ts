@@ -30,7 +30,11 @@ import { problem, unavailable } from "./problem.ts";
 
 export type { RateLimitHeaders };
 
-/** Options of {@linkcode throttle} besides the policies. */
+/**
+ * Options of {@linkcode throttle} besides the policies.
+ *
+ * @category Hono
+ */
 export interface ThrottleMiddlewareBaseOptions extends ThrottleBaseOptions {
   /**
    * The store of the counters, or a function that makes it of a request (on Workers, bindings exist only
@@ -44,7 +48,7 @@ export interface ThrottleMiddlewareBaseOptions extends ThrottleBaseOptions {
    */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /**
-   * What is counted together, for example a user's id. An empty or ill-formed key is answered with a 400, a
+   * The key of the counter, for example a user's id. An empty or ill-formed key is answered with a 400, a
    * long one is hashed, and anything but a string is a `TypeError`.
    *
    * By default the address of the client as the runtime knows it (IPv6 by /64). `X-Forwarded-For` is
@@ -77,13 +81,19 @@ export interface ThrottleMiddlewareBaseOptions extends ThrottleBaseOptions {
 /**
  * Policies, or a function that makes them for each request; an empty list lets the request pass without a
  * check.
+ *
+ * @category Hono
  */
 export type ThrottlePolicies =
   | readonly ThrottlePolicy[]
   // deno-lint-ignore no-explicit-any
   | ((c: any) => readonly ThrottlePolicy[] | Promise<readonly ThrottlePolicy[]>);
 
-/** Options of {@linkcode throttle}: one rule (`limit`, `window` …) or `policies`, never both. */
+/**
+ * Options of {@linkcode throttle}: one rule (`limit`, `window` …) or `policies`, never both.
+ *
+ * @category Hono
+ */
 export type ThrottleMiddlewareOptions =
   & ThrottleMiddlewareBaseOptions
   & (
@@ -116,7 +126,11 @@ const OPTIONS = {
  */
 const MAX_PLANS = 100;
 
-/** `new Hono<{ Variables: ThrottleVariables }>()` makes `c.var.throttle` typed. */
+/**
+ * `new Hono<{ Variables: ThrottleVariables }>()` makes `c.var.throttle` typed.
+ *
+ * @category Hono
+ */
 export interface ThrottleVariables {
   /** The decision; `undefined` when no policy applied. */
   throttle: ThrottleDecision | undefined;
@@ -131,6 +145,7 @@ export interface ThrottleVariables {
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
  * @throws {RangeError} when a number of the policies or options is out of range
  * @throws {TypeError} when the name is missing, or an option is unknown or of another type
+ * @category Hono
  * @example
  * ```ts
  * import { Hono } from "hono";
@@ -227,7 +242,7 @@ function throttles(
 }
 
 /**
- * What the request is counted under; `undefined` for a key that no store takes.
+ * The key of the request; `undefined` for a key that no store takes.
  *
  * @throws {HoldfastError} `misconfigured` when there is no `key` and the runtime tells no address
  */

@@ -14,7 +14,11 @@ import type { MimeBuilder } from "../../src/mail/mime.ts";
 import { checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../../src/validate.ts";
 import { MultipartForm } from "./_multipart_form.ts";
 
-/** The access to Mailgun. */
+/**
+ * The access to Mailgun.
+ *
+ * @category Mailers
+ */
 export interface MailgunAccess extends HttpMailerOptions {
   /** The API key. */
   readonly apiKey: string;
@@ -53,6 +57,7 @@ const ACCESS = {
  *
  * @throws {TypeError} when key or domain are missing
  * @see https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages
+ * @category Mailers
  * @example
  * ```ts
  * import { mailgunMailer } from "@holdfast/edge/mailgun";

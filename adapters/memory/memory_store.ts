@@ -8,13 +8,17 @@ import { deferred } from "../../src/deferred.ts";
 import type { AtomicStore, TransactOptions } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../src/store/engine.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import type { Fields, Retention, Transition, Write } from "../../src/store/transition.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { BoundedEntries, type Entry } from "./_bounded_entries.ts";
 import { EngineClock } from "./_engine_clock.ts";
 
-/** Options of {@linkcode memoryStore}. */
+/**
+ * Options of {@linkcode memoryStore}.
+ *
+ * @category Stores
+ */
 export interface MemoryStoreOptions {
   /**
    * The maximum number of records. A full store evicts values and throttle counters first, the oldest of the namespace that has
@@ -38,6 +42,7 @@ const OPTIONS = { maxEntries: true, clock: true } satisfies OptionNames<MemorySt
  *
  * @throws {TypeError} for an unknown option
  * @throws {RangeError} when `maxEntries` is not a positive integer
+ * @category Stores
  * @example
  * ```ts
  * import { memoryStore } from "@holdfast/edge";
@@ -50,7 +55,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): AtomicStore {
   checkOptionNames("make a memory store", options, OPTIONS);
   const { maxEntries = 100_000, clock = systemClock } = options;
   checkInteger("make a memory store", "maxEntries", maxEntries);
-  return atomicStore(new MemoryEngine(maxEntries, clock));
+  return storeFromEngine(new MemoryEngine(maxEntries, clock));
 }
 
 /** A wait for a change of a record, or of one of its fields. */
@@ -104,9 +109,10 @@ class MemoryEngine implements AtomicEngine {
   }
 
   transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Fields {
-    const entry = this.#live(key);
+    const now = this.#now(); // once: on a hot path reading the clock costs as much as the look itself
+    const entry = this.#live(key, now);
     const record = entry && fieldsOf(entry);
-    const { output, write } = transition.apply(record, input, this.#now());
+    const { output, write } = transition.apply(record, input, now);
     // A transition may hand on what it was given: the caller's objects and the stored ones stay apart.
     const answer = output === record ? { ...output } : output;
     if (write) this.#write(key, write.record === input ? { ...write, record: { ...input } } : write);
@@ -148,10 +154,10 @@ class MemoryEngine implements AtomicEngine {
     return entry === undefined ? "0" : `${entry.number}.${entry.writes}`;
   }
 
-  #live(key: string): Entry | undefined {
+  #live(key: string, now?: number): Entry | undefined {
     const entry = this.#entries.get(key);
-    if (entry === undefined || entry.expiresAt === Infinity || this.#now() < entry.expiresAt) return entry;
-    return undefined;
+    if (entry === undefined || entry.expiresAt === Infinity) return entry;
+    return (now ?? this.#now()) < entry.expiresAt ? entry : undefined;
   }
 
   #write(key: string, { record, expiresAt = Infinity, retention = "evictable" }: Write): void {

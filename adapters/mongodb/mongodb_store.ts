@@ -7,7 +7,7 @@ import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
 import { escapeKey, successor, unescapeKey } from "../../src/store/key_text.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import {
   type CommitReply,
@@ -16,9 +16,14 @@ import {
   VersionedTransactions,
 } from "../../src/store/versioned_engine.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkPrefix } from "../../src/store/prefix.ts";
 import { isDuplicateKey, mongodbFault } from "./mongodb_faults.ts";
 
-/** What the store uses of a `Collection` of the official driver, by shape. */
+/**
+ * What the store uses of a `Collection` of the official driver, by shape.
+ *
+ * @category Stores
+ */
 export interface MongodbCollection {
   /** The collection's name. */
   readonly namespace: string;
@@ -48,7 +53,11 @@ export interface MongodbCollection {
   createIndex(keys: any, options?: any): Promise<unknown>;
 }
 
-/** Options of {@linkcode mongodbStore}. */
+/**
+ * Options of {@linkcode mongodbStore}.
+ *
+ * @category Stores
+ */
 export interface MongodbStoreOptions {
   /**
    * A name for this store's keys in the collection; stores with different prefixes never meet.
@@ -67,7 +76,11 @@ export interface MongodbStoreOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** A store on MongoDB, with what its collection needs. */
+/**
+ * A store on MongoDB, with what its collection needs.
+ *
+ * @category Stores
+ */
 export interface MongodbStore extends AtomicStore {
   /** Makes the index by which MongoDB deletes expired records. Run it once. */
   migrate(): Promise<void>;
@@ -76,10 +89,13 @@ export interface MongodbStore extends AtomicStore {
 const OPTIONS: OptionNames<MongodbStoreOptions> = { prefix: true, timeout: true, clock: true };
 
 /**
- * A store in one collection of MongoDB. Reads and writes go to the primary with the write concern of the collection that
- * is handed in: give it `{ writeConcern: { w: "majority" } }`, or a failover may forget what was acknowledged.
+ * A store in one collection of MongoDB. Reads and writes go to the primary with the write concern of the
+ * collection that is handed in: give it `{ writeConcern: { w: "majority" } }`, or a failover may forget what
+ * was acknowledged.
  *
  * @throws {TypeError} when the first argument is no collection
+ * @throws {RangeError} when the prefix is longer than 256 bytes
+ * @category Stores
  * @example
  * ```ts ignore
  * import { MongoClient } from "mongodb";
@@ -99,11 +115,9 @@ export function mongodbStore(collection: MongodbCollection, options: MongodbStor
   }
   checkOptionNames(task, options, OPTIONS);
   const { prefix = "" } = options;
-  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
-    throw new TypeError(`Cannot ${task} as 'prefix' must be a well-formed string`);
-  }
+  checkPrefix(prefix);
   const engine = new MongodbEngine(collection, prefix, options);
-  return Object.assign(atomicStore(engine), { migrate: () => engine.migrate() });
+  return Object.assign(storeFromEngine(engine), { migrate: () => engine.migrate() });
 }
 
 /** A record as a document; `_id` is the prefix, its length before it, and the key. */
@@ -119,7 +133,10 @@ interface RecordDocument {
   readonly deleteAt: Date | null;
 }
 
-/** The server's clock may be ahead of the callers': it deletes a record this long after the deadline, in milliseconds. */
+/**
+ * The server's clock may be ahead of the callers': it deletes a record this long after the deadline, in
+ * milliseconds.
+ */
 const DELETE_MARGIN = 3_600_000;
 /** Attempts of an upsert that met another one of the same key. */
 const UPSERT_ATTEMPTS = 10;
@@ -127,7 +144,7 @@ const UPSERT_ATTEMPTS = 10;
 class MongodbEngine implements AtomicEngine {
   readonly name = "mongodb";
   // A document takes 16 MiB, and a text up to three bytes a unit.
-  readonly limits = { maxKeyBytes: 900, maxValueLength: 4_000_000 };
+  readonly limits = { maxKeyBytes: 512, maxValueLength: 4_000_000 };
   readonly binding: MongodbCollection;
   readonly scope: string;
   readonly #idPrefix: string;

@@ -23,14 +23,23 @@ import { mailError, unsupported } from "../../src/mail/mail_error.ts";
 import type { BatchOptions, BulkSender, Mailer, Receipt } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { groupBySize } from "./group_by_size.ts";
 
-/** The part of a `Resend` from the package `resend` that is used. */
+/**
+ * The part of a `Resend` from the package `resend` that is used.
+ *
+ * @category Mailers
+ */
 export interface ResendClient {
   /** Sends a request to the API and answers with the reply, errors included. */
   post(path: string, body: unknown, options: object): Promise<ResendReply>;
 }
 
-/** The reply of a {@linkcode ResendClient}. */
+/**
+ * The reply of a {@linkcode ResendClient}.
+ *
+ * @category Mailers
+ */
 export interface ResendReply {
   /** The reply's JSON. */
   readonly data: unknown;
@@ -42,7 +51,11 @@ export interface ResendReply {
   readonly headers?: Readonly<Record<string, string>> | null;
 }
 
-/** The access to Resend without its SDK. */
+/**
+ * The access to Resend without its SDK.
+ *
+ * @category Mailers
+ */
 export interface ResendAccess extends HttpMailerOptions {
   /** The API key. */
   readonly apiKey: string;
@@ -82,6 +95,7 @@ const ACCESS = {
  *
  * @throws {TypeError} when there is neither a client nor a key
  * @see https://resend.com/docs/api-reference/emails/send-email
+ * @category Mailers
  * @example
  * ```ts
  * import { resendMailer } from "@holdfast/edge/resend";
@@ -239,26 +253,6 @@ function sendBatch(
     if (!entry) return await mailer.send(message, { ...options, idempotencyKey: keys[i] });
     return receiptOf(await (await requests).get(entry)!);
   });
-}
-
-/**
- * Entries in groups within the limit of a request's bytes, in order; the same entries make the same groups.
- */
-export function groupBySize<T extends { readonly size: number }>(
-  entries: readonly T[],
-  maxBytes: number,
-): T[][] {
-  const groups: T[][] = [];
-  let size = Infinity;
-  for (const entry of entries) {
-    size += entry.size + 1; // and its comma
-    if (size > maxBytes) {
-      groups.push([]);
-      size = entry.size + 2; // and the brackets
-    }
-    groups.at(-1)!.push(entry);
-  }
-  return groups;
 }
 
 /** Sends the groups one after the other, so that one request's bytes are held at a time. */

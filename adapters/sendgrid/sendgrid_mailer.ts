@@ -15,7 +15,11 @@ import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import { checkNeededOptions, checkOneOf, type OptionNames } from "../../src/validate.ts";
 
-/** The access to SendGrid. */
+/**
+ * The access to SendGrid.
+ *
+ * @category Mailers
+ */
 export interface SendGridAccess extends HttpMailerOptions {
   /** The API key. */
   readonly apiKey: string;
@@ -43,6 +47,7 @@ const ACCESS = {
  *
  * @throws {TypeError} when there is no key
  * @see https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
+ * @category Mailers
  * @example
  * ```ts
  * import { sendgridMailer } from "@holdfast/edge/sendgrid";

@@ -22,7 +22,11 @@ import { toBytes } from "../../src/mail/pieces.ts";
 import { checkFunction, checkNeededOptions, type OptionNames } from "../../src/validate.ts";
 import { sha256Hex } from "./_sha256.ts";
 
-/** The part of an `AwsClient` from the package `aws4fetch` that is used: it signs requests. */
+/**
+ * The part of an `AwsClient` from the package `aws4fetch` that is used: it signs requests.
+ *
+ * @category Mailers
+ */
 export interface SesClient {
   /**
    * Signs a request for a service in a region; the headers of the result are sent. A large body is not handed
@@ -39,7 +43,11 @@ export interface SesClient {
   ): Promise<{ readonly headers: Headers }>;
 }
 
-/** The access to SES. */
+/**
+ * The access to SES.
+ *
+ * @category Mailers
+ */
 export interface SesAccess extends HttpMailerOptions {
   /** The region, such as `eu-central-1`. */
   readonly region: string;
@@ -85,6 +93,7 @@ const ACCESS = {
  *
  * @throws {TypeError} when region or client are missing
  * @see https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
+ * @category Mailers
  * @example
  * ```ts
  * import { sesMailer } from "@holdfast/edge/ses";

@@ -3,7 +3,11 @@ import { bytesToBase64 } from "../../src/codec.ts";
 import { mailError, unsupported } from "../../src/mail/mail_error.ts";
 import type { Reply } from "./_reply.ts";
 
-/** Credentials: a password, or a token of OAuth 2 (`XOAUTH2`). */
+/**
+ * Credentials: a password, or a token of OAuth 2 (`XOAUTH2`).
+ *
+ * @category Mailers
+ */
 export type SmtpAuth =
   | {
     /** The account. */

@@ -1,7 +1,11 @@
 import { unsupported } from "../../src/mail/mail_error.ts";
 import type { SmtpAddress, SmtpConnector, SmtpSocket } from "./socket.ts";
 
-/** The part of a socket of `cloudflare:sockets` that is used. */
+/**
+ * The part of a socket of `cloudflare:sockets` that is used.
+ *
+ * @category Mailers
+ */
 export interface CloudflareSocket {
   /** The bytes that the other side sends. */
   readonly readable: ReadableStream<Uint8Array>;
@@ -17,7 +21,11 @@ export interface CloudflareSocket {
   close(): Promise<unknown>;
 }
 
-/** The `connect` of `cloudflare:sockets`. */
+/**
+ * The `connect` of `cloudflare:sockets`.
+ *
+ * @category Mailers
+ */
 export type CloudflareConnect = (
   address: { hostname: string; port: number },
   options: { secureTransport: "off" | "on" | "starttls"; allowHalfOpen: boolean },
@@ -28,6 +36,7 @@ export type CloudflareConnect = (
  * `sendBulk()` shares some among its messages. Workers tell neither host name nor address, so set the
  * mailer's `name`. Port 25 is closed to Workers: `connect` answers `unsupported` for it.
  *
+ * @category Mailers
  * @example
  * ```ts ignore
  * import { connect } from "cloudflare:sockets";

@@ -1,7 +1,11 @@
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import type { SmtpAddress, SmtpConnector, SmtpSocket } from "./socket.ts";
 
-/** Options of {@linkcode denoConnector}. */
+/**
+ * Options of {@linkcode denoConnector}.
+ *
+ * @category Mailers
+ */
 export interface DenoConnectorOptions {
   /**
    * Certificates (PEM) to trust besides the runtime's own: a private authority's.
@@ -37,6 +41,7 @@ interface DenoNet {
  * Sockets of Deno. Needs `--allow-net` for the server's host and port alone; with `--allow-sys=hostname` the
  * client is named by the machine's host name in EHLO, otherwise by its address.
  *
+ * @category Mailers
  * @example
  * ```ts
  * import { denoConnector, smtpMailer } from "@holdfast/edge/smtp";

@@ -1,7 +1,11 @@
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import type { SmtpAddress, SmtpConnector, SmtpSocket } from "./socket.ts";
 
-/** Options of {@linkcode nodeConnector}. */
+/**
+ * Options of {@linkcode nodeConnector}.
+ *
+ * @category Mailers
+ */
 export interface NodeConnectorOptions {
   /**
    * Certificates (PEM) to trust instead of the runtime's own: a private authority's.
@@ -39,6 +43,7 @@ interface NodeTls {
  * Sockets of Node (from 20.16), Bun and Deno. The modules are loaded at the first connection, so no import of
  * theirs reaches a bundle.
  *
+ * @category Mailers
  * @example
  * ```ts
  * import { nodeConnector, smtpMailer } from "@holdfast/edge/smtp";

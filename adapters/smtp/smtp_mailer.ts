@@ -26,7 +26,11 @@ import { queueId } from "./_queue_id.ts";
 import type { SessionSettings } from "./_session.ts";
 import type { SmtpConnector, SmtpSecurity } from "./socket.ts";
 
-/** Options of {@linkcode smtpMailer}. */
+/**
+ * Options of {@linkcode smtpMailer}.
+ *
+ * @category Mailers
+ */
 export interface SmtpMailerOptions {
   /** Opens the sockets: `denoConnector()`, `nodeConnector()` or `cloudflareConnector(connect)`. */
   readonly connector: SmtpConnector;
@@ -49,7 +53,7 @@ export interface SmtpMailerOptions {
    */
   readonly auth?: SmtpAuth | undefined;
   /**
-   * Sends `auth` in plain text, readable for anybody in between.
+   * Sends `auth` in plain text, readable on the way to the server.
    * @default {false}
    */
   readonly allowPlaintextAuth?: boolean | undefined;
@@ -97,7 +101,11 @@ export interface SmtpMailerOptions {
   readonly idleTimeout?: Duration | undefined;
 }
 
-/** The maximum times of single steps. */
+/**
+ * The maximum times of single steps.
+ *
+ * @category Mailers
+ */
 export interface SmtpTimeouts {
   /**
    * Connecting and encrypting.
@@ -122,7 +130,11 @@ export interface SmtpTimeouts {
   readonly data?: Duration | undefined;
 }
 
-/** The server has taken the message, for all recipients but the listed ones. */
+/**
+ * The server has taken the message, for all recipients but the listed ones.
+ *
+ * @category Mailers
+ */
 export interface SmtpReceipt extends Receipt {
   /** The recipients that the server took the message for. */
   readonly accepted: readonly string[];
@@ -130,7 +142,11 @@ export interface SmtpReceipt extends Receipt {
   readonly messageId: string;
 }
 
-/** A mailer over SMTP. */
+/**
+ * A mailer over SMTP.
+ *
+ * @category Mailers
+ */
 export interface SmtpMailer extends Mailer, AsyncDisposable {
   /** One attempt to send one message. */
   send(message: Message, options?: SendOptions): Promise<SmtpReceipt>;
@@ -149,6 +165,7 @@ export interface SmtpMailer extends Mailer, AsyncDisposable {
  *
  * @throws {TypeError} when an option is not valid, or credentials would go over plain text
  * @throws {RangeError} when a number or duration is out of its range
+ * @category Mailers
  * @example
  * ```ts
  * import { denoConnector, smtpMailer } from "@holdfast/edge/smtp";

@@ -1,6 +1,10 @@
 /** The sockets that the SMTP client needs of a runtime: two streams, and encryption when it is asked for. */
 
-/** A connection. Bytes are read only while they are waited for. */
+/**
+ * A connection. Bytes are read only while they are waited for.
+ *
+ * @category Mailers
+ */
 export interface SmtpSocket {
   /** The bytes that the other side sends. */
   readonly readable: ReadableStream<Uint8Array>;
@@ -20,7 +24,11 @@ export interface SmtpSocket {
   close(): void;
 }
 
-/** The server to connect to. */
+/**
+ * The server to connect to.
+ *
+ * @category Mailers
+ */
 export interface SmtpAddress {
   /** A name or an IP address. */
   readonly hostname: string;
@@ -33,17 +41,25 @@ export interface SmtpAddress {
 /**
  * `none`: plain text. `starttls`: plain until encrypted, and never further than that without. `tls`: from the
  * first byte.
+ *
+ * @category Mailers
  */
 export type SmtpSecurity = "none" | "starttls" | "tls";
 
-/** Opens sockets. */
+/**
+ * Opens sockets.
+ *
+ * @category Mailers
+ */
 export interface SmtpConnector {
   /**
    * Whether sockets die with the request they were opened in, as on Workers: then no call uses another call's
    * socket.
    */
   readonly perRequest: boolean;
-  /** The host name of this machine, where the runtime tells it without asking anybody; never throws. */
+  /**
+   * The host name of this machine, where the runtime has it without a permission or a request; never throws.
+   */
   hostname?(): string | undefined;
   /** Opens one; with `tls`, `startTls` is called before anything else. */
   connect(address: SmtpAddress, signal: AbortSignal): Promise<SmtpSocket>;

@@ -1,13 +1,21 @@
 import { sqliteFault, type SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite_backend.ts";
 
-/** What the store uses of a prepared statement of D1, by shape. */
+/**
+ * What the store uses of a prepared statement of D1, by shape.
+ *
+ * @category Stores
+ */
 export interface D1Statement {
   /** Binds values by position. */
   // deno-lint-ignore no-explicit-any
   bind(...values: any[]): D1Statement;
 }
 
-/** What the store uses of a `D1Database`, by shape: the binding from `env`. */
+/**
+ * What the store uses of a `D1Database`, by shape: the binding from `env`.
+ *
+ * @category Stores
+ */
 export interface D1Binding {
   /** Prepares a statement. */
   prepare(sql: string): D1Statement;
@@ -20,6 +28,8 @@ export interface D1Binding {
  * A store on Cloudflare D1. Every call is one `batch()`, the only atomic unit that D1 has.
  *
  * @throws {TypeError} when the first argument is no binding of D1
+ * @throws {RangeError} when the prefix is longer than 256 bytes
+ * @category Stores
  * @example
  * ```ts ignore
  * import { createThrottle } from "@holdfast/edge";

@@ -1,6 +1,10 @@
 import { sqliteFault, type SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite_backend.ts";
 
-/** What the store uses of a `DatabaseSync` of `node:sqlite`, by shape; Deno has it too. */
+/**
+ * What the store uses of a `DatabaseSync` of `node:sqlite`, by shape; Deno has it too.
+ *
+ * @category Stores
+ */
 export interface NodeSqliteDatabase {
   /** Runs statements without values. */
   exec(sql: string): void;
@@ -13,10 +17,12 @@ export interface NodeSqliteDatabase {
 }
 
 /**
- * A store on SQLite in this process, through `node:sqlite` of Node 22.5 and later, or of Deno. Other processes may use
- * the same file: set `PRAGMA journal_mode = wal` on it once.
+ * A store on SQLite in this process, through `node:sqlite` of Node 22.5 and later, or of Deno. Other
+ * processes may use the same file: set `PRAGMA journal_mode = wal` on it once.
  *
  * @throws {TypeError} when the first argument is no open database
+ * @throws {RangeError} when the prefix is longer than 256 bytes
+ * @category Stores
  * @example
  * ```ts
  * import { DatabaseSync } from "node:sqlite";

@@ -19,6 +19,8 @@ import type { ScriptRunner, Timeouts, UpstashConnection } from "./_transport.ts"
  *   eval: (script, keys, args) => redis.eval(script, { keys, arguments: args }),
  * });
  * ```
+ *
+ * @category Stores
  */
 export interface RedisScripts {
   /** Runs a script that the server knows, by its SHA-1. */

@@ -17,6 +17,11 @@ import { LUA_TWINS } from "./_twins.ts";
 
 /** The parts of an engine. */
 export interface EngineParts {
+  /**
+   * The engine's name for events and tables.
+   * @default {"upstash"}
+   */
+  readonly name?: string;
   readonly runner: ScriptRunner;
   readonly binding: object;
   readonly book: ScriptBook;
@@ -34,7 +39,7 @@ const MAX_PENDING_LENGTH = 64 * 1024 * 1024;
 
 /** Runs transitions as scripts, and the operations on many keys. */
 export class UpstashEngine implements AtomicEngine {
-  readonly name = "upstash";
+  readonly name: string;
   readonly limits: { maxKeyBytes: number; maxValueLength: number };
   readonly binding: object;
   readonly scope: string;
@@ -46,9 +51,10 @@ export class UpstashEngine implements AtomicEngine {
   #pendingLength = 0;
 
   constructor(
-    { runner, binding, book, keys, maxValueLength }: EngineParts,
+    { name = "upstash", runner, binding, book, keys, maxValueLength }: EngineParts,
     virtualTime: (() => number) | undefined,
   ) {
+    this.name = name;
     this.#runner = runner;
     this.#book = book;
     this.#keys = keys;

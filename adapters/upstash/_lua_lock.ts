@@ -16,10 +16,18 @@ local micro = virtual and 0 or tonumber(t[2]) % 1000
 `;
 
 const STATE = `
+local function next_end(s)
+  return math.min(s.due, s.q[1] and s.q[1].till or math.huge)
+end
+local function drop_ended(s, now)
+  local left = {}
+  for _, w in ipairs(s.q) do if now < w.till then table.insert(left, w) end end
+  s.q = left
+end
 local function parse(r, now)
   local s = {fence=0, lapsed=0, due=0, ends=0, done={}, h={}, n=0, q={}, swept=false}
   if r and r.lock then
-    local fence, lapsed, due, ends = r.lock:match('^(%d+) (%d+) (%d+) (%d+) ')
+    local fence, lapsed, due, ends = r.lock:match('^(%d+) (%d+) (%d+) %d+ (%d+) ')
     s.fence, s.lapsed, s.due, s.ends = tonumber(fence), tonumber(lapsed), tonumber(due), tonumber(ends)
   end
   if s.due == 0 then s.due = math.huge end
@@ -37,20 +45,14 @@ local function parse(r, now)
     end
   end
   table.sort(s.q, function(x, y) return x.number < y.number end)
-  if now >= s.due then
+  if now >= next_end(s) then
     s.swept, s.due = true, math.huge
-    local over, left = {}, {}
+    local over = {}
     for owner, h in pairs(s.h) do
       if now >= h.till + h.delay then table.insert(over, owner) else s.due = math.min(s.due, h.till + h.delay) end
     end
     for _, owner in ipairs(over) do lapse(s, owner) end
-    for _, w in ipairs(s.q) do
-      if now < w.till then
-        table.insert(left, w)
-        s.due = math.min(s.due, w.till)
-      end
-    end
-    s.q = left
+    drop_ended(s, now)
   end
   return s
 end
@@ -67,8 +69,8 @@ local function serialize(s, now)
     r['by:' .. w.owner] = table.concat({'q', int(w.number), int(w.till), int(w.limit), int(w.front)}, ' ')
     r['at:' .. int(w.number)] = w.owner
   end
-  local due = idle and 0 or s.due
-  r.lock = table.concat({int(s.fence), int(s.lapsed), int(due), int(ends), int(s.n), int(alone), int(#s.q), int(first), int(last)}, ' ')
+  local due, head = s.n == 0 and 0 or s.due, s.q[1] and s.q[1].till or 0
+  r.lock = table.concat({int(s.fence), int(s.lapsed), int(due), int(head), int(ends), int(s.n), int(alone), int(#s.q), int(first), int(last)}, ' ')
   return r, math.ceil((ends + 86400000) / 3600000) * 3600000
 end
 local function finish(s, id)
@@ -83,21 +85,21 @@ local function fits(s, limit)
   for _, h in pairs(s.h) do if h.limit <= 1 then return false end end
   return true
 end
-local function note(s, till)
-  s.due, s.ends = math.min(s.due, till), math.max(s.ends, till)
+local function note_holder(s, till)
+  s.due, s.ends = s.n == 1 and till or math.min(s.due, till), math.max(s.ends, till)
 end
 local function grant(s, owner, till, limit, delay, now)
   local fence = math.max(s.fence + 1, now * 1000 + micro)
   if s.fence == 0 then s.lapsed = fence - 1 end
   s.fence, s.n = fence, s.n + 1
   s.h[owner] = {till=till, fence=fence, limit=limit, delay=delay}
-  note(s, till + delay)
+  note_holder(s, till + delay)
   return s.h[owner]
 end
 local function grant_next(s, now)
-  while s.q[1] and fits(s, s.q[1].limit) do
+  while s.q[1] and (now >= s.q[1].till or fits(s, s.q[1].limit)) do
     local w = table.remove(s.q, 1)
-    grant(s, w.owner, now + 1000, w.limit, 0, now)
+    if now < w.till then grant(s, w.owner, now + 1000, w.limit, 0, now) end
   end
 end
 local function current(r, now)
@@ -122,17 +124,23 @@ end
 const BOOK = LAPSE + STATE;
 
 const ENQUEUE = `
+local function ahead(s, number, joins)
+  return math.min(number - (s.q[1] and s.q[1].number or number), #s.q - (joins and 0 or 1))
+end
 local function enqueue(s, owner, wait, limit, now)
   if not wait then return false end
-  local till, n = now + math.min(tonumber(wait), 15000), place(s, owner)
+  local n = place(s, owner)
+  local number = n and s.q[n].number or (s.q[1] and s.q[#s.q].number or 0) + 1
+  local till = now + math.min(tonumber(wait), 15000 + ahead(s, number, not n) * 200)
   if n then
     if till - s.q[n].till < 4000 then return false end
     s.q[n].till = till
+    if n == 1 and #s.q >= 256 then drop_ended(s, now) end
   else
     if #s.q >= 256 then return false end
-    table.insert(s.q, {owner=owner, number=(s.q[1] and s.q[#s.q].number or 0) + 1, till=till, limit=limit, front=0})
+    table.insert(s.q, {owner=owner, number=number, till=till, limit=limit, front=0})
   end
-  note(s, till)
+  s.ends = math.max(s.ends, till)
   return true
 end
 `;
@@ -142,22 +150,26 @@ const OPEN = `${MICRO.trim()}
 local key, me = KEYS[1], 'by:' .. ARGV[1]
 local found = redis.call('HMGET', key, '@', 'lock', 'done', me)
 local deadline, done, mine = tonumber(found[1] or nil), found[3] or '', found[4] or ''
-local fence, lapsed, due, ends, holders, alone, waiting, first, last = 0, 0, 0, 0, 0, 0, 0, 0, 0
+local fence, lapsed, due, head, ends, holders, alone, waiting, first, last = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 if found[2] then
   if not deadline or now >= deadline then break end
-  fence, lapsed, due, ends, holders, alone, waiting, first, last = string.match(found[2], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  fence, lapsed, due, head, ends, holders, alone, waiting, first, last = string.match(found[2], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
   if not last then break end
-  fence, lapsed, due, ends, holders = tonumber(fence), tonumber(lapsed), tonumber(due), tonumber(ends), tonumber(holders)
-  alone, waiting, first, last = tonumber(alone), tonumber(waiting), tonumber(first), tonumber(last)
+  fence, lapsed, due, head, ends = tonumber(fence), tonumber(lapsed), tonumber(due), tonumber(head), tonumber(ends)
+  holders, alone, waiting, first, last = tonumber(holders), tonumber(alone), tonumber(waiting), tonumber(first), tonumber(last)
 elseif deadline then break end
-if due == 0 then due = math.huge elseif now >= due then break end
+if due == 0 then due = math.huge end
+if head == 0 then head = math.huge end
+if now >= due or now >= head then break end
 `;
 
 /** Writes the fields in `set`, the summary, and the record's deadline where that has changed. */
 const CLOSE = `
-if holders == 0 and waiting == 0 then due, ends = 0, now else ends = math.max(ends, now) end
+if holders == 0 and waiting == 0 then ends = now else ends = math.max(ends, now) end
+if holders == 0 then due = 0 end
+if waiting == 0 then head = 0 end
 set[#set + 1] = 'lock'
-set[#set + 1] = table.concat({int(fence), int(lapsed), int(due), int(ends), int(holders), int(alone), int(waiting), int(first), int(last)}, ' ')
+set[#set + 1] = table.concat({int(fence), int(lapsed), int(due), int(head), int(ends), int(holders), int(alone), int(waiting), int(first), int(last)}, ' ')
 local keep = math.ceil((ends + 86400000) / 3600000) * 3600000
 if keep ~= deadline then
   set[#set + 1] = '@'
@@ -175,6 +187,10 @@ if now >= till then break end
 till = math.max(till, now + tonumber(ARGV[2]))
 `;
 
+/** Notes when the caller's lease ends: exactly, where it is the only holder. */
+const noteHolder = (till: string) =>
+  `due, ends = holders == 1 and ${till} or math.min(due, ${till}), math.max(ends, ${till})`;
+
 /** By the name of the transition. */
 export const lockTwins: Readonly<Record<string, LuaTwin>> = {
   "lock.acquire": {
@@ -188,41 +204,49 @@ local limit, added, wait, set = tonumber(ARGV[3] or '') or 1, tonumber(ARGV[4] o
 local kind = string.sub(mine, 1, 1)
 if kind == 'h' then
 ${LENGTHEN}
-  due, ends = math.min(due, till + added), math.max(ends, till + added)
+  ${noteHolder("till + added")}
   set = {me, table.concat({'h', int(till), token, most, int(added)}, ' ')}
 ${CLOSE}
   return {tonumber(token), till}
 end
 if kind == 'q' then
   local number, till, most, front = string.match(mine, '^q (%d+) (%d+) (%d+) (%d+)$')
-  local fresh = wait and now + math.min(wait, 15000) or 0
+  local ahead = math.min(tonumber(number) - first, waiting - 1)
+  local fresh = wait and now + math.min(wait, 15000 + ahead * 200) or 0
   if fresh - tonumber(till) >= 4000 then
-    due, ends = math.min(due, fresh), math.max(ends, fresh)
+    if tonumber(number) == first then
+      if waiting >= 256 then break end
+      head = fresh
+    end
+    ends = math.max(ends, fresh)
     set = {me, table.concat({'q', number, int(fresh), most, front}, ' ')}
 ${CLOSE}
   end
-  return {due - now, tonumber(number) - first, 0}
+  return {math.min(due, head) - now, ahead, 0}
 end
 if waiting == 0 and (holders == 0 or (holders < limit and alone == 0)) then
   local nxt, till = math.max(fence + 1, now * 1000 + micro), now + tonumber(ARGV[2])
   if fence == 0 then lapsed = nxt - 1 end
   fence, holders = nxt, holders + 1
   if limit <= 1 then alone = 1 end
-  due, ends = math.min(due, till + added), math.max(ends, till + added)
+  ${noteHolder("till + added")}
   set = {me, table.concat({'h', int(till), int(fence), int(limit), int(added)}, ' ')}
   if not found[3] then set[3] = 'done' set[4] = '' end
 ${CLOSE}
   return {fence, till}
 end
-if not wait or waiting >= 256 then return due - now end
-local till, front = now + math.min(wait, 15000), waiting == 0 and 1 or 0
+if not wait or waiting >= 256 then return math.min(due, head) - now end
+local front = waiting == 0 and 1 or 0
 last = last + 1
 if waiting == 0 then first = last end
+local ahead = math.min(last - first, waiting)
+local till = now + math.min(wait, 15000 + ahead * 200)
 waiting = waiting + 1
-due, ends = math.min(due, till), math.max(ends, till)
+if waiting == 1 then head = till end
+ends = math.max(ends, till)
 set = {me, table.concat({'q', int(last), int(till), int(limit), int(front)}, ' '), 'at:' .. int(last), ARGV[1]}
 ${CLOSE}
-return {due - now, last - first, 0}`,
+return {math.min(due, head) - now, ahead, 0}`,
     output: ([a, b, queued]) => {
       if (queued !== undefined) return { remaining: String(a), ahead: String(b) };
       return b === undefined ? { remaining: String(a) } : { fence: String(a), until: String(b) };
@@ -249,12 +273,12 @@ local function apply(r, i, now)
   if mine then
     mine.till = math.max(mine.till, now + tonumber(i.ttl))
     if not i.from then mine.delay = delay end
-    note(s, mine.till + mine.delay)
+    note_holder(s, mine.till + mine.delay)
     return {fence=int(mine.fence), ['until']=int(mine.till)}, serialize(s, now)
   end
   local joined = enqueue(s, i.owner, i.wait, limit, now)
-  local out, n = {remaining=int(s.due - now)}, place(s, i.owner)
-  if n then out.ahead = int(s.q[n].number - s.q[1].number) end
+  local out, n = {remaining=int(next_end(s) - now)}, place(s, i.owner)
+  if n then out.ahead = int(ahead(s, s.q[n].number)) end
   if joined or s.swept then return out, serialize(s, now) end
   return out
 end`,
@@ -266,7 +290,7 @@ end`,
 ${OPEN}
 if string.sub(mine, 1, 1) ~= 'h' then break end
 ${LENGTHEN}
-due, ends = math.min(due, till + tonumber(delay)), math.max(ends, till + tonumber(delay))
+${noteHolder("till + tonumber(delay)")}
 local set = {me, table.concat({'h', int(till), token, most, delay}, ' ')}
 ${CLOSE}
 return till`,
@@ -277,7 +301,7 @@ local function apply(r, i, now)
   local mine = s.h[i.owner]
   if not mine or now >= mine.till then return {} end
   mine.till = math.max(mine.till, now + tonumber(i.ttl))
-  note(s, mine.till + mine.delay)
+  note_holder(s, mine.till + mine.delay)
   return {['until']=int(mine.till)}, serialize(s, now)
 end`,
   },
@@ -299,7 +323,8 @@ while waiting > 0 do
   local owner = redis.call('HGET', key, place)
   local field = owner and redis.call('HGET', key, 'by:' .. owner) or ''
   local number, ending, most, front = string.match(field, '^q (%d+) (%d+) (%d+) (%d+)$')
-  if not number then
+  -- A dead waiter in front of others is passed over by apply.
+  if not number or now >= tonumber(ending) then
     whole = false
     break
   end
@@ -309,6 +334,7 @@ while waiting > 0 do
       set[#set + 1] = 'by:' .. owner
       set[#set + 1] = table.concat({'q', number, ending, most, '1'}, ' ')
     end
+    head = tonumber(ending)
     break
   end
   fence = math.max(fence + 1, now * 1000 + micro)
@@ -316,7 +342,8 @@ while waiting > 0 do
   set[#set + 1] = table.concat({'h', int(now + 1000), int(fence), most, '0'}, ' ')
   gone[#gone + 1] = place
   if limit <= 1 then alone = 1 end
-  due, ends, holders, waiting, first = math.min(due, now + 1000), math.max(ends, now + 1000), holders + 1, waiting - 1, first + 1
+  holders, waiting, first = holders + 1, waiting - 1, first + 1
+  ${noteHolder("now + 1000")}
 end
 if not whole then break end
 if waiting == 0 then first, last = 0, 0 end
@@ -359,17 +386,40 @@ local function apply(r, i, now)
   return {count=int(live)}, serialize(s, now)
 end`,
   },
+  "lock.look": {
+    kind: "read",
+    fields: ["owner"],
+    fast: `
+local found = redis.call('HMGET', KEYS[1], '@', 'lock', 'by:' .. ARGV[1])
+local number = string.match(found[3] or '', '^q (%d+) ')
+local due, head, waiting, first = string.match(found[2] or '', '^%d+ %d+ (%d+) (%d+) %d+ %d+ %d+ (%d+) (%d+) %d+$')
+if not number or not first or now >= tonumber(found[1] or 0) then return -1 end
+due, head = tonumber(due), tonumber(head)
+if due > 0 then due = math.min(due, head) else due = head end
+if now >= due then return -1 end
+return {due - now, math.min(tonumber(number) - first, waiting - 1)}`,
+    output: ([remaining, ahead]) =>
+      ahead === undefined ? {} : { remaining: String(remaining), ahead: String(ahead) },
+    lua: BOOK + ENQUEUE + `
+local function apply(r, i, now)
+  local s = parse(r, now)
+  local n = place(s, i.owner)
+  if s.swept or not n then return {} end
+  return {remaining=int(next_end(s) - now), ahead=int(ahead(s, s.q[n].number))}
+end`,
+  },
   "lock.inspect": {
     kind: "read",
     lua: BOOK + `
 local function apply(r, i, now)
   if not r then return {} end
-  local s, held, last = parse(r, now), 0, now
+  local s, held, waiting, last = parse(r, now), 0, 0, now
+  for _, w in ipairs(s.q) do if now < w.till then waiting = waiting + 1 end end
   for _, h in pairs(s.h) do
     if now < h.till then held = held + 1 end
     last = math.max(last, h.till + h.delay)
   end
-  return {fence=int(s.fence), held=int(held), waiting=int(#s.q), remaining=int(last - now)}
+  return {fence=int(s.fence), held=int(held), waiting=int(waiting), remaining=int(last - now)}
 end`,
   },
 };

@@ -100,6 +100,10 @@ end`,
 local function apply(r, i, now)
   local ended = gone(r, now)
   if ended and (ended.g or not i.bury) then return {} end
+  if i.forget then
+    if ended then return {} end
+    return answer(nil, r), false
+  end
   local tombstone = {h=r and r.h or '', n=int(num(r and r.n) + 1), g=i.why, next=i.next}
   local stays = now + num(i.keep)
   if i.lasting and r then stays = math.max(stays, num(r.x)) end

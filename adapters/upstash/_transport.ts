@@ -7,7 +7,11 @@ import { decodeReply, type Reply } from "./_base64.ts";
 import { isUnknownHost, isUnknownScript, late, lost, RedisReplyError, refusesKeyLocking } from "./_faults.ts";
 import type { Script, ScriptBook } from "./_scripts.ts";
 
-/** Where an Upstash database answers, and how. */
+/**
+ * Where an Upstash database answers, and how.
+ *
+ * @category Stores
+ */
 export interface UpstashConnection {
   /** The REST URL. */
   readonly url: string;

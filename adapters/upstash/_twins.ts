@@ -1,6 +1,7 @@
 /** Every Lua twin. */
 import type { LuaTwin } from "./_lua.ts";
 import { betterAuthTwins } from "./_lua_better_auth.ts";
+import { cacheTwins } from "./_lua_cache.ts";
 import { idempotencyTwins } from "./_lua_idempotency.ts";
 import { lockTwins } from "./_lua_lock.ts";
 import { outboxTwins } from "./_lua_outbox.ts";
@@ -16,5 +17,6 @@ export const LUA_TWINS: Readonly<Record<string, LuaTwin>> = {
   ...throttleTwins,
   ...sessionTwins,
   ...outboxTwins,
+  ...cacheTwins,
   ...betterAuthTwins,
 };

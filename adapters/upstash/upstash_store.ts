@@ -1,6 +1,6 @@
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import { atomicStore } from "../../src/store/store.ts";
+import { storeFromEngine } from "../../src/store/store.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { clientRunner, isClient, type RedisScripts } from "./_client.ts";
 import { UpstashEngine } from "./_engine.ts";
@@ -8,7 +8,11 @@ import { KeySpace } from "./_keys.ts";
 import { type DatabaseState, ScriptBook } from "./_scripts.ts";
 import { type UpstashConnection, UpstashTransport } from "./_transport.ts";
 
-/** Options of {@linkcode upstashStore}. */
+/**
+ * Options of {@linkcode upstashStore}.
+ *
+ * @category Stores
+ */
 export interface UpstashStoreOptions {
   /**
    * The namespace of the store's keys in the database, which all begin with it and a colon. No other key is
@@ -53,6 +57,7 @@ const OPTION_NAMES = {
  *
  * @throws {TypeError} when there is neither a client nor a URL and a token, or for an unknown option
  * @throws {RangeError} for a time limit, length or prefix out of its range
+ * @category Stores
  * @example
  * ```ts
  * import { upstashStore } from "@holdfast/edge/upstash";
@@ -75,7 +80,9 @@ export function upstashStore(
   const timeouts = { timeout, attemptTimeout };
   const runner = handedIn ? clientRunner(redis, book, timeouts) : new UpstashTransport(redis, book, timeouts);
   const keys = new KeySpace(options.prefix ?? "holdfast", handedIn && mayBeCluster(redis));
-  return atomicStore(new UpstashEngine({ runner, binding, book, keys, maxValueLength }, options.virtualTime));
+  return storeFromEngine(
+    new UpstashEngine({ runner, binding, book, keys, maxValueLength }, options.virtualTime),
+  );
 }
 
 /**

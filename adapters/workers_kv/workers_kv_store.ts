@@ -4,12 +4,16 @@ import { HoldfastError } from "../../src/errors.ts";
 import type { EngineListOptions, KeyValueEngine } from "../../src/store/engine.ts";
 import type { CallOptions, KeyValueStore, ListPage } from "../../src/store/key_value_store.ts";
 import { storePrefix } from "../../src/store/prefix.ts";
-import { keyValueStore } from "../../src/store/store.ts";
+import { keyValueStoreFromEngine } from "../../src/store/store.ts";
 import { withTimeout } from "../../src/deadline.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { kvFault } from "./_faults.ts";
 
-/** A value with its metadata, as Workers KV answers it. */
+/**
+ * A value with its metadata, as Workers KV answers it.
+ *
+ * @category Stores
+ */
 export interface KvEntry {
   /** The value, or null. */
   readonly value: string | null;
@@ -17,7 +21,11 @@ export interface KvEntry {
   readonly metadata: unknown;
 }
 
-/** The used part of a `KVNamespace`, by shape: the binding from `env`. */
+/**
+ * The used part of a `KVNamespace`, by shape: the binding from `env`.
+ *
+ * @category Stores
+ */
 export interface KvNamespace {
   /** Reads one text. */
   getWithMetadata(key: string, options: { type: "text"; cacheTtl?: number }): Promise<KvEntry>;
@@ -38,7 +46,11 @@ export interface KvNamespace {
   }>;
 }
 
-/** Options of {@linkcode workersKvStore}. */
+/**
+ * Options of {@linkcode workersKvStore}.
+ *
+ * @category Stores
+ */
 export interface WorkersKvStoreOptions {
   /**
    * The beginning of all keys, before a colon; stores with different prefixes never meet. At most 256 bytes.
@@ -76,6 +88,7 @@ const OPTIONS = {
  *
  * @throws {TypeError} when the first argument is no binding, for an unknown option
  * @throws {RangeError} when `prefix` takes more than 256 bytes, or `cacheTtl` is below 30 seconds
+ * @category Stores
  * @example
  * ```ts ignore
  * import { workersKvStore } from "@holdfast/edge/workers-kv";
@@ -96,7 +109,7 @@ export function workersKvStore(kv: KvNamespace, options: WorkersKvStoreOptions =
     );
   }
   const maxKeyBytes = MOST_KEY_BYTES - prefix.bytes - 1; // the colon takes one
-  return keyValueStore(new WorkersKvEngine(kv, options, cacheTtl, prefix.text, maxKeyBytes));
+  return keyValueStoreFromEngine(new WorkersKvEngine(kv, options, cacheTtl, prefix.text, maxKeyBytes));
 }
 
 /** Workers KV's own limits. */

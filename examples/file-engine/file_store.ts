@@ -1,7 +1,8 @@
 /** A working engine in less than sixty lines: a folder with a file a key, shared by the processes of one machine. */
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
-import { type AtomicStore, atomicStore } from "@holdfast/edge";
+import type { AtomicStore } from "@holdfast/edge";
+import { storeFromEngine } from "@holdfast/edge/engine";
 
 /** A store in a folder. */
 export function fileStore(folder: string): AtomicStore {
@@ -34,7 +35,7 @@ export function fileStore(folder: string): AtomicStore {
     }
   }
 
-  return atomicStore({
+  return storeFromEngine({
     name: "file",
     limits: { maxKeyBytes: 240, maxValueLength: 1_000_000 },
     transact(transition, key, input) {

@@ -40,7 +40,7 @@ export const page = (engine: string): string =>
 <body>
 <header>
   <h1>The Holdfast shop</h1>
-  <p>Six contracts at work. Every button sends real requests to this server; what you see is what it answered. State lives in <strong id="engine">${engine}</strong>.</p>
+  <p>Seven contracts at work. Every button sends real requests to this server; what you see is what it answered. State lives in <strong id="engine">${engine}</strong>.</p>
 </header>
 <main>
   <section aria-labelledby="cart-title">
@@ -85,6 +85,12 @@ export const page = (engine: string): string =>
     <div class="row"><button id="race">Start the race</button></div>
     <p class="sum" id="race-sum" aria-live="polite">&nbsp;</p>
     <div class="scroll"><table id="race-rows" hidden><thead><tr><th>Worker</th><th>Fencing token</th><th>From</th><th>To</th></tr></thead><tbody></tbody></table></div>
+  </section>
+  <section aria-labelledby="stampede-title">
+    <h2 id="stampede-title">Fifty requests, one fill</h2>
+    <p>Forgets the cached catalogue, then asks for it fifty times at once: the database is asked once. A new price is seen at once.</p>
+    <div class="row"><button id="stampede">Stampede</button> <button class="quiet" id="dearer">Make the rope dearer</button></div>
+    <p class="sum" id="stampede-sum" aria-live="polite">&nbsp;</p>
   </section>
 </main>
 <script type="module">
@@ -178,6 +184,18 @@ export const page = (engine: string): string =>
     const rising = turns.every((turn, i) => i === 0 || turn.fencingToken > turns[i - 1].fencingToken && turn.from >= turns[i - 1].to - 1);
     $("race-sum").textContent = rising ? "Ten turns, never two at once." : "Two at once: this must not happen.";
     rows("race-rows", turns.map((t) => [t.worker, t.fencingToken, t.from + " ms", t.to + " ms"]));
+  });
+  on("stampede", "click", async () => {
+    await call("POST", "catalogue/forget");
+    const before = (await json("GET", "catalogue")).asked;
+    const answers = await Promise.all(Array.from({ length: 50 }, () => json("GET", "products")));
+    const { asked } = await json("GET", "catalogue");
+    $("stampede-sum").textContent = answers.length + " requests, fills: " + (asked - before);
+  });
+  on("dearer", "click", async () => {
+    const { price } = await json("POST", "products/rope/dearer");
+    const seen = (await json("GET", "products")).find((p) => p.id === "rope").price;
+    $("stampede-sum").textContent = "Now " + money(price) + ", and the next visitor sees " + money(seen);
   });
 
   showCart(await json("GET", "cart"));

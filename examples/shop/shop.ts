@@ -1,15 +1,9 @@
 /** The shop: each contract at work on real requests, as JSON and as one page. Runs wherever Hono does. */
 import { Hono } from "hono";
 import { z } from "zod";
-import {
-  type AtomicStore,
-  cachedStore,
-  createLocks,
-  createSessions,
-  type KeyValueStore,
-  memoryMailer,
-  outbox,
-} from "@holdfast/edge";
+import { type AtomicStore, createLocks, createSessions } from "@holdfast/edge";
+import { createCache } from "@holdfast/edge/cache";
+import { memoryMailer, outbox } from "@holdfast/edge/mail";
 import { idempotency, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
 import { page } from "./page.ts";
 
@@ -27,11 +21,6 @@ export interface ShopOptions {
   /** Where its state lives. */
   readonly store: AtomicStore;
   /**
-   * Where the list of products lives: often read, seldom written, so that Workers KV will do.
-   * @default {store}
-   */
-  readonly catalogue?: KeyValueStore;
-  /**
    * Whether the session cookie needs HTTPS; off for plain-HTTP development.
    * @default {true}
    */
@@ -39,7 +28,7 @@ export interface ShopOptions {
 }
 
 /** Makes the shop on a store. */
-export function createShop({ store, catalogue = store, secureCookies = true }: ShopOptions): Hono<
+export function createShop({ store, secureCookies = true }: ShopOptions): Hono<
   { Variables: SessionVariables<typeof Visitor> }
 > {
   const sessionOptions = { schema: Visitor, cookie: { secure: secureCookies } };
@@ -47,11 +36,16 @@ export function createShop({ store, catalogue = store, secureCookies = true }: S
   const locks = createLocks(store);
   const mailbox = memoryMailer(); // a real shop has resendMailer(…) here
   const box = outbox(mailbox, store, { buckets: 2 });
-  const lists = cachedStore(catalogue, { ttl: "1m" });
+  // The catalogue is read by every visitor and seldom changed: a cache stands before what would be a slow database.
+  const database = store.namespace("database");
+  const cache = createCache(store, { name: "shop" });
   const products = async () => {
-    const list = await lists.get("products", { schema: Products });
-    if (list === undefined) await lists.set("products", PRODUCTS).catch(() => {}); // another isolate just did
-    return list ?? PRODUCTS;
+    return await cache.get("products", async () => {
+      await database.increment("asked");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      const prices = await database.get<Record<string, number>>("prices") ?? {};
+      return PRODUCTS.map((product) => ({ ...product, price: prices[product.id] ?? product.price }));
+    }, { ttl: "1h", tags: ["catalogue"], schema: Products });
   };
   const app = new Hono<{ Variables: SessionVariables<typeof Visitor> }>();
 
@@ -59,6 +53,20 @@ export function createShop({ store, catalogue = store, secureCookies = true }: S
   app.use("/api/*", session({ store, ...sessionOptions }));
 
   app.get("/api/products", async (c) => c.json(await products()));
+  app.get("/api/catalogue", async (c) => c.json({ asked: await database.get<number>("asked") ?? 0 }));
+  app.post("/api/catalogue/forget", async (c) => {
+    await cache.invalidateTags(["catalogue"]);
+    return c.json({ forgotten: true });
+  });
+  app.post("/api/products/:product/dearer", async (c) => {
+    const { product } = c.req.param();
+    const before = (await products()).find(({ id }) => id === product);
+    if (before === undefined) return c.json({ error: "no such product" }, 404);
+    const prices = await database.get<Record<string, number>>("prices") ?? {};
+    await database.set("prices", { ...prices, [product]: before.price + 100 });
+    await cache.invalidateTags(["catalogue"]); // from here on every visitor, wherever served, sees the new price
+    return c.json({ price: before.price + 100 });
+  });
 
   app.get("/api/cart", async (c) => c.json({ cart: await c.var.session.get("cart") }));
   app.post("/api/cart/:product", async (c) => {

@@ -16,7 +16,11 @@ import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 
-/** Options of `createIdempotency`. */
+/**
+ * Options of `createIdempotency`.
+ *
+ * @category Idempotency
+ */
 export interface IdempotencyOptions {
   /**
    * The namespace of the keys.
@@ -56,7 +60,11 @@ export interface IdempotencyOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** Options of {@linkcode Idempotency.begin}. */
+/**
+ * Options of {@linkcode Idempotency.begin}.
+ *
+ * @category Idempotency
+ */
 export interface BeginOptions extends CallOptions {
   /**
    * The meaning of the key (a hash of the request): the same key with another fingerprint is a `mismatch`.
@@ -80,7 +88,11 @@ export interface BeginOptions extends CallOptions {
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
 }
 
-/** Options of {@linkcode Idempotency.complete}. */
+/**
+ * Options of {@linkcode Idempotency.complete}.
+ *
+ * @category Idempotency
+ */
 export interface CompleteOptions extends CallOptions {
   /**
    * Keeps the response. Without it the work still counts as done: later callers get `not-retained`.
@@ -89,7 +101,11 @@ export interface CompleteOptions extends CallOptions {
   readonly retain?: boolean | undefined;
 }
 
-/** Options of {@linkcode Idempotency.run}. */
+/**
+ * Options of {@linkcode Idempotency.run}.
+ *
+ * @category Idempotency
+ */
 export interface RunOptions<T = unknown> extends BeginOptions {
   /**
    * Selects the results that are kept; for the others the next caller runs again, unless the attempt was
@@ -99,7 +115,11 @@ export interface RunOptions<T = unknown> extends BeginOptions {
   readonly storeIf?: ((result: T) => boolean) | undefined;
 }
 
-/** The right to do the work. A plain value: it may travel to another process. */
+/**
+ * The right to do the work. A plain value: it may travel to another process.
+ *
+ * @category Idempotency
+ */
 export interface Claim {
   /** The key that is claimed. */
   readonly key: string;
@@ -123,6 +143,8 @@ export interface Claim {
 /**
  * The answer of {@linkcode Idempotency.begin}; `retryAfter` is what remains of the other caller's lease, in
  * milliseconds.
+ *
+ * @category Idempotency
  */
 export type Begin =
   | { readonly state: "new"; readonly claim: Claim }
@@ -133,19 +155,29 @@ export type Begin =
 
 /**
  * The answer of {@linkcode Idempotency.complete}; a superseded response is `undefined` when it was not kept.
+ *
+ * @category Idempotency
  */
 export type Completion =
   | { readonly state: "stored" }
   | { readonly state: "superseded"; readonly completed: true; readonly response: unknown }
   | { readonly state: "superseded"; readonly completed: false };
 
-/** The answer of {@linkcode Idempotency.get}. */
+/**
+ * The answer of {@linkcode Idempotency.get}.
+ *
+ * @category Idempotency
+ */
 export type IdempotencyRecord =
   | { readonly state: "in-progress"; readonly attempt: number }
   | { readonly state: "completed"; readonly attempt: number; readonly response: unknown }
   | { readonly state: "not-retained"; readonly attempt: number };
 
-/** A claim that is kept alive until it is stopped, lost, or `maxHold` is over. */
+/**
+ * A claim that is kept alive until it is stopped, lost, or `maxHold` is over.
+ *
+ * @category Idempotency
+ */
 export interface Hold extends AsyncDisposable {
   /**
    * Aborts with `claim-lost` when another caller took the claim over or may have (its lease could not be
@@ -162,7 +194,11 @@ export interface Hold extends AsyncDisposable {
   stop(): void;
 }
 
-/** The attempt that {@linkcode Idempotency.run} hands to the work. */
+/**
+ * The attempt that {@linkcode Idempotency.run} hands to the work.
+ *
+ * @category Idempotency
+ */
 export interface Attempt {
   /** The key. */
   readonly key: string;
@@ -177,13 +213,21 @@ export interface Attempt {
   pin(): void;
 }
 
-/** Idempotent work on one store. */
+/**
+ * Idempotent work on one store.
+ *
+ * @category Idempotency
+ */
 export interface Idempotency {
   /** Claims the key, or tells why it cannot. */
   begin(key: string, options?: BeginOptions): Promise<Begin>;
   /** Stores the response; a superseded claimant gets the winner's, and changes nothing. */
   complete(claim: Claim, response: unknown, options?: CompleteOptions): Promise<Completion>;
-  /** Gives this very claim back, so that the next caller runs; `false` when it is not the current one. */
+  /**
+   * Gives this very claim back, so that the next caller runs; `false` when it is not the current one. Once a
+   * reply was lost it is asked again: an engine that remembers replies (Upstash, Redis) answers as the first
+   * time, another one may answer `false` for what the lost call gave back. The claim is over in any case.
+   */
   abandon(claim: Claim, options?: CallOptions): Promise<boolean>;
   /** Makes the lease end `claim.lease` from now; `false` when another caller has the key. */
   extend(claim: Claim, options?: CallOptions): Promise<boolean>;

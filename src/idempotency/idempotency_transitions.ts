@@ -201,7 +201,11 @@ export const readClaim: Transition = {
   },
 };
 
-/** Every transition of idempotency. */
+/**
+ * Every transition of idempotency.
+ *
+ * @category Transitions
+ */
 export const idempotencyTransitions: readonly Transition[] = [
   beginClaim,
   completeClaim,

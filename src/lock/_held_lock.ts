@@ -3,12 +3,16 @@ import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import { repeatable } from "../store/call_id.ts";
+import type { CallOptions } from "../store/key_value_store.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { bounded } from "./_bounded.ts";
 import { callTimeout, leaseLength } from "./acquire_plan.ts";
 import type { Gate } from "./_gate.ts";
 import type { Lock, LockCallOptions, LockHandle, Release } from "./lock.ts";
 import { extendLock, releaseLock } from "./lock_transitions.ts";
+
+const CALL_OPTIONS = { signal: true, timeout: true } satisfies OptionNames<LockCallOptions>;
 
 /** Where a lock lives, and whose time bounds it. */
 export interface Place {
@@ -34,8 +38,6 @@ export interface Grant {
   readonly signal?: AbortSignal | undefined;
 }
 
-const CALL_OPTIONS = { signal: true, timeout: true } satisfies OptionNames<LockCallOptions>;
-
 /** The most attempts of one release. */
 const RELEASE_ATTEMPTS = 3;
 
@@ -46,6 +48,16 @@ export interface ReleaseAttempt {
   readonly ambiguous: boolean;
 }
 
+/** Options of {@linkcode releaseWithRetry}. */
+export interface ReleaseRetryOptions {
+  /** The name of all attempts, also of an earlier release whose outcome is unknown. */
+  readonly call?: CallOptions | undefined;
+  /** The end of the holder's lease. */
+  readonly until?: number | undefined;
+  /** Whether an earlier release may have had its effect. */
+  readonly ambiguous?: boolean | undefined;
+}
+
 /**
  * Releases what an owner has or waits for; repeating it is safe. With `until`, the end of a holder's lease,
  * it is retried after a delay while that lasts. Without, at once: an orphaned acquisition.
@@ -53,13 +65,12 @@ export interface ReleaseAttempt {
 export async function releaseWithRetry(
   { store, clock, key, owner }: Place,
   fence: string | undefined,
-  until?: number,
-  ambiguous = false,
+  { call = repeatable(), until, ambiguous = false }: ReleaseRetryOptions = {},
 ): Promise<ReleaseAttempt> {
   const input = fence === undefined ? { owner } : { owner, fence };
   for (let attempt = 1;; attempt++) {
     try {
-      const { result } = await store.transact(releaseLock, key, input);
+      const { result } = await store.transact(releaseLock, key, input, call);
       // An earlier attempt may have been the one that released it, before another holder came.
       const unsure = ambiguous && result === "overtaken";
       return { result: unsure ? "unconfirmed" : result as Release, ambiguous };
@@ -101,6 +112,8 @@ export class HeldLock implements Lock {
   readonly #leaseEnd: () => number;
   #expiresAt: number;
   #release: Promise<Release> | undefined;
+  /** The name of the release: one that is asked for again, after a lost reply, is the same call. */
+  #releaseCall: CallOptions | undefined;
   #ambiguous = false;
 
   constructor(place: Place, grant: Grant) {
@@ -176,7 +189,11 @@ export class HeldLock implements Lock {
   async #releaseOnce(until: number): Promise<Release> {
     let attempt: ReleaseAttempt | undefined;
     try {
-      attempt = await releaseWithRetry(this.#place, this.#fence, until, this.#ambiguous);
+      attempt = await releaseWithRetry(this.#place, this.#fence, {
+        call: this.#releaseCall ??= repeatable(),
+        until,
+        ambiguous: this.#ambiguous,
+      });
       this.#ambiguous = attempt.ambiguous;
       return attempt.result;
     } finally {

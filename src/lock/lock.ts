@@ -18,7 +18,11 @@ import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 
-/** Options of `createLocks`. */
+/**
+ * Options of `createLocks`.
+ *
+ * @category Locks
+ */
 export interface LocksOptions {
   /**
    * The namespace of the locks; two `Locks` share keys only when they share it.
@@ -38,7 +42,11 @@ export interface LocksOptions {
   readonly timeout?: Duration | undefined;
 }
 
-/** Options of every call. */
+/**
+ * Options of every call.
+ *
+ * @category Locks
+ */
 export interface LockCallOptions extends CallOptions {
   /**
    * The longest time for the whole call, retries included; then it fails with `timeout`, or a release is
@@ -48,7 +56,11 @@ export interface LockCallOptions extends CallOptions {
   readonly timeout?: Duration | undefined;
 }
 
-/** What every acquisition says about the time for which it holds. */
+/**
+ * What every acquisition says about the time for which it holds.
+ *
+ * @category Locks
+ */
 export interface HoldOptions {
   /**
    * Whether the lease is extended by itself, each time a third of it is over, until the lock is released or
@@ -63,7 +75,11 @@ export interface HoldOptions {
   readonly maxHold?: Duration | undefined;
 }
 
-/** Options of {@linkcode Locks.acquire}. */
+/**
+ * Options of {@linkcode Locks.acquire}.
+ *
+ * @category Locks
+ */
 export interface AcquireOptions extends HoldOptions, LockCallOptions {
   /** How long the lease lasts unless it is extended; at most 365 days. */
   readonly ttl: Duration;
@@ -76,7 +92,9 @@ export interface AcquireOptions extends HoldOptions, LockCallOptions {
   /**
    * Whether to wait in a queue that all processes share: first come, first served. A waiter that died delays
    * those behind it by at most a second, once; several in a row, by a second each and five seconds more. At
-   * most 256 processes queue per key, others ask again about once a second.
+   * most 256 processes queue per key, others ask again about once a second. On an engine that cannot notify
+   * (Upstash, Redis), a waiter looks every quarter of a second when it is next, else every tenth of a second
+   * per waiter ahead, at most every five seconds.
    * @default {false, true with `mode`}
    */
   readonly fair?: boolean | undefined;
@@ -106,7 +124,11 @@ export interface AcquireOptions extends HoldOptions, LockCallOptions {
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
 }
 
-/** Options of {@linkcode Locks.resume}. */
+/**
+ * Options of {@linkcode Locks.resume}.
+ *
+ * @category Locks
+ */
 export interface ResumeOptions extends HoldOptions, LockCallOptions {
   /**
    * How long the lease lasts unless it is extended; at most 365 days. It is the resuming process's choice,
@@ -115,7 +137,11 @@ export interface ResumeOptions extends HoldOptions, LockCallOptions {
   readonly ttl: Duration;
 }
 
-/** Options of {@linkcode Locks.forceRelease}. */
+/**
+ * Options of {@linkcode Locks.forceRelease}.
+ *
+ * @category Locks
+ */
 export interface ForceReleaseOptions extends LockCallOptions {
   /**
    * An id of this operation, for a caller that repeats it: with the same id the answer is the same and no
@@ -133,10 +159,16 @@ export interface ForceReleaseOptions extends LockCallOptions {
  * - `overtaken`: the lease had ended, and another holder ran beside or after this one.
  * - `unconfirmed`: the engine could not be reached, or its reply was lost. The lease ends by itself, and
  *   releasing may be repeated.
+ *
+ * @category Locks
  */
 export type Release = "released" | "expired" | "overtaken" | "unconfirmed";
 
-/** A lease that is held, on one lock or on several. */
+/**
+ * A lease that is held, on one lock or on several.
+ *
+ * @category Locks
+ */
 export interface HeldLease extends AsyncDisposable {
   /** Milliseconds this holder may still count on, by its own monotonic clock. */
   readonly remaining: number;
@@ -171,6 +203,8 @@ export interface HeldLease extends AsyncDisposable {
 /**
  * Everything that another process needs to take over a lock with {@linkcode Locks.resume}. It is a bearer
  * secret: the process that has it can take the lock.
+ *
+ * @category Locks
  */
 export interface LockHandle {
   /** The locked key. */
@@ -182,6 +216,8 @@ export interface LockHandle {
 /**
  * A lock that is held. The holder's id is in none of its properties: `console.log` and `JSON.stringify` do
  * not show it.
+ *
+ * @category Locks
  */
 export interface Lock extends HeldLease {
   /** The locked key. */
@@ -198,13 +234,21 @@ export interface Lock extends HeldLease {
   handle(): LockHandle;
 }
 
-/** Several locks that are held together. */
+/**
+ * Several locks that are held together.
+ *
+ * @category Locks
+ */
 export interface LockSet extends HeldLease {
   /** One per key, in the order of the keys that were asked for. */
   readonly locks: readonly Lock[];
 }
 
-/** The answer of {@linkcode Locks.inspect}. */
+/**
+ * The answer of {@linkcode Locks.inspect}.
+ *
+ * @category Locks
+ */
 export interface LockState {
   /** Whether the lock is held. */
   readonly held: boolean;
@@ -218,7 +262,11 @@ export interface LockState {
   readonly fencingToken: number | undefined;
 }
 
-/** Locks on one store. */
+/**
+ * Locks on one store.
+ *
+ * @category Locks
+ */
 export interface Locks {
   /**
    * Acquires the lock in one round trip, or answers `undefined` when others have it for longer than `wait`.

@@ -3,7 +3,7 @@
  *
  * | field | content |
  * |---|---|
- * | `lock` | nine integers: `fence lapsed due ends holders alone waiting first last` |
+ * | `lock` | ten integers: `fence lapsed due head ends holders alone waiting first last` |
  * | `done` | the last eight ids that may never act again, newest first, joined by commas |
  * | `by:<owner>` | a holder: `h <until> <fence> <limit> <delay>`; a waiter: `q <number> <until> <limit> <front>` |
  * | `at:<number>` | the owner of the waiter with that number |
@@ -11,15 +11,18 @@
  * - `fence` is the last fencing token handed out. `lapsed` is the highest one whose holder did not release it
  *   itself (its lease ended, or it was forced or passed on), so that a repeated release can be told from a
  *   late one.
- * - `due`: before that time nothing in the record ends by itself; 0 when nothing can. It may be earlier than
- *   the true time, never later.
+ * - `due`: before that time no holder ends by itself; 0 without holders. It is exact for a single holder; with
+ *   several it may be earlier than the true time, never later.
+ * - `head`: when the ticket of the first waiter ends; 0 without waiters. Those behind it may have ended
+ *   earlier: they are removed when they become the first, or with the next sweep.
  * - `ends`: the latest time at which anything in the record was to end by itself.
  * - `holders`, `alone` (whether one of them is exclusive), `waiting`, `first` and `last` (numbers in the
  *   queue) summarize the rest.
  *
  * With the summary an engine that keeps fields apart (a Redis hash) decides the usual calls by a few fields,
  * however long the queue is; see `adapters/upstash/_lua_lock.ts`. Invariant: after each write, the first
- * waiter cannot be let in. Only time changes that, at `due`.
+ * waiter cannot be let in. Only time changes that, at `due` or `head`: what happens then is a sweep, which
+ * reads the whole record. A queue that moves on without dead waiters and lapsed leases needs none.
  *
  * What becomes free goes to the first waiter at once, for as long as a reply may take: the waiter asks again
  * and gets its whole lease, or is passed over. The fence outlives the holders. A fence that was lost starts
@@ -34,6 +37,7 @@ import {
   MOST_SHARING,
   TICKET,
   TICKET_GAIN,
+  TICKET_STEP,
 } from "./_limits.ts";
 
 interface Holder {
@@ -57,7 +61,7 @@ interface Ticket {
 interface LockRecord {
   fence: number;
   lapsed: number;
-  /** Infinity when nothing can end. */
+  /** Infinity without holders. */
   due: number;
   ends: number;
   /** Ids, newest first, joined by commas. */
@@ -70,7 +74,7 @@ interface LockRecord {
 
 /** The record without what has ended. */
 function parse(record: Fields | undefined, now: number): LockRecord {
-  const [fence, lapsed, due, ends] = record?.lock?.split(" ") ?? ["0", "0", "0", "0"];
+  const [fence, lapsed, due, , ends] = record?.lock?.split(" ") ?? ["0", "0", "0", "0", "0"];
   const state: LockRecord = {
     fence: Number(fence),
     lapsed: Number(lapsed),
@@ -103,8 +107,13 @@ function parse(record: Fields | undefined, now: number): LockRecord {
     }
   }
   if (state.queue.length > 1) state.queue.sort((a, b) => a.number - b.number);
-  if (now >= state.due) expire(state, now);
+  if (now >= nextEnd(state)) expire(state, now);
   return state;
+}
+
+/** Before this time nothing happens by itself. */
+function nextEnd({ due, queue }: LockRecord): number {
+  return Math.min(due, queue[0]?.until ?? Infinity);
 }
 
 /** The record as a change finds it: what became free by time is handed on. */
@@ -122,18 +131,19 @@ function expire(state: LockRecord, now: number): void {
     if (now >= holder.until + holder.delay) lapse(state, owner, holder);
     else state.due = Math.min(state.due, holder.until + holder.delay);
   }
-  for (const ticket of state.queue.splice(0)) {
-    if (now >= ticket.until) continue;
-    state.queue.push(ticket);
-    state.due = Math.min(state.due, ticket.until);
-  }
+  dropEnded(state, now);
+}
+
+function dropEnded({ queue }: LockRecord, now: number): void {
+  queue.push(...queue.splice(0).filter(({ until }) => now < until));
 }
 
 function serialize(state: LockRecord, now: number): Write {
   const { fence, lapsed, holders, queue, done } = state;
   const idle = holders.size === 0 && queue.length === 0;
   const ends = idle ? now : Math.max(state.ends, now);
-  const due = idle ? 0 : state.due;
+  const due = holders.size === 0 ? 0 : state.due;
+  const head = queue[0]?.until ?? 0;
   const [first, last] = [queue[0]?.number ?? 0, queue.at(-1)?.number ?? 0];
   if (queue[0]) queue[0].front = 1;
   let alone = 0;
@@ -146,16 +156,16 @@ function serialize(state: LockRecord, now: number): Write {
     record["by:" + owner] = `q ${number} ${until} ${limit} ${front}`;
     record["at:" + number] = owner;
   }
-  record.lock = `${fence} ${lapsed} ${due} ${ends} ${holders.size} ${alone} ${queue.length} ${first} ${last}`;
+  record.lock = [fence, lapsed, due, head, ends, holders.size, alone, queue.length, first, last].join(" ");
   // Whole hours: most changes of a lock then leave the record's deadline alone, and cost an engine that keeps
   // it apart nothing.
   const expiresAt = Math.ceil((ends + FENCE_RETENTION) / HOUR) * HOUR;
   return { record, expiresAt, retention: ends > now ? "protected" : "evictable" };
 }
 
-/** Notes when a holder or a waiter ends by itself. */
-function note(state: LockRecord, end: number): void {
-  state.due = Math.min(state.due, end);
+/** Notes when a holder ends by itself. The ends of others are not known to the twin that reads few fields. */
+function noteHolder(state: LockRecord, end: number): void {
+  state.due = state.holders.size === 1 ? end : Math.min(state.due, end);
   state.ends = Math.max(state.ends, end);
 }
 
@@ -195,7 +205,7 @@ function grant(
   state.fence = fence;
   const holder = { until, fence, limit, delay };
   state.holders.set(owner, holder);
-  note(state, until + delay);
+  noteHolder(state, until + delay);
   return holder;
 }
 
@@ -205,12 +215,20 @@ function lapse(state: LockRecord, owner: string, holder: Holder): void {
   state.lapsed = Math.max(state.lapsed, holder.fence);
 }
 
-/** Lets in the first waiters while they fit. */
+/** Lets in the first waiters while they fit, and passes over those whose tickets have ended. */
 function grantNext(state: LockRecord, now: number): void {
-  while (state.queue[0] && fits(state, state.queue[0].limit)) {
-    const { owner, limit } = state.queue.shift()!;
-    grant(state, owner, now + HAND_OVER, limit, 0, now);
+  while (state.queue[0] && (now >= state.queue[0].until || fits(state, state.queue[0].limit))) {
+    const { owner, limit, until } = state.queue.shift()!;
+    if (now < until) grant(state, owner, now + HAND_OVER, limit, 0, now);
   }
+}
+
+/**
+ * How many wait before this number, at most: those between may have left. `joins`: whether the number itself
+ * is not in the queue yet.
+ */
+function mostAhead({ queue }: LockRecord, number: number, joins: boolean): number {
+  return Math.min(number - (queue[0]?.number ?? number), queue.length - (joins ? 0 : 1));
 }
 
 /** Puts an owner into the queue, or keeps its place there; answers whether the queue changed. */
@@ -222,13 +240,18 @@ function enqueue(
   now: number,
 ): boolean {
   if (wait === undefined) return false;
-  const until = now + Math.min(Number(wait), TICKET);
   const mine = state.queue.find((ticket) => ticket.owner === owner);
+  const number = mine?.number ?? (state.queue.at(-1)?.number ?? 0) + 1;
+  const ahead = mostAhead(state, number, mine === undefined);
+  const until = now + Math.min(Number(wait), TICKET + ahead * TICKET_STEP);
   if (mine && until - mine.until < TICKET_GAIN) return false;
   if (!mine && state.queue.length >= MOST_SHARING) return false;
-  if (mine) mine.until = until;
-  else state.queue.push({ owner, number: (state.queue.at(-1)?.number ?? 0) + 1, until, limit, front: 0 });
-  note(state, until);
+  if (mine) {
+    mine.until = until;
+    // Dead waiters may fill the queue behind a first one that lives.
+    if (ahead === 0 && state.queue.length >= MOST_SHARING) dropEnded(state, now);
+  } else state.queue.push({ owner, number, until, limit, front: 0 });
+  state.ends = Math.max(state.ends, until);
   return true;
 }
 
@@ -270,16 +293,16 @@ export const acquireLock: Transition = {
     if (mine) {
       mine.until = Math.max(mine.until, now + Number(ttl));
       if (from === undefined) mine.delay = Number(delay);
-      note(state, mine.until + mine.delay);
+      noteHolder(state, mine.until + mine.delay);
       return {
         output: { fence: String(mine.fence), until: String(mine.until) },
         write: serialize(state, now),
       };
     }
     const joined = enqueue(state, owner!, wait, limit, now);
-    const output: Record<string, string> = { remaining: String(state.due - now) };
+    const output: Record<string, string> = { remaining: String(nextEnd(state) - now) };
     const ticket = state.queue.find((ticket) => ticket.owner === owner);
-    if (ticket) output.ahead = String(ticket.number - state.queue[0]!.number);
+    if (ticket) output.ahead = String(mostAhead(state, ticket.number, false));
     return joined || state.swept ? { output, write: serialize(state, now) } : { output };
   },
 };
@@ -296,7 +319,7 @@ export const extendLock: Transition = {
     if (!mine || now >= mine.until) return { output: {} };
     // Never shorter: a copy of an earlier call may arrive after a later one.
     mine.until = Math.max(mine.until, now + Number(ttl));
-    note(state, mine.until + mine.delay);
+    noteHolder(state, mine.until + mine.delay);
     return { output: { until: String(mine.until) }, write: serialize(state, now) };
   },
 };
@@ -355,6 +378,21 @@ export const forceLock: Transition = {
   },
 };
 
+/**
+ * `{ owner }` → `{ remaining, ahead }` while the owner waits in the queue and nothing is due, else `{}`: then
+ * only `acquireLock` tells. It changes nothing, so that the looks of waiters far back cost next to nothing.
+ */
+export const lookLock: Transition = {
+  name: "lock.look",
+  apply(record, { owner }, now): Step {
+    const state = parse(record, now);
+    const ticket = state.queue.find((ticket) => ticket.owner === owner);
+    if (state.swept || !ticket) return { output: {} };
+    const ahead = mostAhead(state, ticket.number, false);
+    return { output: { remaining: String(nextEnd(state) - now), ahead: String(ahead) } };
+  },
+};
+
 /** `{}` → `{ fence, held, waiting, remaining }`, or `{}` when nothing is known. */
 export const inspectLock: Transition = {
   name: "lock.inspect",
@@ -370,18 +408,23 @@ export const inspectLock: Transition = {
       output: {
         fence: String(fence),
         held: String(held),
-        waiting: String(queue.length),
+        waiting: String(queue.filter(({ until }) => now < until).length),
         remaining: String(last - now),
       },
     };
   },
 };
 
-/** Every transition of a lock. */
+/**
+ * Every transition of a lock.
+ *
+ * @category Transitions
+ */
 export const lockTransitions: readonly Transition[] = [
   acquireLock,
   extendLock,
   releaseLock,
   forceLock,
+  lookLock,
   inspectLock,
 ];

@@ -7,7 +7,7 @@ import { readAttachments } from "./attachment.ts";
 import type { Message, PreparedMessage } from "./message.ts";
 
 /**
- * What a message is, in short: two messages with the same hash are the same message, bytes of attachments
+ * The fingerprint of a message: two messages with the same hash are the same message, bytes of attachments
  * included.
  *
  * @throws {MailError} `attachment-unreadable`

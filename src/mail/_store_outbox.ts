@@ -17,6 +17,7 @@ import type { DrainOptions, DrainReport, Outbox, OutboxEntry, OutboxReceipt } fr
 import { addMail, putMail, readMail, resolveMail } from "./outbox_transitions.ts";
 
 const DRAIN = { signal: true, limit: true, concurrency: true } satisfies OptionNames<DrainOptions>;
+const CALL = { signal: true } satisfies OptionNames<CallOptions>;
 const LIST = { signal: true, state: true } as const;
 const STATES = { w: "queued", l: "sending", d: "in-doubt", x: "dead" } as const;
 
@@ -84,15 +85,18 @@ export class StoreOutbox implements Outbox {
   }
 
   async read(id: string, options?: CallOptions): Promise<PreparedMessage | undefined> {
+    checkOptionNames("read the outbox", options, CALL);
     const fields = await this.#settings.store.transact(readMail, mailKey(id), {}, options);
     return fields.p === undefined ? undefined : prepareMessage(unpackMessage(fields));
   }
 
   async requeue(id: string, options?: CallOptions): Promise<boolean> {
+    checkOptionNames("requeue", options, CALL);
     return await this.#resolve(id, "w", options);
   }
 
   async discard(id: string, options?: CallOptions): Promise<boolean> {
+    checkOptionNames("discard", options, CALL);
     if (!await this.#resolve(id, "gone", options)) return false;
     await this.#settings.store.delete(mailKey(id), options);
     return true;

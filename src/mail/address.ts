@@ -4,7 +4,11 @@
  */
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 
-/** A mailbox. */
+/**
+ * A mailbox.
+ *
+ * @category Mail
+ */
 export interface Address {
   /** The name that mail programs show beside or instead of the address. */
   readonly name?: string | undefined;
@@ -14,6 +18,8 @@ export interface Address {
 
 /**
  * An address as an object, as `local@domain`, as `Name <local@domain>` or as `"Name, quoted" <local@domain>`.
+ *
+ * @category Mail
  */
 export type AddressInput = string | Address;
 
@@ -62,9 +68,10 @@ export function need(right: unknown, what: string, needs: string): asserts right
  *
  * @throws {TypeError} when it is none, or could be read in two ways
  * @see https://www.rfc-editor.org/rfc/rfc5322#section-3.4
+ * @category Mail
  * @example
  * ```ts
- * import { parseAddress } from "@holdfast/edge";
+ * import { parseAddress } from "@holdfast/edge/mail";
  * const { name, address } = parseAddress('"Doe, Jane" <jane@Bücher.example>');
  * if (name !== "Doe, Jane" || address !== "jane@xn--bcher-kva.example") throw new Error("unexpected");
  * ```
@@ -127,6 +134,14 @@ function asciiDomain(domain: string): string | undefined {
 /**
  * A mailbox as one line of Unicode. Its name is quoted where it has special characters or looks like an
  * encoded word.
+ *
+ * @category Mail
+ * @example
+ * ```ts
+ * import { formatAddress } from "@holdfast/edge/mail";
+ * const mailbox = formatAddress({ name: "Doe, John", address: "john@example.com" });
+ * if (mailbox !== '"Doe, John" <john@example.com>') throw new Error("unexpected");
+ * ```
  */
 export function formatAddress({ name, address }: Address): string {
   if (!name) return address;

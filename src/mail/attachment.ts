@@ -1,12 +1,19 @@
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { need, shortText } from "./address.ts";
 import { mailError } from "./mail_error.ts";
-import type { PreparedMessage } from "./message.ts";
 
-/** The content of a file. A string is its text in UTF-8, never base64. */
+/**
+ * The content of a file. A string is its text in UTF-8, never base64.
+ *
+ * @category Mail
+ */
 export type AttachmentData = string | Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array>;
 
-/** A file that goes with a message. */
+/**
+ * A file that goes with a message.
+ *
+ * @category Mail
+ */
 export interface Attachment {
   /** The file's name. Of a path only the last part is sent. */
   readonly filename: string;
@@ -27,7 +34,11 @@ export interface Attachment {
   readonly contentId?: string | undefined;
 }
 
-/** A file that was checked; its content is read at most once and then kept. */
+/**
+ * A file that was checked; its content is read at most once and then kept.
+ *
+ * @category Mail
+ */
 export interface PreparedAttachment extends Attachment {
   /** Its media type. */
   readonly contentType: string;
@@ -98,7 +109,7 @@ export function prepareAttachment(attachment: Attachment, index: number): Prepar
  * @throws {MailError} `attachment-unreadable` when one fails; nothing was sent
  */
 export async function readAttachments(
-  message: PreparedMessage,
+  message: { readonly attachments: readonly PreparedAttachment[] },
   mailer: string,
 ): Promise<(PreparedAttachment & { readonly bytes: Uint8Array<ArrayBuffer> })[]> {
   try {

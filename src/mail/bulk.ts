@@ -1,16 +1,13 @@
-/**
- * Sends many messages: in order, while the input is read, holding few of them, and stopped only by the
- * caller.
- */
-import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
-import { BulkRun } from "./_bulk_run.ts";
-import { checkMailer } from "./_combinator.ts";
-import { need } from "./address.ts";
+/** Bulk sending: the options, and the result for each message. */
 import type { MailError } from "./mail_error.ts";
-import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
+import type { Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 
-/** Options of {@linkcode sendBulk}. */
+/**
+ * Options of {@linkcode sendBulk}.
+ *
+ * @category Mail
+ */
 export interface BulkOptions extends Pick<SendOptions, "signal" | "timeout"> {
   /**
    * Names each sending; called once per message, in order, before its first attempt. Where the mailer
@@ -28,59 +25,11 @@ export interface BulkOptions extends Pick<SendOptions, "signal" | "timeout"> {
   readonly concurrency?: number | undefined;
 }
 
-/** The result for one message of a bulk. */
+/**
+ * The result for one message of a bulk.
+ *
+ * @category Mail
+ */
 export type BulkResult =
   | { readonly index: number; readonly state: "sent"; readonly receipt: Receipt }
   | { readonly index: number; readonly state: "failed"; readonly error: MailError };
-
-const TASK = "send";
-const OPTIONS = {
-  signal: true,
-  timeout: true,
-  idempotencyKey: true,
-  concurrency: true,
-} satisfies OptionNames<BulkOptions>;
-
-/**
- * Sends many: one result per message, in order, while the input is still being read; no more than
- * `concurrency` requests' worth of messages are held. A failure stops nothing. When the signal aborts or the
- * input fails, no more is read, what was read gets its results, and then the iteration rejects with the
- * reason.
- *
- * Mailers whose provider takes batches get them (Resend: 100 messages each), which never merge recipients of
- * different messages; all others send one by one. `retrying`, `rateLimited` and `observed` keep batches.
- *
- * A caller that stops reading has sent the batches that were begun: one, if it stops within the first.
- *
- * @throws {TypeError} when the messages cannot be iterated, or an option is not known
- * @throws {RangeError} when `concurrency` is not a positive integer
- * @example
- * ```ts
- * import { memoryMailer, sendBulk } from "@holdfast/edge";
- * const mailer = memoryMailer();
- * const messages = ["jane@example.com", "john@example.com", "nobody"].map((to) => (
- *   { from: "shop@example.com", to, subject: "Hello", text: "Hello" }
- * ));
- * const failed: number[] = [];
- * for await (const { state, index } of sendBulk(mailer, messages)) if (state === "failed") failed.push(index);
- * if (mailer.outbox.length !== 2 || failed.join() !== "2") throw new Error("unexpected");
- * ```
- */
-export function sendBulk(
-  mailer: Mailer,
-  messages: Iterable<Message> | AsyncIterable<Message>,
-  options: BulkOptions = {},
-): AsyncIterableIterator<BulkResult> {
-  checkMailer(TASK, mailer);
-  checkOptionNames(TASK, options, OPTIONS);
-  const { concurrency = 5, idempotencyKey } = options;
-  checkInteger(TASK, "concurrency", concurrency);
-  checkFunction(TASK, "idempotencyKey", idempotencyKey);
-  const open = (messages as AsyncIterable<Message>)?.[Symbol.asyncIterator] ??
-    (messages as Iterable<Message>)?.[Symbol.iterator];
-  need(typeof messages === "object" && open, "messages", "must be iterable");
-  // The input is opened by the first `next()`: a bulk that is never read opens nothing.
-  return (async function* () {
-    yield* new BulkRun(mailer, open.call(messages), { ...options, concurrency }).results();
-  })();
-}

@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { randomToken } from "../secret.ts";
 import { faultClass } from "../fault_class.ts";
-import { checkArray, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkArray, checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { aborted, checkMailer, prepareCall, restated } from "./_combinator.ts";
 import { type MailError, mailError, unsupported } from "./mail_error.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
@@ -11,7 +11,11 @@ import type { Message, PreparedMessage } from "./message.ts";
 import { asMailError } from "./outcome.ts";
 import { deferredOf, mergeFailure, mergeReceipts } from "./partial.ts";
 
-/** Options of {@linkcode failover}. */
+/**
+ * Options of {@linkcode failover}.
+ *
+ * @category Mail
+ */
 export interface FailoverOptions {
   /**
    * The share of the mail that each mailer gets, as positive integers in the order of the mailers. With
@@ -26,6 +30,11 @@ export interface FailoverOptions {
    */
   readonly cooldown?: Duration | undefined;
   /**
+   * Called with every fault of a mailer that is a misconfiguration (`unauthorized`, `misconfigured`,
+   * `quota-exceeded` …), also when another mailer takes the message. What it throws is dropped.
+   */
+  readonly onFault?: ((error: unknown) => void) | undefined;
+  /**
    * The clock for the cooldown.
    * @default {systemClock}
    */
@@ -33,7 +42,9 @@ export interface FailoverOptions {
 }
 
 const TASK = "make a mailer with failover";
-const OPTIONS = { weights: true, cooldown: true, clock: true } satisfies OptionNames<FailoverOptions>;
+const OPTIONS = { weights: true, cooldown: true, onFault: true, clock: true } satisfies OptionNames<
+  FailoverOptions
+>;
 
 /** The faults of a message that another mailer may take; they say nothing of the mailer's health. */
 const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"];
@@ -55,9 +66,10 @@ const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"
  *
  * @throws {TypeError} when there is no array of mailers, or an option is not known
  * @throws {RangeError} when there is no mailer, or not a positive weight for each
+ * @category Mail
  * @example
  * ```ts
- * import { failover, memoryMailer, retrying } from "@holdfast/edge";
+ * import { failover, memoryMailer, retrying } from "@holdfast/edge/mail";
  * const [first, second] = [memoryMailer(), memoryMailer()];
  * const mailer = failover([retrying(first), retrying(second)], { cooldown: "1m" });
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });
@@ -69,7 +81,8 @@ export function failover(mailers: readonly Mailer[], options: FailoverOptions = 
   if (mailers.length === 0) throw new RangeError(`Cannot ${TASK} as it needs an array of mailers, not empty`);
   for (const mailer of mailers) checkMailer(`${TASK}, an array of mailers,`, mailer);
   checkOptionNames(TASK, options, OPTIONS);
-  const { weights } = options;
+  const { weights, onFault } = options;
+  checkFunction(TASK, "onFault", onFault);
   if (weights !== undefined) checkArray(TASK, "'weights'", weights);
   if (weights !== undefined && weights.length !== mailers.length) {
     throw new RangeError(
@@ -94,15 +107,17 @@ class Failover implements Mailer {
   readonly #choices: readonly Choice[];
   readonly #weighted: boolean;
   readonly #cooldown: number;
+  readonly #onFault: FailoverOptions["onFault"];
   readonly #clock: Clock;
 
-  constructor(mailers: readonly Mailer[], { weights, cooldown, clock }: FailoverOptions) {
+  constructor(mailers: readonly Mailer[], { weights, cooldown, onFault, clock }: FailoverOptions) {
     this.name = [...new Set(mailers.map(({ name }) => name))].join(" or ");
     this.#choices = mailers.map((mailer, i) => ({ mailer, weight: weights?.[i] ?? 1, downUntil: -Infinity }));
     this.deduplicates = mailers.length === 1 && mailers[0]!.deduplicates;
     this.selectsRecipients = mailers.some((mailer) => mailer.selectsRecipients);
     this.#weighted = weights !== undefined;
     this.#cooldown = toMilliseconds(cooldown ?? "30s", "cooldown");
+    this.#onFault = onFault;
     this.#clock = clock ?? systemClock;
   }
 
@@ -170,8 +185,17 @@ class Failover implements Mailer {
   #judge(choice: Choice, error: MailError): void {
     if (UNSUPPORTED_CODES.includes(error.code) || error.code === "aborted") return;
     if (!mayBeAnothers(error) && error.delivery === "not-sent") return; // the message's fault
+    if (faultClass(error) === "misconfiguration") this.#report(error);
     choice.downUntil = this.#clock.monotonic() +
       Math.max(this.#cooldown, Math.min(error.retryAfter ?? 0, 86_400_000));
+  }
+
+  #report(error: MailError): void {
+    try {
+      this.#onFault?.(error);
+    } catch {
+      // A callback decides nothing about the message.
+    }
   }
 
   #allFailed(errors: readonly MailError[]): MailError {

@@ -16,7 +16,11 @@ import { abortable, abortReason } from "./outcome.ts";
 import { selectRecipients } from "./partial.ts";
 import { inBase64, inPieces, type LazyBytes, type Piece, toBytes } from "./pieces.ts";
 
-/** Options of every mailer that sends over HTTP. */
+/**
+ * Options of every mailer that sends over HTTP.
+ *
+ * @category Mail
+ */
 export interface HttpMailerOptions {
   /**
    * The maximum time of an attempt, the reading of the reply included.

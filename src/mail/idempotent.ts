@@ -10,7 +10,11 @@ import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 import { asMailError } from "./outcome.ts";
 
-/** Options of {@linkcode idempotent}. */
+/**
+ * Options of {@linkcode idempotent}.
+ *
+ * @category Mail
+ */
 export interface IdempotentOptions {
   /**
    * The maximum time to wait for another call that is sending under the same key; 0 does not wait.
@@ -33,11 +37,11 @@ type Outcome =
  * A message that is sent without an `idempotencyKey` is sent every time: only the caller knows which two calls
  * mean the same message, so give every `send` the id of what it is about (`order-17`).
  *
- * What was certainly not sent frees its key. What became of a message may be unknown: the reply was lost, or
- * the isolate died between taking the key and noting the outcome. When the mailer behind deduplicates, the
- * key is free again, as repeating it is harmless. Otherwise the key is kept as unknown: repeating it is an
- * error with `delivery: "unknown"`, not retryable, and nothing is sent until the idempotency's retention
- * ends. To send all the same, use another key.
+ * A message that was certainly not sent frees its key. Whether a message was sent may be unknown: the reply
+ * was lost, or the isolate died between taking the key and noting the outcome. When the mailer behind
+ * deduplicates, the key is free again, as repeating it is harmless. Otherwise the key is kept as unknown:
+ * repeating it is an error with `delivery: "unknown"`, not retryable, and nothing is sent until the
+ * idempotency's retention ends. To send all the same, use another key.
  *
  * A receipt is stored with its `deferred` recipients and is final under its key: put `retrying` inside,
  * `idempotent(retrying(mailer), …)`. Sending to some of the recipients is `unsupported`.
@@ -45,9 +49,11 @@ type Outcome =
  * {@linkcode sendBulk} sends through it one by one, for every message has its own key.
  *
  * @throws {RangeError} when `wait` is negative
+ * @category Mail
  * @example
  * ```ts
- * import { createIdempotency, idempotent, memoryMailer, memoryStore } from "@holdfast/edge";
+ * import { createIdempotency, memoryStore } from "@holdfast/edge";
+ * import { idempotent, memoryMailer } from "@holdfast/edge/mail";
  * const memory = memoryMailer();
  * const mailer = idempotent(memory, createIdempotency(memoryStore(), { name: "mail" }));
  * const message = { from: "shop@example.com", to: "jane@example.com", subject: "Order 17", text: "Thank you." };

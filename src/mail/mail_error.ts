@@ -1,9 +1,11 @@
 import { HoldfastError, type HoldfastErrorCode, type HoldfastErrorOptions } from "../errors.ts";
 
 /**
- * How far a message got. `prepare`: nothing went out. `connect`, `greeting`, `hello`, `tls`, `auth`, `mail`,
- * `rcpt`, `data`: the steps of SMTP before the message itself. `body`: while the request or the message was
- * going out. `reply`: the other side's answer, or waiting for it.
+ * The phase of sending that failed. `prepare`: nothing went out. `connect`, `greeting`, `hello`, `tls`,
+ * `auth`, `mail`, `rcpt`, `data`: the steps of SMTP before the message itself. `body`: while the request or
+ * the message was going out. `reply`: the other side's answer, or waiting for it.
+ *
+ * @category Mail
  */
 export type MailPhase =
   | "prepare"
@@ -18,10 +20,18 @@ export type MailPhase =
   | "body"
   | "reply";
 
-/** The knowledge about a message whose sending failed. */
+/**
+ * The knowledge about a message whose sending failed.
+ *
+ * @category Mail
+ */
 export type Delivery = "not-sent" | "unknown";
 
-/** Options of {@linkcode MailError}. */
+/**
+ * Options of {@linkcode MailError}.
+ *
+ * @category Mail
+ */
 export interface MailErrorOptions extends Omit<HoldfastErrorOptions, "ambiguous"> {
   /** Whether it is certain that nothing was sent. */
   readonly delivery: Delivery;
@@ -38,9 +48,10 @@ export interface MailErrorOptions extends Omit<HoldfastErrorOptions, "ambiguous"
  * options, may succeed and cannot send twice. So with `delivery: "unknown"` it is `true` only where the
  * provider was given an idempotency key and honours it. Messages hold no address.
  *
+ * @category Mail
  * @example
  * ```ts
- * import { MailError, memoryMailer } from "@holdfast/edge";
+ * import { MailError, memoryMailer } from "@holdfast/edge/mail";
  * const mailer = memoryMailer();
  * const abort = AbortSignal.abort();
  * const message = { from: "a@example.com", to: "b@example.com", subject: "Hello", text: "Hello" };

@@ -8,7 +8,11 @@ import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { need } from "./address.ts";
 import type { Message, PreparedMessage } from "./message.ts";
 
-/** Options of {@linkcode Mailer.send}. */
+/**
+ * Options of {@linkcode Mailer.send}.
+ *
+ * @category Mail
+ */
 export interface SendOptions {
   /** Ends the call with `aborted`; the error's `delivery` tells whether anything was sent before. */
   readonly signal?: AbortSignal | undefined;
@@ -35,6 +39,8 @@ export interface SendOptions {
 /**
  * The other side has taken the message, for all recipients but those that are listed as rejected, deferred or
  * unknown.
+ *
+ * @category Mail
  */
 export interface Receipt {
   /** The mailer that sent it. */
@@ -54,7 +60,11 @@ export interface Receipt {
   readonly unknown?: readonly string[] | undefined;
 }
 
-/** A recipient that was refused. */
+/**
+ * A recipient that was refused.
+ *
+ * @category Mail
+ */
 export interface Rejection {
   /** The recipient's address. */
   readonly address: string;
@@ -62,7 +72,11 @@ export interface Rejection {
   readonly status: number | undefined;
 }
 
-/** Sends messages; many at once by {@linkcode sendBulk}. Two fields and a method are a whole mailer. */
+/**
+ * Sends messages; many at once by {@linkcode sendBulk}. Two fields and a method are a whole mailer.
+ *
+ * @category Mail
+ */
 export interface Mailer {
   /** The mailer's name in receipts and errors, such as `resend`. */
   readonly name: string;
@@ -91,10 +105,18 @@ export interface Mailer {
   readonly openBulk?: (() => BulkSender) | undefined;
 }
 
-/** Options of {@linkcode BulkSender.send}. */
+/**
+ * Options of {@linkcode BulkSender.send}.
+ *
+ * @category Mail
+ */
 export type BatchOptions = Pick<SendOptions, "signal" | "timeout">;
 
-/** Sends the messages of one bulk. */
+/**
+ * Sends the messages of one bulk.
+ *
+ * @category Mail
+ */
 export interface BulkSender {
   /** The maximum number of messages in a batch. */
   readonly size: number;

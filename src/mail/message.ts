@@ -7,7 +7,11 @@ import { type Address, type AddressInput, headerText, need, parseAddress, shortT
 import { type Attachment, prepareAttachment, type PreparedAttachment } from "./attachment.ts";
 import { MAX_WORD } from "./encoded_word.ts";
 
-/** A message to send. */
+/**
+ * A message to send.
+ *
+ * @category Mail
+ */
 export interface Message {
   /** The sender. */
   readonly from: AddressInput;
@@ -52,6 +56,7 @@ export interface Message {
  * DKIM signature covers both headers: the services sign them, and so must the server that SMTP speaks to.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8058
+ * @category Mail
  */
 export interface Unsubscribe {
   /** An https address that unsubscribes on a POST. */
@@ -60,7 +65,11 @@ export interface Unsubscribe {
   readonly mailto?: string | undefined;
 }
 
-/** A calendar invitation. */
+/**
+ * A calendar invitation.
+ *
+ * @category Mail
+ */
 export interface Calendar {
   /** The iCalendar method, the same as inside `content`. */
   readonly method:
@@ -76,7 +85,11 @@ export interface Calendar {
   readonly content: string;
 }
 
-/** A message that was checked, copied and frozen; itself a {@linkcode Message}. */
+/**
+ * A message that was checked, copied and frozen; itself a {@linkcode Message}.
+ *
+ * @category Mail
+ */
 export interface PreparedMessage extends Message {
   /** The sender. */
   readonly from: Address;
@@ -141,9 +154,10 @@ const prepared = new WeakSet<object>();
  * sending it often costs once, and streams are read once.
  *
  * @throws {TypeError} when any field is not valid; the error names the field and never its value
+ * @category Mail
  * @example
  * ```ts
- * import { prepareMessage } from "@holdfast/edge";
+ * import { prepareMessage } from "@holdfast/edge/mail";
  * const message = prepareMessage({
  *   from: "Shop <shop@example.com>",
  *   to: ["jane@example.com", { name: "Doe, John", address: "john@example.com" }],

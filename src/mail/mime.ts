@@ -13,7 +13,11 @@ import { type Message, type PreparedMessage, prepareMessage } from "./message.ts
 import { selectRecipients } from "./partial.ts";
 import { inPieces, type LazyBytes, type Piece, toBytes } from "./pieces.ts";
 
-/** Options of {@linkcode buildMime}. */
+/**
+ * Options of {@linkcode buildMime}.
+ *
+ * @category Mail
+ */
 export interface MimeOptions {
   /**
    * The mailer's name in errors.
@@ -42,7 +46,11 @@ export interface MimeOptions {
   readonly recipients?: readonly string[] | undefined;
 }
 
-/** A message as it is sent. Files are encoded while it is read, so that a big one is not held twice. */
+/**
+ * A message as it is sent. Files are encoded while it is read, so that a big one is not held twice.
+ *
+ * @category Mail
+ */
 export interface MimeMessage extends LazyBytes {
   /** The number of bytes of the whole message. */
   readonly size: number;
@@ -58,7 +66,11 @@ export interface MimeMessage extends LazyBytes {
   readonly needsSmtpUtf8: boolean;
 }
 
-/** Builds a message's MIME form; a mailer that is handed this builds messages here. */
+/**
+ * Builds a message's MIME form; a mailer that is handed this builds messages here.
+ *
+ * @category Mail
+ */
 export type MimeBuilder = typeof buildMime;
 
 /** A body part: its headers, each a list of words, and its content. */
@@ -80,9 +92,10 @@ const OPTIONS = {
  *
  * @throws {TypeError} when the message is not valid
  * @throws {MailError} `attachment-unreadable`
+ * @category Mail
  * @example
  * ```ts
- * import { buildMime } from "@holdfast/edge";
+ * import { buildMime } from "@holdfast/edge/mail";
  * const { bytes, envelope } = await buildMime({
  *   from: "shop@example.com",
  *   to: "jane@example.com",

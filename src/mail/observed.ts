@@ -9,7 +9,11 @@ import type { BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 import { asMailError } from "./outcome.ts";
 
-/** One call of a mailer, without anything of its message: no address, subject, key or id. */
+/**
+ * One call of a mailer, without anything of its message: no address, subject, key or id.
+ *
+ * @category Mail
+ */
 export interface MailOperation {
   /** Always `mailer`. */
   readonly contract: "mailer";
@@ -29,7 +33,11 @@ export interface MailOperation {
   readonly deferred?: number | undefined;
 }
 
-/** Options of {@linkcode observed}. */
+/**
+ * Options of {@linkcode observed}.
+ *
+ * @category Mail
+ */
 export interface ObservedOptions {
   /** Called after every message. What it throws is dropped: a sent message must not look failed. */
   readonly onOperation: (operation: MailOperation) => void;
@@ -47,9 +55,10 @@ const OPTIONS = { onOperation: true, clock: true } satisfies OptionNames<Observe
  * A mailer that reports. Inside {@linkcode retrying} it reports attempts, around it messages. Batches stay
  * batches: {@linkcode sendBulk} sends through it as through the mailer itself.
  *
+ * @category Mail
  * @example
  * ```ts
- * import { memoryMailer, observed, retrying } from "@holdfast/edge";
+ * import { memoryMailer, observed, retrying } from "@holdfast/edge/mail";
  * const outcomes: string[] = [];
  * const mailer = retrying(observed(memoryMailer(), { onOperation: ({ outcome }) => outcomes.push(outcome) }));
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });

@@ -3,24 +3,17 @@
  * cron, an alarm or `waitUntil` calls `drain`. Nothing is lost when either of them is killed, and a message
  * whose delivery is unknown is sent again only where that is harmless, or where the caller says so.
  */
-import { type Clock, systemClock } from "../clock.ts";
-import { type Duration, toMilliseconds } from "../duration.ts";
-import type { AtomicStore } from "../store/atomic_store.ts";
+import type { Clock } from "../clock.ts";
+import type { Duration } from "../duration.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
-import {
-  checkFunction,
-  checkInteger,
-  checkOneOf,
-  checkOptionNames,
-  checkStore,
-  type OptionNames,
-} from "../validate.ts";
-import { checkMailer } from "./_combinator.ts";
-import { StoreOutbox } from "./_store_outbox.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message, PreparedMessage } from "./message.ts";
 
-/** Options of {@linkcode outbox}, the same for all that share an outbox. */
+/**
+ * Options of {@linkcode outbox}, the same for all that share an outbox.
+ *
+ * @category Outbox
+ */
 export interface OutboxOptions {
   /**
    * The namespace of the messages.
@@ -88,7 +81,11 @@ export interface OutboxOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** The outbox has the message, or had it. */
+/**
+ * The outbox has the message, or had it.
+ *
+ * @category Outbox
+ */
 export interface OutboxReceipt extends Receipt {
   /** Always `outbox`. */
   readonly mailer: string;
@@ -101,7 +98,11 @@ export interface OutboxReceipt extends Receipt {
   readonly state: "queued" | "sent" | "dead" | "in-doubt";
 }
 
-/** Options of {@linkcode Outbox.drain}. */
+/**
+ * Options of {@linkcode Outbox.drain}.
+ *
+ * @category Outbox
+ */
 export interface DrainOptions {
   /** Takes no more messages when it aborts; what is being sent is finished. */
   readonly signal?: AbortSignal | undefined;
@@ -117,7 +118,11 @@ export interface DrainOptions {
   readonly concurrency?: number | undefined;
 }
 
-/** The report of {@linkcode Outbox.drain}, in messages but for `rejected` and `deferred`. */
+/**
+ * The report of {@linkcode Outbox.drain}, in messages but for `rejected` and `deferred`.
+ *
+ * @category Outbox
+ */
 export interface DrainReport {
   /** Messages that the mailer took, for every recipient that was not rejected. */
   readonly sent: number;
@@ -142,7 +147,11 @@ export interface DrainReport {
   readonly nextAfter: number | undefined;
 }
 
-/** A message in the outbox. */
+/**
+ * A message in the outbox.
+ *
+ * @category Outbox
+ */
 export interface OutboxEntry {
   /** As in the receipt. */
   readonly id: string;
@@ -158,7 +167,11 @@ export interface OutboxEntry {
   readonly code: string | undefined;
 }
 
-/** A mailer that queues. The same key queues, and sends, once for as long as it is remembered. */
+/**
+ * A mailer that queues. The same key queues, and sends, once for as long as it is remembered.
+ *
+ * @category Outbox
+ */
 export interface Outbox extends Mailer {
   /**
    * Queues one message; `sendAt` is when it is due. Durable when it resolves.
@@ -184,95 +197,3 @@ export interface Outbox extends Mailer {
   /** Forgets a message that is not being sent, and its key; `false` when there is none. */
   discard(id: string, options?: CallOptions): Promise<boolean>;
 }
-
-/**
- * An outbox in front of a mailer. A message takes two transitions to queue and three to send, and ten
- * messages share one more. It holds up to `buckets × 500` messages, each with its attachments within the
- * engine's value limit (Deno KV: 64 KiB, Durable Objects: 2 MB, Upstash: 900 KB).
- *
- * A drainer that dies leaves its messages to the next one, after their lease. What it had begun to send goes
- * out again only under a key that the mailer deduplicates; with other mailers it is held as in doubt, unless
- * `whenUnknown` is `resend`.
- *
- * Recipients that were refused for now stay queued: later attempts are for them alone. It needs a mailer with
- * `selectsRecipients`, as those that answer per recipient have it; in doubt or dead, such a message is
- * requeued for them alone. {@linkcode sendBulk} queues through it one by one, and the drainer sends one by
- * one.
- *
- * @throws {TypeError} when an option is not known
- * @throws {RangeError} when an option is not positive
- * @example
- * ```ts
- * import { memoryMailer, memoryStore, outbox } from "@holdfast/edge";
- * const memory = memoryMailer();
- * const mailer = outbox(memory, memoryStore());
- * const receipt = await mailer.send(
- *   { from: "shop@example.com", to: "jane@example.com", subject: "Order 17", text: "Thank you." },
- *   { idempotencyKey: "order-17" },
- * );
- * if (receipt.state !== "queued") throw new Error("unexpected");
- * const { sent } = await mailer.drain();
- * if (sent !== 1 || memory.outbox.length !== 1) throw new Error("unexpected");
- * ```
- *
- * @example Drained by a Durable Object's alarm, behind a response and by a cron
- * ```ts
- * import { memoryMailer, memoryStore, outbox } from "@holdfast/edge";
- * const mailer = outbox(memoryMailer(), memoryStore());
- * export class Postman {
- *   constructor(readonly ctx: { storage: { setAlarm(time: number): Promise<void> } }) {}
- *   async alarm() {
- *     const { nextAfter } = await mailer.drain({ limit: 100 });
- *     if (nextAfter !== undefined) await this.ctx.storage.setAlarm(Date.now() + nextAfter);
- *   }
- * }
- * export const worker = {
- *   fetch(_request: Request, _env: unknown, ctx: { waitUntil(work: Promise<unknown>): void }) {
- *     ctx.waitUntil(mailer.drain()); // what does not get done in time is done by the next one
- *     return new Response();
- *   },
- *   scheduled: () => mailer.drain(),
- * };
- * ```
- */
-export function outbox(mailer: Mailer, store: AtomicStore, options: OutboxOptions = {}): Outbox {
-  checkMailer(TASK, mailer);
-  checkStore(TASK, store);
-  checkOptionNames(TASK, options, OPTIONS);
-  const { whenUnknown = "hold", attemptTimeout, onFault } = options;
-  checkOneOf(TASK, "whenUnknown", whenUnknown, ["hold", "resend"]);
-  checkFunction(TASK, "onFault", onFault);
-  return new StoreOutbox({
-    mailer,
-    store: store.namespace(options.name ?? "outbox"),
-    buckets: checkInteger(TASK, "buckets", options.buckets ?? 16),
-    attempts: checkInteger(TASK, "attempts", options.attempts ?? 8),
-    delay: toMilliseconds(options.delay ?? "10s", "delay"),
-    maxDelay: toMilliseconds(options.maxDelay ?? "1h", "maxDelay"),
-    lease: toMilliseconds(options.lease ?? "1m", "lease"),
-    attemptTimeout: attemptTimeout === undefined
-      ? undefined
-      : toMilliseconds(attemptTimeout, "attemptTimeout"),
-    retention: toMilliseconds(options.retention ?? "30d", "retention"),
-    remember: toMilliseconds(options.remember ?? "24h", "remember"),
-    resend: whenUnknown === "resend",
-    onFault,
-    clock: options.clock ?? systemClock,
-  });
-}
-
-const TASK = "make an outbox";
-const OPTIONS = {
-  name: true,
-  buckets: true,
-  attempts: true,
-  delay: true,
-  maxDelay: true,
-  lease: true,
-  attemptTimeout: true,
-  retention: true,
-  remember: true,
-  whenUnknown: true,
-  onFault: true,
-  clock: true,
-} satisfies OptionNames<OutboxOptions>;

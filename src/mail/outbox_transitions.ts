@@ -234,7 +234,11 @@ export const readMail: Transition = {
   apply: (record) => ({ output: record ?? {} }),
 };
 
-/** Every transition of the outbox. */
+/**
+ * Every transition of the outbox.
+ *
+ * @category Transitions
+ */
 export const outboxTransitions: readonly Transition[] = [
   putMail,
   addMail,

@@ -1,7 +1,11 @@
 /** Text and files in a row, of known length, made into bytes only while they are sent. */
 import { base64Chunks, base64Length } from "./base64_stream.ts";
 
-/** Bytes that are made when they are needed. */
+/**
+ * Bytes that are made when they are needed.
+ *
+ * @category Mail
+ */
 export interface LazyBytes {
   /** The number of bytes. */
   readonly size: number;

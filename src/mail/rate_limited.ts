@@ -10,7 +10,11 @@ import { mailError } from "./mail_error.ts";
 import type { BatchOptions, BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message, PreparedMessage } from "./message.ts";
 
-/** Options of {@linkcode rateLimited}. */
+/**
+ * Options of {@linkcode rateLimited}.
+ *
+ * @category Mail
+ */
 export interface RateLimitedOptions {
   /**
    * The key that the throttle counts under: mailers that share a provider's limit share this.
@@ -60,9 +64,11 @@ const OPTIONS = {
  *
  * @throws {TypeError} when an option is not known, or `cost` is given with `per: "request"`
  * @throws {RangeError} when `wait` is negative
+ * @category Mail
  * @example
  * ```ts
- * import { createThrottle, memoryMailer, memoryStore, rateLimited } from "@holdfast/edge";
+ * import { createThrottle, memoryStore } from "@holdfast/edge";
+ * import { memoryMailer, rateLimited } from "@holdfast/edge/mail";
  * const throttle = createThrottle(memoryStore(), { name: "mail", limit: 10, window: "1s" });
  * const mailer = rateLimited(memoryMailer(), throttle);
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });

@@ -6,7 +6,11 @@ import { checkMailer } from "./_combinator.ts";
 import { Retrying } from "./_retrying_mailer.ts";
 import type { Mailer } from "./mailer.ts";
 
-/** Options of {@linkcode retrying}. */
+/**
+ * Options of {@linkcode retrying}.
+ *
+ * @category Mail
+ */
 export interface RetryingOptions {
   /**
    * The maximum number of attempts, the first included.
@@ -70,9 +74,10 @@ const OPTIONS = {
  *
  * @throws {TypeError} when an option is not known
  * @throws {RangeError} when an option is not positive
+ * @category Mail
  * @example
  * ```ts
- * import { memoryMailer, retrying } from "@holdfast/edge";
+ * import { memoryMailer, retrying } from "@holdfast/edge/mail";
  * const mailer = retrying(memoryMailer(), { attempts: 3, timeout: "20s" });
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });
  * ```

@@ -7,7 +7,11 @@ import type { CallOptions } from "../store/key_value_store.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { sameRecord } from "./read_plan.ts";
 
-/** The progress of a walk over all sessions. */
+/**
+ * The progress of a walk over all sessions.
+ *
+ * @category Session replication
+ */
 export interface SessionProgress {
   /** The number of keys seen. */
   readonly seen: number;
@@ -15,7 +19,11 @@ export interface SessionProgress {
   readonly cursor?: string;
 }
 
-/** The result of {@linkcode copySessions}. */
+/**
+ * The result of {@linkcode copySessions}.
+ *
+ * @category Session replication
+ */
 export interface CopyReport extends SessionProgress {
   /** The number stored in the other store; in a dry run, the number that would be. */
   readonly copied: number;
@@ -29,7 +37,11 @@ export interface CopyReport extends SessionProgress {
   readonly errors: readonly { readonly handle?: string; readonly error: unknown }[];
 }
 
-/** Options of {@linkcode copySessions}. */
+/**
+ * Options of {@linkcode copySessions}.
+ *
+ * @category Session replication
+ */
 export interface CopySessionsOptions extends CallOptions {
   /**
    * Counts without writing.
@@ -70,9 +82,11 @@ const COPY_OPTIONS = { ...SWEEP_OPTIONS, dryRun: true, verify: true } satisfies 
  * @throws {TypeError} when an option is unknown
  * @throws {RangeError} when `batch` is not a positive integer
  * @throws {HoldfastError} when the first store cannot list its sessions
+ * @category Session replication
  * @example
  * ```ts
- * import { atomicSessionStore, copySessions, createSessions, memoryStore } from "@holdfast/edge";
+ * import { createSessions, memoryStore } from "@holdfast/edge";
+ * import { atomicSessionStore, copySessions } from "@holdfast/edge/sessions";
  * const [from, to] = [atomicSessionStore(memoryStore()), atomicSessionStore(memoryStore())];
  * const session = createSessions(from).open(null);
  * session.login("ada");
@@ -143,7 +157,11 @@ async function copy(
   return "copied";
 }
 
-/** The result of {@linkcode sweepSessions}. */
+/**
+ * The result of {@linkcode sweepSessions}.
+ *
+ * @category Session replication
+ */
 export interface SweepReport extends SessionProgress {
   /** The number of live sessions. */
   readonly live: number;
@@ -153,7 +171,11 @@ export interface SweepReport extends SessionProgress {
   readonly purged: number;
 }
 
-/** Options of {@linkcode sweepSessions}. */
+/**
+ * Options of {@linkcode sweepSessions}.
+ *
+ * @category Session replication
+ */
 export interface SweepSessionsOptions extends CallOptions {
   /** The `cursor` of an earlier run's last report. */
   readonly cursor?: string | undefined;
@@ -173,9 +195,11 @@ export interface SweepSessionsOptions extends CallOptions {
  * differs: run it from cron.
  *
  * @throws {RangeError} when `batch` is not a positive integer
+ * @category Session replication
  * @example
  * ```ts
- * import { atomicSessionStore, memoryStore, sweepSessions } from "@holdfast/edge";
+ * import { memoryStore } from "@holdfast/edge";
+ * import { atomicSessionStore, sweepSessions } from "@holdfast/edge/sessions";
  * const { live } = await sweepSessions(atomicSessionStore(memoryStore()));
  * if (live !== 0) throw new Error("unexpected");
  * ```

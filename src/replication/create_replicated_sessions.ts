@@ -15,9 +15,11 @@ const REMEMBER = "10m";
  *
  * @throws {TypeError} when a side is eventually consistent or has no index, or an option is unknown
  * @throws {RangeError} when a number or a duration is not positive
+ * @category Session replication
  * @example
  * ```ts
- * import { createSessions, memoryStore, replicatedSessions } from "@holdfast/edge";
+ * import { createSessions, memoryStore } from "@holdfast/edge";
+ * import { replicatedSessions } from "@holdfast/edge/sessions";
  * const [primary, secondary] = [memoryStore(), memoryStore()]; // say Upstash and Durable Objects
  * await using store = replicatedSessions(primary, secondary, { strategy: "acknowledged" });
  * const sessions = createSessions(store);

@@ -1,6 +1,10 @@
 import { HoldfastError } from "../errors.ts";
 
-/** A change that is known to be on one side only, or on neither for certain. */
+/**
+ * A change that is known to be on one side only, or on neither for certain.
+ *
+ * @category Session replication
+ */
 export class NotReplicatedError extends HoldfastError {
   /** The side that has it; `neither` when no side confirmed it. */
   readonly committed: "primary" | "secondary" | "neither";

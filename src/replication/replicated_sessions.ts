@@ -21,7 +21,8 @@
  * and may be set back to an older state. No write and no read trusts one side alone:
  *
  * - A tombstone on either side ends the session.
- * - A read asks both sides at once. The copy is repaired from a newer primary; a primary that lacks versions
+ * - A read asks both sides at once. A live session needs the secondary's word (see `whenUnavailable`). The copy
+ *   is repaired from a newer primary; a primary that lacks versions
  *   which the copy has was set back or restarted, and gets the copy back.
  * - A write of unknown outcome is looked at again when its answer arrives late, and after 2, 4, 8 … times the
  *   `attemptTimeout`, for ten minutes. What takes effect even later is found by the next read, or by
@@ -33,10 +34,18 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { IndexedSessionStore } from "../session/session_store.ts";
 
-/** The strategy of saves: when one is answered, and how it reaches the secondary. */
+/**
+ * The strategy of saves: when one is answered, and how it reaches the secondary.
+ *
+ * @category Session replication
+ */
 export type ReplicationStrategy = "async" | "sync" | "acknowledged";
 
-/** Options of {@linkcode replicatedSessions}. */
+/**
+ * Options of {@linkcode replicatedSessions}.
+ *
+ * @category Session replication
+ */
 export interface ReplicatedSessionsOptions {
   /**
    * How saves travel: answered by the primary and shipped afterwards, or answered when both sides have them.
@@ -52,13 +61,19 @@ export interface ReplicatedSessionsOptions {
    */
   readonly reads?: "both" | "primary" | undefined;
   /**
-   * What a read does while a side cannot be asked. `"degrade"`: the other side answers alone, marked
-   * `degraded` if it is the secondary; the primary only if this store saw no outage of it for ten minutes, as
-   * it may have lost its memory. `"throw"`: the read rejects with that side's fault, so that an ended session
-   * is unreadable whatever fails at once.
-   * @default {"degrade"}
+   * What a read does while a side cannot be asked.
+   *
+   * - `"confirm"`: the secondary answers alone while the primary is away, marked `degraded`. While the
+   *   secondary is away a live session is refused with its fault, after it was asked twice: a primary that was
+   *   set back to an older state knows sessions that have ended, and nothing on it tells. No ended session is
+   *   read, whatever the primary forgets and whatever fails at once.
+   * - `"degrade"`: the primary answers alone, too, if this store saw no outage of it for ten minutes. For a
+   *   primary that never loses an acknowledged write. Otherwise an ended session is read if the primary was
+   *   set back, unseen by this store, while the secondary is away.
+   * - `"throw"`: both sides must answer.
+   * @default {"confirm"}
    */
-  readonly whenUnavailable?: "degrade" | "throw" | undefined;
+  readonly whenUnavailable?: "confirm" | "degrade" | "throw" | undefined;
   /**
    * The maximum number of keys that wait to be shipped. Saves use three quarters, so that there is always
    * room for what ends a session.
@@ -134,7 +149,11 @@ export interface ReplicatedSessionsOptions {
   readonly random?: (() => number) | undefined;
 }
 
-/** The origin of a fault. */
+/**
+ * The origin of a fault.
+ *
+ * @category Session replication
+ */
 export interface ReplicationFaultContext {
   /** The side that was asked; absent for a callback of the application. */
   readonly side?: ReplicationOperation["side"];
@@ -142,7 +161,11 @@ export interface ReplicationFaultContext {
   readonly operation: ReplicationOperation["operation"] | "waitUntil" | "clock" | "random";
 }
 
-/** A shipment that was given up. */
+/**
+ * A shipment that was given up.
+ *
+ * @category Session replication
+ */
 export interface DroppedReplication {
   /** A session, or what is known about a user. */
   readonly kind: "session" | "user";
@@ -152,7 +175,11 @@ export interface DroppedReplication {
   readonly error: unknown;
 }
 
-/** A request to a side, or an event between the two; without keys and values. */
+/**
+ * A request to a side, or an event between the two; without keys and values.
+ *
+ * @category Session replication
+ */
 export interface ReplicationOperation {
   /** The contract's name. */
   readonly contract: "replicated-sessions";
@@ -184,7 +211,11 @@ export interface ReplicationOperation {
   readonly lagMs: number;
 }
 
-/** Sessions on two stores. */
+/**
+ * Sessions on two stores.
+ *
+ * @category Session replication
+ */
 export interface ReplicatedSessions extends IndexedSessionStore, AsyncDisposable {
   /** Each call takes effect at once, on the primary. */
   readonly consistency: "atomic";

@@ -1,9 +1,10 @@
-/** What sessions of both kinds, stored and sealed, check and decide alike. */
+/** The options that stored and sealed sessions share, checked and with their defaults. */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
-import { checkSchema, type Schema } from "../schema.ts";
+import { checkSchema } from "../check_schema.ts";
+import type { Schema } from "../schema.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { interpreter, quietly } from "./_interpret.ts";
 import type { SessionSource, SessionView } from "./_session_notes.ts";
@@ -40,7 +41,7 @@ export const COMMON_OPTIONS = {
   onFault: true,
 } satisfies OptionNames<CommonOptions>;
 
-/** What the options come to. */
+/** The options with every default decided. */
 export interface Common<Data>
   extends Pick<SessionSource<Data>, "checks" | "clock" | "emit" | "fault" | "isOwnFault" | "validate"> {
   readonly schema: Schema<Data> | undefined;
@@ -51,7 +52,7 @@ export interface Common<Data>
   readonly interpret: (record: SessionRecord) => Promise<SessionView>;
 }
 
-/** Checks the options that both kinds have, and decides what was left open. */
+/** Checks the options that both kinds have, and applies the defaults. */
 export function commonOptions<Data>(options: CommonOptions): Common<Data> {
   for (const name of ["migrate", "onEvent", "onFault"] as const) {
     checkFunction("make sessions", name, options[name]);
@@ -104,8 +105,8 @@ function lifetimes(
 }
 
 /**
- * Reports faults, and knows them again: an application that lets one through gets a 503, its own faults are
- * its own.
+ * Reports faults and recognizes them later: an application that lets a fault of the store through gets a 503,
+ * its own errors do not.
  */
 function faults(onFault: CommonOptions["onFault"]): Pick<SessionSource<unknown>, "fault" | "isOwnFault"> {
   const own = new WeakSet<object>();
@@ -120,21 +121,21 @@ function faults(onFault: CommonOptions["onFault"]): Pick<SessionSource<unknown>,
   };
 }
 
-/** An outcome that the application must reckon with, such as a login for which there is no room. */
+/** Tells an outcome that the application must expect, such as a login over the limit. */
 function isExpected(error: unknown): boolean {
   return error instanceof HoldfastError && faultClass(error) === "other" && !error.retryable;
 }
 
 const COMMIT_OPTIONS = { failed: true, waitUntil: true } satisfies OptionNames<CommitOptions>;
 
-/** Refuses what `commit` does not know. */
+/** Refuses unknown options of `commit`. */
 export function checkCommitOptions(options: CommitOptions): void {
   checkOptionNames("commit the session", options, COMMIT_OPTIONS);
   checkFunction("commit the session", "waitUntil", options.waitUntil);
 }
 
 /**
- * Refuses what `revokeUser` does not know; a mistyped `except` would end the session that was to be spared.
+ * Refuses unknown options of `revokeUser`: a mistyped `except` would end the session that it names.
  */
 export function checkRevokeOptions(options: { readonly except?: string | undefined }): void {
   checkOptionNames("revoke the user's sessions", options, { except: true });

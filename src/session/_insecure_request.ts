@@ -1,7 +1,7 @@
 /**
- * Whether a browser sent the request over plain HTTP, where it keeps no Secure cookie. Browsers keep them on
- * the machine's own addresses. Behind a proxy that ends TLS a request looks the same, so only a browser's own
- * word is `certain`: the `Origin` of a form or a fetch on the very host that it was sent to.
+ * Tells whether a browser sent the request over plain HTTP, where it drops Secure cookies. Browsers keep them
+ * on the machine's own addresses. Behind a proxy that ends TLS a request looks the same, so only a browser's
+ * own word is `certain`: the `Origin` of a form or a fetch on the very host that it was sent to.
  *
  * @see https://w3c.github.io/webappsec-secure-contexts/#is-origin-trustworthy
  */

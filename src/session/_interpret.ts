@@ -1,4 +1,4 @@
-/** What this version of the application makes of a stored record. */
+/** Migrates and validates a stored record for this version of the application. */
 import { decodeValue, encodeValue } from "../codec.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Schema } from "../schema.ts";

@@ -1,7 +1,11 @@
 /** AES-256-GCM under a ring of named keys. */
 import { base64ToBytes, bytesToBase64Url } from "../codec.ts";
 
-/** A key of the ring. */
+/**
+ * A key of the ring.
+ *
+ * @category Sessions
+ */
 export interface SealingKey {
   /** Its name, sent along in clear: letters, digits, `_` and `-`, at most 16. */
   readonly id: string;

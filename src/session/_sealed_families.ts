@@ -1,26 +1,26 @@
 /**
- * What a `revocation` store knows of sealed sessions: which cookie of a family counts, and who was revoked.
+ * The `revocation` store of sealed sessions: the valid cookie of each family, and the revoked users.
  */
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { Epochs, Sealed } from "./_sealed_value.ts";
 import { sha256 } from "./_sha256.ts";
 import { atomicSessionStore } from "./atomic_session_store.ts";
-import { EVERYBODY, type SessionEnd, type SessionIndex, type UserSessions } from "./session_store.ts";
+import { ALL_USERS, type SessionEnd, type SessionIndex, type UserSessions } from "./session_store.ts";
 import { endSealed, readSealed, rotateSealed, touchSealed } from "./session_transitions.ts";
 
 /**
- * How much longer than a cookie its family is remembered, in milliseconds: the clocks of the isolate, which
- * ends the cookie, and of the store, which forgets the family, may differ by as much.
+ * The time for which a family is kept after its cookie has expired, in milliseconds. The clock of the isolate
+ * ends the cookie, the clock of the store ends the family: they may differ by as much.
  */
 const MARGIN = 3_600_000;
 
-/** What the store says of a cookie. */
+/** The state of a cookie in the store. */
 export interface FamilyState {
-  /** Why it does not count; `undefined` when it does. */
+  /** The reason that it is not valid; `undefined` when it is. */
   readonly ended: SessionEnd | undefined;
-  /** How long ago the store saw it last, in milliseconds; `undefined` when it never did. */
+  /** The time since its last recorded use, in milliseconds; `undefined` when there is none. */
   readonly idle: number | undefined;
-  /** The epochs that it has survived by now. */
+  /** The epochs that it has been compared with. */
   readonly epochs: Epochs;
 }
 
@@ -37,7 +37,7 @@ export class SealedFamilies {
     this.#families = store.namespace(name).namespace("family");
   }
 
-  /** Whether the cookie counts. Three reads at once, two where no user is logged in. */
+  /** Reads whether the cookie is valid. Three parallel reads, two where no user is logged in. */
   async state(sealed: Sealed): Promise<FamilyState> {
     const { handle, userId } = sealed.record;
     const [known, [all, user]] = await Promise.all([
@@ -56,7 +56,7 @@ export class SealedFamilies {
     };
   }
 
-  /** The epochs that a session begins under. */
+  /** The epochs at the beginning of a session. */
   async epochs(userId: string | undefined): Promise<Epochs> {
     const [all, user] = await this.#epochs(userId);
     return { all: all.epoch, user: user.epoch };
@@ -65,20 +65,20 @@ export class SealedFamilies {
   /** That of all users, and that of one. */
   async #epochs(userId: string | undefined): Promise<[UserEpoch, UserEpoch]> {
     return await Promise.all([
-      this.index.read(EVERYBODY),
+      this.index.read(ALL_USERS),
       userId === undefined ? { epoch: 0 } : this.index.read(sha256(userId)),
     ]);
   }
 
-  /** Whether the cookie still counts, asked again just before another is sealed in its place. */
+  /** Reads again whether the cookie is valid, just before another one is sealed in its place. */
   async counts(sealed: Sealed): Promise<boolean> {
     const known = await this.#families.transact(readSealed, keyOf(sealed), {});
     return known.ended === undefined && (known.current ?? sealed.family) === sealed.record.handle;
   }
 
   /**
-   * Makes another handle count, and answers whether it does: of several that try at once, and of a logout,
-   * one is first.
+   * Replaces the valid handle, and answers whether it did: of parallel rotations and a logout exactly one
+   * succeeds.
    */
   async rotate(sealed: Sealed, to: string, now: number): Promise<boolean> {
     const output = await this.#families.transact(rotateSealed, keyOf(sealed), {
@@ -88,12 +88,12 @@ export class SealedFamilies {
     return output.done === "1";
   }
 
-  /** Notes that it was seen. */
+  /** Records its use. */
   async touch(sealed: Sealed, now: number): Promise<void> {
     await this.#families.transact(touchSealed, keyOf(sealed), claim(sealed, now));
   }
 
-  /** Ends the cookie and whatever its rotations made of it. */
+  /** Ends the cookie and its rotations. */
   async end(sealed: Sealed, why: "rotated" | "revoked", now: number): Promise<void> {
     await this.#families.transact(endSealed, keyOf(sealed), { why, keep: keepFor(sealed, now) });
   }
@@ -116,7 +116,7 @@ function claim(
   return { from: handle, ...(handle === sealed.family && { first: "1" }), keep: keepFor(sealed, now) };
 }
 
-/** No cookie of the family outlives the end that all of them have in common. */
+/** The end of a family: the absolute end that all its cookies share. */
 function keepFor({ record }: Sealed, now: number): string {
   return String(Math.max(0, record.endsAt - now) + MARGIN);
 }

@@ -1,9 +1,9 @@
-/** What a request makes of a sealed session: decided here, without I/O. */
+/** The plan of a sealed session's commit: decides without I/O. */
 import type { Fields } from "../store/transition.ts";
 import { applied, isEmpty, type Patch } from "./_patch.ts";
 import type { SessionChanges, SessionView } from "./_session_notes.ts";
 
-/** What is to be done. */
+/** The step to execute. */
 export type SealedPlan =
   | {
     /** Nothing; or, with `conflict`, the changes are dropped as the session was rotated meanwhile. */
@@ -25,9 +25,9 @@ export type SealedPlan =
     readonly values: Fields;
   };
 
-/** What the plan depends on besides. */
+/** The other facts that the plan depends on. */
 export interface SealedFacts {
-  /** Whether the session must be noted as seen; never where no store could note it. */
+  /** Whether the use of the session must be recorded; never without a store. */
   readonly touchDue: boolean;
 }
 

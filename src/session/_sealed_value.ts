@@ -1,4 +1,4 @@
-/** What is inside the cookie of a sealed session. */
+/** The content of a sealed session's cookie. */
 import type { Fields } from "../store/transition.ts";
 import { sessionFields, type SessionRecord, sessionRecord } from "./session_record.ts";
 
@@ -17,7 +17,7 @@ export interface Epochs {
 export interface Sealed {
   /** The session. */
   readonly record: SessionRecord;
-  /** What its CSRF tokens are made of; it changes with each rotation. */
+  /** The secret of its CSRF tokens; it changes with each rotation. */
   readonly secret: string;
   /** The handle of the first session of the family: rotations keep it, a login begins another. */
   readonly family: string;

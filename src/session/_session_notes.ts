@@ -1,7 +1,6 @@
 /**
- * The inner side of a request's session: its tokens, what was loaded, and what the request wants to become
- * true. Nothing of it is reachable from the object that applications hold, so that printing that one shows no
- * token.
+ * The private side of a request's session: its tokens, the loaded record and the changes. Nothing of it is
+ * reachable from the object that applications hold, so that printing that object shows no token.
  */
 import type { Clock } from "../clock.ts";
 import { encodeValue } from "../codec.ts";
@@ -14,62 +13,62 @@ import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
 import type { SessionEnd } from "./session_store.ts";
 
-/** What a request found. */
+/** The session that a request found. */
 export interface SessionView {
-  /** The session, or `undefined` when there is none to speak of. */
+  /** The record, or `undefined` when there is no live session. */
   readonly record: SessionRecord | undefined;
   /** Its values, migrated. */
   readonly values: Fields;
-  /** The version of the application that the values have. */
+  /** The schema version of the values. */
   readonly schemaVersion?: number;
-  /** Whether that is a later one than is stored. */
+  /** Whether that version is later than the stored one. */
   readonly raised?: boolean;
-  /** Whether it was just held against the epochs. */
+  /** Whether the session was just compared with the epochs. */
   readonly checked?: boolean;
-  /** Whether a copy answered. */
+  /** Whether the record comes from a copy. */
   readonly degraded?: boolean;
-  /** What its CSRF token is made of, where it is not the token. */
+  /** The secret of its CSRF tokens, where it is not the session's token. */
   readonly secret?: string;
   /** The content of its cookie, if it is a sealed one. */
   readonly sealed?: Sealed;
-  /** How long ago a sealed session was last seen, in milliseconds. */
+  /** The time since the last use of a sealed session, in milliseconds. */
   readonly idle?: number;
-  /** Why there is none, if that is known. */
+  /** The reason that there is none, if it is known. */
   readonly ended?: SessionEnd;
 }
 
-/** Nothing found. */
+/** The result when there is no session. */
 export const NO_SESSION: SessionView = { record: undefined, values: {} };
 
-/** Where a request's session comes from. */
+/** The source of a request's session. */
 export interface SessionSource<Data> {
   /**
-   * The kind of session: where it lives, its cookie and its name or purpose. Sessions made twice with equal
-   * options, as on Workers for each request, are of one kind; those of another kind never commit what these
-   * opened.
+   * The kind of session: its store, its cookie and its name or purpose. Sessions made twice with equal
+   * options, as on Workers for each request, are of one kind. A session is committed by sessions of its own
+   * kind alone.
    */
   readonly kind: string;
-  /** Whether data must pass a schema. */
+  /** Whether there is a schema. */
   readonly checks: boolean;
-  /** The clock that tells how long ago a login was. */
+  /** The clock for the age of a login. */
   readonly clock: Clock;
-  /** Reports what happens. */
+  /** Reports an event. */
   readonly emit: (event: SessionEvent) => void;
   /** Reports a fault of the store. */
   readonly fault: (error: unknown) => void;
-  /** Whether it was one that these sessions reported, on whatever way. */
+  /** Tells whether these sessions have reported the error. */
   readonly isOwnFault: (error: unknown) => boolean;
-  /** Looks a token up. */
+  /** Loads the session of a token. */
   load(token: string): Promise<SessionView>;
-  /** What the schema makes of the data; `undefined` when it refuses. */
+  /** The output of the schema; `undefined` when it refuses the data. */
   validate(values: Record<string, unknown>): Promise<Data | undefined>;
 }
 
-/** What a request wants to become true. */
+/** The changes of a request. */
 export interface SessionChanges {
-  /** What changes. */
+  /** The fields to set and unset. */
   readonly patch: Patch;
-  /** Whether the patch was computed from what was there. */
+  /** Whether the patch was computed from the values of the record. */
   readonly depends: boolean;
   /** Whether a new session must be stored although it is empty. */
   readonly create: boolean;
@@ -77,28 +76,28 @@ export interface SessionChanges {
   readonly rotate: boolean;
   /** The user who logs in. */
   readonly login: string | undefined;
-  /** Whether the session that came with the request ends. A login may follow. */
+  /** Whether the request's session ends. A login may follow. */
   readonly revoke: boolean;
 }
 
 // deno-lint-ignore no-explicit-any
 type Change = (value: any) => any;
 
-/** What one request knows and notes. */
+/** The state of one request: tokens, the loaded session, and changes. */
 export class SessionNotes<Data> {
   /** The tokens that the browser sent; more than one when a cookie was planted or left over. */
   readonly tokens: readonly string[];
   readonly source: SessionSource<Data>;
-  /** Faults of the store that this request met while it loaded: they are reported once. */
+  /** The faults of the store while this request loaded; each is reported once. */
   readonly faults: Set<unknown> = new Set();
-  /** Whether the application looked, so that what it answers depends on the cookie. */
+  /** Whether the application has read the session, so that its response depends on the cookie. */
   asked = false;
   /** The token of the session that was found; before that, the only one that was sent. */
   token: string | undefined;
   #set: Record<string, string> = {};
   #unset = new Set<string>();
   #updates = new Map<string, Change[]>();
-  /** Fields computed, before a login was noted, from what the session held then. */
+  /** Fields that were computed, before a login, from the values of the session. */
   readonly #inherited = new Set<string>();
   #view: Promise<SessionView> | undefined;
   #newHandle: string | undefined;
@@ -115,17 +114,17 @@ export class SessionNotes<Data> {
     if (tokens.length === 1) this.token = tokens[0];
   }
 
-  /** Whether a record was looked up. */
+  /** Whether a record was loaded. */
   get loaded(): boolean {
     return this.#view !== undefined;
   }
 
-  /** The handle it will have when it is stored anew. */
+  /** The handle of the session, should it be created. */
   get newHandle(): string {
     return this.#newHandle ??= randomToken(12);
   }
 
-  /** The token it will have when it is stored anew. */
+  /** The token of the session, should it be created. */
   get newToken(): string {
     return this.#newToken ??= randomToken(32);
   }
@@ -139,7 +138,7 @@ export class SessionNotes<Data> {
     return this.#rotate;
   }
 
-  /** What the cookie led to; a failed load may be tried again. */
+  /** Loads the session once; a failed load may be repeated. */
   found(): Promise<SessionView> {
     this.asked = true;
     if (this.tokens.length === 0) return Promise.resolve(NO_SESSION);
@@ -152,9 +151,9 @@ export class SessionNotes<Data> {
   }
 
   /**
-   * Looks all tokens up. The one that lives counts, so that a dead duplicate hides nothing. Of several that
-   * live none counts: the order of cookies proves nothing, and to take a planted one would log the victim in
-   * as the attacker.
+   * Loads the sessions of all tokens. If exactly one is live it is used, so that an ended duplicate hides
+   * nothing. If several are live none is used: the order of cookies proves nothing, and the use of a planted
+   * one would log the victim in as the attacker.
    */
   async #find(): Promise<SessionView> {
     const views = await Promise.all(this.tokens.map((token) => this.source.load(token)));
@@ -166,12 +165,13 @@ export class SessionNotes<Data> {
       : undefined;
     if (live.length === 1) return views[live[0]!]!;
     if (live.length > 1) return NO_SESSION;
-    // Late for a rotation: the browser is about to get the new token, and nothing may overwrite it.
+    // Rotated meanwhile: the browser is about to get the new token, which nothing may overwrite.
     return views.find(({ ended }) => ended === "rotated") ?? views[0]!;
   }
 
   /**
-   * What the request goes on from: nothing after `revoke()`, and no values of another user after `login()`.
+   * The session that changes are based on: none after `revoke()`, and no values of another user after
+   * `login()`.
    */
   async view(): Promise<SessionView> {
     if (this.#revoke) {
@@ -189,13 +189,13 @@ export class SessionNotes<Data> {
     return { ...view, values: {} };
   }
 
-  /** Whether the login is another user's than the session's. */
+  /** Whether the login is for another user than the session's. */
   changesUser({ record }: SessionView): boolean {
     const user = record?.userId;
     return this.#login !== undefined && user !== undefined && user !== this.#login;
   }
 
-  /** Ends the changing, and answers what there is to do. */
+  /** Closes the session for changes, and answers them. */
   freeze(failed: boolean): SessionChanges {
     this.checkOpen();
     this.#committed = true;
@@ -209,12 +209,12 @@ export class SessionNotes<Data> {
     };
   }
 
-  /** What is noted so far. */
+  /** The changes so far. */
   patch(): Patch {
     return { set: this.#set, unset: [...this.#unset] };
   }
 
-  /** The patch once more, computed from what another request left. */
+  /** Computes the patch again, from the values that another request has committed. */
   async replay(values: Fields): Promise<Patch> {
     const { set, unset } = this.patch();
     const own = Object.fromEntries(Object.entries(set).filter(([field]) => !this.#updates.has(field)));

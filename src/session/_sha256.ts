@@ -1,6 +1,6 @@
 /**
- * SHA-256 of a short text, at once. Web Crypto's digest is asynchronous, which costs a request on some runtimes many times
- * what the hash itself takes; a test holds this one to it.
+ * SHA-256 of a short text, at once. Web Crypto's digest is asynchronous, which costs a request on some
+ * runtimes many times what the hash itself takes; a test holds this one to it.
  *
  * @see https://csrc.nist.gov/pubs/fips/180-4/upd1/final
  */
@@ -8,7 +8,9 @@ import { bytesToBase64Url } from "../codec.ts";
 
 const encoder = new TextEncoder();
 
-/** The first 32 bits of the fractions of the roots of the first primes, as the standard defines its constants. */
+/**
+ * The first 32 bits of the fractions of the roots of the first primes, as the standard defines its constants.
+ */
 function fractions(count: number, root: (prime: number) => number): Uint32Array {
   const found = new Uint32Array(count);
   for (let n = 2, i = 0; i < count; n++) {

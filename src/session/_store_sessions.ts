@@ -1,4 +1,4 @@
-/** Sessions over a session store: what `createSessions` answers. */
+/** Sessions over a session store: the class behind `createSessions`. */
 import { systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
@@ -30,24 +30,27 @@ import { atomicSessionStore } from "./atomic_session_store.ts";
 import type { Session } from "./session.ts";
 import { type SessionCookie, sessionCookie } from "./session_cookie.ts";
 import type { SessionRecord } from "./session_record.ts";
-import { type BoundSession, boundSession } from "./session_response.ts";
+import { boundSession } from "./session_response.ts";
 import type { SessionStore } from "./session_store.ts";
-import type { CommitOptions, Sessions, SessionsOptions, SessionSummary } from "./sessions.ts";
+import type { BoundSession, CommitOptions, Sessions, SessionsOptions, SessionSummary } from "./sessions.ts";
 
 /** The names of all options; a function, since bundlers keep a spread at the top of a module. */
 const optionNames = () => ({
   ...COMMON_OPTIONS,
   maxSessionsPerUser: true,
-  onSessionLimit: true,
+  whenFull: true,
   name: true,
   timeout: true,
   eventual: true,
 } satisfies OptionNames<SessionsOptions<Schema>>);
 
-/** How often a commit that depends on what was there is tried; each loser makes room for a winner. */
+/**
+ * Attempts of a commit whose patch was computed from the record. Each failed one means that another one
+ * succeeded.
+ */
 const MOST_TRIES = 64;
 
-/** How many rotations a logout follows to the session that its own became. */
+/** The maximum number of rotations that a logout follows to the session that continues its own. */
 const MAX_ROTATIONS = 32;
 
 export class StoreSessions<Data> implements Sessions<Data> {
@@ -69,12 +72,12 @@ export class StoreSessions<Data> implements Sessions<Data> {
     this.#source = { ...this.#common, kind, load: (token) => this.#load(token) };
     this.#migrates = options.migrate !== undefined;
     const limit = checkInteger("make sessions", "maxSessionsPerUser", options.maxSessionsPerUser ?? 500);
-    const { onSessionLimit = "evict-oldest" } = options;
-    checkOneOf("make sessions", "onSessionLimit", onSessionLimit, ["evict-oldest", "reject"]);
+    const { whenFull = "evict-oldest" } = options;
+    checkOneOf("make sessions", "whenFull", whenFull, ["evict-oldest", "reject"]);
     const { index } = this.#store;
     if (index !== undefined) {
       const { absolute, clock, emit } = this.#common;
-      const evict = onSessionLimit === "evict-oldest";
+      const evict = whenFull === "evict-oldest";
       this.#users = new UserWide(this.#store, index, emit, { limit, evict, absolute, clock });
     }
   }
@@ -164,7 +167,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
     return await this.#create(notes, values, {});
   }
 
-  /** The patch must leave data that the schema accepts; better to find out before it is stored. */
+  /** Checks before the write that the patch leaves data which the schema accepts. */
   async #check(values: Fields, patch: Patch): Promise<void> {
     if (!this.#common.checks) return;
     if (await this.#common.validate(dataOf(applied(values, patch))) === undefined) {
@@ -173,8 +176,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * Nothing was read and nothing needs to be: the merge finds out whether the session lives. It refuses by
-   * itself what a later version of the application wrote.
+   * Commits a patch without a read: the merge itself finds out whether the session is live, and refuses a
+   * record that a later version of the application wrote.
    */
   async #writeUnread(token: string, patch: Patch): Promise<"done" | "unknown"> {
     const { clock, emit, touchEvery, version } = this.#common;
@@ -190,7 +193,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
     }
     if (saved.state === "conflict") this.#refuseNewer(saved.record);
     if (saved.state === "ended" && saved.why === "rotated") {
-      emit({ type: "conflict" }); // the browser is about to get the new token: no other may overwrite it
+      emit({ type: "conflict" }); // the browser is about to get the new token, which no other may overwrite
       return "done";
     }
     if (saved.state === "unknown") emit({ type: "unknown-id" });
@@ -219,7 +222,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
         ...(view.raised ? combined(difference(record.values, view.values), patch) : patch),
         ...(view.raised && { schemaVersion: version }),
         writerVersion: version,
-        // A migration is written over the very record it was computed from: of two instances one migrates.
+        // A migration replaces only the record that it was computed from: of two instances one migrates.
         ifVersion: changes.depends || view.raised ? record.version : undefined,
         checked: first.checked ?? false,
       });
@@ -234,7 +237,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
     });
   }
 
-  /** Only a session that the application looked at is touched, and not more often than it matters. */
+  /** Touches a session that the application has read, at most once per `touchEvery`. */
   async #touch(notes: SessionNotes<Data>, { waitUntil }: CommitOptions): Promise<void> {
     const { clock, emit, fault, touchEvery } = this.#common;
     const { record, checked, degraded } = await notes.found();
@@ -267,7 +270,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
     const handle = notes.newHandle;
     const key = this.#key(notes.newToken);
     const now = clock.now();
-    // A login begins a new life; whatever else continues the old one.
+    // A login resets the absolute timeout; a rotation keeps it.
     const before = login ? undefined : old;
     const endsAt = before?.endsAt ?? now + absolute;
     let bornAt = before?.bornAt;
@@ -309,7 +312,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
     return this.#cookie.write(notes.newToken, stored.maxAge);
   }
 
-  /** The user was revoked while this login was under way: what it was based on may no longer hold. */
+  /** Refuses a login during which the user was revoked: its reason may no longer hold. */
   #beaten(userId: string | undefined): HoldfastError {
     this.#common.emit({ type: "refused", ...user(userId) });
     return new HoldfastError(
@@ -320,15 +323,15 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * The new session is there before the old one goes. Of two that rotate at once one wins and the other is
-   * silent; a login never depends on the session it came with.
+   * Creates the new session before the old one ends. Of two parallel rotations one wins and the other sets no
+   * cookie; a login never depends on the session of its request.
    */
   async #rotate(notes: SessionNotes<Data>, changes: SessionChanges): Promise<string | undefined> {
     const { emit } = this.#common;
     const { login } = changes;
     const view = await notes.view();
     const { record: old, ended } = view;
-    // The view may have dropped from the notes what was computed from another user's values.
+    // The view may have dropped changes that were computed from another user's values.
     const patch = login === undefined ? changes.patch : notes.patch();
     const next = applied(view.values, patch);
     await this.#check(view.values, patch);
@@ -343,15 +346,15 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * A login over cookies of which none counts ends what they lead to, or the new session would not count
-   * either.
+   * Ends the sessions of ambiguous cookies at a login. Otherwise the new cookie would be one of several live
+   * ones, and none would be used.
    */
   async #endDuplicates({ tokens }: SessionNotes<Data>): Promise<void> {
     if (tokens.length < 2) return;
     await Promise.all(tokens.map((token) => this.#store.delete(this.#key(token), { why: "rotated" })));
   }
 
-  /** The second half of a rotation: `view` has a record, and `patch` was checked. */
+  /** Does the second half of a rotation: `view` has a record, and `patch` was checked. */
   async #replace(
     notes: SessionNotes<Data>,
     changes: SessionChanges,
@@ -373,11 +376,11 @@ export class StoreSessions<Data> implements Sessions<Data> {
       return this.#cookie.write("", 0);
     }
     const handle = notes.newHandle;
-    // The new token was never sent; where the store is down, the session times out.
+    // The new token was never sent; if the store is unavailable now, the session times out.
     const drop = () => this.#store.delete(stored.key, { why: "revoked" }).catch(() => undefined);
     let last: SessionRecord | undefined;
     try {
-      // A login is a session of its own, which no logout of the old one ends.
+      // A login begins another session, which a late logout of the old one must not end.
       const continued = login === undefined ? { next: stored.key } : {};
       last = await this.#store.delete(key, { why: "rotated", ...continued });
     } catch (error) {
@@ -399,9 +402,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * What parallel requests committed between this request's load and its claim moves along, unless it changed
-   * that itself. What a later version of the application wrote meanwhile moves along whole, and this
-   * request's own changes are dropped: they are of a version that the record no longer has.
+   * Copies to the new session what parallel requests committed between this request's load and its claim,
+   * except the fields that this request changed itself. A record that a later version of the application
+   * wrote meanwhile is copied whole, and this request's changes are dropped: they belong to a version that
+   * the record no longer has.
    */
   async #moveAlong(
     notes: SessionNotes<Data>,
@@ -427,8 +431,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * Ends every session that the request carries. A session that was rotated a moment ago is followed to what
-   * continues it, so that a rotation beside a logout leaves none alive.
+   * Ends every session of the request. A session that was rotated a moment ago is followed to the one that
+   * continues it, so that a rotation in parallel to a logout leaves no live session.
    */
   async #revoke({ tokens }: SessionNotes<Data>): Promise<string | undefined> {
     if (tokens.length === 0) return undefined;
@@ -439,9 +443,9 @@ export class StoreSessions<Data> implements Sessions<Data> {
     return this.#cookie.write("", 0);
   }
 
-  /** Ends a session, and answers the key of the one that continues it where it was rotated. */
+  /** Ends a session, and answers the key of the session that continues it, if it was rotated. */
   async #end(key: string): Promise<string | undefined> {
-    // The index keeps its hint until it is followed: a logout is one call.
+    // The entry in the index stays until it is next read, so that a logout is one call.
     const last = await this.#store.delete(key, { why: "revoked" });
     if (last !== undefined) {
       this.#common.emit({ type: "revoked", handle: last.handle, ...user(last.userId) });
@@ -494,7 +498,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 }
 
-/** What `createSessions` was given, as a session store. */
+/** The session store over the argument of `createSessions`. */
 function sessionStore(store: AtomicStore | SessionStore, options: SessionsOptions<Schema>): SessionStore {
   if (typeof (store as AtomicStore | undefined)?.transact === "function") {
     return atomicSessionStore(store as AtomicStore, { name: options.name });

@@ -1,4 +1,4 @@
-/** What concerns all sessions of a user, or of all users. */
+/** Operations on all sessions of a user, or of all users. */
 import type { Clock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
 import { sha256 } from "./_sha256.ts";
@@ -6,7 +6,7 @@ import type { ListPage } from "../store/key_value_store.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
 import {
-  EVERYBODY,
+  ALL_USERS,
   type SessionAddOptions,
   type SessionEntry,
   type SessionIndex,
@@ -19,7 +19,7 @@ interface Located {
   readonly record: SessionRecord;
 }
 
-/** What {@linkcode UserWide} needs to know. */
+/** Options of {@linkcode UserWide}. */
 interface UserWideOptions {
   readonly limit: number;
   readonly evict: boolean;
@@ -27,13 +27,16 @@ interface UserWideOptions {
   readonly clock: Clock;
 }
 
-/** A session that is not there so long after it was listed is not about to be created any more. */
+/**
+ * The time after which an entry without a session is removed, in milliseconds: a session is created shortly
+ * after it was listed.
+ */
 const CREATED_WITHIN = 60_000;
 
-/** Whether an epoch condemns the session: its user's or that of all users. */
+/** Tells whether an epoch revokes the session: its user's or that of all users. */
 export async function isRevoked(index: SessionIndex, record: SessionRecord): Promise<boolean> {
   const [all, user] = await Promise.all([
-    index.read(EVERYBODY),
+    index.read(ALL_USERS),
     record.userId === undefined ? undefined : index.read(sha256(record.userId)),
   ]);
   if (record.bornAt < all.epoch) return true;
@@ -58,7 +61,10 @@ export class UserWide {
     this.#options = options;
   }
 
-  /** Lists a session that is about to be, and answers when it counts as born; makes room if it must. */
+  /**
+   * Lists a session before its creation, and answers its `bornAt`. Ends the oldest ones when the limit is
+   * reached.
+   */
   async list(
     userId: string,
     entry: Omit<SessionEntry, "listedAt">,
@@ -66,7 +72,7 @@ export class UserWide {
   ): Promise<number | "stale"> {
     const user = sha256(userId);
     const { limit, evict } = this.#options;
-    // Each round makes room for one; others may take it.
+    // Each round ends one session, but a parallel login may take its place.
     for (let round = 0; round < 16; round++) {
       const added = await this.index.add(user, entry, { ...options, limit });
       if (added.state === "added") return added.bornAt;
@@ -93,7 +99,7 @@ export class UserWide {
     return (await this.#live(user, entries, epoch, spared)).live;
   }
 
-  /** Those that live; hints that lead nowhere are forgotten. */
+  /** Loads the sessions of entries; entries without a live session are removed. */
   async #live(
     user: string,
     entries: readonly SessionEntry[],
@@ -147,7 +153,7 @@ export class UserWide {
 
   /** Ends all sessions of all users: those that can be listed at once, the others by the epoch. */
   async revokeAll(): Promise<number> {
-    await this.index.revoke(EVERYBODY, { remember: this.#options.absolute });
+    await this.index.revoke(ALL_USERS, { remember: this.#options.absolute });
     let ended = 0;
     let cursor: string | undefined;
     do {

@@ -17,7 +17,11 @@ import type {
 import { addToUser, readUser, removeFromUser, revokeUser } from "./session_transitions.ts";
 import { TransitionSessionStore } from "./_transition_store.ts";
 
-/** Options of {@linkcode atomicSessionStore}. */
+/**
+ * Options of {@linkcode atomicSessionStore}.
+ *
+ * @category Session stores
+ */
 export interface AtomicSessionStoreOptions {
   /**
    * The namespace the sessions live in.
@@ -25,7 +29,7 @@ export interface AtomicSessionStoreOptions {
    */
   readonly name?: string | undefined;
   /**
-   * How long it is remembered why a session is gone: long enough for the requests that were under way.
+   * The time for which a tombstone is kept: long enough for the requests that were in progress.
    * @default {"1m"}
    */
   readonly remember?: Duration | undefined;
@@ -37,9 +41,11 @@ const OPTIONS = { name: true, remember: true } satisfies OptionNames<AtomicSessi
  * Sessions over any atomic store. `createSessions(store)` makes one by itself; make your own to copy, to
  * replicate or to name things differently.
  *
+ * @category Session stores
  * @example
  * ```ts
- * import { atomicSessionStore, createSessions, memoryStore } from "@holdfast/edge";
+ * import { createSessions, memoryStore } from "@holdfast/edge";
+ * import { atomicSessionStore } from "@holdfast/edge/sessions";
  * const sessions = createSessions(atomicSessionStore(memoryStore(), { name: "admin" }));
  * if (await sessions.open(null).isNew() !== true) throw new Error("unexpected");
  * ```

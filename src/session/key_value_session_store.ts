@@ -1,13 +1,12 @@
 /**
  * Sessions over a store that cannot change a key atomically, such as Workers KV.
  *
- * What is promised all the same: an id is never adopted, both timeouts hold, and a session that was ended
- * never comes back once its tombstone is seen, since tombstones have keys of their own which no late write
- * touches.
+ * It still guarantees: an id is never adopted, both timeouts hold, and a session that was ended never comes
+ * back once its tombstone is seen, since tombstones have keys of their own which no late write touches.
  *
- * What is not: parallel requests on one session may overwrite each other's changes, two that rotate at once
- * may both believe they won, and a session that was ended may be seen elsewhere until the store has spread it
- * (Workers KV: a minute, as a rule). Where that is too weak, use an `AtomicStore`.
+ * It does not guarantee: parallel requests on one session may overwrite each other's changes, two that rotate
+ * at once may both believe they won, and a session that was ended may be seen elsewhere until the store has
+ * spread it (Workers KV: a minute, as a rule). Where that is too weak, use an `AtomicStore`.
  */
 import { type Clock, systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
@@ -26,7 +25,11 @@ import type {
   UserSessions,
 } from "./session_store.ts";
 
-/** Options of {@linkcode keyValueSessionStore}. */
+/**
+ * Options of {@linkcode keyValueSessionStore}.
+ *
+ * @category Session stores
+ */
 export interface KeyValueSessionStoreOptions extends AtomicSessionStoreOptions {
   /**
    * The clock that decides: a key-value store has none of its own.
@@ -39,7 +42,11 @@ const OPTIONS = { name: true, remember: true, clock: true } satisfies OptionName
   KeyValueSessionStoreOptions
 >;
 
-/** A session store that is only eventually consistent. */
+/**
+ * A session store that is only eventually consistent.
+ *
+ * @category Session stores
+ */
 export interface EventualSessionStore extends IndexedSessionStore {
   /** Changes take a while to be seen, and may overwrite each other. */
   readonly consistency: "eventual";
@@ -49,9 +56,11 @@ export interface EventualSessionStore extends IndexedSessionStore {
  * Sessions over any key-value store, with the weaker promise above: `createSessions` needs `eventual: true`
  * with it.
  *
+ * @category Session stores
  * @example
  * ```ts
- * import { createSessions, keyValueSessionStore, memoryStore } from "@holdfast/edge";
+ * import { createSessions, memoryStore } from "@holdfast/edge";
+ * import { keyValueSessionStore } from "@holdfast/edge/sessions";
  * const sessions = createSessions(keyValueSessionStore(memoryStore()), { eventual: true });
  * const session = sessions.open(null);
  * session.set("theme", "dark");
@@ -101,7 +110,7 @@ async function run(
   return output;
 }
 
-/** What is no record of ours counts as nothing. */
+/** Reads a record; anything else counts as absent. */
 function fieldsOf(value: unknown): Fields | undefined {
   return typeof value === "object" && value !== null && "h" in value ? value as Fields : undefined;
 }

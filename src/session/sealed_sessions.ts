@@ -1,21 +1,21 @@
 /**
- * Sessions that live in their cookie alone, sealed with AES-256-GCM. Nothing is stored, so nothing has to be
- * reached; the price is honest:
+ * Sessions in their cookie alone, sealed with AES-256-GCM. No store is needed, with these limits:
  *
- * - **A kept cookie works until it times out**, after a logout, too. Revoking needs a place to remember it:
- *   with `revocation: store` every request that looks at its session asks that store (three reads at once),
- *   and logout, rotation, `revokeUser` and `revokeAll` hold. Of parallel rotations one wins, and a logout
- *   ends whatever they made.
- * - **A kept cookie brings its old values back**, with a revocation store, too, until the session is rotated.
- *   What must only grow or only shrink (a counter of tries, a credit) does not belong into a sealed session.
+ * - **A copied cookie works until it times out**, also after a logout. Revocation needs a store: with
+ *   `revocation: store` every request that reads its session asks that store (three parallel reads), and
+ *   logout, rotation, `revokeUser` and `revokeAll` take effect. Of parallel rotations one wins, and a logout
+ *   ends the sessions of all of them.
+ * - **A copied cookie brings its old values back**, also with a revocation store, until the session is
+ *   rotated. Values that must only grow or only shrink (a count of attempts, a credit) do not belong into a
+ *   sealed session.
  * - Parallel requests overwrite each other: the last cookie wins.
- * - Name and value must fit into 4096 bytes; more is an error, never cut.
+ * - Name and value must fit into 4096 bytes; more is an error.
  * - A request that only reads never sets a cookie, since that could undo a logout or a login that happened
- *   meanwhile. With a revocation store the store notes that the session is in use. Without one the idle
- *   timeout counts from the last change.
+ *   meanwhile. With a revocation store the use of the session is recorded there. Without one the idle timeout
+ *   counts from the last change.
  *
- * What is sealed carries its own deadline and is bound to the cookie's name and `purpose`, so that no sealed
- * value of one kind passes for another. Keys form a ring: the first one seals, all of them open.
+ * The sealed text has its own deadline and is bound to the cookie's name and `purpose`, so that no value is
+ * accepted in place of one of another kind. The first key seals, all keys open.
  */
 import { HoldfastError } from "../errors.ts";
 import { KeyRing, type SealingKey } from "./_key_ring.ts";
@@ -45,13 +45,17 @@ import { sha256 } from "./_sha256.ts";
 import type { Session } from "./session.ts";
 import { type SessionCookie, sessionCookie } from "./session_cookie.ts";
 import type { SessionRecord } from "./session_record.ts";
-import { type BoundSession, boundSession } from "./session_response.ts";
-import { EVERYBODY } from "./session_store.ts";
-import type { CommitOptions, RequestSessions, SessionsOptions } from "./sessions.ts";
+import { boundSession } from "./session_response.ts";
+import { ALL_USERS } from "./session_store.ts";
+import type { BoundSession, CommitOptions, RequestSessions, SessionsOptions } from "./sessions.ts";
 
 export type { SealingKey } from "./_key_ring.ts";
 
-/** Options of {@linkcode createSealedSessions}. */
+/**
+ * Options of {@linkcode createSealedSessions}.
+ *
+ * @category Sessions
+ */
 export interface SealedSessionsOptions<S extends Schema> extends
   Pick<
     SessionsOptions<S>,
@@ -67,16 +71,16 @@ export interface SealedSessionsOptions<S extends Schema> extends
     | "onFault"
   > {
   /**
-   * The ring: the first key seals, all of them open. To rotate, put a new one in front, and drop the last
+   * The keys: the first one seals, all of them open. To rotate, add a new one in front, and drop the last one
    * after `absoluteTimeout`.
    */
   readonly keys: readonly [SealingKey, ...SealingKey[]];
   /**
-   * What the cookie is for; a value sealed for another purpose is none.
+   * The purpose of the cookie; a value that was sealed for another purpose is not accepted.
    * @default {"session"}
    */
   readonly purpose?: string | undefined;
-  /** Where revocations are remembered; without it there are none. */
+  /** The store of revocations; without one, sessions cannot be revoked. */
   readonly revocation?: AtomicStore | undefined;
 }
 
@@ -88,7 +92,11 @@ const optionNames = () => ({
   revocation: true,
 } satisfies OptionNames<SealedSessionsOptions<Schema>>);
 
-/** Sealed sessions that can be revoked. */
+/**
+ * Sealed sessions that can be revoked.
+ *
+ * @category Sessions
+ */
 export interface RevocableSessions<Data> extends RequestSessions<Data> {
   /** Ends all sessions of a user but one. */
   revokeUser(userId: string, options?: { readonly except?: string | undefined }): Promise<void>;
@@ -96,16 +104,17 @@ export interface RevocableSessions<Data> extends RequestSessions<Data> {
   revokeAll(): Promise<void>;
 }
 
-/** The longest name and value a browser keeps. */
+/** The most bytes of name and value that a browser keeps. */
 const MOST_BYTES = 4096;
 
 /**
- * Sessions in their cookies. Read what this cannot promise above, or in the module's documentation.
+ * Creates sealed sessions. Their limits are listed in the module's documentation.
  *
  * @throws {TypeError} when a key is not 32 bytes, two have the same id, or an option is unknown
+ * @category Sessions
  * @example
  * ```ts
- * import { createSealedSessions } from "@holdfast/edge";
+ * import { createSealedSessions } from "@holdfast/edge/sessions";
  * const secret = crypto.getRandomValues(new Uint8Array(32)); // keep it; a new one forgets every session
  * const sessions = createSealedSessions({ keys: [{ id: "2026-01", secret }] });
  * const session = sessions.open(null);
@@ -379,7 +388,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   }
 
   async revokeAll(): Promise<void> {
-    await this.#revokeAs(EVERYBODY, undefined);
+    await this.#revokeAs(ALL_USERS, undefined);
   }
 
   async #revokeAs(user: string, except: string | undefined): Promise<void> {

@@ -1,61 +1,68 @@
 import type { Duration } from "../duration.ts";
 
 /**
- * One request's view of a session. Reading loads it, once; changing is noted and made true when the request
- * commits. A change after that throws `session-committed`, since no request would ever see it.
+ * A session as one request sees it. The first read loads it. Changes are collected and stored when the
+ * request commits; a change after the commit throws `session-committed`, as it would be lost.
+ *
+ * @category Sessions
  */
 export interface Session<Data> {
-  /** Everything it holds, with this request's own changes; what the schema makes of `{}` when it is new. */
+  /**
+   * Reads all data, with this request's own changes. The data of a new session is the schema's result for
+   * `{}`.
+   */
   data(): Promise<Readonly<Data>>;
-  /** One value. Changing what comes back changes nothing: `set` it. */
+  /** Reads one value. It is a copy: a change of it must be `set`. */
   get<K extends keyof Data & string>(key: K): Promise<Data[K]>;
-  /** Notes a value; parallel requests that change other keys lose nothing. */
+  /** Sets a value. Parallel requests that change other keys are merged. */
   set<K extends keyof Data & string>(key: K, value: Data[K]): void;
   /**
-   * Notes a value made from the one before, and answers it. If another request was faster, the commit calls
-   * `change` again on what that one left: it must do nothing but compute.
+   * Sets a value computed from the current one, and answers it. If another request commits first, the commit
+   * calls `change` again with the value of that request: the function must have no effects.
    */
   update<K extends keyof Data & string>(key: K, change: (value: Data[K]) => Data[K]): Promise<Data[K]>;
-  /** Notes that a value goes. */
+  /** Deletes a value. */
   unset(key: keyof Data & string): void;
-  /** Notes a value for the next request alone. */
+  /** Sets a value for the next request alone. */
   flash(key: string, value: unknown): void;
-  /** Takes what a request before left with `flash`. */
+  /** Takes a value that an earlier request left with `flash`. */
   takeFlash(key: string): Promise<unknown>;
-  /** Whether there is no such session yet. */
+  /** Whether the session is new. */
   isNew(): Promise<boolean>;
-  /** Whether this was read from a copy that may be behind, because the first store did not answer. */
+  /** Whether the data comes from a copy that may be out of date, as the primary store did not answer. */
   isDegraded(): Promise<boolean>;
   /**
-   * A random public name, safe in lists and logs. Asking a new session for it means that it will be stored.
+   * The public name: random, safe in lists and logs. A new session that is asked for it is stored.
    */
   handle(): Promise<string>;
   /** The user who is logged in. */
   userId(): Promise<string | undefined>;
-  /** When the user logged in, in milliseconds since the epoch. */
+  /** The time of the login, in milliseconds since the epoch. */
   authenticatedAt(): Promise<number | undefined>;
-  /** Whether the user logged in within that time; what may be behind is not fresh. */
+  /**
+   * Whether the user logged in within that time; `false` for a session from a copy that may be out of date.
+   */
   isFresh(within: Duration): Promise<boolean>;
   /**
-   * The text that a form must send back, bound to the token: one that was made before a rotation is not
-   * accepted after it, and no other site can know it. Each call answers another text (a random mask, against
-   * BREACH). Asking a new session for it means that it will be stored.
+   * The text that a form must send back. It is bound to the token, so it is not accepted after a rotation,
+   * and no other site can know it. Each call gives another text (a random mask, against BREACH). A new
+   * session that is asked for it is stored.
    */
   csrfToken(): Promise<string>;
-  /** Whether that is a CSRF token of this session. */
+  /** Checks a CSRF token of this session. */
   verifyCsrfToken(token: string | null | undefined): Promise<boolean>;
   /**
-   * Notes the user who is logged in; the token changes, so that one planted before is worth nothing. What an
-   * anonymous session holds comes along, as does what the same user's session holds. Over another user's
-   * session the login begins empty: values and flash values of that user are not inherited, nor what this
-   * request computed from them.
+   * Logs a user in. The token changes, so that a token planted before the login is useless. The data of an
+   * anonymous session, or of a session of the same user, is kept. A login over another user's session begins
+   * empty: that user's values and flash values are not inherited, nor anything that this request computed
+   * from them.
    */
   login(userId: string): void;
-  /** Notes that the token changes; the old one dies at once. */
+  /** Changes the token; the old one is invalid from the commit on. */
   rotate(): void;
   /**
-   * Notes that the session ends, and forgets what else the request noted. From then on it reads as a new one,
-   * and changing it throws a `TypeError`, unless a `login()` follows: that begins another session.
+   * Ends the session, and drops the other changes of the request. From then on it reads as a new session, and
+   * a change of it throws a `TypeError`, unless a `login()` begins another session first.
    */
   revoke(): void;
 }

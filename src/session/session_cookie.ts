@@ -1,30 +1,33 @@
 /** Cookies of a session: how the token travels. */
-import { cookieValues } from "../http/cookie.ts";
+import { cookieValues } from "../cookie.ts";
 import { checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 
 /**
- * How the session cookie looks. HttpOnly always; there is no option for a domain, so no sibling host can set
- * it.
+ * The attributes of the session cookie. It is always HttpOnly. There is no option for a domain, so no sibling
+ * host can set it.
+ *
+ * @category Sessions
  */
 export interface SessionCookieOptions {
   /**
-   * The cookie's name. It is part of what a token is good for: sessions of another cookie never accept it.
+   * The cookie's name. A token is valid for its cookie alone: sessions with another cookie name never accept
+   * it.
    * @default {"__Host-session", or "session" where `secure` is off or `path` is not "/"}
    */
   readonly name?: string | undefined;
   /**
-   * Whether the cookie travels over HTTPS alone. Switch it off for plain-HTTP development alone: without it
-   * the name has no `__Host-` prefix, and a sibling host can plant a cookie of the same name.
+   * Whether the browser sends the cookie over HTTPS alone. Turn it off for development over plain HTTP only:
+   * the name then has no `__Host-` prefix, and a sibling host can plant a cookie of the same name.
    * @default {true}
    */
   readonly secure?: boolean | undefined;
   /**
-   * When requests from other sites carry it.
+   * The requests from other sites that carry it.
    * @default {"Lax"}
    */
   readonly sameSite?: "Strict" | "Lax" | "None" | undefined;
   /**
-   * The path under which it travels.
+   * The path below which the browser sends it.
    * @default {"/"}
    */
   readonly path?: string | undefined;

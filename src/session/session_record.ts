@@ -1,47 +1,62 @@
 /**
- * What a store keeps of a session, and how it becomes flat strings: `{ h, n, c, t, k, b, i, x, s, u?, a?,
- * d:*, f:* }`: public handle, number of the write, created, last touched, last checked against the epochs,
- * born, idle timeout, absolute end, schema version, user, authenticated, data and flash values. Of a session
- * that was ended only `{ h, n, g }` stays for a while, where `g` says why.
+ * The record of a session, and its form as flat strings: `{ h, n, c, t, k, b, i, x, s, u?, a?, d:*, f:* }`:
+ * public handle, version, created, last touched, last compared with the epochs, `bornAt`, idle timeout,
+ * absolute end, schema version, user, authenticated, data and flash values. The tombstone of an ended session
+ * is `{ h, n, g }`, where `g` is the reason.
  */
 import type { Fields } from "../store/transition.ts";
 
-/** A live session as a store keeps it. Times are milliseconds since the epoch, by the store's clock. */
+/**
+ * A live session as a store keeps it. Times are milliseconds since the epoch, by the store's clock.
+ *
+ * @category Session stores
+ */
 export interface SessionRecord {
-  /** A random public name, safe in lists and logs. */
+  /** The public name: random, safe in lists and logs. */
   readonly handle: string;
-  /** Grows by one with every write: of two copies the larger one is newer. */
+  /** The number of the write, from 1. Of two copies the one with the larger number is newer. */
   readonly version: number;
-  /** When it was created, or its user logged in. Rotation keeps it. */
+  /** The time of the creation or the login. A rotation keeps it. */
   readonly createdAt: number;
-  /** When it was last written. */
+  /** The time of the last write. */
   readonly touchedAt: number;
-  /** When it was last held against the epochs. */
+  /** The time of the last comparison with the epochs. */
   readonly checkedAt: number;
   /**
-   * What the epochs are compared with: when its user logged in, or when it was created. Rotation keeps it.
+   * The time that is compared with the epochs: of the login or the creation, not before the epoch of that
+   * time. A rotation keeps it.
    */
   readonly bornAt: number;
-  /** How long it lives without being touched, in milliseconds. */
+  /** The time that it lives without being touched, in milliseconds. */
   readonly idleTimeout: number;
-  /** When it ends, whatever happens. */
+  /** The absolute end. */
   readonly endsAt: number;
-  /** The version of the schema its data was written with. */
+  /** The schema version of its data. */
   readonly schemaVersion: number;
   /** The user who is logged in. */
   readonly userId?: string;
-  /** When they logged in. */
+  /** The time of the login. */
   readonly authenticatedAt?: number;
   /** Data as `d:<name>` and flash values as `f:<name>`, encoded. */
   readonly values: Fields;
 }
 
-/** When a session dies unless it is touched. */
+/**
+ * The time at which a session expires unless it is touched, in milliseconds since the epoch. A `SessionStore`
+ * keeps a record until then.
+ *
+ * @category Session stores
+ * @example
+ * ```ts
+ * import { sessionExpiry, type SessionRecord } from "@holdfast/edge/sessions";
+ * const timeToLive = (record: SessionRecord) => Math.max(0, sessionExpiry(record) - Date.now());
+ * ```
+ */
 export function sessionExpiry(record: SessionRecord): number {
   return Math.min(record.touchedAt + record.idleTimeout, record.endsAt);
 }
 
-/** The record as flat strings. */
+/** Converts a record to flat strings. */
 export function sessionFields(record: SessionRecord): Fields {
   return {
     ...record.values,
@@ -59,7 +74,7 @@ export function sessionFields(record: SessionRecord): Fields {
   };
 }
 
-/** The record that flat strings stand for. */
+/** Converts flat strings to a record. */
 export function sessionRecord(fields: Fields): SessionRecord {
   return {
     handle: fields.h ?? "",
@@ -77,7 +92,7 @@ export function sessionRecord(fields: Fields): SessionRecord {
   };
 }
 
-/** Data and flash values alone. */
+/** Selects the data and the flash values. */
 export function sessionValues(fields: Fields): Fields {
   const values: Record<string, string> = {};
   for (const field in fields) {

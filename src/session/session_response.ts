@@ -1,27 +1,14 @@
-/** What a response needs to carry a session, for handlers without a framework. */
+/** The response of a request with a session, for handlers without a framework. */
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
 import { notesOf, type RequestSession } from "./_request_session.ts";
 import { insecureRequest } from "./_insecure_request.ts";
 import type { Session } from "./session.ts";
-import type { CommitOptions, RequestSessions } from "./sessions.ts";
-
-/** The session of a request that can be put on its response. */
-export interface BoundSession<Data> extends Session<Data> {
-  /**
-   * Commits and answers the response to send: with the cookie, if there is one, and the headers that keep
-   * caches from mixing people up. A 5xx drops data and login, and so do HEAD and OPTIONS. When the store is
-   * down it answers a 503 instead, and no cookie changes; a login for which there is no room becomes a 409.
-   *
-   * @throws {TypeError} when the changed data does not match the schema
-   * @throws {HoldfastError} `misconfigured` when the browser would drop the Secure cookie, as it asked over
-   *   plain HTTP
-   */
-  commit(response: Response, options?: Omit<CommitOptions, "failed">): Promise<Response>;
-}
+import type { BoundSession, CommitOptions, RequestSessions } from "./sessions.ts";
 
 /**
- * Whether coming back later may help: the store or a deploy is to blame, neither the request nor a setting.
+ * Tells an error that a later request may not meet: the fault of the store or of a deployment, not of the
+ * request or of a setting.
  */
 export function isUnavailable(error: unknown): error is HoldfastError {
   if (!(error instanceof HoldfastError)) return false;
@@ -30,26 +17,27 @@ export function isUnavailable(error: unknown): error is HoldfastError {
 }
 
 /**
- * Whether the error is one of the session's own store, not of the application, so that a 503 may replace its
- * answer.
+ * Tells an outage of the session's own store from errors of the application, so that a 503 may replace the
+ * response.
  */
 export function isOwnOutage(session: Session<unknown>, error: unknown): boolean {
   return isUnavailable(error) && (notesOf(session)?.source.isOwnFault(error) ?? false);
 }
 
 /**
- * Whether a request only looks: it makes no session, and takes no flash value that its answer would not show.
+ * Tells a safe method whose response has no body: it creates no session, and takes no flash value that the
+ * response would not show.
  */
 export function onlyLooks(method: string): boolean {
   return method === "HEAD" || method === "OPTIONS";
 }
 
-/** Whether a login found no room. */
+/** Tells the error of a login over the limit of sessions. */
 export function isLimit(error: unknown): error is HoldfastError {
   return error instanceof HoldfastError && error.code === "session-limit";
 }
 
-/** A session with a `commit` for its response. */
+/** Adds a `commit` for the response to a session. */
 export function boundSession<Data>(
   sessions: RequestSessions<Data>,
   session: RequestSession<Data>,
@@ -78,8 +66,8 @@ export function boundSession<Data>(
 }
 
 /**
- * The headers of a fetched response cannot be changed; others stay themselves, since Bun types an original's
- * body alone.
+ * A response whose headers can be changed. Those of a fetched response cannot, so it is copied; others are
+ * used as they are, since Bun sets the content type of an original body alone.
  */
 function changeable(response: Response): Response {
   try {
@@ -90,14 +78,14 @@ function changeable(response: Response): Response {
   }
 }
 
-/** Whether the application looked at the session, so that its answer depends on the cookie. */
+/** Tells whether the application read the session, so that the response depends on the cookie. */
 export function wasAsked(session: Session<unknown>): boolean {
   return notesOf(session)?.asked ?? false;
 }
 
 /**
- * A response that sets the cookie is for one user alone; one that was made by looking at the session depends
- * on the cookie.
+ * Sets the caching headers: a response with the cookie is for one user alone, a response that was made after
+ * reading the session varies with the cookie.
  */
 export function sessionHeaders(
   headers: Headers,
@@ -112,13 +100,13 @@ export function sessionHeaders(
   if ((cookie !== undefined || wasAsked(session)) && !varies) headers.append("vary", "Cookie");
 }
 
-/** Sources of sessions that have reported plain HTTP: once is enough. */
+/** The sources of sessions that have reported plain HTTP; each reports it once. */
 const reported = new WeakSet<object>();
 
 /**
- * Says that a browser will drop the cookie, since it is Secure and the request came over plain HTTP:
- * otherwise every login succeeds and no visitor is ever logged in. Where the request proves it, this throws;
- * where a proxy may stand in front, it is reported to `onFault`, once.
+ * Reports that the browser will drop the cookie, since it is Secure and the request came over plain HTTP.
+ * Without the report every login would succeed and no visitor would ever be logged in. Throws where the
+ * request proves plain HTTP; where a proxy may stand in front, it is reported to `onFault`, once.
  *
  * @throws {HoldfastError} `misconfigured`
  */

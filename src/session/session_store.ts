@@ -1,85 +1,106 @@
 /**
- * Where sessions live: the small contract under `createSessions`. `atomicSessionStore` implements it over any
- * `AtomicStore`, `keyValueSessionStore` over what cannot change a key atomically, and a third party over
- * anything that passes `sessionStoreLaw`.
+ * The contract of session stores, under `createSessions`. `atomicSessionStore` implements it over any
+ * `AtomicStore`, `keyValueSessionStore` over a store that cannot change a key atomically, and a third party
+ * over anything that passes `sessionStoreLaw`.
  *
- * Nothing here is an upsert. A change says whether it makes a session or wants one to be there, and the
- * answer says what became of it; so a slow request cannot bring back what another one ended. Keys are hashes
- * of tokens and never used twice; user keys are hashes of user ids.
+ * No operation is an upsert. A change says whether it creates a session or needs an existing one, and the
+ * result says whether it was applied, so a slow request cannot bring back a session that another request
+ * ended. Keys are hashes of tokens and are never used twice; user keys are hashes of user ids.
  *
- * ## How a replicated store implements it
+ * ## The implementation of a replicated store
  *
  * `replicatedSessions(primary, secondary)` is an `IndexedSessionStore` over two of them:
  *
- * - `load` asks both sides. A tombstone on either is final. While one cannot be asked the other answers alone, the secondary
- *   with `degraded`. A primary that lacks versions which the copy has gets the copy back.
- * - `save` runs `create` or `update` on the primary, whose answer has the whole record with its new `version` and its absolute
- *   `endsAt`; `save(key, { type: "put", record })` stores it on the secondary as it is, remaining time included, only where its
- *   version is newer and no tombstone is.
- * - `delete` runs on both sides and leaves a `lasting` tombstone on each, with `absent: "bury"` also where nothing is, so that a
- *   copy on its way is refused. Tombstones must outlast what is on its way (`atomicSessionStore(store, { remember })`).
- * - `index`: `add` and `remove` travel like saves, `revoke` like a delete. Epochs only grow; where two sides differ, the union of
- *   the entries and the later epoch are right, since an entry is only a hint and the epoch is the truth.
+ * - `load` asks both sides. A tombstone on either is final. While one cannot be asked the other answers
+ *   alone, the secondary with `degraded`. A primary that lacks versions which the copy has gets the copy
+ *   back.
+ * - `save` runs `create` or `update` on the primary, whose answer has the whole record with its new `version`
+ *   and its absolute `endsAt`; `save(key, { type: "put", record })` stores it on the secondary as it is,
+ *   remaining time included, only where its version is newer and no tombstone is.
+ * - `delete` runs on both sides and leaves a `lasting` tombstone on each, with `absent: "bury"` also where
+ *   nothing is, so that a copy on its way is refused. Tombstones must outlast what is on its way
+ *   (`atomicSessionStore(store, { remember })`).
+ * - `index`: `add` and `remove` travel like saves, `revoke` like a delete. Epochs only grow; where two sides
+ *   differ, the union of the entries and the later epoch are right, since an entry is only a hint and the
+ *   epoch is the truth.
  */
 import type { CallOptions, ListPage } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
 import type { SessionRecord } from "./session_record.ts";
 
-/** Why a session is no more. */
+/**
+ * The reason for which a session ended.
+ *
+ * @category Session stores
+ */
 export type SessionEnd = "rotated" | "revoked" | "expired";
 
-/** What {@linkcode SessionStore.load} finds. */
+/**
+ * The result of {@linkcode SessionStore.load}.
+ *
+ * @category Session stores
+ */
 export type SessionFound =
   | {
-    /** It lives. */
+    /** The session is live. */
     readonly state: "live";
     /** The session. */
     readonly record: SessionRecord;
-    /** Whether this came from a copy that may be behind. */
+    /** Whether the record comes from a copy that may be out of date. */
     readonly degraded?: true;
   }
   | {
-    /** It ended not long ago; a store that does not remember answers `unknown`. */
+    /** The session ended not long ago. A store without tombstones answers `unknown` instead. */
     readonly state: "ended";
-    /** Why. */
+    /** The reason. */
     readonly why: SessionEnd;
-    /** The key of the session that continues it, if it was rotated and the store knows. */
+    /** The key of the session that continues it, if it was rotated and the store knows the key. */
     readonly next?: string;
   }
   | {
-    /** There is none, and never was as far as the store remembers. */
+    /** The store has neither the session nor a tombstone. */
     readonly state: "unknown";
   };
 
-/** A session that is to be made. */
+/**
+ * The creation of a session.
+ *
+ * @category Session stores
+ */
 export interface SessionCreate {
   /**
-   * Makes a session where there is nothing, not even one that ended; the same handle again answers the same.
+   * Creates a session under a key that has neither a session nor a tombstone. A repetition with the same
+   * handle gives the same result.
    */
   readonly type: "create";
-  /** Its public name. */
+  /** The public name. */
   readonly handle: string;
-  /** How long it lives without being touched, in milliseconds. */
+  /** The time that it lives without being touched, in milliseconds. */
   readonly idleTimeout: number;
-  /** How long it lives at most, in milliseconds from its creation. */
+  /** The maximum time that it lives, in milliseconds from its creation. */
   readonly absoluteTimeout: number;
-  /** The version of the schema its data has. */
+  /** The schema version of its data. */
   readonly schemaVersion: number;
   /** Data and flash values, encoded. */
   readonly values: Fields;
   /** The user who is logged in. */
   readonly userId?: string | undefined;
-  /** When they logged in; `"now"` by the store's clock. */
+  /** The time of the login in milliseconds since the epoch; `"now"` is the time of the store's clock. */
   readonly authenticatedAt?: number | "now" | undefined;
-  /** What the epochs are compared with; without it, now. */
+  /** The time that is compared with the epochs; now if absent. */
   readonly bornAt?: number | undefined;
   /**
-   * When the session that this one continues was created, and when it ends; without it, a new life begins.
+   * The creation and the end of the session that this one continues, so that a rotation extends no absolute
+   * timeout. Without it the absolute timeout begins now.
    */
   readonly continues?: { readonly createdAt: number; readonly endsAt: number } | undefined;
 }
 
-/** What changes in a session that must be there. */
+/**
+ * A change of an existing session.
+ *
+ * @category Session stores
+ */
 export interface SessionUpdate {
   /** Merges into the live session and touches it. With nothing to set or unset it is a touch. */
   readonly type: "update";
@@ -87,139 +108,187 @@ export interface SessionUpdate {
   readonly set?: Fields | undefined;
   /** `d:*` and `f:*` to unset. */
   readonly unset?: readonly string[] | undefined;
-  /** Only if it is still at this version. */
+  /** The version that the session must have; another one is a `conflict`. */
   readonly ifVersion?: number | undefined;
   /** The schema version that the data has from now on; it never goes down. */
   readonly schemaVersion?: number | undefined;
   /** The version of the application that writes: a record of a later one is a `conflict`. */
   readonly writerVersion?: number | undefined;
-  /** Whether it was just held against the epochs. */
+  /** Whether the session was just compared with the epochs. */
   readonly checked?: boolean | undefined;
 }
 
-/** A copy of a session from elsewhere. */
+/**
+ * A copy of a session from another store.
+ *
+ * @category Session stores
+ */
 export interface SessionPut {
   /**
-   * Stores the record as it is where there is none or an older one; never over one that ended, never a dead
-   * one.
+   * Stores the record as it is, under a key that has none or an older one. It never replaces a tombstone, and
+   * never stores an expired record.
    */
   readonly type: "put";
   /** The copy. */
   readonly record: SessionRecord;
   /**
-   * Only over exactly this version, so that nothing which came meanwhile is overwritten; the copy may be of that version, too:
-   * two stores that made different changes to one version become equal so.
+   * The version that the copy may replace, so that a later write is not overwritten. The copy may have that
+   * version itself: two stores that changed one version differently become equal in this way.
    */
   readonly ifVersion?: number | undefined;
 }
 
-/** What is to become of a session. */
+/**
+ * A change of a session.
+ *
+ * @category Session stores
+ */
 export type SessionChange = SessionCreate | SessionUpdate | SessionPut;
 
-/** What became of a change. */
+/**
+ * The result of a change.
+ *
+ * @category Session stores
+ */
 export type SessionSaved =
   | {
-    /** It is stored. */
+    /** The change was applied. */
     readonly state: "saved";
     /** The session as it is now. */
     readonly record: SessionRecord;
   }
   | {
-    /** Another version is there: `update` with `ifVersion`, or `put` of an older one. Nothing changed. */
+    /**
+     * The session has another version: `update` with `ifVersion`, or `put` of an older one. Nothing changed.
+     */
     readonly state: "conflict";
-    /** What is there. */
+    /** The stored session. */
     readonly record: SessionRecord;
   }
   | {
-    /** It ended, or the key is taken. Nothing changed. */
+    /** The session ended, or the key is taken. Nothing changed. */
     readonly state: "ended";
-    /** Why. */
+    /** The reason. */
     readonly why: SessionEnd;
   }
   | {
-    /** Nothing there to update. Nothing changed. */
+    /** There is no session to update. Nothing changed. */
     readonly state: "unknown";
   };
 
-/** How a session ends. */
+/**
+ * Options of {@linkcode SessionStore.delete}.
+ *
+ * @category Session stores
+ */
 export interface SessionDelete extends CallOptions {
-  /** What late requests are told. */
+  /** The reason that the tombstone gives to late requests. */
   readonly why: Exclude<SessionEnd, "expired">;
   /**
-   * Where nothing is: `"bury"` leaves a tombstone, so that one which is just being created is refused.
+   * The choice where no session is: `"bury"` writes a tombstone, so that a session which is just being
+   * created is refused.
    * @default {"ignore"}
    */
   readonly absent?: "ignore" | "bury" | undefined;
   /**
-   * Keeps the tombstone until the session would have ended by itself, for a store that may be set back to an older state.
+   * Keeps the tombstone until the session would have ended by itself, for a store that may be set back to an
+   * older state.
    * @default {false}
    */
   readonly lasting?: boolean | undefined;
-  /** The key of the session that continues this one: a logout that comes late ends that one. */
+  /** The key of the session that continues this one: a late logout ends that session. */
   readonly next?: string | undefined;
 }
 
-/** Where sessions live. Every read checks both timeouts, whatever the engine expires by itself. */
+/**
+ * A store of sessions. Every read checks both timeouts; the expiry of the engine is only garbage collection.
+ *
+ * @category Session stores
+ */
 export interface SessionStore {
   /**
    * `atomic`: each call takes effect at once, everywhere. `eventual`: parallel changes may overwrite each
-   * other and what ended may be seen elsewhere for a while; `createSessions` asks for `eventual: true`.
+   * other, and an ended session may be seen elsewhere for a while; `createSessions` requires `eventual:
+   * true`.
    */
   readonly consistency: "atomic" | "eventual";
   /** Looks a session up. */
   load(key: string, options?: CallOptions): Promise<SessionFound>;
-  /** Makes or changes a session, in one step, and answers what became of it. */
+  /** Creates or changes a session in one step. */
   save(key: string, change: SessionChange, options?: CallOptions): Promise<SessionSaved>;
-  /** Ends a session and answers what it was; of many callers one gets it. */
+  /** Ends a session and answers its last record; of many callers exactly one gets it. */
   delete(key: string, options: SessionDelete): Promise<SessionRecord | undefined>;
-  /** Whether there is a live session. */
+  /** Answers whether there is a live session. */
   exists(key: string, options?: CallOptions): Promise<boolean>;
   /**
-   * Forgets what is left of a session that does not live; only where nothing expires by itself
-   * (`sweepSessions`).
+   * Deletes what is left of a session that is not live. Only stores whose records do not expire by themselves
+   * have it (`sweepSessions`).
    */
   purge?(key: string, options?: CallOptions): Promise<void>;
-  /** What is known about users; a store without it cannot list or end a user's sessions. */
+  /** The index of users; a store without one can neither list nor end a user's sessions. */
   readonly index?: SessionIndex | undefined;
 }
 
-/** A store that knows whose sessions it keeps. */
+/**
+ * A session store with an index of users.
+ *
+ * @category Session stores
+ */
 export interface IndexedSessionStore extends SessionStore {
-  /** What is known about users. */
+  /** The index of users. */
   readonly index: SessionIndex;
 }
 
-/** A session store whose calls take effect at once. */
+/**
+ * A session store whose calls take effect at once.
+ *
+ * @category Session stores
+ */
 export type Atomic<Store extends SessionStore> = Store & { readonly consistency: "atomic" };
 
-/** Where a session of a user is. */
+/**
+ * An entry of the index: where a session of a user is.
+ *
+ * @category Session stores
+ */
 export interface SessionEntry {
-  /** Its public name. */
+  /** The public name. */
   readonly handle: string;
   /** The key of its record. */
   readonly key: string;
-  /** When it was listed, shortly before it was created; in milliseconds since the epoch. */
+  /** The time at which it was listed, shortly before it was created; in milliseconds since the epoch. */
   readonly listedAt: number;
-  /** When it ends at the latest, in milliseconds since the epoch. */
+  /** The latest time at which it ends, in milliseconds since the epoch. */
   readonly endsAt: number;
 }
 
-/** What is known about a user, or about all users. */
+/**
+ * The sessions of a user, or the epoch of all users.
+ *
+ * @category Session stores
+ */
 export interface UserSessions {
-  /** Sessions born before this are dead, whether an entry leads to them or not; 0 without a revocation. */
+  /**
+   * Sessions whose `bornAt` is earlier are revoked, whether they have an entry or not; 0 without a
+   * revocation.
+   */
   readonly epoch: number;
-  /** The handle of the one session the epoch spares. */
+  /** The handle of the one session that the epoch does not revoke. */
   readonly spared?: string;
-  /** Where the sessions are; some may have ended. */
+  /** The entries; some of their sessions may have ended. */
   readonly entries: readonly SessionEntry[];
 }
 
-/** What {@linkcode SessionIndex.add} answers. */
+/**
+ * The result of {@linkcode SessionIndex.add}.
+ *
+ * @category Session stores
+ */
 export type SessionAdded =
   | {
-    /** It is listed. */
+    /** The session is listed. */
     readonly state: "added";
-    /** When the session counts as born: not before the user's epoch. */
+    /** The time that is compared with the epochs: not before the user's epoch. */
     readonly bornAt: number;
   }
   | {
@@ -227,44 +296,61 @@ export type SessionAdded =
     readonly state: "stale";
   }
   | {
-    /** There are as many as the limit allows. */
+    /** The user has as many sessions as the limit allows. */
     readonly state: "full";
-    /** Those, oldest first. */
+    /** Their entries, oldest first. */
     readonly entries: readonly SessionEntry[];
   };
 
-/** Options of {@linkcode SessionIndex.add}. */
+/**
+ * Options of {@linkcode SessionIndex.add}.
+ *
+ * @category Session stores
+ */
 export interface SessionAddOptions extends CallOptions {
   /**
-   * The session that this one continues: refused if it was revoked. Without it, the user has just logged in.
+   * The session that this one continues; if it was revoked, the new one is `stale`. Absent after a login.
    */
   readonly continues?: { readonly handle: string; readonly bornAt: number } | undefined;
-  /** The handle of a session that ends for this one, and so does not count; when it continues none. */
+  /**
+   * The handle of a session that this one replaces, so that it does not count; for a session that continues
+   * none.
+   */
   readonly replaces?: string | undefined;
-  /** How many there may be. */
+  /** The maximum number of entries. */
   readonly limit?: number | undefined;
 }
 
-/** Options of {@linkcode SessionIndex.revoke}. */
+/**
+ * Options of {@linkcode SessionIndex.revoke}.
+ *
+ * @category Session stores
+ */
 export interface SessionRevokeOptions extends CallOptions {
-  /** The handle to spare. */
+  /** The handle of the session that is not revoked. */
   readonly except?: string | undefined;
-  /** How long the epoch must be remembered, in milliseconds: as long as a session may live. */
+  /** The time for which the epoch is kept, in milliseconds: as long as a session may live. */
   readonly remember: number;
-  /** The epoch as another store decided it, for a copy: taken over where it is later. Without it, now. */
+  /** The epoch of another store, for a copy; the later one wins. Now if absent. */
   readonly epoch?: number | undefined;
 }
 
-/** The user key that stands for all users; those of users are hashes. */
-export const EVERYBODY = "everybody";
+/**
+ * The user key that stands for all users. Keys of single users are hashes, so they never equal it.
+ *
+ * @category Session stores
+ */
+export const ALL_USERS = "everybody";
 
 /**
- * Whose sessions are where. A session is listed before it is created: one that cannot be listed must not
+ * The index of sessions by user. A session is listed before it is created: one that cannot be listed must not
  * exist.
  *
- * Entries are hints, the epoch is the truth: revoking raises the epoch in the same step that reads the
- * entries, then ends what they lead to. What no entry leads to any more is caught when its session is next
- * held against the epoch.
+ * Entries are hints, the epoch decides. A revocation raises the epoch in the same step that reads the
+ * entries, and then ends their sessions. A session that has lost its entry ends when it is next compared with
+ * the epoch.
+ *
+ * @category Session stores
  */
 export interface SessionIndex {
   /** Lists a session that is about to be created. */
@@ -273,12 +359,13 @@ export interface SessionIndex {
     entry: Omit<SessionEntry, "listedAt">,
     options?: SessionAddOptions,
   ): Promise<SessionAdded>;
-  /** Takes a session off the list. */
+  /** Removes a session from the list. */
   remove(user: string, handle: string, options?: CallOptions): Promise<void>;
-  /** What is known about a user. */
+  /** Reads the entries and the epoch of a user. */
   read(user: string, options?: CallOptions): Promise<UserSessions>;
   /**
-   * Makes every session born until now dead but one, and answers where they are, for the caller to delete.
+   * Revokes every session of the user but one by raising the epoch, and answers the entries, for the caller
+   * to delete their sessions.
    */
   revoke(user: string, options: SessionRevokeOptions): Promise<UserSessions>;
   /** A page of the keys of all sessions, some of which may have ended. */

@@ -1,120 +1,149 @@
 /**
- * Sessions that survive parallel requests and stay dead when they are revoked.
+ * The contract of sessions: parallel requests do not erase each other's changes, and a revoked session never
+ * comes back.
  *
  * The browser holds 32 random bytes, the store their SHA-256. A request loads its session at most once and
- * only if asked, keeps what it changed as a patch, and commits it once, before the response leaves: the patch
+ * only on demand, collects its changes as a patch, and commits the patch once, before the response leaves: it
  * is merged into the record as it is then. A session that was revoked, rotated or timed out meanwhile is
  * never created again.
  *
- * What it costs: nothing without a cookie, one store call to read, two to read and write, one to write
- * without having read (where there is no schema), one to log out. Once per `touchEvery` a request that reads
- * pays for holding the session against the epochs (two reads at once, one without a login) and for touching
- * it.
+ * Costs in store calls: none without a cookie, one to read, two to read and write, one to write without a
+ * read (only without a schema), one to log out. Once per `touchEvery` a request that reads also compares the
+ * session with the epochs (two parallel reads, one without a login) and touches it.
  *
- * Revoking ends what the user's index leads to at once. The epoch catches the rest, should the index ever be
- * lost: such a session works for `touchEvery` at most.
+ * A revocation ends the sessions in the user's index at once. Sessions that the index has lost are ended by
+ * the epoch, after `touchEvery` at most.
  */
 import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
-import type { Schema, SchemaOutput } from "../schema.ts";
-import type { AtomicStore } from "../store/atomic_store.ts";
-import { StoreSessions } from "./_store_sessions.ts";
+import type { Schema } from "../schema.ts";
 import type { Session } from "./session.ts";
 import type { SessionCookieOptions } from "./session_cookie.ts";
 import type { SessionEvent } from "./session_event.ts";
-import type { BoundSession } from "./session_response.ts";
-import type { Atomic, IndexedSessionStore, SessionStore } from "./session_store.ts";
 
-/** Options of {@linkcode createSessions}. */
+/**
+ * Options of {@linkcode createSessions}.
+ *
+ * @category Sessions
+ */
 export interface SessionsOptions<S extends Schema> {
-  /** What a session holds; any Standard Schema. It must accept `{}`: a new session is empty. */
+  /** The schema of the data: any Standard Schema. It must accept `{}`, as a new session is empty. */
   readonly schema?: S | undefined;
   /**
-   * The version of what the schema wants; raise it with every change that old data does not survive. It only
-   * ever goes up: a session that a later version wrote is refused (`schema-mismatch`, retryable, a 503
-   * through `session()`), not read.
+   * The version of the schema. Raise it with every change that makes old data invalid, and never lower it: a
+   * session that a later version wrote is refused (`schema-mismatch`, retryable; `session()` answers 503).
    * @default {1}
    */
   readonly version?: number | undefined;
   /**
-   * Brings data of another version to this one; what it answers must pass the schema. If it throws, a fresh
-   * session begins. Written with the next change, so it must do nothing but compute.
+   * Converts data of an older version to this one; the result must pass the schema. If it throws, a new
+   * session begins. The result is stored with the next change, so the function may run more than once: it
+   * must have no effects.
    */
   readonly migrate?: ((data: Record<string, unknown>, from: number) => Record<string, unknown>) | undefined;
   /**
-   * How long a session lives without a request.
+   * The time that a session lives without a request.
    * @default {"30m"}
    */
   readonly idleTimeout?: Duration | undefined;
   /**
-   * How long a session lives at most, whatever happens, rotation included; only a login begins anew.
+   * The maximum time that a session lives. A rotation keeps the end, a login sets a new one.
    * @default {"12h"}
    */
   readonly absoluteTimeout?: Duration | undefined;
   /**
-   * How often a session that is used is touched and held against the epochs: how exact the idle timeout is,
-   * and how long a revoked session works at most if its user's index was lost. A millisecond means with every
-   * request.
+   * The interval at which a session in use is touched and compared with the epochs. It is the precision of
+   * the idle timeout, and the longest time that a revoked session works after its user's index was lost. `1`
+   * means on every request.
    * @default {min("1m", idleTimeout / 10)}
    */
   readonly touchEvery?: Duration | undefined;
   /**
-   * How many sessions a user may have.
+   * The maximum number of sessions of a user.
    * @default {500}
    */
   readonly maxSessionsPerUser?: number | undefined;
   /**
-   * What a login does that would make one too many: end the oldest, or fail with `session-limit`.
+   * The choice when a login would exceed `maxSessionsPerUser`: end the oldest session, or fail with
+   * `session-limit`.
    * @default {"evict-oldest"}
    */
-  readonly onSessionLimit?: "evict-oldest" | "reject" | undefined;
-  /** How the cookie looks. */
+  readonly whenFull?: "evict-oldest" | "reject" | undefined;
+  /** The attributes of the cookie. */
   readonly cookie?: SessionCookieOptions | undefined;
   /**
-   * The namespace the sessions live in, if the store is an `AtomicStore`.
+   * The namespace of the sessions, if the store is an `AtomicStore`.
    * @default {"session"}
    */
   readonly name?: string | undefined;
   /**
-   * The clock that decides when a session is touched again.
+   * The clock for `touchEvery` and for the age of logins.
    * @default {systemClock}
    */
   readonly clock?: Clock | undefined;
   /**
-   * How long a call of a `SessionStore` may take before the request gives up with a `timeout` error. The
-   * engines of an `AtomicStore` have their own.
+   * The maximum time of one call to a `SessionStore`; then it fails with `timeout`. The engines of an
+   * `AtomicStore` have timeouts of their own.
    * @default {"5s"}
    */
   readonly timeout?: Duration | undefined;
-  /** Is told what happens; what it throws is lost. */
+  /** Called with every event. Its exceptions are ignored. */
   readonly onEvent?: ((event: SessionEvent) => void) | undefined;
   /**
-   * Is told the faults of the store, and misconfigurations. The call that met one throws it all the same; a
-   * touch, which fails no request, does not. What the callback throws is lost.
+   * Called with every fault of the store and every misconfiguration. The call that met the fault throws it,
+   * too; only a touch does not, as it fails no request. The callback's exceptions are ignored.
    */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /**
-   * Whether you know what an eventually consistent store does not promise.
+   * Accepts the weaker guarantees of an eventually consistent store; required for one.
    * @default {false}
    */
   readonly eventual?: boolean | undefined;
 }
 
-/** Options of {@linkcode RequestSessions.commit}. */
+/**
+ * Options of {@linkcode RequestSessions.commit}.
+ *
+ * @category Sessions
+ */
 export interface CommitOptions {
   /**
-   * Whether the request failed (5xx), or only looked (HEAD): its data and its login are dropped, while
-   * revoking and rotating hold.
+   * Whether the request failed (5xx) or is safe (HEAD): then its data and its login are dropped, while a
+   * revocation and a rotation hold.
    * @default {false}
    */
   readonly failed?: boolean | undefined;
   /**
-   * Lets a touch outlive the response; nothing else ever does. If it answers `false`, the touch is awaited.
+   * Receives a touch, so that it may outlive the response; nothing else does. If it answers `false`, the
+   * touch is awaited.
    */
   readonly waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
 }
 
-/** A session of a user, as lists show it. */
+/**
+ * The session of a request that can be put on its response.
+ *
+ * @category Sessions
+ */
+export interface BoundSession<Data> extends Session<Data> {
+  /**
+   * Commits, and answers the response to send: with the cookie, if there is one, and with the headers that
+   * keep shared caches from storing it. The data and the login of a 5xx, of HEAD and of OPTIONS are dropped.
+   * When the store is unavailable the response is a 503 and the cookie does not change; a login over the
+   * limit becomes a 409.
+   *
+   * @throws {TypeError} when the changed data does not match the schema
+   * @throws {HoldfastError} `misconfigured` when the request came over plain HTTP, where the browser drops a
+   *   Secure cookie
+   */
+  commit(response: Response, options?: Omit<CommitOptions, "failed">): Promise<Response>;
+}
+
+/**
+ * An entry in the list of a user's sessions.
+ *
+ * @category Sessions
+ */
 export interface SessionSummary {
   /** The public handle. */
   readonly handle: string;
@@ -126,24 +155,28 @@ export interface SessionSummary {
   readonly authenticatedAt?: number;
 }
 
-/** Sessions of requests. */
+/**
+ * Sessions of requests.
+ *
+ * @category Sessions
+ */
 export interface RequestSessions<Data> {
   /** The cookie that carries the token. */
   readonly cookieName: string;
-  /** The session of a request, from its Cookie header. No I/O until something is asked for. */
+  /** Opens the session of a request from its Cookie header. No I/O before the first read. */
   open(cookieHeader: string | null | undefined): Session<Data>;
   /**
-   * Makes what the request changed true, once, before its response leaves; answers the Set-Cookie value to
-   * append, if any. Nothing read and nothing changed: no store call.
+   * Stores the changes of a request, once, before its response leaves, and answers the Set-Cookie value to
+   * append, if any. A session that was neither read nor changed costs no store call.
    *
-   * @throws {TypeError} when the changed data does not match the schema, or sessions of another kind opened
-   *   it; nothing was written
-   * @throws {HoldfastError} when the store fails, or a login was refused, or a later version wrote the
-   *   session: the response must not claim success
+   * @throws {TypeError} when the changed data does not match the schema, or the session was opened by
+   *   sessions of another kind; nothing was written
+   * @throws {HoldfastError} when the store fails, a login was refused, or a later version wrote the session:
+   *   the response must not claim success
    */
   commit(session: Session<Data>, options?: CommitOptions): Promise<string | undefined>;
   /**
-   * The session of a request with what its response needs, for plain fetch handlers.
+   * Opens the session of a request with a `commit` for its response, for plain fetch handlers.
    *
    * @example
    * ```ts
@@ -161,57 +194,22 @@ export interface RequestSessions<Data> {
   fromRequest(request: Request): BoundSession<Data>;
 }
 
-/** Sessions on a store that lists them by user. */
+/**
+ * Sessions on a store that lists them by user.
+ *
+ * @category Sessions
+ */
 export interface Sessions<Data> extends RequestSessions<Data> {
   /** The live sessions of a user, oldest first. */
   listSessions(userId: string): Promise<SessionSummary[]>;
-  /** Ends one session of a user, and answers whether it lived. */
+  /** Ends one session of a user, and answers whether it was live. */
   revokeSession(userId: string, handle: string): Promise<boolean>;
-  /** Ends all sessions of a user but one, logins under way included, and answers how many. */
+  /** Ends all sessions of a user but one, logins in progress included, and answers their number. */
   revokeUser(userId: string, options?: { readonly except?: string | undefined }): Promise<number>;
   /**
-   * Ends all sessions of all users, and answers how many it ended at once. On a store that cannot list its
-   * keys (Durable Objects without shards) they end when they are next held against the epoch, after
-   * `touchEvery` at the latest.
+   * Ends all sessions of all users, and answers the number of those that ended at once. On a store that
+   * cannot list its keys (Durable Objects without shards) they end at their next comparison with the epoch,
+   * after `touchEvery` at most.
    */
   revokeAll(): Promise<number>;
-}
-
-/**
- * Sessions over any atomic store, or over a `SessionStore` of your own. One without an index gives
- * {@linkcode RequestSessions}; one that is eventually consistent needs `eventual: true`.
- *
- * @throws {TypeError} when the store is none, or eventually consistent without `eventual: true`, or an option
- *   is unknown
- * @throws {RangeError} when a duration or a limit is not positive
- * @example
- * ```ts
- * import { createSessions, memoryStore } from "@holdfast/edge";
- * const sessions = createSessions(memoryStore());
- * const first = sessions.open(null);
- * first.set("theme", "dark");
- * const cookie = await sessions.commit(first);
- * const second = sessions.open(cookie!.split(";")[0]);
- * if (await second.get("theme") !== "dark") throw new Error("unexpected");
- * ```
- */
-export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
-  store: AtomicStore | Atomic<IndexedSessionStore>,
-  options?: SessionsOptions<S>,
-): Sessions<SchemaOutput<S>>;
-/** Sessions over a store that is only eventually consistent; see its own promises. */
-export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
-  store: IndexedSessionStore,
-  options: SessionsOptions<S> & { readonly eventual: true },
-): Sessions<SchemaOutput<S>>;
-/** Sessions over a store without an index, where a user's sessions can neither be listed nor ended. */
-export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
-  store: Atomic<SessionStore>,
-  options?: SessionsOptions<S>,
-): RequestSessions<SchemaOutput<S>>;
-export function createSessions<S extends Schema = Schema<Record<string, unknown>>>(
-  store: AtomicStore | SessionStore,
-  options: SessionsOptions<S> = {},
-): Sessions<SchemaOutput<S>> {
-  return new StoreSessions<SchemaOutput<S>>(store, options);
 }

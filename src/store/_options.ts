@@ -1,7 +1,7 @@
 /** The names of the options of every call of a store, and the check that each call begins with. */
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 import type { IncrementOptions, WatchOptions } from "./atomic_store.ts";
-import { checkSchema } from "../schema.ts";
+import { checkSchema } from "../check_schema.ts";
 import type {
   CallOptions,
   ClearOptions,

@@ -1,9 +1,13 @@
 import type { Duration } from "../duration.ts";
-import type { EngineLimits } from "./engine.ts";
 import type { CallOptions, KeyValueStore, SetOptions } from "./key_value_store.ts";
+import type { EngineLimits } from "./limits.ts";
 import type { Fields, Transition } from "./transition.ts";
 
-/** Options of {@linkcode AtomicStore.increment}. */
+/**
+ * Options of {@linkcode AtomicStore.increment}.
+ *
+ * @category Stores
+ */
 export interface IncrementOptions extends SetOptions {
   /**
    * How much to add, a safe integer; may be negative.
@@ -12,7 +16,11 @@ export interface IncrementOptions extends SetOptions {
   readonly by?: number | undefined;
 }
 
-/** What {@linkcode AtomicStore.increment} answers. */
+/**
+ * What {@linkcode AtomicStore.increment} answers.
+ *
+ * @category Stores
+ */
 export interface Counter {
   /** The value after the addition. */
   readonly value: number;
@@ -20,12 +28,20 @@ export interface Counter {
   readonly expiresAt?: number;
 }
 
-/** What a conditional write answers: done, or what stood in the way. */
+/**
+ * What a conditional write answers: done, or what stood in the way.
+ *
+ * @category Stores
+ */
 export type Conditional<T> =
   | { readonly set: true }
   | { readonly set: false; readonly current: T | undefined };
 
-/** Options of {@linkcode AtomicStore.transact}. */
+/**
+ * Options of {@linkcode AtomicStore.transact}.
+ *
+ * @category Stores
+ */
 export interface TransactOptions extends CallOptions {
   /**
    * Receives the version of the record as the transition left it, for {@linkcode WatchOptions.since}. Engines
@@ -34,7 +50,11 @@ export interface TransactOptions extends CallOptions {
   readonly onVersion?: ((version: string) => void) | undefined;
 }
 
-/** Options of {@linkcode AtomicStore.watch}. */
+/**
+ * Options of {@linkcode AtomicStore.watch}.
+ *
+ * @category Stores
+ */
 export interface WatchOptions extends CallOptions {
   /** The longest time to wait. It travels to the engine: nothing is left open there much longer. */
   readonly timeout: Duration;
@@ -58,6 +78,8 @@ export interface WatchOptions extends CallOptions {
  *
  * A conditional write compares values by their stored form: what `get` returned compares equal to what is
  * there.
+ *
+ * @category Stores
  */
 export interface AtomicStore extends KeyValueStore {
   /** What the engine accepts; a transition's record is bounded like a value. */

@@ -4,20 +4,23 @@
  */
 import type { TransactOptions } from "./atomic_store.ts";
 import type { CallOptions, ListPage } from "./key_value_store.ts";
+import type { EngineLimits } from "./limits.ts";
 import type { Fields, Transition } from "./transition.ts";
 
-/** A promise, or the thing itself: an engine in the caller's own process answers at once. */
+export type { EngineLimits } from "./limits.ts";
+
+/**
+ * A promise, or the thing itself: an engine in the caller's own process answers at once.
+ *
+ * @category Engines
+ */
 export type Awaitable<T> = T | Promise<T>;
 
-/** What an engine accepts. */
-export interface EngineLimits {
-  /** The longest key in UTF-8 bytes, namespaces included. */
-  readonly maxKeyBytes: number;
-  /** The longest encoded value or record in UTF-16 code units. */
-  readonly maxValueLength: number;
-}
-
-/** How an engine is asked for a page of keys. */
+/**
+ * How an engine is asked for a page of keys.
+ *
+ * @category Engines
+ */
 export interface EngineListOptions extends CallOptions {
   /** Only keys that begin like this. */
   readonly prefix: string;
@@ -27,7 +30,11 @@ export interface EngineListOptions extends CallOptions {
   readonly limit: number;
 }
 
-/** An engine that stores values but cannot change one atomically. */
+/**
+ * An engine that stores values but cannot change one atomically.
+ *
+ * @category Engines
+ */
 export interface KeyValueEngine {
   /** A short name for events and tables. */
   readonly name: string;
@@ -66,7 +73,11 @@ export interface KeyValueEngine {
   deleteMany?(keys: readonly string[], options?: CallOptions): Awaitable<number>;
 }
 
-/** How an engine waits for a change; see {@linkcode AtomicStore.watch}. */
+/**
+ * How an engine waits for a change; see {@linkcode AtomicStore.watch}.
+ *
+ * @category Engines
+ */
 export interface EngineWatchOptions extends CallOptions {
   /** The longest time to wait, in milliseconds. */
   readonly timeout: number;
@@ -76,7 +87,11 @@ export interface EngineWatchOptions extends CallOptions {
   readonly field: string | undefined;
 }
 
-/** An engine that runs a transition atomically on one key. */
+/**
+ * An engine that runs a transition atomically on one key.
+ *
+ * @category Engines
+ */
 export interface AtomicEngine extends Partial<Omit<KeyValueEngine, "name" | "limits" | "list">> {
   /** A short name for events and tables. */
   readonly name: string;

@@ -1,25 +1,41 @@
 import type { Duration } from "../duration.ts";
 import type { Schema } from "../schema.ts";
 
-/** Options of every call. */
+/**
+ * Options of every call.
+ *
+ * @category Stores
+ */
 export interface CallOptions {
   /** Ends the call: it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Options of {@linkcode KeyValueStore.get}. */
+/**
+ * Options of {@linkcode KeyValueStore.get}.
+ *
+ * @category Stores
+ */
 export interface GetOptions<T> extends CallOptions {
   /** Checks the stored value; any Standard Schema. Without one its type is the caller's claim. */
   readonly schema?: Schema<T> | undefined;
 }
 
-/** Options of everything that writes a value. */
+/**
+ * Options of everything that writes a value.
+ *
+ * @category Stores
+ */
 export interface SetOptions extends CallOptions {
   /** The time to live of the value; without it, it stays until it is deleted. */
   readonly ttl?: Duration | undefined;
 }
 
-/** Options of {@linkcode KeyValueStore.list}. */
+/**
+ * Options of {@linkcode KeyValueStore.list}.
+ *
+ * @category Stores
+ */
 export interface ListOptions extends CallOptions {
   /**
    * The beginning of the keys that are listed.
@@ -28,7 +44,11 @@ export interface ListOptions extends CallOptions {
   readonly prefix?: string | undefined;
 }
 
-/** Options of {@linkcode KeyValueStore.listPage}. */
+/**
+ * Options of {@linkcode KeyValueStore.listPage}.
+ *
+ * @category Stores
+ */
 export interface ListPageOptions extends ListOptions {
   /** The cursor of the page before; without it, the first page. Any other text is a `TypeError`. */
   readonly cursor?: string | undefined;
@@ -39,7 +59,11 @@ export interface ListPageOptions extends ListOptions {
   readonly limit?: number | undefined;
 }
 
-/** One page of keys. An empty page is not the end: only a missing cursor is. */
+/**
+ * One page of keys. An empty page is not the end: only a missing cursor is.
+ *
+ * @category Stores
+ */
 export interface ListPage {
   /** The keys, relative to the namespace. */
   readonly keys: readonly string[];
@@ -47,7 +71,11 @@ export interface ListPage {
   readonly cursor?: string;
 }
 
-/** Options of {@linkcode KeyValueStore.clear}. */
+/**
+ * Options of {@linkcode KeyValueStore.clear}.
+ *
+ * @category Stores
+ */
 export interface ClearOptions extends CallOptions {
   /**
    * The maximum number of keys to delete; call again to go on.
@@ -56,7 +84,11 @@ export interface ClearOptions extends CallOptions {
   readonly limit?: number | undefined;
 }
 
-/** The result of {@linkcode KeyValueStore.clear}. */
+/**
+ * The result of {@linkcode KeyValueStore.clear}.
+ *
+ * @category Stores
+ */
 export interface Cleared {
   /** The number of deleted keys. */
   readonly deleted: number;
@@ -76,6 +108,8 @@ export interface Cleared {
  *
  * Every method rejects with a `TypeError` or `RangeError` on misuse before any I/O, and with a
  * `HoldfastError` on a fault.
+ *
+ * @category Stores
  */
 export interface KeyValueStore {
   /** The engine's name, for events and tables. */

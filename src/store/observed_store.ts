@@ -7,7 +7,11 @@ import { pages } from "./_pages.ts";
 import type { KeyValueStore, ListOptions } from "./key_value_store.ts";
 import type { Transition } from "./transition.ts";
 
-/** One call of a store, without anything of its keys and values. */
+/**
+ * One call of a store, without anything of its keys and values.
+ *
+ * @category Stores
+ */
 export interface StoreOperation {
   /** Always `store`. */
   readonly contract: "store";
@@ -21,7 +25,11 @@ export interface StoreOperation {
   readonly outcome: "ok" | HoldfastErrorCode | "error";
 }
 
-/** Options of {@linkcode observedStore}. */
+/**
+ * Options of {@linkcode observedStore}.
+ *
+ * @category Stores
+ */
 export interface ObservedStoreOptions {
   /** Called when a call has ended. An error that it throws is ignored, as the call itself was done. */
   readonly onOperation: (operation: StoreOperation) => void;
@@ -39,9 +47,11 @@ const OPTIONS = { onOperation: true, clock: true } satisfies OptionNames<Observe
  * throttle by the name of its transition. A wait for a change (`watch`) is not reported.
  *
  * @throws {TypeError} for an unknown option, or when `onOperation` is no function
+ * @category Stores
  * @example
  * ```ts
- * import { createLocks, memoryStore, observedStore } from "@holdfast/edge";
+ * import { createLocks, memoryStore } from "@holdfast/edge";
+ * import { observedStore } from "@holdfast/edge/engine";
  * const seen: string[] = [];
  * const store = observedStore(memoryStore(), {
  *   onOperation: ({ operation, engine, outcome }) => seen.push(`${engine} ${operation} ${outcome}`),

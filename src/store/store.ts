@@ -18,6 +18,7 @@ import {
 } from "./_options.ts";
 import { openCursor, sealCursor } from "./cursor.ts";
 import { checkEntries, checkEntry, checkKeys, checkTransition } from "./_arguments.ts";
+import { DIRECT } from "./direct.ts";
 import { pages } from "./_pages.ts";
 import { engineKey, enginePrefix, localKey, namespacePath } from "./_keys.ts";
 import type {
@@ -28,7 +29,7 @@ import type {
   TransactOptions,
   WatchOptions,
 } from "./atomic_store.ts";
-import type { AtomicEngine, EngineLimits, KeyValueEngine } from "./engine.ts";
+import type { AtomicEngine, Awaitable, EngineLimits, KeyValueEngine } from "./engine.ts";
 import type {
   CallOptions,
   Cleared,
@@ -54,19 +55,56 @@ import {
 /** How many keys `clear` reads and deletes at a time, so that no slice of it holds up the process. */
 const CLEAR_SLICE = 1000;
 
-/** Makes a {@linkcode KeyValueStore} of an engine that cannot change a key atomically. */
-export function keyValueStore(engine: KeyValueEngine): KeyValueStore {
-  checkMethods("make a store", "its engine must be a KeyValueEngine", engine, [
-    "get",
-    "set",
-    "delete",
-    "list",
-  ]);
+/**
+ * Makes a {@linkcode KeyValueStore} of an engine that cannot change a key atomically.
+ *
+ * @category Stores
+ * @example
+ * ```ts
+ * import { keyValueStoreFromEngine } from "@holdfast/edge/engine";
+ * const values = new Map<string, string>();
+ * const store = keyValueStoreFromEngine({
+ *   name: "map without deadlines",
+ *   limits: { maxKeyBytes: 512, maxValueLength: 65_536 },
+ *   get: (key) => values.get(key),
+ *   set: (key, value) => void values.set(key, value),
+ *   delete: (key) => values.delete(key),
+ *   touch: (key) => values.has(key),
+ *   list: () => ({ keys: [...values.keys()] }),
+ * });
+ * await store.set("theme", "dark");
+ * if (await store.get("theme") !== "dark") throw new Error("unexpected");
+ * ```
+ */
+export function keyValueStoreFromEngine(engine: KeyValueEngine): KeyValueStore {
+  const needed = ["get", "set", "delete", "list"];
+  checkMethods("make a store", "its engine must be a KeyValueEngine", engine, needed);
   return new EngineStore(engine, "");
 }
 
-/** Makes an {@linkcode AtomicStore} of an engine; operations without a native form run as transitions. */
-export function atomicStore(engine: AtomicEngine): AtomicStore {
+/**
+ * Makes an {@linkcode AtomicStore} of an engine; operations without a native form run as transitions.
+ *
+ * @category Stores
+ * @example
+ * ```ts
+ * import { type Fields, storeFromEngine } from "@holdfast/edge/engine";
+ * const records = new Map<string, Fields>();
+ * const store = storeFromEngine({
+ *   name: "map without deadlines",
+ *   limits: { maxKeyBytes: 512, maxValueLength: 65_536 },
+ *   transact(transition, key, input) {
+ *     const { output, write } = transition.apply(records.get(key), input, Date.now());
+ *     if (write?.record) records.set(key, write.record);
+ *     else if (write) records.delete(key);
+ *     return output;
+ *   },
+ *   list: () => ({ keys: [...records.keys()] }),
+ * });
+ * if (!(await store.setIfAbsent("leader", "a")).set) throw new Error("unexpected");
+ * ```
+ */
+export function storeFromEngine(engine: AtomicEngine): AtomicStore {
   checkMethods("make a store", "its engine must be an AtomicEngine", engine, ["transact", "list"]);
   return new AtomicEngineStore(engine, completed(engine), "");
 }
@@ -281,6 +319,15 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     checkTransition(transition, input);
     const output = this.#atomic.transact(transition, this.key(key), input, options);
     return output instanceof Promise ? await output : output;
+  }
+
+  [DIRECT](
+    transition: Transition,
+    key: string,
+    input: Fields,
+    options?: TransactOptions,
+  ): Awaitable<Fields> {
+    return this.#atomic.transact(transition, this.key(key), input, options);
   }
 
   async increment(key: string, options: IncrementOptions = {}): Promise<Counter> {

@@ -3,10 +3,18 @@
  * data. No I/O, no clock and no randomness inside: `now` is the engine's, ids come in as input.
  */
 
-/** A flat map of strings: a Redis hash, a SQL row or a key-value entry alike. Numbers are decimal integers. */
+/**
+ * A flat map of strings: a Redis hash, a SQL row or a key-value entry alike. Numbers are decimal integers.
+ *
+ * @category Transitions
+ */
 export type Fields = Readonly<Record<string, string>>;
 
-/** The decision of a transition. */
+/**
+ * The decision of a transition.
+ *
+ * @category Transitions
+ */
 export interface Step {
   /** The answer to the caller. */
   readonly output: Fields;
@@ -14,7 +22,11 @@ export interface Step {
   readonly write?: Write;
 }
 
-/** The next state of a record. */
+/**
+ * The next state of a record.
+ *
+ * @category Transitions
+ */
 export interface Write {
   /** The whole next record; `undefined` deletes it. */
   readonly record: Fields | undefined;
@@ -34,6 +46,8 @@ export interface Write {
  * - `kept`: leaves after the evictable ones. A session, a counter that has reached its limit.
  * - `protected`: is never evicted; new ones are refused instead. Without it something would be allowed that is forbidden: a held
  *   lock, a claim, a tombstone, a block.
+ *
+ * @category Transitions
  */
 export type Retention = "evictable" | "kept" | "protected";
 
@@ -41,9 +55,11 @@ export type Retention = "evictable" | "kept" | "protected";
  * A named pure function over one key's record. The name is how an engine finds its native form (a Lua twin, a
  * method inside a Durable Object). Equal input on an equal record at an equal time gives an equal step.
  *
+ * @category Transitions
  * @example
  * ```ts
- * import { memoryStore, type Transition } from "@holdfast/edge";
+ * import { memoryStore } from "@holdfast/edge";
+ * import type { Transition } from "@holdfast/edge/engine";
  * const push: Transition = {
  *   name: "example.push",
  *   apply: (record, input) => ({

@@ -79,7 +79,11 @@ export const incrementValue: Transition = {
   },
 };
 
-/** Every transition of plain values. */
+/**
+ * Every transition of plain values.
+ *
+ * @category Transitions
+ */
 export const valueTransitions: readonly Transition[] = [
   getValue,
   setValue,

@@ -8,7 +8,11 @@ import { check } from "./_check.ts";
 /** What the sessions of the laws hold. */
 export type Data = Record<string, unknown>;
 
-/** What sessions are proven on: an engine, or a session store of your own. */
+/**
+ * What sessions are proven on: an engine, or a session store of your own.
+ *
+ * @category Laws
+ */
 export type SessionSubject = AtomicStore | Atomic<IndexedSessionStore>;
 
 /** What a subject knows about users. */

@@ -14,10 +14,18 @@ const push: Transition = {
 
 const drop: Transition = { name: "law.drop", apply: () => ({ output: {}, write: { record: undefined } }) };
 
-/** The transitions that these laws add; an engine that looks transitions up by name must know them to be tested. */
+/**
+ * The transitions that these laws add; an engine that looks transitions up by name must know them to be tested.
+ *
+ * @category Laws
+ */
 export const lawTransitions: readonly Transition[] = [push, drop];
 
-/** The promises of every {@linkcode AtomicStore} beyond those of a key-value store. */
+/**
+ * The promises of every {@linkcode AtomicStore} beyond those of a key-value store.
+ *
+ * @category Laws
+ */
 export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "1,000 parallel increments give the exact sum, each value once",

@@ -1,11 +1,16 @@
-import { type BulkOptions, type BulkResult, sendBulk } from "../mail/bulk.ts";
+import type { BulkOptions, BulkResult } from "../mail/bulk.ts";
+import { sendBulk } from "../mail/send_bulk.ts";
 import { MailError } from "../mail/mail_error.ts";
 import type { Mailer, SendOptions } from "../mail/mailer.ts";
 import type { Message } from "../mail/message.ts";
 import { check, equal, rejection } from "./_check.ts";
 import type { Law } from "./law.ts";
 
-/** A message as the provider or server took it. */
+/**
+ * A message as the provider or server took it.
+ *
+ * @category Laws
+ */
 export interface DeliveredMail {
   /** The sender's address. */
   readonly from: string;
@@ -25,7 +30,11 @@ export interface DeliveredMail {
   readonly attachments: readonly { readonly filename: string; readonly bytes: Uint8Array }[];
 }
 
-/** The subject of the laws of a mailer: the mailer, and the messages that arrived. */
+/**
+ * The subject of the laws of a mailer: the mailer, and the messages that arrived.
+ *
+ * @category Laws
+ */
 export interface MailerSubject {
   /** The mailer. */
   readonly mailer: Mailer;
@@ -33,7 +42,11 @@ export interface MailerSubject {
   accepted(): readonly DeliveredMail[] | Promise<readonly DeliveredMail[]>;
 }
 
-/** The faults of the other side. */
+/**
+ * The faults of the other side.
+ *
+ * @category Laws
+ */
 export type MailerFault =
   /** It takes the message, and its reply gets lost. */
   | "lost-reply"
@@ -46,7 +59,11 @@ export type MailerFault =
   /** It sends no reply. */
   | "silent";
 
-/** A mailer whose other side can be made to fail. */
+/**
+ * A mailer whose other side can be made to fail.
+ *
+ * @category Laws
+ */
 export interface FailingMailerSubject extends MailerSubject {
   /** Makes it fail from now on; `undefined` ends that. */
   fail(fault: MailerFault | undefined): void;
@@ -59,7 +76,11 @@ const message: Message = {
   text: "It is on its way.",
 };
 
-/** The laws of every mailer. */
+/**
+ * The laws of every mailer.
+ *
+ * @category Laws
+ */
 export const mailerLaw: readonly Law<MailerSubject>[] = [
   {
     name: "a message is taken once, as it was written",
@@ -461,7 +482,11 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
   },
 ];
 
-/** The laws of a mailer whose other side fails. */
+/**
+ * The laws of a mailer whose other side fails.
+ *
+ * @category Laws
+ */
 export const mailerFaultLaw: readonly Law<FailingMailerSubject>[] = [
   {
     name:

@@ -15,6 +15,7 @@
  */
 
 export * from "./atomic_store_law.ts";
+export * from "./cache_law.ts";
 export * from "./idempotency_law.ts";
 export * from "./key_value_store_law.ts";
 export * from "./law.ts";

@@ -1,19 +1,18 @@
+import { outbox } from "../mail/create_outbox.ts";
 import { MailError } from "../mail/mail_error.ts";
 import type { Message } from "../mail/message.ts";
-import {
-  type DrainReport,
-  type Outbox,
-  outbox,
-  type OutboxEntry,
-  type OutboxOptions,
-} from "../mail/outbox.ts";
+import type { DrainReport, Outbox, OutboxEntry, OutboxOptions } from "../mail/outbox.ts";
 import { beginMail, extendMail, settleMail } from "../mail/outbox_transitions.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
 import { mortal, ScriptedMailer } from "./_scripted_mailer.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
-/** The laws of an outbox, on every engine. */
+/**
+ * The laws of an outbox, on every engine.
+ *
+ * @category Laws
+ */
 export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "a message is sent from another outbox on the store, as it was written, under its key",

@@ -2,7 +2,11 @@ import type { KeyValueStore } from "../store/key_value_store.ts";
 import { check, equal, rejection } from "./_check.ts";
 import type { Law } from "./law.ts";
 
-/** The subject of {@linkcode prefixLaw}. */
+/**
+ * The subject of {@linkcode prefixLaw}.
+ *
+ * @category Laws
+ */
 export interface PrefixSubject {
   /** Opens a store with that prefix on the one backend of this subject, which is empty at first. */
   open(prefix: string): KeyValueStore;
@@ -35,7 +39,11 @@ async function keysOf(store: KeyValueStore): Promise<string[]> {
   return keys.sort();
 }
 
-/** The promise of an engine's prefix: stores with different prefixes never meet. */
+/**
+ * The promise of an engine's prefix: stores with different prefixes never meet.
+ *
+ * @category Laws
+ */
 export const prefixLaw: readonly Law<PrefixSubject>[] = [
   {
     name: "stores with different prefixes never read, list, delete or clear each other's keys",

@@ -38,7 +38,11 @@ async function living(sessions: Sealed, cookies: readonly (string | undefined)[]
   return users.filter((user) => user !== undefined).length;
 }
 
-/** What sealed sessions promise on every engine that remembers their revocations. */
+/**
+ * What sealed sessions promise on every engine that remembers their revocations.
+ *
+ * @category Laws
+ */
 export const sealedSessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "of parallel rotations of a sealed session one wins, and its session goes on",

@@ -13,7 +13,11 @@ async function add(index: SessionIndex, handle: string): Promise<number> {
   return added.bornAt;
 }
 
-/** What every {@linkcode SessionIndex} of an atomic store promises. */
+/**
+ * What every {@linkcode SessionIndex} of an atomic store promises.
+ *
+ * @category Laws
+ */
 export const sessionIndexLaw: readonly Law<StoreSubject<SessionIndex>>[] = [
   {
     name: "nothing is known about a user who never logged in",

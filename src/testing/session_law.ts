@@ -1,14 +1,18 @@
 import { HoldfastError } from "../errors.ts";
 import type { SessionEvent } from "../session/session_event.ts";
 import type { Session } from "../session/session.ts";
-import { createSessions } from "../session/sessions.ts";
+import { createSessions } from "../session/create_sessions.ts";
 import { check, equal, rejection } from "./_check.ts";
 import { begin, counted, type Data, indexOf, keysOf, sent, type SessionSubject } from "./_sessions.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
 export type { SessionSubject } from "./_sessions.ts";
 
-/** What sessions promise on every engine. */
+/**
+ * What sessions promise on every engine.
+ *
+ * @category Laws
+ */
 export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   {
     name: "a session that was not changed sets no cookie and stores nothing",

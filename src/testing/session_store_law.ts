@@ -30,6 +30,8 @@ async function load(store: SessionStore): Promise<SessionRecord> {
 
 /**
  * What every {@linkcode SessionStore} whose `consistency` is `atomic` promises; `index` has a law of its own.
+ *
+ * @category Laws
  */
 export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
   {
@@ -41,6 +43,18 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
       equal(await store.delete("key", { why: "revoked" }), undefined, "delete");
       // A store of copies may leave a tombstone, as a copy may be on its way.
       check((await store.load("key")).state !== "live", "nothing came to life");
+    },
+  },
+  {
+    name:
+      "the tombstone of a rotated session leads to the one that continues it, whatever ends it afterwards",
+    async run({ store }) {
+      await create(store);
+      await store.delete("key", { why: "rotated", next: "next" });
+      const ended = { state: "ended", why: "rotated", next: "next" };
+      equal(await store.load("key"), ended, "load");
+      equal(await store.delete("key", { why: "revoked" }), undefined, "a logout that comes late");
+      equal(await store.load("key"), ended, "load again");
     },
   },
   {

@@ -1,7 +1,8 @@
 import { HoldfastError } from "../errors.ts";
 import { sha256 } from "../secret.ts";
 import type { SessionEvent } from "../session/session_event.ts";
-import { createSessions, type Sessions } from "../session/sessions.ts";
+import { createSessions } from "../session/create_sessions.ts";
+import type { Sessions } from "../session/sessions.ts";
 import { check, equal, rejection } from "./_check.ts";
 import { begin, counted, type Data, indexOf, sent, type SessionSubject } from "./_sessions.ts";
 import type { Law, StoreSubject } from "./law.ts";
@@ -11,7 +12,11 @@ const login = (sessions: Sessions<Data>, userId = "ada") =>
 
 const alive = async (sessions: Sessions<Data>, cookie: string) => !await sessions.open(cookie).isNew();
 
-/** What sessions promise about users on every engine. */
+/**
+ * What sessions promise about users on every engine.
+ *
+ * @category Laws
+ */
 export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   {
     name: "20 concurrent logins list 20 sessions, and all but the excepted one end",
@@ -190,7 +195,7 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
       const strict = createSessions(store, {
         clock,
         maxSessionsPerUser: 2,
-        onSessionLimit: "reject",
+        whenFull: "reject",
         onEvent,
       });
       const error = await rejection(() => login(strict), "one too many");

@@ -19,7 +19,11 @@ function strict(store: AtomicStore, options: Omit<ThrottleOptions, "name">): Thr
 /** The namespace of the counters of {@linkcode strict}. */
 const counters = (store: AtomicStore) => store.namespace("throttle").namespace("law");
 
-/** The laws of throttles on every engine. */
+/**
+ * The laws of throttles on every engine.
+ *
+ * @category Laws
+ */
 export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   ...ALGORITHMS.flatMap((algorithm): Law<StoreSubject<AtomicStore>>[] => [
     {

@@ -6,7 +6,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { withTimeout } from "../deadline.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { faultClass } from "../fault_class.ts";
+import { faultClass, isStoreFull } from "../fault_class.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
@@ -31,7 +31,7 @@ import type {
 } from "./throttle.ts";
 import { blockThrottle, checkThrottle, peekThrottle } from "./throttle_transitions.ts";
 
-/** How long a client that was denied during an outage should stay away, in milliseconds. */
+/** The `retryAfter` of a client that was denied during an outage, in milliseconds. */
 const OUTAGE_RETRY_AFTER = 1000;
 
 /** A hundred years: a record's times stay integers of 15 digits. */
@@ -50,14 +50,16 @@ const OPTIONS = {
   algorithm: true,
   burst: true,
 } satisfies OptionNames<ThrottleOptions>;
-const CALL = { signal: true } satisfies OptionNames<CallOptions>;
-const CHECK = { signal: true, cost: true } satisfies OptionNames<CheckOptions>;
+
+const CALL_OPTIONS = { signal: true } satisfies OptionNames<CallOptions>;
+const CHECK_OPTIONS = { signal: true, cost: true } satisfies OptionNames<CheckOptions>;
 
 /**
  * Makes a throttle over any atomic store.
  *
  * @throws {RangeError} when a limit, window or burst is out of range, or two policies share a name
  * @throws {TypeError} when the name is missing, or an option is unknown or of another type
+ * @category Throttle
  * @example
  * ```ts
  * import { createThrottle, memoryStore } from "@holdfast/edge";
@@ -71,7 +73,7 @@ export function createThrottle(store: AtomicStore, options: ThrottleOptions): Th
   return planThrottle(options).over(store);
 }
 
-/** What a throttle is besides its store: checked once, and used with the store of each request. */
+/** A throttle without its store: the options are checked once, and used with the store of each request. */
 export interface ThrottlePlan {
   /** The throttle over this store. Cheap, so that no request has to use the store of another one. */
   over(store: AtomicStore): Throttle;
@@ -164,7 +166,7 @@ class StoreThrottle implements Throttle {
   }
 
   async check(key: string, options: CheckOptions = {}): Promise<ThrottleDecision> {
-    checkOptionNames("throttle", options, CHECK);
+    checkOptionNames("throttle", options, CHECK_OPTIONS);
     const cost = checkInteger("throttle", "cost", options.cost ?? 1, 0);
     options.signal?.throwIfAborted();
     const denied = this.#denials?.find(key, cost);
@@ -180,7 +182,7 @@ class StoreThrottle implements Throttle {
   }
 
   async peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
-    checkOptionNames("peek", options, CALL);
+    checkOptionNames("peek", options, CALL_OPTIONS);
     try {
       return await this.#look(key, 1, options);
     } catch (error) {
@@ -189,14 +191,14 @@ class StoreThrottle implements Throttle {
   }
 
   async refund(key: string, cost: number, options?: CallOptions): Promise<ThrottleDecision> {
-    checkOptionNames("refund", options, CALL);
+    checkOptionNames("refund", options, CALL_OPTIONS);
     const units = checkInteger("refund", "cost", cost);
     this.#denials?.forget(key);
     return await this.#reporting(this.#take(key, -units, options), options);
   }
 
   async block(key: string, duration: Duration, options?: CallOptions): Promise<void> {
-    checkOptionNames("block", options, CALL);
+    checkOptionNames("block", options, CALL_OPTIONS);
     const milliseconds = checkInteger(
       "block",
       "duration",
@@ -210,7 +212,7 @@ class StoreThrottle implements Throttle {
   }
 
   async reset(key: string, options?: CallOptions): Promise<boolean> {
-    checkOptionNames("reset", options, CALL);
+    checkOptionNames("reset", options, CALL_OPTIONS);
     this.#denials?.forget(key);
     return await this.#reporting(this.#withTimeout(this.#store.delete(key, options), options), options);
   }
@@ -265,7 +267,7 @@ class StoreThrottle implements Throttle {
       throw error;
     }
     if (typeof whenUnavailable === "object") return { ...await ask(whenUnavailable), degraded: true };
-    return this.#blind(whenUnavailable === "allow");
+    return this.#blind(whenUnavailable === "allow" && !isStoreFull(error));
   }
 
   async #reporting<T>(work: Promise<T>, options: CallOptions | undefined): Promise<T> {

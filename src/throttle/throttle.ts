@@ -7,7 +7,7 @@ import type { Duration } from "../duration.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 
 /**
- * How a policy counts.
+ * The algorithm of a policy.
  *
  * - `gcra`: a steady rate with a burst, exact to the unit. `burst` units at once and `limit` per window
  *   after that, so a first window may see up to `burst + limit`; `burst: 1` spaces calls evenly. A token
@@ -17,17 +17,23 @@ import type { CallOptions } from "../store/key_value_store.ts";
  *   midnight UTC).
  * - `sliding-window`: two calendar windows, the older one weighted by the part of it that is less than a
  *   window ago. A denial lasts up to two windows.
+ *
+ * @category Throttle
  */
 export type ThrottleAlgorithm = "gcra" | "fixed-window" | "sliding-window";
 
-/** How much in how long, without a name: what a throttle of one policy is made of. */
+/**
+ * A limit and its window: the policy of a throttle with one policy, without a name.
+ *
+ * @category Throttle
+ */
 export interface ThrottleRule {
   /** The units per window, an integer from 1 to 10^9. */
   readonly limit: number;
   /** The window, at most 730 days. */
   readonly window: Duration;
   /**
-   * How it counts.
+   * The algorithm.
    * @default {"gcra"}
    */
   readonly algorithm?: ThrottleAlgorithm | undefined;
@@ -39,7 +45,11 @@ export interface ThrottleRule {
   readonly burst?: number | undefined;
 }
 
-/** One rule of several that are decided together. */
+/**
+ * One rule of several that are decided together.
+ *
+ * @category Throttle
+ */
 export interface ThrottlePolicy extends ThrottleRule {
   /**
    * The policy's name, up to 64 characters of printable ASCII: the header fields and `decision.policies`
@@ -49,7 +59,11 @@ export interface ThrottlePolicy extends ThrottleRule {
   readonly name?: string | undefined;
 }
 
-/** Options of {@linkcode createThrottle} besides the policies. */
+/**
+ * Options of {@linkcode createThrottle} besides the policies.
+ *
+ * @category Throttle
+ */
 export interface ThrottleBaseOptions {
   /**
    * The throttle's name, up to 64 characters of printable ASCII. It is the namespace of the counters: two
@@ -60,8 +74,8 @@ export interface ThrottleBaseOptions {
   /**
    * The decision during an outage of the store (an error that passes by itself, or no reply within
    * `timeout`): allowed, denied, the error itself, or the decision of another throttle, one in memory for
-   * example. Such a decision is marked `degraded`. A misconfigured store (a wrong token, a missing
-   * database) always throws.
+   * example. Such a decision is marked `degraded`. A full store (`store-full`) is denied under `"allow"` too, as
+   * strangers may have filled it. A misconfigured store (a wrong token, a missing database) always throws.
    * @default {"allow"}
    */
   readonly whenUnavailable?: "allow" | "deny" | "throw" | Throttle | undefined;
@@ -93,6 +107,8 @@ export interface ThrottleBaseOptions {
  *
  * `name` at the top is always the throttle's. Each of `policies` has a `name` of its own; one rule alone
  * bears the throttle's.
+ *
+ * @category Throttle
  */
 export type ThrottleOptions =
   & ThrottleBaseOptions
@@ -103,7 +119,11 @@ export type ThrottleOptions =
     })
   );
 
-/** A policy with every default filled in; the window in milliseconds. */
+/**
+ * A policy with every default filled in; the window in milliseconds.
+ *
+ * @category Throttle
+ */
 export interface ResolvedPolicy {
   /** The policy's name. */
   readonly name: string;
@@ -111,13 +131,17 @@ export interface ResolvedPolicy {
   readonly limit: number;
   /** The window in milliseconds. */
   readonly window: number;
-  /** How it counts. */
+  /** The algorithm. */
   readonly algorithm: ThrottleAlgorithm;
   /** The units that may come at once; the limit for windows. */
   readonly burst: number;
 }
 
-/** Options of {@linkcode Throttle.check}. */
+/**
+ * Options of {@linkcode Throttle.check}.
+ *
+ * @category Throttle
+ */
 export interface CheckOptions extends CallOptions {
   /**
    * The units that this call takes, an integer of at least 0. A cost of 0 takes nothing and is allowed
@@ -127,7 +151,11 @@ export interface CheckOptions extends CallOptions {
   readonly cost?: number | undefined;
 }
 
-/** The state of a policy after a call. */
+/**
+ * The state of a policy after a call.
+ *
+ * @category Throttle
+ */
 export interface PolicyState {
   /** The policy's name. */
   readonly name: string;
@@ -145,7 +173,11 @@ export interface PolicyState {
   readonly retryAfter: number;
 }
 
-/** The decision of a throttle. The numbers at the top are those of the tightest policy. */
+/**
+ * The decision of a throttle. The numbers at the top are those of the tightest policy.
+ *
+ * @category Throttle
+ */
 export interface ThrottleDecision extends Omit<PolicyState, "name" | "window"> {
   /** Whether every policy had the units; if not, none was charged. */
   readonly allowed: boolean;
@@ -165,6 +197,8 @@ export interface ThrottleDecision extends Omit<PolicyState, "name" | "window"> {
  * window of the policy that denies it (two with `sliding-window`, the time of a full burst with a `burst`
  * above the limit), whatever was configured before; where the clocks of an engine disagree or step back, at
  * most a second longer.
+ *
+ * @category Throttle
  */
 export interface Throttle {
   /** The policies with every default filled in. */

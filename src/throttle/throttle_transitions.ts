@@ -373,5 +373,9 @@ export const blockThrottle: Transition = {
   },
 };
 
-/** Every transition of a throttle. */
+/**
+ * Every transition of a throttle.
+ *
+ * @category Transitions
+ */
 export const throttleTransitions: readonly Transition[] = [checkThrottle, peekThrottle, blockThrottle];

@@ -1,4 +1,7 @@
-/** What lies between a client and its engine, for engines that have no network of their own: the same faults, by seed. */
+/**
+ * What lies between a client and its engine, for engines that have no network of their own: the same faults,
+ * by seed.
+ */
 import { type AtomicStore, HoldfastError } from "@holdfast/edge";
 import type { Random } from "../support/random.ts";
 import type { Fault } from "../support/upstash_server.ts";
@@ -21,7 +24,7 @@ const failed = () =>
 export function faultyStore(store: AtomicStore, random: Random, rate: number): AtomicStore {
   return new Proxy(store, {
     get(target, name) {
-      if (name === "namespace") return (room: string) => faultyStore(target.namespace(room), random, rate);
+      if (name === "namespace") return (space: string) => faultyStore(target.namespace(space), random, rate);
       if (name === "transact") {
         return async (...args: Parameters<AtomicStore["transact"]>) => {
           const fault = someFault(random, rate);

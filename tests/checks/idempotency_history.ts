@@ -1,4 +1,6 @@
-/** Judges a history of idempotent work: what callers did and were told, on one monotonic clock. */
+/**
+ * Judges a history of idempotent work: what callers did and which results they got, on one monotonic clock.
+ */
 
 /** Engines' clocks count whole milliseconds, and are others than the witness's. */
 const GRAIN = 5;
@@ -97,9 +99,9 @@ function judge(events: readonly Exclude<CallEvent, Of<"wipe">>[], wipes: readonl
   }
   const offered = new Set(all("complete").map(({ response }) => JSON.stringify(response)));
   for (const told of answers.values()) {
-    if (told.size > 1) broken.push("callers were told different answers");
+    if (told.size > 1) broken.push("callers got different answers");
     for (const response of told) {
-      if (!offered.has(response)) broken.push("callers were told an answer that no work gave");
+      if (!offered.has(response)) broken.push("callers got an answer that no work gave");
     }
   }
   return broken;

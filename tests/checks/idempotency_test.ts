@@ -1,5 +1,6 @@
 /** Idempotency under faults, judged by a checker that is itself judged on planted violations. */
-import { type AtomicStore, createIdempotency, memoryStore, type Transition } from "@holdfast/edge";
+import { type AtomicStore, createIdempotency, memoryStore } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { beginClaim, completeClaim } from "../../src/idempotency/idempotency_transitions.ts";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals } from "../support/assert.ts";
@@ -195,8 +196,8 @@ Deno.test("the checker catches each violation in a history made by hand, and non
     "a caller worked without a claim": [work("a", 1)],
     "a claim was taken over before its lease was over": [claim("a", 0), claim("b", 50, 2)],
     "a takeover was no later attempt": [claim("a", 0), claim("b", 150, 1)],
-    "callers were told different answers": [...good, told(140, "a")],
-    "callers were told an answer that no work gave": [told(1, "z")],
+    "callers got different answers": [...good, told(140, "a")],
+    "callers got an answer that no work gave": [told(1, "z")],
   };
   for (const [sentence, events] of Object.entries(bad)) {
     assertEquals(idempotencyViolations(events), [`k: ${sentence}`]);

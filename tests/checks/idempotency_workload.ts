@@ -1,4 +1,4 @@
-/** Clients that claim, work, crash, come late and give up on a few keys, and what they were told. */
+/** Clients that claim, work, crash, come late and give up on a few keys, and the results they got. */
 import { type AtomicStore, type Claim, createIdempotency, HoldfastError } from "@holdfast/edge";
 import type { Random } from "../support/random.ts";
 import type { CallEvent } from "./idempotency_history.ts";

@@ -7,9 +7,9 @@ import { Recorder } from "./recorder.ts";
 /** A grant, ours or a peer's. */
 export interface Held {
   readonly fence: number | undefined;
-  /** Absent where the holder is never told. */
+  /** Absent where the holder is never notified. */
   readonly signal: AbortSignal | undefined;
-  /** What it is told when it asks: a loop that stands still fires no timer, but `assertHeld()` looks at the clock. */
+  /** The answer of `assertHeld()`: a blocked event loop fires no timer, but this reads the clock. */
   readonly held?: () => boolean;
   release(): Promise<unknown>;
 }
@@ -34,9 +34,12 @@ export interface WorkloadOptions {
 export interface WorkloadVerdict extends Verdict {
   /** Acquisitions that threw. */
   readonly errors: number;
-  /** Sections that were told before they were done. */
+  /** Sections whose signal aborted before they ended. */
   readonly told: number;
-  /** Accepted writes that a later one did not know of: in a register that checks tokens, and in one that trusts the signal. */
+  /**
+   * Accepted writes that a later one did not know of: in a register that checks tokens, and in one that
+   * trusts the signal.
+   */
   readonly lost: number;
   readonly lostUnfenced: number;
   readonly seconds: number;

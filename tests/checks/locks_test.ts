@@ -1,6 +1,6 @@
 /**
- * Mutual exclusion under faults, judged from outside. CHECK_SECTIONS sets the sections per client (`deno task test:checks`: 1,000),
- * SEED repeats a run's choices.
+ * Mutual exclusion under faults, judged from outside. CHECK_SECTIONS sets the sections per client (`deno task
+ * test:checks`: 1,000), SEED repeats a run's choices.
  */
 import { Redis } from "@upstash/redis";
 import { Lock } from "@upstash/lock";
@@ -26,7 +26,10 @@ const SECTIONS = Number(Deno.env.get("CHECK_SECTIONS") ?? 15);
 const PAUSES = SECTIONS < 100 ? 0.1 : 0.03;
 const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
 
-/** Ours, each client in a process of its own: in one process, a gate would keep them apart before they reach the engine. */
+/**
+ * Ours, each client in a process of its own: in one process, a gate would keep them apart before they reach
+ * the engine.
+ */
 function ours(store: AtomicStore, renew = false): Acquire {
   const locks = createLocks(ownProcess(store));
   return async (key, ttl) => {
@@ -122,7 +125,7 @@ Deno.test({
     }
     const theirs = await check("Upstash", 0, peer, some);
     report(shown("  @upstash/lock, no faults", theirs));
-    assert(theirs.overlaps > 0, "the checker sees a holder that is never told");
+    assert(theirs.overlaps > 0, "the checker sees a holder that is never notified");
   },
 });
 

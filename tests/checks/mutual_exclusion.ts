@@ -4,9 +4,15 @@ import type { Event } from "./recorder.ts";
 /** How a run did. */
 export interface Verdict {
   readonly sections: number;
-  /** Sections that were entered while one more than may be inside were, and had not been told to leave. */
+  /**
+   * Sections that were entered while the permitted number was inside, none of which had been notified of its
+   * loss.
+   */
   readonly overlaps: number;
-  /** Sections whose fencing token was not above every earlier one of the key; undefined where there are no tokens. */
+  /**
+   * Sections whose fencing token was not above every earlier one of the key; undefined where there are no
+   * tokens.
+   */
   readonly notIncreasing: number | undefined;
 }
 
@@ -20,7 +26,7 @@ export function mutualExclusion(events: readonly Event[], permits = 1): Verdict 
     if (!inside.has(key)) inside.set(key, new Set());
     const holders = inside.get(key)!;
     if (event.kind !== "enter") {
-      // Whoever was told, or said itself that it was done, is out: once.
+      // A section that was notified, or that ended, leaves: once.
       holders.delete(section);
       continue;
     }
@@ -41,7 +47,7 @@ export class FencedRegister {
   accepted = 0;
   #highest = -Infinity;
 
-  /** The number, for one who will add to it; undefined when the token is too old. Without a token, everybody may. */
+  /** Reads the number; undefined when the token is too old. Without a token every reader is accepted. */
   read(fence: number | undefined): number | undefined {
     return this.#allows(fence) ? this.value : undefined;
   }
@@ -53,7 +59,7 @@ export class FencedRegister {
     return true;
   }
 
-  /** Every accepted write added one: what is missing was overwritten by somebody who had not seen it. */
+  /** Every accepted write added one: a missing one was overwritten by a writer that had not read it. */
   get lost(): number {
     return this.accepted - this.value;
   }

@@ -1,12 +1,13 @@
 /** The checker is itself checked: planted violations and broken locks must not pass it. */
-import { type AtomicStore, createLocks, memoryStore, type Transition } from "@holdfast/edge";
+import { type AtomicStore, createLocks, memoryStore } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { assert, assertEquals } from "../support/assert.ts";
 import { Random } from "../support/random.ts";
 import { type Acquire, heldLock, runWorkload } from "./lock_workload.ts";
 import { FencedRegister, mutualExclusion } from "./mutual_exclusion.ts";
 import { type Event, Recorder } from "./recorder.ts";
 
-/** `"a+1 a-1"`: section a enters with token 1, then leaves; `a!` is told; `a@x` works on key x. */
+/** `"a+1 a-1"`: section a enters with token 1, then leaves; `a!` is notified; `a@x` works on key x. */
 function history(text: string): Event[] {
   const recorder = new Recorder();
   const sections = new Map<string, number>();
@@ -26,10 +27,10 @@ Deno.test("the checker passes what is right and flags what is planted", () => {
     return [overlaps, notIncreasing];
   };
   assertEquals(judged("a+1 a- b+2 b-"), [0, 0], "one after the other");
-  assertEquals(judged("a+1 a! b+2 a- b-"), [0, 0], "the first was told in time");
+  assertEquals(judged("a+1 a! b+2 a- b-"), [0, 0], "the first was notified in time");
   assertEquals(judged("a@x+1 b@y+1 a@x- b@y-"), [0, 0], "other keys");
   assertEquals(judged("a+1 b+2 b- a-"), [1, 0], "an overlap");
-  assertEquals(judged("a+1 b+2 a! b- a-"), [1, 0], "told too late");
+  assertEquals(judged("a+1 b+2 a! b- a-"), [1, 0], "notified too late");
   assertEquals(judged("a+1 b+2 c+3 a- b- c-"), [2, 0], "two overlaps");
   assertEquals(judged("a+5 a- b+5 b-"), [0, 1], "the same token twice");
   assertEquals(judged("a+5 a- b+9 b- c+7 c-"), [0, 1], "a lower token");
@@ -51,7 +52,7 @@ Deno.test("the register counts what was overwritten unseen, and tokens prevent i
 function mutant(store: AtomicStore, name: string, apply: Transition["apply"]): AtomicStore {
   return new Proxy(store, {
     get(target, property) {
-      if (property === "namespace") return (room: string) => mutant(target.namespace(room), name, apply);
+      if (property === "namespace") return (space: string) => mutant(target.namespace(space), name, apply);
       if (property === "transact") {
         return (transition: Transition, ...rest: [string, Record<string, string>]) =>
           target.transact(transition.name === name ? { name, apply } : transition, ...rest);
@@ -78,22 +79,22 @@ async function verdict(store: AtomicStore, told = true) {
 
 Deno.test({
   name:
-    "the checker flags broken locks: holders that are not told, releases of others' locks, tokens that start again",
+    "the checker flags broken locks: holders that are not notified, releases of others' locks, tokens that start again",
   sanitizeOps: false,
   async fn() {
     const right = await verdict(memoryStore());
     assertEquals([right.overlaps, right.notIncreasing, right.lost, right.lostUnfenced], [0, 0, 0, 0], "ours");
-    assert(right.told > 0, "some were told");
+    assert(right.told > 0, "some were notified");
 
     const untold = await verdict(memoryStore(), false);
-    assert(untold.overlaps > 0 && untold.lostUnfenced > 0, "a holder that is never told");
+    assert(untold.overlaps > 0 && untold.lostUnfenced > 0, "a holder that is never notified");
     assertEquals(untold.lost, 0, "its tokens still protect");
 
-    const anybody = await verdict(mutant(memoryStore(), "lock.release", (record) => ({
+    const unchecked = await verdict(mutant(memoryStore(), "lock.release", (record) => ({
       output: { result: "released" },
       write: { record: record && { f: record.f!, x: record.x! } },
     })));
-    assert(anybody.overlaps > 0, "a release that does not look whose lock it is");
+    assert(unchecked.overlaps > 0, "a release that does not check the owner");
 
     const forgetful = await verdict(mutant(memoryStore(), "lock.release", () => ({
       output: { result: "released" },

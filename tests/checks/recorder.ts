@@ -1,4 +1,4 @@
-/** A witness: one monotonic clock that everybody in a run reports to. */
+/** A recorder of events: one monotonic clock for all participants of a run. */
 
 /** What happened. A section is one holder's time inside, named by a number of its own. */
 export type Event =
@@ -9,7 +9,7 @@ export type Event =
     | { readonly kind: "exit" } // it is about to release
   );
 
-type Told = Event extends infer E ? E extends Event ? Omit<E, "at"> : never : never;
+type NewEvent = Event extends infer E ? E extends Event ? Omit<E, "at"> : never : never;
 
 export class Recorder {
   readonly events: Event[] = [];
@@ -19,7 +19,7 @@ export class Recorder {
     return this.#sections++;
   }
 
-  note(event: Told): void {
+  note(event: NewEvent): void {
     this.events.push({ ...event, at: performance.now() } as Event);
   }
 }

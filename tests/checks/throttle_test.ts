@@ -6,8 +6,8 @@ import {
   memoryStore,
   type ThrottleAlgorithm,
   type ThrottlePolicy,
-  type Transition,
 } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
@@ -238,7 +238,7 @@ Deno.test("Upstash: a two-policy denial consumes neither, and its record stays b
 function racy(store: AtomicStore): AtomicStore {
   return new Proxy(store, {
     get(target, name) {
-      if (name === "namespace") return (room: string) => racy(target.namespace(room));
+      if (name === "namespace") return (space: string) => racy(target.namespace(space));
       if (name !== "transact") return Reflect.get(target, name);
       return async (...[transition, key, input]: Parameters<AtomicStore["transact"]>) => {
         const record = await target.transact(peek, key, {});

@@ -2,7 +2,7 @@
  * Holds a Lua twin to its TypeScript original: random histories on one key under a virtual clock, each step's output and
  * record compared. A history is predicted here, then sent to a real Redis as one pipeline.
  */
-import type { Fields, Transition } from "@holdfast/edge";
+import type { Fields, Transition } from "@holdfast/edge/engine";
 import { inputArgs, luaScript, type LuaTwin } from "../../adapters/upstash/_lua.ts";
 import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
 import { assert, assertEquals } from "../support/assert.ts";

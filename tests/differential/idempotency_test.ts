@@ -1,4 +1,4 @@
-import { type Fields, idempotencyTransitions } from "@holdfast/edge";
+import { type Fields, idempotencyTransitions } from "@holdfast/edge/engine";
 import { assert, assertMatch, assertRejects } from "../support/assert.ts";
 import type { Random } from "../support/random.ts";
 import { type Case, compare, damaging, planted } from "./_differential.ts";

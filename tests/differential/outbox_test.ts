@@ -1,4 +1,4 @@
-import { type Fields, outboxTransitions } from "@holdfast/edge";
+import { type Fields, outboxTransitions } from "@holdfast/edge/engine";
 import type { Random } from "../support/random.ts";
 import { report } from "../support/report.ts";
 import { type Case, compare } from "./_differential.ts";

@@ -6,7 +6,7 @@
  * Redis the engine remembers the reply of each call that may write: every script is sent to a real one again
  * and again, with other calls between.
  */
-import type { Fields, Transition } from "@holdfast/edge";
+import type { Fields, Transition } from "@holdfast/edge/engine";
 import { inputArgs, luaScript, type LuaTwin } from "../../adapters/upstash/_lua.ts";
 import { figuresOf } from "../../adapters/upstash/_replies.ts";
 import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";

@@ -1,4 +1,4 @@
-import { type Fields, sessionTransitions } from "@holdfast/edge";
+import { type Fields, sessionTransitions } from "@holdfast/edge/engine";
 import type { Random } from "../support/random.ts";
 import { type Case, compare } from "./_differential.ts";
 
@@ -49,6 +49,7 @@ const sessions: Record<string, Case["input"]> = {
     ...maybe(random, { bury: "1" }),
     ...maybe(random, { lasting: "1" }),
     ...maybe(random, { next: "key-of-another" }),
+    ...(random.chance(0.2) ? { forget: "1" } : {}),
   }),
   "session.put": (random, record, now) => ({
     ...keep(random),

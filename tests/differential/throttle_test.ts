@@ -1,5 +1,5 @@
 /** The Lua twins of throttles say the same as the transitions. */
-import { type Fields, throttleTransitions } from "@holdfast/edge";
+import { type Fields, throttleTransitions } from "@holdfast/edge/engine";
 import { assert, assertMatch, assertRejects } from "../support/assert.ts";
 import type { Random } from "../support/random.ts";
 import { type Case, compare, damaging, planted } from "./_differential.ts";

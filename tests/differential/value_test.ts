@@ -1,4 +1,4 @@
-import { valueTransitions } from "@holdfast/edge";
+import { valueTransitions } from "@holdfast/edge/engine";
 import { assertMatch, assertRejects } from "../support/assert.ts";
 import type { Random } from "../support/random.ts";
 import { report } from "../support/report.ts";

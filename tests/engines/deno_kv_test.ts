@@ -1,11 +1,6 @@
 /** What is Deno KV's own, beside the laws. */
-import {
-  createIdempotency,
-  createLocks,
-  createThrottle,
-  HoldfastError,
-  type Transition,
-} from "@holdfast/edge";
+import { createIdempotency, createLocks, createThrottle, HoldfastError } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { type DenoKv, denoKvStore } from "@holdfast/edge/deno-kv";
 import { successor } from "../../adapters/deno_kv/_key_range.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";

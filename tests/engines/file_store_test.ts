@@ -26,3 +26,9 @@ Deno.test("the file engine has at most 60 lines of code", async () => {
   const code = source.split("\n").filter((line) => line.trim() !== "" && !/^\s*(\/\/|\/\*|\*)/.test(line));
   assert(code.length <= 60, `${code.length} lines`);
 });
+
+Deno.test("the guide shows the file engine as it is", async () => {
+  const read = (path: string) => Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
+  const source = (await read("examples/file-engine/file_store.ts")).split("\n").slice(1).join("\n").trim();
+  assert((await read("docs/writing-an-engine.md")).includes(source));
+});

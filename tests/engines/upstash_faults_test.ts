@@ -4,7 +4,6 @@
  */
 import { Redis } from "@upstash/redis";
 import {
-  atomicSessionStore,
   type AtomicStore,
   type Claim,
   createIdempotency,
@@ -12,6 +11,7 @@ import {
   HoldfastError,
   type HoldfastErrorCode,
 } from "@holdfast/edge";
+import { atomicSessionStore } from "@holdfast/edge/sessions";
 import { acquireLock, extendLock, releaseLock } from "../../src/lock/lock_transitions.ts";
 import { takeValue } from "../../src/store/value_transitions.ts";
 import { repeatable } from "../../src/store/call_id.ts";

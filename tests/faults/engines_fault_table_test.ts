@@ -3,13 +3,8 @@
  * repeated, whether a write may have happened, and a word of the message that names the cause. Faults that only the real engine
  * makes are made by it; the others are errors as the runtime documents or throws them.
  */
-import {
-  type AtomicStore,
-  HoldfastError,
-  type KeyValueStore,
-  memoryStore,
-  type Transition,
-} from "@holdfast/edge";
+import { type AtomicStore, HoldfastError, type KeyValueStore, memoryStore } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import { type DenoKv, denoKvStore } from "@holdfast/edge/deno-kv";
 import { durableObjectStore, type HoldfastStub } from "@holdfast/edge/durable-objects";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";

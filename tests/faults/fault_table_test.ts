@@ -7,13 +7,14 @@ import { Redis } from "@upstash/redis";
 import { Redis as IoRedis } from "ioredis";
 import { createClient } from "redis";
 import {
-  atomicSessionStore,
   type AtomicStore,
   createIdempotency,
   createLocks,
+  createThrottle,
   HoldfastError,
   type HoldfastErrorCode,
 } from "@holdfast/edge";
+import { atomicSessionStore } from "@holdfast/edge/sessions";
 import { type RedisScripts, upstashStore } from "@holdfast/edge/upstash";
 import { faultClass } from "../../src/fault_class.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
@@ -24,6 +25,8 @@ import { type Fault, startUpstash, type UpstashServer } from "../support/upstash
 /** A value that contains every error word: none of them may decide anything. */
 const SECRET =
   "secret NOSCRIPT WRONGTYPE WRONGPASS OOM ERR max daily request limit exceeded shebang: LOADING";
+
+const THROTTLE = { name: "faults", limit: 10, window: "1m", whenUnavailable: "throw" } as const;
 
 /** A call of a contract, and whether it writes. */
 interface ContractCall {
@@ -43,6 +46,8 @@ const calls: Record<string, ContractCall> = {
   "lock.acquire": { writes: true, run: (store) => createLocks(store).acquire(SECRET, { ttl: "1m" }) },
   "lock.inspect": { writes: false, run: (store) => createLocks(store).inspect(SECRET) },
   "session.load": { writes: false, run: (store) => atomicSessionStore(store).load(SECRET) },
+  "throttle.check": { writes: true, run: (store) => createThrottle(store, THROTTLE).check(SECRET) },
+  "throttle.peek": { writes: false, run: (store) => createThrottle(store, THROTTLE).peek(SECRET) },
   "idempotency.begin": { writes: true, run: (store) => createIdempotency(store).begin(SECRET) },
 };
 

@@ -166,7 +166,7 @@ Deno.test("idempotency(): a large request is a 413, a locked body a clear error,
   assertEquals(await (await app.request("/", { headers: key() })).text(), "served");
 });
 
-Deno.test("a store that is down: 503 for idempotency, lock and session; a throttle lets through unless told", async () => {
+Deno.test("a store that is down: 503 for idempotency, lock and session; a throttle allows by default", async () => {
   const store = downStore();
   const app = new Hono<{ Variables: SessionVariables }>();
   const handler = (c: { text(text: string): Response }) => c.text("served");

@@ -4,7 +4,11 @@ import { cors } from "hono/cors";
 import { HTTPException } from "hono/http-exception";
 import { timeout } from "hono/timeout";
 import { type AtomicStore, HoldfastError, memoryStore } from "@holdfast/edge";
-import { idempotency, type IdempotencyHelperOptions, type IdempotencyVariables } from "@holdfast/edge/hono";
+import {
+  idempotency,
+  type IdempotencyMiddlewareOptions,
+  type IdempotencyVariables,
+} from "@holdfast/edge/hono";
 import { assert, assertEquals, assertMatch, assertThrows } from "../support/assert.ts";
 
 type Env = { Variables: IdempotencyVariables };
@@ -22,7 +26,7 @@ const bytesOf = async (response: Response | Promise<Response>) =>
   new Uint8Array(await (await response).arrayBuffer());
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-function app(options: Partial<IdempotencyHelperOptions> = {}): Hono<Env> {
+function app(options: Partial<IdempotencyMiddlewareOptions> = {}): Hono<Env> {
   const app = new Hono<Env>();
   app.onError((error, c) => c.text(error.message, error instanceof HTTPException ? error.status : 500));
   app.use(idempotency({ store: memoryStore(), scope: "public", ...options }));
@@ -438,7 +442,10 @@ Deno.test("idempotency(): scopes and keys never meet, and a caller without a nam
   }
   assertEquals(runs, 5);
   assertMatch(await (await mine.request("/", post("k"))).text(), /must name the caller/);
-  assertThrows(() => idempotency({ store: memoryStore() } as unknown as IdempotencyHelperOptions), TypeError);
+  assertThrows(
+    () => idempotency({ store: memoryStore() } as unknown as IdempotencyMiddlewareOptions),
+    TypeError,
+  );
   assertThrows(() => app({ lease: 0 }), RangeError);
   assertThrows(() => app({ wait: -1 }), RangeError);
 });
@@ -565,7 +572,7 @@ Deno.test("idempotency(): behind a timeout of hono's the handler may still run: 
 });
 
 Deno.test(
-  "idempotency(): a handler that never returns loses its key at maxHold, and is told",
+  "idempotency(): a handler that never returns loses its key at maxHold, and its signal aborts",
   served(async () => {
     const told = Promise.withResolvers<unknown>();
     let runs = 0;
@@ -655,6 +662,7 @@ Deno.test("idempotency(): an outage is whenUnavailable's, a misconfiguration and
     ["backend-unavailable", undefined, 503],
     ["backend-unavailable", "allow", 200],
     ["store-full", undefined, 503],
+    ["store-full", "allow", 503],
     ["unauthorized", "allow", 500],
     ["misconfigured", "allow", 500],
     ["quota-exceeded", "allow", 500],
@@ -839,7 +847,7 @@ Deno.test("idempotency(): unknown options and values out of range are refused at
   for (const options of bad) {
     let thrown: unknown;
     try {
-      app(options as Partial<IdempotencyHelperOptions>);
+      app(options as Partial<IdempotencyMiddlewareOptions>);
     } catch (error) {
       thrown = error;
     }

@@ -1,21 +1,15 @@
 /**
- * session(): what an outage, a misconfiguration and the application's own errors come to, and who is told.
+ * session(): the responses to an outage, a misconfiguration and the application's own errors, and their
+ * reports.
  */
 import { Hono } from "hono";
-import {
-  atomicSessionStore,
-  createSealedSessions,
-  createSessions,
-  HoldfastError,
-  type HoldfastErrorCode,
-  keyValueSessionStore,
-  memoryStore,
-} from "@holdfast/edge";
+import { createSessions, HoldfastError, type HoldfastErrorCode, memoryStore } from "@holdfast/edge";
+import { atomicSessionStore, createSealedSessions, keyValueSessionStore } from "@holdfast/edge/sessions";
 import { requireCsrfToken, requireFresh, session, type SessionVariables } from "@holdfast/edge/hono";
 import { betterAuthStorage } from "@holdfast/edge/better-auth";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 
-/** A store that fails as told. */
+/** A store with injected faults. */
 function failing() {
   const state: { error?: unknown } = {};
   const wrap = (store: ReturnType<typeof memoryStore>): typeof store =>
@@ -76,7 +70,7 @@ function app() {
 const fault = (code: HoldfastErrorCode, retryable = false) =>
   new HoldfastError(code, `Cannot use the store: ${code}`, { retryable });
 
-Deno.test("session(): an outage is a 503 that onFault is told of, on every way to meet it", async () => {
+Deno.test("session(): an outage is a 503 and is reported to onFault, wherever it occurs", async () => {
   for (
     const code of ["backend-unavailable", "timeout", "store-full", "contention", "rate-limited"] as const
   ) {
@@ -99,7 +93,7 @@ Deno.test("session(): an outage is a 503 that onFault is told of, on every way t
   }
 });
 
-Deno.test("session(): a misconfiguration is thrown to the application, and onFault is told of it", async () => {
+Deno.test("session(): a misconfiguration is thrown to the application and reported to onFault", async () => {
   for (
     const code of ["unauthorized", "misconfigured", "quota-exceeded", "read-only", "unsupported"] as const
   ) {
@@ -132,7 +126,7 @@ Deno.test("session(): the application's own errors keep its own answers", async 
   );
 });
 
-Deno.test("session(): what onFault and onEvent throw decides nothing, and a failed touch is told of", async () => {
+Deno.test("session(): exceptions of onFault and onEvent are ignored, and a failed touch is reported", async () => {
   const { store, state } = failing();
   const faults: unknown[] = [];
   const sessions = createSessions(store, {
@@ -186,7 +180,7 @@ Deno.test("unknown options are refused by every function of sessions, and undefi
     "secure": () => createSessions(store, bad({ cookie: { secure: "no" } })),
     "path": () => createSessions(store, bad({ cookie: { path: "/; Domain=evil.test" } })),
     "name": () => createSessions(store, bad({ cookie: { name: "a=b" } })),
-    "onSessionLimit": () => createSessions(store, bad({ onSessionLimit: "constructor" })),
+    "whenFull": () => createSessions(store, bad({ whenFull: "constructor" })),
     "onFault": () => createSessions(store, bad({ onFault: "log" })),
     "revocation": () => createSealedSessions(bad({ keys, revocation: {} })),
     "contextKey": () => session(bad({ store, contextKey: "" })),
@@ -212,7 +206,7 @@ Deno.test("unknown options are refused by every function of sessions, and undefi
     "touchEvery",
     "maxSessionsPerUser",
   ];
-  names.push("onSessionLimit", "cookie", "name", "clock", "timeout", "onEvent", "onFault", "eventual");
+  names.push("whenFull", "cookie", "name", "clock", "timeout", "onEvent", "onFault", "eventual");
   const absent = Object.fromEntries(names.map((name) => [name, undefined]));
   const made = createSessions(store, bad(absent));
   assertEquals(made.cookieName, "__Host-session");

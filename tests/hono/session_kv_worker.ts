@@ -1,6 +1,7 @@
 /** Sessions on Workers KV, as an application would have them. */
 import { Hono } from "hono";
-import { createSessions, keyValueSessionStore, type Sessions } from "@holdfast/edge";
+import { createSessions, type Sessions } from "@holdfast/edge";
+import { keyValueSessionStore } from "@holdfast/edge/sessions";
 import { session, type SessionVariables } from "@holdfast/edge/hono";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 

@@ -3,13 +3,8 @@
  * portable. Web APIs alone.
  */
 import { Hono } from "hono";
-import {
-  createSealedSessions,
-  createSessions,
-  HoldfastError,
-  memoryStore,
-  type SessionEvent,
-} from "@holdfast/edge";
+import { createSessions, HoldfastError, memoryStore, type SessionEvent } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { requireCsrfToken, requireFresh, session, type SessionVariables } from "@holdfast/edge/hono";
 import {
   sealedSessionLaw,
@@ -18,7 +13,7 @@ import {
   sessionStoreLaw,
   sessionUserLaw,
 } from "@holdfast/edge/testing";
-import { atomicSessionStore } from "@holdfast/edge";
+import { atomicSessionStore } from "@holdfast/edge/sessions";
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 

@@ -8,16 +8,18 @@ import { createMiddleware } from "hono/factory";
 import { stream } from "hono/streaming";
 import { z } from "zod";
 import {
-  type Atomic,
-  atomicSessionStore,
   type AtomicStore,
-  createSealedSessions,
   createSessions,
   HoldfastError,
-  type IndexedSessionStore,
   memoryStore,
   type SessionEvent,
 } from "@holdfast/edge";
+import {
+  type Atomic,
+  atomicSessionStore,
+  createSealedSessions,
+  type IndexedSessionStore,
+} from "@holdfast/edge/sessions";
 import { requireCsrfToken, requireFresh, session, type SessionVariables } from "@holdfast/edge/hono";
 import { assert, assertEquals, assertMatch } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -78,7 +80,7 @@ function routes(store: AtomicStore | Atomic<IndexedSessionStore>, options: { clo
   return { app, events };
 }
 
-/** A session store that fails, or hangs, when told. */
+/** A session store with injected faults and hangs. */
 function moody(inner = atomicSessionStore(memoryStore())) {
   const mood: { fails?: unknown; hangs?: boolean } = {};
   const wrapped = new Proxy(inner, {
@@ -329,7 +331,7 @@ Deno.test("session(): a record that is not ours, or of a schema long gone, start
   assertEquals([fresh.status, await fresh.json()], [200, 1]);
   assert(sent(fresh) !== old);
   assertEquals(events[0]!.type, "schema-mismatch");
-  // Records that somebody else wrote under our keys.
+  // Foreign records under our keys.
   const records = store.namespace("session").namespace("record");
   const [key] = (await records.listPage()).keys;
   for (const value of ["text", { h: "x" }, null, [1]]) {
@@ -497,9 +499,9 @@ Deno.test("session({ sessions }): takes what was made elsewhere, and sealed ones
   ]);
 });
 
-Deno.test("session(): a login for which there is no room is a 409 and no cookie", async () => {
+Deno.test("session(): a login over the limit is a 409 without a cookie", async () => {
   const app = new Hono<App>();
-  app.use(session({ store: memoryStore(), maxSessionsPerUser: 1, onSessionLimit: "reject" }));
+  app.use(session({ store: memoryStore(), maxSessionsPerUser: 1, whenFull: "reject" }));
   app.post("/login", (c) => {
     c.var.session.login("ada");
     return c.text("in");

@@ -145,7 +145,7 @@ Deno.test("throttle(): a denial is problem+json that names the policies, with a 
   assertMatch((await never.json()).detail, /more than is ever available/);
 });
 
-Deno.test("throttle(): a blocked client is told so", async () => {
+Deno.test("throttle(): the response to a blocked client says so", async () => {
   const store = memoryStore();
   const mine = app({ store }).get("/", (c) => c.text(""));
   await createThrottle(store, { name: "app", limit: 5, window: "1m" }).block("k", "1h");

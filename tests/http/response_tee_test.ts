@@ -55,7 +55,7 @@ async function play(ops: readonly Op[], eager: boolean, maxBytes: number): Promi
   const got: number[] = [];
   let clientEnd: string | undefined;
   for (const op of ops) {
-    // A source that was told to stop makes nothing more.
+    // A stopped source produces nothing more.
     if (cancelled && (op === "P" || op === "E" || op === "X")) continue;
     switch (op) {
       case "P":
@@ -89,7 +89,7 @@ async function play(ops: readonly Op[], eager: boolean, maxBytes: number): Promi
 /** What an order must lead to, by a model that knows nothing of streams. */
 function judge(ops: readonly Op[], seen: Seen, maxBytes: number): void {
   const { made, got, outcomes, clientEnd, cancelled } = seen;
-  assert(outcomes.length <= 1, "the store is told once");
+  assert(outcomes.length <= 1, "the store is notified once");
   assertEquals(got, made.slice(0, got.length), "the client got what was made, in order, each once");
   const left = ops.includes("C");
   if (!left) {

@@ -1,12 +1,6 @@
 /** Idempotency where messages are lost, late and doubled, on a store whose network the test decides. */
-import {
-  type AtomicStore,
-  createIdempotency,
-  type Fields,
-  HoldfastError,
-  memoryStore,
-  type Transition,
-} from "@holdfast/edge";
+import { type AtomicStore, createIdempotency, HoldfastError, memoryStore } from "@holdfast/edge";
+import type { Fields, Transition } from "@holdfast/edge/engine";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 

@@ -3,7 +3,7 @@
  * give back, crash and come again under the same name, messages that are lost, late and doubled, and a clock
  * that moves between any two steps.
  */
-import type { Fields, Transition } from "@holdfast/edge";
+import type { Fields, Transition } from "@holdfast/edge/engine";
 import { abandonClaim, beginClaim, completeClaim } from "../../src/idempotency/idempotency_transitions.ts";
 import { assert, assertMatch } from "../support/assert.ts";
 
@@ -33,7 +33,7 @@ interface World {
   readonly record: Fields | null;
   readonly callers: readonly Caller[];
   readonly messages: readonly Message[];
-  /** The response that a caller was told is stored. */
+  /** The response that a caller was given as stored. */
   readonly stored: string | null;
 }
 

@@ -222,7 +222,7 @@ Deno.test({
     await using upstash = await startUpstash(redis.port);
     const store = upstashStore(upstash).namespace("lock");
     const connection = await RespConnection.open(redis.port);
-    const { lockTransitions } = await import("@holdfast/edge");
+    const { lockTransitions } = await import("@holdfast/edge/engine");
     const acquire = lockTransitions.find(({ name }) => name === "lock.acquire")!;
     await store.transact(acquire, "key", { owner: "a", ttl: "1000" });
     // What the engine sends, again and again with a flush between, in one pipeline: many fall into one

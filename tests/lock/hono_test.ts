@@ -2,12 +2,12 @@
 import { Hono } from "hono";
 import { stream } from "hono/streaming";
 import { type AtomicStore, createLocks, HoldfastError, memoryStore } from "@holdfast/edge";
-import { lock, type LockOptions, type LockVariables } from "@holdfast/edge/hono";
+import { lock, type LockMiddlewareOptions, type LockVariables } from "@holdfast/edge/hono";
 import { assert, assertEquals, assertThrows } from "../support/assert.ts";
 
 const post = { method: "POST" };
 
-function setUp(options: Partial<LockOptions> = {}) {
+function setUp(options: Partial<LockMiddlewareOptions> = {}) {
   const store = memoryStore();
   const locks = createLocks(store);
   const app = new Hono<{ Variables: LockVariables }>();

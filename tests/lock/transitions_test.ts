@@ -1,6 +1,6 @@
 /** Properties of every history of one lock, of any kind, read from its record. */
 import fc from "fast-check";
-import type { Fields, Transition } from "@holdfast/edge";
+import type { Fields, Transition } from "@holdfast/edge/engine";
 import {
   acquireLock,
   extendLock,

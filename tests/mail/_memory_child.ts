@@ -2,7 +2,7 @@
  * Sends one big file by one mailer and prints the memory that took; a process of its own, so that only that
  * is counted.
  */
-import { buildMime, type Mailer } from "@holdfast/edge";
+import { buildMime, type Mailer } from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";

@@ -2,15 +2,8 @@
  * Sends by every mailer over HTTP and by SMTP, to good and to hostile servers, and tells the outcomes; runs
  * in every runtime.
  */
-import {
-  buildMime,
-  type Mailer,
-  memoryStore,
-  type Message,
-  outbox,
-  retrying,
-  sendBulk,
-} from "@holdfast/edge";
+import { memoryStore } from "@holdfast/edge";
+import { buildMime, type Mailer, type Message, outbox, retrying, sendBulk } from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";

@@ -1,16 +1,8 @@
 /** Bulks against a provider's limits: its rate, the bytes of a request, and a caller that stops early. */
-import {
-  createThrottle,
-  memoryMailer,
-  memoryStore,
-  type Message,
-  observed,
-  rateLimited,
-  retrying,
-  sendBulk,
-} from "@holdfast/edge";
+import { createThrottle, memoryStore } from "@holdfast/edge";
+import { memoryMailer, type Message, observed, rateLimited, retrying, sendBulk } from "@holdfast/edge/mail";
 import { resendMailer } from "@holdfast/edge/resend";
-import { groupBySize } from "../../adapters/resend/resend_mailer.ts";
+import { groupBySize } from "../../adapters/resend/group_by_size.ts";
 import { windowSize } from "../../src/mail/_bulk_run.ts";
 import { repeatOf } from "../../src/mail/_retrying_mailer.ts";
 import { MailError } from "../../src/mail/mail_error.ts";

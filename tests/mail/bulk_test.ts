@@ -8,7 +8,7 @@ import {
   observed,
   retrying,
   sendBulk,
-} from "@holdfast/edge";
+} from "@holdfast/edge/mail";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";

@@ -2,7 +2,7 @@
  * Messages to try a mailer with: made by hand where mail programs are known to break, and by chance around
  * that.
  */
-import type { Attachment, Message } from "@holdfast/edge";
+import type { Attachment, Message } from "@holdfast/edge/mail";
 import type { Random } from "../support/random.ts";
 
 const LOREM = "The quick brown fox jumps over the lazy dog. ";

@@ -1,5 +1,5 @@
 /** Header fields, names and file names as they are written, and the body encoder's cost. */
-import { buildMime, formatAddress, type Message, parseAddress, prepareMessage } from "@holdfast/edge";
+import { buildMime, formatAddress, type Message, parseAddress, prepareMessage } from "@holdfast/edge/mail";
 import PostalMime from "postal-mime";
 import { encodeText } from "../../src/mail/_body_encoding.ts";
 import { assert, assertEquals, assertMatch, assertThrows } from "../support/assert.ts";

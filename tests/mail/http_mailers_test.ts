@@ -1,13 +1,13 @@
 /** The meaning of providers' replies, and of their absence; counted at the servers. */
+import { HoldfastError } from "@holdfast/edge";
 import {
   buildMime,
   type BulkResult,
-  HoldfastError,
   type Mailer,
   MailError,
   type Message,
   sendBulk,
-} from "@holdfast/edge";
+} from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
@@ -154,7 +154,7 @@ eachProvider(
 );
 
 eachProvider(
-  "a connection that breaks before the request was read is unknown, too: nobody can tell",
+  "a connection that breaks before the request was read is unknown, too",
   async (mailer, server) => {
     server.fault = () => ({ cut: "before" });
     assertEquals((await failed(mailer)).delivery, "unknown");
@@ -162,12 +162,15 @@ eachProvider(
   },
 );
 
-eachProvider("nobody listening means not sent, and it may be repeated", async (mailer, server, provider) => {
-  await server[Symbol.asyncDispose]();
-  const error = await failed(mailer);
-  if (provider === "resend, by its SDK") assertEquals(error.delivery, "unknown"); // it tells no more
-  else assertEquals([error.delivery, error.retryable, error.phase], ["not-sent", true, "connect"]);
-});
+eachProvider(
+  "a port without a listener means not sent, and it may be repeated",
+  async (mailer, server, provider) => {
+    await server[Symbol.asyncDispose]();
+    const error = await failed(mailer);
+    if (provider === "resend, by its SDK") assertEquals(error.delivery, "unknown"); // it tells no more
+    else assertEquals([error.delivery, error.retryable, error.phase], ["not-sent", true, "connect"]);
+  },
+);
 
 eachProvider("300 KB go, more than the provider takes does not even start", async (mailer, server) => {
   const bytes = crypto.getRandomValues(new Uint8Array(65_536));
@@ -327,7 +330,7 @@ Deno.test("resend: a quota is no rate limit, and a key in use is not a key used 
       assertEquals([error.code, error.retryable, error.delivery], [code, retryable, "not-sent"]);
       assertMatch(error.message, new RegExp(name));
     }
-    // Somebody else is sending it: no other provider may try, this one may be asked again.
+    // Another call is sending it: no other provider may try, this one may be asked again.
     server.fault = () => ({ status: 409, body: body(409, "concurrent_idempotent_requests") });
     const busy = await failed(mailer, "order-17");
     assertEquals([busy.code, busy.retryable, busy.delivery], ["in-progress", true, "unknown"]);

@@ -1,7 +1,7 @@
 /**
  * What would break a line, put into every string of a message: a typed error, or it arrives as what it is.
  */
-import { MailError, memoryMailer, type Message, prepareMessage } from "@holdfast/edge";
+import { MailError, memoryMailer, type Message, prepareMessage } from "@holdfast/edge/mail";
 import { assert, assertEquals } from "../support/assert.ts";
 import type { AcceptedMail, MailServer } from "../support/mail/http_server.ts";
 import { checkMime, parseMime } from "../support/mail/parse.ts";
@@ -86,7 +86,7 @@ function payload(random: Random): string {
     : String.fromCharCode(random.pick([random.below(32), 127 + random.below(33)]));
 }
 
-/** Nobody but those meant gets it, and no header or file came into being. */
+/** Only the intended recipients get it, and no header or file was added. */
 function checkMail(mail: AcceptedMail, meant: ReturnType<typeof prepareMessage>): void {
   const addresses = (list: readonly { readonly address: string }[]) =>
     list.map(({ address }) => address).sort();

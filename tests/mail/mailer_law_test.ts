@@ -1,7 +1,7 @@
 /**
  * The law of mailers on every mailer; those over HTTP against servers that check what the real ones check.
  */
-import { memoryMailer } from "@holdfast/edge";
+import { memoryMailer } from "@holdfast/edge/mail";
 import {
   type DeliveredMail,
   type FailingMailerSubject,

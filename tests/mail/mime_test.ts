@@ -1,4 +1,4 @@
-/** Everything the MIME builder writes, as somebody else reads it: on every way that carries MIME. */
+/** The output of the MIME builder, read by an independent parser, on every transport that carries MIME. */
 import { Buffer } from "node:buffer";
 import {
   buildMime,
@@ -7,7 +7,7 @@ import {
   type Message,
   type PreparedMessage,
   prepareMessage,
-} from "@holdfast/edge";
+} from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { sesMailer } from "@holdfast/edge/ses";
 import { AwsClient } from "aws4fetch";
@@ -33,7 +33,7 @@ function* corpus(): Generator<[name: string, message: Message]> {
   for (let i = 0; i < COUNT; i++) yield [`seed ${SEED}, message ${i}`, randomMessage(random)];
 }
 
-/** What a message is, as far as its MIME form can say; line breaks at the end of a body are nobody's. */
+/** The content of a message as far as MIME carries it; line breaks at the end of a body do not count. */
 async function expected(message: PreparedMessage) {
   const lines = (text: string | undefined) => text?.replace(/\r\n?/g, "\n").replace(/\n+$/, "");
   const people = (list: PreparedMessage["to"]) =>

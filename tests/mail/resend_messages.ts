@@ -1,5 +1,5 @@
 /** Messages that use everything Resend has, sent one by one and as a bulk. */
-import { type Mailer, type Message, sendBulk } from "@holdfast/edge";
+import { type Mailer, type Message, sendBulk } from "@holdfast/edge/mail";
 
 const plain: Message = { from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" };
 

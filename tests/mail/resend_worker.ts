@@ -2,7 +2,7 @@
  * A Worker that sends the same messages with the `resend` SDK and with a key, and takes the law of mailers in
  * memory.
  */
-import { memoryMailer } from "@holdfast/edge";
+import { memoryMailer } from "@holdfast/edge/mail";
 import { resendMailer } from "@holdfast/edge/resend";
 import { type DeliveredMail, mailerLaw } from "@holdfast/edge/testing";
 import PostalMime from "postal-mime";

@@ -1,7 +1,7 @@
 /**
  * A drainer in a process of its own, to be killed: `deno run _drain_process.ts <database> <provider> <url>`.
  */
-import { outbox } from "@holdfast/edge";
+import { outbox } from "@holdfast/edge/mail";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";

@@ -1,8 +1,9 @@
 /**
  * Processes that are killed, as far as a store and a provider can tell: at one point they ask nothing and
- * hear nothing any more.
+ * receive nothing any more.
  */
-import type { AtomicStore, Mailer } from "@holdfast/edge";
+import type { AtomicStore } from "@holdfast/edge";
+import type { Mailer } from "@holdfast/edge/mail";
 import { sentMail } from "../../src/mail/outbox_transitions.ts";
 
 /**
@@ -48,7 +49,7 @@ export class Life {
       get: (target, name) => {
         const value = Reflect.get(target, name, target);
         if (typeof value !== "function") return value;
-        if (name === "namespace") return (room: string) => this.store(target.namespace(room));
+        if (name === "namespace") return (space: string) => this.store(target.namespace(space));
         return (...args: unknown[]) =>
           this.step(async () => {
             const result = await value.apply(target, args);

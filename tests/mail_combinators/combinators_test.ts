@@ -1,20 +1,22 @@
 /**
- * What each mailer around a mailer does by itself, with time in our hands; the wire's truth is in
+ * Each mailer around a mailer by itself, on a manual clock; lost replies on real sockets are in
  * lost_reply_test.ts.
  */
 import {
   type AtomicStore,
   createIdempotency,
   createThrottle,
-  failover,
   type HoldfastErrorCode,
+  memoryStore,
+} from "@holdfast/edge";
+import {
+  failover,
   idempotent,
   type Mailer,
   MailError,
   type MailErrorOptions,
   type MailOperation,
   memoryMailer,
-  memoryStore,
   type Message,
   observed,
   outbox,
@@ -22,7 +24,7 @@ import {
   retrying,
   sendBulk,
   type SendOptions,
-} from "@holdfast/edge";
+} from "@holdfast/edge/mail";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
@@ -30,7 +32,7 @@ import { ManualClock } from "../support/manual_clock.ts";
 
 const message = { from: "shop@example.com", to: "jane@example.com", subject: "Order 17", text: "Thank you." };
 
-/** A provider that fails as told; what it was asked, and what it took. */
+/** A provider with injected faults; records the requests and the messages that it accepted. */
 class Provider {
   readonly asked: SendOptions[] = [];
   readonly took: string[] = [];
@@ -191,6 +193,18 @@ Deno.test("failover: what the message lacks stops it, what a provider lacks does
   }
 });
 
+Deno.test("failover: a misconfigured mailer is reported to onFault although another one takes the message", async () => {
+  const faults: unknown[] = [];
+  const first = new Provider("first").then(["unauthorized"], ["backend-unavailable", { retryable: true }]);
+  const onFault = (error: unknown) => {
+    faults.push(error);
+    throw new Error("the callback's own");
+  };
+  const mailer = failover([first.mailer, new Provider("second").mailer], { onFault, cooldown: 1 });
+  assertEquals((await mailer.send(message)).mailer, "second");
+  assertEquals(faults.map((fault) => (fault as MailError).code), ["unauthorized"]);
+});
+
 Deno.test("failover: when all fail the error says the best there is to say", async () => {
   const a = new Provider("a").then(["unauthorized"]);
   const b = new Provider("b").then(after(3000));
@@ -339,7 +353,7 @@ Deno.test("idempotent: a holder that died leaves the key in doubt, unless the pr
     const idempotency = createIdempotency(memoryStore({ clock }), { clock, lease: "30s" });
     const provider = new Provider("p", deduplicates);
     const keyed = { idempotencyKey: "order-17" };
-    // A claim that nobody extends is all that a dead isolate leaves behind; another one finds its message's
+    // A claim without extensions is all that a dead isolate leaves behind; another one finds its message's
     // fingerprint there.
     let fingerprint = "";
     const spy = { ...idempotency, run: idempotency.run.bind(idempotency) };

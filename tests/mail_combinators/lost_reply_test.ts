@@ -4,18 +4,16 @@
  * case has servers of its own, for on a kept connection Deno's fetch may resend by itself what has an
  * idempotency key.
  */
+import { createIdempotency, HoldfastError, memoryStore } from "@holdfast/edge";
 import {
-  createIdempotency,
   failover,
-  HoldfastError,
   idempotent,
   type Mailer,
   MailError,
-  memoryStore,
   outbox,
   retrying,
   type SendOptions,
-} from "@holdfast/edge";
+} from "@holdfast/edge/mail";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { providers, senders } from "../support/mail/providers.ts";
 import { report } from "../support/report.ts";

@@ -1,17 +1,15 @@
 /** A mailer around a mailer is a mailer: the same law. */
+import { createIdempotency, createThrottle, memoryStore } from "@holdfast/edge";
 import {
-  createIdempotency,
-  createThrottle,
   failover,
   idempotent,
   type Mailer,
   memoryMailer,
-  memoryStore,
   observed,
   outbox,
   rateLimited,
   retrying,
-} from "@holdfast/edge";
+} from "@holdfast/edge/mail";
 import { type DeliveredMail, mailerFaultLaw, mailerLaw } from "@holdfast/edge/testing";
 import { ManualClock } from "../support/manual_clock.ts";
 import { parseMime } from "../support/mail/parse.ts";

@@ -3,15 +3,8 @@
  * done, and other drainers go on. Counted at the provider's own server: every message that was promised
  * arrives, and none arrives twice but where its answer was lost. KILLS=2000 for more.
  */
-import {
-  type AtomicStore,
-  type Clock,
-  type Mailer,
-  memoryStore,
-  type Message,
-  outbox,
-  type OutboxOptions,
-} from "@holdfast/edge";
+import { type AtomicStore, type Clock, memoryStore } from "@holdfast/edge";
+import { type Mailer, type Message, outbox, type OutboxOptions } from "@holdfast/edge/mail";
 import { bytesToBase64Url } from "../../src/codec.ts";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { resendMailer } from "@holdfast/edge/resend";

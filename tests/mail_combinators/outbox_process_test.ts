@@ -2,7 +2,7 @@
  * The outbox under real kills: drainers are processes of their own on one Deno KV on disk, ended by SIGKILL
  * at random moments while more mail comes in. PROCESS_KILLS=200 for the whole proof.
  */
-import { type Mailer, memoryMailer, outbox } from "@holdfast/edge";
+import { type Mailer, memoryMailer, outbox } from "@holdfast/edge/mail";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { assert, assertEquals } from "../support/assert.ts";
 import { startResend } from "../support/mail/resend_server.ts";

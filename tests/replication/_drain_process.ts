@@ -1,8 +1,9 @@
 /**
- * A server on replicated sessions, to be told to end: `deno run _drain_process.ts <primary> <secondary>`. Its
+ * A server on replicated sessions, ended by a signal: `deno run _drain_process.ts <primary> <secondary>`. Its
  * secondary answers slowly, so that there is something to drain.
  */
-import { atomicSessionStore, createSessions, replicatedSessions } from "@holdfast/edge";
+import { createSessions } from "@holdfast/edge";
+import { atomicSessionStore, replicatedSessions } from "@holdfast/edge/sessions";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { slow } from "./_slow.ts";
 

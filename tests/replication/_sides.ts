@@ -2,13 +2,8 @@
  * Two sides that a test controls: down, hanging, late, empty, or set back. Web APIs alone, so that it runs
  * in every runtime.
  */
-import {
-  type Atomic,
-  atomicSessionStore,
-  HoldfastError,
-  type IndexedSessionStore,
-  memoryStore,
-} from "@holdfast/edge";
+import { HoldfastError, memoryStore } from "@holdfast/edge";
+import { type Atomic, atomicSessionStore, type IndexedSessionStore } from "@holdfast/edge/sessions";
 import type { Clock } from "@holdfast/edge";
 
 export type Store = Atomic<IndexedSessionStore>;
@@ -78,7 +73,7 @@ export class ControlledSide {
             throw new HoldfastError("backend-unavailable", "Cannot reach it", { retryable: true });
           }
           const late = call === "save" ? this.late : undefined;
-          // What is on its way already does not hear that its caller gave up.
+          // A request in flight is not cancelled by its caller's abort.
           if (late !== undefined) args = args.slice(0, 2);
           const wait = late ?? this.delay;
           if (wait > 0) await this.#clock.sleep(wait);

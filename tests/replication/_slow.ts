@@ -1,4 +1,4 @@
-import type { Atomic, IndexedSessionStore } from "@holdfast/edge";
+import type { Atomic, IndexedSessionStore } from "@holdfast/edge/sessions";
 
 /** A store that takes so many milliseconds before it saves: there is time to see what waits for it. */
 export function slow(store: Atomic<IndexedSessionStore>, milliseconds: number): Atomic<IndexedSessionStore> {

@@ -1,5 +1,6 @@
-/** A process that is told to end ships what waits: close() under real signals. */
-import { atomicSessionStore, createSessions } from "@holdfast/edge";
+/** A process that gets a signal replicates what is queued: close() under real signals. */
+import { createSessions } from "@holdfast/edge";
+import { atomicSessionStore } from "@holdfast/edge/sessions";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { assert, assertEquals } from "../support/assert.ts";
 

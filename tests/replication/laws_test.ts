@@ -1,10 +1,10 @@
 /** The laws of sessions and of session stores, over two stores that are one. */
+import { memoryStore } from "@holdfast/edge";
 import {
-  memoryStore,
   type ReplicatedSessions,
   replicatedSessions,
   type ReplicationStrategy,
-} from "@holdfast/edge";
+} from "@holdfast/edge/sessions";
 import {
   type Law,
   sessionIndexLaw,

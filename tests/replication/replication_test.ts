@@ -1,19 +1,17 @@
 /** Tests of replication beside the laws and the simulator. */
+import { createSessions, HoldfastError, memoryStore } from "@holdfast/edge";
 import {
   type Atomic,
   atomicSessionStore,
-  createSessions,
   type DroppedReplication,
-  HoldfastError,
   type IndexedSessionStore,
   keyValueSessionStore,
-  memoryStore,
   NotReplicatedError,
   replicatedSessions,
   type ReplicatedSessionsOptions,
   type ReplicationOperation,
   type SessionCreate,
-} from "@holdfast/edge";
+} from "@holdfast/edge/sessions";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { deferred } from "../../src/deferred.ts";
 import { ManualClock } from "../support/manual_clock.ts";

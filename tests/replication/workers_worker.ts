@@ -3,7 +3,8 @@
  * on `waitUntil`.
  */
 import { Hono } from "hono";
-import { atomicSessionStore, createSessions, replicatedSessions } from "@holdfast/edge";
+import { createSessions } from "@holdfast/edge";
+import { atomicSessionStore, replicatedSessions } from "@holdfast/edge/sessions";
 import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
 import { session, type SessionVariables } from "@holdfast/edge/hono";
 import { slow } from "./_slow.ts";

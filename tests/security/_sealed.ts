@@ -1,5 +1,6 @@
 /** Sealed sessions over a store whose calls overlap. */
-import { type AtomicStore, createSealedSessions, memoryStore, type RevocableSessions } from "@holdfast/edge";
+import { type AtomicStore, memoryStore } from "@holdfast/edge";
+import { createSealedSessions, type RevocableSessions } from "@holdfast/edge/sessions";
 
 export type Sealed = RevocableSessions<Record<string, unknown>>;
 

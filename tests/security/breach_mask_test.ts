@@ -1,5 +1,6 @@
 /** An attacker measures compressed pages (BREACH): the CSRF token in them must be another text each time. */
-import { createSealedSessions, createSessions, memoryStore } from "@holdfast/edge";
+import { createSessions, memoryStore } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { assert, assertEquals } from "../support/assert.ts";
 import { KEYS } from "./_sealed.ts";
 

@@ -1,5 +1,6 @@
 /** Strangers fill a bounded store: what protects must stay. */
-import { createSealedSessions, createSessions, memoryStore } from "@holdfast/edge";
+import { createSessions, memoryStore } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { assertEquals } from "../support/assert.ts";
 import { KEYS } from "./_sealed.ts";
 

@@ -1,6 +1,7 @@
 /** A token of one kind of session is offered to another kind that shares the store, the keys or the app. */
 import { Hono } from "hono";
-import { createSealedSessions, createSessions, memoryStore, type Session } from "@holdfast/edge";
+import { createSessions, memoryStore, type Session } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { session, type SessionVariables } from "@holdfast/edge/hono";
 import { assertEquals, assertRejects } from "../support/assert.ts";
 import { KEYS } from "./_sealed.ts";

@@ -1,6 +1,7 @@
 /** A login over another user's session: nothing of that user may come along. */
 import { Hono } from "hono";
-import { createSealedSessions, memoryStore } from "@holdfast/edge";
+import { memoryStore } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { session, type SessionVariables } from "@holdfast/edge/hono";
 import { assertEquals } from "../support/assert.ts";
 import { KEYS } from "./_sealed.ts";

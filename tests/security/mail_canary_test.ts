@@ -2,20 +2,18 @@
  * Secrets that a mailer was given are in none of its prints: not of itself, its receipts, its errors or their
  * causes.
  */
+import { createIdempotency, createThrottle, memoryStore } from "@holdfast/edge";
 import {
-  createIdempotency,
-  createThrottle,
   failover,
   idempotent,
   type Mailer,
   memoryMailer,
-  memoryStore,
   observed,
   outbox,
   rateLimited,
   retrying,
   sendBulk,
-} from "@holdfast/edge";
+} from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";

@@ -1,10 +1,10 @@
 /** A Secure cookie over plain HTTP: a browser drops it, and every login would seem to work. */
 import { Hono } from "hono";
 import { createSessions, HoldfastError, memoryStore } from "@holdfast/edge";
-import { session, type SessionOptions, type SessionVariables } from "@holdfast/edge/hono";
+import { session, type SessionMiddlewareOptions, type SessionVariables } from "@holdfast/edge/hono";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 
-function app(options: Partial<SessionOptions<never>> = {}) {
+function app(options: Partial<SessionMiddlewareOptions<never>> = {}) {
   const faults: HoldfastError[] = [];
   const app = new Hono<{ Variables: SessionVariables }>();
   app.onError((error, c) => c.text(error.message, 500));

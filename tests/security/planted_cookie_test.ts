@@ -1,7 +1,8 @@
 /** A sibling host plants a session cookie under a name that a lax reader takes for `__Host-session`. */
 import fc from "fast-check";
-import { createSealedSessions, createSessions, memoryStore } from "@holdfast/edge";
-import { cookieValues } from "../../src/http/cookie.ts";
+import { createSessions, memoryStore } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
+import { cookieValues } from "../../src/cookie.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { BrowserCookies } from "./_browser_cookies.ts";
 

@@ -3,7 +3,8 @@
  * logout.
  */
 import { Hono } from "hono";
-import { createSealedSessions, memoryStore } from "@holdfast/edge";
+import { memoryStore } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { session, type SessionVariables } from "@holdfast/edge/hono";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -77,7 +78,7 @@ Deno.test("sealed fork: of two parallel rotations one wins, and its session goes
   }
 });
 
-Deno.test("sealed fork: a rotation or a write beside a logout dies with it, whoever was first", async () => {
+Deno.test("sealed fork: a rotation or a write in parallel to a logout ends with it, in either order", async () => {
   for (let i = 0; i < 50; i++) {
     const sessions = sealedOn();
     const cookie = await login(sessions);

@@ -1,5 +1,6 @@
 /** An attacker reads the whole store: no key and no value may be good for logging in. */
-import { createSealedSessions, createSessions, memoryStore } from "@holdfast/edge";
+import { createSessions, memoryStore } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { betterAuthStorage } from "@holdfast/edge/better-auth";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { startAuth } from "../better_auth/_auth.ts";

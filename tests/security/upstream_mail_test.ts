@@ -2,7 +2,8 @@
  * Providers and mail servers that answer with hostile replies: bounded time and memory, a typed error, and
  * the next send works.
  */
-import { type Mailer, MailError, memoryStore, outbox, retrying } from "@holdfast/edge";
+import { memoryStore } from "@holdfast/edge";
+import { type Mailer, MailError, outbox, retrying } from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";

@@ -1,6 +1,7 @@
 /** A deploy under way: instances of two versions serve one session. */
 import { Hono } from "hono";
-import { createSealedSessions, createSessions, memoryStore, type Session } from "@holdfast/edge";
+import { createSessions, memoryStore, type Session } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { session, type SessionVariables } from "@holdfast/edge/hono";
 import { assertEquals, assertRejects } from "../support/assert.ts";
 import { far, KEYS } from "./_sealed.ts";

@@ -1,12 +1,11 @@
+import { createSessions, memoryStore } from "@holdfast/edge";
 import {
   atomicSessionStore,
   copySessions,
-  createSessions,
   keyValueSessionStore,
-  memoryStore,
   replicatedSessions,
   sweepSessions,
-} from "@holdfast/edge";
+} from "@holdfast/edge/sessions";
 import { compareAndSetStore } from "../support/cas_engine.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -145,7 +144,7 @@ Deno.test("sweepSessions(): ends what an epoch condemns, and purges where the st
   await clock.advance(5);
   await before.revokeUser("ada");
   assertEquals(await sweepSessions(from), { seen: 2, live: 1, revoked: 1, purged: 0 });
-  assertEquals(await sweepSessions(from), { seen: 2, live: 1, revoked: 0, purged: 0 }); // one is a grave
+  assertEquals(await sweepSessions(from), { seen: 2, live: 1, revoked: 0, purged: 0 }); // one is a tombstone
   const purged: string[] = [];
   const purging = Object.assign(Object.create(from), {
     index: from.index,

@@ -2,14 +2,8 @@
  * Random histories of parallel requests over a store whose calls take random turns and now and then fail, before or after they
  * took effect. `SEEDS=2000 deno test -A tests/session/random_test.ts` runs more, `SEED=7` one again.
  */
-import {
-  type Atomic,
-  atomicSessionStore,
-  createSessions,
-  HoldfastError,
-  type IndexedSessionStore,
-  memoryStore,
-} from "@holdfast/edge";
+import { createSessions, HoldfastError, memoryStore } from "@holdfast/edge";
+import { type Atomic, atomicSessionStore, type IndexedSessionStore } from "@holdfast/edge/sessions";
 import { assert } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { Random } from "../support/random.ts";

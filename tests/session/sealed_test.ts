@@ -1,4 +1,5 @@
-import { createSealedSessions, HoldfastError, memoryStore, type SessionEvent } from "@holdfast/edge";
+import { HoldfastError, memoryStore, type SessionEvent } from "@holdfast/edge";
+import { createSealedSessions } from "@holdfast/edge/sessions";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 

@@ -1,4 +1,4 @@
-/** What the table of requirements in `src/session/README.md` needs beyond the laws. */
+/** What the table of requirements in `docs/security.md` needs beyond the laws. */
 import { createSessions, HoldfastError, memoryStore, type SessionEvent } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
 
@@ -46,7 +46,7 @@ Deno.test("no event, error or stored key holds a token", async () => {
     said.push(event);
     throw new Error("a listener may throw"); // and decides nothing
   };
-  const sessions = createSessions(store, { onEvent, maxSessionsPerUser: 1, onSessionLimit: "reject" });
+  const sessions = createSessions(store, { onEvent, maxSessionsPerUser: 1, whenFull: "reject" });
   const secrets: string[] = [];
   const commit = async (
     cookie: string | null,

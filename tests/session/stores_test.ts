@@ -1,17 +1,14 @@
 /** Session stores other than the plain atomic one. */
+import { type AtomicStore, createSessions, HoldfastError, memoryStore } from "@holdfast/edge";
+import { storeFromEngine } from "@holdfast/edge/engine";
 import {
   type Atomic,
   atomicSessionStore,
-  type AtomicStore,
-  atomicStore,
-  createSessions,
-  HoldfastError,
   type IndexedSessionStore,
   keyValueSessionStore,
-  memoryStore,
   type SessionDelete,
   type SessionStore,
-} from "@holdfast/edge";
+} from "@holdfast/edge/sessions";
 import { sessionIndexLaw, sessionLaw, sessionStoreLaw, sessionUserLaw } from "@holdfast/edge/testing";
 import { assertEquals, assertThrows } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -68,7 +65,7 @@ function gated(store: AtomicStore, gate: Promise<void>): AtomicStore {
   return new Proxy(store, {
     get(target, name) {
       const value = Reflect.get(target, name);
-      if (name === "namespace") return (room: string) => gated(target.namespace(room), gate);
+      if (name === "namespace") return (space: string) => gated(target.namespace(space), gate);
       if (name === "set") return (...args: unknown[]) => gate.then(() => value.apply(target, args));
       return typeof value === "function" ? value.bind(target) : value;
     },
@@ -140,7 +137,7 @@ Deno.test("sessions on a store without an index: what a request needs works, wha
 Deno.test("a store that ignores every ttl ends sessions all the same", async () => {
   const clock = new ManualClock();
   const rows = new Map<string, Readonly<Record<string, string>>>();
-  const forgetful = atomicStore({
+  const forgetful = storeFromEngine({
     name: "no-ttl",
     limits: { maxKeyBytes: 512, maxValueLength: 100_000 },
     transact(transition, key, input) {

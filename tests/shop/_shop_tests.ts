@@ -1,4 +1,6 @@
-/** What the shop's page and its curl lines show, over real HTTP: as data, for every engine the shop runs on. */
+/**
+ * What the shop's page and its curl lines show, over real HTTP: as data, for every engine the shop runs on.
+ */
 import { assert, assertEquals, assertMatch, assertStrictEquals } from "../support/assert.ts";
 
 /** A browser as far as the shop is concerned: it keeps one cookie. */
@@ -42,6 +44,25 @@ export const shopTests: readonly (readonly [string, ShopTest])[] = [
     assertStrictEquals(products.headers.get("set-cookie"), null);
   }],
 
+  [
+    "fifty requests for a forgotten catalogue ask the database once, and a new price is seen at once",
+    async (visitor) => {
+      const ada = visitor();
+      await ada.json("POST", "/api/catalogue/forget");
+      const before = (await ada.json("GET", "/api/catalogue")).asked;
+      const lists = await Promise.all(
+        Array.from({ length: 50 }, () => visitor().json("GET", "/api/products")),
+      );
+      assertEquals((await ada.json("GET", "/api/catalogue")).asked - before, 1);
+      const priceOf = (list: { id: string; price: number }[]) => list.find(({ id }) => id === "rope")!.price;
+      const { price } = await ada.json("POST", "/api/products/rope/dearer");
+      assertEquals([price, priceOf(await visitor().json("GET", "/api/products"))], [
+        priceOf(lists[0]) + 100,
+        price,
+      ]);
+    },
+  ],
+
   ["a cart survives a reload and belongs to its session", async (visitor) => {
     const ada = visitor();
     await ada.json("POST", "/api/cart/rope");
@@ -80,7 +101,7 @@ export const shopTests: readonly (readonly [string, ShopTest])[] = [
     assertStrictEquals((await grace.json("GET", "/api/me")).user, "grace");
   }],
 
-  ["logging out ends one session, for whoever kept its cookie too", async (visitor) => {
+  ["logging out ends one session, also for a copy of its cookie", async (visitor) => {
     const [laptop, phone] = [visitor(), visitor()];
     await laptop.json("POST", "/api/login/ada");
     await phone.json("POST", "/api/login/ada");
@@ -174,7 +195,7 @@ export const shopTests: readonly (readonly [string, ShopTest])[] = [
     }
   }],
 
-  ["a cookie nobody handed out opens nothing", async (visitor) => {
+  ["an unknown cookie opens no session", async (visitor) => {
     const stranger = visitor();
     stranger.cookie = "session=" + "A".repeat(43);
     assertEquals(await stranger.json("GET", "/api/me"), { user: null, sessions: [] });

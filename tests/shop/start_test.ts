@@ -1,7 +1,9 @@
-/** `deno task start`: its banner's curl lines answer as written, and what it cannot do it says in one line. */
+/**
+ * `deno task start`: its banner's curl lines answer as written, and what it cannot do it says in one line.
+ */
 import { assert, assertEquals, assertMatch, assertStrictEquals } from "../support/assert.ts";
 
-/** The very task, with its permissions; state goes to a folder of the test's own unless told otherwise. */
+/** The very task, with its permissions; state goes to a folder of the test's own by default. */
 function command(port: string, ...args: string[]): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
     args: [

@@ -1,11 +1,6 @@
 /** The primary's memory, which may be lost: the store restarts empty, or is set back to an older state. */
-import {
-  type Atomic,
-  atomicSessionStore,
-  type AtomicStore,
-  type IndexedSessionStore,
-  memoryStore,
-} from "@holdfast/edge";
+import { type AtomicStore, memoryStore } from "@holdfast/edge";
+import { type Atomic, atomicSessionStore, type IndexedSessionStore } from "@holdfast/edge/sessions";
 import type { MachineClock } from "./_world.ts";
 
 type Transition = Parameters<AtomicStore["transact"]>[0];

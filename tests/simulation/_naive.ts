@@ -3,14 +3,8 @@
  * events that tries each a fixed number of times, an upsert with a time to live on both sides, the secondary
  * asked on a miss. It is here to lose: a simulator that it survives would prove nothing.
  */
-import {
-  type Atomic,
-  type AtomicStore,
-  HoldfastError,
-  type IndexedSessionStore,
-  type ReplicationStrategy,
-  type SessionSaved,
-} from "@holdfast/edge";
+import { type AtomicStore, HoldfastError } from "@holdfast/edge";
+import type { Atomic, IndexedSessionStore, ReplicationStrategy, SessionSaved } from "@holdfast/edge/sessions";
 import type { MachineClock } from "./_world.ts";
 
 type Data = Record<string, string>;

@@ -1,5 +1,5 @@
 /** Lives in another runtime: plain JSON in and out, so that runtimes can be compared. */
-import type { ReplicationStrategy } from "@holdfast/edge";
+import type { ReplicationStrategy } from "@holdfast/edge/sessions";
 import { live } from "./_simulation.ts";
 
 /** Which lives. */

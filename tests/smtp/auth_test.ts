@@ -1,4 +1,4 @@
-/** EHLO's name, authentication by RFC 4954, PIPELINING as an option, and faults that are told apart. */
+/** EHLO's name, authentication by RFC 4954, PIPELINING as an option, and the classes of faults. */
 import { denoConnector, smtpMailer } from "@holdfast/edge/smtp";
 import { ehloName } from "../../adapters/smtp/_session.ts";
 import { faultClass } from "../../src/fault_class.ts";

@@ -4,7 +4,7 @@ import { assert, assertEquals } from "../support/assert.ts";
 import { bundle } from "../support/bundle.ts";
 import { report } from "../support/report.ts";
 
-/** Bytes: with recipients told apart, a pool that knows the server's limits, and RFC 4954 to the letter. */
+/** Bytes: with a result per recipient, a pool that knows the server's limits, and RFC 4954 to the letter. */
 const LIMIT = 15_250;
 
 for (const connector of ["denoConnector", "nodeConnector", "cloudflareConnector"]) {

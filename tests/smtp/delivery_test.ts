@@ -1,5 +1,5 @@
 /** Connections that are shared, die and are given up; and that nothing is ever sent twice. */
-import { sendBulk } from "@holdfast/edge";
+import { sendBulk } from "@holdfast/edge/mail";
 import { type SmtpConnector, smtpMailer } from "../../adapters/smtp/mod.ts";
 import { sha256 } from "../../src/secret.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";

@@ -2,7 +2,7 @@
  * The pool against servers with limits of their own: every message is sent, and connections are left when
  * they are of no use.
  */
-import { retrying, sendBulk } from "@holdfast/edge";
+import { retrying, sendBulk } from "@holdfast/edge/mail";
 import { assert, assertEquals } from "../support/assert.ts";
 import { type Peer, polite } from "../support/smtp/scripted_server.ts";
 import { failure, message, setup } from "./_setup.ts";

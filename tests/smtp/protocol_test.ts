@@ -74,7 +74,7 @@ Deno.test("with PIPELINING the envelope goes out in one piece, without it nothin
   assertEquals(early, [1, 0]);
 });
 
-Deno.test("two thousand recipients go out in groups, and their replies are told apart", async () => {
+Deno.test("two thousand recipients go out in groups, each with its own reply", async () => {
   const to = Array.from({ length: 2000 }, (_, i) => `user${i}@example.com`);
   const RCPT = async (peer: Peer, line: string) => {
     const refused = /user\d*7@/.test(line);
@@ -131,7 +131,7 @@ Deno.test("a server that refuses and leaves is understood, whatever it left unan
   }
 });
 
-Deno.test("a message larger than SIZE is refused before the server hears of it", async () => {
+Deno.test("a message larger than SIZE is refused before anything is sent", async () => {
   await using here = setup(polite({}, ["SIZE 1000"]));
   const error = await failure(here.mailer.send({ ...message, text: "x".repeat(2000) }));
   assertEquals([error.code, error.delivery, error.retryable], ["message-too-large", "not-sent", false]);
@@ -208,7 +208,7 @@ Deno.test("starttls: what comes behind the server's reply in plain text is refus
   }
 });
 
-Deno.test("starttls: a server that does not offer it, or refuses it, hears nothing more", async () => {
+Deno.test("starttls: nothing more is sent to a server that does not offer it, or refuses it", async () => {
   const auth = { username: "account", password: "secret" };
   await using plain = setup(polite({}, ["AUTH PLAIN"]), { security: "starttls", auth });
   const error = await failure(plain.mailer.send(message));
@@ -301,7 +301,7 @@ Deno.test("a server's own id is found in its reply, and never invented", async (
   }
 });
 
-Deno.test("quota, rate and authentication are told apart from a message that is refused", async () => {
+Deno.test("quota, rate and authentication have other codes than a refused message", async () => {
   const cases = [
     ["dot", "454 Throttling failure: Maximum sending rate exceeded.", "rate-limited", true],
     ["dot", "454 Throttling failure: Daily message quota exceeded.", "quota-exceeded", false],

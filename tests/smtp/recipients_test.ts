@@ -1,7 +1,9 @@
 /**
- * Servers that answer differently for each recipient: everybody gets the message, and no recipient gets it twice.
+ * Servers that answer differently for each recipient: every recipient gets the message, and none gets it
+ * twice.
  */
-import { failover, memoryMailer, memoryStore, outbox, retrying, sendBulk } from "@holdfast/edge";
+import { memoryStore } from "@holdfast/edge";
+import { failover, memoryMailer, outbox, retrying, sendBulk } from "@holdfast/edge/mail";
 import { assert, assertEquals } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { type Deviation, type Peer, polite } from "../support/smtp/scripted_server.ts";

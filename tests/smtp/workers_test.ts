@@ -8,7 +8,7 @@ workerdTest("workerd: one mailer for all requests, a socket for each, shared wit
   await using worker = await startWorkerd({
     script: `
       import { connect } from "cloudflare:sockets";
-      import { sendBulk } from "@holdfast/edge";
+      import { sendBulk } from "@holdfast/edge/mail";
       import { cloudflareConnector, smtpMailer } from "@holdfast/edge/smtp";
       const mailer = smtpMailer({
         host: "127.0.0.1",

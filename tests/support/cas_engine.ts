@@ -1,12 +1,11 @@
 /** The smallest compare-and-set backend there is, to prove what is written once over `transact` and `list` alone. */
+import type { AtomicStore, Clock } from "@holdfast/edge";
 import {
-  type AtomicStore,
-  atomicStore,
-  type Clock,
   type Fields,
+  storeFromEngine,
   transactByCompareAndSet,
   type VersionedRecord,
-} from "@holdfast/edge";
+} from "@holdfast/edge/engine";
 
 export function compareAndSetStore(clock: Clock): AtomicStore {
   const rows = new Map<string, { record: Fields; expiresAt: number | undefined; version: number }>();
@@ -29,7 +28,7 @@ export function compareAndSetStore(clock: Clock): AtomicStore {
     now: () => clock.now(),
     sleep: () => new Promise((r) => setTimeout(r, 0)),
   };
-  return atomicStore({
+  return storeFromEngine({
     name: "compare-and-set",
     limits: { maxKeyBytes: 512, maxValueLength: 1_000_000 },
     transact: (transition, key, input, options) =>

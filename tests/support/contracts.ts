@@ -1,7 +1,9 @@
 /** All laws, by contract. */
-import { atomicSessionStore, type AtomicStore } from "@holdfast/edge";
+import type { AtomicStore } from "@holdfast/edge";
+import { atomicSessionStore } from "@holdfast/edge/sessions";
 import {
   atomicStoreLaw,
+  cacheLaw,
   idempotencyLaw,
   keyValueStoreLaw,
   type Law,
@@ -23,6 +25,7 @@ export const contracts: Record<string, readonly Law<StoreSubject<AtomicStore>>[]
   "locks": lockLaw,
   "idempotency": idempotencyLaw,
   "throttle": throttleLaw,
+  "cache": cacheLaw,
   "session store": sessionStoreLaw.map(({ name, run }) => ({
     name,
     run: ({ store, ...subject }) => run({ ...subject, store: atomicSessionStore(store) }),

@@ -1,4 +1,7 @@
-/** Holds the layers apart (DESIGN, layers): `src/` imports only `src/`, `adapters/` only those two, nobody the root's mod.ts. */
+/**
+ * Holds the layers apart (DESIGN, layers): `src/` imports only `src/`, `adapters/` only those two, nothing
+ * imports the root's mod.ts.
+ */
 export default {
   name: "import-rules",
   rules: {
@@ -12,7 +15,7 @@ export default {
           if (/(^|\/)\.\.\/mod\.ts$/.test(target) && !/(src|adapters)\//.test(target)) {
             const up = new URL(target, `file://${path}`).pathname;
             if (up === path.slice(0, path.lastIndexOf(`/${layer}/`)) + "/mod.ts") {
-              return context.report({ node: node.source!, message: "Nobody imports the root's mod.ts" });
+              return context.report({ node: node.source!, message: "Nothing imports the root's mod.ts" });
             }
           }
           if (layer === undefined) return;

@@ -19,7 +19,7 @@ export const RUNTIMES = ["deno", "node", "bun", "workerd"] as const;
 export type RuntimeName = typeof RUNTIMES[number];
 
 const root = new URL("../../", import.meta.url);
-const PATIENCE = 60_000;
+const DEADLINE = 60_000;
 
 /** What the scenario answers in each runtime, one after the other. */
 export async function inEveryRuntime<T = unknown>(
@@ -81,7 +81,7 @@ async function asProgram(
       stdout: "piped",
       stderr: "piped",
     }).spawn();
-    const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE);
+    const timer = setTimeout(() => child.kill("SIGKILL"), DEADLINE);
     const { success, stdout, stderr } = await child.output();
     clearTimeout(timer);
     const decoder = new TextDecoder();

@@ -1,16 +1,14 @@
 /**
- * Runs a Worker in the real workerd (through miniflare), with real KV and Durable Object bindings, no account needed:
+ * Runs a Worker in the real workerd (through miniflare), with real KV and Durable Object bindings, no account
+ * needed:
  *
- *     await using worker = await startWorkerd({
- *       script: `import { app } from "./tests/hono/app.ts"; export default app;`,
- *       kv: ["CACHE"],
- *     });
- *     const response = await worker.fetch("/path");
+ * await using worker = await startWorkerd({ script: `import { app } from "./tests/hono/app.ts"; export
+ * default app;`, kv: ["CACHE"], }); const response = await worker.fetch("/path");
  *
- * The Worker imports `@holdfast/edge/…`, npm packages and `cloudflare:…` like a user's own. There is no `nodejs_compat`: a
- * `node:` import does not start. workerd is a child process with sockets of its own, so a test that uses it sets
- * `sanitizeOps: false, sanitizeResources: false` (`workerdTest` does), and stands last in its file: miniflare cleans up after its
- * end. A start takes about a second: share one per file.
+ * The Worker imports `@holdfast/edge/…`, npm packages and `cloudflare:…` like a user's own. There is no
+ * `nodejs_compat`: a `node:` import does not start. workerd is a child process with sockets of its own, so a
+ * test that uses it sets `sanitizeOps: false, sanitizeResources: false` (`workerdTest` does), and stands last
+ * in its file: miniflare cleans up after its end. A start takes about a second: share one per file.
  */
 import { bundle } from "./bundle.ts";
 
@@ -31,7 +29,10 @@ export interface WorkerdOptions {
    * @default {true}
    */
   readonly sqlite?: boolean;
-  /** The name in `env` of a service binding to the Worker itself: with an AbortSignal, its requests can be cancelled. */
+  /**
+   * The name in `env` of a service binding to the Worker itself: with an AbortSignal, its requests can be
+   * cancelled.
+   */
   readonly self?: string;
   /** Plain values it finds in `env`. */
   readonly vars?: Readonly<Record<string, string>>;
@@ -103,19 +104,19 @@ export async function wranglerOptions(): Promise<WorkerdOptions> {
     main: string;
     compatibility_date: string;
     durable_objects: { bindings: { name: string; class_name: string }[] };
-    kv_namespaces: { binding: string }[];
+    kv_namespaces?: { binding: string }[];
   };
   return {
     entry: new URL(toml.main, root),
     compatibilityDate: toml.compatibility_date,
-    kv: toml.kv_namespaces.map(({ binding }) => binding),
+    kv: (toml.kv_namespaces ?? []).map(({ binding }) => binding),
     durableObjects: Object.fromEntries(
       toml.durable_objects.bindings.map(({ name, class_name }) => [name, class_name]),
     ),
   };
 }
 
-/** What we use of miniflare. Its own types bring the Workers' globals into the whole program, so nobody imports them. */
+/** The used part of miniflare. Its own types would bring the Workers' globals into the whole program. */
 interface Miniflare {
   readonly ready: Promise<URL>;
   dispose(): Promise<void>;

@@ -1,16 +1,14 @@
 /** A store whose engine is the test Worker, reached over HTTP: what a client in another process sees. */
+import { type AtomicStore, HoldfastError, type KeyValueStore } from "@holdfast/edge";
 import {
   type AtomicEngine,
-  type AtomicStore,
-  atomicStore,
-  HoldfastError,
   type KeyValueEngine,
-  type KeyValueStore,
-  keyValueStore,
-} from "@holdfast/edge";
+  keyValueStoreFromEngine,
+  storeFromEngine,
+} from "@holdfast/edge/engine";
 import { startWorkerd, type Workerd } from "../support/workerd.ts";
 
-/** Starts the test Worker that runs laws inside and serves its stores to whoever has the token. */
+/** Starts the test Worker that runs laws inside and serves its stores to clients with the token. */
 export function startLawWorker(token: string): Promise<Workerd> {
   return startWorkerd({
     entry: new URL("laws_worker.ts", import.meta.url),
@@ -47,10 +45,13 @@ export function sender(worker: Workerd, token: string, engine: string): Send {
 
 /** For the KeyValueStore law. */
 export function httpKeyValueStore(send: Send): KeyValueStore {
-  return keyValueStore(engine(send, 200));
+  return keyValueStoreFromEngine(engine(send, 200));
 }
 
-/** For all laws. The object keeps a record under the key twice as long: the path it travels under is part of it. */
+/**
+ * For all laws. The object keeps a record under the key twice as long: the path it travels under is part of
+ * it.
+ */
 export function httpAtomicStore(send: Send): AtomicStore {
   const { name, limits, list } = engine(send, 900);
   const atomic: AtomicEngine = {
@@ -60,7 +61,7 @@ export function httpAtomicStore(send: Send): AtomicStore {
     transact: async (transition, key, input, options) =>
       await send("transact", [transition.name, key, input], options?.signal) as Record<string, string>,
   };
-  return atomicStore(atomic);
+  return storeFromEngine(atomic);
 }
 
 function engine(send: Send, maxKeyBytes: number): KeyValueEngine {

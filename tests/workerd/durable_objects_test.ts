@@ -1,5 +1,6 @@
 /** What is the Durable Objects' own, beside the laws. */
 import * as holdfast from "@holdfast/edge";
+import * as engine from "@holdfast/edge/engine";
 import {
   durableObjectStore,
   type HoldfastNamespace,
@@ -19,7 +20,7 @@ async function probe(worker: Workerd, name: string, query = ""): Promise<Found> 
 }
 
 Deno.test("Durable Objects: the object knows every transition that the package exports", () => {
-  const exported = Object.values(holdfast).flat().filter((value): value is holdfast.Transition =>
+  const exported = Object.values(engine).flat().filter((value): value is engine.Transition =>
     typeof value === "object" && value !== null && "apply" in value && typeof value.apply === "function"
   );
   const known = new Set(OUR_TRANSITIONS);
@@ -27,7 +28,7 @@ Deno.test("Durable Objects: the object knows every transition that the package e
   assertEquals(known.size, new Set(OUR_TRANSITIONS.map(({ name }) => name)).size);
 });
 
-/** A namespace whose objects do as told. */
+/** A namespace with the given `transact`. */
 function namespace(transact: () => Promise<never>): { names: unknown[]; namespace: HoldfastNamespace } {
   const names: unknown[] = [];
   return {
@@ -227,12 +228,15 @@ workerdTest("Durable Objects", async (t) => {
     assert(!/secret|crashed/.test(write.message + read.message));
   });
 
-  await t.step("waiters hear of a release at once, and ask only after their bound", async () => {
-    const { turns, calls } = await probe(worker, "wait", "bound=60000");
-    assert(Math.max(...turns) < 1000, `turns after the release: ${turns}`);
-    // All three look twice and wait; of n that hear of a release one gets the lock and n - 1 wait again; four releases.
-    assert(calls.transact <= 3 + 3 + (3 + 2 + 1) + 4 && calls.watch <= 3 + 2 + 1, JSON.stringify(calls));
-  });
+  await t.step(
+    "waiters are notified of a release at once, and otherwise ask only after their bound",
+    async () => {
+      const { turns, calls } = await probe(worker, "wait", "bound=60000");
+      assert(Math.max(...turns) < 1000, `turns after the release: ${turns}`);
+      // All three look twice and wait; of n that are notified of a release one gets the lock and n - 1 wait again; four releases.
+      assert(calls.transact <= 3 + 3 + (3 + 2 + 1) + 4 && calls.watch <= 3 + 2 + 1, JSON.stringify(calls));
+    },
+  );
 
   await t.step("a wait that ends at its bound is asked again, and one that a crash ended too", async () => {
     for (const query of ["bound=20", "bound=60000&crash", "bound=20&crash"]) {

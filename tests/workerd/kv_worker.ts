@@ -1,5 +1,7 @@
 /** What is tried next to Workers KV: `/name` runs the probe of that name and answers what it found. */
-import { createSessions, type HoldfastError, keyValueSessionStore } from "@holdfast/edge";
+import { createCache } from "@holdfast/edge/cache";
+import { createSessions, type HoldfastError } from "@holdfast/edge";
+import { keyValueSessionStore } from "@holdfast/edge/sessions";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 import { type Probes, probing } from "../support/probes.ts";
 
@@ -52,7 +54,7 @@ const probes: Probes<Env> = {
     return costs;
   },
 
-  /** What native expiry is told, and what a read says. */
+  /** The native expiry, and the result of a read. */
   async deadlines({ CACHE }) {
     const store = workersKvStore(CACHE, { prefix: "deadlines" });
     const began = Date.now();
@@ -110,14 +112,14 @@ const probes: Probes<Env> = {
     // Too large for one bulk read: they are read one by one.
     await store.set("second", value);
     const bulk = (await store.getMany([longest, "second"])).map((one) => one === value);
-    const room = store.namespace("room");
+    const space = store.namespace("space");
     return {
       back,
       bulk,
       longKey: await fault(() => store.set(longest + "x", 1)),
       wideKey: await fault(() => store.set("\u00e9".repeat(253), 1)),
-      namespaced: await fault(() => room.set("x".repeat(512 - "limits:".length - "/room/:".length), 1)),
-      tooLong: await fault(() => room.set("x".repeat(513 - "limits:".length - "/room/:".length), 1)),
+      namespaced: await fault(() => space.set("x".repeat(512 - "limits:".length - "/space/:".length), 1)),
+      tooLong: await fault(() => space.set("x".repeat(513 - "limits:".length - "/space/:".length), 1)),
       large: await fault(() => store.set("key", value + "x")),
       wide: await fault(() => store.set("key", "\u00e9".repeat(13 * 1024 * 1024 + 1))),
     };
@@ -140,6 +142,42 @@ const probes: Probes<Env> = {
     await sessions.commit(second);
     const third = sessions.open(cookie);
     return { lazy, found, after: [await third.get("theme") ?? null, await third.userId() ?? null] };
+  },
+
+  async weakCache({ CACHE }) {
+    const { kv, calls } = counted(CACHE);
+    const faults: string[] = [];
+    const cache = createCache(workersKvStore(kv, { prefix: "weak:" }), {
+      name: "pages",
+      onFault: (error) => faults.push(String(error)),
+    });
+    let asked = 0;
+    const options = { ttl: "1h", absent: "1m", grace: "1h" } as const;
+    const get = (key: string) => cache.get<unknown>(key, () => ++asked, options);
+    const together = await Promise.all(Array.from({ length: 20 }, () => get("key")));
+    const cost = [...calls];
+    calls.length = 0;
+    const hit = await get("key");
+    const hitCost = [...calls];
+    await cache.invalidate("key");
+    const after = await get("key");
+    const absent = await cache.get("none", () => undefined, options);
+    const state = (await cache.peek("none"))?.state;
+    const tags = { ...options, tags: ["a"] };
+    // deno-lint-ignore no-explicit-any
+    const refused = await fault(() => cache.get("key", () => 1, tags as any));
+    return {
+      together: [...new Set(together)],
+      puts: cost.filter((call) => call === "put").length,
+      hit,
+      hitCost,
+      after,
+      absent: absent === undefined,
+      state,
+      refused,
+      faults,
+      weak: !("invalidateTags" in cache),
+    };
   },
 
   async cacheTtl({ CACHE }) {

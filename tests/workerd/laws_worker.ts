@@ -1,6 +1,6 @@
 /**
- * The Worker the laws run in: `/law` runs one inside, `/store` lets them reach the same stores from outside. For tests alone: with
- * its token, whoever reaches it reads and writes everything.
+ * The Worker the laws run in: `/law` runs one inside, `/store` lets them reach the same stores from outside.
+ * For tests alone: with its token, every client reads and writes everything.
  */
 import type { AtomicStore, KeyValueStore } from "@holdfast/edge";
 import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
@@ -39,7 +39,9 @@ const inside: Record<string, (env: Env) => KeyValueStore> = {
   "Workers KV": ({ CACHE }) => workersKvStore(CACHE, { clock }),
 };
 
-/** Engines whose stores have prefixes; each law gets prefixes of its own, as all of them share one backend. */
+/**
+ * Engines whose stores have prefixes; each law gets prefixes of its own, as all of them share one backend.
+ */
 const prefixed: Record<string, (env: Env, prefix: string) => KeyValueStore> = {
   "Durable Objects": ({ TIMED }, prefix) => durableObjectStore(TIMED, { prefix }),
   "Durable Objects, 4 shards": ({ TIMED }, prefix) => durableObjectStore(TIMED, { prefix, shards: 4 }),
@@ -62,8 +64,8 @@ const outside: Record<string, (env: Env) => KeyValueStore> = {
 const transitions = [...OUR_TRANSITIONS, ...lawTransitions];
 
 async function runLaw(store: KeyValueStore, contract: string, index: number): Promise<void> {
-  const room = store.namespace(crypto.randomUUID()) as AtomicStore;
-  await contracts[contract]![index]!.run({ store: room, clock, wait: (ms) => clock.advance(ms) });
+  const space = store.namespace(crypto.randomUUID()) as AtomicStore;
+  await contracts[contract]![index]!.run({ store: space, clock, wait: (ms) => clock.advance(ms) });
 }
 
 /** What a client outside may ask of the store: values travel encoded, as strings. */

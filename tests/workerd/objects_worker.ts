@@ -5,8 +5,8 @@ import {
   createSessions,
   createThrottle,
   HoldfastError,
-  type Transition,
 } from "@holdfast/edge";
+import type { Transition } from "@holdfast/edge/engine";
 import {
   durableObjectStore,
   type DurableObjectStoreOptions,
@@ -132,7 +132,7 @@ function counted(namespace: HoldfastNamespace, bound = Infinity) {
   return { namespace: counting, calls };
 }
 
-/** The longest timer that anybody here asked for. */
+/** The longest timer that was set. */
 let longestTimer = 0;
 const realSetTimeout = setTimeout;
 globalThis.setTimeout = ((run: () => void, ms = 0) => {
@@ -271,7 +271,7 @@ const probes: Probes<Env> = {
     const shared = durableObjectStore(HOLDFAST, { prefix, shards: 1 });
     await alone.set("short", 1, { ttl: 200 });
     await shared.set("short", 1, { ttl: 200 });
-    // Whoever forgot everything must not put the alarm off for a record that lives longer.
+    // An object that lost its memory must not postpone the alarm for a record that lives longer.
     await HOLDFAST.getByName(`${prefix}/shard 0 of 1`).crash().catch(() => {});
     await shared.set("long", 1, { ttl: "1h" });
     const look = async () => ({

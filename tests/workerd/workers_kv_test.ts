@@ -132,6 +132,21 @@ workerdTest("Workers KV", async (t) => {
   await t.step("a deadline beyond 68 years is kept, although native expiry cannot hold it", async () => {
     assertEquals(await probe("farDeadlines"), { read: [1, 1], native: [true, false] });
   });
+  await t.step("a cache is the weaker one: one fill an isolate, no tags", async () => {
+    const { refused, ...found } = await probe("weakCache");
+    assertEquals(found, {
+      together: [1],
+      puts: 1,
+      hit: 1,
+      hitCost: ["getWithMetadata"],
+      after: 2,
+      absent: true,
+      state: "absent",
+      faults: [],
+      weak: true,
+    });
+    assertEquals(refused.name, "TypeError");
+  });
 
   await t.step("a cacheTtl of 30 seconds is accepted", async () => {
     assertEquals(await probe("cacheTtl"), 1);

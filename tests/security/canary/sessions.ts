@@ -1,11 +1,5 @@
-import {
-  atomicSessionStore,
-  createSealedSessions,
-  createSessions,
-  keyValueSessionStore,
-  memoryStore,
-  type SessionEvent,
-} from "@holdfast/edge";
+import { createSessions, memoryStore, type SessionEvent } from "@holdfast/edge";
+import { atomicSessionStore, createSealedSessions, keyValueSessionStore } from "@holdfast/edge/sessions";
 import { problem, requireCsrfToken, requireFresh, session } from "@holdfast/edge/hono";
 import { failure, type Held } from "./_held.ts";
 
@@ -16,7 +10,7 @@ export async function held(): Promise<Held> {
   const onEvent = (event: SessionEvent) => events.push(event);
   const memory = memoryStore();
   const store = atomicSessionStore(memory);
-  const stored = createSessions(store, { onEvent, maxSessionsPerUser: 2, onSessionLimit: "reject" });
+  const stored = createSessions(store, { onEvent, maxSessionsPerUser: 2, whenFull: "reject" });
   const sealed = createSealedSessions({ keys, onEvent });
   const revocable = createSealedSessions({ keys, revocation: memoryStore(), onEvent });
   const objects: Record<string, unknown> = {

@@ -1,6 +1,6 @@
 /**
  * What all our mail providers have in common: a real HTTP server that logs what came and what was accepted,
- * and that breaks when told to, in the places where a network breaks.
+ * and with injected faults in the places where a network fails.
  */
 import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";

@@ -1,4 +1,4 @@
-/** MIME and addresses as somebody else reads them: postal-mime shares no code with us. */
+/** MIME and addresses read by an independent parser: postal-mime shares no code with us. */
 import { Buffer } from "node:buffer";
 import PostalMime, { addressParser, decodeWords, type Email } from "postal-mime";
 import type { AcceptedMail, Mailbox } from "./http_server.ts";
@@ -26,7 +26,7 @@ export function mailboxes(list: unknown, what: string): Mailbox[] {
 type Parsed = Omit<AcceptedMail, "id" | "bcc" | "tags" | "metadata" | "sendAt">;
 
 /**
- * What everybody can check of any MIME message: only CRLF, no long lines, 7 bits unless told otherwise, no
+ * Checks that hold for any MIME message: only CRLF, no long lines, 7 bits unless told otherwise, no
  * `Bcc`.
  */
 export function checkMime(bytes: Uint8Array, { eightBit = false } = {}): void {

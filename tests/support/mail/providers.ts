@@ -1,5 +1,5 @@
 /** Every mailer that sends beside its provider, for the tests that all of them take. */
-import { buildMime, type Mailer } from "@holdfast/edge";
+import { buildMime, type Mailer } from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";

@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { domainToASCII } from "node:url";
 import { SMTPServer } from "smtp-server";
 import { denoConnector, smtpMailer } from "@holdfast/edge/smtp";
-import type { Mailer } from "@holdfast/edge";
+import type { Mailer } from "@holdfast/edge/mail";
 import type { AcceptedMail, MailFault, MailServer } from "./http_server.ts";
 import { checkMime, parseMime } from "./parse.ts";
 
@@ -14,7 +14,7 @@ import { checkMime, parseMime } from "./parse.ts";
 export function smtpTo(url: string): Mailer {
   const { hostname, port } = new URL(url);
   const connector = denoConnector();
-  // Nobody closes these mailers, so they have to let go by themselves before a test ends.
+  // These mailers are never closed: their idle connections must end before the test does.
   return smtpMailer({ host: hostname, port: Number(port), security: "none", connector, idleTimeout: 100 });
 }
 

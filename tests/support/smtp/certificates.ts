@@ -9,7 +9,7 @@ export interface Identity {
   readonly cert: string;
 }
 
-/** An authority that nobody trusts by itself. */
+/** A certificate authority that no runtime trusts by default. */
 export interface Authority {
   /** Its certificate, PEM. */
   readonly cert: string;

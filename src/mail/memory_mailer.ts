@@ -1,16 +1,20 @@
 /** The mailer of tests and development: it checks and builds every message, and keeps it in memory. */
-import { type Clock, systemClock } from "../../src/clock.ts";
-import { type Duration, toMilliseconds } from "../../src/duration.ts";
-import { HoldfastError } from "../../src/errors.ts";
-import { mailError } from "../../src/mail/mail_error.ts";
-import { checkSendOptions, type Mailer, type Receipt, type SendOptions } from "../../src/mail/mailer.ts";
-import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "../../src/mail/message.ts";
-import { buildMime, type MimeMessage } from "../../src/mail/mime.ts";
-import { abortReason } from "../../src/mail/outcome.ts";
-import { selectRecipients } from "../../src/mail/partial.ts";
-import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { type Clock, systemClock } from "../clock.ts";
+import { type Duration, toMilliseconds } from "../duration.ts";
+import { HoldfastError } from "../errors.ts";
+import { mailError } from "./mail_error.ts";
+import { checkSendOptions, type Mailer, type Receipt, type SendOptions } from "./mailer.ts";
+import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "./message.ts";
+import { buildMime, type MimeMessage } from "./mime.ts";
+import { abortReason } from "./outcome.ts";
+import { selectRecipients } from "./partial.ts";
+import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 
-/** Options of {@linkcode memoryMailer}. */
+/**
+ * Options of {@linkcode memoryMailer}.
+ *
+ * @category Mail
+ */
 export interface MemoryMailerOptions {
   /**
    * The maximum number of messages to keep; the oldest go first.
@@ -24,7 +28,11 @@ export interface MemoryMailerOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** Options of {@linkcode MemoryMailer.waitFor}. */
+/**
+ * Options of {@linkcode MemoryMailer.waitFor}.
+ *
+ * @category Mail
+ */
 export interface WaitForMailOptions {
   /**
    * The maximum time to wait.
@@ -40,7 +48,11 @@ const OPTIONS = { maxMessages: true, clock: true } satisfies OptionNames<MemoryM
 const WAIT = { timeout: true, signal: true } satisfies OptionNames<WaitForMailOptions>;
 const QUERY = { recipient: true, subject: true } satisfies OptionNames<MailQuery>;
 
-/** A message that was sent. */
+/**
+ * A message that was sent.
+ *
+ * @category Mail
+ */
 export interface SentMail {
   /** The receipt's id. */
   readonly id: string;
@@ -52,7 +64,11 @@ export interface SentMail {
   readonly sentAt: number;
 }
 
-/** A search; all of its fields must match. */
+/**
+ * A search; all of its fields must match.
+ *
+ * @category Mail
+ */
 export interface MailQuery {
   /** An address in to, cc or bcc, in any case. */
   readonly recipient?: string | undefined;
@@ -60,7 +76,11 @@ export interface MailQuery {
   readonly subject?: string | undefined;
 }
 
-/** A mailer that keeps its messages. */
+/**
+ * A mailer that keeps its messages.
+ *
+ * @category Mail
+ */
 export interface MemoryMailer extends Mailer {
   /** The messages that were sent, the oldest first. */
   readonly outbox: readonly SentMail[];
@@ -80,9 +100,10 @@ export interface MemoryMailer extends Mailer {
  * A mailer that keeps its messages in memory. The same idempotency key sends once.
  *
  * @throws {RangeError} when `maxMessages` is not a positive integer
+ * @category Mail
  * @example
  * ```ts
- * import { memoryMailer } from "@holdfast/edge";
+ * import { memoryMailer } from "@holdfast/edge/mail";
  * const mailer = memoryMailer();
  * await mailer.send({ from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" });
  * const [mail] = mailer.find({ recipient: "jane@example.com" });

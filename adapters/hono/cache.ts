@@ -1,0 +1,58 @@
+import { type HttpCacheOptions, withCache } from "../../src/http/http_cache.ts";
+import { replace, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
+
+/**
+ * Options of {@linkcode cache}: those of {@linkcode withCache}, with Hono's context.
+ *
+ * @category Hono
+ */
+export interface CacheMiddlewareOptions extends
+  // deno-lint-ignore no-explicit-any
+  Omit<HttpCacheOptions<any>, "waitUntil" | "staleWhileRevalidate"> {
+  /**
+   * Answers a request afresh, for `stale-while-revalidate`: `(request, c) => app.fetch(request, c.env, c.executionCtx)`.
+   * Hono's context serves one answer, so without this the request that finds a stale response waits for the fresh one.
+   */
+  // deno-lint-ignore no-explicit-any
+  readonly revalidate?: ((request: Request, c: any) => Response | Promise<Response>) | undefined;
+}
+
+/**
+ * A shared cache of whole responses in front of the routes behind it, under RFC 9111; see {@linkcode withCache}.
+ *
+ * @throws {TypeError} for unknown options, and where neither a store nor a cache is given
+ * @category Hono
+ * @example
+ * ```ts
+ * import { Hono } from "hono";
+ * import { memoryStore } from "@holdfast/edge";
+ * import { cache } from "@holdfast/edge/hono";
+ *
+ * const app = new Hono();
+ * app.use("/products/*", cache({ store: memoryStore(), ttl: "1m" }));
+ * app.get("/products/rope", (c) => c.text("a rope"));
+ * ```
+ */
+export function cache({ revalidate, store, ...options }: CacheMiddlewareOptions): RouteMiddleware {
+  if (revalidate !== undefined && typeof revalidate !== "function") {
+    throw new TypeError("Cannot cache responses as 'revalidate' must be a function");
+  }
+  const fills = new WeakSet<Request>(); // requests that are fills themselves: they pass
+  const handler = withCache<{ c: RouteContext; next: () => Promise<void> }>(async (request, { c, next }) => {
+    if (revalidate) return await revalidate((fills.add(request), request), c);
+    const req = c.req as { raw: Request };
+    const { raw } = req;
+    req.raw = request; // the routes see the conditional request
+    await next().finally(() => req.raw = raw);
+    return c.res;
+  }, {
+    ...options,
+    store: typeof store === "function" ? ({ c }) => store(c) : store,
+    waitUntil: (work, { c }) => void waitUntil(c, work),
+    staleWhileRevalidate: revalidate !== undefined,
+  });
+  return async function cache(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
+    if (fills.has(c.req.raw)) return await next();
+    replace(c, await handler(c.req.raw, { c, next }));
+  };
+}

@@ -1,0 +1,142 @@
+import { type Duration, toMilliseconds } from "../duration.ts";
+import type { Schema } from "../schema.ts";
+import { checkFunction, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import type { CacheEntryOptions, CacheGetOptions, FillLifetime } from "./cache.ts";
+
+/** The options of a call, checked, with every duration in milliseconds. */
+export interface CachePlan {
+  readonly ttl: number;
+  readonly stale: number;
+  readonly grace: number;
+  /** Sorted, each once. */
+  readonly tags: readonly string[];
+  readonly version: string;
+  /** `undefined`: an absence is not kept. */
+  readonly absent: number | undefined;
+  readonly early: number;
+  readonly refresh: boolean;
+  readonly fillTimeout: number | undefined;
+  readonly waitUntil: ((work: Promise<unknown>) => void) | undefined;
+  readonly schema: Schema | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+const TASK = "cache the value";
+const BOOLEANS = [true, false];
+
+/** Each tag is a key to read beside the value, and part of every record. */
+const MAX_TAGS = 32;
+
+const ENTRY = { ttl: true, stale: true, grace: true, tags: true, version: true, signal: true } as const;
+const SET_OPTIONS: OptionNames<CacheEntryOptions> = ENTRY;
+const GET_OPTIONS: OptionNames<CacheGetOptions> = {
+  ...ENTRY,
+  absent: true,
+  early: true,
+  refresh: true,
+  waitUntil: true,
+  schema: true,
+  fillTimeout: true,
+};
+
+/** Checks the options of `set`. */
+export function setPlan(options: CacheEntryOptions, maxLifetime: number): CachePlan {
+  checkOptionNames(TASK, options, SET_OPTIONS);
+  return plan(options, maxLifetime);
+}
+
+/** Checks the options of `get`. Each hit does this: nothing is listed or parsed twice. */
+export function getPlan(options: CacheGetOptions, maxLifetime: number): CachePlan {
+  if (typeof options !== "object" || options === null) checkOptionNames(TASK, null, GET_OPTIONS);
+  for (const name in options) {
+    if (!Object.hasOwn(GET_OPTIONS, name)) checkOptionNames(TASK, options, GET_OPTIONS);
+  }
+  return plan(options, maxLifetime);
+}
+
+function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
+  const { early = 0, refresh = false, version = "", waitUntil, schema, signal } = options;
+  if (typeof version !== "string") {
+    throw new TypeError(`Cannot ${TASK} as 'version' must be a string`);
+  }
+  if (!(typeof early === "number" && early >= 0 && early <= 100)) {
+    throw new RangeError(
+      `Cannot ${TASK} as 'early' must be from 0 to 100: current value is ${early}`,
+    );
+  }
+  checkFunction(TASK, "waitUntil", waitUntil);
+  const made: CachePlan = {
+    ttl: milliseconds(options.ttl, "ttl"),
+    stale: optional(options.stale, "stale") ?? 0,
+    grace: optional(options.grace, "grace") ?? 0,
+    tags: options.tags === undefined ? NO_TAGS : checkTags(options.tags),
+    version,
+    absent: optional(options.absent, "absent"),
+    early,
+    refresh: checkOneOf(TASK, "refresh", refresh, BOOLEANS),
+    fillTimeout: optional(options.fillTimeout, "fillTimeout"),
+    waitUntil,
+    schema,
+    signal,
+  };
+  if (Math.max(made.ttl, made.absent ?? 0) + Math.max(made.stale, made.grace) > maxLifetime) {
+    throw new RangeError(
+      `Cannot ${TASK} beyond the cache's 'maxLifetime': current value is ${maxLifetime} ms`,
+    );
+  }
+  return made;
+}
+
+function optional(duration: Duration | undefined, name: string): number | undefined {
+  return duration === undefined ? undefined : milliseconds(duration, name);
+}
+
+/** Texts of durations that were read before: an app has few, and a hit reads them again. */
+const read = new Map<string, number>();
+/** An app that builds its durations from data must not fill the memory. */
+const MAX_READ = 100;
+
+function milliseconds(duration: Duration, name: string): number {
+  if (typeof duration !== "string") return toMilliseconds(duration, name);
+  let length = read.get(duration);
+  if (length === undefined) {
+    length = toMilliseconds(duration, name);
+    if (read.size < MAX_READ) read.set(duration, length);
+  }
+  return length;
+}
+
+/**
+ * The lifetime that a fill chose by `keep`, over that of the call: `undefined` where it is not to be kept. It is cut to
+ * what the cache keeps at most.
+ *
+ * @throws {RangeError} when a duration is none
+ */
+export function keptPlan(plan: CachePlan, chosen: FillLifetime, maxLifetime: number): CachePlan {
+  const part = (given: Duration | undefined, other: number, name: string) =>
+    given === undefined ? other : given === 0 ? 0 : milliseconds(given, name);
+  const ttl = Math.min(part(chosen.ttl, plan.ttl, "ttl"), maxLifetime);
+  const most = maxLifetime - ttl;
+  return {
+    ...plan,
+    ttl,
+    stale: Math.min(part(chosen.stale, plan.stale, "stale"), most),
+    grace: Math.min(part(chosen.grace, plan.grace, "grace"), most),
+  };
+}
+
+const NO_TAGS: readonly string[] = [];
+
+/** The tags, sorted, each once. */
+export function checkTags(tags: readonly string[]): readonly string[] {
+  if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === "string" && tag !== "")) {
+    throw new TypeError("Cannot use the tags as each must be a non-empty string");
+  }
+  const names = [...new Set(tags)].sort();
+  if (names.length > MAX_TAGS) {
+    throw new RangeError(
+      `Cannot use the tags as there may be at most ${MAX_TAGS}: current count is ${names.length}`,
+    );
+  }
+  return names;
+}

@@ -1,0 +1,61 @@
+import { type Clock, systemClock } from "../clock.ts";
+import { toMilliseconds } from "../duration.ts";
+import { checkFunction, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import type { CacheOptions } from "./cache.ts";
+import { NearCache } from "./near_cache.ts";
+
+const OPTIONS: OptionNames<CacheOptions> = {
+  name: true,
+  near: true,
+  lease: true,
+  maxLifetime: true,
+  timeout: true,
+  whenUnavailable: true,
+  onFault: true,
+  clock: true,
+};
+
+/** The options of a cache, checked. */
+export interface CacheSettings {
+  readonly name: string;
+  readonly near: NearCache | undefined;
+  readonly lease: number;
+  /** The same as a text: each read sends it. */
+  readonly leaseText: string;
+  readonly maxLifetime: number;
+  readonly timeout: number;
+  readonly whenUnavailable: "fill" | "throw";
+  readonly report: (error: unknown) => void;
+  readonly clock: Clock;
+}
+
+/** Checks the options of a cache. */
+export function settingsOf(options: CacheOptions): CacheSettings {
+  const task = "create the cache";
+  checkOptionNames(task, options, OPTIONS);
+  const { name, near, whenUnavailable = "fill", onFault, clock = systemClock } = options;
+  if (typeof name !== "string" || name === "") {
+    throw new TypeError(
+      `Cannot ${task} as 'name' must be a non-empty string: caches of one name share their keys`,
+    );
+  }
+  checkFunction(task, "onFault", onFault);
+  const lease = toMilliseconds(options.lease ?? "10s", "lease");
+  return {
+    name,
+    near: near && new NearCache(near, clock),
+    lease,
+    leaseText: String(lease),
+    maxLifetime: toMilliseconds(options.maxLifetime ?? "7d", "maxLifetime"),
+    timeout: toMilliseconds(options.timeout ?? "2s", "timeout"),
+    whenUnavailable: checkOneOf(task, "whenUnavailable", whenUnavailable, ["fill", "throw"] as const),
+    report(error) {
+      try {
+        onFault?.(error);
+      } catch {
+        // a listener that throws must not change an answer
+      }
+    },
+    clock,
+  };
+}

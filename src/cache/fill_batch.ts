@@ -1,0 +1,51 @@
+import type { Fill, FillMany } from "./cache.ts";
+
+/** One call of the origin for all keys of a `getMany` that were granted at their first look. */
+export class FillBatch<T> {
+  readonly #keys: readonly string[];
+  readonly #fill: FillMany<T>;
+  readonly #granted: number[] = [];
+  readonly #pending: Set<number>;
+  #values: Promise<Map<number, T>> | undefined;
+  #start!: () => void;
+  readonly #complete: Promise<void>;
+
+  /** Begins with every key's first look ahead. */
+  constructor(keys: readonly string[], fill: FillMany<T>) {
+    this.#keys = keys;
+    this.#fill = fill;
+    this.#pending = new Set(keys.keys());
+    this.#complete = new Promise((resolve) => this.#start = resolve);
+    if (keys.length === 0) this.#start();
+  }
+
+  /** Notes that a key needs no fill now. */
+  looked(index: number): void {
+    this.#pending.delete(index);
+    if (this.#pending.size === 0) this.#start();
+  }
+
+  /** The fill of one key: part of the batch at the first look, a call of its own later. */
+  fillOf(index: number): Fill<T> {
+    return async ({ signal }) => {
+      if (!this.#pending.has(index)) return (await this.#fill([this.#keys[index]!], { signal }))[0] as T;
+      this.#granted.push(index);
+      this.looked(index);
+      await this.#complete;
+      this.#values ??= this.#ask(signal);
+      return (await this.#values).get(index) as T;
+    };
+  }
+
+  async #ask(signal: AbortSignal): Promise<Map<number, T>> {
+    this.#granted.sort((a, b) => a - b); // the grants came in any order
+    const keys = this.#granted.map((index) => this.#keys[index]!);
+    const values = await this.#fill(keys, { signal });
+    if (values.length !== keys.length) {
+      throw new TypeError(
+        `Cannot fill the values as ${keys.length} were asked for: current count is ${values.length}`,
+      );
+    }
+    return new Map(this.#granted.map((index, i) => [index, values[i] as T]));
+  }
+}
