@@ -10,7 +10,7 @@ import { DIRECT, type DirectStore } from "../store/direct.ts";
 import type { Awaitable, EngineLimits } from "../store/engine.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
-import { checkOptionNames } from "../validate.ts";
+import { checkMethods, checkOptionNames } from "../validate.ts";
 import { askOrigin, type Question } from "./ask_origin.ts";
 import type {
   Cache,
@@ -77,6 +77,7 @@ import { StoreWeakCache } from "./weak_cache.ts";
 export function createCache(store: AtomicStore, options: CacheOptions): Cache;
 export function createCache(store: KeyValueStore, options: CacheOptions): WeakCache;
 export function createCache(store: AtomicStore | KeyValueStore, options: CacheOptions): WeakCache {
+  checkMethods("create the cache", "it needs a store, such as memoryStore()", store, ["get", "namespace"]);
   const settings = settingsOf(options);
   return "transact" in store ? new StoreCache(store, settings) : new StoreWeakCache(store, settings);
 }

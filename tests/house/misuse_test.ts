@@ -14,6 +14,7 @@ import { denoKvStore } from "../../adapters/deno_kv/mod.ts";
 import { mailgunMailer } from "../../adapters/mailgun/mod.ts";
 import { mongodbStore } from "../../adapters/mongodb/mod.ts";
 import { postgresStore } from "../../adapters/postgres/mod.ts";
+import { redisStore } from "../../adapters/redis/mod.ts";
 import { resendMailer } from "../../adapters/resend/mod.ts";
 import { sendgridMailer } from "../../adapters/sendgrid/mod.ts";
 import { sesMailer } from "../../adapters/ses/mod.ts";
@@ -21,6 +22,8 @@ import { cloudflareConnector, denoConnector, nodeConnector, smtpMailer } from ".
 import { d1Store, libsqlStore, nodeSqliteStore } from "../../adapters/sqlite/mod.ts";
 import { upstashStore } from "../../adapters/upstash/mod.ts";
 import { workersKvStore } from "../../adapters/workers_kv/mod.ts";
+import { createCache } from "../../src/cache/mod.ts";
+import { withCache } from "../../src/http/mod.ts";
 import { assert, assertEquals, assertStringIncludes } from "../support/assert.ts";
 
 // deno-lint-ignore no-explicit-any
@@ -180,6 +183,11 @@ const TABLE: Readonly<Record<string, readonly Misuse[]>> = {
       calls("claim", (claim) => idempotency[name](claim), [], [null], [{}], ["k"])
     ),
   ],
+  cache: [
+    ...calls("a store", (one) => (createCache as Any)(one, { name: "c" }), [], [null], [5], [{}]),
+    ...calls("options", (options) => (createCache as Any)(store, options), [], [null], [5], [[]]),
+    ...calls("Cannot", withCache as Any, [], [null], [5], [{}]),
+  ],
   createThrottle: [
     ...calls("AtomicStore", (one) => js.createThrottle!(one, rule), ...NOT_A_STORE.map((one) => [one])),
     ...calls(
@@ -300,6 +308,7 @@ const TABLE: Readonly<Record<string, readonly Misuse[]>> = {
     ...calls("'prefix'", upstashStore as Any, [{ url: "https://x.upstash.io", token: "t", prefix: "shop" }]),
     ...calls("node-redis", upstashStore as Any, [{ evalSha() {}, eval() {}, connect() {} }]),
     ...([
+      redisStore,
       denoKvStore,
       workersKvStore,
       postgresStore,
