@@ -32,7 +32,7 @@ export interface CacheSettings {
 /** Checks the options of a cache. */
 export function settingsOf(options: CacheOptions): CacheSettings {
   const task = "create the cache";
-  checkNeededOptions(task, options, OPTIONS, "a 'name'");
+  checkNeededOptions(task, options, OPTIONS, "'name'");
   const { name, near, whenUnavailable = "fill", onFault, clock = systemClock } = options;
   if (typeof name !== "string" || name === "") {
     throw new TypeError(

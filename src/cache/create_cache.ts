@@ -77,7 +77,7 @@ import { StoreWeakCache } from "./weak_cache.ts";
 export function createCache(store: AtomicStore, options: CacheOptions): Cache;
 export function createCache(store: KeyValueStore, options: CacheOptions): WeakCache;
 export function createCache(store: AtomicStore | KeyValueStore, options: CacheOptions): WeakCache {
-  checkMethods("create the cache", "it needs a store, such as memoryStore()", store, ["get", "namespace"]);
+  checkMethods("create the cache", "it needs a store", store, ["get"]);
   const settings = settingsOf(options);
   return "transact" in store ? new StoreCache(store, settings) : new StoreWeakCache(store, settings);
 }
