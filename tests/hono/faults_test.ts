@@ -216,8 +216,9 @@ Deno.test("a store that is down: 503 for idempotency, lock and session; a thrott
 
 Deno.test("session(): the cookie goes on every kind of response, beside others, and is never cached", async () => {
   const app = new Hono<{ Variables: SessionVariables }>();
-  app.use(session({ store: memoryStore() }));
-  app.use(session({ store: memoryStore() })); // mounted twice is once
+  const visits = session({ store: memoryStore() });
+  app.use(visits);
+  app.use(visits); // mounted twice is once
   app.use(async (c, next) => {
     c.var.session.set("x", 1);
     await next();
