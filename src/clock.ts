@@ -8,8 +8,11 @@ export interface Clock {
   now(): number;
   /** Milliseconds that never step back; only differences mean anything. */
   monotonic(): number;
-  /** Waits that long, or rejects with the signal's reason. */
-  sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
+  /**
+   * Waits that long, or rejects with the signal's reason. A wait in the `background`, which no caller awaits
+   * (the renewal of a lease), must not keep a process alive.
+   */
+  sleep(milliseconds: number, signal?: AbortSignal, background?: boolean): Promise<void>;
 }
 
 /**
@@ -20,7 +23,7 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  sleep(milliseconds: number, signal?: AbortSignal, background = false): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
       const onAbort = () => {
@@ -32,7 +35,15 @@ export const systemClock: Clock = {
         signal?.removeEventListener("abort", onAbort);
         resolve();
       }, Math.min(Math.ceil(milliseconds), 2 ** 31 - 1));
+      if (background) letGo(timer);
       signal?.addEventListener("abort", onAbort, { once: true });
     });
   },
 };
+
+/** Lets a process end although the timer runs, where the runtime has a way to: Node and Bun, or Deno. */
+function letGo(timer: unknown): void {
+  const { Deno } = globalThis as { readonly Deno?: { unrefTimer?(id: unknown): void } };
+  if (typeof timer === "number") Deno?.unrefTimer?.(timer);
+  else (timer as { unref?(): void }).unref?.();
+}

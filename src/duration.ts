@@ -1,3 +1,5 @@
+import { shown } from "./validate.ts";
+
 /**
  * A length of time: milliseconds as a number, or digits and a unit (`"250ms"`, `"30s"`, `"5m"`, `"1h"`, `"7d"`).
  *
@@ -10,7 +12,7 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 
 /**
  * Reads a duration as whole milliseconds, rounded up so that nothing ever ends early.
  *
- * @throws {RangeError} when it is zero, negative, not finite or not a duration at all
+ * @throws {RangeError} when it is missing, zero, negative, not finite or not a duration at all
  * @category Shared
  * @example
  * ```ts
@@ -22,13 +24,13 @@ export function toMilliseconds(duration: Duration, name = "duration"): number {
   let ms: number;
   if (typeof duration === "number") ms = duration;
   else {
-    const [, count, unit = ""] = /^(\d+(?:\.\d+)?)([a-z]+)$/.exec(String(duration)) ?? [];
+    const [, count, unit = ""] =
+      /^(\d+(?:\.\d+)?)([a-z]+)$/.exec(typeof duration === "string" ? duration : "") ?? [];
     ms = Number(count) * UNITS[unit]!;
   }
-  if (!(ms > 0 && ms <= Number.MAX_SAFE_INTEGER)) {
-    throw new RangeError(
-      `Cannot read '${name}' as a duration must be positive and finite: current value is ${duration}`,
-    );
-  }
-  return Math.ceil(ms);
+  if (ms > 0 && ms <= Number.MAX_SAFE_INTEGER) return Math.ceil(ms);
+  const current = duration === undefined ? "it is missing" : `current value is ${shown(duration)}`;
+  throw new RangeError(
+    `Cannot use the duration as '${name}' must be milliseconds or a text like "30s", "5m", above zero: ${current}`,
+  );
 }

@@ -6,6 +6,9 @@
  * *sent* the last request that the engine confirmed: the lease began no earlier than that. So the holder's
  * deadline is that monotonic time plus the length, less an allowance for clocks that run at different rates.
  * No wall clock takes part.
+ *
+ * The timers of a lease that is renewed keep no process alive, or one that ends without a release would never
+ * end. The one of a lease that is not renewed does, until the lease is over: a caller may wait for its signal.
  */
 import type { Clock } from "./clock.ts";
 import { interruptible } from "./deadline.ts";
@@ -199,7 +202,7 @@ export class Lease {
     let failed = false;
     while (!signal.aborted) {
       const due = this.#deadline - length * 2 / 3 - clock.monotonic();
-      await clock.sleep(Math.max(1, failed ? length / 10 : due), signal).catch(() => {});
+      await clock.sleep(Math.max(1, failed ? length / 10 : due), signal, true).catch(() => {});
       if (signal.aborted || this.#last) return;
       failed = !await this.extend(length).catch(() => false);
     }
@@ -238,8 +241,11 @@ export class Lease {
     if (this.#ended()) return;
     const timer = this.#timer = new AbortController();
     const { clock } = this.#options;
-    clock.sleep(Math.max(0, this.#deadline - clock.monotonic()), timer.signal).then(() => {
-      if (!this.#ended()) this.#arm(); // a timer may be shorter than the lease, or fire early
-    }, () => {});
+    clock.sleep(Math.max(0, this.#deadline - clock.monotonic()), timer.signal, this.#options.renew).then(
+      () => {
+        if (!this.#ended()) this.#arm(); // a timer may be shorter than the lease, or fire early
+      },
+      () => {},
+    );
   }
 }

@@ -12,9 +12,11 @@ export type OptionNames<Options> = { readonly [Name in KeysOfUnion<Options>]-?: 
 type KeysOfUnion<T> = T extends unknown ? keyof T : never;
 
 /**
- * Refuses unknown options: a mistyped name would silently change nothing.
+ * Refuses unknown options: a mistyped name would silently change nothing. A `signal` and a `clock` mean the
+ * same in every function, so they are checked here.
  *
- * @throws {TypeError} when `options` is no object or has a name that is not in `known`
+ * @throws {TypeError} when `options` is no object, has a name that is not in `known`, or a `signal` or
+ * `clock` that is none
  */
 export function checkOptionNames(
   task: string,
@@ -22,8 +24,10 @@ export function checkOptionNames(
   known: Readonly<Record<string, true>>,
 ): void {
   if (options === undefined) return;
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(`Cannot ${task} as the options must be an object: current type is ${typeof options}`);
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new TypeError(
+      `Cannot ${task} as the options must be an object: current type is ${kindOf(options)}`,
+    );
   }
   for (const name of Object.keys(options)) {
     if (!Object.hasOwn(known, name)) {
@@ -32,6 +36,61 @@ export function checkOptionNames(
       );
     }
   }
+  const { signal, clock } = options as { readonly signal?: unknown; readonly clock?: unknown };
+  if (signal !== undefined) checkSignal(task, signal);
+  if (clock !== undefined) {
+    checkMethods(task, "'clock' must be a Clock", clock, ["now", "monotonic", "sleep"]);
+  }
+}
+
+/**
+ * The same for options that cannot be left out.
+ *
+ * @throws {TypeError} also when there are none, with the names that are `needed`
+ */
+export function checkNeededOptions(
+  task: string,
+  options: unknown,
+  known: Readonly<Record<string, true>>,
+  needed: string,
+): void {
+  if (options === undefined) throw new TypeError(`Cannot ${task} as the options are missing: give ${needed}`);
+  checkOptionNames(task, options, known);
+}
+
+/**
+ * Refuses what is no `AbortSignal`, above all the controller of one.
+ *
+ * @throws {TypeError} with what to give
+ */
+export function checkSignal(task: string, signal: unknown): void {
+  const methods = ["throwIfAborted", "addEventListener"];
+  checkMethods(task, "'signal' must be an AbortSignal, as a controller's 'signal' is", signal, methods);
+}
+
+/**
+ * Refuses what does not have the methods that are used.
+ *
+ * @throws {TypeError} that says what it `must` be, and what it is
+ */
+export function checkMethods(task: string, must: string, value: unknown, methods: readonly string[]): void {
+  const object = Object(value) as Readonly<Record<string, unknown>>;
+  if (methods.every((name) => typeof object[name] === "function")) return;
+  throw new TypeError(`Cannot ${task} as ${must}: current type is ${kindOf(value)}`);
+}
+
+/**
+ * Refuses what is no `AtomicStore`.
+ *
+ * @throws {TypeError} with what to give
+ */
+export function checkStore(task: string, store: unknown): void {
+  const { transact, getMany } = Object(store) as { readonly transact?: unknown; readonly getMany?: unknown };
+  if (typeof transact === "function") return;
+  const must = typeof getMany === "function"
+    ? "the store must be an AtomicStore, and a KeyValueStore cannot change a key atomically"
+    : "the store must be an AtomicStore, such as memoryStore()";
+  throw new TypeError(`Cannot ${task} as ${must}: current type is ${kindOf(store)}`);
 }
 
 /**
@@ -77,8 +136,24 @@ export function checkFunction(task: string, name: string, value: unknown): void 
   throw new TypeError(`Cannot ${task} as '${name}' must be a function: current type is ${typeof value}`);
 }
 
+/**
+ * Refuses what is no array.
+ *
+ * @throws {TypeError} that says what the array is of
+ */
+export function checkArray(task: string, what: string, value: unknown): void {
+  if (Array.isArray(value)) return;
+  throw new TypeError(`Cannot ${task} as it needs an array of ${what}: current type is ${kindOf(value)}`);
+}
+
 /** A value for a message: numbers and short words as they are, everything else by its type. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   if (typeof value === "number" || typeof value === "boolean" || value == null) return String(value);
-  return typeof value === "string" && value.length <= 40 ? JSON.stringify(value) : typeof value;
+  return typeof value === "string" && value.length <= 40 ? JSON.stringify(value) : kindOf(value);
+}
+
+/** The type of a value that may be a secret (a connection's URL in place of a store). */
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "array" : value instanceof Promise ? "promise" : typeof value;
 }

@@ -8,6 +8,9 @@ const OVERLOAD_DELAY = 1000;
 /** The runtime's error for an object of a class without our methods. It is made here in the Worker and holds no value. */
 const NO_METHOD = /^The RPC receiver does not implement (?:the )?method/;
 
+/** The runtime's error for a class that a migration made with `new_classes`; its text names no value of ours. */
+const NO_SQLITE = /new_sqlite_classes|SQL is not enabled for this Durable Object/i;
+
 /** The error for a call that the object refused. */
 export function refusal(refused: Refusal): HoldfastError {
   return new HoldfastError(
@@ -41,6 +44,14 @@ export function objectFault(cause: unknown, writes: boolean): HoldfastError {
     return new HoldfastError(
       "misconfigured",
       "Cannot call the object as the binding's class must be HoldfastObject or extend it",
+      { cause },
+    );
+  }
+  if (NO_SQLITE.test(String(message))) {
+    return new HoldfastError(
+      "misconfigured",
+      "Cannot use the object as its class has no SQLite storage: name it in 'new_sqlite_classes' of the " +
+        "migration, not in 'new_classes'",
       { cause },
     );
   }

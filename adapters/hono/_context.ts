@@ -4,6 +4,7 @@
  */
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { PerBinding } from "../../src/store/binding.ts";
+import { checkStore } from "../../src/validate.ts";
 
 /**
  * The part of Hono's context that the middleware uses.
@@ -77,17 +78,26 @@ export type StoreSource = AtomicStore | ((c: RouteContext) => AtomicStore);
  */
 export function perStore<T>(source: StoreSource, build: (store: AtomicStore) => T): (c: RouteContext) => T {
   if (typeof source !== "function") {
-    if (typeof source?.transact !== "function") {
-      throw new TypeError("Cannot use the store as it must be an AtomicStore or a function that returns one");
-    }
+    checkStore("use 'store'", source);
     const built = build(source);
     return () => built;
   }
   const known = new PerBinding<T>();
   return (c) => {
-    const store = source(c);
+    const store = storeOf(source, c);
     return known.get(store, () => build(store));
   };
+}
+
+/**
+ * The store that a function makes of a request.
+ *
+ * @throws {TypeError} when it made none: nothing, a promise (the function must not be async), another store
+ */
+export function storeOf(source: (c: RouteContext) => AtomicStore, c: RouteContext): AtomicStore {
+  const store = source(c);
+  checkStore("use what 'store' returned", store);
+  return store;
 }
 
 const runtimeRequests = new WeakMap<RouteContext, Request>();

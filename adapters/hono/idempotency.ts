@@ -1,7 +1,7 @@
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import { faultClass, isStoreFull } from "../../src/fault_class.ts";
-import { readIdempotencyKey } from "../../src/http/idempotency_key.ts";
+import { idempotencyKeyProblem, readIdempotencyKey } from "../../src/http/idempotency_key.ts";
 import { requestFingerprint } from "../../src/http/request_fingerprint.ts";
 import { ResponseTee, type TeeOutcome } from "../../src/http/response_tee.ts";
 import {
@@ -19,8 +19,8 @@ import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import {
   checkFunction,
   checkInteger,
+  checkNeededOptions,
   checkOneOf,
-  checkOptionNames,
   type OptionNames,
 } from "../../src/validate.ts";
 import {
@@ -249,13 +249,19 @@ export function idempotency(options: IdempotencyMiddlewareOptions): RouteMiddlew
 }
 
 function checkOptions(options: IdempotencyMiddlewareOptions): void {
-  checkOptionNames(TASK, options, OPTIONS);
+  checkNeededOptions(TASK, options, OPTIONS, "'store' and 'scope'");
   const { scope, methods, maxRequest, maxResponse, wait, whenUnavailable } = options;
   if (scope !== "public" && typeof scope !== "function") {
     throw new TypeError(`Cannot ${TASK} as 'scope' must be a function or "public"`);
   }
-  if (methods !== undefined && !(Array.isArray(methods) && methods.every((it) => typeof it === "string"))) {
-    throw new TypeError(`Cannot ${TASK} as 'methods' must be a list of methods`);
+  // An empty list would protect nothing, in silence.
+  const areMethods = Array.isArray(methods) && methods.length > 0 &&
+    methods.every((it) => typeof it === "string");
+  if (methods !== undefined && !areMethods) {
+    throw new TypeError(`Cannot ${TASK} as 'methods' must be a list of methods, such as ["POST"], not empty`);
+  }
+  for (const name of ["required", "strict"] as const) {
+    if (options[name] !== undefined) checkOneOf(TASK, name, options[name], [true, false]);
   }
   for (const name of ["storeIf", "fingerprint", "onFault"] as const) checkFunction(TASK, name, options[name]);
   for (const name of ["lease", "maxHold", "retention", "timeout"] as const) {
@@ -311,7 +317,7 @@ async function identify(
   const key = readIdempotencyKey(header, strict);
   if (key === undefined) {
     return problem(400, "Idempotency-Key is malformed", {
-      detail: "The header must hold one string of 1 to 255 characters",
+      detail: idempotencyKeyProblem(header, strict),
     });
   }
   const caller = scope === "public" ? "public" : callerName(await scope(c));

@@ -5,7 +5,7 @@ import { planAcquire } from "../../src/lock/acquire_plan.ts";
 import { createLocks } from "../../src/lock/create_locks.ts";
 import type { AcquireOptions, Lock, Locks } from "../../src/lock/lock.ts";
 import { toMilliseconds } from "../../src/duration.ts";
-import { checkFunction, checkOneOf, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../../src/validate.ts";
 import {
   perStore,
   replace,
@@ -128,7 +128,7 @@ const OPTIONS = {
  * ```
  */
 export function lock(options: LockMiddlewareOptions): RouteMiddleware {
-  checkOptionNames("make lock()", options, OPTIONS);
+  checkNeededOptions("make lock()", options, OPTIONS, "'store' and 'key'");
   const { store, key, status = 409, until = "response", name, whenUnavailable = "deny", onFault, ...rest } =
     options;
   checkOneOf("make lock()", "status", status, [409, 423]);

@@ -12,12 +12,19 @@ import type {
 import {
   checkFunction,
   checkInteger,
+  checkNeededOptions,
   checkOneOf,
-  checkOptionNames,
+  checkStore,
   type OptionNames,
 } from "../../src/validate.ts";
 import { clientAddress } from "./_client_address.ts";
-import { changeable, type RouteContext, type RouteMiddleware, type StoreSource } from "./_context.ts";
+import {
+  changeable,
+  type RouteContext,
+  type RouteMiddleware,
+  storeOf,
+  type StoreSource,
+} from "./_context.ts";
 import { describe, RATE_LIMIT_HEADERS, type RateLimitHeaders } from "./_ratelimit_fields.ts";
 import { problem, unavailable } from "./problem.ts";
 
@@ -133,7 +140,7 @@ export interface ThrottleVariables {
  * Answers requests that come too often with a 429, `Retry-After` and problem+json, and tells every client
  * its quota, on every kind of response. During an outage of the store requests pass unless
  * `whenUnavailable` says otherwise: `"deny"` answers a 503. A store that is misconfigured throws, and
- * `onFault` is called.
+ * `onFault` is called. A request that meets one instance twice, on the app and on its route, counts once.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
  * @throws {RangeError} when a number of the policies or options is out of range
@@ -157,14 +164,22 @@ export function throttle(options: ThrottleMiddlewareOptions): RouteMiddleware {
   checkOptions(options);
   const { headers = "draft-11", whenUnavailable } = options;
   const throttleFor = throttles(options);
+  // By key: `app.use(mine)` and `app.get("/", mine, …)` are one count, and a key that changes between is two.
+  const decided = new WeakMap<RouteContext, Map<string, ThrottleDecision>>();
   return async function throttle(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     const mine = await throttleFor(c);
     if (mine === undefined) return await next();
     const key = await keyOf(c, options);
     if (key === undefined) return badRequest("The key of the request is empty or not well-formed");
+    const before = decided.get(c)?.get(key);
+    if (before !== undefined) {
+      c.set("throttle", before);
+      return await next();
+    }
     const cost = costOf(c, options);
     if (cost === undefined) return badRequest("The cost of the request is not a whole number");
     const decision = await mine.check(key, { cost });
+    decided.set(c, (decided.get(c) ?? new Map()).set(key, decision));
     c.set("throttle", decision);
     // Without a store there are no numbers, unless another throttle has some.
     const style = decision.degraded && typeof whenUnavailable !== "object" ? "none" : headers;
@@ -181,7 +196,7 @@ export function throttle(options: ThrottleMiddlewareOptions): RouteMiddleware {
 
 /** Checks what {@linkcode planThrottle} does not. */
 function checkOptions(options: ThrottleMiddlewareOptions): void {
-  checkOptionNames("make throttle()", options, OPTIONS);
+  checkNeededOptions("make throttle()", options, OPTIONS, "'store', 'name', 'limit' and 'window'");
   const { key, cost = 1, headers = "draft-11", trustedProxies = 0, store } = options;
   checkOneOf("make throttle()", "headers", headers, RATE_LIMIT_HEADERS);
   checkInteger("make throttle()", "trustedProxies", trustedProxies, 0);
@@ -190,11 +205,7 @@ function checkOptions(options: ThrottleMiddlewareOptions): void {
   if (key !== undefined && trustedProxies !== 0) {
     throw new TypeError("Cannot make throttle() as 'key' and 'trustedProxies' exclude each other");
   }
-  if (typeof store !== "function" && typeof store?.transact !== "function") {
-    throw new TypeError(
-      "Cannot make throttle() as 'store' must be an AtomicStore or a function that returns one",
-    );
-  }
+  if (typeof store !== "function") checkStore("make throttle()", store);
 }
 
 /**
@@ -209,7 +220,7 @@ function throttles(
   const base: ThrottleBaseOptions = { name, whenUnavailable, timeout, onFault, denyCache, clock };
   const policies = givenPolicies(options, options.policies);
   const over = (plan: ThrottlePlan): (c: RouteContext) => Throttle => {
-    if (typeof store === "function") return (c) => plan.over(store(c));
+    if (typeof store === "function") return (c) => plan.over(storeOf(store, c));
     const built = plan.over(store);
     return () => built;
   };

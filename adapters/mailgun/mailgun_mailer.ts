@@ -11,7 +11,7 @@ import { unsupported } from "../../src/mail/mail_error.ts";
 import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import type { MimeBuilder } from "../../src/mail/mime.ts";
-import { checkFunction, checkOneOf, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../../src/validate.ts";
 import { MultipartForm } from "./_multipart_form.ts";
 
 /**
@@ -77,7 +77,7 @@ const ACCESS = {
  * ```
  */
 export function mailgunMailer(access: MailgunAccess): Mailer {
-  checkOptionNames(TASK, access, ACCESS);
+  checkNeededOptions(TASK, access, ACCESS, "'apiKey' and 'domain'");
   const { apiKey, domain, region = "us", timeout, mime } = access;
   need(
     typeof apiKey === "string" && /^[!-~]+$/.test(apiKey) && /^[a-z\d.-]+$/i.test(domain ?? ""),

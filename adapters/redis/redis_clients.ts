@@ -70,7 +70,7 @@ type Methods = Partial<Record<"evalsha" | "evalSha" | "eval" | "send" | "sendCom
  * @throws {TypeError} when it is none, or one that another subpath takes
  */
 export function fitClient(client: RedisClient): FittedClient {
-  const methods = (client ?? {}) as Methods;
+  const methods = Object(client) as Methods;
   const has = (name: string) => typeof methods[name] === "function";
   if (has("evalsha") && has("defineCommand") && has("getBuiltinCommands")) {
     return ofIoRedis(client as IoRedisClient, methods.isCluster === true);

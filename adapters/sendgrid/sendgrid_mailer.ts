@@ -13,7 +13,7 @@ import {
 import { unsupported } from "../../src/mail/mail_error.ts";
 import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
-import { checkOneOf, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkNeededOptions, checkOneOf, type OptionNames } from "../../src/validate.ts";
 
 /**
  * The access to SendGrid.
@@ -66,7 +66,7 @@ const ACCESS = {
  * ```
  */
 export function sendgridMailer(access: SendGridAccess): Mailer {
-  checkOptionNames(TASK, access, ACCESS);
+  checkNeededOptions(TASK, access, ACCESS, "an 'apiKey'");
   const { apiKey, region = "global", timeout } = access;
   need(typeof apiKey === "string" && /^[!-~]+$/.test(apiKey), "apiKey", "is missing");
   checkOneOf(TASK, "region", region, ["global", "eu"]);

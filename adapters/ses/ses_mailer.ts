@@ -19,7 +19,7 @@ import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import type { MimeBuilder } from "../../src/mail/mime.ts";
 import { toBytes } from "../../src/mail/pieces.ts";
-import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkFunction, checkNeededOptions, type OptionNames } from "../../src/validate.ts";
 import { sha256Hex } from "./_sha256.ts";
 
 /**
@@ -113,7 +113,7 @@ const ACCESS = {
  * ```
  */
 export function sesMailer(access: SesAccess): Mailer {
-  checkOptionNames(TASK, access, ACCESS);
+  checkNeededOptions(TASK, access, ACCESS, "'region' and 'client'");
   const { region, client, configurationSet, timeout, mime } = access;
   need(/^[a-z\d-]+$/.test(region ?? "") && client, "region", "or 'client' is missing");
   checkFunction(TASK, "mime", mime);

@@ -46,6 +46,9 @@ export type CloudflareConnect = (
  * ```
  */
 export function cloudflareConnector(connect: CloudflareConnect): SmtpConnector {
+  if (typeof connect !== "function") {
+    throw new TypeError("Cannot make a connector as it needs the function 'connect' of cloudflare:sockets");
+  }
   return {
     perRequest: true,
     async connect({ hostname, port, security }: SmtpAddress): Promise<SmtpSocket> {

@@ -10,7 +10,13 @@ import {
 import { type Message, type PreparedMessage, prepareMessage } from "../../src/mail/message.ts";
 import { buildMime } from "../../src/mail/mime.ts";
 import { partialReceipt, selectRecipients } from "../../src/mail/partial.ts";
-import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import {
+  checkInteger,
+  checkNeededOptions,
+  checkOneOf,
+  checkOptionNames,
+  type OptionNames,
+} from "../../src/validate.ts";
 import { isAuth, type SmtpAuth } from "./_auth.ts";
 import type { StepTimeouts } from "./_connection.ts";
 import { Deadline } from "./_deadline.ts";
@@ -173,9 +179,9 @@ export interface SmtpMailer extends Mailer, AsyncDisposable {
  * ```
  */
 export function smtpMailer(options: SmtpMailerOptions): SmtpMailer {
-  checkOptionNames(TASK, options, OPTIONS);
-  const { maxConnections = 5, maxMessages = 100, maxWaiting = 1000 } = options ?? {};
-  const settings = settingsOf(options ?? {});
+  checkNeededOptions(TASK, options, OPTIONS, "'connector' and 'host'");
+  const { maxConnections = 5, maxMessages = 100, maxWaiting = 1000 } = options;
+  const settings = settingsOf(options);
   const limits: PoolLimits = {
     maxConnections: checkInteger(TASK, "maxConnections", maxConnections),
     maxMessages: checkInteger(TASK, "maxMessages", maxMessages),
@@ -222,8 +228,9 @@ function settingsOf(options: SmtpMailerOptions): SessionSettings {
   need(isHost(host), "'host' must be a host name or an IP address");
   need(name === undefined || isHost(name), "'name' must be a host name or an address in brackets");
   if (auth !== undefined) {
-    need(isAuth(auth), "'auth' must be strings without control characters, and not empty");
-    checkOptionNames(TASK, auth, AUTH);
+    checkOptionNames(`${TASK} with this 'auth'`, auth, AUTH);
+    const fields = "'auth' must be { username, password } or { username, accessToken }";
+    need(isAuth(auth), `${fields}, of strings without control characters, and not empty`);
     const open = security === "none" && !options.allowPlaintextAuth;
     need(!open, "'auth' would go over plain text: encrypt, or set 'allowPlaintextAuth'");
   }

@@ -1,7 +1,7 @@
 import { withTimeout } from "../../src/deadline.ts";
 import { isUnknownScript, late, refusesKeyLocking } from "./_faults.ts";
 import type { Script, ScriptBook } from "./_scripts.ts";
-import type { ScriptRunner, Timeouts } from "./_transport.ts";
+import type { ScriptRunner, Timeouts, UpstashConnection } from "./_transport.ts";
 
 /**
  * The part of a Redis client that is used, by shape. `Redis` from `@upstash/redis` has it, on any of its
@@ -30,12 +30,42 @@ export interface RedisScripts {
 }
 
 /**
- * Refuses what is no client: above all an ioredis client itself, whose `evalsha` takes other arguments and
- * would send nonsense.
+ * Whether it is a client, and not how to connect. Refuses the clients of other makers that would send
+ * nonsense, and options of the store that were put into the connection, where nothing reads them.
  *
  * @throws {TypeError} with what to change
  */
-export function checkClient(redis: RedisScripts): void {
+export function isClient(
+  redis: RedisScripts | UpstashConnection,
+  storeOptions: readonly string[],
+): redis is RedisScripts {
+  const client = Object(redis) as Partial<RedisScripts> & { readonly evalSha?: unknown };
+  if (client.evalsha === undefined && typeof client.evalSha === "function") {
+    throw new TypeError(
+      "Cannot make a store as a client of node-redis must be wrapped: { evalsha: (sha, keys, args) => " +
+        "redis.evalSha(sha, { keys, arguments: args }), eval: … }",
+    );
+  }
+  if (client.evalsha === undefined && client.eval === undefined) {
+    if (typeof redis !== "object" || redis === null) {
+      throw new TypeError(
+        "Cannot make a store as it needs { url, token } or a Redis client: 'url' is missing",
+      );
+    }
+    const misplaced = storeOptions.find((name) => Object.hasOwn(redis, name));
+    if (misplaced !== undefined) {
+      throw new TypeError(
+        `Cannot make a store as '${misplaced}' is an option of the store: upstashStore({ url, token }, { ${misplaced} })`,
+      );
+    }
+    return false;
+  }
+  checkClient(redis as RedisScripts);
+  return true;
+}
+
+/** Refuses above all an ioredis client itself, whose `evalsha` takes other arguments. */
+function checkClient(redis: RedisScripts): void {
   if (typeof redis.evalsha !== "function" || typeof redis.eval !== "function") {
     throw new TypeError("Cannot make a store as the Redis client must have 'evalsha' and 'eval'");
   }

@@ -2,7 +2,7 @@ import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
-import { checkClient, clientRunner, type RedisScripts } from "./_client.ts";
+import { clientRunner, isClient, type RedisScripts } from "./_client.ts";
 import { UpstashEngine } from "./_engine.ts";
 import { KeySpace } from "./_keys.ts";
 import { type DatabaseState, ScriptBook } from "./_scripts.ts";
@@ -74,8 +74,7 @@ export function upstashStore(
   const timeout = toMilliseconds(options.timeout ?? "5s", "timeout");
   const attemptTimeout = toMilliseconds(options.attemptTimeout ?? timeout, "attemptTimeout");
   const maxValueLength = checkInteger("make a store", "maxValueLength", options.maxValueLength ?? 900_000);
-  const handedIn = "evalsha" in redis;
-  if (handedIn) checkClient(redis);
+  const handedIn = isClient(redis, Object.keys(OPTION_NAMES));
   const binding = handedIn ? redis : connectionObject(redis);
   const book = new ScriptBook(stateOf(binding), options.virtualTime !== undefined);
   const timeouts = { timeout, attemptTimeout };

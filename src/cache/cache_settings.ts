@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
-import { checkFunction, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../validate.ts";
 import type { CacheOptions } from "./cache.ts";
 import { NearCache } from "./near_cache.ts";
 
@@ -32,7 +32,7 @@ export interface CacheSettings {
 /** Checks the options of a cache. */
 export function settingsOf(options: CacheOptions): CacheSettings {
   const task = "create the cache";
-  checkOptionNames(task, options, OPTIONS);
+  checkNeededOptions(task, options, OPTIONS, "'name'");
   const { name, near, whenUnavailable = "fill", onFault, clock = systemClock } = options;
   if (typeof name !== "string" || name === "") {
     throw new TypeError(

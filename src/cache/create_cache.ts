@@ -10,7 +10,7 @@ import { DIRECT, type DirectStore } from "../store/direct.ts";
 import type { Awaitable, EngineLimits } from "../store/engine.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
-import { checkOptionNames } from "../validate.ts";
+import { checkMethods, checkOptionNames } from "../validate.ts";
 import { askOrigin, type Question } from "./ask_origin.ts";
 import type {
   Cache,
@@ -75,8 +75,10 @@ import { StoreWeakCache } from "./weak_cache.ts";
  * ```
  */
 export function createCache(store: AtomicStore, options: CacheOptions): Cache;
+/** A cache on a store that cannot change a key atomically: values and times, without tags and `expire`. */
 export function createCache(store: KeyValueStore, options: CacheOptions): WeakCache;
 export function createCache(store: AtomicStore | KeyValueStore, options: CacheOptions): WeakCache {
+  checkMethods("create the cache", "it needs a store", store, ["get"]);
   const settings = settingsOf(options);
   return "transact" in store ? new StoreCache(store, settings) : new StoreWeakCache(store, settings);
 }

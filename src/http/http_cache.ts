@@ -213,6 +213,18 @@ class Flight {
  * @throws {TypeError} for unknown options, and where neither a store nor a cache is given
  * @throws {RangeError} for a duration or a count that cannot be
  * @category HTTP
+ * @example
+ * ```ts
+ * import { memoryStore } from "@holdfast/edge";
+ * import { withCache } from "@holdfast/edge/http";
+ *
+ * const handler = withCache(
+ *   () => new Response("a rope", { headers: { "cache-control": "max-age=60" } }),
+ *   { store: memoryStore() },
+ * );
+ * const response = await handler(new Request("https://example.com/rope"));
+ * if (await response.text() !== "a rope") throw new Error("unexpected");
+ * ```
  */
 export function withCache<Context = unknown>(
   handler: FetchHandler<Context>,

@@ -31,3 +31,25 @@ function bare(header: string): string | undefined {
   const key = BARE.exec(header)?.[1];
   return key === undefined || ANOTHER_TYPE.test(key) ? undefined : key;
 }
+
+/** What is wrong with a header that {@linkcode readIdempotencyKey} refuses, and what to send, for its client. */
+export function idempotencyKeyProblem(header: string, strict: boolean): string {
+  const text = header.trim();
+  const key = quoted(text) ?? text;
+  if (key === "" || key.length > MAX_LENGTH) {
+    return `The key must have 1 to ${MAX_LENGTH} characters, such as a UUID: this one has ${key.length}`;
+  }
+  if (!/^[\x20-\x7e]*$/.test(text)) return "The key must be of printable ASCII characters, such as a UUID";
+  const quote = 'send it in double quotes, as Idempotency-Key: "order-17"';
+  if (text.startsWith('"')) {
+    return "The header must hold one quoted string and no more, with a backslash before quotes and backslashes " +
+      'in it, as Idempotency-Key: "order-17"';
+  }
+  if (ANOTHER_TYPE.test(text)) {
+    return `A key without quotes must not read as a number, date, boolean or bytes: ${quote}`;
+  }
+  if (!BARE.test(text)) {
+    return `A key without quotes must have no space, quote, comma or semicolon, and there is one key: ${quote}`;
+  }
+  return strict ? `The key must be quoted: ${quote}` : `The key cannot be read: ${quote}`;
+}

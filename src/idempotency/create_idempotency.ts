@@ -14,7 +14,7 @@ import { LeaseCall, repeatable } from "../store/call_id.ts";
 import { ChangeWait } from "../store/change_wait.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
-import { checkFunction, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkFunction, checkOneOf, checkOptionNames, checkStore, type OptionNames } from "../validate.ts";
 import type {
   Attempt,
   Begin,
@@ -90,6 +90,7 @@ const RUN = { ...BEGIN, storeIf: true } satisfies OptionNames<RunOptions>;
  * ```
  */
 export function createIdempotency(store: AtomicStore, options: IdempotencyOptions = {}): Idempotency {
+  checkStore("create idempotency", store);
   checkOptionNames("create idempotency", options, OPTIONS);
   checkFunction("create idempotency", "onFault", options.onFault);
   return new StoreIdempotency(store.namespace(options.name ?? "idempotency"), options);
@@ -113,10 +114,11 @@ class StoreIdempotency implements Idempotency {
   constructor(store: AtomicStore, options: IdempotencyOptions) {
     this.#store = store;
     this.#clock = options.clock ?? systemClock;
-    this.#lease = toMilliseconds(options.lease ?? "30s", "lease");
-    this.#retention = toMilliseconds(options.retention ?? "24h", "retention");
+    const { lease = "30s", retention = "24h", timeout = "15s" } = options;
+    this.#lease = toMilliseconds(lease, "lease");
+    this.#retention = toMilliseconds(retention, "retention");
     this.#maxHold = options.maxHold === undefined ? undefined : toMilliseconds(options.maxHold, "maxHold");
-    this.#timeout = toMilliseconds(options.timeout ?? "15s", "timeout");
+    this.#timeout = toMilliseconds(timeout, "timeout");
     this.#report = options.onFault ?? (() => {});
     this.#checkLease(this.#lease);
   }
@@ -232,6 +234,8 @@ class StoreIdempotency implements Idempotency {
   async complete(claim: Claim, response: unknown, options: CompleteOptions = {}): Promise<Completion> {
     checkOptionNames("complete", options, COMPLETE);
     const { retain = true, signal } = options;
+    checkOneOf("complete", "retain", retain, [true, false]);
+    checkClaim("complete", claim);
     return await this.#complete(claim, retain ? encodeResult(response) : undefined, signal);
   }
 
@@ -256,18 +260,21 @@ class StoreIdempotency implements Idempotency {
 
   async abandon(claim: Claim, options?: CallOptions): Promise<boolean> {
     checkOptionNames("abandon", options, CALL);
+    checkClaim("abandon", claim);
     const input = { owner: claim.owner, claim: claim.id };
     return (await this.#retry(abandonClaim, claim.key, input, options?.signal)).state === "free";
   }
 
   async extend(claim: Claim, options?: CallOptions): Promise<boolean> {
     checkOptionNames("extend", options, CALL);
+    checkClaim("extend", claim);
     const input = { owner: claim.owner, lease: String(claim.lease) };
     return (await this.#retry(extendClaim, claim.key, input, options?.signal)).state === "held";
   }
 
   hold(claim: Claim, options?: CallOptions): Hold {
     checkOptionNames("hold", options, CALL);
+    checkClaim("hold", claim);
     const { key, owner, lease: length } = claim;
     const sentAt = this.#sentAt.get(claim);
     const lease = new Lease({
@@ -305,7 +312,9 @@ class StoreIdempotency implements Idempotency {
   ): Promise<T> {
     checkOptionNames("run the work", options, RUN);
     checkFunction("run the work", "storeIf", options.storeIf);
-    if (typeof fn !== "function") throw new TypeError("Cannot run the work as it must be a function");
+    if (typeof fn !== "function") {
+      throw new TypeError(`Cannot run the work as it must be a function: current type is ${typeof fn}`);
+    }
     const begun = await this.#begin(key, options);
     switch (begun.state) {
       case "new":
@@ -466,6 +475,13 @@ class ClaimHold implements Hold {
     this.stop();
     return Promise.resolve();
   }
+}
+
+/** Refuses what `begin` did not answer: its state, its key, or nothing. */
+function checkClaim(task: string, claim: unknown): void {
+  const { key, owner, id } = Object(claim) as Partial<Claim>;
+  if (typeof key === "string" && typeof owner === "string" && typeof id === "string") return;
+  throw new TypeError(`Cannot ${task} as the claim must be that of an answer of begin(), 'begun.claim'`);
 }
 
 function fingerprinted(fingerprint: string): { fingerprint?: string } {

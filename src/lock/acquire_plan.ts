@@ -1,7 +1,13 @@
 /** The decisions of an acquisition, without I/O: the checked options, and what follows from each reply. */
 import { toMilliseconds } from "../duration.ts";
 import type { Fields } from "../store/transition.ts";
-import { checkFunction, checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkFunction,
+  checkInteger,
+  checkNeededOptions,
+  checkOneOf,
+  type OptionNames,
+} from "../validate.ts";
 import {
   CHECK,
   LONGEST,
@@ -53,7 +59,7 @@ const ACQUIRE_OPTIONS = {
  * @throws {TypeError} or `RangeError`
  */
 export function planAcquire(options: AcquireOptions, timeout: number): AcquirePlan {
-  checkOptionNames("lock", options, ACQUIRE_OPTIONS);
+  checkNeededOptions("lock", options, ACQUIRE_OPTIONS, "at least a 'ttl'");
   const { permits, mode, fair = mode !== undefined } = options;
   const hold = planHold(options, timeout);
   const wait = options.wait === undefined ? 0 : toMilliseconds(options.wait, "wait");
@@ -82,7 +88,8 @@ export function planAcquire(options: AcquireOptions, timeout: number): AcquirePl
 
 /** Checks the options of a resumption. */
 export function planResume(options: ResumeOptions, timeout: number): ReturnType<typeof planHold> {
-  checkOptionNames("resume the lock", options, HOLD_OPTIONS satisfies OptionNames<ResumeOptions>);
+  const known = HOLD_OPTIONS satisfies OptionNames<ResumeOptions>;
+  checkNeededOptions("resume the lock", options, known, "at least a 'ttl'");
   return planHold(options, timeout);
 }
 

@@ -12,7 +12,7 @@ import { LeaseCall, repeatable } from "../store/call_id.ts";
 import { ChangeWait } from "../store/change_wait.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkArray, checkOptionNames, checkStore, type OptionNames } from "../validate.ts";
 import { bounded } from "./_bounded.ts";
 import { type Gate, gateOf, type Place as GatePlace } from "./_gate.ts";
 import { HeldLock, overdue, type Place, releaseOrphan } from "./_held_lock.ts";
@@ -68,6 +68,7 @@ const LOCKS_OPTIONS = { name: true, clock: true, timeout: true } satisfies Optio
  * ```
  */
 export function createLocks(store: AtomicStore, options: LocksOptions = {}): Locks {
+  checkStore("create locks", store);
   checkOptionNames("create locks", options, LOCKS_OPTIONS);
   const { name = "lock", clock = systemClock, timeout = "10s" } = options;
   return new StoreLocks(store.namespace(name), clock, toMilliseconds(timeout, "timeout"));
@@ -229,6 +230,7 @@ class StoreLocks implements Locks {
 
   async acquireAll(keys: readonly string[], options: AcquireOptions): Promise<LockSet | undefined> {
     const plan = planAcquire(options, this.#timeout);
+    checkArray("lock", "keys", keys); // a text is one key, not its characters
     const names = [...new Set(keys)].sort();
     if (names.length === 0) throw new TypeError("Cannot lock as at least one key is needed");
     const began = this.#clock.monotonic();
@@ -267,7 +269,13 @@ class StoreLocks implements Locks {
     options: AcquireOptions,
     fn: (lock: Lock) => T | Promise<T>,
   ): Promise<T> {
-    const lock = await this.#acquire(key, planAcquire(options, this.#timeout), options.signal);
+    const plan = planAcquire(options, this.#timeout);
+    if (typeof fn !== "function") {
+      throw new TypeError(
+        `Cannot run under the lock as the work must be a function: current type is ${typeof fn}`,
+      );
+    }
+    const lock = await this.#acquire(key, plan, options.signal);
     if (lock === undefined) {
       throw new HoldfastError("lock-timeout", "Cannot run under the lock as another holder has it", {
         retryable: true,

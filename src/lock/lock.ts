@@ -64,7 +64,7 @@ export interface LockCallOptions extends CallOptions {
 export interface HoldOptions {
   /**
    * Whether the lease is extended by itself, each time a third of it is over, until the lock is released or
-   * `maxHold` is over.
+   * `maxHold` is over. That keeps no process alive: a program that ends without a release ends.
    * @default {false}
    */
   readonly renew?: boolean | undefined;
@@ -283,8 +283,12 @@ export interface Locks {
    */
   acquireAll(keys: readonly string[], options: AcquireOptions): Promise<LockSet | undefined>;
   /**
-   * Runs `fn` under the lock and releases it. Its result or error is never replaced by a failed release. When
-   * the `signal` aborts, so does the lock's, and renewal ends.
+   * Runs `fn` under the lock and releases it. Give `renew: true` unless `fn` certainly ends within `ttl`:
+   * without, the lease ends after `ttl` while `fn` still runs, and another holder may come in beside it. `fn`
+   * is told by `lock.signal`, and must heed it either way.
+   *
+   * Its result or error is never replaced by a failed release. When the `signal` aborts, so does the lock's,
+   * and renewal ends.
    *
    * @throws {HoldfastError} `lock-timeout` when the lock was not free within `wait`
    */

@@ -1,7 +1,8 @@
 /** Shared by mailers around mailers. */
 import { MailError, mailError, type MailErrorOptions } from "./mail_error.ts";
-import { checkSendOptions, type SendOptions } from "./mailer.ts";
+import { checkSendOptions, type Mailer, type SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
+import { checkMethods } from "../validate.ts";
 import { abortReason } from "./outcome.ts";
 
 /**
@@ -20,6 +21,17 @@ export function prepareCall(mailer: string, message: Message, options: SendOptio
   const prepared = prepareMessage(message);
   if (options.signal?.aborted) throw aborted(mailer, options.signal);
   return prepared;
+}
+
+/**
+ * Refuses what is no mailer.
+ *
+ * @throws {TypeError}
+ */
+export function checkMailer(task: string, mailer: unknown): void {
+  checkMethods(task, "it needs a mailer, such as memoryMailer()", mailer, ["send"]);
+  const { name } = mailer as Mailer;
+  if (typeof name !== "string") throw new TypeError(`Cannot ${task} as the mailer must have a 'name'`);
 }
 
 /** The error of a call that the caller ended before anything was sent. */

@@ -31,6 +31,7 @@ const NO_ATOM = /^$|^\.|\.\.|\.$|[\s\p{C}\p{Z}()<>[\]:;@\\,"]/u;
 const QUOTED = /^"(?:[^"\\]|\\[ -~])*"$/;
 const DOMAIN = /^localhost$|^(?:(?!-)[a-z\d-]{1,63}(?<!-)\.)+(?!\d+$|-)[a-z\d-]{1,63}(?<!-)$/;
 const ONE = "must be one address: local@domain or Name <local@domain>";
+const QUOTES = `${ONE}, and a name with , ; : . or other signs needs quotes: "Doe, Jane" <jane@example.com>`;
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 
 /**
@@ -87,7 +88,7 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
       text = text.slice(start + 1, -1);
       // Without quotes, a name with one of these could be more than a name.
       if (QUOTED.test(name)) name = name.slice(1, -1).replace(/\\(.)/g, "$1");
-      else need(!/["<>()[\],;:@\\]/.test(name), what, ONE);
+      else need(!/["<>()[\],;:@\\]/.test(name), what, QUOTES);
     }
   } else {
     need(typeof input === "object" && input, what, ONE);

@@ -2,7 +2,15 @@
 import { systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
-import { checkFunction, checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkFunction,
+  checkInteger,
+  checkOneOf,
+  checkOptionNames,
+  checkStore,
+  type OptionNames,
+} from "../validate.ts";
+import { checkMailer } from "./_combinator.ts";
 import { StoreOutbox } from "./_store_outbox.ts";
 import type { Mailer } from "./mailer.ts";
 import type { Outbox, OutboxOptions } from "./outbox.ts";
@@ -61,6 +69,8 @@ import type { Outbox, OutboxOptions } from "./outbox.ts";
  * ```
  */
 export function outbox(mailer: Mailer, store: AtomicStore, options: OutboxOptions = {}): Outbox {
+  checkMailer(TASK, mailer);
+  checkStore(TASK, store);
   checkOptionNames(TASK, options, OPTIONS);
   const { whenUnknown = "hold", attemptTimeout, onFault } = options;
   checkOneOf(TASK, "whenUnknown", whenUnknown, ["hold", "resend"]);

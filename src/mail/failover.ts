@@ -3,8 +3,8 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { randomToken } from "../secret.ts";
 import { faultClass } from "../fault_class.ts";
-import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
-import { aborted, prepareCall, restated } from "./_combinator.ts";
+import { checkArray, checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { aborted, checkMailer, prepareCall, restated } from "./_combinator.ts";
 import { type MailError, mailError, unsupported } from "./mail_error.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message, PreparedMessage } from "./message.ts";
@@ -64,7 +64,7 @@ const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"
  *
  * {@linkcode sendBulk} sends through it one by one: what one provider refused of a batch another may take.
  *
- * @throws {TypeError} when an option is not known
+ * @throws {TypeError} when there is no array of mailers, or an option is not known
  * @throws {RangeError} when there is no mailer, or not a positive weight for each
  * @category Mail
  * @example
@@ -77,10 +77,13 @@ const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"
  * ```
  */
 export function failover(mailers: readonly Mailer[], options: FailoverOptions = {}): Mailer {
+  checkArray(TASK, "mailers, as in failover([first, second])", mailers);
+  if (mailers.length === 0) throw new RangeError(`Cannot ${TASK} as it needs an array of mailers, not empty`);
+  for (const mailer of mailers) checkMailer(`${TASK}, an array of mailers,`, mailer);
   checkOptionNames(TASK, options, OPTIONS);
   const { weights, onFault } = options;
   checkFunction(TASK, "onFault", onFault);
-  if (mailers.length === 0) throw new RangeError(`Cannot ${TASK} as there must be one to ask`);
+  if (weights !== undefined) checkArray(TASK, "'weights'", weights);
   if (weights !== undefined && weights.length !== mailers.length) {
     throw new RangeError(
       `Cannot ${TASK} as 'weights' must hold one for each of ${mailers.length}: current length is ${weights.length}`,

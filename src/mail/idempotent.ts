@@ -2,8 +2,8 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Idempotency } from "../idempotency/idempotency.ts";
-import { checkOptionNames, type OptionNames } from "../validate.ts";
-import { aborted, prepareCall } from "./_combinator.ts";
+import { checkMethods, checkOptionNames, type OptionNames } from "../validate.ts";
+import { aborted, checkMailer, prepareCall } from "./_combinator.ts";
 import { fingerprintOf } from "./_packed_message.ts";
 import { mailError, unsupported } from "./mail_error.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
@@ -23,6 +23,8 @@ export interface IdempotentOptions {
   readonly wait?: Duration | 0 | undefined;
 }
 
+const TASK = "make an idempotent mailer";
+
 /** The outcome that is stored under a key. */
 type Outcome =
   | { readonly state: "sent"; readonly receipt: Receipt }
@@ -30,7 +32,10 @@ type Outcome =
 
 /**
  * A mailer that sends once per key, whatever is behind it. Every repetition of the key gets the first
- * receipt; the same key with another message is `fingerprint-mismatch`. Without a key it sends every time.
+ * receipt; the same key with another message is `fingerprint-mismatch`.
+ *
+ * A message that is sent without an `idempotencyKey` is sent every time: only the caller knows which two calls
+ * mean the same message, so give every `send` the id of what it is about (`order-17`).
  *
  * A message that was certainly not sent frees its key. Whether a message was sent may be unknown: the reply
  * was lost, or the isolate died between taking the key and noting the outcome. When the mailer behind
@@ -62,11 +67,10 @@ export function idempotent(
   idempotency: Idempotency,
   options: IdempotentOptions = {},
 ): Mailer {
-  checkOptionNames(
-    "make an idempotent mailer",
-    options,
-    { wait: true } satisfies OptionNames<IdempotentOptions>,
-  );
+  checkMailer(TASK, mailer);
+  const must = "its second argument must be what createIdempotency(store) returns";
+  checkMethods(TASK, must, idempotency, ["run"]);
+  checkOptionNames(TASK, options, { wait: true } satisfies OptionNames<IdempotentOptions>);
   return new Idempotent(mailer, idempotency, options);
 }
 

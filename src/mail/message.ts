@@ -288,6 +288,8 @@ function record(
   value: Readonly<Record<string, string>> | undefined,
   what: string,
 ): Readonly<Record<string, string>> {
+  const isRecord = value === undefined || (typeof value === "object" && value && !Array.isArray(value));
+  need(isRecord, what, "must be an object of strings");
   const pairs = Object.entries(value ?? {});
   return Object.freeze(
     Object.fromEntries(pairs.map(([key, text]) => [shortText(key, what), headerText(text, what)])),
@@ -300,7 +302,8 @@ function record(
  */
 function bodyText(value: string | undefined, what: string): string | undefined {
   if (value === undefined) return undefined;
-  need(typeof value === "string" && value, what, "must not be empty");
+  need(typeof value === "string", what, "must be a string");
+  need(value, what, "must not be empty");
   need(!value.includes("\0") && value.isWellFormed(), what, "must hold no NUL or lone surrogates");
   return value;
 }

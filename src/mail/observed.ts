@@ -1,8 +1,9 @@
 /** Reports what a mailer does, for measurements. */
 import { type Clock, systemClock } from "../clock.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkNeededOptions, type OptionNames } from "../validate.ts";
 import { openBulk } from "./_bulk_sender.ts";
+import { checkMailer } from "./_combinator.ts";
 import { type Delivery, MailError } from "./mail_error.ts";
 import type { BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
@@ -65,7 +66,8 @@ const OPTIONS = { onOperation: true, clock: true } satisfies OptionNames<Observe
  * ```
  */
 export function observed(mailer: Mailer, options: ObservedOptions): Mailer {
-  checkOptionNames(TASK, options, OPTIONS);
+  checkMailer(TASK, mailer);
+  checkNeededOptions(TASK, options, OPTIONS, "an 'onOperation'");
   if (typeof options?.onOperation !== "function") {
     throw new TypeError(`Cannot ${TASK} as 'onOperation' must be a function`);
   }

@@ -7,8 +7,14 @@ import { MailError, mailError } from "./mail_error.ts";
 export function asMailError(mailer: string, cause: unknown): MailError {
   if (cause instanceof MailError) return cause;
   return cause instanceof TypeError || cause instanceof RangeError
-    ? mailError(mailer, "invalid-message", "it is not valid", { cause })
+    ? mailError(mailer, "invalid-message", `it is not valid${fieldAtFault(cause)}`, { cause })
     : mailError(mailer, "backend-unavailable", "it failed", { delivery: "unknown", phase: "body", cause });
+}
+
+/** What our own checks say of a field, which never holds its value; of other errors the text stays apart. */
+function fieldAtFault({ message }: Error): string {
+  const [, needs] = /^Cannot send as (.+)$/s.exec(message) ?? [];
+  return needs === undefined ? "" : `: ${needs}`;
 }
 
 /**

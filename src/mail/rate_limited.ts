@@ -3,9 +3,9 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Throttle, ThrottleDecision } from "../throttle/throttle.ts";
-import { checkFunction, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkFunction, checkMethods, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 import { openBulk } from "./_bulk_sender.ts";
-import { aborted, prepareCall } from "./_combinator.ts";
+import { aborted, checkMailer, prepareCall } from "./_combinator.ts";
 import { mailError } from "./mail_error.ts";
 import type { BatchOptions, BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message, PreparedMessage } from "./message.ts";
@@ -75,6 +75,9 @@ const OPTIONS = {
  * ```
  */
 export function rateLimited(mailer: Mailer, throttle: Throttle, options: RateLimitedOptions = {}): Mailer {
+  checkMailer(TASK, mailer);
+  const must = "its second argument must be what createThrottle(store, …) returns";
+  checkMethods(TASK, must, throttle, ["check"]);
   checkOptionNames(TASK, options, OPTIONS);
   checkOneOf(TASK, "per", options.per ?? "message", ["message", "request"]);
   checkFunction(TASK, "cost", options.cost);

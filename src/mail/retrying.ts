@@ -2,6 +2,7 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkMailer } from "./_combinator.ts";
 import { Retrying } from "./_retrying_mailer.ts";
 import type { Mailer } from "./mailer.ts";
 
@@ -82,6 +83,7 @@ const OPTIONS = {
  * ```
  */
 export function retrying(mailer: Mailer, options: RetryingOptions = {}): Mailer {
+  checkMailer(TASK, mailer);
   checkOptionNames(TASK, options, OPTIONS);
   const { attemptTimeout } = options;
   if (attemptTimeout !== undefined) toMilliseconds(attemptTimeout, "attemptTimeout");

@@ -4,6 +4,7 @@
  */
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { BulkRun } from "./_bulk_run.ts";
+import { checkMailer } from "./_combinator.ts";
 import { need } from "./address.ts";
 import type { BulkOptions, BulkResult } from "./bulk.ts";
 import type { Mailer } from "./mailer.ts";
@@ -48,6 +49,7 @@ export function sendBulk(
   messages: Iterable<Message> | AsyncIterable<Message>,
   options: BulkOptions = {},
 ): AsyncIterableIterator<BulkResult> {
+  checkMailer(TASK, mailer);
   checkOptionNames(TASK, options, OPTIONS);
   const { concurrency = 5, idempotencyKey } = options;
   checkInteger(TASK, "concurrency", concurrency);

@@ -3,6 +3,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
+import { checkSchema } from "../check_schema.ts";
 import type { Schema } from "../schema.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { interpreter, quietly } from "./_interpret.ts";
@@ -60,16 +61,9 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
   const clock: Clock = options.clock ?? systemClock;
   const emit: (event: SessionEvent) => void = quietly(options.onEvent);
   const version = checkInteger("make sessions", "version", options.version ?? 1);
-  const schema = checkSchema(options.schema) as Schema<Data> | undefined;
-  const absolute = toMilliseconds(options.absoluteTimeout ?? "12h", "absoluteTimeout");
-  const idle = options.idleTimeout === undefined
-    ? Math.min(1_800_000, absolute) // 30 minutes
-    : toMilliseconds(options.idleTimeout, "idleTimeout");
-  if (idle > absolute) {
-    throw new RangeError(
-      "Cannot make sessions as 'idleTimeout' must be at most 'absoluteTimeout', which ends them all",
-    );
-  }
+  const schema = options.schema as Schema<Data> | undefined;
+  if (schema !== undefined) checkSchema("make sessions", schema);
+  const { idle, absolute } = lifetimes(options);
   return {
     schema,
     checks: schema !== undefined,
@@ -89,6 +83,26 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
       return result.issues === undefined ? result.value : undefined;
     },
   };
+}
+
+/**
+ * The two timeouts of a session, in milliseconds. One that was given as longer idle than it may last at all is
+ * a mistake; the standard idle timeout gives way to a shorter absolute one.
+ *
+ * @throws {RangeError}
+ */
+function lifetimes(
+  { idleTimeout, absoluteTimeout = "12h" }: CommonOptions,
+): { idle: number; absolute: number } {
+  const absolute = toMilliseconds(absoluteTimeout, "absoluteTimeout");
+  const idle = idleTimeout === undefined
+    ? Math.min(toMilliseconds("30m"), absolute)
+    : toMilliseconds(idleTimeout, "idleTimeout");
+  if (idle <= absolute) return { idle, absolute };
+  throw new RangeError(
+    `Cannot make sessions as 'idleTimeout' must be at most 'absoluteTimeout' (${absolute} ms): ` +
+      `current value is ${idle} ms`,
+  );
 }
 
 /**
@@ -115,13 +129,6 @@ function faults(
 /** Tells an outcome that the application must expect, such as a login over the limit. */
 function isExpected(error: unknown): boolean {
   return error instanceof HoldfastError && faultClass(error) === "other" && !error.retryable;
-}
-
-/** Refuses what is no Standard Schema: it would fail at the first request. */
-function checkSchema(schema: unknown): unknown {
-  const entry = (schema as Partial<Schema> | null | undefined)?.["~standard"];
-  if (schema === undefined || typeof entry?.validate === "function") return schema;
-  throw new TypeError("Cannot make sessions as 'schema' must be a Standard Schema, such as z.object({…})");
 }
 
 /** Refuses what is no Cookie header, such as the request itself. */

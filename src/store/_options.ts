@@ -1,6 +1,7 @@
 /** The names of the options of every call of a store, and the check that each call begins with. */
 import { checkOptionNames, type OptionNames } from "../validate.ts";
-import type { IncrementOptions } from "./atomic_store.ts";
+import type { IncrementOptions, WatchOptions } from "./atomic_store.ts";
+import { checkSchema } from "../check_schema.ts";
 import type {
   CallOptions,
   ClearOptions,
@@ -23,6 +24,9 @@ export const PAGE_OPTIONS = {
   cursor: true,
   limit: true,
 } satisfies OptionNames<ListPageOptions>;
+export const WATCH_OPTIONS = { signal: true, timeout: true, since: true, field: true } satisfies OptionNames<
+  WatchOptions
+>;
 export const CLEAR_OPTIONS = { signal: true, limit: true } satisfies OptionNames<ClearOptions>;
 
 /** Refuses options that the call does not know, and ends a call whose signal is aborted before it begins. */
@@ -33,5 +37,8 @@ export function checkCall(
 ): void {
   if (options === undefined) return;
   checkOptionNames(task, options, known);
+  if (known.schema && (options as GetOptions<unknown>).schema !== undefined) {
+    checkSchema(task, (options as GetOptions<unknown>).schema);
+  }
   options.signal?.throwIfAborted();
 }

@@ -1,7 +1,7 @@
 /** Reports the calls of a store, for measurements and traces. */
 import { type Clock, systemClock } from "../clock.ts";
 import { HoldfastError, type HoldfastErrorCode } from "../errors.ts";
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkMethods, checkNeededOptions, checkOptionNames, type OptionNames } from "../validate.ts";
 import { LIST_OPTIONS } from "./_options.ts";
 import { pages } from "./_pages.ts";
 import type { KeyValueStore, ListOptions } from "./key_value_store.ts";
@@ -64,7 +64,8 @@ export function observedStore<Store extends KeyValueStore>(
   store: Store,
   options: ObservedStoreOptions,
 ): Store {
-  checkOptionNames("observe the store", options, OPTIONS);
+  checkMethods("observe the store", "it must be a KeyValueStore", store, ["get", "set", "namespace"]);
+  checkNeededOptions("observe the store", options, OPTIONS, "an 'onOperation'");
   const { onOperation, clock = systemClock } = options;
   if (typeof onOperation !== "function") {
     throw new TypeError(

@@ -2,7 +2,7 @@
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { checkInteger, checkOptionNames } from "../validate.ts";
+import { checkInteger, checkMethods, checkNeededOptions, checkOptionNames } from "../validate.ts";
 import { checked } from "./_checked.ts";
 import { BINDING, type StoreBinding } from "./binding.ts";
 import {
@@ -14,8 +14,10 @@ import {
   LIST_OPTIONS,
   PAGE_OPTIONS,
   SET_OPTIONS,
+  WATCH_OPTIONS,
 } from "./_options.ts";
 import { openCursor, sealCursor } from "./cursor.ts";
+import { checkEntries, checkEntry, checkKeys, checkTransition } from "./_arguments.ts";
 import { DIRECT } from "./direct.ts";
 import { pages } from "./_pages.ts";
 import { engineKey, enginePrefix, localKey, namespacePath } from "./_keys.ts";
@@ -75,6 +77,8 @@ const CLEAR_SLICE = 1000;
  * ```
  */
 export function keyValueStoreFromEngine(engine: KeyValueEngine): KeyValueStore {
+  const needed = ["get", "set", "delete", "list"];
+  checkMethods("make a store", "its engine must be a KeyValueEngine", engine, needed);
   return new EngineStore(engine, "");
 }
 
@@ -101,6 +105,7 @@ export function keyValueStoreFromEngine(engine: KeyValueEngine): KeyValueStore {
  * ```
  */
 export function storeFromEngine(engine: AtomicEngine): AtomicStore {
+  checkMethods("make a store", "its engine must be an AtomicEngine", engine, ["transact", "list"]);
   return new AtomicEngineStore(engine, completed(engine), "");
 }
 
@@ -175,7 +180,8 @@ class EngineStore implements KeyValueStore {
 
   async set(key: string, value: unknown, options?: SetOptions): Promise<void> {
     checkCall("set the value", options, SET_OPTIONS);
-    const done = this.#engine.set(this.key(key), this.encode(value), milliseconds(options?.ttl), options);
+    const full = this.key(key);
+    const done = this.#engine.set(full, this.encode(value), milliseconds(options?.ttl), options);
     if (done instanceof Promise) await done;
   }
 
@@ -196,6 +202,7 @@ class EngineStore implements KeyValueStore {
 
   async getMany<T = unknown>(keys: readonly string[], options?: GetOptions<T>): Promise<(T | undefined)[]> {
     checkCall("get the values", options, GET_OPTIONS);
+    checkKeys("get the values", keys);
     const full = keys.map((key) => this.key(key));
     if (full.length === 0) return [];
     const texts = this.#engine.getMany
@@ -211,7 +218,11 @@ class EngineStore implements KeyValueStore {
   async setMany(entries: Iterable<readonly [string, unknown]>, options?: SetOptions): Promise<void> {
     checkCall("set the values", options, SET_OPTIONS);
     const ttl = milliseconds(options?.ttl);
-    const full = Array.from(entries, ([key, value]) => [this.key(key), this.encode(value)] as const);
+    checkEntries(entries);
+    const full = Array.from(
+      entries,
+      (entry) => [this.key(checkEntry(entry)[0]), this.encode(entry[1])] as const,
+    );
     if (full.length === 0) return;
     if (this.#engine.setMany) await this.#engine.setMany(full, ttl, options);
     else await Promise.all(full.map(([key, text]) => this.#engine.set(key, text, ttl, options)));
@@ -219,6 +230,7 @@ class EngineStore implements KeyValueStore {
 
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
     checkCall("delete the keys", options, CALL_OPTIONS);
+    checkKeys("delete the keys", keys);
     const full = new Set(keys.map((key) => this.key(key))); // a key is counted once, however often it is named
     return await this.#deleteMany([...full], options);
   }
@@ -287,7 +299,9 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     this.#full = full;
     this.limits = engine.limits;
     if (engine.watch) {
-      this.watch = async (key, { timeout, since, field, signal }) => {
+      this.watch = async (key, options) => {
+        checkNeededOptions("watch the key", options, WATCH_OPTIONS, "a 'timeout'");
+        const { timeout, since, field, signal } = options;
         const length = toMilliseconds(timeout, "timeout");
         signal?.throwIfAborted();
         return await engine.watch!(this.key(key), { timeout: length, since, field, signal });
@@ -302,6 +316,7 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     options?: TransactOptions,
   ): Promise<Fields> {
     options?.signal?.throwIfAborted();
+    checkTransition(transition, input);
     const output = this.#atomic.transact(transition, this.key(key), input, options);
     return output instanceof Promise ? await output : output;
   }

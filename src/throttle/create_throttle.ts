@@ -11,7 +11,14 @@ import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
-import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkFunction,
+  checkInteger,
+  checkNeededOptions,
+  checkOptionNames,
+  checkStore,
+  type OptionNames,
+} from "../validate.ts";
 import { DenyCache } from "./_deny_cache.ts";
 import { checkName, givenPolicies, policyFields, resolvePolicies } from "./policies.ts";
 import type {
@@ -78,13 +85,11 @@ export interface ThrottlePlan {
  * @throws {RangeError | TypeError} like {@linkcode createThrottle}
  */
 export function planThrottle(options: ThrottleOptions): ThrottlePlan {
-  checkOptionNames("make a throttle", options, OPTIONS);
+  checkNeededOptions("make a throttle", options, OPTIONS, "'name', 'limit' and 'window'");
   const settings = settingsOf(options);
   return {
     over(store) {
-      if (typeof store?.transact !== "function") {
-        throw new TypeError("Cannot make a throttle as its store must be an AtomicStore");
-      }
+      checkStore("make a throttle", store);
       // Two levels, so that no throttle's name meets the namespace of another contract.
       return new StoreThrottle(store.namespace("throttle").namespace(settings.name), settings);
     },

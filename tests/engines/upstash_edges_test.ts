@@ -45,8 +45,9 @@ Deno.test("Upstash, cold: 30 first calls in one tick all succeed on plain Redis 
       const results = await Promise.allSettled(firstCalls(store));
       const failed = results.filter(({ status }) => status === "rejected");
       assertEquals(failed, []);
-      const most = [3, 1, 2][round]!; // unknown, refused, known; then known; then unknown again
-      assert(proxy.requests().length <= most, `in at most ${most} requests`);
+      const most = [3, 2, 3][round]!; // locks think first: one for them, one for the rest; one more where a script is unknown
+      const made = proxy.requests().length;
+      assert(made <= most, `${made} requests, at most ${most}`);
       if (round === 1) await redis.send("SCRIPT", "FLUSH");
     }
     assertEquals(await store.get("counter"), 9);

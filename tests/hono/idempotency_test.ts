@@ -60,6 +60,18 @@ function faulty(
   });
 }
 
+/** A server's socket keeps its process alive, which the timers of a renewed lease do not. */
+function served(test: () => Promise<void>): () => Promise<void> {
+  return async () => {
+    const socket = setInterval(() => {}, 60_000);
+    try {
+      await test();
+    } finally {
+      clearInterval(socket);
+    }
+  };
+}
+
 Deno.test("idempotency(): every malformed key is a 400 as problem+json, and two forms of a good one are one key", async () => {
   let runs = 0;
   const mine = app().post("/", (c) => c.text(String(++runs)));
@@ -448,30 +460,33 @@ Deno.test("idempotency(): with `wait`, a duplicate waits for the first one's ans
   for (const answer of answers) assertEquals(await answer.text(), "once");
 });
 
-Deno.test("idempotency(): a handler that lost its key sees its signal abort, and its client gets the winner's answer", async () => {
-  const store = memoryStore();
-  const started = Promise.withResolvers<void>();
-  let runs = 0;
-  const mine = new Hono<Env>();
-  mine.use(cors({ origin: "https://a.test" }));
-  mine.use(idempotency({ store, scope: "public", lease: 60 }));
-  mine.post("/", async (c) => {
-    const { attempt, signal, key } = c.var.idempotency;
-    assertEquals(key, "k");
-    if (++runs > 1) return c.json({ winner: attempt });
-    started.resolve();
-    await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
-    assertEquals((signal.reason as HoldfastError).code, "claim-lost");
-    return c.json({ late: attempt });
-  });
-  const first = mine.request("/", post("k", null, { origin: "https://a.test" }));
-  await started.promise;
-  await store.namespace("idempotency").clear();
-  assertEquals(await (await mine.request("/", post("k"))).json(), { winner: 1 });
-  const late = await first;
-  assertEquals([await late.json(), late.headers.get("idempotency-replayed")], [{ winner: 1 }, "true"]);
-  assertEquals(late.headers.get("access-control-allow-origin"), "https://a.test", "its own exchange's");
-});
+Deno.test(
+  "idempotency(): a handler that lost its key sees its signal abort, and its client gets the winner's answer",
+  served(async () => {
+    const store = memoryStore();
+    const started = Promise.withResolvers<void>();
+    let runs = 0;
+    const mine = new Hono<Env>();
+    mine.use(cors({ origin: "https://a.test" }));
+    mine.use(idempotency({ store, scope: "public", lease: 60 }));
+    mine.post("/", async (c) => {
+      const { attempt, signal, key } = c.var.idempotency;
+      assertEquals(key, "k");
+      if (++runs > 1) return c.json({ winner: attempt });
+      started.resolve();
+      await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+      assertEquals((signal.reason as HoldfastError).code, "claim-lost");
+      return c.json({ late: attempt });
+    });
+    const first = mine.request("/", post("k", null, { origin: "https://a.test" }));
+    await started.promise;
+    await store.namespace("idempotency").clear();
+    assertEquals(await (await mine.request("/", post("k"))).json(), { winner: 1 });
+    const late = await first;
+    assertEquals([await late.json(), late.headers.get("idempotency-replayed")], [{ winner: 1 }, "true"]);
+    assertEquals(late.headers.get("access-control-allow-origin"), "https://a.test", "its own exchange's");
+  }),
+);
 
 Deno.test("idempotency(): methods that are not protected cost no I/O", async () => {
   const store = faulty(memoryStore(), () => "before");
@@ -556,56 +571,62 @@ Deno.test("idempotency(): behind a timeout of hono's the handler may still run: 
   }
 });
 
-Deno.test("idempotency(): a handler that never returns loses its key at maxHold, and its signal aborts", async () => {
-  const told = Promise.withResolvers<unknown>();
-  let runs = 0;
-  const mine = app({ lease: 60, maxHold: 150 }).post("/", (c) => {
-    if (++runs > 1) return c.text("second");
-    c.var.idempotency.signal.addEventListener("abort", () => told.resolve(c.var.idempotency.signal.reason));
-    return new Promise<Response>(() => {});
-  });
-  void mine.request("/", post("k")); // it never answers
-  await pause(100);
-  assertEquals((await mine.request("/", post("k"))).status, 409, "it outlives its lease");
-  assertEquals((await told.promise as HoldfastError).code, "claim-lost");
-  let answer = await mine.request("/", post("k"));
-  while (answer.status === 409) {
-    await pause(5);
-    answer = await mine.request("/", post("k"));
-  }
-  assertEquals(await answer.text(), "second");
-});
+Deno.test(
+  "idempotency(): a handler that never returns loses its key at maxHold, and its signal aborts",
+  served(async () => {
+    const told = Promise.withResolvers<unknown>();
+    let runs = 0;
+    const mine = app({ lease: 60, maxHold: 150 }).post("/", (c) => {
+      if (++runs > 1) return c.text("second");
+      c.var.idempotency.signal.addEventListener("abort", () => told.resolve(c.var.idempotency.signal.reason));
+      return new Promise<Response>(() => {});
+    });
+    void mine.request("/", post("k")); // it never answers
+    await pause(100);
+    assertEquals((await mine.request("/", post("k"))).status, 409, "it outlives its lease");
+    assertEquals((await told.promise as HoldfastError).code, "claim-lost");
+    let answer = await mine.request("/", post("k"));
+    while (answer.status === 409) {
+      await pause(5);
+      answer = await mine.request("/", post("k"));
+    }
+    assertEquals(await answer.text(), "second");
+  }),
+);
 
-Deno.test("idempotency(): a stream that is never read is stored all the same; one too large to store ends at maxHold", async () => {
-  let runs = 0;
-  const mine = app({ lease: 60, maxHold: 200, maxResponse: 10 });
-  mine.post("/:size", (c) => {
-    runs++;
-    let left = Number(c.req.param("size"));
-    return new Response(
-      new ReadableStream<Uint8Array>({
-        async pull(controller) {
-          await pause(1);
-          if (left-- > 0) controller.enqueue(new Uint8Array([left]));
-          else controller.close();
-        },
-      }),
-    );
-  });
-  await mine.request("/5", post("small")); // its body is never read
-  await pause(60);
-  assertEquals([...(await bytesOf(mine.request("/5", post("small"))))], [4, 3, 2, 1, 0]);
-  assertEquals(runs, 1);
-  await mine.request("/50", post("large"));
-  await pause(30);
-  assertEquals((await mine.request("/50", post("large"))).status, 409);
-  let answer = await mine.request("/50", post("large"));
-  while (answer.status === 409) {
-    await pause(10);
-    answer = await mine.request("/50", post("large"));
-  }
-  assertEquals([(await bytesOf(answer)).length, runs], [50, 3]);
-});
+Deno.test(
+  "idempotency(): a stream that is never read is stored all the same; one too large to store ends at maxHold",
+  served(async () => {
+    let runs = 0;
+    const mine = app({ lease: 60, maxHold: 200, maxResponse: 10 });
+    mine.post("/:size", (c) => {
+      runs++;
+      let left = Number(c.req.param("size"));
+      return new Response(
+        new ReadableStream<Uint8Array>({
+          async pull(controller) {
+            await pause(1);
+            if (left-- > 0) controller.enqueue(new Uint8Array([left]));
+            else controller.close();
+          },
+        }),
+      );
+    });
+    await mine.request("/5", post("small")); // its body is never read
+    await pause(60);
+    assertEquals([...(await bytesOf(mine.request("/5", post("small"))))], [4, 3, 2, 1, 0]);
+    assertEquals(runs, 1);
+    await mine.request("/50", post("large"));
+    await pause(30);
+    assertEquals((await mine.request("/50", post("large"))).status, 409);
+    let answer = await mine.request("/50", post("large"));
+    while (answer.status === 409) {
+      await pause(10);
+      answer = await mine.request("/50", post("large"));
+    }
+    assertEquals([(await bytesOf(answer)).length, runs], [50, 3]);
+  }),
+);
 
 Deno.test("idempotency(): a store that hangs is given up after the timeout, all retries together", async () => {
   const store = new Proxy(memoryStore(), {
@@ -840,4 +861,25 @@ Deno.test("idempotency(): unknown options and values out of range are refused at
     storeIf: undefined,
     strict: undefined,
   });
+});
+
+Deno.test("idempotency(): a malformed key's problem tells what is wrong and what to send", async () => {
+  const mine = app().post("/", (c) => c.text(""));
+  const strict = app({ strict: true }).post("/", (c) => c.text(""));
+  const detail = async (key: string, of: typeof mine = mine) =>
+    (await (await of.request("/", post(key))).json()).detail as string;
+  for (const key of ["123", "-5", "1.5", "12345678901234567890", "?1", ":YWJj:", "@1700000000"]) {
+    assertMatch(await detail(key), /number, date, boolean or bytes.*in double quotes/, key);
+  }
+  for (const key of ["k1, k2", "1 2", "a;b", 'a"']) {
+    assertMatch(await detail(key), /space, quote, comma or semicolon.*in double quotes/, key);
+  }
+  for (const key of ["\u00e9", '"a\u00e9"']) assertMatch(await detail(key), /printable ASCII/, key);
+  for (const key of ['"a', '"a" b', '"a", "b"', '"k";A=1', '"\\x"']) {
+    assertMatch(await detail(key), /one quoted string/, key);
+  }
+  for (const key of ["x".repeat(300), `"${"x".repeat(256)}"`, '""', ""]) {
+    assertMatch(await detail(key), /1 to 255 characters/, key);
+  }
+  assertMatch(await detail("k", strict), /in double quotes/);
 });

@@ -471,3 +471,35 @@ Deno.test("throttle(): options that make no sense fail when the app is made", ()
     algorithm: undefined,
   });
 });
+
+Deno.test("throttle(): one instance that a request meets twice counts it once per key", async () => {
+  const store = memoryStore();
+  const seen: (number | undefined)[] = [];
+  let keys = () => "k";
+  const mine = throttle({ store, name: "twice", limit: 3, window: "1h", key: () => keys() });
+  const app = new Hono<Env>().use(mine);
+  app.get("/", mine, (c) => {
+    seen.push(c.var.throttle?.remaining);
+    return c.text("served");
+  });
+  const statuses: number[] = [];
+  for (let i = 0; i < 4; i++) statuses.push((await app.request("/")).status);
+  assertEquals([statuses, seen], [[200, 200, 200, 429], [2, 1, 0]]);
+  // What is counted under another key is another count.
+  let asked = 0;
+  keys = () => `key ${asked++}`;
+  await app.request("/");
+  assertEquals(asked, 2);
+  for (const key of ["key 0", "key 1"]) {
+    const rule = { name: "twice", limit: 3, window: "1h" } as const;
+    assertEquals((await createThrottle(store, rule).peek(key)).remaining, 2, key);
+  }
+});
+
+Deno.test("throttle(): two instances on one request count each for itself", async () => {
+  const rule = { store: memoryStore(), limit: 3, window: "1h", key: () => "k" } as const;
+  const app = new Hono<Env>().use(throttle({ ...rule, name: "a" })).use(throttle({ ...rule, name: "b" }));
+  app.get("/", (c) => c.text(String(c.var.throttle?.remaining)));
+  const { headers } = await app.request("/");
+  assertMatch(headers.get("ratelimit")!, /"b";r=2.*"a";r=2/);
+});

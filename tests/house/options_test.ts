@@ -11,14 +11,17 @@ import {
   systemClock,
 } from "@holdfast/edge";
 import { betterAuthStorage } from "@holdfast/edge/better-auth";
+import { createCache } from "@holdfast/edge/cache";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { durableObjectStore } from "@holdfast/edge/durable-objects";
 import { observedStore, transactByCompareAndSet, VersionedTransactions } from "@holdfast/edge/engine";
 import * as hono from "@holdfast/edge/hono";
+import { withCache } from "@holdfast/edge/http";
 import * as mail from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { mongodbStore } from "@holdfast/edge/mongodb";
 import { postgresStore } from "@holdfast/edge/postgres";
+import { redisStore } from "@holdfast/edge/redis";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
 import { sesMailer } from "@holdfast/edge/ses";
@@ -76,6 +79,7 @@ const cases: Record<string, Case> = {
     call: (options) => betterAuthStorage(store, options),
     required: { secret: "s".repeat(32) },
   },
+  "./cache createCache": { call: (options) => createCache(store, options), required: { name: "a" } },
   "./deno-kv denoKvStore": { call: (options) => denoKvStore(client("atomic"), options) },
   "./durable-objects durableObjectStore": {
     call: (options) => durableObjectStore(client("getByName"), options),
@@ -97,6 +101,7 @@ const cases: Record<string, Case> = {
   "./engine VersionedTransactions": {
     call: (options) => new VersionedTransactions(client("read", "commit"), options),
   },
+  "./hono cache": { call: (options) => hono.cache(options), required: { store } },
   "./hono idempotency": {
     call: (options) => hono.idempotency(options),
     required: { store, scope: "public" },
@@ -123,6 +128,10 @@ const cases: Record<string, Case> = {
   "./mail rateLimited": { call: (options) => mail.rateLimited(mailer, throttle, options) },
   "./mail retrying": { call: (options) => mail.retrying(mailer, options) },
   "./mail sendBulk": { call: (options) => mail.sendBulk(mailer, [], options) },
+  "./http withCache": {
+    call: (options) => withCache(() => new Response(), options),
+    required: { store },
+  },
   "./mailgun mailgunMailer": {
     call: (options) => mailgunMailer(options),
     required: { apiKey: "key", domain: "mg.example.com" },
@@ -131,6 +140,7 @@ const cases: Record<string, Case> = {
     call: (options) => mongodbStore(client("updateOne", "createIndex"), options),
   },
   "./postgres postgresStore": { call: (options) => postgresStore(client("query").query, options) },
+  "./redis redisStore": { call: (options) => redisStore(client("evalSha", "eval"), options) },
   "./resend resendMailer": {
     call: (options) => resendMailer(options),
     required: { apiKey: "re_1", ...fill },

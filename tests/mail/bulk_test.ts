@@ -232,3 +232,14 @@ Deno.test("20,000 messages of 20 KB from an async iterable leave nothing behind,
   const grown = heap.at(-1)! - heap[0]!;
   assert(grown < 3_000_000, `${grown} bytes more after 15,000 messages`);
 });
+
+Deno.test("sendBulk: the error of a message that is not valid names its field, and no value", async () => {
+  const bad = { from: "shop@example.com", to: "no address", subject: "Hello", text: "Hello" };
+  for await (const result of sendBulk(memoryMailer(), [bad])) {
+    assert(result.state === "failed");
+    assertEquals(
+      result.error.message,
+      "Cannot send by memory as it is not valid: 'to[0]' must be one address: local@domain or Name <local@domain>",
+    );
+  }
+});

@@ -1,6 +1,6 @@
 /** Notifications of Postgres: a waiter learns of a change without asking again and again. */
 import { createLocks } from "@holdfast/edge";
-import { type Transition } from "@holdfast/edge/engine";
+import type { Transition } from "@holdfast/edge/engine";
 import { type PostgresListen, type PostgresQuery, postgresStore } from "@holdfast/edge/postgres";
 import pg from "pg";
 import postgres from "postgres";

@@ -26,6 +26,7 @@ export function compareAndSetStore(clock: Clock): AtomicStore {
   const impatient: Clock = {
     ...clock,
     now: () => clock.now(),
+    monotonic: () => clock.monotonic(),
     sleep: () => new Promise((r) => setTimeout(r, 0)),
   };
   return storeFromEngine({

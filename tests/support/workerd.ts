@@ -25,6 +25,11 @@ export interface WorkerdOptions {
   /** Durable Objects it finds in `env`, all SQLite-backed: binding → name of the class it exports. */
   readonly durableObjects?: Readonly<Record<string, string>>;
   /**
+   * Whether the classes of the objects have SQLite storage (`new_sqlite_classes`) or not (`new_classes`).
+   * @default {true}
+   */
+  readonly sqlite?: boolean;
+  /**
    * The name in `env` of a service binding to the Worker itself: with an AbortSignal, its requests can be
    * cancelled.
    */
@@ -51,7 +56,7 @@ export interface Workerd extends AsyncDisposable {
 
 /** Bundles and starts a Worker. */
 export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
-  const { kv = [], d1 = [], durableObjects = {}, vars = {}, persist, port = 0 } = options;
+  const { kv = [], d1 = [], durableObjects = {}, sqlite = true, vars = {}, persist, port = 0 } = options;
   const { code } = await bundle(options);
   const settings = {
     modules: [{ type: "ESModule", path: "worker.mjs", contents: code }],
@@ -62,7 +67,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
     kvNamespaces: [...kv],
     d1Databases: [...d1],
     durableObjects: Object.fromEntries(
-      Object.entries(durableObjects).map(([name, className]) => [name, { className, useSQLite: true }]),
+      Object.entries(durableObjects).map(([name, className]) => [name, { className, useSQLite: sqlite }]),
     ),
     bindings: { ...vars },
     ...(persist === undefined ? {} : { kvPersist: `${persist}/kv`, durableObjectsPersist: `${persist}/do` }),

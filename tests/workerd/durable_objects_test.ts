@@ -264,3 +264,34 @@ workerdTest("Durable Objects under a compatibility_date without RPC", async () =
   assertEquals([code, retryable], ["misconfigured", false]);
   assert(message.includes("2024-04-03"), message);
 });
+
+workerdTest(
+  "Durable Objects of a class without SQLite storage: a misconfiguration, and no outage",
+  async () => {
+    await using worker = await startWorkerd({
+      script: `
+      import { createThrottle } from "@holdfast/edge";
+      import { durableObjectStore } from "@holdfast/edge/durable-objects";
+      export { HoldfastObject } from "@holdfast/edge/durable-objects/object";
+      const answer = (error) => ({ code: error.code, message: error.message });
+      export default {
+        async fetch(_request, env) {
+          const store = durableObjectStore(env.HOLDFAST);
+          const throttle = createThrottle(store, { name: "api", limit: 1, window: "1m" });
+          return Response.json({
+            checked: await throttle.check("visitor").catch(answer),
+            read: await store.get("key").catch(answer),
+            written: await store.set("key", 1).catch(answer),
+          });
+        },
+      };`,
+      durableObjects: { HOLDFAST: "HoldfastObject" },
+      sqlite: false,
+    });
+    const found = await probe(worker, "");
+    for (const call of ["checked", "read", "written"]) {
+      assertEquals([call, found[call].code], [call, "misconfigured"]);
+      assert(found[call].message.includes("new_sqlite_classes"), found[call].message);
+    }
+  },
+);
