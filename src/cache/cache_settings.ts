@@ -35,9 +35,7 @@ export function settingsOf(options: CacheOptions): CacheSettings {
   checkNeededOptions(task, options, OPTIONS, "'name'");
   const { name, near, whenUnavailable = "fill", onFault, clock = systemClock } = options;
   if (typeof name !== "string" || name === "") {
-    throw new TypeError(
-      `Cannot ${task} as 'name' must be a non-empty string: caches of one name share their keys`,
-    );
+    throw new TypeError(`Cannot ${task} as 'name' must be a non-empty string`); // one name, the same keys
   }
   checkFunction(task, "onFault", onFault);
   const lease = toMilliseconds(options.lease ?? "10s", "lease");
