@@ -236,16 +236,16 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
       // Where time is real, its steps are longer than asked for; where it is not, looking gives the engine
       // time to extend.
       const lock = held(
-        await locks.acquire("key", { ttl: 200, wait: 2000, renew: true, maxHold: 1200 }),
+        await locks.acquire("key", { ttl: 400, wait: 2000, renew: true, maxHold: 1600 }),
         "held",
       );
       for (let i = 0; i < 9; i++) {
-        await wait(30);
+        await wait(60);
         await locks.inspect("key");
       }
       equal([lock.signal.aborted, (await locks.inspect("key")).held], [false, true], "beyond its ttl");
-      await until(() => lock.signal.aborted, wait, 1500, "maxHold ends it");
-      await until(async () => !(await locks.inspect("key")).held, wait, 500, "its lease ends too");
+      await until(() => lock.signal.aborted, wait, 2000, "maxHold ends it");
+      await until(async () => !(await locks.inspect("key")).held, wait, 1000, "its lease ends too");
       const other = held(await locks.acquire("key", { ttl: 200, renew: true }), "again");
       equal([await other.release(), await other.release()], ["released", "released"], "release, twice");
       await wait(150);

@@ -576,13 +576,13 @@ Deno.test(
   served(async () => {
     const told = Promise.withResolvers<unknown>();
     let runs = 0;
-    const mine = app({ lease: 60, maxHold: 150 }).post("/", (c) => {
+    const mine = app({ lease: 200, maxHold: 500 }).post("/", (c) => {
       if (++runs > 1) return c.text("second");
       c.var.idempotency.signal.addEventListener("abort", () => told.resolve(c.var.idempotency.signal.reason));
       return new Promise<Response>(() => {});
     });
     void mine.request("/", post("k")); // it never answers
-    await pause(100);
+    await pause(300);
     assertEquals((await mine.request("/", post("k"))).status, 409, "it outlives its lease");
     assertEquals((await told.promise as HoldfastError).code, "claim-lost");
     let answer = await mine.request("/", post("k"));
