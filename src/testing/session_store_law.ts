@@ -56,10 +56,14 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     async run({ store }) {
       await create(store);
       await store.delete("key", { why: "rotated", next: "next" });
+      const loaded = async () => {
+        const { ago: _, ...end } = { ago: 0, ...await store.load("key") };
+        return end;
+      };
       const ended = { state: "ended", why: "rotated", next: "next" };
-      equal(await store.load("key"), ended, "load");
+      equal(await loaded(), ended, "load");
       equal(await store.delete("key", { why: "revoked" }), undefined, "a logout that comes late");
-      equal(await store.load("key"), ended, "load again");
+      equal(await loaded(), ended, "load again");
     },
   },
   {
