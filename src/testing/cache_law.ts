@@ -427,7 +427,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       await slow.begun(0);
       equal(await caches[1]!.get("key", slow.fill, HOUR), "old", "meanwhile");
       const second = caches[1]!.get("key", slow.fill, again);
-      await subject.wait(50);
+      await subject.wait(250);
       slow.answer(0);
       const waiting = settled(Promise.all([first, second]));
       while (!waiting.done) await subject.wait(20);
