@@ -85,6 +85,8 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
   };
 }
 
+const IDLE_TIMEOUT = "30m";
+
 /**
  * The two timeouts of a session, in milliseconds. One that was given as longer idle than it may last at all is
  * a mistake; the standard idle timeout gives way to a shorter absolute one.
@@ -96,7 +98,7 @@ function lifetimes(
 ): { idle: number; absolute: number } {
   const absolute = toMilliseconds(absoluteTimeout, "absoluteTimeout");
   const idle = idleTimeout === undefined
-    ? Math.min(toMilliseconds("30m"), absolute)
+    ? Math.min(toMilliseconds(IDLE_TIMEOUT), absolute)
     : toMilliseconds(idleTimeout, "idleTimeout");
   if (idle <= absolute) return { idle, absolute };
   throw new RangeError(
