@@ -5,11 +5,13 @@ import type { RouteContext } from "./_context.ts";
  * The bytes of a request, or `undefined` when there are more than `maxBytes`; the handler still reads them in
  * any way.
  *
- * @throws {TypeError} when the body was read before, but not through Hono
+ * @param fault the error's text when the body was read before, but not through Hono
+ * @throws {TypeError} with that text
  */
 export async function readBody(
   c: RouteContext,
   maxBytes: number,
+  fault: string,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const { raw } = c.req;
   if (!raw.bodyUsed && !raw.body?.locked) return await peekBody(raw, maxBytes);
@@ -17,8 +19,6 @@ export async function readBody(
     const bytes = new Uint8Array(await c.req.arrayBuffer()); // Hono keeps what was read through it
     return bytes.length > maxBytes ? undefined : bytes;
   } catch {
-    throw new TypeError(
-      "Cannot compare the request as its body is already being read: mount idempotency() before that",
-    );
+    throw new TypeError(fault);
   }
 }

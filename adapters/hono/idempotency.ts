@@ -321,7 +321,11 @@ async function identify(
     });
   }
   const caller = scope === "public" ? "public" : callerName(await scope(c));
-  const body = await readBody(c, maxRequest);
+  const body = await readBody(
+    c,
+    maxRequest,
+    "Cannot compare the request as its body is already being read: mount idempotency() before that",
+  );
   if (body === undefined) {
     return problem(413, "The request is too large", {
       detail: `At most ${maxRequest} bytes can be compared`,

@@ -1,7 +1,7 @@
 /** Middleware that asks something of the session; `session()` must be mounted before it. */
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
-import { peekBody } from "./_peek_body.ts";
+import { readBody } from "./_request_body.ts";
 import type { Session } from "../../src/session/session.ts";
 import type { RouteContext, RouteMiddleware } from "./_context.ts";
 import { problem } from "./problem.ts";
@@ -105,7 +105,11 @@ export function requireCsrfToken(options: RequireCsrfTokenOptions = {}): RouteMi
     let token = c.req.header(header);
     // Without a session no token can be right: nothing is read of the body then.
     if (token === undefined && isForm(c) && !await session.isNew()) {
-      const body = await peekBody(c, maxForm);
+      const body = await readBody(
+        c,
+        maxForm,
+        "Cannot read the form as its body was read before: mount requireCsrfToken() before that",
+      );
       if (body === undefined) return problem(413, "The form is too large");
       token = await formField(body, c.req.header("content-type")!, field);
     }
