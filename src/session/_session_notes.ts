@@ -46,6 +46,9 @@ export interface SessionView {
 /** The result when there is no session. */
 export const NO_SESSION: SessionView = { record: undefined, values: {} };
 
+/** By how many milliseconds two measured durations may be apart and count as the same. */
+const CLOCK_TOLERANCE = 100;
+
 /** How a session ended, as a request learnt it. */
 export type End = Pick<SessionView, "ended" | "endedMeanwhile" | "next">;
 
@@ -166,10 +169,12 @@ export class SessionNotes<Data> {
   /**
    * Whether what ended `ago` milliseconds ago ended while this request was under way. Two durations are compared, so
    * no clock need be right. The one of the request is measured now, after the store's reply, which counts what is
-   * doubtful as under way; the millisecond is for times cut to whole ones.
+   * doubtful as under way; so does the tolerance, for times cut to whole milliseconds and clocks under correction.
    */
   beganBefore(ago: number | undefined): boolean | undefined {
-    return ago === undefined ? undefined : ago <= this.source.clock.monotonic() - this.#openedAt + 1;
+    return ago === undefined
+      ? undefined
+      : ago <= this.source.clock.monotonic() - this.#openedAt + CLOCK_TOLERANCE;
   }
 
   /** What the cookie led to; a failed load may be tried again. */

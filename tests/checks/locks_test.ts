@@ -54,18 +54,45 @@ interface CheckOptions extends Partial<WorkloadOptions> {
   readonly disturb?: (opened: Opened, count: number) => Promise<void>;
 }
 
+interface Watched extends WorkloadVerdict {
+  /** The longest time in milliseconds for which this process stood still. */
+  readonly stall: number;
+  /** The largest correction of the wall clock in milliseconds, against the monotonic clock. */
+  readonly stepped: number;
+}
+
+/**
+ * Runs the workload, again where the machine's wall clock was corrected meanwhile: an engine ends leases by its wall
+ * clock, holders by their monotonic one, and no lease survives a step of a tenth of it.
+ */
 async function check(
   engine: string,
   faults: number,
   client: (opened: Opened) => Acquire,
-  { disturb, ...options }: CheckOptions = {},
-): Promise<WorkloadVerdict & { readonly stall: number }> {
+  options: CheckOptions = {},
+): Promise<Watched> {
+  for (let attempt = 1;; attempt++) {
+    const verdict = await checkOnce(engine, faults, client, options);
+    if (verdict.stepped < 20 || attempt === 3) return verdict;
+    report(`  ${engine}: the wall clock stepped by ${verdict.stepped.toFixed(0)} ms; once more`);
+  }
+}
+
+async function checkOnce(
+  engine: string,
+  faults: number,
+  client: (opened: Opened) => Acquire,
+  { disturb, ...options }: CheckOptions,
+): Promise<Watched> {
   const random = new Random(seed);
   const opened = await engines[engine]!(random, faults);
   let done = false;
-  let [last, stall] = [performance.now(), 0];
+  let [last, stall, stepped] = [performance.now(), 0, 0];
+  const offset = Date.now() - last;
   const watching = setInterval(() => {
     const now = performance.now();
+    const late = Math.abs(Date.now() - now - offset);
+    if (performance.now() - now < 1) stepped = Math.max(stepped, late);
     [stall, last] = [Math.max(stall, now - last), now];
   }, 5);
   const disturbing = (async () => {
@@ -77,7 +104,7 @@ async function check(
   try {
     const clients = Array.from({ length: CLIENTS }, () => client(opened));
     const verdict = await runWorkload({ random, clients, sections: SECTIONS, pauses: PAUSES, ...options });
-    return { ...verdict, stall };
+    return { ...verdict, stall, stepped };
   } finally {
     clearInterval(watching);
     done = true;
@@ -120,16 +147,13 @@ Deno.test({
     const sections = Math.min(SECTIONS, 100);
     const some = { sections, pauses: 0.1 };
     for (const renew of [false, true]) {
-      const verdict = await check("Upstash", 0, ({ store }) => ours(store(), renew), some);
+      // A renewal has two thirds of a lease to arrive, also on a machine that runs other tests beside it.
+      const ttl = renew ? 1500 : 200;
+      const verdict = await check("Upstash", 0, ({ store }) => ours(store(), renew), { ...some, ttl });
       report(shown(`Upstash, no faults${renew ? ", renewed" : ""}`, verdict));
-      assertEquals([verdict.overlaps, verdict.notIncreasing, verdict.lost, verdict.lostUnfenced], [
-        0,
-        0,
-        0,
-        0,
-      ]);
-      // Where the machine itself stood still for a third of a lease, a renewal came too late.
-      if (renew && verdict.stall < 60) assertEquals(verdict.told, 0, "a holder that renews may pause");
+      const { overlaps, notIncreasing, lost, lostUnfenced } = verdict;
+      assertEquals([overlaps, notIncreasing, lost, lostUnfenced], [0, 0, 0, 0], `SEED=${seed}`);
+      if (renew && verdict.stall < 500) assertEquals(verdict.told, 0, "a holder that renews may pause");
     }
     const theirs = await check("Upstash", 0, peer, some);
     report(shown("  @upstash/lock, no faults", theirs));
