@@ -9,7 +9,10 @@
  * const events = createOutbox<{ order: number }>(memoryStore(), {
  *   name: "events",
  *   handle: async ({ order }, { key, signal }) => {
- *     await fetch("data:,ok", { signal, headers: { "x-order": String(order), "idempotency-key": key } });
+ *     const headers = { "idempotency-key": key };
+ *     const response = await fetch("data:,ok", { signal, headers }); // your receiver, which knows the key
+ *     if (!response.ok) throw new Error(`order ${order}: ${response.status}`); // tried again later
+ *     await response.body?.cancel();
  *   },
  * });
  * await events.add({ order: 17 }, { key: "order-17:paid" });
