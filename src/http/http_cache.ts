@@ -45,17 +45,8 @@ import {
   storability,
   timesLeft,
 } from "./cache_policy.ts";
+import type { FetchHandler } from "./exchange.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
-
-/**
- * A fetch handler. `context` is what the runtime hands over beside the request: `ctx` on Workers, Hono's `c`.
- *
- * @category HTTP
- */
-export type FetchHandler<Context = unknown> = (
-  request: Request,
-  context: Context,
-) => Response | Promise<Response>;
 
 /**
  * Options of {@linkcode withCache}. Either `store` or `cache` must be given.
