@@ -34,6 +34,8 @@ export interface Sender {
   verifier(which: "right" | "rotated" | "wrong"): WebhookVerifier;
   /** Signs an event at that time, in seconds. */
   sign(id: string, payload: Record<string, unknown>, seconds: number): Promise<Delivery> | Delivery;
+  /** Signs a body as it is, where a delivery has many events. */
+  readonly signBody?: (body: string, seconds: number) => Promise<Delivery>;
   /** Whether a time is signed. */
   readonly timed: boolean;
   /** Whether the body is signed: Mailgun signs a token instead. */
@@ -55,6 +57,15 @@ const spki = (key: typeof ecdsa) => key.publicKey.export({ type: "spki", format:
 const rawKey = (key: typeof ed25519) =>
   key.publicKey.export({ type: "spki", format: "der" }).subarray(-32).toString("base64");
 const hmac = (secret: string, content: string) => createHmac("sha256", secret).update(content).digest("hex");
+
+function signSendgrid(body: string, seconds: number): Promise<Delivery> {
+  const signature = nodeSign("sha256", new TextEncoder().encode(seconds + body), ecdsa.privateKey);
+  const headers = {
+    "x-twilio-email-event-webhook-signature": signature.toString("base64"),
+    "x-twilio-email-event-webhook-timestamp": String(seconds),
+  };
+  return Promise.resolve({ headers, body });
+}
 
 export const senders: readonly Sender[] = [
   {
@@ -165,15 +176,9 @@ export const senders: readonly Sender[] = [
     name: "sendgrid",
     signer: "node:crypto, verified by npm:@sendgrid/eventwebhook",
     verifier: (which) => sendgrid({ publicKey: pick(which, spki(ecdsa), spki(otherEcdsa)) }),
-    sign(id, payload, seconds) {
-      const body = JSON.stringify([{ ...payload, sg_event_id: id }]) + "\r\n";
-      const signature = nodeSign("sha256", new TextEncoder().encode(seconds + body), ecdsa.privateKey);
-      const headers = {
-        "x-twilio-email-event-webhook-signature": signature.toString("base64"),
-        "x-twilio-email-event-webhook-timestamp": String(seconds),
-      };
-      return { headers, body };
-    },
+    sign: (id, payload, seconds) =>
+      signSendgrid(JSON.stringify([{ ...payload, sg_event_id: id }]) + "\r\n", seconds),
+    signBody: signSendgrid,
     timed: true,
     signsBody: true,
     tolerance: 86_400,
