@@ -10,7 +10,7 @@ import { ManualClock } from "../support/manual_clock.ts";
 import { Random } from "../support/random.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { clients } from "../redis/_clients.ts";
-import { type Delivery, requestOf, type Sender, senders } from "./_senders.ts";
+import { requestOf, type Sender, senders } from "./_senders.ts";
 
 const stripe = senders.find(({ name }) => name === "stripe")!;
 const github = senders.find(({ name }) => name === "github")!;
