@@ -4,7 +4,8 @@ import type { Exchange } from "./exchange.ts";
 /**
  * The place where the client's address is told: by a runtime, or by a platform in front of it.
  *
- * - `auto`: the runtime's own connection, on Workers `CF-Connecting-IP`.
+ * - `auto`: the runtime's own connection, on Workers `CF-Connecting-IP`; in SvelteKit and Astro what their event
+ *   says (`getClientAddress()`, `clientAddress`).
  * - `cloudflare`: `CF-Connecting-IP`, for a server that only Cloudflare reaches.
  * - `deno`, `bun`, `node`: the connection (`info.remoteAddr`, `server.requestIP`, `incoming.socket`).
  * - `vercel`: `X-Real-IP`. `netlify`: `X-NF-Client-Connection-IP`. `fly`: `Fly-Client-IP`.
@@ -158,6 +159,9 @@ function peer(
     // Bun knows the connection by its own request, not by one that another middleware made of it.
     ((any || chosen === "bun") && typeof bun.requestIP === "function"
       ? bun.requestIP(original)?.address
+      : undefined) ??
+    (any
+      ? (typeof env.getClientAddress === "function" ? env.getClientAddress() : env.clientAddress)
       : undefined);
 }
 

@@ -139,6 +139,9 @@ function keepAlive<Context>(
   return false;
 }
 
+/** The target of a view: no plain object, so that a view of a view is one, too. */
+class View {}
+
 /**
  * The context with more members. A plain object is copied. Objects of a runtime (Workers' `ctx`, Bun's server)
  * have methods and getters that refuse another `this`, so those are reached through a view.
@@ -147,7 +150,7 @@ export function extendContext<Context, More extends object>(context: Context, mo
   if (typeof context !== "object" || context === null) return { ...more } as Context & More;
   const prototype = Object.getPrototypeOf(context);
   if (prototype === Object.prototype || prototype === null) return { ...context, ...more };
-  return new Proxy({} as Context & More, {
+  return new Proxy(new View() as Context & More, {
     get(_target, name) {
       if (Object.hasOwn(more, name)) return Reflect.get(more, name);
       const value = Reflect.get(context, name);
@@ -204,12 +207,22 @@ export function storeOf<Context>(source: (context: Context) => AtomicStore, cont
  * used as they are, since Bun sets the content type of an original body alone.
  */
 export function changeable(response: Response): Response {
+  settleHeaders(response);
   try {
     response.headers.delete("x-holdfast-probe");
     return response;
   } catch {
     return new Response(response.body, response);
   }
+}
+
+/**
+ * Makes the headers of a response the ones that a copy of it will have. The Response of `@hono/node-server` makes
+ * its real one at the first look at its body, from what it was constructed with: fields that were set before
+ * that are lost then.
+ */
+export function settleHeaders(response: Response): void {
+  void response.bodyUsed;
 }
 
 /** A listener that cannot change an answer by what it throws. */

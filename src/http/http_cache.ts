@@ -45,7 +45,7 @@ import {
   storability,
   timesLeft,
 } from "./cache_policy.ts";
-import type { FetchHandler } from "./exchange.ts";
+import { type FetchHandler, settleHeaders } from "./exchange.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
 
 /**
@@ -697,6 +697,7 @@ function staleness(found: Found): number {
 /** The response with what the cache has to say of it. */
 function withFields(response: Response, status: string, tags: readonly string[]): Response {
   let own = response;
+  settleHeaders(own);
   try {
     own.headers.append("cache-status", `Holdfast; ${status}`);
   } catch {

@@ -320,7 +320,9 @@ class Receiving<S extends Schema, Context> {
     }
     const [only] = outcomes;
     if (outcomes.length === 1 && only?.state === "done" && only.response) return only.response;
-    const response = Response.json({ received: true }, { headers: { "cache-control": "no-store" } });
+    const response = new Response(`{"received":true}`, {
+      headers: { "content-type": "application/json", "cache-control": "no-store" },
+    });
     if (only && outcomes.every(({ state }) => state === "duplicate")) {
       response.headers.set("idempotency-replayed", "true");
     }
