@@ -17,11 +17,12 @@
  * @module
  */
 
-export type { RouteContext, RouteMiddleware, StoreSource } from "./_context.ts";
+export type { RouteContext, RouteHandler, RouteMiddleware, StoreSource } from "./_context.ts";
 export * from "./cache.ts";
 export * from "./idempotency.ts";
 export * from "./lock.ts";
-export { problem, type ProblemOptions } from "./problem.ts";
+export { problem, type ProblemOptions } from "../../src/http/problem.ts";
 export * from "./session.ts";
 export * from "./session_guards.ts";
 export * from "./throttle.ts";
+export * from "./webhook.ts";

@@ -45,17 +45,8 @@ import {
   storability,
   timesLeft,
 } from "./cache_policy.ts";
+import { type FetchHandler, settleHeaders } from "./exchange.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
-
-/**
- * A fetch handler. `context` is what the runtime hands over beside the request: `ctx` on Workers, Hono's `c`.
- *
- * @category HTTP
- */
-export type FetchHandler<Context = unknown> = (
-  request: Request,
-  context: Context,
-) => Response | Promise<Response>;
 
 /**
  * Options of {@linkcode withCache}. Either `store` or `cache` must be given.
@@ -706,6 +697,7 @@ function staleness(found: Found): number {
 /** The response with what the cache has to say of it. */
 function withFields(response: Response, status: string, tags: readonly string[]): Response {
   let own = response;
+  settleHeaders(own);
   try {
     own.headers.append("cache-status", `Holdfast; ${status}`);
   } catch {

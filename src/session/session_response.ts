@@ -76,6 +76,8 @@ export function boundSession<Data>(
  * used as they are, since Bun sets the content type of an original body alone.
  */
 function changeable(response: Response): Response {
+  // The Response of @hono/node-server forgets fields that are set before its body was looked at.
+  void response.bodyUsed;
   try {
     response.headers.delete("x-holdfast-probe");
     return response;
