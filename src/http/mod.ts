@@ -46,4 +46,9 @@ export {
   type ThrottleContext,
   withThrottle,
 } from "./http_throttle.ts";
+export {
+  idempotentFetch,
+  type IdempotentFetchOptions,
+  type IdempotentRequestInit,
+} from "./idempotent_fetch.ts";
 export { problem, type ProblemOptions } from "./problem.ts";
