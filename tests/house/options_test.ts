@@ -16,7 +16,7 @@ import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { durableObjectStore } from "@holdfast/edge/durable-objects";
 import { observedStore, transactByCompareAndSet, VersionedTransactions } from "@holdfast/edge/engine";
 import * as hono from "@holdfast/edge/hono";
-import { withCache } from "@holdfast/edge/http";
+import * as http from "@holdfast/edge/http";
 import * as mail from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { mongodbStore } from "@holdfast/edge/mongodb";
@@ -30,6 +30,7 @@ import * as sessionsModule from "@holdfast/edge/sessions";
 import { denoConnector, nodeConnector, smtpMailer } from "@holdfast/edge/smtp";
 import { d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
 import { upstashStore } from "@holdfast/edge/upstash";
+import * as webhooks from "@holdfast/edge/webhooks";
 import { workersKvStore } from "@holdfast/edge/workers-kv";
 import { assert, assertEquals } from "../support/assert.ts";
 import { readSurface } from "./exports.ts";
@@ -117,6 +118,10 @@ const cases: Record<string, Case> = {
     call: (options) => hono.throttle(options),
     required: { store, name: "a", limit: 1, window: "1m" },
   },
+  "./hono webhook": {
+    call: (options) => hono.webhook(options),
+    required: { store, name: "a", verify: client, handle: client },
+  },
   "./mail buildMime": { call: (options) => mail.buildMime(message, options) },
   "./mail failover": { call: (options) => mail.failover([mailer], options) },
   "./mail idempotent": { call: (options) => mail.idempotent(mailer, idempotency, options) },
@@ -134,8 +139,29 @@ const cases: Record<string, Case> = {
   "./mail rateLimited": { call: (options) => mail.rateLimited(mailer, throttle, options) },
   "./mail retrying": { call: (options) => mail.retrying(mailer, options) },
   "./mail sendBulk": { call: (options) => mail.sendBulk(mailer, [], options) },
+  "./http clientAddress": {
+    call: (options) => http.clientAddress(new Request("https://a.test/"), {}, options),
+  },
+  "./http idempotentFetch": { call: (options) => http.idempotentFetch(fetch, options) },
+  "./http problem": { call: (options) => http.problem(409, "Conflict", options) },
+  "./http withIdempotency": {
+    call: (options) => http.withIdempotency(() => new Response(), options),
+    required: { store, scope: "public" },
+  },
+  "./http withLock": {
+    call: (options) => http.withLock(() => new Response(), options),
+    required: { store, key: () => "a" },
+  },
+  "./http withSession": {
+    call: (options) => http.withSession(() => new Response(), options),
+    required: { store },
+  },
+  "./http withThrottle": {
+    call: (options) => http.withThrottle(() => new Response(), options),
+    required: { store, name: "a", limit: 1, window: "1m" },
+  },
   "./http withCache": {
-    call: (options) => withCache(() => new Response(), options),
+    call: (options) => http.withCache(() => new Response(), options),
     required: { store },
   },
   "./mailgun mailgunMailer": {
@@ -189,6 +215,27 @@ const cases: Record<string, Case> = {
   },
   "./upstash upstashStore": {
     call: (options) => upstashStore({ url: "https://example.upstash.io", token: "secret" }, options),
+  },
+  "./webhooks github": { call: (options) => webhooks.github(options), required: { secret: "a" } },
+  "./webhooks mailgun": { call: (options) => webhooks.mailgun(options), required: { secret: "a" } },
+  "./webhooks sendgrid": {
+    call: (options) => webhooks.sendgrid(options),
+    required: { publicKey: "A".repeat(100) },
+  },
+  "./webhooks signedWebhook": {
+    call: (options) => webhooks.signedWebhook(options),
+    required: { secret: "a", signature: "x-signature", id: () => "1" },
+  },
+  "./webhooks slack": { call: (options) => webhooks.slack(options), required: { secret: "a" } },
+  "./webhooks standardWebhooks": {
+    call: (options) => webhooks.standardWebhooks(options),
+    required: { secret: "A".repeat(32) },
+  },
+  "./webhooks stripe": { call: (options) => webhooks.stripe(options), required: { secret: "a" } },
+  "./webhooks svix": { call: (options) => webhooks.svix(options), required: { secret: "A".repeat(32) } },
+  "./webhooks webhook": {
+    call: (options) => webhooks.webhook(options),
+    required: { store, name: "a", verify: client, handle: client },
   },
   "./workers-kv workersKvStore": {
     call: (options) => workersKvStore(client("getWithMetadata", "get", "put", "delete", "list"), options),
