@@ -28,6 +28,7 @@ import { sesMailer } from "@holdfast/edge/ses";
 import * as sessionsModule from "@holdfast/edge/sessions";
 import { denoConnector, nodeConnector, smtpMailer } from "@holdfast/edge/smtp";
 import { d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
+import { manualClock } from "@holdfast/edge/testing";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { workersKvStore } from "@holdfast/edge/workers-kv";
 import { assert, assertEquals } from "../support/assert.ts";
@@ -181,6 +182,7 @@ const cases: Record<string, Case> = {
   "./sqlite nodeSqliteStore": {
     call: (options) => nodeSqliteStore(client("prepare", "exec"), options),
   },
+  "./testing manualClock": { call: (options) => manualClock(options) },
   "./upstash upstashStore": {
     call: (options) => upstashStore({ url: "https://example.upstash.io", token: "secret" }, options),
   },
@@ -266,6 +268,9 @@ const WITHOUT_OPTIONS = [
   "./mail parseAddress",
   "./sessions sessionExpiry",
   "./smtp cloudflareConnector",
+  "./testing faultyMailer",
+  "./testing faultyStore",
+  "./testing linksOf",
 ];
 
 async function claim(): Promise<Any> {
