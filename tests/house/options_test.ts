@@ -20,6 +20,7 @@ import { withCache } from "@holdfast/edge/http";
 import * as mail from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { mongodbStore } from "@holdfast/edge/mongodb";
+import { otelMailer, otelStore } from "@holdfast/edge/otel";
 import { postgresStore } from "@holdfast/edge/postgres";
 import { redisStore } from "@holdfast/edge/redis";
 import { resendMailer } from "@holdfast/edge/resend";
@@ -140,6 +141,8 @@ const cases: Record<string, Case> = {
   "./mongodb mongodbStore": {
     call: (options) => mongodbStore(client("updateOne", "createIndex"), options),
   },
+  "./otel otelMailer": { call: (options) => otelMailer(mailer, options), required: { meter: undefined } },
+  "./otel otelStore": { call: (options) => otelStore(store, options), required: { meter: undefined } },
   "./postgres postgresStore": { call: (options) => postgresStore(client("query").query, options) },
   "./redis redisStore": { call: (options) => redisStore(client("evalSha", "eval"), options) },
   "./resend resendMailer": {
@@ -267,6 +270,7 @@ const WITHOUT_OPTIONS = [
   "./mail formatAddress",
   "./mail parseAddress",
   "./sessions sessionExpiry",
+  "./otel workersTracer",
   "./smtp cloudflareConnector",
   "./testing faultyMailer",
   "./testing faultyStore",
