@@ -108,7 +108,8 @@ class Observed implements Mailer {
   }
 
   send(message: Message, options?: SendOptions): Promise<Receipt> {
-    const run = () => this.#reported("send", this.#clock.monotonic(), () => this.#mailer.send(message, options));
+    const run = () =>
+      this.#reported("send", this.#clock.monotonic(), () => this.#mailer.send(message, options));
     return this.#around?.({ contract: "mailer", operation: "send", engine: this.name }, run) ?? run();
   }
 

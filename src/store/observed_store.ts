@@ -1,7 +1,13 @@
 /** Reports the calls of a store, for measurements and traces. */
 import { type Clock, systemClock } from "../clock.ts";
 import { HoldfastError, type HoldfastErrorCode } from "../errors.ts";
-import { checkFunction, checkMethods, checkNeededOptions, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkFunction,
+  checkMethods,
+  checkNeededOptions,
+  checkOptionNames,
+  type OptionNames,
+} from "../validate.ts";
 import { LIST_OPTIONS } from "./_options.ts";
 import { pages } from "./_pages.ts";
 import type { KeyValueStore, ListOptions } from "./key_value_store.ts";
