@@ -21,6 +21,7 @@ import * as mail from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { mongodbStore } from "@holdfast/edge/mongodb";
 import { createOutbox } from "@holdfast/edge/outbox";
+import { otelMailer, otelStore } from "@holdfast/edge/otel";
 import { postgresStore } from "@holdfast/edge/postgres";
 import { redisStore } from "@holdfast/edge/redis";
 import { resendMailer } from "@holdfast/edge/resend";
@@ -29,6 +30,7 @@ import { sesMailer } from "@holdfast/edge/ses";
 import * as sessionsModule from "@holdfast/edge/sessions";
 import { denoConnector, nodeConnector, smtpMailer } from "@holdfast/edge/smtp";
 import { d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
+import { manualClock } from "@holdfast/edge/testing";
 import { upstashStore } from "@holdfast/edge/upstash";
 import * as webhooks from "@holdfast/edge/webhooks";
 import { workersKvStore } from "@holdfast/edge/workers-kv";
@@ -171,6 +173,8 @@ const cases: Record<string, Case> = {
   "./mongodb mongodbStore": {
     call: (options) => mongodbStore(client("updateOne", "createIndex"), options),
   },
+  "./otel otelMailer": { call: (options) => otelMailer(mailer, options), required: { meter: undefined } },
+  "./otel otelStore": { call: (options) => otelStore(store, options), required: { meter: undefined } },
   "./postgres postgresStore": { call: (options) => postgresStore(client("query").query, options) },
   "./redis redisStore": { call: (options) => redisStore(client("evalSha", "eval"), options) },
   "./resend resendMailer": {
@@ -213,6 +217,7 @@ const cases: Record<string, Case> = {
   "./sqlite nodeSqliteStore": {
     call: (options) => nodeSqliteStore(client("prepare", "exec"), options),
   },
+  "./testing manualClock": { call: (options) => manualClock(options) },
   "./upstash upstashStore": {
     call: (options) => upstashStore({ url: "https://example.upstash.io", token: "secret" }, options),
   },
@@ -324,7 +329,11 @@ const WITHOUT_OPTIONS = [
   "./mail formatAddress",
   "./mail parseAddress",
   "./sessions sessionExpiry",
+  "./otel workersTracer",
   "./smtp cloudflareConnector",
+  "./testing faultyMailer",
+  "./testing faultyStore",
+  "./testing linksOf",
 ];
 
 async function claim(): Promise<Any> {
