@@ -30,7 +30,7 @@ import {
   type SessionSource,
   type SessionView,
 } from "./_session_notes.ts";
-import { sha256 } from "./_sha256.ts";
+import { sha256 } from "../sha256.ts";
 import { isRevoked, UserWide } from "./_user_wide.ts";
 import { atomicSessionStore } from "./atomic_session_store.ts";
 import type { Session } from "./session.ts";
