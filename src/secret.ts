@@ -1,15 +1,11 @@
 /** Random tokens and hashes, from the runtime's Web Crypto alone. */
 import { BASE64URL_CODES, bytesToBase64Url } from "./codec.ts";
-import { sha256 as hashAtOnce } from "./sha256.ts";
 
 /**
  * How many characters are drawn at a time: a call of the runtime costs many times what a token takes. Nothing is drawn before
  * the first token, as Workers have no randomness before a request.
  */
 const POOL = 2048;
-
-/** How many bytes are hashed at once: for more, the runtime's own hash is faster, although a promise comes with it. */
-const SHORT = 2048;
 
 let pool: Uint8Array<ArrayBuffer> | undefined;
 let used = 0;
@@ -36,7 +32,6 @@ function draw(length: number): void {
 
 /** SHA-256 of a text or of bytes, in the URL alphabet. */
 export async function sha256(data: string | Uint8Array<ArrayBuffer>): Promise<string> {
-  if (data.length <= SHORT) return hashAtOnce(data);
   const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
   return bytesToBase64Url(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
 }

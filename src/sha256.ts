@@ -5,6 +5,7 @@
  * @see https://csrc.nist.gov/pubs/fips/180-4/upd1/final
  */
 import { bytesToBase64Url } from "./codec.ts";
+import { sha256 as sha256OfRuntime } from "./secret.ts";
 
 /**
  * The first 32 bits of the fractions of the roots of the first primes, as the standard defines its constants.
@@ -68,6 +69,14 @@ function absorb(): void {
 /** The hash of bytes, or of a text as UTF-8, in the URL alphabet of base64. */
 export function sha256(data: string | Uint8Array): string {
   return typeof data === "string" ? hashText(data) : hashBytes(data, data.length);
+}
+
+/** So many bytes or characters are hashed at once: for more the runtime's hash is faster, although a promise comes with it. */
+const SHORT = 2048;
+
+/** SHA-256 in the URL alphabet, the fastest way: at once where it is of little, by Web Crypto where it is of more. */
+export function sha256OfAny(data: string | Uint8Array<ArrayBuffer>): string | Promise<string> {
+  return data.length <= SHORT ? sha256(data) : sha256OfRuntime(data);
 }
 
 function hashText(text: string): string {

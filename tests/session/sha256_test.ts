@@ -1,5 +1,5 @@
-import { sha256 } from "../../src/sha256.ts";
-import { randomToken, sha256 as either } from "../../src/secret.ts";
+import { randomToken } from "../../src/secret.ts";
+import { sha256, sha256OfAny as either } from "../../src/sha256.ts";
 import { bytesToBase64, bytesToBase64Url } from "../../src/codec.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { Random } from "../support/random.ts";
