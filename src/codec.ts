@@ -144,27 +144,7 @@ export function base64ToBytes(text: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** The characters of base64 in the URL alphabet, by their six bits. */
-export const BASE64URL_CODES: Uint8Array = /* @__PURE__ */ Uint8Array.from(
-  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
-  (character) => character.charCodeAt(0),
-);
-
-/** So many bytes are written by a loop, without a call of the runtime and four replacements: a hash, a token. */
-const SHORT_BYTES = 64;
-
 /** Base64 in the URL alphabet, without padding. */
 export function bytesToBase64Url(bytes: Uint8Array): string {
-  if (bytes.length > SHORT_BYTES) {
-    return bytesToBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
-  }
-  const length = Math.ceil(bytes.length * 4 / 3);
-  const codes = new Array<number>(length);
-  for (let i = 0; i < length; i++) {
-    // The six bits begin in byte `at`; behind the last byte there are zeros.
-    const at = (6 * i) >> 3;
-    const two = (bytes[at]! << 8) | (bytes[at + 1] ?? 0);
-    codes[i] = BASE64URL_CODES[(two >> (10 - (6 * i & 7))) & 63]!;
-  }
-  return String.fromCharCode(...codes);
+  return bytesToBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }

@@ -1,5 +1,5 @@
 /** Random tokens and hashes, from the runtime's Web Crypto alone. */
-import { BASE64URL_CODES, bytesToBase64Url } from "./codec.ts";
+import { bytesToBase64Url } from "./codec.ts";
 
 /**
  * How many characters are drawn at a time: a call of the runtime costs many times what a token takes. Nothing is drawn before
@@ -10,24 +10,26 @@ const POOL = 2048;
 let pool: Uint8Array<ArrayBuffer> | undefined;
 let used = 0;
 
-/** A random token worth that many bytes from the runtime's cryptographic source, in the URL alphabet. */
-export function randomToken(bytes: number): string {
-  const length = Math.ceil(bytes * 4 / 3);
-  if (pool === undefined || used + length > pool.length) draw(length);
-  const codes = new Array<number>(length);
-  for (let i = 0; i < length; i++) {
-    // 64 characters divide the 256 values of a byte: none is more likely than another.
-    codes[i] = BASE64URL_CODES[pool![used]! & 63]!;
-    pool![used++] = 0; // no token stays here after it was handed out
-  }
-  return String.fromCharCode(...codes);
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/** The character code of six bits in base64, in the URL alphabet. */
+export function base64UrlCode(bits: number): number {
+  return ALPHABET.charCodeAt(bits & 63);
 }
 
-function draw(length: number): void {
-  pool ??= new Uint8Array(POOL);
-  if (length > pool.length) throw new RangeError("Cannot draw the token as it is too long");
-  crypto.getRandomValues(pool);
-  used = 0;
+/** A random token worth that many bytes from the runtime's cryptographic source, in the URL alphabet. */
+export function randomToken(bytes: number): string {
+  const codes = new Array<number>(Math.ceil(bytes * 4 / 3));
+  if (pool === undefined || used + codes.length > POOL) {
+    crypto.getRandomValues(pool ??= new Uint8Array(POOL));
+    used = 0;
+  }
+  for (let i = 0; i < codes.length; i++) {
+    // 64 characters divide the 256 values of a byte: none is more likely than another.
+    codes[i] = base64UrlCode(pool[used]!);
+    pool[used++] = 0; // no token stays here after it was handed out
+  }
+  return String.fromCharCode(...codes);
 }
 
 /** SHA-256 of a text or of bytes, in the URL alphabet. */

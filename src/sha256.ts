@@ -4,8 +4,7 @@
  *
  * @see https://csrc.nist.gov/pubs/fips/180-4/upd1/final
  */
-import { bytesToBase64Url } from "./codec.ts";
-import { sha256 as sha256OfRuntime } from "./secret.ts";
+import { base64UrlCode, sha256 as sha256OfRuntime } from "./secret.ts";
 
 /**
  * The first 32 bits of the fractions of the roots of the first primes, as the standard defines its constants.
@@ -26,7 +25,6 @@ const encoder = /* @__PURE__ */ new TextEncoder();
 // One call runs at a time and ends at once, so all calls share what they work with.
 const schedule = /* @__PURE__ */ new Int32Array(64);
 const state = /* @__PURE__ */ new Int32Array(8);
-const hash = /* @__PURE__ */ new Uint8Array(32);
 const shortText = /* @__PURE__ */ new Uint8Array(120);
 
 /** Takes in the block of which the schedule has the first 16 words. */
@@ -120,6 +118,19 @@ function hashBytes(bytes: Uint8Array, length: number): string {
   schedule[14] = Math.floor(length / 2 ** 29);
   schedule[15] = length << 3;
   absorb();
-  for (let i = 0; i < 32; i++) hash[i] = state[i >> 2]! >>> (24 - 8 * (i & 3));
-  return bytesToBase64Url(hash);
+  return stateText();
+}
+
+/** The state in base64, in the URL alphabet. */
+function stateText(): string {
+  const codes = new Array<number>(43);
+  for (let i = 0; i < 43; i++) {
+    // Six bits that may begin in one word and end in the next one; behind the last word there are zeros.
+    const at = (6 * i) >> 5;
+    const from = 6 * i & 31;
+    codes[i] = base64UrlCode(
+      from <= 26 ? state[at]! >>> (26 - from) : state[at]! << (from - 26) | (state[at + 1]! >>> (58 - from)),
+    );
+  }
+  return String.fromCharCode(...codes);
 }
