@@ -18,7 +18,7 @@ import {
 } from "./_options.ts";
 import { openCursor, sealCursor } from "./cursor.ts";
 import { checkEntries, checkEntry, checkKeys, checkTransition } from "./_arguments.ts";
-import { DIRECT } from "./direct.ts";
+import { DIRECT, type DirectTransact } from "./direct.ts";
 import { pages } from "./_pages.ts";
 import { engineKey, enginePrefix, localKey, namespacePath } from "./_keys.ts";
 import type {
@@ -298,6 +298,8 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     this.#atomic = engine;
     this.#full = full;
     this.limits = engine.limits;
+    // Here, as a statement at the top of the module would keep bundlers from dropping the class.
+    (AtomicEngineStore.prototype.transact as { [DIRECT]?: DirectTransact })[DIRECT] ??= transactDirectly;
     if (engine.watch) {
       this.watch = async (key, options) => {
         checkNeededOptions("watch the key", options, WATCH_OPTIONS, "a 'timeout'");
@@ -321,12 +323,14 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     return output instanceof Promise ? await output : output;
   }
 
-  [DIRECT](
+  /** See {@linkcode DIRECT}: without the checks of arguments, which are our own there. */
+  transactDirectly(
     transition: Transition,
     key: string,
     input: Fields,
-    options?: TransactOptions,
+    options: TransactOptions | undefined,
   ): Awaitable<Fields> {
+    options?.signal?.throwIfAborted();
     return this.#atomic.transact(transition, this.key(key), input, options);
   }
 
@@ -386,6 +390,10 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     return new AtomicEngineStore(this.#atomic, this.#full, namespacePath(this.path, name));
   }
 }
+
+const transactDirectly: DirectTransact = function (this: AtomicStore, transition, key, input, options) {
+  return (this as AtomicEngineStore).transactDirectly(transition, key, input, options);
+};
 
 function milliseconds(ttl: Duration | undefined): number | undefined {
   return ttl === undefined ? undefined : toMilliseconds(ttl, "ttl");
