@@ -255,8 +255,10 @@ class StoreThrottle implements Throttle {
     options: CallOptions | undefined,
   ): Awaitable<Fields> {
     const output = ask(this.#store, transition, key, input, options);
-    if (!(output instanceof Promise)) return sound(output);
-    return this.#withTimeout(output, options, transition !== peekThrottle).then(sound);
+    if (!(output instanceof Promise) && options?.signal === undefined) return sound(output);
+    // With a signal there is a promise in any case: it may abort before the caller hears of the answer.
+    const answer = Promise.resolve(output);
+    return this.#withTimeout(answer, options, transition !== peekThrottle).then(sound);
   }
 
   /** The decision after the store failed, or the fault itself. */
