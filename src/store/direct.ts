@@ -28,8 +28,7 @@ export function ask(
   input: Fields,
   options?: TransactOptions,
 ): Awaitable<Fields> {
-  const direct = (store.transact as { readonly [DIRECT]?: DirectTransact })[DIRECT];
-  return direct === undefined
-    ? store.transact(transition, key, input, options)
-    : direct.call(store, transition, key, input, options);
+  const { transact } = store; // once: a store around another one may count what it is asked for
+  const direct = (transact as { readonly [DIRECT]?: DirectTransact })[DIRECT];
+  return (direct ?? transact).call(store, transition, key, input, options);
 }
