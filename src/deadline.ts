@@ -24,6 +24,8 @@ interface Line {
   readonly milliseconds: number;
   readonly calls: Set<Call>;
   timer: ReturnType<typeof setTimeout>;
+  /** The call that the timer was set for; it ends when that fires, whatever a clock says. */
+  first: Call | undefined;
   lingers: boolean;
 }
 
@@ -41,7 +43,7 @@ function lineOf(milliseconds: number): Line {
   const open = lines.get(milliseconds);
   if (open) return open;
   const timer = setTimeout(() => ring(line), milliseconds);
-  const line: Line = { milliseconds, calls: new Set(), timer, lingers: false };
+  const line: Line = { milliseconds, calls: new Set(), timer, first: undefined, lingers: false };
   lines.set(milliseconds, line);
   // On Workers a timer ends with the request that set it: only calls of the same moment share one.
   if (isWorkers()) queueMicrotask(() => close(line));
@@ -53,7 +55,8 @@ function ring(line: Line): void {
   const now = performance.now();
   for (const call of line.calls) {
     // Within a millisecond, which is what timers are rounded to.
-    if (call.until - now > 1) {
+    if (call !== line.first && call.until - now > 1) {
+      line.first = call;
       line.timer = setTimeout(() => ring(line), call.until - now);
       return;
     }
@@ -96,6 +99,7 @@ export function withTimeout<T>(
   return new Promise((resolve, reject) => {
     const call = { until: performance.now() + milliseconds, end: () => reject(late()) };
     line.calls.add(call);
+    line.first ??= call;
     const done = () => {
       if (line.calls.delete(call) && line.calls.size === 0 && !line.lingers) linger(line);
     };
