@@ -143,7 +143,6 @@ function redactedReply(
   if (phase === "auth") return shown({ code, enhanced, lines }); // the text may hold a challenge
   const hidden = new Set(secrets.map((secret) => secret.toLowerCase()));
   const text = lines.slice(0, 5).map((line) => line.slice(0, 2 * TEXT)).join(" ").slice(0, 2 * TEXT);
-  // Word by word, in one pass: no expression here may look at a character more than a few times.
   // Word by word, in one pass: no expression here looks at a character more than a few times.
   const words = text.split(/[^!-~]+/).map((word) => {
     if (word.includes("@")) return "…";

@@ -74,10 +74,7 @@ export class MailError extends HoldfastError {
   /** Makes an error that knows what became of the message. */
   constructor(code: HoldfastErrorCode, message: string, options: MailErrorOptions) {
     super(code, message, { ...options, ambiguous: options.delivery === "unknown" });
-    this.delivery = options.delivery;
-    this.phase = options.phase;
-    this.mailer = options.mailer;
-    this.status = options.status;
+    ({ delivery: this.delivery, phase: this.phase, mailer: this.mailer, status: this.status } = options);
   }
 }
 

@@ -70,6 +70,8 @@ export interface Rejection {
   readonly address: string;
   /** The server's reply code; `undefined` when no reply came. */
   readonly status: number | undefined;
+  /** The server's reply to this recipient in one line, where it is known; it may hold the address. */
+  readonly reply?: string | undefined;
 }
 
 /**

@@ -10,6 +10,8 @@ import {
   memoryStore,
   systemClock,
 } from "@holdfast/edge";
+import { brevoMailer } from "@holdfast/edge/brevo";
+import { cloudflareMailer } from "@holdfast/edge/cloudflare-email";
 import { betterAuthStorage } from "@holdfast/edge/better-auth";
 import { createCache } from "@holdfast/edge/cache";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
@@ -20,13 +22,14 @@ import { withCache } from "@holdfast/edge/http";
 import * as mail from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { mongodbStore } from "@holdfast/edge/mongodb";
+import { postmarkMailer } from "@holdfast/edge/postmark";
 import { postgresStore } from "@holdfast/edge/postgres";
 import { redisStore } from "@holdfast/edge/redis";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
 import { sesMailer } from "@holdfast/edge/ses";
 import * as sessionsModule from "@holdfast/edge/sessions";
-import { denoConnector, nodeConnector, smtpMailer } from "@holdfast/edge/smtp";
+import { denoConnector, nodeConnector, smtpMailer, verifySmtp } from "@holdfast/edge/smtp";
 import { d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { workersKvStore } from "@holdfast/edge/workers-kv";
@@ -117,6 +120,16 @@ const cases: Record<string, Case> = {
   },
   "./mail buildMime": { call: (options) => mail.buildMime(message, options) },
   "./mail failover": { call: (options) => mail.failover([mailer], options) },
+  "./mail httpMailer": {
+    call: (options) => mail.httpMailer(options),
+    required: {
+      name: "a",
+      maxBytes: 1000,
+      maxRecipients: 1,
+      success: [200],
+      ...client("exchange", "request", "id"),
+    },
+  },
   "./mail idempotent": { call: (options) => mail.idempotent(mailer, idempotency, options) },
   "./mail memoryMailer": { call: (options) => mail.memoryMailer(options) },
   "./mail observed": {
@@ -135,6 +148,12 @@ const cases: Record<string, Case> = {
   "./mailgun mailgunMailer": {
     call: (options) => mailgunMailer(options),
     required: { apiKey: "key", domain: "mg.example.com" },
+  },
+  "./brevo brevoMailer": { call: (options) => brevoMailer(options), required: { apiKey: "key", ...fill } },
+  "./cloudflare-email cloudflareMailer": { call: (options) => cloudflareMailer(client("send"), options) },
+  "./postmark postmarkMailer": {
+    call: (options) => postmarkMailer(options),
+    required: { serverToken: "token", ...fill },
   },
   "./mongodb mongodbStore": {
     call: (options) => mongodbStore(client("updateOne", "createIndex"), options),
@@ -175,6 +194,17 @@ const cases: Record<string, Case> = {
   "./smtp smtpMailer": {
     call: (options) => smtpMailer(options),
     required: { host: "localhost", connector: { perRequest: false, ...client("connect") } },
+  },
+  "./smtp verifySmtp": {
+    // Its connector fails: what counts is that the options were taken.
+    call: async (options) => {
+      const connector: Any = { perRequest: false, connect: () => Promise.reject(new Error("no network")) };
+      try {
+        await verifySmtp({ host: "localhost", connector }, options);
+      } catch (error) {
+        if (!(error instanceof mail.MailError)) throw error;
+      }
+    },
   },
   "./sqlite d1Store": { call: (options) => d1Store(client("batch", "prepare"), options) },
   "./sqlite libsqlStore": { call: (options) => libsqlStore(client("batch", "execute"), options) },
@@ -262,10 +292,16 @@ const WITHOUT_OPTIONS = [
   "./engine keyValueStoreFromEngine",
   "./engine storeFromEngine",
   "./engine toMilliseconds",
+  "./mail fetchExchange",
   "./mail formatAddress",
+  "./mail jsonRequest",
   "./mail parseAddress",
+  "./mail wireFiles",
+  "./mail wireHeaders",
   "./sessions sessionExpiry",
   "./smtp cloudflareConnector",
+  "./smtp verpAddress",
+  "./smtp verpRecipient",
 ];
 
 async function claim(): Promise<Any> {

@@ -10,7 +10,7 @@ import { report } from "../support/report.ts";
  */
 const budget = 9.5 * 1024;
 
-for (const name of ["sendgrid", "mailgun", "resend", "ses"]) {
+for (const name of ["sendgrid", "mailgun", "resend", "ses", "postmark", "brevo", "cloudflare-email"]) {
   Deno.test({
     name:
       `bundle: ${name} is at most ${budget} bytes gzipped, and neither a MIME builder nor a package comes with it`,
