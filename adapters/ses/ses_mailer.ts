@@ -18,7 +18,7 @@ import type { MimeBuilder } from "../../src/mail/mime.ts";
 import { toBytes } from "../../src/mail/pieces.ts";
 import type { SesOptions } from "../../src/mail/provider_options.ts";
 import { checkNeededOptions, type OptionNames } from "../../src/validate.ts";
-import { sha256Hex } from "./_sha256.ts";
+import { sha256Hex } from "../../src/sha256_stream.ts";
 
 /**
  * The part of an `AwsClient` from the package `aws4fetch` that is used: it signs requests.

@@ -97,7 +97,7 @@ export interface SmtpMailerOptions {
    */
   readonly idleTimeout?: Duration | undefined;
   /**
-   * Builds the messages: one of your own, or one around `buildMime` that signs what it built, as `signed` of
+   * Builds the messages: one of your own, or one around `buildMime` that signs what it built, as `dkimSigned` of
    * `@holdfast/edge/dkim` does.
    * @default {buildMime}
    */

@@ -15,6 +15,7 @@ import { cloudflareMailer } from "@holdfast/edge/cloudflare-email";
 import { betterAuthStorage } from "@holdfast/edge/better-auth";
 import { createCache } from "@holdfast/edge/cache";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
+import { dkimSigned } from "@holdfast/edge/dkim";
 import { durableObjectStore } from "@holdfast/edge/durable-objects";
 import { observedStore, transactByCompareAndSet, VersionedTransactions } from "@holdfast/edge/engine";
 import * as hono from "@holdfast/edge/hono";
@@ -64,6 +65,8 @@ const message = { from: "shop@example.com", to: "jane@example.com", subject: "He
 const sessionStore = () => sessionsModule.atomicSessionStore(memoryStore());
 const keys = [{ id: "a", secret: new Uint8Array(32) }];
 const transition = { name: "options.nothing", apply: () => ({ output: {} }) };
+const dkimKey =
+  (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]) as CryptoKeyPair).privateKey;
 let count = 0;
 const key = () => `key-${count++}`;
 const fill = { fetch: () => Promise.resolve(new Response("{}")) };
@@ -84,6 +87,10 @@ const cases: Record<string, Case> = {
   },
   "./cache createCache": { call: (options) => createCache(store, options), required: { name: "a" } },
   "./deno-kv denoKvStore": { call: (options) => denoKvStore(client("atomic"), options) },
+  "./dkim dkimSigned": {
+    call: (options) => dkimSigned(mail.buildMime, options),
+    required: { keys: [{ domain: "example.com", selector: "a", privateKey: dkimKey }] },
+  },
   "./durable-objects durableObjectStore": {
     call: (options) => durableObjectStore(client("getByName"), options),
   },
@@ -289,6 +296,7 @@ const cases: Record<string, Case> = {
 
 /** Exported functions without an options object. */
 const WITHOUT_OPTIONS = [
+  "./dkim importDkimKey",
   "./engine keyValueStoreFromEngine",
   "./engine storeFromEngine",
   "./engine toMilliseconds",
