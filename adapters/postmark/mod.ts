@@ -10,6 +10,8 @@
  * @module
  */
 
+export type { FeedbackKind, MailFeedback } from "../../src/mail/feedback.ts";
 export type { HttpMailerOptions } from "../../src/mail/fetch_exchange.ts";
 export type { PostmarkOptions } from "../../src/mail/provider_options.ts";
 export * from "./postmark_mailer.ts";
+export * from "./postmark_feedback.ts";

@@ -68,6 +68,7 @@ function refusedError(reply: Reply, { phase, transcript, secrets }: FaultContext
   return mailError("smtp", code, why, { // a refusal is certain, also after the last dot
     phase,
     status: reply.code,
+    enhanced: reply.enhanced,
     retryable: reply.code < 500 && code !== "quota-exceeded",
     cause: new Error(`${transcript.join(", ")}: ${redactedReply(reply, phase, secrets)}`),
   });

@@ -28,7 +28,7 @@ import { postgresStore } from "@holdfast/edge/postgres";
 import { redisStore } from "@holdfast/edge/redis";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
-import { sesMailer } from "@holdfast/edge/ses";
+import { sesMailer, snsWebhook } from "@holdfast/edge/ses";
 import * as sessionsModule from "@holdfast/edge/sessions";
 import { denoConnector, nodeConnector, smtpMailer, verifySmtp } from "@holdfast/edge/smtp";
 import { d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
@@ -61,6 +61,7 @@ const throttle = createThrottle(store, { name: "options", limit: 1000, window: "
 const sessions = createSessions(store);
 const mailer = mail.memoryMailer();
 const outbox = mail.outbox(mailer, store);
+const suppressing = mail.suppressing(mailer, store);
 const message = { from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" };
 const sessionStore = () => sessionsModule.atomicSessionStore(memoryStore());
 const keys = [{ id: "a", secret: new Uint8Array(32) }];
@@ -148,6 +149,11 @@ const cases: Record<string, Case> = {
   "./mail rateLimited": { call: (options) => mail.rateLimited(mailer, throttle, options) },
   "./mail retrying": { call: (options) => mail.retrying(mailer, options) },
   "./mail sendBulk": { call: (options) => mail.sendBulk(mailer, [], options) },
+  "./mail oneClick": {
+    call: (options) => mail.oneClick(options),
+    required: { url: "https://example.com/leave", secret: "s".repeat(32), unsubscribe: () => {} },
+  },
+  "./mail suppressing": { call: (options) => mail.suppressing(mailer, store, options) },
   "./http withCache": {
     call: (options) => withCache(() => new Response(), options),
     required: { store },
@@ -179,6 +185,7 @@ const cases: Record<string, Case> = {
     call: (options) => sesMailer(options),
     required: { region: "eu-central-1", client: client("fetch", "sign") },
   },
+  "./ses snsWebhook": { call: (options) => snsWebhook(options), required: { topics: ["arn:aws:sns:a:1:b"] } },
   "./sessions atomicSessionStore": {
     call: (options) => sessionsModule.atomicSessionStore(store, options),
   },
@@ -285,6 +292,10 @@ const cases: Record<string, Case> = {
   "Throttle reset": { call: (options) => throttle.reset(key(), options) },
   "Sessions commit": { call: (options) => sessions.commit(sessions.open(null), options) },
   "Sessions revokeUser": { call: (options) => sessions.revokeUser("ada", options) },
+  "SuppressingMailer suppress": { call: (options) => suppressing.suppress([], options) },
+  "SuppressingMailer find": { call: (options) => suppressing.find("a@example.com", options) },
+  "SuppressingMailer allow": { call: (options) => suppressing.allow("a@example.com", options) },
+  "SuppressingMailer list": { call: (options) => collect(suppressing.list(options)) },
   "Mailer send": { call: (options) => mailer.send(message, options) },
   "Outbox send": { call: (options) => outbox.send(message, options) },
   "Outbox drain": { call: (options) => outbox.drain(options) },
@@ -306,6 +317,11 @@ const WITHOUT_OPTIONS = [
   "./mail parseAddress",
   "./mail wireFiles",
   "./mail wireHeaders",
+  "./mailgun mailgunFeedback",
+  "./postmark postmarkFeedback",
+  "./resend resendFeedback",
+  "./sendgrid sendgridFeedback",
+  "./ses sesFeedback",
   "./sessions sessionExpiry",
   "./smtp cloudflareConnector",
   "./smtp verpAddress",
