@@ -55,6 +55,7 @@ export * from "./mime.ts";
 export * from "./observed.ts";
 export * from "./one_click.ts";
 export * from "./outbox.ts";
+export type { DrainOptions, OutboxEntry, OutboxQueueOptions, OutboxState } from "../outbox/outbox.ts";
 export type { LazyBytes } from "./pieces.ts";
 export type {
   BrevoOptions,

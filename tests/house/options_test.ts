@@ -19,11 +19,12 @@ import { dkimSigned } from "@holdfast/edge/dkim";
 import { durableObjectStore } from "@holdfast/edge/durable-objects";
 import { observedStore, transactByCompareAndSet, VersionedTransactions } from "@holdfast/edge/engine";
 import * as hono from "@holdfast/edge/hono";
-import { withCache } from "@holdfast/edge/http";
+import * as http from "@holdfast/edge/http";
 import * as mail from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { mongodbStore } from "@holdfast/edge/mongodb";
 import { postmarkMailer } from "@holdfast/edge/postmark";
+import { createOutbox } from "@holdfast/edge/outbox";
 import { postgresStore } from "@holdfast/edge/postgres";
 import { redisStore } from "@holdfast/edge/redis";
 import { resendMailer } from "@holdfast/edge/resend";
@@ -33,6 +34,7 @@ import * as sessionsModule from "@holdfast/edge/sessions";
 import { denoConnector, nodeConnector, smtpMailer, verifySmtp } from "@holdfast/edge/smtp";
 import { d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
 import { upstashStore } from "@holdfast/edge/upstash";
+import * as webhooks from "@holdfast/edge/webhooks";
 import { workersKvStore } from "@holdfast/edge/workers-kv";
 import { assert, assertEquals } from "../support/assert.ts";
 import { readSurface } from "./exports.ts";
@@ -62,6 +64,7 @@ const sessions = createSessions(store);
 const mailer = mail.memoryMailer();
 const outbox = mail.outbox(mailer, store);
 const suppressing = mail.suppressing(mailer, store);
+const events = createOutbox(store, { name: "options", handle: () => {} });
 const message = { from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" };
 const sessionStore = () => sessionsModule.atomicSessionStore(memoryStore());
 const keys = [{ id: "a", secret: new Uint8Array(32) }];
@@ -126,6 +129,10 @@ const cases: Record<string, Case> = {
     call: (options) => hono.throttle(options),
     required: { store, name: "a", limit: 1, window: "1m" },
   },
+  "./hono webhook": {
+    call: (options) => hono.webhook(options),
+    required: { store, name: "a", verify: client, handle: client },
+  },
   "./mail buildMime": { call: (options) => mail.buildMime(message, options) },
   "./mail failover": { call: (options) => mail.failover([mailer], options) },
   "./mail httpMailer": {
@@ -144,6 +151,10 @@ const cases: Record<string, Case> = {
     call: (options) => mail.observed(mailer, options),
     required: { onOperation: () => {} },
   },
+  "./outbox createOutbox": {
+    call: (options) => createOutbox(store, options),
+    required: { name: "a", handle: () => {} },
+  },
   "./mail outbox": { call: (options) => mail.outbox(mailer, store, options) },
   "./mail prepareMessage": { call: (options) => mail.prepareMessage(options), required: message },
   "./mail rateLimited": { call: (options) => mail.rateLimited(mailer, throttle, options) },
@@ -154,8 +165,29 @@ const cases: Record<string, Case> = {
     required: { url: "https://example.com/leave", secret: "s".repeat(32), unsubscribe: () => {} },
   },
   "./mail suppressing": { call: (options) => mail.suppressing(mailer, store, options) },
+  "./http clientAddress": {
+    call: (options) => http.clientAddress(new Request("https://a.test/"), {}, options),
+  },
+  "./http idempotentFetch": { call: (options) => http.idempotentFetch(fetch, options) },
+  "./http problem": { call: (options) => http.problem(409, "Conflict", options) },
+  "./http withIdempotency": {
+    call: (options) => http.withIdempotency(() => new Response(), options),
+    required: { store, scope: "public" },
+  },
+  "./http withLock": {
+    call: (options) => http.withLock(() => new Response(), options),
+    required: { store, key: () => "a" },
+  },
+  "./http withSession": {
+    call: (options) => http.withSession(() => new Response(), options),
+    required: { store },
+  },
+  "./http withThrottle": {
+    call: (options) => http.withThrottle(() => new Response(), options),
+    required: { store, name: "a", limit: 1, window: "1m" },
+  },
   "./http withCache": {
-    call: (options) => withCache(() => new Response(), options),
+    call: (options) => http.withCache(() => new Response(), options),
     required: { store },
   },
   "./mailgun mailgunMailer": {
@@ -228,6 +260,27 @@ const cases: Record<string, Case> = {
   "./upstash upstashStore": {
     call: (options) => upstashStore({ url: "https://example.upstash.io", token: "secret" }, options),
   },
+  "./webhooks github": { call: (options) => webhooks.github(options), required: { secret: "a" } },
+  "./webhooks mailgun": { call: (options) => webhooks.mailgun(options), required: { secret: "a" } },
+  "./webhooks sendgrid": {
+    call: (options) => webhooks.sendgrid(options),
+    required: { publicKey: "A".repeat(100) },
+  },
+  "./webhooks signedWebhook": {
+    call: (options) => webhooks.signedWebhook(options),
+    required: { secret: "a", signature: "x-signature", id: () => "1" },
+  },
+  "./webhooks slack": { call: (options) => webhooks.slack(options), required: { secret: "a" } },
+  "./webhooks standardWebhooks": {
+    call: (options) => webhooks.standardWebhooks(options),
+    required: { secret: "A".repeat(32) },
+  },
+  "./webhooks stripe": { call: (options) => webhooks.stripe(options), required: { secret: "a" } },
+  "./webhooks svix": { call: (options) => webhooks.svix(options), required: { secret: "A".repeat(32) } },
+  "./webhooks webhook": {
+    call: (options) => webhooks.webhook(options),
+    required: { store, name: "a", verify: client, handle: client },
+  },
   "./workers-kv workersKvStore": {
     call: (options) => workersKvStore(client("getWithMetadata", "get", "put", "delete", "list"), options),
   },
@@ -297,12 +350,18 @@ const cases: Record<string, Case> = {
   "SuppressingMailer allow": { call: (options) => suppressing.allow("a@example.com", options) },
   "SuppressingMailer list": { call: (options) => collect(suppressing.list(options)) },
   "Mailer send": { call: (options) => mailer.send(message, options) },
-  "Outbox send": { call: (options) => outbox.send(message, options) },
-  "Outbox drain": { call: (options) => outbox.drain(options) },
-  "Outbox list": { call: (options) => collect(outbox.list(options)) },
-  "Outbox read": { call: (options) => outbox.read("id", options) },
-  "Outbox requeue": { call: (options) => outbox.requeue("id", options) },
-  "Outbox discard": { call: (options) => outbox.discard("id", options) },
+  "Outbox add": { call: (options) => events.add(1, options) },
+  "Outbox drain": { call: (options) => events.drain(options) },
+  "Outbox list": { call: (options) => collect(events.list(options)) },
+  "Outbox read": { call: (options) => events.read("id", options) },
+  "Outbox requeue": { call: (options) => events.requeue("id", options) },
+  "Outbox discard": { call: (options) => events.discard("id", options) },
+  "MailOutbox send": { call: (options) => outbox.send(message, options) },
+  "MailOutbox drain": { call: (options) => outbox.drain(options) },
+  "MailOutbox list": { call: (options) => collect(outbox.list(options)) },
+  "MailOutbox read": { call: (options) => outbox.read("id", options) },
+  "MailOutbox requeue": { call: (options) => outbox.requeue("id", options) },
+  "MailOutbox discard": { call: (options) => outbox.discard("id", options) },
 };
 
 /** Exported functions without an options object. */
