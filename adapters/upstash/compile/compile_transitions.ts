@@ -1,0 +1,173 @@
+/**
+ * Compiles transitions to the Lua that Redis runs. The compiler itself is `typescript-to-lua`; it is handed in, so that
+ * nobody installs it who only runs what it made.
+ */
+import { LUA_LIBRARY } from "./lua_library.ts";
+import { minifyLua } from "./minify_lua.ts";
+
+/** The compilers, as `import("typescript")` and `import("typescript-to-lua")` answer them. */
+export interface Compilers {
+  /** The TypeScript compiler API. */
+  // deno-lint-ignore no-explicit-any
+  readonly ts: any;
+  /** The Lua back end. */
+  // deno-lint-ignore no-explicit-any
+  readonly tstl: any;
+}
+
+/** A transition in Lua. */
+export interface CompiledTransition {
+  /** The transition's name. */
+  readonly name: string;
+  /** The fields of the input that its code names, in order of their names. */
+  readonly fields: readonly string[];
+  /** A chunk that defines `apply(record, input, now)`, which answers a step. */
+  readonly lua: string;
+}
+
+/**
+ * Compiles every `const x: Transition = { name: "…", apply }` of the files, each with just the functions and constants
+ * that it uses.
+ *
+ * @throws {TypeError} naming the transition and what is outside the subset
+ */
+export function compileTransitions(
+  files: readonly string[],
+  { ts, tstl }: Compilers,
+): CompiledTransition[] {
+  const program = ts.createProgram(files, {
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.ESNext,
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
+    strict: true,
+    noUncheckedIndexedAccess: true,
+    allowImportingTsExtensions: true,
+    noEmit: true,
+    lib: ["lib.es2022.d.ts"],
+  });
+  const checker = program.getTypeChecker();
+  const found: CompiledTransition[] = [];
+  for (const file of files) {
+    const source = program.getSourceFile(file);
+    if (source === undefined) throw new TypeError(`Cannot compile ${file} as there is no such file`);
+    for (const { initializer, type } of declarations(ts, source)) {
+      if (type?.getText() !== "Transition" || !initializer) continue;
+      if (!ts.isObjectLiteralExpression(initializer)) continue;
+      const name = property(initializer, "name")?.initializer?.text;
+      const apply = property(initializer, "apply");
+      if (typeof name !== "string" || apply === undefined) continue;
+      const code = pruned(ts, checker, apply);
+      found.push({ name, fields: inputFields(code), lua: luaOf(name, code, { ts, tstl }) });
+    }
+  }
+  return found;
+}
+
+// The compiler's syntax tree has no types here: it comes from the caller.
+// deno-lint-ignore no-explicit-any
+type Node = any;
+
+function* declarations(ts: Node, source: Node): Generator<Node> {
+  for (const statement of source.statements) {
+    if (ts.isVariableStatement(statement)) yield* statement.declarationList.declarations;
+  }
+}
+
+function property(object: Node, name: string): Node {
+  return object.properties.find((member: Node) => member.name?.getText() === name);
+}
+
+/** The source of `apply`, after every top-level declaration that it reaches. */
+function pruned(ts: Node, checker: Node, apply: Node): string {
+  const needed = new Set<Node>();
+  const own = topLevel(ts, apply);
+  const visit = (node: Node): void => {
+    for (const declaration of declarationsOf(ts, checker, node)) {
+      const statement = topLevel(ts, declaration);
+      if (declaration.getSourceFile().isDeclarationFile || statement === own || needed.has(statement)) continue;
+      if (ts.isImportDeclaration(statement)) continue;
+      needed.add(statement);
+      ts.forEachChild(statement, visit);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(apply);
+  const file = apply.getSourceFile();
+  // What other files declare comes first: constants are read when the chunk starts.
+  const ordered = [...needed].sort((a, b) => {
+    const [left, right] = [a.getSourceFile(), b.getSourceFile()];
+    if (left === right) return a.pos - b.pos;
+    if (left === file || right === file) return left === file ? 1 : -1;
+    return left.fileName < right.fileName ? -1 : 1;
+  });
+  const texts = ordered.map((node) => node.getText().replace(/^export\s+/, ""));
+  if (!/\binterface Step\b/.test(texts.join("\n"))) texts.unshift(STEP);
+  if (!/\btype Fields\b/.test(texts.join("\n"))) texts.unshift(FIELDS);
+  const body = ts.isMethodDeclaration(apply)
+    ? `(${apply.parameters.map((p: Node) => p.getText()).join(", ")}): Step => ${apply.body.getText()}`
+    : ts.isShorthandPropertyAssignment(apply)
+    ? apply.name.getText()
+    : apply.initializer.getText();
+  return `${texts.join("\n")}\nexport const apply: Apply = ${body};\ntype Apply = (record: Fields | undefined, input: Fields, now: number) => Step;\n`;
+}
+
+const FIELDS = "type Fields = Readonly<Record<string, string>>;";
+const STEP =
+  "interface Step { output: Fields; write?: { record: Fields | undefined; expiresAt?: number; pinned?: boolean } }";
+
+function declarationsOf(ts: Node, checker: Node, node: Node): readonly Node[] {
+  if (!ts.isIdentifier(node)) return [];
+  let symbol = node.parent && ts.isShorthandPropertyAssignment(node.parent)
+    ? checker.getShorthandAssignmentValueSymbol(node.parent)
+    : checker.getSymbolAtLocation(node);
+  if (symbol && symbol.flags & ts.SymbolFlags.Alias) symbol = checker.getAliasedSymbol(symbol);
+  return symbol?.declarations ?? [];
+}
+
+function topLevel(ts: Node, node: Node): Node {
+  while (node.parent && !ts.isSourceFile(node.parent)) node = node.parent;
+  return node;
+}
+
+/** The names of the input that the code reads: they travel without their names. */
+function inputFields(code: string): string[] {
+  const names = new Set(Array.from(code.matchAll(/\binput\.(\w+)/g), ([, name]) => name!));
+  return [...names].sort();
+}
+
+function luaOf(name: string, code: string, { ts, tstl }: Compilers): string {
+  const { diagnostics, transpiledFiles } = tstl.transpileVirtualProject({ "main.ts": code }, {
+    luaTarget: tstl.LuaTarget.Lua51,
+    luaLibImport: tstl.LuaLibImportKind.Require,
+    noImplicitSelf: true,
+    noHeader: true,
+    strict: true,
+    noUncheckedIndexedAccess: true,
+    target: ts.ScriptTarget.ES2022,
+    lib: ["lib.es2022.d.ts"],
+    skipLibCheck: true,
+  });
+  const messages = diagnostics.map((item: Node) => ts.flattenDiagnosticMessageText(item.messageText, " "));
+  if (messages.length > 0) {
+    throw new TypeError(`Cannot compile ${name} as it is outside the subset: ${messages.join("; ")}`);
+  }
+  const lua: string = transpiledFiles.find((file: Node) => /main\.lua$/.test(file.outPath)).lua
+    .replace(/^local ____lualib = .*\n/m, "")
+    .replace(/^local (__TS__\w+) = ____lualib\.\1\n/gm, "")
+    .replace(/^local ____exports = \{\}\n/m, "")
+    .replace(/^return ____exports\s*$/m, "")
+    .replaceAll("____exports.apply", "apply")
+    .replace(/^apply = /m, "local apply = ")
+    .replace(/^function apply\(/m, "local function apply(");
+  return minifyLua(library(name, lua) + lua, ["apply"]);
+}
+
+/** The helpers that the chunk calls. */
+function library(name: string, lua: string): string {
+  const called = new Set(Array.from(lua.matchAll(/\b(__TS__\w+|tostring)\b/g), ([word]) => word));
+  return [...called].sort().map((word) => {
+    const text = LUA_LIBRARY[word];
+    if (text === undefined) throw new TypeError(`Cannot compile ${name} as the subset has no '${word}'`);
+    return text + "\n";
+  }).join("");
+}
