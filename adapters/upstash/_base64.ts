@@ -7,7 +7,7 @@
 export type Reply = string | number | null | readonly Reply[];
 
 /**
- * Reads a reply. Texts of our scripts begin with `~` or `=`, which are no first letters of base64: so the
+ * Reads a reply. Texts of our scripts begin with `~`, `=` or `!`, which are no first letters of base64: so the
  * form is told by the reply itself.
  *
  * @returns `undefined` when it is neither
@@ -28,7 +28,7 @@ export function decodeReply(reply: unknown): Reply | undefined {
 const decoder = new TextDecoder();
 
 function decodeText(text: string): string | undefined {
-  if (text === "OK" || text.startsWith("~") || text.startsWith("=")) return text;
+  if (text === "OK" || /^[~=!]/.test(text)) return text;
   try {
     const native = (Uint8Array as { fromBase64?: (text: string) => Uint8Array }).fromBase64; // newer runtimes
     if (native) return decoder.decode(native.call(Uint8Array, text));

@@ -2,6 +2,7 @@
 import type { HoldfastError } from "../../src/errors.ts";
 import type { Fields } from "../../src/store/transition.ts";
 import { lost } from "./_faults.ts";
+import type { FastPath } from "./_lua.ts";
 
 const decoder = new TextDecoder();
 
@@ -24,22 +25,26 @@ export function listOf<T>(reply: unknown): T[] {
   return Array.isArray(items) ? items : [];
 }
 
-/**
- * The whole numbers that a script answered: one, several, or those that it remembered (`=` and decimal
- * digits). Some clients are set to answer integers as text or bigint.
- */
+/** The whole numbers that a fast path answered: `=`, and decimal digits with commas between, which no client parses. */
 export function figuresOf(reply: unknown): number[] | undefined {
   const text = textOf(reply);
-  const parts = text?.startsWith("=") ? text.slice(1).split(",") : Array.isArray(reply) ? reply : [reply];
-  const figures: number[] = [];
-  for (const part of parts) {
-    const digits = typeof part === "number" || typeof part === "bigint" ? String(part) : textOf(part);
-    if (digits === undefined || !/^-?\d{1,16}$/.test(digits) || !Number.isSafeInteger(Number(digits))) {
-      return undefined;
-    }
-    figures.push(Number(digits));
-  }
-  return figures;
+  if (text === undefined || !/^=-?\d{1,16}(,-?\d{1,16})*$/.test(text)) return undefined;
+  const figures = text.slice(1).split(",").map(Number);
+  return figures.every(Number.isSafeInteger) ? figures : undefined;
+}
+
+/** The text behind a mark that keeps clients from guessing its type. */
+export function rawOf(reply: unknown): string | undefined {
+  const text = textOf(reply);
+  return text?.startsWith("!") ? text.slice(1) : undefined;
+}
+
+/** The output that a script answered, by its fast path or by the compiled transition. */
+export function outputOf(fast: FastPath | undefined, reply: unknown): Fields {
+  if (fast === undefined || textOf(reply)?.startsWith("~")) return fromPairs(listOf<string>(reply));
+  const output = fast.output(reply);
+  if (output === undefined) throw strangeReply(reply);
+  return output;
 }
 
 /** Pairs as a record. */

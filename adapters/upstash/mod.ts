@@ -20,5 +20,15 @@
  */
 
 export type { RedisScripts } from "./_client.ts";
+export type { FastPath, UpstashScript, UpstashScripts } from "./_lua.ts";
 export type { UpstashConnection } from "./_transport.ts";
+export {
+  betterAuthScripts,
+  idempotencyScripts,
+  lockScripts,
+  outboxScripts,
+  sessionScripts,
+  throttleScripts,
+  valueScripts,
+} from "./scripts.ts";
 export * from "./upstash_store.ts";

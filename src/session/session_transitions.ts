@@ -10,7 +10,9 @@ import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 
 /** A field as a number; what is none was not written by us and counts as long ago. */
 function int(text: string | undefined): number {
-  return Number(text ?? 0) || 0;
+  if (text === undefined) return 0;
+  const figure = Number(text);
+  return figure > 0 || figure < 0 ? figure : 0; // not a number is neither
 }
 
 function expiry(record: Fields): number {
@@ -19,28 +21,30 @@ function expiry(record: Fields): number {
 
 /** Why there is no session, or `undefined` when there is one. */
 function gone(record: Fields | undefined, now: number): Fields | undefined {
-  if (record?.h === undefined) return {};
+  if (record === undefined || record.h === undefined) return {};
   if (record.g !== undefined) return { g: record.g };
   return now < expiry(record) ? undefined : { g: "expired" };
 }
 
-function kept(record: Fields, { keep }: Fields): Write {
+function kept(record: Fields, keep: string | undefined): Write {
   return { record, expiresAt: expiry(record) + int(keep), retention: "kept" };
 }
 
-function values(input: Fields): Fields {
-  return Object.fromEntries(Object.entries(input).filter(([field]) => /^[df]:/.test(field)));
+/** Copies the values and flash values of an input. */
+function setValues(next: Record<string, string>, input: Fields): void {
+  for (const field in input) {
+    if (field.startsWith("d:") || field.startsWith("f:")) next[field] = input[field]!;
+  }
 }
 
 /** `{}` → the record, `{ g, next? }` when it ended, or `{}`. */
 export const loadSession: Transition = {
   name: "session.load",
-  apply(record, _input, now) {
+  apply(record, _input, now): Step {
     const ended = gone(record, now);
     if (ended === undefined) return { output: record! };
-    return {
-      output: ended.g === undefined || record?.next === undefined ? ended : { ...ended, next: record.next },
-    };
+    if (ended.g === undefined || record!.next === undefined) return { output: ended };
+    return { output: { g: ended.g, next: record!.next } };
   },
 };
 
@@ -55,11 +59,10 @@ export const createSession: Transition = {
     if (record !== undefined) {
       const ended = gone(record, now);
       if (ended === undefined && record.h === input.h) return { output: { done: "1", ...record } };
-      return { output: { done: "0", g: ended?.g ?? "revoked" } };
+      return { output: { done: "0", g: ended === undefined ? "revoked" : ended.g ?? "revoked" } };
     }
     const at = String(now);
     const next: Record<string, string> = {
-      ...values(input),
       h: input.h!,
       n: "1",
       c: input.c ?? at,
@@ -70,10 +73,11 @@ export const createSession: Transition = {
       x: input.x ?? String(now + int(input.life)),
       s: input.s!,
     };
+    setValues(next, input);
     if (input.u !== undefined) next.u = input.u;
     if (input.a !== undefined) next.a = input.a === "now" ? at : input.a;
     if (now >= expiry(next)) return { output: { done: "0", g: "expired" } };
-    return { output: { done: "1", ...next }, write: kept(next, input) };
+    return { output: { done: "1", ...next }, write: kept(next, input.keep) };
   },
 };
 
@@ -90,16 +94,16 @@ function commit(record: Fields | undefined, input: Fields, now: number): Step {
   const later = input.v !== undefined && int(known.s) > int(input.v);
   if (later || (input.if !== undefined && input.if !== known.n)) return { output: { done: "2", ...known } };
   const touched = String(Math.max(now, int(known.t)));
-  const next: Record<string, string> = {
-    ...known,
-    ...values(input),
-    n: String(int(known.n) + 1),
-    t: touched,
-  };
-  for (const field of Object.keys(input)) if (/^x:[df]:/.test(field)) delete next[field.slice(2)];
+  const next: Record<string, string> = { ...known };
+  setValues(next, input);
+  next.n = String(int(known.n) + 1);
+  next.t = touched;
+  for (const field in input) {
+    if (field.startsWith("x:d:") || field.startsWith("x:f:")) delete next[field.slice(2)];
+  }
   if (input.s !== undefined && int(input.s) > int(known.s)) next.s = input.s;
   if (input.k !== undefined) next.k = touched;
-  return { output: { done: "1", ...next }, write: kept(next, input) };
+  return { output: { done: "1", ...next }, write: kept(next, input.keep) };
 }
 
 /** Merges; repeating it is fine. */
@@ -117,7 +121,7 @@ export const endSession: Transition = {
   name: "session.end",
   apply(record, input, now): Step {
     const ended = gone(record, now);
-    if (ended?.g !== undefined || (ended !== undefined && input.bury === undefined)) return { output: {} };
+    if (ended !== undefined && (ended.g !== undefined || input.bury === undefined)) return { output: {} };
     const tombstone: Record<string, string> = {
       h: record?.h ?? "",
       n: String(int(record?.n) + 1),
@@ -152,19 +156,27 @@ export const putSession: Transition = {
       return { output: { done: "2", ...record } };
     }
     if (now >= expiry(copy)) return { output: { done: "0", g: "expired" } };
-    return { output: { done: "1" }, write: kept(copy, { keep: keep! }) };
+    return { output: { done: "1" }, write: kept(copy, keep) };
   },
 };
 
-const until = (entry: string) => int(entry.slice(entry.lastIndexOf(":") + 1));
+/** The end that an entry of a user's record closes with. */
+function until(entry: string): number {
+  const parts = entry.split(":");
+  return int(parts[parts.length - 1]);
+}
 
 /** The record with the entries that still mean something, but for one. */
 function pruned(record: Fields | undefined, handle: string | undefined, now: number): Record<string, string> {
   const next: Record<string, string> = {};
-  for (const [field, value] of Object.entries(record ?? {})) {
-    if (!field.startsWith("h:") || (field !== `h:${handle}` && now < until(value))) next[field] = value;
+  next.n = "1";
+  if (record === undefined) return next;
+  for (const field in record) {
+    const value = record[field]!;
+    const other = handle === undefined || field !== "h:" + handle;
+    if (!field.startsWith("h:") || (other && now < until(value))) next[field] = value;
   }
-  next.n = String(int(record?.n) + 1);
+  next.n = String(int(record.n) + 1);
   return next;
 }
 
@@ -174,8 +186,8 @@ function pruned(record: Fields | undefined, handle: string | undefined, now: num
  */
 function listed(record: Fields, now: number): Write {
   let last = int(record.p);
-  for (const [field, value] of Object.entries(record)) {
-    if (field.startsWith("h:")) last = Math.max(last, until(value));
+  for (const field in record) {
+    if (field.startsWith("h:")) last = Math.max(last, until(record[field]!));
   }
   if (last <= now) return { record: undefined };
   // The epoch refuses revoked sessions: it must not be evicted.
@@ -185,7 +197,7 @@ function listed(record: Fields, now: number): Write {
 /** `{}` → what is known. */
 export const readUser: Transition = {
   name: "session.user.read",
-  apply: (record) => ({ output: record ?? {} }),
+  apply: (record): Step => ({ output: record ?? {} }),
 };
 
 /**
@@ -200,11 +212,15 @@ export const addToUser: Transition = {
       return { output: { done: "0" } };
     }
     const next = pruned(record, handle, now);
-    const others = Object.entries(next).filter(([field]) => field.startsWith("h:") && field !== `h:${from}`);
-    if (limit !== undefined && others.length >= int(limit)) {
-      return { output: { done: "2", ...Object.fromEntries(others) } };
+    const others: Record<string, string> = { done: "2" };
+    let count = 0;
+    for (const field in next) {
+      if (!field.startsWith("h:") || (from !== undefined && field === "h:" + from)) continue;
+      others[field] = next[field]!;
+      count++;
     }
-    next[`h:${handle}`] = `${key}:${now}:${ends}`;
+    if (limit !== undefined && count >= int(limit)) return { output: others };
+    next["h:" + handle!] = `${key!}:${now}:${ends!}`;
     return {
       output: { done: "1", b: String(Math.max(b === undefined ? now : int(b), epoch)) },
       write: listed(next, now),
@@ -216,7 +232,7 @@ export const addToUser: Transition = {
 export const removeFromUser: Transition = {
   name: "session.user.remove",
   apply(record, { handle }, now): Step {
-    if (record?.[`h:${handle}`] === undefined) return { output: {} };
+    if (record === undefined || record["h:" + handle!] === undefined) return { output: {} };
     return { output: {}, write: listed(pruned(record, handle, now), now) };
   },
 };
@@ -249,12 +265,13 @@ export const revokeUser: Transition = {
  */
 
 /** The handle that counts; what the store forgot counts only for a family that was never rotated. */
-function currentOf(record: Fields | undefined, { from, first }: Fields): string | undefined {
-  return record?.current ?? (first === undefined ? undefined : from);
+function currentOf(record: Fields | undefined, input: Fields): string | undefined {
+  if (record !== undefined && record.current !== undefined) return record.current;
+  return input.first === undefined ? undefined : input.from;
 }
 
-function remembered(record: Fields, now: number, { keep }: Fields): Write {
-  return { record, expiresAt: now + int(keep), retention: "protected" };
+function remembered(record: Fields, now: number, input: Fields): Write {
+  return { record, expiresAt: now + int(input.keep), retention: "protected" };
 }
 
 /** `{}` → `{ current?, ended?, idle? }`, where `idle` is how long ago it was last seen, in milliseconds. */

@@ -2,7 +2,7 @@
  * Compiles transitions to the Lua that Redis runs. The compiler itself is `typescript-to-lua`; it is handed in, so that
  * nobody installs it who only runs what it made.
  */
-import { LUA_LIBRARY } from "./lua_library.ts";
+import { LUA_LIBRARY, NATIVE_FORMS } from "./lua_library.ts";
 import { minifyLua } from "./minify_lua.ts";
 
 /** The compilers, as `import("typescript")` and `import("typescript-to-lua")` answer them. */
@@ -19,6 +19,8 @@ export interface Compilers {
 export interface CompiledTransition {
   /** The transition's name. */
   readonly name: string;
+  /** Whether it may write. */
+  readonly kind: "read" | "write";
   /** The fields of the input that its code names, in order of their names. */
   readonly fields: readonly string[];
   /** A chunk that defines `apply(record, input, now)`, which answers a step. */
@@ -56,8 +58,14 @@ export function compileTransitions(
       const name = property(initializer, "name")?.initializer?.text;
       const apply = property(initializer, "apply");
       if (typeof name !== "string" || apply === undefined) continue;
-      const code = pruned(ts, checker, apply);
-      found.push({ name, fields: inputFields(code), lua: luaOf(name, code, { ts, tstl }) });
+      const { code, nodes } = pruned(ts, checker, apply);
+      const readOnly = property(initializer, "readOnly")?.initializer?.kind === ts.SyntaxKind.TrueKeyword;
+      found.push({
+        name,
+        kind: readOnly || !nodes.some((node) => writes(ts, node)) ? "read" : "write",
+        fields: inputFields(ts, nodes, apply),
+        lua: luaOf(name, code, { ts, tstl }),
+      });
     }
   }
   return found;
@@ -77,16 +85,19 @@ function property(object: Node, name: string): Node {
   return object.properties.find((member: Node) => member.name?.getText() === name);
 }
 
-/** The source of `apply`, after every top-level declaration that it reaches. */
-function pruned(ts: Node, checker: Node, apply: Node): string {
+/** The source of `apply`, after every top-level declaration that it reaches, and their syntax trees. */
+function pruned(ts: Node, checker: Node, apply: Node): { code: string; nodes: Node[] } {
   const needed = new Set<Node>();
   const own = topLevel(ts, apply);
   const visit = (node: Node): void => {
     for (const declaration of declarationsOf(ts, checker, node)) {
       const statement = topLevel(ts, declaration);
-      if (declaration.getSourceFile().isDeclarationFile || statement === own || needed.has(statement)) continue;
+      if (declaration.getSourceFile().isDeclarationFile || statement === own || needed.has(statement)) {
+        continue;
+      }
       if (ts.isImportDeclaration(statement)) continue;
       needed.add(statement);
+      if (isNative(ts, statement)) continue;
       ts.forEachChild(statement, visit);
     }
     ts.forEachChild(node, visit);
@@ -100,7 +111,11 @@ function pruned(ts: Node, checker: Node, apply: Node): string {
     if (left === file || right === file) return left === file ? 1 : -1;
     return left.fileName < right.fileName ? -1 : 1;
   });
-  const texts = ordered.map((node) => node.getText().replace(/^export\s+/, ""));
+  const texts = ordered.map((node) => {
+    if (!isNative(ts, node)) return node.getText().replace(/^export\s+/, "");
+    const head = node.getText().slice(0, node.body.getStart() - node.getStart());
+    return `declare ${head.replace(/^export\s+/, "")};`;
+  });
   if (!/\binterface Step\b/.test(texts.join("\n"))) texts.unshift(STEP);
   if (!/\btype Fields\b/.test(texts.join("\n"))) texts.unshift(FIELDS);
   const body = ts.isMethodDeclaration(apply)
@@ -108,12 +123,30 @@ function pruned(ts: Node, checker: Node, apply: Node): string {
     : ts.isShorthandPropertyAssignment(apply)
     ? apply.name.getText()
     : apply.initializer.getText();
-  return `${texts.join("\n")}\nexport const apply: Apply = ${body};\ntype Apply = (record: Fields | undefined, input: Fields, now: number) => Step;\n`;
+  const type = "type Apply = (record: Fields | undefined, input: Fields, now: number) => Step;";
+  return {
+    code: `${texts.join("\n")}\nexport const apply: Apply = ${body};\n${type}\n`,
+    nodes: [...ordered.filter((node) => !isNative(ts, node)), apply],
+  };
+}
+
+/** Whether a declaration is one of ours that has a form of its own in Lua. */
+function isNative(ts: Node, statement: Node): boolean {
+  if (!ts.isFunctionDeclaration(statement)) return false;
+  const native = NATIVE_FORMS[statement.name?.text];
+  return native !== undefined && statement.getSourceFile().fileName.endsWith(native.file);
+}
+
+/** Whether the code makes a step that writes. */
+function writes(ts: Node, node: Node): boolean {
+  const named = (ts.isPropertyAssignment(node) || ts.isShorthandPropertyAssignment(node)) &&
+    node.name.getText() === "write";
+  return named || ts.forEachChild(node, (child: Node) => writes(ts, child) || undefined) === true;
 }
 
 const FIELDS = "type Fields = Readonly<Record<string, string>>;";
 const STEP =
-  "interface Step { output: Fields; write?: { record: Fields | undefined; expiresAt?: number; pinned?: boolean } }";
+  "interface Step { output: Fields; write?: { record: Fields | undefined; expiresAt?: number; retention?: string } }";
 
 function declarationsOf(ts: Node, checker: Node, node: Node): readonly Node[] {
   if (!ts.isIdentifier(node)) return [];
@@ -129,9 +162,34 @@ function topLevel(ts: Node, node: Node): Node {
   return node;
 }
 
-/** The names of the input that the code reads: they travel without their names. */
-function inputFields(code: string): string[] {
-  const names = new Set(Array.from(code.matchAll(/\binput\.(\w+)/g), ([, name]) => name!));
+/**
+ * The names of the input that the code reads: they travel without their names. A name that is missed here travels beside
+ * its value. They are what is read of the second parameter of `apply`, by a dot, in brackets or taken apart, and of every
+ * parameter with the same name.
+ */
+function inputFields(ts: Node, nodes: readonly Node[], apply: Node): string[] {
+  const names = new Set<string>();
+  const own = (apply.initializer ?? apply).parameters?.[1]?.name;
+  const input = own && ts.isIdentifier(own) ? own.text : "input";
+  const takeApart = (pattern: Node): void => {
+    for (const { dotDotDotToken, propertyName, name } of pattern.elements) {
+      const key = propertyName ?? name;
+      if (!dotDotDotToken && (ts.isIdentifier(key) || ts.isStringLiteral(key))) names.add(key.text);
+    }
+  };
+  if (own && ts.isObjectBindingPattern(own)) takeApart(own);
+  const isInput = (node: Node) => node && ts.isIdentifier(node) && node.text === input;
+  const visit = (node: Node): void => {
+    if (ts.isPropertyAccessExpression(node) && isInput(node.expression)) names.add(node.name.text);
+    if (ts.isElementAccessExpression(node) && isInput(node.expression)) {
+      if (ts.isStringLiteral(node.argumentExpression)) names.add(node.argumentExpression.text);
+    }
+    if (ts.isVariableDeclaration(node) && ts.isObjectBindingPattern(node.name) && isInput(node.initializer)) {
+      takeApart(node.name);
+    }
+    ts.forEachChild(node, visit);
+  };
+  for (const node of nodes) visit(node);
   return [...names].sort();
 }
 
@@ -164,9 +222,11 @@ function luaOf(name: string, code: string, { ts, tstl }: Compilers): string {
 
 /** The helpers that the chunk calls. */
 function library(name: string, lua: string): string {
-  const called = new Set(Array.from(lua.matchAll(/\b(__TS__\w+|tostring)\b/g), ([word]) => word));
+  const natives = Object.keys(NATIVE_FORMS).join("|");
+  const words = lua.matchAll(new RegExp(`\\b(__TS__\\w+|tostring|${natives})\\b`, "g"));
+  const called = new Set(Array.from(words, ([word]) => word));
   return [...called].sort().map((word) => {
-    const text = LUA_LIBRARY[word];
+    const text = NATIVE_FORMS[word]?.lua ?? LUA_LIBRARY[word];
     if (text === undefined) throw new TypeError(`Cannot compile ${name} as the subset has no '${word}'`);
     return text + "\n";
   }).join("");

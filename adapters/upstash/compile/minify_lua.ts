@@ -5,10 +5,13 @@
 
 /** What a script may use without declaring it. */
 const GLOBALS = new Set(
-  ("redis cjson string table math tostring tonumber pairs ipairs type unpack next select error KEYS ARGV " +
+  ("redis cjson string table math tostring tonumber pairs ipairs type unpack next select error KEYS ARGV micro " +
     "and break do else elseif end false for function if in local nil not or repeat return then true until while")
     .split(" "),
 );
+
+/** After so many characters a needed space is a line break, so that the output can be read and compared. */
+const LINE = 90;
 
 interface Token {
   readonly kind: "name" | "text" | "number" | "symbol";
@@ -71,8 +74,11 @@ export function minifyLua(chunk: string, keep: readonly string[] = []): string {
   let out = "";
   list.forEach(({ kind, text }, i) => {
     const next = kind === "name" && !fields.has(i) ? short.get(text) ?? text : text;
-    if (/\w$/.test(out) && /^\w/.test(next)) out += " ";
-    else if (/\d$/.test(out) && next.startsWith(".")) out += " "; // `1 ..` would be read as a number
+    // `1 ..` would be read as a number.
+    if (/\w$/.test(out) && /^\w/.test(next) || /\d$/.test(out) && next.startsWith(".")) {
+      const long = out.length - out.lastIndexOf("\n") > LINE;
+      out += long ? "\n" : " ";
+    }
     out += next;
   });
   return out;

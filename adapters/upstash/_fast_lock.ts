@@ -1,0 +1,235 @@
+/**
+ * The usual calls of a lock, by hand: they decide by the record's summary (`lock`) and the caller's own fields, so that a
+ * call costs the same however many wait. They may run while nothing is due, and leave exactly the record that the
+ * transition would leave; `src/lock/lock_transitions.ts` has the fields.
+ */
+import {
+  DONE_REMEMBERED,
+  FENCE_RETENTION,
+  HAND_OVER,
+  HOUR,
+  MOST_SHARING,
+  TICKET,
+  TICKET_GAIN,
+} from "../../src/lock/_limits.ts";
+import { type FastPath, READ_TIME, unlessDone } from "./_lua.ts";
+import { figuresOf } from "./_replies.ts";
+
+/** Reads the summary and the caller's own field; leaves to `apply` what has expired. */
+const OPEN = `
+local key, memory, me = KEYS[1], KEYS[2], 'by:' .. ARGV[1]
+${READ_TIME}
+local found = redis.call('HMGET', key, '@', 'lock', 'done', me)
+local deadline, lock, done, mine = tonumber(found[1] or nil), found[2], found[3] or '', found[4] or ''
+if lock then if not deadline or now >= deadline then break end elseif deadline then break end
+if done ~= '' and string.find(',' .. done .. ',', ',' .. ARGV[1] .. ',', 1, true) then break end
+`;
+
+/** Takes the summary apart; leaves to `apply` what is damaged or due. */
+const TAKE_APART = `
+local fence, lapsed, due, ends, holders, alone, waiting, first, last = 0, 0, 0, 0, 0, 0, 0, 0, 0
+if lock then
+  fence, lapsed, due, ends, holders, alone, waiting, first, last = string.match(lock, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  if not last then break end
+  fence, lapsed, due, ends, holders = tonumber(fence), tonumber(lapsed), tonumber(due), tonumber(ends), tonumber(holders)
+  alone, waiting, first, last = tonumber(alone), tonumber(waiting), tonumber(first), tonumber(last)
+end
+if due == 0 then due = math.huge elseif now >= due then break end
+`;
+
+/** Keeps the record until `keep`, which has changed. */
+const KEEP = `
+if keep ~= deadline and not virtual then redis.call('PEXPIREAT', key, format('%d', keep)) end
+`;
+
+/** Makes `keep` of `ends`. */
+const MAKE_KEEP = `local keep = math.ceil((ends + ${FENCE_RETENTION}) / ${HOUR}) * ${HOUR}`;
+
+/**
+ * Keeps the reply, then writes the fields in `set`, deletes those in `gone`, and writes the summary, and the record's
+ * deadline where that has changed.
+ */
+const close = (gone?: string): string => `
+${unlessDone("reply")}
+if holders == 0 and waiting == 0 then due, ends = 0, now elseif ends < now then ends = now end
+local n = #set
+set[n + 1], set[n + 2] = 'lock', format('%d %d %d %d %d %d %d %d %d', fence, lapsed, due, ends, holders, alone, waiting, first, last)
+${MAKE_KEEP}
+if keep ~= deadline then set[n + 3], set[n + 4] = '@', format('%d', keep) end
+${gone ? `redis.call('HDEL', key, unpack(${gone}))` : ""}
+redis.call('HSET', key, unpack(set))
+${KEEP}`;
+
+/** The holder's lease lasts until `till` at least. */
+const LENGTHEN = `
+local till, token, most, delay = string.match(mine, '^h (%d+) (%d+) (%d+) (%d+)$')
+till = tonumber(till)
+if now >= till then break end
+till = math.max(till, now + tonumber(ARGV[2]))
+`;
+
+const acquire = (): FastPath => ({
+  fields: ["owner", "ttl", "limit", "delay", "wait", "from"],
+  lua: `
+if ARGV[6] and ARGV[6] ~= '' then break end
+${OPEN}
+local limit, added, wait, set = tonumber(ARGV[3] or '') or 1, tonumber(ARGV[4] or '') or 0, tonumber(ARGV[5] or ''), {}
+if mine == '' then
+  -- Nothing is held, and no one waits.
+  local fence, lapsed, ends = 0, 0, 0
+  if lock then fence, lapsed, ends = string.match(lock, '^(%d+) (%d+) 0 (%d+) 0 0 0 0 0$') end
+  if fence then
+    local next, till = math.max(fence + 1, now * 1000 + micro), now + ARGV[2]
+    if fence == 0 or fence == '0' then lapsed = next - 1 end
+    local over = till + added
+    local ends = math.max(ends, over)
+    ${MAKE_KEEP}
+    local reply = format('=%d,%d', next, till)
+${unlessDone("reply")}
+    local held = format('h %d %d %d %d', till, next, limit, added)
+    lock = format('%d %d %d %d 1 %d 0 0 0', next, lapsed, over, ends, limit <= 1 and 1 or 0)
+    if keep == deadline then redis.call('HSET', key, me, held, 'lock', lock)
+    else redis.call('HSET', key, me, held, 'lock', lock, 'done', done, '@', format('%d', keep)) end
+${KEEP}
+    return reply
+  end
+end
+${TAKE_APART}
+local kind = string.sub(mine, 1, 1)
+if kind == 'h' then
+${LENGTHEN}
+  due, ends = math.min(due, till + added), math.max(ends, till + added)
+  set = {me, format('h %d %s %s %d', till, token, most, added)}
+  local reply = format('=%s,%d', token, till)
+${close()}
+  return reply
+end
+if kind == 'q' then
+  local number, till, most, front = string.match(mine, '^q (%d+) (%d+) (%d+) (%d+)$')
+  local fresh = wait and now + math.min(wait, ${TICKET}) or 0
+  if fresh - till >= ${TICKET_GAIN} then
+    due, ends = math.min(due, fresh), math.max(ends, fresh)
+    set = {me, format('q %s %d %s %s', number, fresh, most, front)}
+    local reply = format('=%d,%d,0', due - now, number - first)
+${close()}
+    return reply
+  end
+  local reply = format('=%d,%d,0', due - now, number - first)
+${unlessDone("reply")}
+  return reply
+end
+if waiting == 0 and (holders == 0 or (holders < limit and alone == 0)) then
+  local nxt, till = math.max(fence + 1, now * 1000 + micro), now + tonumber(ARGV[2])
+  if fence == 0 then lapsed = nxt - 1 end
+  fence, holders = nxt, holders + 1
+  if limit <= 1 then alone = 1 end
+  due, ends = math.min(due, till + added), math.max(ends, till + added)
+  set = {me, format('h %d %d %d %d', till, fence, limit, added)}
+  local reply = format('=%d,%d', fence, till)
+${close()}
+  return reply
+end
+if not wait or waiting >= ${MOST_SHARING} then
+  local reply = format('=%d', due - now)
+${unlessDone("reply")}
+  return reply
+end
+local till, front = now + math.min(wait, ${TICKET}), waiting == 0 and 1 or 0
+last = last + 1
+if waiting == 0 then first = last end
+waiting = waiting + 1
+due, ends = math.min(due, till), math.max(ends, till)
+set = {me, format('q %d %d %d %d', last, till, limit, front), format('at:%d', last), ARGV[1]}
+local reply = format('=%d,%d,0', due - now, last - first)
+${close()}
+return reply`,
+  output(reply) {
+    const figures = figuresOf(reply);
+    if (figures === undefined) return undefined;
+    const [a, b, queued] = figures;
+    if (queued !== undefined) return { remaining: String(a), ahead: String(b) };
+    return b === undefined ? { remaining: String(a) } : { fence: String(a), until: String(b) };
+  },
+});
+
+const extend = (): FastPath => ({
+  fields: ["owner", "ttl"],
+  lua: `
+${OPEN}
+if string.byte(mine) ~= 104 then break end
+${TAKE_APART}
+${LENGTHEN}
+due, ends = math.min(due, till + delay), math.max(ends, till + delay)
+local set = {me, format('h %d %s %s %s', till, token, most, delay)}
+local reply = format('=%d', till)
+${close()}
+return reply`,
+  output(reply) {
+    const figures = figuresOf(reply);
+    return figures && { until: String(figures[0]) };
+  },
+});
+
+const release = (): FastPath => ({
+  fields: ["owner", "fence"],
+  // A queue costs a few fields: the first waiter is let in, and the one behind it becomes the first.
+  lua: `
+${OPEN}
+local till = tonumber(string.match(mine, '^h (%d+) ') or nil)
+if not till or now >= till then break end
+done = done == '' and ARGV[1] or ARGV[1] .. ',' .. done
+done = string.match(done, '^${"[^,]*,".repeat(DONE_REMEMBERED - 1)}[^,]*') or done
+local only = string.match(lock, '^(%d+ %d+) %d+ %d+ 1 %d 0 0 0$')
+if only then
+  -- It was the only one: the lock is idle now.
+  local ends = now
+  ${MAKE_KEEP}
+${unlessDone("'=1'")}
+  redis.call('HDEL', key, me)
+  lock = format('%s 0 %d 0 0 0 0 0', only, now)
+  if keep == deadline then redis.call('HSET', key, 'done', done, 'lock', lock)
+  else redis.call('HSET', key, 'done', done, 'lock', lock, '@', format('%d', keep)) end
+${KEEP}
+  return '=1'
+end
+${TAKE_APART}
+holders, alone = holders - 1, 0
+local set, gone, whole = {'done', done}, {me}, true
+while waiting > 0 do
+  local place = format('at:%d', first)
+  local owner = redis.call('HGET', key, place)
+  local field = owner and redis.call('HGET', key, 'by:' .. owner) or ''
+  local number, ending, most, front = string.match(field, '^q (%d+) (%d+) (%d+) (%d+)$')
+  if not number then
+    whole = false
+    break
+  end
+  local limit = tonumber(most)
+  if holders > 0 and (holders >= limit or alone == 1) then
+    if front ~= '1' then
+      set[#set + 1] = 'by:' .. owner
+      set[#set + 1] = format('q %s %s %s 1', number, ending, most)
+    end
+    break
+  end
+  fence = math.max(fence + 1, now * 1000 + micro)
+  set[#set + 1] = 'by:' .. owner
+  set[#set + 1] = format('h %d %d %s 0', now + ${HAND_OVER}, fence, most)
+  gone[#gone + 1] = place
+  if limit <= 1 then alone = 1 end
+  due, ends, holders, waiting, first = math.min(due, now + ${HAND_OVER}), math.max(ends, now + ${HAND_OVER}), holders + 1, waiting - 1, first + 1
+end
+if not whole then break end
+if waiting == 0 then first, last = 0, 0 end
+local reply = '=1'
+${close("gone")}
+return '=1'`,
+  output: (reply) => figuresOf(reply) && { result: "released" },
+});
+
+/** By the names of their transitions. */
+export const lockFast = (): Record<string, FastPath> => ({
+  "lock.acquire": acquire(),
+  "lock.extend": extend(),
+  "lock.release": release(),
+});

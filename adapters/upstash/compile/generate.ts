@@ -1,0 +1,60 @@
+/**
+ * `deno task generate`: compiles the transitions of every contract into `adapters/upstash/generated/`. With `--check` it
+ * writes nothing, and fails when a file is not what the source gives.
+ */
+import { compileTransitions } from "./compile_transitions.ts";
+import { loadCompilers } from "./compilers.ts";
+import { CONTRACTS } from "./contracts.ts";
+import { scriptsSource } from "./scripts_source.ts";
+
+const root = new URL("../../../", import.meta.url);
+
+/** What `generated/` should have: texts by their paths in the repository. */
+export async function generated(directory: URL = root): Promise<Map<string, string>> {
+  const compilers = await loadCompilers();
+  const files = new Map<string, string>();
+  for (const [contract, path] of Object.entries(CONTRACTS)) {
+    const transitions = compileTransitions(
+      [decodeURIComponent(new URL(path, directory).pathname)],
+      compilers,
+    );
+    const name = contract.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()) + "Generated";
+    files.set(
+      `adapters/upstash/generated/${contract}.ts`,
+      scriptsSource(transitions, {
+        origin: `deno task generate\` from \`${path}`,
+        name,
+        about: `The transitions of \`${path}\` in Lua, by their names.`,
+        types: "../_lua.ts",
+      }),
+    );
+  }
+  return files;
+}
+
+/** The paths whose files are not what they should be. */
+async function outdated(files: ReadonlyMap<string, string>): Promise<string[]> {
+  const found: string[] = [];
+  for (const [path, text] of files) {
+    const there = await Deno.readTextFile(new URL(path, root)).catch(() => undefined);
+    if (there !== text) found.push(path);
+  }
+  for await (const { name } of Deno.readDir(new URL("adapters/upstash/generated/", root))) {
+    const path = `adapters/upstash/generated/${name}`;
+    if (!files.has(path)) found.push(path);
+  }
+  return found;
+}
+
+if (import.meta.main) {
+  const files = await generated();
+  if (Deno.args.includes("--check")) {
+    const wrong = await outdated(files);
+    for (const path of wrong) {
+      console.error(`${path} is not what its source gives: run \`deno task generate\``);
+    }
+    Deno.exit(wrong.length > 0 ? 1 : 0);
+  }
+  await Deno.mkdir(new URL("adapters/upstash/generated/", root), { recursive: true });
+  for (const [path, text] of files) await Deno.writeTextFile(new URL(path, root), text);
+}
