@@ -16,7 +16,7 @@ import { type FastPath, READ_TIME, unlessDone } from "./_lua.ts";
 import { figuresOf } from "./_replies.ts";
 
 /** Reads the summary and the caller's own field; leaves to `apply` what has expired. */
-const OPEN = `
+const OPEN = (): string => `
 local key, memory, me = KEYS[1], KEYS[2], 'by:' .. ARGV[1]
 ${READ_TIME}
 local found = redis.call('HMGET', key, '@', 'lock', 'done', me)
@@ -26,7 +26,7 @@ if done ~= '' and string.find(',' .. done .. ',', ',' .. ARGV[1] .. ',', 1, true
 `;
 
 /** Takes the summary apart; leaves to `apply` what is damaged or due. */
-const TAKE_APART = `
+const TAKE_APART = (): string => `
 local fence, lapsed, due, ends, holders, alone, waiting, first, last = 0, 0, 0, 0, 0, 0, 0, 0, 0
 if lock then
   fence, lapsed, due, ends, holders, alone, waiting, first, last = string.match(lock, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
@@ -38,12 +38,12 @@ if due == 0 then due = math.huge elseif now >= due then break end
 `;
 
 /** Keeps the record until `keep`, which has changed. */
-const KEEP = `
+const KEEP = (): string => `
 if keep ~= deadline and not virtual then redis.call('PEXPIREAT', key, format('%d', keep)) end
 `;
 
 /** Makes `keep` of `ends`. */
-const MAKE_KEEP = `local keep = math.ceil((ends + ${FENCE_RETENTION}) / ${HOUR}) * ${HOUR}`;
+const MAKE_KEEP = (): string => `local keep = math.ceil((ends + ${FENCE_RETENTION}) / ${HOUR}) * ${HOUR}`;
 
 /**
  * Keeps the reply, then writes the fields in `set`, deletes those in `gone`, and writes the summary, and the record's
@@ -54,14 +54,14 @@ ${unlessDone("reply")}
 if holders == 0 and waiting == 0 then due, ends = 0, now elseif ends < now then ends = now end
 local n = #set
 set[n + 1], set[n + 2] = 'lock', format('%d %d %d %d %d %d %d %d %d', fence, lapsed, due, ends, holders, alone, waiting, first, last)
-${MAKE_KEEP}
+${MAKE_KEEP()}
 if keep ~= deadline then set[n + 3], set[n + 4] = '@', format('%d', keep) end
 ${gone ? `redis.call('HDEL', key, unpack(${gone}))` : ""}
 redis.call('HSET', key, unpack(set))
-${KEEP}`;
+${KEEP()}`;
 
 /** The holder's lease lasts until `till` at least. */
-const LENGTHEN = `
+const LENGTHEN = (): string => `
 local till, token, most, delay = string.match(mine, '^h (%d+) (%d+) (%d+) (%d+)$')
 till = tonumber(till)
 if now >= till then break end
@@ -72,7 +72,7 @@ const acquire = (): FastPath => ({
   fields: ["owner", "ttl", "limit", "delay", "wait", "from"],
   lua: `
 if ARGV[6] and ARGV[6] ~= '' then break end
-${OPEN}
+${OPEN()}
 local limit, added, wait, set = tonumber(ARGV[3] or '') or 1, tonumber(ARGV[4] or '') or 0, tonumber(ARGV[5] or ''), {}
 if mine == '' then
   -- Nothing is held, and no one waits.
@@ -83,21 +83,21 @@ if mine == '' then
     if fence == 0 or fence == '0' then lapsed = next - 1 end
     local over = till + added
     local ends = math.max(ends, over)
-    ${MAKE_KEEP}
+    ${MAKE_KEEP()}
     local reply = format('=%d,%d', next, till)
 ${unlessDone("reply")}
     local held = format('h %d %d %d %d', till, next, limit, added)
     lock = format('%d %d %d %d 1 %d 0 0 0', next, lapsed, over, ends, limit <= 1 and 1 or 0)
     if keep == deadline then redis.call('HSET', key, me, held, 'lock', lock)
     else redis.call('HSET', key, me, held, 'lock', lock, 'done', done, '@', format('%d', keep)) end
-${KEEP}
+${KEEP()}
     return reply
   end
 end
-${TAKE_APART}
+${TAKE_APART()}
 local kind = string.sub(mine, 1, 1)
 if kind == 'h' then
-${LENGTHEN}
+${LENGTHEN()}
   due, ends = math.min(due, till + added), math.max(ends, till + added)
   set = {me, format('h %d %s %s %d', till, token, most, added)}
   local reply = format('=%s,%d', token, till)
@@ -155,10 +155,10 @@ return reply`,
 const extend = (): FastPath => ({
   fields: ["owner", "ttl"],
   lua: `
-${OPEN}
+${OPEN()}
 if string.byte(mine) ~= 104 then break end
-${TAKE_APART}
-${LENGTHEN}
+${TAKE_APART()}
+${LENGTHEN()}
 due, ends = math.min(due, till + delay), math.max(ends, till + delay)
 local set = {me, format('h %d %s %s %s', till, token, most, delay)}
 local reply = format('=%d', till)
@@ -174,7 +174,7 @@ const release = (): FastPath => ({
   fields: ["owner", "fence"],
   // A queue costs a few fields: the first waiter is let in, and the one behind it becomes the first.
   lua: `
-${OPEN}
+${OPEN()}
 local till = tonumber(string.match(mine, '^h (%d+) ') or nil)
 if not till or now >= till then break end
 done = done == '' and ARGV[1] or ARGV[1] .. ',' .. done
@@ -183,16 +183,16 @@ local only = string.match(lock, '^(%d+ %d+) %d+ %d+ 1 %d 0 0 0$')
 if only then
   -- It was the only one: the lock is idle now.
   local ends = now
-  ${MAKE_KEEP}
+  ${MAKE_KEEP()}
 ${unlessDone("'=1'")}
   redis.call('HDEL', key, me)
   lock = format('%s 0 %d 0 0 0 0 0', only, now)
   if keep == deadline then redis.call('HSET', key, 'done', done, 'lock', lock)
   else redis.call('HSET', key, 'done', done, 'lock', lock, '@', format('%d', keep)) end
-${KEEP}
+${KEEP()}
   return '=1'
 end
-${TAKE_APART}
+${TAKE_APART()}
 holders, alone = holders - 1, 0
 local set, gone, whole = {'done', done}, {me}, true
 while waiting > 0 do

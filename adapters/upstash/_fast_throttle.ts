@@ -11,7 +11,7 @@ import { type FastPath, READ_TIME, unlessDone } from "./_lua.ts";
 import { figuresOf } from "./_replies.ts";
 
 /** Of a policy's `line` in the input: its kind, its numbers and the field of its counter. */
-const RULE = `
+const RULE = (): string => `
 local kind, b, a, rest = match(line, '^(%a+):(%d+):(%d+):(.*)$')
 local field, c = line, a
 if kind == 'gcra' then c = match(rest, '^%d+') else field = kind .. ':' .. b .. ':' .. rest end
@@ -19,7 +19,7 @@ a, b, c = tonumber(a), tonumber(b), tonumber(c)
 `;
 
 /** Reads the counter in `state`, brings it to `now`, and makes `retry`, the time to wait for the cost. */
-const WEIGH = `
+const WEIGH = (): string => `
 local since, used, earlier, back, retry = 0, 0, 0, 0, 0
 if state then
   local s1, s2, s3 = match(state, kind == 'sliding' and '^(%d+):(%d+):(%d+)$' or '^(%d+):(%d+)$')
@@ -64,14 +64,14 @@ end
 `;
 
 /** Takes the cost from the counter that `WEIGH` made. */
-const TAKE = `
+const TAKE = (): string => `
 used = used + cost
 if kind == 'gcra' then if used <= back then since, used, back = now, 0, 0 end
 elseif used < 0 then used = 0 end
 `;
 
 /** What is left, when all is back and when one unit more is. */
-const VIEW = `
+const VIEW = (): string => `
 local remaining, reset, more = a - used, 0, 0
 if kind == 'gcra' then
   remaining = c - used + back
@@ -101,16 +101,17 @@ end
 `;
 
 /** The counter as it is stored. */
-const TEXT = `kind == 'sliding' and format('%d:%d:%d', since, used, earlier) or format('%d:%d', since, used)`;
+const TEXT = (): string =>
+  `kind == 'sliding' and format('%d:%d:%d', since, used, earlier) or format('%d:%d', since, used)`;
 
 /** How long what the policy counts may last. */
-const HORIZON = `(kind == 'gcra' and ceil(c * b / a) or kind == 'sliding' and 2 * b or b)`;
+const HORIZON = (): string => `(kind == 'gcra' and ceil(c * b / a) or kind == 'sliding' and 2 * b or b)`;
 
 /**
  * Leaves to `apply` what is not simple: the key is blocked, over or no throttle's, or this call was counted
  * already. Makes `x`, the record's end.
  */
-const FRESH = `
+const FRESH = (): string => `
 local x, calls = 0, found[2] or ''
 if found[3] then break end
 if found[1] then
@@ -134,14 +135,15 @@ end
 `;
 
 /** The key goes when all is over. */
-const MOVE = `if over ~= x and not virtual then redis.call('PEXPIREAT', key, format('%d', over)) end`;
+const MOVE = (): string =>
+  `if over ~= x and not virtual then redis.call('PEXPIREAT', key, format('%d', over)) end`;
 
 /** Decides all `rules` on their `states`. Makes `figures`: whether it is allowed, and four numbers a policy. */
-const DECIDE = `
+const DECIDE = (): string => `
 local lasts, longest = ${DEADLINE_STEP}, ${DEADLINE_STEP}
 for n, p in ipairs(rules) do
   local kind, a, b, c, state = p.kind, p.a, p.b, p.c, states[n]
-  ${WEIGH}
+  ${WEIGH()}
   if retry ~= 0 then fits = false end
   p.since, p.used, p.earlier, p.back, p.retry = since, used, earlier, back, retry
 end
@@ -151,15 +153,15 @@ for n, p in ipairs(rules) do
   local kind, a, b, c = p.kind, p.a, p.b, p.c
   local since, used, earlier, back = p.since, p.used, p.earlier, p.back
   if takes then
-    ${TAKE}
+    ${TAKE()}
   end
-  ${VIEW}
+  ${VIEW()}
   figures[n + 1] = format('%d,%d,%d,%d', remaining, reset, more, p.retry)
   if takes then
-    local most = ${HORIZON}
+    local most = ${HORIZON()}
     if most > longest then longest = most end
     if reset > lasts then lasts = reset end
-    p.text = ${TEXT}
+    p.text = ${TEXT()}
   end
 end
 local reply = table.concat(figures, ',')
@@ -177,41 +179,41 @@ if id == '' or not line then break end
 local floor, ceil, match, till, hard = math.floor, math.ceil, string.match, nil, false
 ${READ_TIME}
 if not ARGV[4] then
-  ${RULE}
+  ${RULE()}
   local found = redis.call('HMGET', key, 'recordEnds', 'recentCalls', 'blockedUntil', field)
   if (a + c) * b >= ${EXACT} then break end
-  ${FRESH}
+  ${FRESH()}
   local state = found[4]
-  ${WEIGH}
+  ${WEIGH()}
   if hard then break end
   local takes = retry == 0 and cost ~= 0
   if takes then
-    ${TAKE}
+    ${TAKE()}
   end
-  ${VIEW}
+  ${VIEW()}
   local reply = format(retry == 0 and '=1,%d,%d,%d,%d' or '=0,%d,%d,%d,%d', remaining, reset, more, retry)
   if not takes then
     ${unlessDone("reply")}
     return reply
   end
-  local lasts, longest = reset, ${HORIZON}
+  local lasts, longest = reset, ${HORIZON()}
   if lasts < ${DEADLINE_STEP} then lasts = ${DEADLINE_STEP} end
   if longest < ${DEADLINE_STEP} then longest = ${DEADLINE_STEP} end
   ${note("1")}
-  local text = ${TEXT}
+  local text = ${TEXT()}
   ${unlessDone("reply")}
   if over == x then redis.call('HSET', key, 'recentCalls', calls, field, text)
   else
     local ends = format('%d', over)
     redis.call('HSET', key, 'recentCalls', calls, field, text, 'recordEnds', ends, '@', ends)
   end
-  ${MOVE}
+  ${MOVE()}
   return reply
 end
 local rules, names, fits = {}, {'recordEnds', 'recentCalls', 'blockedUntil'}, true
 for n = 3, #ARGV, 2 do
   local line = ARGV[n]
-  ${RULE}
+  ${RULE()}
   if (a + c) * b >= ${EXACT} then hard = true end
   rules[#rules + 1] = {kind = kind, a = a, b = b, c = c, field = field}
   names[#names + 1] = field
@@ -219,8 +221,8 @@ end
 if hard then break end
 local found = redis.call('HMGET', key, unpack(names))
 local states = {unpack(found, 4)}
-${FRESH}
-${DECIDE}
+${FRESH()}
+${DECIDE()}
 if takes then
   local known = 0
   for n = 1, #rules do if states[n] then known = known + 1 end end
@@ -233,7 +235,7 @@ if takes then
     set[n + 1], set[n + 2], set[n + 3], set[n + 4] = 'recordEnds', ends, '@', ends
   end
   redis.call('HSET', key, unpack(set))
-  ${MOVE}
+  ${MOVE()}
   return reply
 end
 ${unlessDone("reply")}

@@ -25,6 +25,8 @@ export interface CompiledTransition {
   readonly fields: readonly string[];
   /** A chunk that defines `apply(record, input, now)`, which answers a step. */
   readonly lua: string;
+  /** The chunk's functions and constants one by one: equal ones are shared by the scripts of a file. */
+  readonly parts: readonly string[];
 }
 
 /**
@@ -64,11 +66,17 @@ export function compileTransitions(
         name,
         kind: readOnly || !nodes.some((node) => writes(ts, node)) ? "read" : "write",
         fields: inputFields(ts, nodes, apply),
-        lua: luaOf(name, code, { ts, tstl }),
+        lua: "",
+        parts: luaOf(name, code, { ts, tstl }),
       });
     }
   }
-  return found;
+  const short = minifyLua(found.flatMap(({ parts }) => parts), ["apply"]);
+  let at = 0;
+  return found.map((transition) => {
+    const parts = short.slice(at, at += transition.parts.length);
+    return { ...transition, parts, lua: parts.join("\n") };
+  });
 }
 
 // The compiler's syntax tree has no types here: it comes from the caller.
@@ -193,7 +201,8 @@ function inputFields(ts: Node, nodes: readonly Node[], apply: Node): string[] {
   return [...names].sort();
 }
 
-function luaOf(name: string, code: string, { ts, tstl }: Compilers): string {
+/** The top-level statements of the chunk, the helpers first. */
+function luaOf(name: string, code: string, { ts, tstl }: Compilers): string[] {
   const { diagnostics, transpiledFiles } = tstl.transpileVirtualProject({ "main.ts": code }, {
     luaTarget: tstl.LuaTarget.Lua51,
     luaLibImport: tstl.LuaLibImportKind.Require,
@@ -217,17 +226,19 @@ function luaOf(name: string, code: string, { ts, tstl }: Compilers): string {
     .replaceAll("____exports.apply", "apply")
     .replace(/^apply = /m, "local apply = ")
     .replace(/^function apply\(/m, "local function apply(");
-  return minifyLua(library(name, lua) + lua, ["apply"]);
+  // What a bounded engine evicts means nothing to Redis, which evicts by its own policy.
+  const own = lua.replace(/(,\s*)?\bretention = [^,}\n]+/g, "");
+  return [...library(name, lua), ...own.split(/\n(?=local )/)].filter((part) => part.trim() !== "");
 }
 
 /** The helpers that the chunk calls. */
-function library(name: string, lua: string): string {
+function library(name: string, lua: string): string[] {
   const natives = Object.keys(NATIVE_FORMS).join("|");
   const words = lua.matchAll(new RegExp(`\\b(__TS__\\w+|tostring|${natives})\\b`, "g"));
   const called = new Set(Array.from(words, ([word]) => word));
   return [...called].sort().map((word) => {
     const text = NATIVE_FORMS[word]?.lua ?? LUA_LIBRARY[word];
     if (text === undefined) throw new TypeError(`Cannot compile ${name} as the subset has no '${word}'`);
-    return text + "\n";
-  }).join("");
+    return text;
+  });
 }

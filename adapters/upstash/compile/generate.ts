@@ -50,9 +50,8 @@ if (import.meta.main) {
   const files = await generated();
   if (Deno.args.includes("--check")) {
     const wrong = await outdated(files);
-    for (const path of wrong) {
-      console.error(`${path} is not what its source gives: run \`deno task generate\``);
-    }
+    const told = wrong.map((path) => `${path} is not what its source gives: run \`deno task generate\`\n`);
+    await Deno.stderr.write(new TextEncoder().encode(told.join("")));
     Deno.exit(wrong.length > 0 ? 1 : 0);
   }
   await Deno.mkdir(new URL("adapters/upstash/generated/", root), { recursive: true });

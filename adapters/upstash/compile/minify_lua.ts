@@ -10,9 +10,6 @@ const GLOBALS = new Set(
     .split(" "),
 );
 
-/** After so many characters a needed space is a line break, so that the output can be read and compared. */
-const LINE = 90;
-
 interface Token {
   readonly kind: "name" | "text" | "number" | "symbol";
   readonly text: string;
@@ -56,28 +53,40 @@ function fieldPositions(list: readonly Token[]): Set<number> {
 }
 
 /**
- * The same chunk, shorter.
+ * The same chunks, shorter. A name is shortened alike in all of them, so that what they share stays the same text, which
+ * compresses well.
  *
- * @param keep names that the surroundings of the chunk use
+ * @param keep names that the surroundings of the chunks use
  */
-export function minifyLua(chunk: string, keep: readonly string[] = []): string {
-  const list = tokens(chunk);
-  const fields = fieldPositions(list);
+export function minifyLua(chunks: readonly string[], keep: readonly string[] = []): string[] {
   const kept = new Set([...GLOBALS, ...keep]);
   const counts = new Map<string, number>();
-  list.forEach(({ kind, text }, i) => {
-    if (kind === "name" && !kept.has(text) && !fields.has(i)) counts.set(text, (counts.get(text) ?? 0) + 1);
+  const read = chunks.map((chunk) => {
+    const list = tokens(chunk);
+    const fields = fieldPositions(list);
+    list.forEach(({ kind, text }, i) => {
+      if (kind === "name" && !kept.has(text) && !fields.has(i)) counts.set(text, (counts.get(text) ?? 0) + 1);
+    });
+    return { list, fields };
   });
   const short = new Map<string, string>();
   const names = shortNames(kept);
   for (const [name] of [...counts].sort(([, a], [, b]) => b - a)) short.set(name, names.next().value!);
+  return read.map(({ list, fields }) => written(list, fields, short));
+}
+
+function written(
+  list: readonly Token[],
+  fields: ReadonlySet<number>,
+  short: ReadonlyMap<string, string>,
+): string {
   let out = "";
   list.forEach(({ kind, text }, i) => {
     const next = kind === "name" && !fields.has(i) ? short.get(text) ?? text : text;
     // `1 ..` would be read as a number.
     if (/\w$/.test(out) && /^\w/.test(next) || /\d$/.test(out) && next.startsWith(".")) {
-      const long = out.length - out.lastIndexOf("\n") > LINE;
-      out += long ? "\n" : " ";
+      // A function begins a line: what scripts share begins alike then.
+      out += next === "function" || next === "local" ? "\n" : " ";
     }
     out += next;
   });

@@ -3,71 +3,65 @@
 import type { UpstashScripts } from "../_lua.ts";
 
 /** The transitions of `adapters/better_auth/better_auth_transitions.ts` in Lua, by their names. */
-export const betterAuthGenerated: UpstashScripts = {
-  "better-auth.token.get": {
-    kind: "read",
-    fields: [],
-    lua: `local apply=function(a)local b={}if a~=nil and a.v~=nil then b.v=a.v end return{output=b}end`,
-  },
-  "better-auth.token.set": {
-    kind: "write",
-    fields: ["ttl","v"],
-    lua: `local function j(a)local b=tonumber(a)if b and b-b==0 then return b end return a==""and 0 or
-0/0 end local function tostring(a)if type(a)=="number"then return string.format("%.0f",a+0)end
-return a end local function k(f)if f==nil then return 0 end local c=j(f)return(c>0 or c<0)and
-c or 0 end local apply=function(g,h,l)local d local e e=h.v d=h.ttl if(g and g.g)~=nil then
-return{output={done="0"}}end if d==nil then return{output={done="1"},write={record={v=e},retention="kept"}}end
-local i=l+k(d)return{output={done="1"},write={record={v=e,e=tostring(i)},expiresAt=i,retention="kept"}}end`,
-  },
-  "better-auth.token.end": {
-    kind: "write",
-    fields: ["keep"],
-    lua: `local function i(d)local b=tonumber(d)if b and b-b==0 then return b end return d==""and 0 or
-0/0 end local function e(f)if f==nil then return 0 end local c=i(f)return(c>0 or c<0)and c
-or 0 end local apply=function(a,j,k)local g g=j.keep if(a and a.g)~=nil then return{output={}}end
-local l=math.max(k+e(g),e(a and a.e))local h={}if a~=nil and a.v~=nil then h.v=a.v end return{output=h,write={record={g="1"},expiresAt=l,retention="protected"}}end`,
-  },
-  "better-auth.index.read": {
-    kind: "read",
-    fields: [],
-    lua: `local function p(j)local e=tonumber(j)if e and e-e==0 then return e end return j==""and 0 or
-0/0 end local function q(a,k)local d,f={},1 while true do local g=string.find(a,k,f,true)if
-not g then break end d[#d+1]=string.sub(a,f,g-1)f=g+#k end d[#d+1]=string.sub(a,f)return d
-end local function r(a,l)return string.sub(a,1,#l)==l end local function s(a)if a==nil then
-return 0 end local h=p(a)return(h>0 or h<0)and h or 0 end local function t(m)return m==nil
-and 0 or s(q(m,":")[1])end local function u(c,i)local next={}if c==nil then return next end
-for b in pairs(c)do if i<t(c[b])then next[b]=c[b]end end return next end local apply=function(c,v,i)local
-n=u(c,i)local o={}for b in pairs(n)do if r(b,"t:")then o[b]=n[b]end end return{output=o}end`,
-  },
-  "better-auth.index.merge": {
-    kind: "write",
-    fields: [],
-    lua: `local function t(k)local e=tonumber(k)if e and e-e==0 then return e end return k==""and 0 or
-0/0 end local function u(c,l)local d,f={},1 while true do local i=string.find(c,l,f,true)if
-not i then break end d[#d+1]=string.sub(c,f,i-1)f=i+#l end d[#d+1]=string.sub(c,f)return d
-end local function m(c,n)return string.sub(c,1,#n)==n end local function v(c)if c==nil then
-return 0 end local j=t(c)return(j>0 or j<0)and j or 0 end local function o(p)return p==nil
-and 0 or v(u(p,":")[1])end local function q(b,g)local next={}if b==nil then return next end
-for a in pairs(b)do if g<o(b[a])then next[a]=b[a]end end return next end local function w(b)local
-h=0 local r=false for a in pairs(b)do h=math.max(h,o(b[a]))if m(a,"x:")then r=true end end
-if h==0 then return{record=nil}end return{record=b,expiresAt=h,retention=r and"protected"or"kept"}end
-local apply=function(b,x,g)local next=q(b,g)local s=q(x,g)for a in pairs(s)do if m(a,"t:")and
-next["x:"..string.sub(a,3)]==nil then next[a]=s[a]end end return{output={},write=w(next)}end`,
-  },
-  "better-auth.index.remove": {
-    kind: "write",
-    fields: ["keep","token"],
-    lua: `local function w(x,y)x[y]=nil return true end local function z(c)local f=tonumber(c)if f and
-f-f==0 then return f end return c==""and 0 or 0/0 end local function A(b,n)local e,g={},1 while
-true do local k=string.find(b,n,g,true)if not k then break end e[#e+1]=string.sub(b,g,k-1)g=k+#n
-end e[#e+1]=string.sub(b,g)return e end local function B(b,o)return string.sub(b,1,#o)==o end
-local function tostring(c)if type(c)=="number"then return string.format("%.0f",c+0)end return
-c end local function p(b)if b==nil then return 0 end local l=z(b)return(l>0 or l<0)and l or
-0 end local function h(q)return q==nil and 0 or p(A(q,":")[1])end local function C(a,i)local
-next={}if a==nil then return next end for d in pairs(a)do if i<h(a[d])then next[d]=a[d]end
-end return next end local function D(a)local j=0 local r=false for d in pairs(a)do j=math.max(j,h(a[d]))if
-B(d,"x:")then r=true end end if j==0 then return{record=nil}end return{record=a,expiresAt=j,retention=r
-and"protected"or"kept"}end local apply=function(a,s,i)local t local m m=s.token t=s.keep local
-next=C(a,i)local u="t:"..m local v="x:"..m next[v]=tostring(math.max(i+p(t),h(next[u]),h(next[v])))w(next,u)return{output={},write=D(next)}end`,
-  },
-};
+export const betterAuthGenerated: UpstashScripts = /* @__PURE__ */ (() => {
+  const s = [
+    `local
+function l(e)local d=tonumber(e)if d and d-d==0 then return d end return e==""and 0 or 0/0 end`,
+    `local
+function tostring(e)if type(e)=="number"then return string.format("%.0f",e+0)end return e end`,
+    `local
+function j(b)if b==nil then return 0 end
+local f=l(b)return(f>0 or f<0)and f or 0 end`,
+    `local
+function w(b,p)local h,i={},1 while true do
+local k=string.find(b,p,i,true)if not k then break end h[#h+1]=string.sub(b,i,k-1)i=k+#p end h[#h+1]=string.sub(b,i)return h end`,
+    `local
+function t(b,q)return string.sub(b,1,#q)==q end`,
+    `local
+function m(r)return r==nil and 0 or j(w(r,":")[1])end`,
+    `local
+function u(a,g)local next={}if a==nil then return next end for c in pairs(a)do if g<m(a[c])then next[c]=a[c]end end return next end`,
+    `local
+function B(a)local n=0
+local C=false for c in pairs(a)do n=math.max(n,m(a[c]))if t(c,"x:")then C=true end end if n==0 then return{record=nil}end return{record=a,expiresAt=n}end`,
+  ];
+  return {
+    "better-auth.token.get": {
+      kind: "read",
+      fields: [],
+      lua: [`local apply=function(a)local o={}if a~=nil and a.v~=nil then o.v=a.v end return{output=o}end`].join("\n"),
+    },
+    "better-auth.token.set": {
+      kind: "write",
+      fields: ["ttl","v"],
+      lua: [s[0], s[1], s[2], `local apply=function(a,s,g)local z
+local A A=s.v z=s.ttl if(a and a.g)~=nil then return{output={done="0"}}end if z==nil then return{output={done="1"},write={record={v=A}}}end
+local y=g+j(z)return{output={done="1"},write={record={v=A,e=tostring(y)},expiresAt=y}}end`].join("\n"),
+    },
+    "better-auth.token.end": {
+      kind: "write",
+      fields: ["keep"],
+      lua: [s[0], s[2], `local apply=function(a,s,g)local v v=s.keep if(a and a.g)~=nil then return{output={}}end
+local y=math.max(g+j(v),j(a and a.e))local o={}if a~=nil and a.v~=nil then o.v=a.v end return{output=o,write={record={g="1"},expiresAt=y}}end`].join("\n"),
+    },
+    "better-auth.index.read": {
+      kind: "read",
+      fields: [],
+      lua: [s[0], s[3], s[4], s[2], s[5], s[6], `local apply=function(a,K,g)local x=u(a,g)local o={}for c in pairs(x)do if t(c,"t:")then o[c]=x[c]end end return{output=o}end`].join("\n"),
+    },
+    "better-auth.index.merge": {
+      kind: "write",
+      fields: [],
+      lua: [s[0], s[3], s[4], s[2], s[5], s[6], s[7], `local apply=function(a,G,g)local next=u(a,g)local E=u(G,g)for c in pairs(E)do if t(c,"t:")and next["x:"..string.sub(c,3)]==nil then next[c]=E[c]end end return{output={},write=B(next)}end`].join("\n"),
+    },
+    "better-auth.index.remove": {
+      kind: "write",
+      fields: ["keep","token"],
+      lua: [`local
+function H(I,J)I[J]=nil return true end`, s[0], s[3], s[4], s[1], s[2], s[5], s[6], s[7], `local apply=function(a,s,g)local v
+local D D=s.token v=s.keep
+local next=u(a,g)local x="t:"..D
+local F="x:"..D next[F]=tostring(math.max(g+j(v),m(next[x]),m(next[F])))H(next,x)return{output={},write=B(next)}end`].join("\n"),
+    },
+  };
+})();

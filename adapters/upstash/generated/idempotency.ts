@@ -3,87 +3,77 @@
 import type { UpstashScripts } from "../_lua.ts";
 
 /** The transitions of `src/idempotency/idempotency_transitions.ts` in Lua, by their names. */
-export const idempotencyGenerated: UpstashScripts = {
-  "idempotency.begin": {
-    kind: "write",
-    fields: ["claim","fingerprint","lease","owner","retention"],
-    lua: `local function f(g)local l=tonumber(g)if l and l-l==0 then return l end return g==""and 0 or
-0/0 end local function o(p,v)return p~=nil and#p<=v and string.find(p,"^%d+$")~=nil end local
-function tostring(g)if type(g)=="number"then return string.format("%.0f",g+0)end return g end
-local q=16 local function w(a)local d=a local r=d.state local b=d.owner local i=d.claim local
-e=d.fingerprint local j=d.attempt local c=d.leaseEnds local h=d.retentionEnds if b==nil or
-i==nil or not o(h,q)then return false end if r=="abandoned"then return true end if e==nil or
-not o(j,q)then return false end return r=="done"or r=="pending"and o(c,q)end local function
-x()return{output={state="corrupt"}}end local function y(a,m)return{output=m,write={record=a,expiresAt=f(a.retentionEnds),retention="protected"}}end
-local function z(a)local m={state="done",attempt=a.attempt}if a.response~=nil then m.response=a.response
-end return m end local apply=function(a,k,n)local t local u local e local i local b b=k.owner
-i=k.claim e=k.fingerprint if e==nil then e=""end u=k.lease t=k.retention if a~=nil and not
-w(a)then return x()end local j=1 local s=i local h=n+f(t)if a~=nil and a.state=="abandoned"then
-if a.owner==b and a.claim==i then return{output={state="abandoned"}}end elseif a~=nil then
-if a.fingerprint~=e then return{output={state="mismatch"}}end if a.state=="done"then return{output=z(a)}end
-local c=f(a.leaseEnds)if a.owner~=b and n<c then return{output={state="busy",remain=tostring(c-n)}}end
-j=f(a.attempt)+(a.owner==b and 0 or 1)if a.owner==b and a.claim>s then s=a.claim end h=f(a.retentionEnds)end
-local c=n+f(u)if h<c then h=c end return y({state="pending",owner=b,claim=s,fingerprint=e,leaseEnds=tostring(c),attempt=tostring(j),retentionEnds=tostring(h)},{state="new",attempt=tostring(j)})end`,
-  },
-  "idempotency.complete": {
-    kind: "write",
-    fields: ["attempt","claim","fingerprint","owner","response","retention"],
-    lua: `local function p(c)local g=tonumber(c)if g and g-g==0 then return g end return c==""and 0 or
-0/0 end local function k(l,r)return l~=nil and#l<=r and string.find(l,"^%d+$")~=nil end local
-function tostring(c)if type(c)=="number"then return string.format("%.0f",c+0)end return c end
-local m=16 local function s(a)local b=a local n=b.state local f=b.owner local h=b.claim local
-d=b.fingerprint local i=b.attempt local t=b.leaseEnds local u=b.retentionEnds if f==nil or
-h==nil or not k(u,m)then return false end if n=="abandoned"then return true end if d==nil or
-not k(i,m)then return false end return n=="done"or n=="pending"and k(t,m)end local function
-v()return{output={state="corrupt"}}end local function w(a,j)return{output=j,write={record=a,expiresAt=p(a.retentionEnds),retention="protected"}}end
-local apply=function(a,e,x)local q local i local o local d local h local f f=e.owner h=e.claim
-d=e.fingerprint if d==nil then d=""end o=e.response i=e.attempt q=e.retention if a~=nil and
-not s(a)then return v()end if a~=nil and a.state~="abandoned"then if a.owner~=f then if a.state=="pending"then
-return{output={state="overtaken"}}end local j={state="superseded"}if a.response~=nil then j.response=a.response
-end return{output=j}end if a.state=="done"then return{output={state="stored"}}end end local
-next={state="done",owner=f,claim=h,fingerprint=d,attempt=i,retentionEnds=tostring(x+p(q))}if
-o~=nil then next.response=o end return w(next,{state="stored"})end`,
-  },
-  "idempotency.abandon": {
-    kind: "write",
-    fields: ["claim","owner"],
-    lua: `local function f(g,m)return g~=nil and#g<=m and string.find(g,"^%d+$")~=nil end local function
-tostring(h)if type(h)=="number"then return string.format("%.0f",h+0)end return h end local
-i=16 local n=60000 local function o(a)local b=a local j=b.state local c=b.owner local d=b.claim
-local p=b.fingerprint local q=b.attempt local r=b.leaseEnds local e=b.retentionEnds if c==nil
-or d==nil or not f(e,i)then return false end if j=="abandoned"then return true end if p==nil
-or not f(q,i)then return false end return j=="done"or j=="pending"and f(r,i)end local function
-s()return{output={state="corrupt"}}end local apply=function(a,k,t)local d local c c=k.owner
-d=k.claim if a~=nil then if not o(a)then return s()end local l=a.owner==c and a.claim==d if
-a.state=="abandoned"and l then return{output={state="free"}}end if a.state=="done"or a.state=="pending"and
-not l then return{output={state="lost"}}end end local e=t+n return{output={state="free"},write={record={state="abandoned",owner=c,claim=d,retentionEnds=tostring(e)},expiresAt=e}}end`,
-  },
-  "idempotency.extend": {
-    kind: "write",
-    fields: ["lease","owner"],
-    lua: `local function g(c)local d=tonumber(c)if d and d-d==0 then return d end return c==""and 0 or
-0/0 end local function h(i,n)return i~=nil and#i<=n and string.find(i,"^%d+$")~=nil end local
-function tostring(c)if type(c)=="number"then return string.format("%.0f",c+0)end return c end
-local j=16 local function o(a)local b=a local k=b.state local e=b.owner local p=b.claim local
-q=b.fingerprint local r=b.attempt local f=b.leaseEnds local s=b.retentionEnds if e==nil or
-p==nil or not h(s,j)then return false end if k=="abandoned"then return true end if q==nil or
-not h(r,j)then return false end return k=="done"or k=="pending"and h(f,j)end local function
-t()return{output={state="corrupt"}}end local function u(a,v)return{output=v,write={record=a,expiresAt=g(a.retentionEnds),retention="protected"}}end
-local apply=function(a,l,w)local m local e e=l.owner m=l.lease if a==nil then return{output={state="lost"}}end
-if not o(a)then return t()end if a.state~="pending"or a.owner~=e then return{output={state="lost"}}end
-local f=w+g(m)return u({state="pending",owner=a.owner,claim=a.claim,fingerprint=a.fingerprint,leaseEnds=tostring(f),attempt=a.attempt,retentionEnds=tostring(math.max(g(a.retentionEnds),f))},{state="held"})end`,
-  },
-  "idempotency.read": {
-    kind: "read",
-    fields: [],
-    lua: `local function c(d,h)return d~=nil and#d<=h and string.find(d,"^%d+$")~=nil end local e=16
-local function i(a)local b=a local f=b.state local j=b.owner local k=b.claim local l=b.fingerprint
-local m=b.attempt local n=b.leaseEnds local o=b.retentionEnds if j==nil or k==nil or not c(o,e)then
-return false end if f=="abandoned"then return true end if l==nil or not c(m,e)then return false
-end return f=="done"or f=="pending"and c(n,e)end local function p()return{output={state="corrupt"}}end
-local function q(a)local g={state="done",attempt=a.attempt}if a.response~=nil then g.response=a.response
-end return g end local apply=function(a)if a==nil then return{output={}}end if not i(a)then
-return p()end if a.state=="abandoned"then return{output={}}end if a.state=="pending"then return{output={state="busy",attempt=a.attempt}}end
-return{output=q(a)}end`,
-  },
-};
+export const idempotencyGenerated: UpstashScripts = /* @__PURE__ */ (() => {
+  const s = [
+    `local
+function q(d)local o=tonumber(d)if o and o-o==0 then return o end return d==""and 0 or 0/0 end`,
+    `local
+function g(h,s)return h~=nil and#h<=s and string.find(h,"^%d+$")~=nil end`,
+    `local
+function tostring(d)if type(d)=="number"then return string.format("%.0f",d+0)end return d end`,
+    `local i=16`,
+    `local
+function t(a)local b=a
+local j=b.state
+local c=b.owner
+local e=b.claim
+local f=b.fingerprint
+local m=b.attempt
+local k=b.leaseEnds
+local l=b.retentionEnds if c==nil or e==nil or not g(l,i)then return false end if j=="abandoned"then return true end if f==nil or not g(m,i)then return false end return j=="done"or j=="pending"and g(k,i)end`,
+    `local
+function u()return{output={state="corrupt"}}end`,
+    `local
+function v(a,p)return{output=p,write={record=a,expiresAt=q(a.retentionEnds)}}end`,
+    `local
+function x(a)local p={state="done",attempt=a.attempt}if a.response~=nil then p.response=a.response end return p end`,
+  ];
+  return {
+    "idempotency.begin": {
+      kind: "write",
+      fields: ["claim","fingerprint","lease","owner","retention"],
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], `local apply=function(a,n,r)local y
+local w
+local f
+local e
+local c c=n.owner e=n.claim f=n.fingerprint if f==nil then f=""end w=n.lease if a~=nil and not t(a)then return u()end
+local m=1
+local z=e
+local l=r+q(y)if a~=nil and a.state=="abandoned"then if a.owner==c and a.claim==e then return{output={state="abandoned"}}end elseif a~=nil then if a.fingerprint~=f then return{output={state="mismatch"}}end if a.state=="done"then return{output=x(a)}end
+local k=q(a.leaseEnds)if a.owner~=c and r<k then return{output={state="busy",remain=tostring(k-r)}}end m=q(a.attempt)+(a.owner==c and 0 or 1)if a.owner==c and a.claim>z then z=a.claim end l=q(a.retentionEnds)end
+local k=r+q(w)if l<k then l=k end return v({state="pending",owner=c,claim=z,fingerprint=f,leaseEnds=tostring(k),attempt=tostring(m),retentionEnds=tostring(l)},{state="new",attempt=tostring(m)})end`].join("\n"),
+    },
+    "idempotency.complete": {
+      kind: "write",
+      fields: ["attempt","claim","fingerprint","owner","response","retention"],
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], `local apply=function(a,n,r)local y
+local m
+local A
+local f
+local e
+local c c=n.owner e=n.claim f=n.fingerprint if f==nil then f=""end A=n.response m=n.attempt if a~=nil and not t(a)then return u()end if a~=nil and a.state~="abandoned"then if a.owner~=c then if a.state=="pending"then return{output={state="overtaken"}}end
+local p={state="superseded"}if a.response~=nil then p.response=a.response end return{output=p}end if a.state=="done"then return{output={state="stored"}}end end
+local next={state="done",owner=c,claim=e,fingerprint=f,attempt=m,retentionEnds=tostring(r+q(y))}if A~=nil then next.response=A end return v(next,{state="stored"})end`].join("\n"),
+    },
+    "idempotency.abandon": {
+      kind: "write",
+      fields: ["claim","owner"],
+      lua: [s[1], s[2], s[3], `local C=60000`, s[4], s[5], `local apply=function(a,n,r)local e
+local c c=n.owner e=n.claim if a~=nil then if not t(a)then return u()end
+local B=a.owner==c and a.claim==e if a.state=="abandoned"and B then return{output={state="free"}}end if a.state=="done"or a.state=="pending"and not B then return{output={state="lost"}}end end
+local l=r+C return{output={state="free"},write={record={state="abandoned",owner=c,claim=e,retentionEnds=tostring(l)},expiresAt=l}}end`].join("\n"),
+    },
+    "idempotency.extend": {
+      kind: "write",
+      fields: ["lease","owner"],
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], `local apply=function(a,n,r)local w
+local c c=n.owner w=n.lease if a==nil then return{output={state="lost"}}end if not t(a)then return u()end if a.state~="pending"or a.owner~=c then return{output={state="lost"}}end
+local k=r+q(w)return v({state="pending",owner=a.owner,claim=a.claim,fingerprint=a.fingerprint,leaseEnds=tostring(k),attempt=a.attempt,retentionEnds=tostring(math.max(q(a.retentionEnds),k))},{state="held"})end`].join("\n"),
+    },
+    "idempotency.read": {
+      kind: "read",
+      fields: [],
+      lua: [s[1], s[3], s[4], s[5], s[7], `local apply=function(a)if a==nil then return{output={}}end if not t(a)then return u()end if a.state=="abandoned"then return{output={}}end if a.state=="pending"then return{output={state="busy",attempt=a.attempt}}end return{output=x(a)}end`].join("\n"),
+    },
+  };
+})();

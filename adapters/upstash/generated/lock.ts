@@ -3,230 +3,135 @@
 import type { UpstashScripts } from "../_lua.ts";
 
 /** The transitions of `src/lock/lock_transitions.ts` in Lua, by their names. */
-export const lockGenerated: UpstashScripts = {
-  "lock.acquire": {
-    kind: "write",
-    fields: ["delay","from","limit","owner","ttl","wait"],
-    lua: `local function ka(u,la)table.sort(u,function(G,H)return la(nil,G,H)<0 end)return u end local
-function i(v)local w=tonumber(v)if w and w-w==0 then return w end return v==""and 0 or 0/0
-end local function ma(n,na)return string.find(n,na,1,true)~=nil end local function oa(n,q,y)if
-y and y<0 then y=#n+y end return string.sub(n,q<0 and q or q+1,y)end local function T(n,U)local
-d,q={},1 while true do local I=string.find(n,U,q,true)if not I then break end d[#d+1]=string.sub(n,q,I-1)q=I+#U
-end d[#d+1]=string.sub(n,q)return d end local function pa(n,V)return string.sub(n,1,#V)==V
-end local function qa(b)return b*1000+micro end local function tostring(v)if type(v)=="number"then
-return string.format("%.0f",v+0)end return v end local W,D,J,K,E,L,X function W(a,b)local r={}local
-k={}local s=math.huge for t,l in ipairs(a.holders)do local o=l["until"]+l.delay if b>=o then
-a.lapsed=math.max(a.lapsed,l.fence)else r[#r+1]=l s=math.min(s,o)end end for t,h in ipairs(a.queue)do
-if b<h["until"]then k[#k+1]=h s=math.min(s,h["until"])end end a.swept=true a.due=s a.holders=r
-a.queue=k end function D(a,o)a.due=math.min(a.due,o)a.ends=math.max(a.ends,o)end function J(a,z)return
-a.done~=""and ma((","..a.done)..",",(","..z)..",")end function K(a,f)if#a.holders==0 then return
-true end if#a.holders>=f then return false end for t,l in ipairs(a.holders)do if l.limit<=1
-then return false end end return true end function E(a,c,p,f,m,b)local A=math.max(a.fence+1,qa(b))if
-a.fence==0 then a.lapsed=A-1 end a.fence=A local l={owner=c,["until"]=p,fence=A,limit=f,delay=m}local
-Y=a.holders Y[#Y+1]=l D(a,p+m)return l end function L(a,b)while#a.queue>0 and K(a,a.queue[1].limit)do
-local Z=table.remove(a.queue,1)local c=Z.owner local f=Z.limit E(a,c,b+X,f,0,b)end end local
-ra=86400000 local aa=3600000 X=1000 local sa=15000 local ta=4000 local ua=256 local va=8 local
-function wa(e)local a={fence=0,lapsed=0,due=math.huge,ends=0,done="",holders={},queue={},swept=false}if
-e==nil then return a end if e.done~=nil then a.done=e.done end if e.lock==nil then return a
-end local d=T(e.lock," ")a.fence=i(d[1])a.lapsed=i(d[2])if d[3]~="0"then a.due=i(d[3])end a.ends=i(d[4])return
-a end local function xa(e,b)local a=wa(e)if e==nil then return a end for M in pairs(e)do do
-local N repeat if not pa(M,"by:")then N=true break end local c=string.sub(M,4)local d=T(e[M]," ")local
-f=i(d[4])if d[1]=="h"then local m=i(d[5])local ba=a.holders ba[#ba+1]={owner=c,["until"]=i(d[2]),fence=i(d[3]),limit=f,delay=m}else
-local ya=i(d[5])local ca=a.queue ca[#ca+1]={owner=c,number=i(d[2]),["until"]=i(d[3]),limit=f,front=ya}end
-N=true until true if not N then break end end end if#a.queue>1 then ka(a.queue,function(t,G,H)return
-G.number-H.number end)end if b>=a.due then W(a,b)end return a end local function za(e,b)local
-a=xa(e,b)if a.swept then L(a,b)end return a end local function da(a,b)local ea=a local r=ea.holders
-local k=ea.queue local fa=#r==0 and#k==0 local O=fa and b or math.max(a.ends,b)local s=fa and
-0 or a.due local e={done=a.done}local ga=0 for t,B in ipairs(r)do local c=B.owner local p=B["until"]local
-A=B.fence local f=B.limit local m=B.delay e["by:"..c]=(((((("h "..tostring(p)).." ")..tostring(A)).." ")..tostring(f)).." ")..tostring(m)if
-f<=1 then ga=1 end end local P=0 local ha=0 for t,h in ipairs(k)do if P==0 then h.front=1 P=h.number
-end ha=h.number e["by:"..h.owner]=(((((("q "..tostring(h.number)).." ")..tostring(h["until"])).." ")..tostring(h.limit)).." ")..tostring(h.front)e["at:"..tostring(h.number)]=h.owner
-end local Aa=(((((((tostring(#r).." ")..tostring(ga)).." ")..tostring(#k)).." ")..tostring(P)).." ")..tostring(ha)e.lock=(((((((tostring(a.fence).." ")..tostring(a.lapsed)).." ")..tostring(s)).." ")..tostring(O)).." ")..Aa
-local Ba=math.ceil((O+ra)/aa)*aa return{record=e,expiresAt=Ba,retention=O>b and"protected"or"evictable"}end
-local function Ca(a,z)if J(a,z)then return false end a.done=a.done==""and z or(z..",")..a.done
-local o=-1 do local Q=0 while Q<va do o=(string.find(a.done,",",math.max(o+1+1,1),true)or 0)-1
-if o<0 then return true end Q=Q+1 end end a.done=oa(a.done,0,o)return true end local function
-F(u,c)for t,C in ipairs(u)do if C.owner==c then return C end end return nil end local function
-Da(u,Ea)local R={}for t,C in ipairs(u)do if C~=Ea then R[#R+1]=C end end return R end local
-function ia(a,l)a.holders=Da(a.holders,l)a.lapsed=math.max(a.lapsed,l.fence)end local function
-Fa(a,c,ja,f,b)if ja==nil then return false end local p=b+math.min(i(ja),sa)local Ga=a local
-k=Ga.queue local g=F(k,c)if g~=nil then if p-g["until"]<ta then return false end g["until"]=p
-else if#k>=ua then return false end local w=#k==0 and 1 or k[#k].number+1 k[#k+1]={owner=c,number=w,["until"]=p,limit=f,front=0}end
-D(a,p)return true end local function Ha(a,j,f,m,b)local c=j.owner local g=F(a.holders,c)if
-g~=nil and b<g["until"]then return g end if g~=nil then ia(a,g)L(a,b)a.swept=true end if j.from~=nil
-then local x=F(a.holders,j.from)if x==nil or b>=x["until"]then return nil end ia(a,x)Ca(a,j.from)return
-E(a,c,x["until"],x.limit,x.delay,b)end if#a.queue>0 or not K(a,f)then return nil end return
-E(a,c,b+i(j.ttl),f,m,b)end local apply=function(e,j,b)local c=j.owner local f=j.limit==nil
-and 1 or i(j.limit)local m=j.delay==nil and 0 or i(j.delay)local a=za(e,b)if J(a,c)then return{output={done="1"}}end
-local g=Ha(a,j,f,m,b)if g~=nil then g["until"]=math.max(g["until"],b+i(j.ttl))if j.from==nil
-then g.delay=m end D(a,g["until"]+g.delay)return{output={fence=tostring(g.fence),["until"]=tostring(g["until"])},write=da(a,b)}end
-if j.from~=nil then return{output={}}end local Ia=Fa(a,c,j.wait,f,b)local S={remaining=tostring(a.due-b)}local
-h=F(a.queue,c)if h~=nil then S.ahead=tostring(h.number-a.queue[1].number)end return(Ia or a.swept)and({output=S,write=da(a,b)})or({output=S})end`,
-  },
-  "lock.extend": {
-    kind: "write",
-    fields: ["owner","ttl"],
-    lua: `local function Z(u,aa)table.sort(u,function(y,z)return aa(nil,y,z)<0 end)return u end local
-function f(n)local v=tonumber(n)if v and v-v==0 then return v end return n==""and 0 or 0/0
-end local function G(q,H)local c,w={},1 while true do local A=string.find(q,H,w,true)if not
-A then break end c[#c+1]=string.sub(q,w,A-1)w=A+#H end c[#c+1]=string.sub(q,w)return c end
-local function ba(q,I)return string.sub(q,1,#I)==I end local function ca(b)return b*1000+micro
-end local function tostring(n)if type(n)=="number"then return string.format("%.0f",n+0)end
-return n end local J,B,K,L,M,N function J(a,b)local j={}local k={}local l=math.huge for o,i
-in ipairs(a.holders)do local r=i["until"]+i.delay if b>=r then a.lapsed=math.max(a.lapsed,i.fence)else
-j[#j+1]=i l=math.min(l,r)end end for o,e in ipairs(a.queue)do if b<e["until"]then k[#k+1]=e
-l=math.min(l,e["until"])end end a.swept=true a.due=l a.holders=j a.queue=k end function B(a,r)a.due=math.min(a.due,r)a.ends=math.max(a.ends,r)end
-function K(a,g)if#a.holders==0 then return true end if#a.holders>=g then return false end for
-o,i in ipairs(a.holders)do if i.limit<=1 then return false end end return true end function
-L(a,h,x,g,p,b)local s=math.max(a.fence+1,ca(b))if a.fence==0 then a.lapsed=s-1 end a.fence=s
-local i={owner=h,["until"]=x,fence=s,limit=g,delay=p}local O=a.holders O[#O+1]=i B(a,x+p)return
-i end function M(a,b)while#a.queue>0 and K(a,a.queue[1].limit)do local P=table.remove(a.queue,1)local
-h=P.owner local g=P.limit L(a,h,b+N,g,0,b)end end local da=86400000 local Q=3600000 N=1000
-local function ea(d)local a={fence=0,lapsed=0,due=math.huge,ends=0,done="",holders={},queue={},swept=false}if
-d==nil then return a end if d.done~=nil then a.done=d.done end if d.lock==nil then return a
-end local c=G(d.lock," ")a.fence=f(c[1])a.lapsed=f(c[2])if c[3]~="0"then a.due=f(c[3])end a.ends=f(c[4])return
-a end local function fa(d,b)local a=ea(d)if d==nil then return a end for C in pairs(d)do do
-local D repeat if not ba(C,"by:")then D=true break end local h=string.sub(C,4)local c=G(d[C]," ")local
-g=f(c[4])if c[1]=="h"then local p=f(c[5])local R=a.holders R[#R+1]={owner=h,["until"]=f(c[2]),fence=f(c[3]),limit=g,delay=p}else
-local ga=f(c[5])local S=a.queue S[#S+1]={owner=h,number=f(c[2]),["until"]=f(c[3]),limit=g,front=ga}end
-D=true until true if not D then break end end end if#a.queue>1 then Z(a.queue,function(o,y,z)return
-y.number-z.number end)end if b>=a.due then J(a,b)end return a end local function ha(d,b)local
-a=fa(d,b)if a.swept then M(a,b)end return a end local function ia(a,b)local T=a local j=T.holders
-local k=T.queue local U=#j==0 and#k==0 local E=U and b or math.max(a.ends,b)local l=U and 0
-or a.due local d={done=a.done}local V=0 for o,t in ipairs(j)do local h=t.owner local x=t["until"]local
-s=t.fence local g=t.limit local p=t.delay d["by:"..h]=(((((("h "..tostring(x)).." ")..tostring(s)).." ")..tostring(g)).." ")..tostring(p)if
-g<=1 then V=1 end end local F=0 local W=0 for o,e in ipairs(k)do if F==0 then e.front=1 F=e.number
-end W=e.number d["by:"..e.owner]=(((((("q "..tostring(e.number)).." ")..tostring(e["until"])).." ")..tostring(e.limit)).." ")..tostring(e.front)d["at:"..tostring(e.number)]=e.owner
-end local ja=(((((((tostring(#j).." ")..tostring(V)).." ")..tostring(#k)).." ")..tostring(F)).." ")..tostring(W)d.lock=(((((((tostring(a.fence).." ")..tostring(a.lapsed)).." ")..tostring(l)).." ")..tostring(E)).." ")..ja
-local ka=math.ceil((E+da)/Q)*Q return{record=d,expiresAt=ka,retention=E>b and"protected"or"evictable"}end
-local function la(u,h)for o,X in ipairs(u)do if X.owner==h then return X end end return nil
-end local apply=function(d,Y,b)local a=ha(d,b)local m=la(a.holders,Y.owner)if m==nil or b>=m["until"]then
-return{output={}}end m["until"]=math.max(m["until"],b+f(Y.ttl))B(a,m["until"]+m.delay)return{output={["until"]=tostring(m["until"])},write=ia(a,b)}end`,
-  },
-  "lock.release": {
-    kind: "write",
-    fields: ["fence","owner"],
-    lua: `local function ja(r,ka)table.sort(r,function(D,E)return ka(nil,D,E)<0 end)return r end local
-function g(s)local A=tonumber(s)if A and A-A==0 then return A end return s==""and 0 or 0/0
-end local function la(j,ma)return string.find(j,ma,1,true)~=nil end local function na(j,m,w)if
-w and w<0 then w=#j+w end return string.sub(j,m<0 and m or m+1,w)end local function P(j,Q)local
-c,m={},1 while true do local F=string.find(j,Q,m,true)if not F then break end c[#c+1]=string.sub(j,m,F-1)m=F+#Q
-end c[#c+1]=string.sub(j,m)return c end local function oa(j,R)return string.sub(j,1,#R)==R
-end local function pa(b)return b*1000+micro end local function tostring(s)if type(s)=="number"then
-return string.format("%.0f",s+0)end return s end local S,T,U,V,W,G,X function S(a,b)local n={}local
-o={}local p=math.huge for q,h in ipairs(a.holders)do local k=h["until"]+h.delay if b>=k then
-a.lapsed=math.max(a.lapsed,h.fence)else n[#n+1]=h p=math.min(p,k)end end for q,e in ipairs(a.queue)do
-if b<e["until"]then o[#o+1]=e p=math.min(p,e["until"])end end a.swept=true a.due=p a.holders=n
-a.queue=o end function T(a,k)a.due=math.min(a.due,k)a.ends=math.max(a.ends,k)end function U(a,x)return
-a.done~=""and la((","..a.done)..",",(","..x)..",")end function V(a,i)if#a.holders==0 then return
-true end if#a.holders>=i then return false end for q,h in ipairs(a.holders)do if h.limit<=1
-then return false end end return true end function W(a,f,B,i,t,b)local l=math.max(a.fence+1,pa(b))if
-a.fence==0 then a.lapsed=l-1 end a.fence=l local h={owner=f,["until"]=B,fence=l,limit=i,delay=t}local
-Y=a.holders Y[#Y+1]=h T(a,B+t)return h end function G(a,b)while#a.queue>0 and V(a,a.queue[1].limit)do
-local Z=table.remove(a.queue,1)local f=Z.owner local i=Z.limit W(a,f,b+X,i,0,b)end end local
-qa=86400000 local aa=3600000 X=1000 local ra=8 local function sa(d)local a={fence=0,lapsed=0,due=math.huge,ends=0,done="",holders={},queue={},swept=false}if
-d==nil then return a end if d.done~=nil then a.done=d.done end if d.lock==nil then return a
-end local c=P(d.lock," ")a.fence=g(c[1])a.lapsed=g(c[2])if c[3]~="0"then a.due=g(c[3])end a.ends=g(c[4])return
-a end local function ta(d,b)local a=sa(d)if d==nil then return a end for H in pairs(d)do do
-local I repeat if not oa(H,"by:")then I=true break end local f=string.sub(H,4)local c=P(d[H]," ")local
-i=g(c[4])if c[1]=="h"then local t=g(c[5])local ba=a.holders ba[#ba+1]={owner=f,["until"]=g(c[2]),fence=g(c[3]),limit=i,delay=t}else
-local ua=g(c[5])local ca=a.queue ca[#ca+1]={owner=f,number=g(c[2]),["until"]=g(c[3]),limit=i,front=ua}end
-I=true until true if not I then break end end end if#a.queue>1 then ja(a.queue,function(q,D,E)return
-D.number-E.number end)end if b>=a.due then S(a,b)end return a end local function va(d,b)local
-a=ta(d,b)if a.swept then G(a,b)end return a end local function wa(a,b)local da=a local n=da.holders
-local o=da.queue local ea=#n==0 and#o==0 local J=ea and b or math.max(a.ends,b)local p=ea and
-0 or a.due local d={done=a.done}local fa=0 for q,y in ipairs(n)do local f=y.owner local B=y["until"]local
-l=y.fence local i=y.limit local t=y.delay d["by:"..f]=(((((("h "..tostring(B)).." ")..tostring(l)).." ")..tostring(i)).." ")..tostring(t)if
-i<=1 then fa=1 end end local K=0 local ga=0 for q,e in ipairs(o)do if K==0 then e.front=1 K=e.number
-end ga=e.number d["by:"..e.owner]=(((((("q "..tostring(e.number)).." ")..tostring(e["until"])).." ")..tostring(e.limit)).." ")..tostring(e.front)d["at:"..tostring(e.number)]=e.owner
-end local xa=(((((((tostring(#n).." ")..tostring(fa)).." ")..tostring(#o)).." ")..tostring(K)).." ")..tostring(ga)d.lock=(((((((tostring(a.fence).." ")..tostring(a.lapsed)).." ")..tostring(p)).." ")..tostring(J)).." ")..xa
-local ya=math.ceil((J+qa)/aa)*aa return{record=d,expiresAt=ya,retention=J>b and"protected"or"evictable"}end
-local function za(a,x)if U(a,x)then return false end a.done=a.done==""and x or(x..",")..a.done
-local k=-1 do local L=0 while L<ra do k=(string.find(a.done,",",math.max(k+1+1,1),true)or 0)-1
-if k<0 then return true end L=L+1 end end a.done=na(a.done,0,k)return true end local function
-ha(r,f)for q,z in ipairs(r)do if z.owner==f then return z end end return nil end local function
-M(r,Aa)local N={}for q,z in ipairs(r)do if z~=Aa then N[#N+1]=z end end return N end local
-function Ba(a,h)a.holders=M(a.holders,h)a.lapsed=math.max(a.lapsed,h.fence)end local function
-Ca(a,l,u,C)if C then return"released"end if l==nil or a.fence==0 then return"expired"end if
-not u and g(l)>a.lapsed then return"released"end return g(l)~=a.fence and"overtaken"or"expired"end
-local apply=function(d,O,b)local f=O.owner local a=va(d,b)local v=ha(a.holders,f)local e=ha(a.queue,f)local
-C=v~=nil and b<v["until"]local u=v~=nil or e~=nil if v~=nil then if C then a.holders=M(a.holders,v)else
-Ba(a,v)end elseif e~=nil then a.queue=M(a.queue,e)end local Da=(u or O.fence==nil)and za(a,f)if
-u then G(a,b)end local ia={result=Ca(a,O.fence,u,C)}return(u or Da)and({output=ia,write=wa(a,b)})or({output=ia})end`,
-  },
-  "lock.force": {
-    kind: "write",
-    fields: ["fence","id"],
-    lua: `local function L(A,ka)table.sort(A,function(u,v)return ka(nil,u,v)<0 end)return A end local
-function g(s)local B=tonumber(s)if B and B-B==0 then return B end return s==""and 0 or 0/0
-end local function la(j,ma)return string.find(j,ma,1,true)~=nil end local function M(j,m,w)if
-w and w<0 then w=#j+w end return string.sub(j,m<0 and m or m+1,w)end local function D(j,N)local
-c,m={},1 while true do local E=string.find(j,N,m,true)if not E then break end c[#c+1]=string.sub(j,m,E-1)m=E+#N
-end c[#c+1]=string.sub(j,m)return c end local function O(j,P)return string.sub(j,1,#P)==P end
-local function na(b)return b*1000+micro end local function tostring(s)if type(s)=="number"then
-return string.format("%.0f",s+0)end return s end local Q,R,S,T,U,F,V function Q(a,b)local p={}local
-q={}local r=math.huge for k,e in ipairs(a.holders)do local l=e["until"]+e.delay if b>=l then
-a.lapsed=math.max(a.lapsed,e.fence)else p[#p+1]=e r=math.min(r,l)end end for k,f in ipairs(a.queue)do
-if b<f["until"]then q[#q+1]=f r=math.min(r,f["until"])end end a.swept=true a.due=r a.holders=p
-a.queue=q end function R(a,l)a.due=math.min(a.due,l)a.ends=math.max(a.ends,l)end function S(a,h)return
-a.done~=""and la((","..a.done)..",",(","..h)..",")end function T(a,i)if#a.holders==0 then return
-true end if#a.holders>=i then return false end for k,e in ipairs(a.holders)do if e.limit<=1
-then return false end end return true end function U(a,n,C,i,t,b)local x=math.max(a.fence+1,na(b))if
-a.fence==0 then a.lapsed=x-1 end a.fence=x local e={owner=n,["until"]=C,fence=x,limit=i,delay=t}local
-W=a.holders W[#W+1]=e R(a,C+t)return e end function F(a,b)while#a.queue>0 and T(a,a.queue[1].limit)do
-local X=table.remove(a.queue,1)local n=X.owner local i=X.limit U(a,n,b+V,i,0,b)end end local
-oa=86400000 local Y=3600000 V=1000 local pa=8 local function qa(d)local a={fence=0,lapsed=0,due=math.huge,ends=0,done="",holders={},queue={},swept=false}if
-d==nil then return a end if d.done~=nil then a.done=d.done end if d.lock==nil then return a
-end local c=D(d.lock," ")a.fence=g(c[1])a.lapsed=g(c[2])if c[3]~="0"then a.due=g(c[3])end a.ends=g(c[4])return
-a end local function ra(d,b)local a=qa(d)if d==nil then return a end for G in pairs(d)do do
-local H repeat if not O(G,"by:")then H=true break end local n=string.sub(G,4)local c=D(d[G]," ")local
-i=g(c[4])if c[1]=="h"then local t=g(c[5])local Z=a.holders Z[#Z+1]={owner=n,["until"]=g(c[2]),fence=g(c[3]),limit=i,delay=t}else
-local sa=g(c[5])local aa=a.queue aa[#aa+1]={owner=n,number=g(c[2]),["until"]=g(c[3]),limit=i,front=sa}end
-H=true until true if not H then break end end end if#a.queue>1 then L(a.queue,function(k,u,v)return
-u.number-v.number end)end if b>=a.due then Q(a,b)end return a end local function ta(d,b)local
-a=ra(d,b)if a.swept then F(a,b)end return a end local function ua(a,b)local ba=a local p=ba.holders
-local q=ba.queue local ca=#p==0 and#q==0 local I=ca and b or math.max(a.ends,b)local r=ca and
-0 or a.due local d={done=a.done}local da=0 for k,y in ipairs(p)do local n=y.owner local C=y["until"]local
-x=y.fence local i=y.limit local t=y.delay d["by:"..n]=(((((("h "..tostring(C)).." ")..tostring(x)).." ")..tostring(i)).." ")..tostring(t)if
-i<=1 then da=1 end end local J=0 local ea=0 for k,f in ipairs(q)do if J==0 then f.front=1 J=f.number
-end ea=f.number d["by:"..f.owner]=(((((("q "..tostring(f.number)).." ")..tostring(f["until"])).." ")..tostring(f.limit)).." ")..tostring(f.front)d["at:"..tostring(f.number)]=f.owner
-end local va=(((((((tostring(#p).." ")..tostring(da)).." ")..tostring(#q)).." ")..tostring(J)).." ")..tostring(ea)d.lock=(((((((tostring(a.fence).." ")..tostring(a.lapsed)).." ")..tostring(r)).." ")..tostring(I)).." ")..va
-local wa=math.ceil((I+oa)/Y)*Y return{record=d,expiresAt=wa,retention=I>b and"protected"or"evictable"}end
-local function fa(a,h)if S(a,h)then return false end a.done=a.done==""and h or(h..",")..a.done
-local l=-1 do local o=0 while o<pa do l=(string.find(a.done,",",math.max(l+1+1,1),true)or 0)-1
-if l<0 then return true end o=o+1 end end a.done=M(a.done,0,l)return true end local function
-xa(A,ya)local K={}for k,ga in ipairs(A)do if ga~=ya then K[#K+1]=ga end end return K end local
-function za(a,e)a.holders=xa(a.holders,e)a.lapsed=math.max(a.lapsed,e.fence)end local function
-Aa(a,h)for k,ha in ipairs(D(a.done,","))do if O(ha,h.."=")then return M(ha,#h+1)end end return
-nil end local apply=function(d,ia,b)local h=ia.id or""local a=ta(d,b)local ja=Aa(a,h)if ja~=nil
-then return{output={count=ja}}end local z={}for k,e in ipairs(a.holders)do if e.fence<=g(ia.fence)then
-z[#z+1]=e end end if#z==0 then return{output={count="0"}}end L(z,function(k,u,v)return u.fence-v.fence
-end)local o=0 for k,e in ipairs(z)do if b<e["until"]then o=o+1 end za(a,e)fa(a,e.owner)end
-fa(a,(h.."=")..tostring(o))F(a,b)return{output={count=tostring(o)},write=ua(a,b)}end`,
-  },
-  "lock.inspect": {
-    kind: "read",
-    fields: [],
-    lua: `local function K(y,L)table.sort(y,function(n,o)return L(nil,n,o)<0 end)return y end local function
-d(f)local k=tonumber(f)if k and k-k==0 then return k end return f==""and 0 or 0/0 end local
-function z(g,A)local b,l={},1 while true do local p=string.find(g,A,l,true)if not p then break
-end b[#b+1]=string.sub(g,l,p-1)l=p+#A end b[#b+1]=string.sub(g,l)return b end local function
-M(g,B)return string.sub(g,1,#B)==B end local function tostring(f)if type(f)=="number"then return
-string.format("%.0f",f+0)end return f end local C function C(a,e)local h={}local i={}local
-j=math.huge for q,m in ipairs(a.holders)do local D=m["until"]+m.delay if e>=D then a.lapsed=math.max(a.lapsed,m.fence)else
-h[#h+1]=m j=math.min(j,D)end end for q,r in ipairs(a.queue)do if e<r["until"]then i[#i+1]=r
-j=math.min(j,r["until"])end end a.swept=true a.due=j a.holders=h a.queue=i end local function
-N(c)local a={fence=0,lapsed=0,due=math.huge,ends=0,done="",holders={},queue={},swept=false}if
-c==nil then return a end if c.done~=nil then a.done=c.done end if c.lock==nil then return a
-end local b=z(c.lock," ")a.fence=d(b[1])a.lapsed=d(b[2])if b[3]~="0"then a.due=d(b[3])end a.ends=d(b[4])return
-a end local function O(c,e)local a=N(c)if c==nil then return a end for s in pairs(c)do do local
-t repeat if not M(s,"by:")then t=true break end local E=string.sub(s,4)local b=z(c[s]," ")local
-F=d(b[4])if b[1]=="h"then local u=d(b[5])local G=a.holders G[#G+1]={owner=E,["until"]=d(b[2]),fence=d(b[3]),limit=F,delay=u}else
-local P=d(b[5])local H=a.queue H[#H+1]={owner=E,number=d(b[2]),["until"]=d(b[3]),limit=F,front=P}end
-t=true until true if not t then break end end end if#a.queue>1 then K(a.queue,function(q,n,o)return
-n.number-o.number end)end if e>=a.due then C(a,e)end return a end local apply=function(c,R,e)if
-c==nil then return{output={}}end local v=O(c,e)local Q=v.fence local h=v.holders local i=v.queue
-local w=0 local x=e for q,I in ipairs(h)do local J=I["until"]local u=I.delay if e<J then w=w+1
-end x=math.max(x,J+u)end return{output={fence=tostring(Q),held=tostring(w),waiting=tostring(#i),remaining=tostring(x-e)}}end`,
-  },
-};
+export const lockGenerated: UpstashScripts = /* @__PURE__ */ (() => {
+  const s = [
+    `local
+function da(v,fa)table.sort(v,function(A,B)return fa(nil,A,B)<0 end)return v end`,
+    `local
+function f(r)local w=tonumber(r)if w and w-w==0 then return w end return r==""and 0 or 0/0 end`,
+    `local
+function ya(k,za)return string.find(k,za,1,true)~=nil end`,
+    `local
+function sa(k,p,F)if F and F<0 then F=#k+F end return string.sub(k,p<0 and p or p+1,F)end`,
+    `local
+function I(k,L)local c,p={},1 while true do
+local C=string.find(k,L,p,true)if not C then break end c[#c+1]=string.sub(k,p,C-1)p=C+#L end c[#c+1]=string.sub(k,p)return c end`,
+    `local
+function ea(k,M)return string.sub(k,1,#M)==M end`,
+    `local
+function ma(b)return b*1000+micro end`,
+    `local
+function tostring(r)if type(r)=="number"then return string.format("%.0f",r+0)end return r end`,
+    `local N,O,ga,T,S,P,U
+function N(a,b)local m={}local j={}local n=math.huge for o,g in ipairs(a.holders)do
+local l=g["until"]+g.delay if b>=l then a.lapsed=math.max(a.lapsed,g.fence)else m[#m+1]=g n=math.min(n,l)end end for o,e in ipairs(a.queue)do if b<e["until"]then j[#j+1]=e n=math.min(n,e["until"])end end a.swept=true a.due=n a.holders=m a.queue=j end
+function O(a,l)a.due=math.min(a.due,l)a.ends=math.max(a.ends,l)end
+function ga(a,z)return a.done~=""and ya((","..a.done)..",",(","..z)..",")end
+function T(a,i)if#a.holders==0 then return true end if#a.holders>=i then return false end for o,g in ipairs(a.holders)do if g.limit<=1 then return false end end return true end
+function S(a,h,u,i,q,b)local t=math.max(a.fence+1,ma(b))if a.fence==0 then a.lapsed=t-1 end a.fence=t
+local g={owner=h,["until"]=u,fence=t,limit=i,delay=q}local V=a.holders V[#V+1]=g O(a,u+q)return g end
+function P(a,b)while#a.queue>0 and T(a,a.queue[1].limit)do
+local W=table.remove(a.queue,1)local h=W.owner
+local i=W.limit S(a,h,b+U,i,0,b)end end`,
+    `local na=86400000`,
+    `local X=3600000 U=1000`,
+    `local Aa=8`,
+    `local
+function ha(d)local a={fence=0,lapsed=0,due=math.huge,ends=0,done="",holders={},queue={},swept=false}if d==nil then return a end if d.done~=nil then a.done=d.done end if d.lock==nil then return a end
+local c=I(d.lock," ")a.fence=f(c[1])a.lapsed=f(c[2])if c[3]~="0"then a.due=f(c[3])end a.ends=f(c[4])return a end`,
+    `local
+function ia(d,b)local a=ha(d)if d==nil then return a end for D in pairs(d)do do
+local E repeat if not ea(D,"by:")then E=true break end
+local h=string.sub(D,4)local c=I(d[D]," ")local i=f(c[4])if c[1]=="h"then
+local q=f(c[5])local Q=a.holders Q[#Q+1]={owner=h,["until"]=f(c[2]),fence=f(c[3]),limit=i,delay=q}else
+local ja=f(c[5])local R=a.queue R[#R+1]={owner=h,number=f(c[2]),["until"]=f(c[3]),limit=i,front=ja}end E=true until true if not E then break end end end if#a.queue>1 then da(a.queue,function(o,A,B)return A.number-B.number end)end if b>=a.due then N(a,b)end return a end`,
+    `local
+function oa(d,b)local a=ia(d,b)if a.swept then P(a,b)end return a end`,
+    `local
+function la(a,b)local Y=a
+local m=Y.holders
+local j=Y.queue
+local Z=#m==0 and#j==0
+local aa=Z and b or math.max(a.ends,b)local n=Z and 0 or a.due
+local d={done=a.done}local ba=0 for o,x in ipairs(m)do
+local h=x.owner
+local u=x["until"]local t=x.fence
+local i=x.limit
+local q=x.delay d["by:"..h]=(((((("h "..tostring(u)).." ")..tostring(t)).." ")..tostring(i)).." ")..tostring(q)if i<=1 then ba=1 end end
+local J=0
+local K=0 for o,e in ipairs(j)do if J==0 then e.front=1 J=e.number end K=e.number d["by:"..e.owner]=(((((("q "..tostring(e.number)).." ")..tostring(e["until"])).." ")..tostring(e.limit)).." ")..tostring(e.front)d["at:"..tostring(e.number)]=e.owner end
+local pa=(((((((tostring(#m).." ")..tostring(ba)).." ")..tostring(#j)).." ")..tostring(J)).." ")..tostring(K)d.lock=(((((((tostring(a.fence).." ")..tostring(a.lapsed)).." ")..tostring(n)).." ")..tostring(aa)).." ")..pa
+local qa=math.ceil((aa+na)/X)*X return{record=d,expiresAt=qa}end`,
+    `local
+function ta(a,z)if ga(a,z)then return false end a.done=a.done==""and z or(z..",")..a.done
+local l=-1 do
+local H=0 while H<Aa do l=(string.find(a.done,",",math.max(l+1+1,1),true)or 0)-1 if l<0 then return true end H=H+1 end end a.done=sa(a.done,0,l)return true end`,
+    `local
+function ka(v,h)for o,G in ipairs(v)do if G.owner==h then return G end end return nil end`,
+    `local
+function ra(v,Ba)local ca={}for o,G in ipairs(v)do if G~=Ba then ca[#ca+1]=G end end return ca end`,
+    `local
+function ua(a,g)a.holders=ra(a.holders,g)a.lapsed=math.max(a.lapsed,g.fence)end`,
+  ];
+  return {
+    "lock.acquire": {
+      kind: "write",
+      fields: ["delay","from","limit","owner","ttl","wait"],
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], `local Ja=15000`, `local Ka=4000`, `local La=256`, s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], `local
+function Ma(a,h,Ga,i,b)if Ga==nil then return false end
+local u=b+math.min(f(Ga),Ja)local Na=a
+local j=Na.queue
+local s=ka(j,h)if s~=nil then if u-s["until"]<Ka then return false end s["until"]=u else if#j>=La then return false end
+local w=#j==0 and 1 or j[#j].number+1 j[#j+1]={owner=h,number=w,["until"]=u,limit=i,front=0}end O(a,u)return true end`, `local
+function Oa(a,y,i,q,b)local h=y.owner
+local s=ka(a.holders,h)if s~=nil and b<s["until"]then return s end if s~=nil then ua(a,s)P(a,b)a.swept=true end if y.from~=nil then
+local va=ka(a.holders,y.from)if va==nil or b>=va["until"]then return nil end ua(a,va)ta(a,y.from)return S(a,h,va["until"],va.limit,va.delay,b)end if#a.queue>0 or not T(a,i)then return nil end return S(a,h,b+f(y.ttl),i,q,b)end`, `local apply=function(d,y,b)local h=y.owner
+local i=y.limit==nil and 1 or f(y.limit)local q=y.delay==nil and 0 or f(y.delay)local a=oa(d,b)if ga(a,h)then return{output={done="1"}}end
+local s=Oa(a,y,i,q,b)if s~=nil then s["until"]=math.max(s["until"],b+f(y.ttl))if y.from==nil then s.delay=q end O(a,s["until"]+s.delay)return{output={fence=tostring(s.fence),["until"]=tostring(s["until"])},write=la(a,b)}end if y.from~=nil then return{output={}}end
+local Pa=Ma(a,h,y.wait,i,b)local wa={remaining=tostring(a.due-b)}local e=ka(a.queue,h)if e~=nil then wa.ahead=tostring(e.number-a.queue[1].number)end return(Pa or a.swept)and({output=wa,write=la(a,b)})or({output=wa})end`].join("\n"),
+    },
+    "lock.extend": {
+      kind: "write",
+      fields: ["owner","ttl"],
+      lua: [s[0], s[1], s[4], s[5], s[6], s[7], `local N,O,T,S,P,U
+function N(a,b)local m={}local j={}local n=math.huge for o,g in ipairs(a.holders)do
+local l=g["until"]+g.delay if b>=l then a.lapsed=math.max(a.lapsed,g.fence)else m[#m+1]=g n=math.min(n,l)end end for o,e in ipairs(a.queue)do if b<e["until"]then j[#j+1]=e n=math.min(n,e["until"])end end a.swept=true a.due=n a.holders=m a.queue=j end
+function O(a,l)a.due=math.min(a.due,l)a.ends=math.max(a.ends,l)end
+function T(a,i)if#a.holders==0 then return true end if#a.holders>=i then return false end for o,g in ipairs(a.holders)do if g.limit<=1 then return false end end return true end
+function S(a,h,u,i,q,b)local t=math.max(a.fence+1,ma(b))if a.fence==0 then a.lapsed=t-1 end a.fence=t
+local g={owner=h,["until"]=u,fence=t,limit=i,delay=q}local V=a.holders V[#V+1]=g O(a,u+q)return g end
+function P(a,b)while#a.queue>0 and T(a,a.queue[1].limit)do
+local W=table.remove(a.queue,1)local h=W.owner
+local i=W.limit S(a,h,b+U,i,0,b)end end`, s[9], s[10], s[12], s[13], s[14], s[15], s[17], `local apply=function(d,y,b)local a=oa(d,b)local s=ka(a.holders,y.owner)if s==nil or b>=s["until"]then return{output={}}end s["until"]=math.max(s["until"],b+f(y.ttl))O(a,s["until"]+s.delay)return{output={["until"]=tostring(s["until"])},write=la(a,b)}end`].join("\n"),
+    },
+    "lock.release": {
+      kind: "write",
+      fields: ["fence","owner"],
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], `local
+function Qa(a,t,xa,Da)if Da then return"released"end if t==nil or a.fence==0 then return"expired"end if not xa and f(t)>a.lapsed then return"released"end return f(t)~=a.fence and"overtaken"or"expired"end`, `local apply=function(d,y,b)local h=y.owner
+local a=oa(d,b)local s=ka(a.holders,h)local e=ka(a.queue,h)local Da=s~=nil and b<s["until"]local xa=s~=nil or e~=nil if s~=nil then if Da then a.holders=ra(a.holders,s)else ua(a,s)end elseif e~=nil then a.queue=ra(a.queue,e)end
+local Ra=(xa or y.fence==nil)and ta(a,h)if xa then P(a,b)end
+local wa={result=Qa(a,y.fence,xa,Da)}return(xa or Ra)and({output=wa,write=la(a,b)})or({output=wa})end`].join("\n"),
+    },
+    "lock.force": {
+      kind: "write",
+      fields: ["fence","id"],
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[18], s[19], `local
+function Sa(a,z)for o,Ha in ipairs(I(a.done,","))do if ea(Ha,z.."=")then return sa(Ha,#z+1)end end return nil end`, `local apply=function(d,y,b)local z=y.id or""local a=oa(d,b)local Ia=Sa(a,z)if Ia~=nil then return{output={count=Ia}}end
+local Ca={}for o,g in ipairs(a.holders)do if g.fence<=f(y.fence)then Ca[#Ca+1]=g end end if#Ca==0 then return{output={count="0"}}end da(Ca,function(o,A,B)return A.fence-B.fence end)local H=0 for o,g in ipairs(Ca)do if b<g["until"]then H=H+1 end ua(a,g)ta(a,g.owner)end ta(a,(z.."=")..tostring(H))P(a,b)return{output={count=tostring(H)},write=la(a,b)}end`].join("\n"),
+    },
+    "lock.inspect": {
+      kind: "read",
+      fields: [],
+      lua: [s[0], s[1], s[4], s[5], s[7], `local N
+function N(a,b)local m={}local j={}local n=math.huge for o,g in ipairs(a.holders)do
+local l=g["until"]+g.delay if b>=l then a.lapsed=math.max(a.lapsed,g.fence)else m[#m+1]=g n=math.min(n,l)end end for o,e in ipairs(a.queue)do if b<e["until"]then j[#j+1]=e n=math.min(n,e["until"])end end a.swept=true a.due=n a.holders=m a.queue=j end`, s[12], s[13], `local apply=function(d,Ta,b)if d==nil then return{output={}}end
+local Ea=ia(d,b)local t=Ea.fence
+local m=Ea.holders
+local j=Ea.queue
+local Fa=0
+local K=b for o,x in ipairs(m)do
+local u=x["until"]local q=x.delay if b<u then Fa=Fa+1 end K=math.max(K,u+q)end return{output={fence=tostring(t),held=tostring(Fa),waiting=tostring(#j),remaining=tostring(K-b)}}end`].join("\n"),
+    },
+  };
+})();

@@ -3,141 +3,138 @@
 import type { UpstashScripts } from "../_lua.ts";
 
 /** The transitions of `src/mail/outbox_transitions.ts` in Lua, by their names. */
-export const outboxGenerated: UpstashScripts = {
-  "outbox.put": {
-    kind: "write",
-    fields: ["due","keep"],
-    lua: `local function h(a)local b=tonumber(a)if b and b-b==0 then return b end return a==""and 0 or
-0/0 end local function n(i,...)for r,c in ipairs({...})do if c then for d,a in pairs(c)do i[d]=a
-end end end return i end local function o(c,p)local j={}for d,a in pairs(c)do if not p[d]then
-j[d]=a end end return j end local function tostring(a)if type(a)=="number"then return string.format("%.0f",a+0)end
-return a end local apply=function(e,f,q)local g local k local l l=f.due k=f.keep g=o(f,{due=true,keep=true})if
-e~=nil then if e.fp~=g.fp then return{output={state="mismatch"}}end return{output={state=e.s=="s"and"sent"or"queued"}}end
-local m=math.max(q,h(l))+h(k)return{output={state="queued"},write={record=n({},g,{s="q",x=tostring(m)}),expiresAt=m,retention="protected"}}end`,
-  },
-  "outbox.add": {
-    kind: "write",
-    fields: ["due","id","keep","most"],
-    lua: `local function c(d)local h=tonumber(d)if h and h-h==0 then return h end return d==""and 0 or
-0/0 end local function A(n,...)for J,o in ipairs({...})do if o then for B,d in pairs(o)do n[B]=d
-end end end return n end local function C(f,p)local a,i={},1 while true do local k=string.find(f,p,i,true)if
-not k then break end a[#a+1]=string.sub(f,i,k-1)i=k+#p end a[#a+1]=string.sub(f,i)return a
-end local function tostring(d)if type(d)=="number"then return string.format("%.0f",d+0)end
-return d end local function D(f)local a=C(f,":")return{s=a[1],t=c(a[2]),a=c(a[3]),k=c(a[4]),b=c(a[5]),o=a[6],x=c(a[7]),c=a[8]}end
-local function E(b)local q local r local s local t local u local v local g local e e=b.s g=b.t
-v=b.a u=b.k t=b.b s=b.o r=b.x q=b.c return(((((((((((((e..":")..tostring(g))..":")..tostring(v))..":")..tostring(u))..":")..tostring(t))..":")..s)..":")..tostring(r))..":")..q
-end local function F(j)for G in pairs(j)do return{record=j,retention="protected"}end return{record=nil}end
-local apply=function(j,b,H)local w local x local y local l l=b.id y=b.due x=b.keep w=b.most
-local next=A({},j)local z=next[l]if z~=nil then local I=D(z)local e=I.s return{output={state=(e=="d"or
-e=="x")and e or"queued"}}end local m=0 for G in pairs(next)do m=m+1 end if m>=c(w)then return{output={state="full"}}end
-local g=math.max(H,c(y))next[l]=E({s="w",t=g,a=0,k=0,b=0,o="",x=g+c(x),c=""})return{output={state="queued"},write=F(next)}end`,
-  },
-  "outbox.claim": {
-    kind: "write",
-    fields: ["lease","limit","owner"],
-    lua: `local function N(x,O)table.sort(x,function(d,e)return O(nil,d,e)<0 end)return x end local function
-g(f)local o=tonumber(f)if o and o-o==0 then return o end return f==""and 0 or 0/0 end local
-function P(y,...)for W,z in ipairs({...})do if z then for Q,f in pairs(z)do y[Q]=f end end
-end return y end local function R(k,A)local b,p={},1 while true do local s=string.find(k,A,p,true)if
-not s then break end b[#b+1]=string.sub(k,p,s-1)p=s+#A end b[#b+1]=string.sub(k,p)return b
-end local function tostring(f)if type(f)=="number"then return string.format("%.0f",f+0)end
-return f end local function S(k)local b=R(k,":")return{s=b[1],t=g(b[2]),a=g(b[3]),k=g(b[4]),b=g(b[5]),o=b[6],x=g(b[7]),c=b[8]}end
-local function T(a)local B local C local D local e local l local d local E local F F=a.s E=a.t
-d=a.a l=a.k e=a.b D=a.o C=a.x B=a.c return(((((((((((((F..":")..tostring(E))..":")..tostring(d))..":")..tostring(l))..":")..tostring(e))..":")..D)..":")..tostring(C))..":")..B
-end local function U(q)for X in pairs(q)do return{record=q,retention="protected"}end return{record=nil}end
-local function G(a)local e local l local d d=a.a l=a.k e=a.b return(((tostring(d)..":")..tostring(l))..":")..tostring(e)end
-local apply=function(q,a,m)local H local I local t t=a.owner I=a.limit H=a.lease local i={}local
-next={}local j={}local J=false local n=math.huge local r=0 local K=q or({})for h in pairs(K)do
-do local u repeat local f=K[h]local c=S(f)if c.s~="l"and m>=c.x then r=r+1 u=true break end
-next[h]=f if c.s=="l"and c.o==t then J=true i["m:"..h]=G(c)elseif c.s=="w"or c.s=="l"then if
-m>=c.t then j[#j+1]={id=h,entry=c}else n=math.min(n,c.t)end end u=true until true if not u
-then break end end end N(j,function(V,d,e)return d.entry.t~=e.entry.t and d.entry.t-e.entry.t
-or(d.id<e.id and-1 or 1)end)local v=J and 0 or g(I)if#j>v then n=m end local w=v for V,L in
-ipairs(j)do local h=L.id local c=L.entry if w<=0 then break end w=w-1 local M=P({},c,{s="l",t=m+g(H),a=c.a+1,o=t})next[h]=T(M)i["m:"..h]=G(M)end
-i.expired=tostring(r)if n<math.huge then i.next=tostring(n-m)end if r==0 and(v==0 or#j==0)then
-return{output=i}end return{output=i,write=U(next)}end`,
-  },
-  "outbox.extend": {
-    kind: "write",
-    fields: ["lease","owner"],
-    lua: `local function d(c)local g=tonumber(c)if g and g-g==0 then return g end return c==""and 0 or
-0/0 end local function m(n,...)for I,o in ipairs({...})do if o then for C,c in pairs(o)do n[C]=c
-end end end return n end local function D(e,p)local a,h={},1 while true do local j=string.find(e,p,h,true)if
-not j then break end a[#a+1]=string.sub(e,h,j-1)h=j+#p end a[#a+1]=string.sub(e,h)return a
-end local function tostring(c)if type(c)=="number"then return string.format("%.0f",c+0)end
-return c end local function E(e)local a=D(e,":")return{s=a[1],t=d(a[2]),a=d(a[3]),k=d(a[4]),b=d(a[5]),o=a[6],x=d(a[7]),c=a[8]}end
-local function F(b)local q local r local s local t local u local v local w local x x=b.s w=b.t
-v=b.a u=b.k t=b.b s=b.o r=b.x q=b.c return(((((((((((((x..":")..tostring(w))..":")..tostring(v))..":")..tostring(u))..":")..tostring(t))..":")..s)..":")..tostring(r))..":")..q
-end local function G(f)for J in pairs(f)do return{record=f,retention="protected"}end return{record=nil}end
-local apply=function(f,b,H)local y local z z=b.owner y=b.lease local next=m({},f)local i=0
-local A=f or({})for B in pairs(A)do do local k repeat local l=E(A[B])if l.s~="l"or l.o~=z then
-k=true break end next[B]=F(m({},l,{t=H+d(y)}))i=i+1 k=true until true if not k then break end
-end end return i==0 and({output={held="0"}})or({output={held=tostring(i)},write=G(next)})end`,
-  },
-  "outbox.defer": {
-    kind: "write",
-    fields: ["a","left","owner"],
-    lua: `local function j(b)local c=tonumber(b)if c and c-c==0 then return c end return b==""and 0 or
-0/0 end local function k(f,...)for m,g in ipairs({...})do if g then for l,b in pairs(g)do f[l]=b
-end end end return f end local apply=function(a,d)local h local e local i i=d.owner e=d.a h=d.left
-if a==nil or a.n~=e or a.w~=i then return{output={done="0"}}end return{output={done="1"},write={record=k({},a,{left=h,known=e}),expiresAt=j(a.x),retention="protected"}}end`,
-  },
-  "outbox.begin": {
-    kind: "write",
-    fields: ["a","hold","k","owner"],
-    lua: `local function s(d,h)d[h]=nil return true end local function c(b)local e=tonumber(b)if e and
-e-e==0 then return e end return b==""and 0 or 0/0 end local function k(d,...)for u,l in ipairs({...})do
-if l then for h,b in pairs(l)do d[h]=b end end end return d end local function tostring(b)if
-type(b)=="number"then return string.format("%.0f",b+0)end return b end local apply=function(a,f)local
-m local n local g local i i=f.owner g=f.a n=f.k m=f.hold if a==nil then return{output={state="gone"}}end
-if a.s=="s"then return{output={state="sent"}}end local j=c(a.n or 0)local o=j==c(g)and a.w==i
-if j>=c(g)and not o then return{output={state="stale"}}end local p=o and c(a.e)or j local q=p>math.max(c(n),c(a.known
-or 0))if q and m=="1"then return{output={state="doubt"}}end local r=k({},a,{state="go",unsure=q
-and"1"or"0"})for v,t in ipairs({"s","n","w","e","known","x"})do s(r,t)end return{output=r,write={record=k({},a,{n=g,w=i,e=tostring(p)}),expiresAt=c(a.x),retention="protected"}}end`,
-  },
-  "outbox.sent": {
-    kind: "write",
-    fields: ["fp","remember"],
-    lua: `local function f(b)local a=tonumber(b)if a and a-a==0 then return a end return b==""and 0 or
-0/0 end local apply=function(h,c,g)local d local e e=c.fp d=c.remember return{output={},write={record={s="s",fp=e},expiresAt=g+f(d),retention="protected"}}end`,
-  },
-  "outbox.settle": {
-    kind: "write",
-    fields: ["code","delay","id","known","owner","to"],
-    lua: `local function E(h,m)h[m]=nil return true end local function e(c)local i=tonumber(c)if i and
-i-i==0 then return i end return c==""and 0 or 0/0 end local function p(h,...)for K,q in ipairs({...})do
-if q then for m,c in pairs(q)do h[m]=c end end end return h end local function F(g,r)local
-b,j={},1 while true do local n=string.find(g,r,j,true)if not n then break end b[#b+1]=string.sub(g,j,n-1)j=n+#r
-end b[#b+1]=string.sub(g,j)return b end local function tostring(c)if type(c)=="number"then
-return string.format("%.0f",c+0)end return c end local function G(g)local b=F(g,":")return{s=b[1],t=e(b[2]),a=e(b[3]),k=e(b[4]),b=e(b[5]),o=b[6],x=e(b[7]),c=b[8]}end
-local function H(a)local s local t local u local v local w local x local y local z z=a.s y=a.t
-x=a.a w=a.k v=a.b u=a.o t=a.x s=a.c return(((((((((((((z..":")..tostring(y))..":")..tostring(x))..":")..tostring(w))..":")..tostring(v))..":")..u)..":")..tostring(t))..":")..s
-end local function A(f)for L in pairs(f)do return{record=f,retention="protected"}end return{record=nil}end
-local apply=function(f,a,I)local o local B local C local k local D local l l=a.id D=a.owner
-k=a.to C=a.delay B=a.code o=a.known local c=f and f[l]if c==nil then return{output={done=k=="gone"and"1"or"0"}}end
-local d=G(c)local next=p({},f)if k=="gone"then E(next,l)return{output={done="1"},write=A(next)}end
-if d.o~=D then return{output={done="0"}}end if d.s~="l"then return{output={done="1"}}end local
-J=p({},d,{s=k,t=I+e(C),k=o=="1"and d.a or d.k,b=o=="back"and d.b+1 or d.b,c=B})next[l]=H(J)return{output={done="1"},write=A(next)}end`,
-  },
-  "outbox.resolve": {
-    kind: "write",
-    fields: ["id","to"],
-    lua: `local function A(h,l)h[l]=nil return true end local function e(b)local i=tonumber(b)if i and
-i-i==0 then return i end return b==""and 0 or 0/0 end local function o(h,...)for G,p in ipairs({...})do
-if p then for l,b in pairs(p)do h[l]=b end end end return h end local function B(f,q)local
-a,j={},1 while true do local m=string.find(f,q,j,true)if not m then break end a[#a+1]=string.sub(f,j,m-1)j=m+#q
-end a[#a+1]=string.sub(f,j)return a end local function tostring(b)if type(b)=="number"then
-return string.format("%.0f",b+0)end return b end local function C(f)local a=B(f,":")return{s=a[1],t=e(a[2]),a=e(a[3]),k=e(a[4]),b=e(a[5]),o=a[6],x=e(a[7]),c=a[8]}end
-local function D(c)local r local s local t local u local v local w local x local y y=c.s x=c.t
-w=c.a v=c.k u=c.b t=c.o s=c.x r=c.c return(((((((((((((y..":")..tostring(x))..":")..tostring(w))..":")..tostring(v))..":")..tostring(u))..":")..t)..":")..tostring(s))..":")..r
-end local function z(d)for H in pairs(d)do return{record=d,retention="protected"}end return{record=nil}end
-local apply=function(d,c,E)local n local k k=c.id n=c.to local b=d and d[k]if b==nil then return{output={done="0"}}end
-local g=C(b)if g.s=="l"or g.s=="w"and n=="w"then return{output={done="0"}}end local next=o({},d)if
-n=="gone"then A(next,k)return{output={done="1"},write=z(next)}end local F=o({},g,{s="w",t=E,k=g.a,b=g.a,o="",c=""})next[k]=D(F)return{output={done="1"},write=z(next)}end`,
-  },
-  "outbox.read": {
-    kind: "read",
-    fields: [],
-    lua: `local apply=function(a)return{output=a or({})}end`,
-  },
-};
+export const outboxGenerated: UpstashScripts = /* @__PURE__ */ (() => {
+  const s = [
+    `local
+function d(b)local f=tonumber(b)if f and f-f==0 then return f end return b==""and 0 or 0/0 end`,
+    `local
+function q(i,...)for H,k in ipairs({...})do if k then for l,b in pairs(k)do i[l]=b end end end return i end`,
+    `local
+function tostring(b)if type(b)=="number"then return string.format("%.0f",b+0)end return b end`,
+    `local
+function C(j,w)local c,m={},1 while true do
+local r=string.find(j,w,m,true)if not r then break end c[#c+1]=string.sub(j,m,r-1)m=r+#w end c[#c+1]=string.sub(j,m)return c end`,
+    `local
+function D(j)local c=C(j,":")return{s=c[1],t=d(c[2]),a=d(c[3]),k=d(c[4]),b=d(c[5]),o=c[6],x=d(c[7]),c=c[8]}end`,
+    `local
+function E(a)local x
+local y
+local z
+local o
+local p
+local g
+local u
+local s s=a.s u=a.t g=a.a p=a.k o=a.b z=a.o y=a.x x=a.c return(((((((((((((s..":")..tostring(u))..":")..tostring(g))..":")..tostring(p))..":")..tostring(o))..":")..z)..":")..tostring(y))..":")..x end`,
+    `local
+function B(e)for N in pairs(e)do return{record=e}end return{record=nil}end`,
+    `local
+function R(i,l)i[l]=nil return true end`,
+  ];
+  return {
+    "outbox.put": {
+      kind: "write",
+      fields: ["due","keep"],
+      lua: [s[0], s[1], `local
+function oa(k,pa)local Y={}for l,b in pairs(k)do if not pa[l]then Y[l]=b end end return Y end`, s[2], `local apply=function(e,a,t)local U
+local M
+local A A=a.due M=a.keep U=oa(a,{due=true,keep=true})if e~=nil then if e.fp~=U.fp then return{output={state="mismatch"}}end return{output={state=e.s=="s"and"sent"or"queued"}}end
+local Z=math.max(t,d(A))+d(M)return{output={state="queued"},write={record=q({},U,{s="q",x=tostring(Z)}),expiresAt=Z}}end`].join("\n"),
+    },
+    "outbox.add": {
+      kind: "write",
+      fields: ["due","id","keep","most"],
+      lua: [s[0], s[1], s[3], s[2], s[4], s[5], s[6], `local apply=function(e,a,t)local aa
+local M
+local A
+local n n=a.id A=a.due M=a.keep aa=a.most
+local next=q({},e)local K=next[n]if K~=nil then
+local qa=D(K)local s=qa.s return{output={state=(s=="d"or s=="x")and s or"queued"}}end
+local I=0 for N in pairs(next)do I=I+1 end if I>=d(aa)then return{output={state="full"}}end
+local u=math.max(t,d(A))next[n]=E({s="w",t=u,a=0,k=0,b=0,o="",x=u+d(M),c=""})return{output={state="queued"},write=B(next)}end`].join("\n"),
+    },
+    "outbox.claim": {
+      kind: "write",
+      fields: ["lease","limit","owner"],
+      lua: [`local
+function ra(ba,sa)table.sort(ba,function(g,o)return sa(nil,g,o)<0 end)return ba end`, s[0], s[1], s[3], s[2], s[4], s[5], s[6], `local
+function ca(a)local o
+local p
+local g g=a.a p=a.k o=a.b return(((tostring(g)..":")..tostring(p))..":")..tostring(o)end`, `local apply=function(e,a,t)local O
+local da
+local v v=a.owner da=a.limit O=a.lease
+local F={}local next={}local A={}local J=false
+local P=math.huge
+local S=0
+local Q=e or({})for n in pairs(Q)do do
+local V repeat
+local b=Q[n]local h=D(b)if h.s~="l"and t>=h.x then S=S+1 V=true break end next[n]=b if h.s=="l"and h.o==v then J=true F["m:"..n]=ca(h)elseif h.s=="w"or h.s=="l"then if t>=h.t then A[#A+1]={id=n,entry=h}else P=math.min(P,h.t)end end V=true until true if not V then break end end end ra(A,function(ea,g,o)return g.entry.t~=o.entry.t and g.entry.t-o.entry.t or(g.id<o.id and-1 or 1)end)local I=J and 0 or d(da)if#A>I then P=t end
+local L=I for ea,fa in ipairs(A)do
+local n=fa.id
+local h=fa.entry if L<=0 then break end L=L-1
+local ga=q({},h,{s="l",t=t+d(O),a=h.a+1,o=v})next[n]=E(ga)F["m:"..n]=ca(ga)end F.expired=tostring(S)if P<math.huge then F.next=tostring(P-t)end if S==0 and(I==0 or#A==0)then return{output=F}end return{output=F,write=B(next)}end`].join("\n"),
+    },
+    "outbox.extend": {
+      kind: "write",
+      fields: ["lease","owner"],
+      lua: [s[0], s[1], s[3], s[2], s[4], s[5], s[6], `local apply=function(e,a,t)local O
+local v v=a.owner O=a.lease
+local next=q({},e)local J=0
+local Q=e or({})for n in pairs(Q)do do
+local W repeat
+local h=D(Q[n])if h.s~="l"or h.o~=v then W=true break end next[n]=E(q({},h,{t=t+d(O)}))J=J+1 W=true until true if not W then break end end end return J==0 and({output={held="0"}})or({output={held=tostring(J)},write=B(next)})end`].join("\n"),
+    },
+    "outbox.defer": {
+      kind: "write",
+      fields: ["a","left","owner"],
+      lua: [s[0], s[1], `local apply=function(e,a)local L
+local g
+local v v=a.owner g=a.a L=a.left if e==nil or e.n~=g or e.w~=v then return{output={done="0"}}end return{output={done="1"},write={record=q({},e,{left=L,known=g}),expiresAt=d(e.x)}}end`].join("\n"),
+    },
+    "outbox.begin": {
+      kind: "write",
+      fields: ["a","hold","k","owner"],
+      lua: [s[7], s[0], s[1], s[2], `local apply=function(e,a)local ha
+local p
+local g
+local v v=a.owner g=a.a p=a.k ha=a.hold if e==nil then return{output={state="gone"}}end if e.s=="s"then return{output={state="sent"}}end
+local X=d(e.n or 0)local T=X==d(g)and e.w==v if X>=d(g)and not T then return{output={state="stale"}}end
+local ia=T and d(e.e)or X
+local ja=ia>math.max(d(p),d(e.known or 0))if ja and ha=="1"then return{output={state="doubt"}}end
+local F=q({},e,{state="go",unsure=ja and"1"or"0"})for ea,ta in ipairs({"s","n","w","e","known","x"})do R(F,ta)end return{output=F,write={record=q({},e,{n=g,w=v,e=tostring(ia)}),expiresAt=d(e.x)}}end`].join("\n"),
+    },
+    "outbox.sent": {
+      kind: "write",
+      fields: ["fp","remember"],
+      lua: [s[0], `local apply=function(va,a,t)local ka
+local la la=a.fp ka=a.remember return{output={},write={record={s="s",fp=la},expiresAt=t+d(ka)}}end`].join("\n"),
+    },
+    "outbox.settle": {
+      kind: "write",
+      fields: ["code","delay","id","known","owner","to"],
+      lua: [s[7], s[0], s[1], s[3], s[2], s[4], s[5], s[6], `local apply=function(e,a,t)local K
+local ma
+local na
+local G
+local v
+local n n=a.id v=a.owner G=a.to na=a.delay ma=a.code K=a.known
+local b=e and e[n]if b==nil then return{output={done=G=="gone"and"1"or"0"}}end
+local h=D(b)local next=q({},e)if G=="gone"then R(next,n)return{output={done="1"},write=B(next)}end if h.o~=v then return{output={done="0"}}end if h.s~="l"then return{output={done="1"}}end
+local ua=q({},h,{s=G,t=t+d(na),k=K=="1"and h.a or h.k,b=K=="back"and h.b+1 or h.b,c=ma})next[n]=E(ua)return{output={done="1"},write=B(next)}end`].join("\n"),
+    },
+    "outbox.resolve": {
+      kind: "write",
+      fields: ["id","to"],
+      lua: [s[7], s[0], s[1], s[3], s[2], s[4], s[5], s[6], `local apply=function(e,a,t)local G
+local n n=a.id G=a.to
+local b=e and e[n]if b==nil then return{output={done="0"}}end
+local h=D(b)if h.s=="l"or h.s=="w"and G=="w"then return{output={done="0"}}end
+local next=q({},e)if G=="gone"then R(next,n)return{output={done="1"},write=B(next)}end
+local T=q({},h,{s="w",t=t,k=h.a,b=h.a,o="",c=""})next[n]=E(T)return{output={done="1"},write=B(next)}end`].join("\n"),
+    },
+    "outbox.read": {
+      kind: "read",
+      fields: [],
+      lua: [`local apply=function(e)return{output=e or({})}end`].join("\n"),
+    },
+  };
+})();

@@ -3,202 +3,149 @@
 import type { UpstashScripts } from "../_lua.ts";
 
 /** The transitions of `src/session/session_transitions.ts` in Lua, by their names. */
-export const sessionGenerated: UpstashScripts = {
-  "session.load": {
-    kind: "read",
-    fields: [],
-    lua: `local function j(h)local b=tonumber(h)if b and b-b==0 then return b end return h==""and 0 or
-0/0 end local function d(i)if i==nil then return 0 end local e=j(i)return(e>0 or e<0)and e
-or 0 end local function k(a)return math.min(d(a.t)+d(a.i),d(a.x))end local function l(a,f)if
-a==nil or a.h==nil then return{}end if a.g~=nil then return{g=a.g}end local g if f<k(a)then
-g=nil else g={g="expired"}end return g end local apply=function(a,m,f)local c=l(a,f)if c==nil
-then return{output=a}end if c.g==nil or a.next==nil then return{output=c}end return{output={g=c.g,next=a.next}}end`,
-  },
-  "session.create": {
-    kind: "write",
-    fields: ["a","b","c","h","i","keep","life","s","u","x"],
-    lua: `local function s(c)local g=tonumber(c)if g and g-g==0 then return g end return c==""and 0 or
-0/0 end local function n(o,...)for y,p in ipairs({...})do if p then for t,c in pairs(p)do o[t]=c
-end end end return o end local function q(h,r)return string.sub(h,1,#r)==r end local function
-tostring(c)if type(c)=="number"then return string.format("%.0f",c+0)end return c end local
-function e(h)if h==nil then return 0 end local j=s(h)return(j>0 or j<0)and j or 0 end local
-function k(b)return math.min(e(b.t)+e(b.i),e(b.x))end local function u(b,d)if b==nil or b.h==nil
-then return{}end if b.g~=nil then return{g=b.g}end local l if d<k(b)then l=nil else l={g="expired"}end
-return l end local function v(b,w)return{record=b,expiresAt=k(b)+e(w),retention="kept"}end
-local function x(next,a)for i in pairs(a)do if q(i,"d:")or q(i,"f:")then next[i]=a[i]end end
-end local apply=function(b,a,d)if b~=nil then local m=u(b,d)if m==nil and b.h==a.h then return{output=n({done="1"},b)}end
-return{output={done="0",g=m==nil and"revoked"or(m.g or"revoked")}}end local f=tostring(d)local
-next={h=a.h,n="1",c=a.c or f,t=f,k=f,b=a.b or f,i=a.i,x=a.x or tostring(d+e(a.life)),s=a.s}x(next,a)if
-a.u~=nil then next.u=a.u end if a.a~=nil then next.a=a.a=="now"and f or a.a end if d>=k(next)then
-return{output={done="0",g="expired"}}end return{output=n({done="1"},next),write=v(next,a.keep)}end`,
-  },
-  "session.commit": {
-    kind: "write",
-    fields: ["if","k","keep","s","v"],
-    lua: `local function u(g,m)g[m]=nil return true end local function v(d)local h=tonumber(d)if h and
-h-h==0 then return h end return d==""and 0 or 0/0 end local function i(g,...)for C,p in ipairs({...})do
-if p then for m,d in pairs(p)do g[m]=d end end end return g end local function j(k,q)return
-string.sub(k,1,#q)==q end local function tostring(d)if type(d)=="number"then return string.format("%.0f",d+0)end
-return d end local function c(k)if k==nil then return 0 end local n=v(k)return(n>0 or n<0)and
-n or 0 end local function r(a)return math.min(c(a.t)+c(a.i),c(a.x))end local function w(a,l)if
-a==nil or a.h==nil then return{}end if a.g~=nil then return{g=a.g}end local o if l<r(a)then
-o=nil else o={g="expired"}end return o end local function x(a,y)return{record=a,expiresAt=r(a)+c(y),retention="kept"}end
-local function z(next,b)for e in pairs(b)do if j(e,"d:")or j(e,"f:")then next[e]=b[e]end end
-end local function A(a,b,l)local s=w(a,l)if s~=nil then return{output=i({done="0"},s)}end local
-f=a local B=b.v~=nil and c(f.s)>c(b.v)if B or b["if"]~=nil and b["if"]~=f.n then return{output=i({done="2"},f)}end
-local t=tostring(math.max(l,c(f.t)))local next=i({},f)z(next,b)next.n=tostring(c(f.n)+1)next.t=t
-for e in pairs(b)do if j(e,"x:d:")or j(e,"x:f:")then u(next,string.sub(e,3))end end if b.s~=nil
-and c(b.s)>c(f.s)then next.s=b.s end if b.k~=nil then next.k=t end return{output=i({done="1"},next),write=x(next,b.keep)}end
-local apply=A`,
-  },
-  "session.replace": {
-    kind: "write",
-    fields: ["if","k","keep","s","v"],
-    lua: `local function u(g,m)g[m]=nil return true end local function v(d)local h=tonumber(d)if h and
-h-h==0 then return h end return d==""and 0 or 0/0 end local function i(g,...)for C,p in ipairs({...})do
-if p then for m,d in pairs(p)do g[m]=d end end end return g end local function j(k,q)return
-string.sub(k,1,#q)==q end local function tostring(d)if type(d)=="number"then return string.format("%.0f",d+0)end
-return d end local function c(k)if k==nil then return 0 end local n=v(k)return(n>0 or n<0)and
-n or 0 end local function r(a)return math.min(c(a.t)+c(a.i),c(a.x))end local function w(a,l)if
-a==nil or a.h==nil then return{}end if a.g~=nil then return{g=a.g}end local o if l<r(a)then
-o=nil else o={g="expired"}end return o end local function x(a,y)return{record=a,expiresAt=r(a)+c(y),retention="kept"}end
-local function z(next,b)for e in pairs(b)do if j(e,"d:")or j(e,"f:")then next[e]=b[e]end end
-end local function A(a,b,l)local s=w(a,l)if s~=nil then return{output=i({done="0"},s)}end local
-f=a local B=b.v~=nil and c(f.s)>c(b.v)if B or b["if"]~=nil and b["if"]~=f.n then return{output=i({done="2"},f)}end
-local t=tostring(math.max(l,c(f.t)))local next=i({},f)z(next,b)next.n=tostring(c(f.n)+1)next.t=t
-for e in pairs(b)do if j(e,"x:d:")or j(e,"x:f:")then u(next,string.sub(e,3))end end if b.s~=nil
-and c(b.s)>c(f.s)then next.s=b.s end if b.k~=nil then next.k=t end return{output=i({done="1"},next),write=x(next,b.keep)}end
-local apply=A`,
-  },
-  "session.end": {
-    kind: "write",
-    fields: ["bury","keep","lasting","next","why"],
-    lua: `local function l(b)local e=tonumber(b)if e and e-e==0 then return e end return b==""and 0 or
-0/0 end local function tostring(b)if type(b)=="number"then return string.format("%.0f",b+0)end
-return b end local function c(j)if j==nil then return 0 end local g=l(j)return(g>0 or g<0)and
-g or 0 end local function m(a)return math.min(c(a.t)+c(a.i),c(a.x))end local function n(a,f)if
-a==nil or a.h==nil then return{}end if a.g~=nil then return{g=a.g}end local h if f<m(a)then
-h=nil else h={g="expired"}end return h end local apply=function(a,d,f)local i=n(a,f)if i~=nil
-and(i.g~=nil or d.bury==nil)then return{output={}}end local k={h=a and a.h or"",n=tostring(c(a
-and a.n)+1),g=d.why}if d.next~=nil then k.next=d.next end local o=d.lasting==nil and 0 or c(a
-and a.x)return{output=i==nil and a or({}),write={record=k,expiresAt=math.max(f+c(d.keep),o),retention="protected"}}end`,
-  },
-  "session.put": {
-    kind: "write",
-    fields: ["if","keep"],
-    lua: `local function q(c)local e=tonumber(c)if e and e-e==0 then return e end return c==""and 0 or
-0/0 end local function r(m,...)for x,f in ipairs({...})do if f then for g,c in pairs(f)do m[g]=c
-end end end return m end local function s(f,t)local n={}for g,c in pairs(f)do if not t[g]then
-n[g]=c end end return n end local function b(o)if o==nil then return 0 end local j=q(o)return(j>0
-or j<0)and j or 0 end local function p(a)return math.min(b(a.t)+b(a.i),b(a.x))end local function
-u(a,h)return{record=a,expiresAt=p(a)+b(h),retention="kept"}end local apply=function(a,k,v)local
-d local i local h h=k.keep i=k["if"]d=s(k,{keep=true,["if"]=true})if(a and a.g)~=nil then return{output={done="0",g=a.g}}end
-if(a and a.h)==nil and i~=nil then return{output={done="0"}}end local l if i==nil then l=b(a
-and a.n)>=b(d.n)else l=b(a and a.n)>b(d.n)end local w=l if(a and a.h)~=nil and(w or(i or a.n)~=a.n)then
-return{output=r({done="2"},a)}end if v>=p(d)then return{output={done="0",g="expired"}}end return{output={done="1"},write=u(d,h)}end`,
-  },
-  "session.user.read": {
-    kind: "read",
-    fields: [],
-    lua: `local apply=function(a)return{output=a or({})}end`,
-  },
-  "session.user.add": {
-    kind: "write",
-    fields: ["b","ends","from","handle","key","limit"],
-    lua: `local function A(d)local l=tonumber(d)if l and l-l==0 then return l end return d==""and 0 or
-0/0 end local function B(e,t)local f,c={},1 while true do local n=string.find(e,t,c,true)if
-not n then break end f[#f+1]=string.sub(e,c,n-1)c=n+#t end f[#f+1]=string.sub(e,c)return f
-end local function o(e,u)return string.sub(e,1,#u)==u end local function tostring(d)if type(d)=="number"then
-return string.format("%.0f",d+0)end return d end local function h(e)if e==nil then return 0
-end local p=A(e)return(p>0 or p<0)and p or 0 end local function v(C)local f=B(C,":")return
-h(f[#f])end local function D(a,i,g)local next={}next.n="1"if a==nil then return next end for
-b in pairs(a)do local d=a[b]local E=i==nil or b~="h:"..i if not o(b,"h:")or E and g<v(d)then
-next[b]=d end end next.n=tostring(h(a.n)+1)return next end local function F(a,g)local m=h(a.p)for
-b in pairs(a)do if o(b,"h:")then m=math.max(m,v(a[b]))end end if m<=g then return{record=nil}end
-return{record=a,expiresAt=m,retention=a.e==nil and"kept"or"protected"}end local apply=function(a,j,g)local
-c local k local q local w local x local i i=j.handle x=j.key w=j.ends q=j.limit k=j.b c=j.from
-local y=h(a and a.e)if k~=nil and h(k)<y and(c==nil or c~=(a and a.y))then return{output={done="0"}}end
-local next=D(a,i,g)local z={done="2"}local r=0 for b in pairs(next)do do local s repeat if
-not o(b,"h:")or c~=nil and b=="h:"..c then s=true break end z[b]=next[b]r=r+1 s=true until
-true if not s then break end end end if q~=nil and r>=h(q)then return{output=z}end next["h:"..i]=(((x..":")..tostring(g))..":")..w
-return{output={done="1",b=tostring(math.max(k==nil and g or h(k),y))},write=F(next,g)}end`,
-  },
-  "session.user.remove": {
-    kind: "write",
-    fields: ["handle"],
-    lua: `local function r(b)local h=tonumber(b)if h and h-h==0 then return h end return b==""and 0 or
-0/0 end local function s(c,n)local d,i={},1 while true do local k=string.find(c,n,i,true)if
-not k then break end d[#d+1]=string.sub(c,i,k-1)i=k+#n end d[#d+1]=string.sub(c,i)return d
-end local function o(c,p)return string.sub(c,1,#p)==p end local function tostring(b)if type(b)=="number"then
-return string.format("%.0f",b+0)end return b end local function l(c)if c==nil then return 0
-end local m=r(c)return(m>0 or m<0)and m or 0 end local function q(t)local d=s(t,":")return
-l(d[#d])end local function u(a,f,g)local next={}next.n="1"if a==nil then return next end for
-e in pairs(a)do local b=a[e]local v=f==nil or e~="h:"..f if not o(e,"h:")or v and g<q(b)then
-next[e]=b end end next.n=tostring(l(a.n)+1)return next end local function w(a,g)local j=l(a.p)for
-e in pairs(a)do if o(e,"h:")then j=math.max(j,q(a[e]))end end if j<=g then return{record=nil}end
-return{record=a,expiresAt=j,retention=a.e==nil and"kept"or"protected"}end local apply=function(a,x,g)local
-f f=x.handle if a==nil or a["h:"..f]==nil then return{output={}}end return{output={},write=w(u(a,f,g),g)}end`,
-  },
-  "session.user.revoke": {
-    kind: "write",
-    fields: ["epoch","except","remember"],
-    lua: `local function v(w,x)w[x]=nil return true end local function y(b)local h=tonumber(b)if h and
-h-h==0 then return h end return b==""and 0 or 0/0 end local function z(c,p)local d,i={},1 while
-true do local l=string.find(c,p,i,true)if not l then break end d[#d+1]=string.sub(c,i,l-1)i=l+#p
-end d[#d+1]=string.sub(c,i)return d end local function q(c,r)return string.sub(c,1,#r)==r end
-local function tostring(b)if type(b)=="number"then return string.format("%.0f",b+0)end return
-b end local function e(c)if c==nil then return 0 end local m=y(c)return(m>0 or m<0)and m or
-0 end local function s(A)local d=z(A,":")return e(d[#d])end local function B(a,t,f)local next={}next.n="1"if
-a==nil then return next end for g in pairs(a)do local b=a[g]local C=t==nil or g~="h:"..t if
-not q(g,"h:")or C and f<s(b)then next[g]=b end end next.n=tostring(e(a.n)+1)return next end
-local function D(a,f)local j=e(a.p)for g in pairs(a)do if q(g,"h:")then j=math.max(j,s(a[g]))end
-end if j<=f then return{record=nil}end return{record=a,expiresAt=j,retention=a.e==nil and"kept"or"protected"}end
-local apply=function(a,n,f)local k local o local u u=n.remember o=n.except k=n.epoch if k~=nil
-and e(k)<=e(a and a.e)then return{output=a or({})}end local next=B(a,nil,f)next.e=k or tostring(math.max(f,e(next.e))+1)next.p=tostring(math.max(f+e(u),e(next.p)))if
-o==nil then v(next,"y")else next.y=o end return{output=next,write=D(next,f)}end`,
-  },
-  "session.sealed.read": {
-    kind: "read",
-    fields: [],
-    lua: `local function m(a)local b=tonumber(a)if b and b-b==0 then return b end return a==""and 0 or
-0/0 end local function n(f,...)for s,c in ipairs({...})do if c then for d,a in pairs(c)do f[d]=a
-end end end return f end local function o(c,p)local g={}for d,a in pairs(c)do if not p[d]then
-g[d]=a end end return g end local function tostring(a)if type(a)=="number"then return string.format("%.0f",a+0)end
-return a end local function q(h)if h==nil then return 0 end local e=m(h)return(e>0 or e<0)and
-e or 0 end local apply=function(i,t,r)if i==nil then return{output={}}end local j=i local k=j.touched
-local l=o(j,{touched=true})if k==nil then return{output=l}end return{output=n({},l,{idle=tostring(math.max(0,r-q(k)))})}end`,
-  },
-  "session.sealed.rotate": {
-    kind: "write",
-    fields: ["first","from","keep","to"],
-    lua: `local function j(c)local d=tonumber(c)if d and d-d==0 then return d end return c==""and 0 or
-0/0 end local function tostring(c)if type(c)=="number"then return string.format("%.0f",c+0)end
-return c end local function k(h)if h==nil then return 0 end local f=j(h)return(f>0 or f<0)and
-f or 0 end local function l(a,b)if a~=nil and a.current~=nil then return a.current end local
-g if b.first==nil then g=nil else g=b.from end return g end local function m(a,e,b)return{record=a,expiresAt=e+k(b.keep),retention="protected"}end
-local apply=function(a,b,e)if(a and a.ended)~=nil then return{output={done="0",ended=a.ended}}end
-local i=l(a,b)if i==b.to then return{output={done="1"}}end if i~=b.from then return{output={done="0",ended="rotated"}}end
-local next={current=b.to,touched=tostring(e)}return{output={done="1"},write=m(next,e,b)}end`,
-  },
-  "session.sealed.touch": {
-    kind: "write",
-    fields: ["first","from","keep"],
-    lua: `local function l(c)local d=tonumber(c)if d and d-d==0 then return d end return c==""and 0 or
-0/0 end local function m(h,...)for r,i in ipairs({...})do if i then for n,c in pairs(i)do h[n]=c
-end end end return h end local function tostring(c)if type(c)=="number"then return string.format("%.0f",c+0)end
-return c end local function j(k)if k==nil then return 0 end local f=l(k)return(f>0 or f<0)and
-f or 0 end local function o(a,b)if a~=nil and a.current~=nil then return a.current end local
-g if b.first==nil then g=nil else g=b.from end return g end local function p(a,e,b)return{record=a,expiresAt=e+j(b.keep),retention="protected"}end
-local apply=function(a,b,e)if(a and a.ended)~=nil then return{output={done="0",ended=a.ended}}end
-if o(a,b)~=b.from then return{output={done="0",ended="rotated"}}end local next={current=b.from,touched=tostring(math.max(e,j(a
-and a.touched)))}local q=b.first==nil and"protected"or"kept"return{output={done="1"},write=m({},p(next,e,b),{retention=q})}end`,
-  },
-  "session.sealed.end": {
-    kind: "write",
-    fields: ["keep","why"],
-    lua: `local function h(f)local a=tonumber(f)if a and a-a==0 then return a end return f==""and 0 or
-0/0 end local function i(g)if g==nil then return 0 end local d=h(g)return(d>0 or d<0)and d
-or 0 end local function j(b,e,c)return{record=b,expiresAt=e+i(c.keep),retention="protected"}end
-local apply=function(b,c,e)local k=b and b.ended or c.why return{output={},write=j({ended=k},e,c)}end`,
-  },
-};
+export const sessionGenerated: UpstashScripts = /* @__PURE__ */ (() => {
+  const s = [
+    `local
+function l(b)local f=tonumber(b)if f and f-f==0 then return f end return b==""and 0 or 0/0 end`,
+    `local
+function d(g)if g==nil then return 0 end
+local h=l(g)return(h>0 or h<0)and h or 0 end`,
+    `local
+function w(a)return math.min(d(a.t)+d(a.i),d(a.x))end`,
+    `local
+function B(a,e)if a==nil or a.h==nil then return{}end if a.g~=nil then return{g=a.g}end
+local j if e<w(a)then j=nil else j={g="expired"}end return j end`,
+    `local
+function s(m,...)for H,p in ipairs({...})do if p then for n,b in pairs(p)do m[n]=b end end end return m end`,
+    `local
+function o(g,u)return string.sub(g,1,#u)==u end`,
+    `local
+function tostring(b)if type(b)=="number"then return string.format("%.0f",b+0)end return b end`,
+    `local
+function F(a,A)return{record=a,expiresAt=w(a)+d(A)}end`,
+    `local
+function I(next,c)for i in pairs(c)do if o(i,"d:")or o(i,"f:")then next[i]=c[i]end end end`,
+    `local
+function J(m,n)m[n]=nil return true end`,
+    `local
+function U(a,c,e)local q=B(a,e)if q~=nil then return{output=s({done="0"},q)}end
+local t=a
+local V=c.v~=nil and d(t.s)>d(c.v)if V or c["if"]~=nil and c["if"]~=t.n then return{output=s({done="2"},t)}end
+local C=tostring(math.max(e,d(t.t)))local next=s({},t)I(next,c)next.n=tostring(d(t.n)+1)next.t=C for i in pairs(c)do if o(i,"x:d:")or o(i,"x:f:")then J(next,string.sub(i,3))end end if c.s~=nil and d(c.s)>d(t.s)then next.s=c.s end if c.k~=nil then next.k=C end return{output=s({done="1"},next),write=F(next,c.keep)}end`,
+    `local apply=U`,
+    `local
+function W(p,X)local K={}for n,b in pairs(p)do if not X[n]then K[n]=b end end return K end`,
+    `local
+function M(g,D)local k,r={},1 while true do
+local v=string.find(g,D,r,true)if not v then break end k[#k+1]=string.sub(g,r,v-1)r=v+#D end k[#k+1]=string.sub(g,r)return k end`,
+    `local
+function E(N)local k=M(N,":")return d(k[#k])end`,
+    `local
+function O(a,y,e)local next={}next.n="1"if a==nil then return next end for i in pairs(a)do
+local b=a[i]local P=y==nil or i~="h:"..y if not o(i,"h:")or P and e<E(b)then next[i]=b end end next.n=tostring(d(a.n)+1)return next end`,
+    `local
+function Q(a,e)local z=d(a.p)for i in pairs(a)do if o(i,"h:")then z=math.max(z,E(a[i]))end end if z<=e then return{record=nil}end return{record=a,expiresAt=z}end`,
+    `local
+function da(a,c)if a~=nil and a.current~=nil then return a.current end
+local j if c.first==nil then j=nil else j=c.from end return j end`,
+    `local
+function S(a,e,c)return{record=a,expiresAt=e+d(c.keep)}end`,
+  ];
+  return {
+    "session.load": {
+      kind: "read",
+      fields: [],
+      lua: [s[0], s[1], s[2], s[3], `local apply=function(a,la,e)local q=B(a,e)if q==nil then return{output=a}end if q.g==nil or a.next==nil then return{output=q}end return{output={g=q.g,next=a.next}}end`].join("\n"),
+    },
+    "session.create": {
+      kind: "write",
+      fields: ["a","b","c","h","i","keep","life","s","u","x"],
+      lua: [s[0], s[4], s[5], s[6], s[1], s[2], s[3], s[7], s[8], `local apply=function(a,c,e)if a~=nil then
+local q=B(a,e)if q==nil and a.h==c.h then return{output=s({done="1"},a)}end return{output={done="0",g=q==nil and"revoked"or(q.g or"revoked")}}end
+local v=tostring(e)local next={h=c.h,n="1",c=c.c or v,t=v,k=v,b=c.b or v,i=c.i,x=c.x or tostring(e+d(c.life)),s=c.s}I(next,c)if c.u~=nil then next.u=c.u end if c.a~=nil then next.a=c.a=="now"and v or c.a end if e>=w(next)then return{output={done="0",g="expired"}}end return{output=s({done="1"},next),write=F(next,c.keep)}end`].join("\n"),
+    },
+    "session.commit": {
+      kind: "write",
+      fields: ["if","k","keep","s","v"],
+      lua: [s[9], s[0], s[4], s[5], s[6], s[1], s[2], s[3], s[7], s[8], s[10], s[11]].join("\n"),
+    },
+    "session.replace": {
+      kind: "write",
+      fields: ["if","k","keep","s","v"],
+      lua: [s[9], s[0], s[4], s[5], s[6], s[1], s[2], s[3], s[7], s[8], s[10], s[11]].join("\n"),
+    },
+    "session.end": {
+      kind: "write",
+      fields: ["bury","keep","lasting","next","why"],
+      lua: [s[0], s[6], s[1], s[2], s[3], `local apply=function(a,c,e)local q=B(a,e)if q~=nil and(q.g~=nil or c.bury==nil)then return{output={}}end
+local ea={h=a and a.h or"",n=tostring(d(a and a.n)+1),g=c.why}if c.next~=nil then ea.next=c.next end
+local ma=c.lasting==nil and 0 or d(a and a.x)return{output=q==nil and a or({}),write={record=ea,expiresAt=math.max(e+d(c.keep),ma)}}end`].join("\n"),
+    },
+    "session.put": {
+      kind: "write",
+      fields: ["if","keep"],
+      lua: [s[0], s[4], s[12], s[1], s[2], s[7], `local apply=function(a,x,e)local L
+local T
+local A A=x.keep T=x["if"]L=W(x,{keep=true,["if"]=true})if(a and a.g)~=nil then return{output={done="0",g=a.g}}end if(a and a.h)==nil and T~=nil then return{output={done="0"}}end
+local Y if T==nil then Y=d(a and a.n)>=d(L.n)else Y=d(a and a.n)>d(L.n)end
+local na=Y if(a and a.h)~=nil and(na or(T or a.n)~=a.n)then return{output=s({done="2"},a)}end if e>=w(L)then return{output={done="0",g="expired"}}end return{output={done="1"},write=F(L,A)}end`].join("\n"),
+    },
+    "session.user.read": {
+      kind: "read",
+      fields: [],
+      lua: [`local apply=function(a)return{output=a or({})}end`].join("\n"),
+    },
+    "session.user.add": {
+      kind: "write",
+      fields: ["b","ends","from","handle","key","limit"],
+      lua: [s[0], s[13], s[5], s[6], s[1], s[14], s[15], s[16], `local apply=function(a,x,e)local r
+local R
+local Z
+local fa
+local ga
+local y y=x.handle ga=x.key fa=x.ends Z=x.limit R=x.b r=x.from
+local G=d(a and a.e)if R~=nil and d(R)<G and(r==nil or r~=(a and a.y))then return{output={done="0"}}end
+local next=O(a,y,e)local ha={done="2"}local aa=0 for i in pairs(next)do do
+local ba repeat if not o(i,"h:")or r~=nil and i=="h:"..r then ba=true break end ha[i]=next[i]aa=aa+1 ba=true until true if not ba then break end end end if Z~=nil and aa>=d(Z)then return{output=ha}end next["h:"..y]=(((ga..":")..tostring(e))..":")..fa return{output={done="1",b=tostring(math.max(R==nil and e or d(R),G))},write=Q(next,e)}end`].join("\n"),
+    },
+    "session.user.remove": {
+      kind: "write",
+      fields: ["handle"],
+      lua: [s[0], s[13], s[5], s[6], s[1], s[14], s[15], s[16], `local apply=function(a,x,e)local y y=x.handle if a==nil or a["h:"..y]==nil then return{output={}}end return{output={},write=Q(O(a,y,e),e)}end`].join("\n"),
+    },
+    "session.user.revoke": {
+      kind: "write",
+      fields: ["epoch","except","remember"],
+      lua: [s[9], s[0], s[13], s[5], s[6], s[1], s[14], s[15], s[16], `local apply=function(a,x,e)local G
+local ca
+local ia ia=x.remember ca=x.except G=x.epoch if G~=nil and d(G)<=d(a and a.e)then return{output=a or({})}end
+local next=O(a,nil,e)next.e=G or tostring(math.max(e,d(next.e))+1)next.p=tostring(math.max(e+d(ia),d(next.p)))if ca==nil then J(next,"y")else next.y=ca end return{output=next,write=Q(next,e)}end`].join("\n"),
+    },
+    "session.sealed.read": {
+      kind: "read",
+      fields: [],
+      lua: [s[0], s[4], s[12], s[6], s[1], `local apply=function(a,la,e)if a==nil then return{output={}}end
+local ja=a
+local C=ja.touched
+local t=W(ja,{touched=true})if C==nil then return{output=t}end return{output=s({},t,{idle=tostring(math.max(0,e-d(C)))})}end`].join("\n"),
+    },
+    "session.sealed.rotate": {
+      kind: "write",
+      fields: ["first","from","keep","to"],
+      lua: [s[0], s[6], s[1], s[17], s[18], `local apply=function(a,c,e)if(a and a.ended)~=nil then return{output={done="0",ended=a.ended}}end
+local ka=da(a,c)if ka==c.to then return{output={done="1"}}end if ka~=c.from then return{output={done="0",ended="rotated"}}end
+local next={current=c.to,touched=tostring(e)}return{output={done="1"},write=S(next,e,c)}end`].join("\n"),
+    },
+    "session.sealed.touch": {
+      kind: "write",
+      fields: ["first","from","keep"],
+      lua: [s[0], s[4], s[6], s[1], s[17], s[18], `local apply=function(a,c,e)if(a and a.ended)~=nil then return{output={done="0",ended=a.ended}}end if da(a,c)~=c.from then return{output={done="0",ended="rotated"}}end
+local next={current=c.from,touched=tostring(math.max(e,d(a and a.touched)))}local return{output={done="1"},write=s({},S(next,e,c),{})}end`].join("\n"),
+    },
+    "session.sealed.end": {
+      kind: "write",
+      fields: ["keep","why"],
+      lua: [s[0], s[1], s[18], `local apply=function(a,c,e)local q=a and a.ended or c.why return{output={},write=S({ended=q},e,c)}end`].join("\n"),
+    },
+  };
+})();

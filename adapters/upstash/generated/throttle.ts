@@ -3,169 +3,148 @@
 import type { UpstashScripts } from "../_lua.ts";
 
 /** The transitions of `src/throttle/throttle_transitions.ts` in Lua, by their names. */
-export const throttleGenerated: UpstashScripts = {
-  "throttle.check": {
-    kind: "write",
-    fields: ["call","cost"],
-    lua: `local function Pa(E,A)E[A]=nil return true end local function w(u)local F=tonumber(u)if F and
-F-F==0 then return F end return u==""and 0 or 0/0 end local function qa(E,...)for qb,ra in
-ipairs({...})do if ra then for A,u in pairs(ra)do E[A]=u end end end return E end local function
-Qa(d,Ra)return string.find(d,Ra,1,true)~=nil end local function sa(d,v,B)if B and B<0 then
-B=#d+B end return string.sub(d,v<0 and v or v+1,B)end local function W(d,ta)local f,v={},1
-while true do local x=string.find(d,ta,v,true)if not x then break end f[#f+1]=string.sub(d,v,x-1)v=x+#ta
-end f[#f+1]=string.sub(d,v)return f end local function Sa(d,Ta)return d~=nil and#d<=Ta and
-string.find(d,"^%d+$")~=nil end local function tostring(u)if type(u)=="number"then return string.format("%.0f",u+0)end
-return u end local n,X,ua,va,G,wa function n(Y,H,y,xa)local Z=Y*H if Z<wa then return xa and
-math.ceil(Z/y)or math.floor(Z/y)end local aa=math.floor(Y/65536)local ya=math.floor(aa*H/y)local
-I=(aa*H-ya*y)*65536+(Y-aa*65536)*H return ya*65536+(xa and math.ceil(I/y)or math.floor(I/y))end
-function X(a,b,c)local ba=a local e=ba.window local g=ba.limit local o=ba.capacity local za=math.floor((c-b.since)/e)local
-k=b.since+za*e local i=b.used-za*g local Aa=n(c-k,g,e,false)if i<=Aa then return{since=c,used=0,earlier=0,cut=false}end
-local Ua=i-Aa>o and n(i-o,e,g,true)-(c-k)>G if Ua then return{since=c,used=o,earlier=0,cut=true}end
-return{since=k,used=i,earlier=0,cut=false}end function ua(a,b,c)local Va=a local e=Va.window
-local J=math.floor(c/e)*e local ca=b local k=ca.since local i=ca.used local q=ca.earlier if
-k>c+G then return{since=J,used=i,earlier=q,cut=true}end if k>=J then return b end return{since=J,used=0,earlier=k==J-e
-and i or 0,cut=false}end function va(a,b,c,da)local Ba=a local e=Ba.window local g=Ba.limit
-local i=math.min(b.used,g)local q=math.min(b.earlier,g)local ea=c-b.since if da>=i then local
-x=q==0 and 0 or e-n(da-i,e,q,false)return x<=math.max(0,ea)and 0 or x-ea end return e-ea+math.max(0,e-n(da,e,i,false))end
-G=1000 local C=10000 local Wa=64 local Xa=126144000000 wa=9007199254740992 local Ya={since=0,used=0,earlier=0,cut=false}local
-function t(d)return Sa(d,15)and w(d)or-1 end local function Za(fa)local f=W(fa,":")local j=f[1]local
-e=w(f[2])local g=w(f[3])if j=="gcra"then return{kind=j,window=e,limit=g,capacity=w(f[4]),field=fa}end
-local A=sa(fa,#j+#f[2]+#f[3]+3)return{kind=j,window=e,limit=g,capacity=g,field=(((j..":")..f[2])..":")..A}end
-local function K(a)if a.kind=="gcra"then return n(a.capacity,a.window,a.limit,true)end return
-a.kind=="sliding"and 2*a.window or a.window end local function Ca(a,d)local f=W(d,":")local
-k=t(f[1])local i=t(f[2])local q=a.kind=="sliding"and t(f[3])or 0 local ab=a.kind=="sliding"and
-3 or 2 if k<0 or i<0 or q<0 or#f~=ab then return nil end return{since=k,used=i,earlier=q,cut=false}end
-local function bb(a,b)local d=(tostring(b.since)..":")..tostring(b.used)return a.kind=="sliding"and(d..":")..tostring(b.earlier)or
-d end local function cb(a,b,c)return a.kind=="gcra"and X(a,b,c)or ua(a,b,c)end local function
-db(a,b,c)local L=a local e=L.window local g=L.limit local o=L.capacity local j=L.kind local
-M=g-b.used if j=="gcra"then M=o-b.used+n(c-b.since,g,e,false)end if j=="sliding"then local
-I=e-math.max(0,c-b.since)M=M-n(math.min(b.earlier,g),I,e,true)end return math.max(0,M)end local
-function ga(a,b,c,N)local O=a local e=O.window local g=O.limit local o=O.capacity local j=O.kind
-if N>o then return-1 end if j=="gcra"then local Da=b.used+N-o if Da<=0 then return 0 end return
-math.max(0,n(Da,e,g,true)-(c-b.since))end if j=="sliding"then return va(a,b,c,g-N)end return
-N<=g-b.used and 0 or b.since+e-c end local function eb(a,b,c,r)local Ea=b local k=Ea.since
-local q=Ea.earlier local i=b.used+r if a.kind=="gcra"and i<=n(c-k,a.limit,a.window,false)then
-return{since=c,used=0,earlier=q,cut=false}end return{since=k,used=math.max(0,i),earlier=q,cut=false}end
-local function fb(l,d,c)local f=W(l,":")local j=f[1]local e=t(f[2])local ha=j=="fixed"or j=="sliding"local
-g=ha and 1 or t(f[3])local o=ha and 1 or t(f[4])if not ha and j~="gcra"or e<=0 or g<=0 or o<0
-then return 0 end local a={kind=j,window=e,limit=g,capacity=o,field=l}local b=Ca(a,d)if b==nil
-or K(a)>Xa then return 0 end local z=b.since+K(a)if j=="gcra"then local ia=X(a,b,c)z=ia.used==0
-and 0 or ia.since+n(ia.used,e,g,true)end return z<=c and 0 or math.min(z,c+K(a)+G)end local
-function gb(h)return t(h.recordEnds)>=0 and t(h.blockedUntil or"0")>=0 end local function hb(h,P)if
-h==nil or P==nil then return false end return Qa(","..(h.recentCalls or""),(","..P)..",")end
-local function ib(h,P)return sa((P..",")..(h and h.recentCalls or""),0,Wa)end local function
-jb(Q,l)for Fa,ja in ipairs(Q)do local a=ja.policy if a.field==l then return true end end return
-false end local function kb(next,Q,z,c)local ka=t(next.recordEnds)local la=C for Fa,ja in ipairs(Q)do
-local a=ja.policy la=math.max(la,K(a))end if ka>=z and ka<=c+la+C then return{record=next,expiresAt=ka}end
-local R={}local ma=z for l in pairs(next)do local d=next[l]if l=="recentCalls"or jb(Q,l)then
-R[l]=d elseif l~="recordEnds"then local Ga=l=="blockedUntil"and w(d)or fb(l,d,c)if Ga>0 then
-R[l]=d end ma=math.max(ma,Ga)end end local Ha=math.ceil(ma/C)*C R.recordEnds=tostring(Ha)return{record=R,expiresAt=Ha}end
-local function lb(h,s,r,c)local p={}do local m=0 while s["policy"..tostring(m)]~=nil do local
-a=Za(s["policy"..tostring(m)])local na if h==nil then na=nil else na=h[a.field]end local d=na
-local Ia=d==nil and Ya or Ca(a,d)if Ia==nil then return nil end local b=cb(a,Ia,c)p[#p+1]={policy=a,counter=b,retry=r<=0
-and 0 or ga(a,b,c,r)}m=m+1 end end return p end local function mb(h,s,r,c)if h~=nil and not
-gb(h)then return{output={error="corrupt"}}end local p=lb(h,s,r,c)if p==nil then return{output={error="corrupt"}}end
-local D=h==nil and 0 or math.max(0,w(h.blockedUntil or"0")-c)local S=hb(h,s.call)local oa=r<0
-or D==0 local Ja=false for Fa,Ka in ipairs(p)do if Ka.retry~=0 then oa=false end if Ka.counter.cut
-then Ja=true end end local T=oa and r~=0 and not S local La=T or r>0 and not S and Ja local
-U={allowed=(oa or S)and"1"or"0"}if D>0 then U.blockedFor=tostring(D)end local next=La and qa({},h)or({})local
-pa=C local Ma=false do local m=0 while m<#p do local Na=p[m+1]local a=Na.policy local nb=Na.retry
-local b=T and eb(a,p[m+1].counter,c,r)or p[m+1].counter local V=db(a,b,c)local Oa=ga(a,b,c,a.capacity)local
-ob=V>=a.capacity and 0 or ga(a,b,c,V+1)U["policy"..tostring(m)]=(((((tostring(V)..":")..tostring(Oa))..":")..tostring(ob))..":")..tostring(S
-and 0 or nb)pa=math.max(pa,Oa)if V==0 then Ma=true end if T or b.cut then next[a.field]=bb(a,b)end
-m=m+1 end end if not La then return{output=U}end if D==0 then Pa(next,"blockedUntil")end if
-T and s.call~=nil then next.recentCalls=ib(h,s.call)end local pb=D>0 and"protected"or(Ma and"kept"or"evictable")return{output=U,write=qa({},kb(next,p,c+pa,c),{retention=pb})}end
-local apply=function(h,s,c)return mb(h,s,w(s.cost),c)end`,
-  },
-  "throttle.peek": {
-    kind: "read",
-    fields: ["call"],
-    lua: `local function Pa(E,A)E[A]=nil return true end local function w(u)local F=tonumber(u)if F and
-F-F==0 then return F end return u==""and 0 or 0/0 end local function qa(E,...)for qb,ra in
-ipairs({...})do if ra then for A,u in pairs(ra)do E[A]=u end end end return E end local function
-Qa(d,Ra)return string.find(d,Ra,1,true)~=nil end local function sa(d,v,B)if B and B<0 then
-B=#d+B end return string.sub(d,v<0 and v or v+1,B)end local function W(d,ta)local f,v={},1
-while true do local x=string.find(d,ta,v,true)if not x then break end f[#f+1]=string.sub(d,v,x-1)v=x+#ta
-end f[#f+1]=string.sub(d,v)return f end local function Sa(d,Ta)return d~=nil and#d<=Ta and
-string.find(d,"^%d+$")~=nil end local function tostring(u)if type(u)=="number"then return string.format("%.0f",u+0)end
-return u end local n,X,ua,va,G,wa function n(Y,H,y,xa)local Z=Y*H if Z<wa then return xa and
-math.ceil(Z/y)or math.floor(Z/y)end local aa=math.floor(Y/65536)local ya=math.floor(aa*H/y)local
-I=(aa*H-ya*y)*65536+(Y-aa*65536)*H return ya*65536+(xa and math.ceil(I/y)or math.floor(I/y))end
-function X(a,b,c)local ba=a local e=ba.window local g=ba.limit local o=ba.capacity local za=math.floor((c-b.since)/e)local
-k=b.since+za*e local i=b.used-za*g local Aa=n(c-k,g,e,false)if i<=Aa then return{since=c,used=0,earlier=0,cut=false}end
-local Ua=i-Aa>o and n(i-o,e,g,true)-(c-k)>G if Ua then return{since=c,used=o,earlier=0,cut=true}end
-return{since=k,used=i,earlier=0,cut=false}end function ua(a,b,c)local Va=a local e=Va.window
-local J=math.floor(c/e)*e local ca=b local k=ca.since local i=ca.used local q=ca.earlier if
-k>c+G then return{since=J,used=i,earlier=q,cut=true}end if k>=J then return b end return{since=J,used=0,earlier=k==J-e
-and i or 0,cut=false}end function va(a,b,c,da)local Ba=a local e=Ba.window local g=Ba.limit
-local i=math.min(b.used,g)local q=math.min(b.earlier,g)local ea=c-b.since if da>=i then local
-x=q==0 and 0 or e-n(da-i,e,q,false)return x<=math.max(0,ea)and 0 or x-ea end return e-ea+math.max(0,e-n(da,e,i,false))end
-G=1000 local C=10000 local Wa=64 local Xa=126144000000 wa=9007199254740992 local Ya={since=0,used=0,earlier=0,cut=false}local
-function s(d)return Sa(d,15)and w(d)or-1 end local function Za(fa)local f=W(fa,":")local j=f[1]local
-e=w(f[2])local g=w(f[3])if j=="gcra"then return{kind=j,window=e,limit=g,capacity=w(f[4]),field=fa}end
-local A=sa(fa,#j+#f[2]+#f[3]+3)return{kind=j,window=e,limit=g,capacity=g,field=(((j..":")..f[2])..":")..A}end
-local function K(a)if a.kind=="gcra"then return n(a.capacity,a.window,a.limit,true)end return
-a.kind=="sliding"and 2*a.window or a.window end local function Ca(a,d)local f=W(d,":")local
-k=s(f[1])local i=s(f[2])local q=a.kind=="sliding"and s(f[3])or 0 local ab=a.kind=="sliding"and
-3 or 2 if k<0 or i<0 or q<0 or#f~=ab then return nil end return{since=k,used=i,earlier=q,cut=false}end
-local function bb(a,b)local d=(tostring(b.since)..":")..tostring(b.used)return a.kind=="sliding"and(d..":")..tostring(b.earlier)or
-d end local function cb(a,b,c)return a.kind=="gcra"and X(a,b,c)or ua(a,b,c)end local function
-db(a,b,c)local L=a local e=L.window local g=L.limit local o=L.capacity local j=L.kind local
-M=g-b.used if j=="gcra"then M=o-b.used+n(c-b.since,g,e,false)end if j=="sliding"then local
-I=e-math.max(0,c-b.since)M=M-n(math.min(b.earlier,g),I,e,true)end return math.max(0,M)end local
-function ga(a,b,c,N)local O=a local e=O.window local g=O.limit local o=O.capacity local j=O.kind
-if N>o then return-1 end if j=="gcra"then local Da=b.used+N-o if Da<=0 then return 0 end return
-math.max(0,n(Da,e,g,true)-(c-b.since))end if j=="sliding"then return va(a,b,c,g-N)end return
-N<=g-b.used and 0 or b.since+e-c end local function eb(a,b,c,r)local Ea=b local k=Ea.since
-local q=Ea.earlier local i=b.used+r if a.kind=="gcra"and i<=n(c-k,a.limit,a.window,false)then
-return{since=c,used=0,earlier=q,cut=false}end return{since=k,used=math.max(0,i),earlier=q,cut=false}end
-local function fb(l,d,c)local f=W(l,":")local j=f[1]local e=s(f[2])local ha=j=="fixed"or j=="sliding"local
-g=ha and 1 or s(f[3])local o=ha and 1 or s(f[4])if not ha and j~="gcra"or e<=0 or g<=0 or o<0
-then return 0 end local a={kind=j,window=e,limit=g,capacity=o,field=l}local b=Ca(a,d)if b==nil
-or K(a)>Xa then return 0 end local z=b.since+K(a)if j=="gcra"then local ia=X(a,b,c)z=ia.used==0
-and 0 or ia.since+n(ia.used,e,g,true)end return z<=c and 0 or math.min(z,c+K(a)+G)end local
-function gb(h)return s(h.recordEnds)>=0 and s(h.blockedUntil or"0")>=0 end local function hb(h,P)if
-h==nil or P==nil then return false end return Qa(","..(h.recentCalls or""),(","..P)..",")end
-local function ib(h,P)return sa((P..",")..(h and h.recentCalls or""),0,Wa)end local function
-jb(Q,l)for Fa,ja in ipairs(Q)do local a=ja.policy if a.field==l then return true end end return
-false end local function kb(next,Q,z,c)local ka=s(next.recordEnds)local la=C for Fa,ja in ipairs(Q)do
-local a=ja.policy la=math.max(la,K(a))end if ka>=z and ka<=c+la+C then return{record=next,expiresAt=ka}end
-local R={}local ma=z for l in pairs(next)do local d=next[l]if l=="recentCalls"or jb(Q,l)then
-R[l]=d elseif l~="recordEnds"then local Ga=l=="blockedUntil"and w(d)or fb(l,d,c)if Ga>0 then
-R[l]=d end ma=math.max(ma,Ga)end end local Ha=math.ceil(ma/C)*C R.recordEnds=tostring(Ha)return{record=R,expiresAt=Ha}end
-local function lb(h,t,r,c)local p={}do local m=0 while t["policy"..tostring(m)]~=nil do local
-a=Za(t["policy"..tostring(m)])local na if h==nil then na=nil else na=h[a.field]end local d=na
-local Ia=d==nil and Ya or Ca(a,d)if Ia==nil then return nil end local b=cb(a,Ia,c)p[#p+1]={policy=a,counter=b,retry=r<=0
-and 0 or ga(a,b,c,r)}m=m+1 end end return p end local function mb(h,t,r,c)if h~=nil and not
-gb(h)then return{output={error="corrupt"}}end local p=lb(h,t,r,c)if p==nil then return{output={error="corrupt"}}end
-local D=h==nil and 0 or math.max(0,w(h.blockedUntil or"0")-c)local S=hb(h,t.call)local oa=r<0
-or D==0 local Ja=false for Fa,Ka in ipairs(p)do if Ka.retry~=0 then oa=false end if Ka.counter.cut
-then Ja=true end end local T=oa and r~=0 and not S local La=T or r>0 and not S and Ja local
-U={allowed=(oa or S)and"1"or"0"}if D>0 then U.blockedFor=tostring(D)end local next=La and qa({},h)or({})local
-pa=C local Ma=false do local m=0 while m<#p do local Na=p[m+1]local a=Na.policy local nb=Na.retry
-local b=T and eb(a,p[m+1].counter,c,r)or p[m+1].counter local V=db(a,b,c)local Oa=ga(a,b,c,a.capacity)local
-ob=V>=a.capacity and 0 or ga(a,b,c,V+1)U["policy"..tostring(m)]=(((((tostring(V)..":")..tostring(Oa))..":")..tostring(ob))..":")..tostring(S
-and 0 or nb)pa=math.max(pa,Oa)if V==0 then Ma=true end if T or b.cut then next[a.field]=bb(a,b)end
-m=m+1 end end if not La then return{output=U}end if D==0 then Pa(next,"blockedUntil")end if
-T and t.call~=nil then next.recentCalls=ib(h,t.call)end local pb=D>0 and"protected"or(Ma and"kept"or"evictable")return{output=U,write=qa({},kb(next,p,c+pa,c),{retention=pb})}end
-local apply=function(h,t,c)return mb(h,t,0,c)end`,
-  },
-  "throttle.block": {
-    kind: "write",
-    fields: ["call","duration"],
-    lua: `local function g(c)local f=tonumber(c)if f and f-f==0 then return f end return c==""and 0 or
-0/0 end local function p(j,...)for D,k in ipairs({...})do if k then for q,c in pairs(k)do j[q]=c
-end end end return j end local function r(b,s)return string.find(b,s,1,true)~=nil end local
-function t(b,h,e)if e and e<0 then e=#b+e end return string.sub(b,h<0 and h or h+1,e)end local
-function u(b,v)return b~=nil and#b<=v and string.find(b,"^%d+$")~=nil end local function tostring(c)if
-type(c)=="number"then return string.format("%.0f",c+0)end return c end local w=10000 local
-x=64 local y=126144000000 local function l(b)return u(b,15)and g(b)or-1 end local function
-z(a)return l(a.recordEnds)>=0 and l(a.blockedUntil or"0")>=0 end local function A(a,d)if a==nil
-or d==nil then return false end return r(","..(a.recentCalls or""),(","..d)..",")end local
-function B(a,d)return t((d..",")..(a and a.recentCalls or""),0,x)end local apply=function(a,m,i)if
-a~=nil and not z(a)then return{output={error="corrupt"}}end local d=m.call if A(a,d)then return{output={}}end
-local n=i+g(m.duration)local C=a==nil and 0 or math.min(g(a.recordEnds),i+y)local o=math.max(n,C,i+w)local
-next=p({},a)next.blockedUntil=tostring(n)next.recordEnds=tostring(o)if d~=nil then next.recentCalls=B(a,d)end
-return{output={},write={record=next,expiresAt=o,retention="protected"}}end`,
-  },
-};
+export const throttleGenerated: UpstashScripts = /* @__PURE__ */ (() => {
+  const s = [
+    `local
+function Xa(F,A)F[A]=nil return true end`,
+    `local
+function w(m)local z=tonumber(m)if z and z-z==0 then return z end return m==""and 0 or 0/0 end`,
+    `local
+function Z(F,...)for pb,X in ipairs({...})do if X then for A,m in pairs(X)do F[A]=m end end end return F end`,
+    `local
+function ua(d,va)return string.find(d,va,1,true)~=nil end`,
+    `local
+function aa(d,t,y)if y and y<0 then y=#d+y end return string.sub(d,t<0 and t or t+1,y)end`,
+    `local
+function ba(d,wa)local g,t={},1 while true do
+local B=string.find(d,wa,t,true)if not B then break end g[#g+1]=string.sub(d,t,B-1)t=B+#wa end g[#g+1]=string.sub(d,t)return g end`,
+    `local
+function xa(d,ya)return d~=nil and#d<=ya and string.find(d,"^%d+$")~=nil end`,
+    `local
+function tostring(m)if type(m)=="number"then return string.format("%.0f",m+0)end return m end`,
+    `local o,ca,za,Aa,G,Ba
+function o(da,H,C,Ca)local ea=da*H if ea<Ba then return Ca and math.ceil(ea/C)or math.floor(ea/C)end
+local fa=math.floor(da/65536)local Da=math.floor(fa*H/C)local I=(fa*H-Da*C)*65536+(da-fa*65536)*H return Da*65536+(Ca and math.ceil(I/C)or math.floor(I/C))end
+function ca(a,c,b)local ga=a
+local f=ga.window
+local h=ga.limit
+local p=ga.capacity
+local Ea=math.floor((b-c.since)/f)local k=c.since+Ea*f
+local i=c.used-Ea*h
+local Fa=o(b-k,h,f,false)if i<=Fa then return{since=b,used=0,earlier=0,cut=false}end
+local Ya=i-Fa>p and o(i-p,f,h,true)-(b-k)>G if Ya then return{since=b,used=p,earlier=0,cut=true}end return{since=k,used=i,earlier=0,cut=false}end
+function za(a,c,b)local Za=a
+local f=Za.window
+local J=math.floor(b/f)*f
+local ha=c
+local k=ha.since
+local i=ha.used
+local u=ha.earlier if k>b+G then return{since=J,used=i,earlier=u,cut=true}end if k>=J then return c end return{since=J,used=0,earlier=k==J-f and i or 0,cut=false}end
+function Aa(a,c,b,ia)local Ga=a
+local f=Ga.window
+local h=Ga.limit
+local i=math.min(c.used,h)local u=math.min(c.earlier,h)local ja=b-c.since if ia>=i then
+local B=u==0 and 0 or f-o(ia-i,f,u,false)return B<=math.max(0,ja)and 0 or B-ja end return f-ja+math.max(0,f-o(ia,f,i,false))end G=1000`,
+    `local D=10000`,
+    `local Ha=64`,
+    `local Ia=126144000000 Ba=9007199254740992`,
+    `local ab={since=0,used=0,earlier=0,cut=false}`,
+    `local
+function s(d)return xa(d,15)and w(d)or-1 end`,
+    `local
+function bb(ka)local g=ba(ka,":")local j=g[1]local f=w(g[2])local h=w(g[3])if j=="gcra"then return{kind=j,window=f,limit=h,capacity=w(g[4]),field=ka}end
+local A=aa(ka,#j+#g[2]+#g[3]+3)return{kind=j,window=f,limit=h,capacity=h,field=(((j..":")..g[2])..":")..A}end`,
+    `local
+function K(a)if a.kind=="gcra"then return o(a.capacity,a.window,a.limit,true)end return a.kind=="sliding"and 2*a.window or a.window end`,
+    `local
+function Ja(a,d)local g=ba(d,":")local k=s(g[1])local i=s(g[2])local u=a.kind=="sliding"and s(g[3])or 0
+local cb=a.kind=="sliding"and 3 or 2 if k<0 or i<0 or u<0 or#g~=cb then return nil end return{since=k,used=i,earlier=u,cut=false}end`,
+    `local
+function db(a,c)local d=(tostring(c.since)..":")..tostring(c.used)return a.kind=="sliding"and(d..":")..tostring(c.earlier)or d end`,
+    `local
+function eb(a,c,b)return a.kind=="gcra"and ca(a,c,b)or za(a,c,b)end`,
+    `local
+function fb(a,c,b)local L=a
+local f=L.window
+local h=L.limit
+local p=L.capacity
+local j=L.kind
+local M=h-c.used if j=="gcra"then M=p-c.used+o(b-c.since,h,f,false)end if j=="sliding"then
+local I=f-math.max(0,b-c.since)M=M-o(math.min(c.earlier,h),I,f,true)end return math.max(0,M)end`,
+    `local
+function la(a,c,b,N)local O=a
+local f=O.window
+local h=O.limit
+local p=O.capacity
+local j=O.kind if N>p then return-1 end if j=="gcra"then
+local Ka=c.used+N-p if Ka<=0 then return 0 end return math.max(0,o(Ka,f,h,true)-(b-c.since))end if j=="sliding"then return Aa(a,c,b,h-N)end return N<=h-c.used and 0 or c.since+f-b end`,
+    `local
+function gb(a,c,b,v)local La=c
+local k=La.since
+local u=La.earlier
+local i=c.used+v if a.kind=="gcra"and i<=o(b-k,a.limit,a.window,false)then return{since=b,used=0,earlier=u,cut=false}end return{since=k,used=math.max(0,i),earlier=u,cut=false}end`,
+    `local
+function hb(l,d,b)local g=ba(l,":")local j=g[1]local f=s(g[2])local ma=j=="fixed"or j=="sliding"local h=ma and 1 or s(g[3])local p=ma and 1 or s(g[4])if not ma and j~="gcra"or f<=0 or h<=0 or p<0 then return 0 end
+local a={kind=j,window=f,limit=h,capacity=p,field=l}local c=Ja(a,d)if c==nil or K(a)>Ia then return 0 end
+local E=c.since+K(a)if j=="gcra"then
+local na=ca(a,c,b)E=na.used==0 and 0 or na.since+o(na.used,f,h,true)end return E<=b and 0 or math.min(E,b+K(a)+G)end`,
+    `local
+function Ma(e)return s(e.recordEnds)>=0 and s(e.blockedUntil or"0")>=0 end`,
+    `local
+function Na(e,x)if e==nil or x==nil then return false end return ua(","..(e.recentCalls or""),(","..x)..",")end`,
+    `local
+function Oa(e,x)return aa((x..",")..(e and e.recentCalls or""),0,Ha)end`,
+    `local
+function ib(P,l)for Pa,oa in ipairs(P)do
+local a=oa.policy if a.field==l then return true end end return false end`,
+    `local
+function jb(next,P,E,b)local Q=s(next.recordEnds)local pa=D for Pa,oa in ipairs(P)do
+local a=oa.policy pa=math.max(pa,K(a))end if Q>=E and Q<=b+pa+D then return{record=next,expiresAt=Q}end
+local R={}local qa=E for l in pairs(next)do
+local d=next[l]if l=="recentCalls"or ib(P,l)then R[l]=d elseif l~="recordEnds"then
+local Qa=l=="blockedUntil"and w(d)or hb(l,d,b)if Qa>0 then R[l]=d end qa=math.max(qa,Qa)end end
+local Y=math.ceil(qa/D)*D R.recordEnds=tostring(Y)return{record=R,expiresAt=Y}end`,
+    `local
+function kb(e,q,v,b)local r={}do
+local n=0 while q["policy"..tostring(n)]~=nil do
+local a=bb(q["policy"..tostring(n)])local ra if e==nil then ra=nil else ra=e[a.field]end
+local d=ra
+local Ra=d==nil and ab or Ja(a,d)if Ra==nil then return nil end
+local c=eb(a,Ra,b)r[#r+1]={policy=a,counter=c,retry=v<=0 and 0 or la(a,c,b,v)}n=n+1 end end return r end`,
+    `local
+function lb(e,q,v,b)if e~=nil and not Ma(e)then return{output={error="corrupt"}}end
+local r=kb(e,q,v,b)if r==nil then return{output={error="corrupt"}}end
+local S=e==nil and 0 or math.max(0,w(e.blockedUntil or"0")-b)local T=Na(e,q.call)local sa=v<0 or S==0
+local Sa=false for Pa,Ta in ipairs(r)do if Ta.retry~=0 then sa=false end if Ta.counter.cut then Sa=true end end
+local U=sa and v~=0 and not T
+local Ua=U or v>0 and not T and Sa
+local V={allowed=(sa or T)and"1"or"0"}if S>0 then V.blockedFor=tostring(S)end
+local next=Ua and Z({},e)or({})local ta=D
+local mb=false do
+local n=0 while n<#r do
+local Va=r[n+1]local a=Va.policy
+local nb=Va.retry
+local c=U and gb(a,r[n+1].counter,b,v)or r[n+1].counter
+local W=fb(a,c,b)local Wa=la(a,c,b,a.capacity)local ob=W>=a.capacity and 0 or la(a,c,b,W+1)V["policy"..tostring(n)]=(((((tostring(W)..":")..tostring(Wa))..":")..tostring(ob))..":")..tostring(T and 0 or nb)ta=math.max(ta,Wa)if W==0 then mb=true end if U or c.cut then next[a.field]=db(a,c)end n=n+1 end end if not Ua then return{output=V}end if S==0 then Xa(next,"blockedUntil")end if U and q.call~=nil then next.recentCalls=Oa(e,q.call)end
+local return{output=V,write=Z({},jb(next,r,b+ta,b),{})}end`,
+  ];
+  return {
+    "throttle.check": {
+      kind: "write",
+      fields: ["call","cost"],
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], s[20], s[21], s[22], s[23], s[24], s[25], s[26], s[27], s[28], s[29], `local apply=function(e,q,b)return lb(e,q,w(q.cost),b)end`].join("\n"),
+    },
+    "throttle.peek": {
+      kind: "read",
+      fields: ["call"],
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], s[20], s[21], s[22], s[23], s[24], s[25], s[26], s[27], s[28], s[29], `local apply=function(e,q,b)return lb(e,q,0,b)end`].join("\n"),
+    },
+    "throttle.block": {
+      kind: "write",
+      fields: ["call","duration"],
+      lua: [s[1], s[2], s[3], s[4], s[6], s[7], s[9], s[10], `local Ia=126144000000`, s[13], s[23], s[24], s[25], `local apply=function(e,q,b)if e~=nil and not Ma(e)then return{output={error="corrupt"}}end
+local x=q.call if Na(e,x)then return{output={}}end
+local qb=b+w(q.duration)local Q=e==nil and 0 or math.min(w(e.recordEnds),b+Ia)local Y=math.max(qb,Q,b+D)local next=Z({},e)next.blockedUntil=tostring(qb)next.recordEnds=tostring(Y)if x~=nil then next.recentCalls=Oa(e,x)end return{output={},write={record=next,expiresAt=Y}}end`].join("\n"),
+    },
+  };
+})();

@@ -3,65 +3,66 @@
 import type { UpstashScripts } from "../_lua.ts";
 
 /** The transitions of `src/store/value_transitions.ts` in Lua, by their names. */
-export const valuesGenerated: UpstashScripts = {
-  "value.get": {
-    kind: "read",
-    fields: [],
-    lua: `local function b(a)return a==nil and({})or({v=a.v or"\\0"})end local apply=function(a)return{output=b(a)}end`,
-  },
-  "value.set": {
-    kind: "write",
-    fields: ["ttl","v"],
-    lua: `local function h(a)local b=tonumber(a)if b and b-b==0 then return b end return a==""and 0 or
-0/0 end local function tostring(a)if type(a)=="number"then return string.format("%.0f",a+0)end
-return a end local function a(d,e,c)if e==nil then return{record={v=d}}end local f=c+h(e)return{record={v=d,e=tostring(f)},expiresAt=f}end
-local apply=function(i,g,c)return{output={},write=a(g.v,g.ttl,c)}end`,
-  },
-  "value.take": {
-    kind: "write",
-    fields: [],
-    lua: `local function b(a)return a==nil and({})or({v=a.v or"\\0"})end local apply=function(a)if a==nil
-then return{output={}}end return{output=b(a),write={record=nil}}end`,
-  },
-  "value.touch": {
-    kind: "write",
-    fields: ["ttl"],
-    lua: `local function g(a)local b=tonumber(a)if b and b-b==0 then return b end return a==""and 0 or
-0/0 end local function h(c,...)for l,d in ipairs({...})do if d then for i,a in pairs(d)do c[i]=a
-end end end return c end local function tostring(a)if type(a)=="number"then return string.format("%.0f",a+0)end
-return a end local apply=function(e,j,k)if e==nil then return{output={done="0"}}end local f=k+g(j.ttl)return{output={done="1"},write={record=h({},e,{e=tostring(f)}),expiresAt=f}}end`,
-  },
-  "value.replace": {
-    kind: "write",
-    fields: ["expected","ttl","v"],
-    lua: `local function l(a)local c=tonumber(a)if c and c-c==0 then return c end return a==""and 0 or
-0/0 end local function m(g,...)for q,h in ipairs({...})do if h then for n,a in pairs(h)do g[n]=a
-end end end return g end local function tostring(a)if type(a)=="number"then return string.format("%.0f",a+0)end
-return a end local function a(i,j,d)if j==nil then return{record={v=i}}end local k=d+l(j)return{record={v=i,e=tostring(k)},expiresAt=k}end
-local function o(b)return b==nil and({})or({v=b.v or"\\0"})end local apply=function(b,e,d)local
-f if b==nil then f=nil else f=b.v end local p=f if p~=e.expected then return{output=m({done="0"},o(b))}end
-return{output={done="1"},write=a(e.v,e.ttl,d)}end`,
-  },
-  "value.remove": {
-    kind: "write",
-    fields: ["expected"],
-    lua: `local apply=function(a,b)if a==nil or a.v~=b.expected then return{output={done="0"}}end return{output={done="1"},write={record=nil}}end`,
-  },
-  "value.increment": {
-    kind: "write",
-    fields: ["by","ttl"],
-    lua: `local function e(b)local i=tonumber(b)if i and i-i==0 then return i end return b==""and 0 or
-0/0 end local function t(l,...)for B,m in ipairs({...})do if m then for u,b in pairs(m)do l[u]=b
-end end end return l end local function v(a,k,f)if f and f<0 then f=#a+f end return string.sub(a,k<0
-and k or k+1,f)end local function n(a,o)return string.sub(a,1,#o)==o end local function w(a,x)return
-a~=nil and#a<=x and string.find(a,"^%d+$")~=nil end local function tostring(b)if type(b)=="number"then
-return string.format("%.0f",b+0)end return b end local p=9007199254740991 local y=16 local
-function b(a,q,j)if q==nil then return{record={v=a}}end local r=j+e(q)return{record={v=a,e=tostring(r)},expiresAt=r}end
-local function z(g)if g==nil or not n(g,"\\t")then return nil end local A=v(g,n(g,"\\t-")and
-2 or 1)return w(A,y)and string.sub(g,2)or nil end local apply=function(c,d,j)if c==nil then
-local s={n=d.by}if d.ttl~=nil then s.e=tostring(j+e(d.ttl))end return{output=s,write=b("\\t"..d.by,d.ttl,j)}end
-local a=z(c.v)if a==nil then return{output={error="not-an-integer"}}end local h=e(a)+e(d.by)if
-h>p or h<-p then return{output={error="not-an-integer"}}end local next=t({},c,{v="\\t"..tostring(h)})if
-c.e==nil then return{output={n=tostring(h)},write={record=next}}end return{output={n=tostring(h),e=c.e},write={record=next,expiresAt=e(c.e)}}end`,
-  },
-};
+export const valuesGenerated: UpstashScripts = /* @__PURE__ */ (() => {
+  const s = [
+    `local
+function m(b)return b==nil and({})or({v=b.v or"\\0"})end`,
+    `local
+function g(a)local d=tonumber(a)if d and d-d==0 then return d end return a==""and 0 or 0/0 end`,
+    `local
+function tostring(a)if type(a)=="number"then return string.format("%.0f",a+0)end return a end`,
+    `local
+function a(c,i,f)if i==nil then return{record={v=c}}end
+local h=f+g(i)return{record={v=c,e=tostring(h)},expiresAt=h}end`,
+    `local
+function n(j,...)for t,k in ipairs({...})do if k then for o,a in pairs(k)do j[o]=a end end end return j end`,
+  ];
+  return {
+    "value.get": {
+      kind: "read",
+      fields: [],
+      lua: [s[0], `local apply=function(b)return{output=m(b)}end`].join("\n"),
+    },
+    "value.set": {
+      kind: "write",
+      fields: ["ttl","v"],
+      lua: [s[1], s[2], s[3], `local apply=function(E,e,f)return{output={},write=a(e.v,e.ttl,f)}end`].join("\n"),
+    },
+    "value.take": {
+      kind: "write",
+      fields: [],
+      lua: [s[0], `local apply=function(b)if b==nil then return{output={}}end return{output=m(b),write={record=nil}}end`].join("\n"),
+    },
+    "value.touch": {
+      kind: "write",
+      fields: ["ttl"],
+      lua: [s[1], s[4], s[2], `local apply=function(b,e,f)if b==nil then return{output={done="0"}}end
+local h=f+g(e.ttl)return{output={done="1"},write={record=n({},b,{e=tostring(h)}),expiresAt=h}}end`].join("\n"),
+    },
+    "value.replace": {
+      kind: "write",
+      fields: ["expected","ttl","v"],
+      lua: [s[1], s[4], s[2], s[3], s[0], `local apply=function(b,e,f)local r if b==nil then r=nil else r=b.v end
+local l=r if l~=e.expected then return{output=n({done="0"},m(b))}end return{output={done="1"},write=a(e.v,e.ttl,f)}end`].join("\n"),
+    },
+    "value.remove": {
+      kind: "write",
+      fields: ["expected"],
+      lua: [`local apply=function(b,e)if b==nil or b.v~=e.expected then return{output={done="0"}}end return{output={done="1"},write={record=nil}}end`].join("\n"),
+    },
+    "value.increment": {
+      kind: "write",
+      fields: ["by","ttl"],
+      lua: [s[1], s[4], `local
+function y(c,s,p)if p and p<0 then p=#c+p end return string.sub(c,s<0 and s or s+1,p)end`, `local
+function u(c,v)return string.sub(c,1,#v)==v end`, `local
+function z(c,A)return c~=nil and#c<=A and string.find(c,"^%d+$")~=nil end`, s[2], `local w=9007199254740991`, `local B=16`, s[3], `local
+function C(l)if l==nil or not u(l,"\\t")then return nil end
+local D=y(l,u(l,"\\t-")and 2 or 1)return z(D,B)and string.sub(l,2)or nil end`, `local apply=function(b,e,f)if b==nil then
+local x={n=e.by}if e.ttl~=nil then x.e=tostring(f+g(e.ttl))end return{output=x,write=a("\\t"..e.by,e.ttl,f)}end
+local c=C(b.v)if c==nil then return{output={error="not-an-integer"}}end
+local q=g(c)+g(e.by)if q>w or q<-w then return{output={error="not-an-integer"}}end
+local next=n({},b,{v="\\t"..tostring(q)})if b.e==nil then return{output={n=tostring(q)},write={record=next}}end return{output={n=tostring(q),e=b.e},write={record=next,expiresAt=g(b.e)}}end`].join("\n"),
+    },
+  };
+})();
