@@ -6,7 +6,7 @@ import type { UpstashScripts } from "../_lua.ts";
 export const throttleGenerated: UpstashScripts = /* @__PURE__ */ (() => {
   const s = [
     `local
-function Xa(F,A)F[A]=nil return true end`,
+function Ya(F,A)F[A]=nil return true end`,
     `local
 function w(m)local z=tonumber(m)if z and z-z==0 then return z end return m==""and 0 or 0/0 end`,
     `local
@@ -22,9 +22,9 @@ local B=string.find(d,wa,t,true)if not B then break end g[#g+1]=string.sub(d,t,B
 function xa(d,ya)return d~=nil and#d<=ya and string.find(d,"^%d+$")~=nil end`,
     `local
 function tostring(m)if type(m)=="number"then return string.format("%.0f",m+0)end return m end`,
-    `local o,ca,za,Aa,G,Ba
-function o(da,H,C,Ca)local ea=da*H if ea<Ba then return Ca and math.ceil(ea/C)or math.floor(ea/C)end
-local fa=math.floor(da/65536)local Da=math.floor(fa*H/C)local I=(fa*H-Da*C)*65536+(da-fa*65536)*H return Da*65536+(Ca and math.ceil(I/C)or math.floor(I/C))end
+    `local o,ca,za,Aa,H,Ba
+function o(da,I,C,Ca)local ea=da*I if ea<Ba then return Ca and math.ceil(ea/C)or math.floor(ea/C)end
+local fa=math.floor(da/65536)local Da=math.floor(fa*I/C)local J=(fa*I-Da*C)*65536+(da-fa*65536)*I return Da*65536+(Ca and math.ceil(J/C)or math.floor(J/C))end
 function ca(a,c,b)local ga=a
 local f=ga.window
 local h=ga.limit
@@ -32,62 +32,62 @@ local p=ga.capacity
 local Ea=math.floor((b-c.since)/f)local k=c.since+Ea*f
 local i=c.used-Ea*h
 local Fa=o(b-k,h,f,false)if i<=Fa then return{since=b,used=0,earlier=0,cut=false}end
-local Ya=i-Fa>p and o(i-p,f,h,true)-(b-k)>G if Ya then return{since=b,used=p,earlier=0,cut=true}end return{since=k,used=i,earlier=0,cut=false}end
-function za(a,c,b)local Za=a
-local f=Za.window
-local J=math.floor(b/f)*f
+local Za=i-Fa>p and o(i-p,f,h,true)-(b-k)>H if Za then return{since=b,used=p,earlier=0,cut=true}end return{since=k,used=i,earlier=0,cut=false}end
+function za(a,c,b)local ab=a
+local f=ab.window
+local K=math.floor(b/f)*f
 local ha=c
 local k=ha.since
 local i=ha.used
-local u=ha.earlier if k>b+G then return{since=J,used=i,earlier=u,cut=true}end if k>=J then return c end return{since=J,used=0,earlier=k==J-f and i or 0,cut=false}end
+local u=ha.earlier if k>b+H then return{since=K,used=i,earlier=u,cut=true}end if k>=K then return c end return{since=K,used=0,earlier=k==K-f and i or 0,cut=false}end
 function Aa(a,c,b,ia)local Ga=a
 local f=Ga.window
 local h=Ga.limit
 local i=math.min(c.used,h)local u=math.min(c.earlier,h)local ja=b-c.since if ia>=i then
-local B=u==0 and 0 or f-o(ia-i,f,u,false)return B<=math.max(0,ja)and 0 or B-ja end return f-ja+math.max(0,f-o(ia,f,i,false))end G=1000`,
+local B=u==0 and 0 or f-o(ia-i,f,u,false)return B<=math.max(0,ja)and 0 or B-ja end return f-ja+math.max(0,f-o(ia,f,i,false))end H=1000`,
     `local D=10000`,
     `local Ha=64`,
     `local Ia=126144000000 Ba=9007199254740992`,
-    `local ab={since=0,used=0,earlier=0,cut=false}`,
+    `local bb={since=0,used=0,earlier=0,cut=false}`,
     `local
 function s(d)return xa(d,15)and w(d)or-1 end`,
     `local
-function bb(ka)local g=ba(ka,":")local j=g[1]local f=w(g[2])local h=w(g[3])if j=="gcra"then return{kind=j,window=f,limit=h,capacity=w(g[4]),field=ka}end
+function cb(ka)local g=ba(ka,":")local j=g[1]local f=w(g[2])local h=w(g[3])if j=="gcra"then return{kind=j,window=f,limit=h,capacity=w(g[4]),field=ka}end
 local A=aa(ka,#j+#g[2]+#g[3]+3)return{kind=j,window=f,limit=h,capacity=h,field=(((j..":")..g[2])..":")..A}end`,
     `local
-function K(a)if a.kind=="gcra"then return o(a.capacity,a.window,a.limit,true)end return a.kind=="sliding"and 2*a.window or a.window end`,
+function L(a)if a.kind=="gcra"then return o(a.capacity,a.window,a.limit,true)end return a.kind=="sliding"and 2*a.window or a.window end`,
     `local
 function Ja(a,d)local g=ba(d,":")local k=s(g[1])local i=s(g[2])local u=a.kind=="sliding"and s(g[3])or 0
-local cb=a.kind=="sliding"and 3 or 2 if k<0 or i<0 or u<0 or#g~=cb then return nil end return{since=k,used=i,earlier=u,cut=false}end`,
+local db=a.kind=="sliding"and 3 or 2 if k<0 or i<0 or u<0 or#g~=db then return nil end return{since=k,used=i,earlier=u,cut=false}end`,
     `local
-function db(a,c)local d=(tostring(c.since)..":")..tostring(c.used)return a.kind=="sliding"and(d..":")..tostring(c.earlier)or d end`,
+function eb(a,c)local d=(tostring(c.since)..":")..tostring(c.used)return a.kind=="sliding"and(d..":")..tostring(c.earlier)or d end`,
     `local
-function eb(a,c,b)return a.kind=="gcra"and ca(a,c,b)or za(a,c,b)end`,
+function fb(a,c,b)return a.kind=="gcra"and ca(a,c,b)or za(a,c,b)end`,
     `local
-function fb(a,c,b)local L=a
-local f=L.window
-local h=L.limit
-local p=L.capacity
-local j=L.kind
-local M=h-c.used if j=="gcra"then M=p-c.used+o(b-c.since,h,f,false)end if j=="sliding"then
-local I=f-math.max(0,b-c.since)M=M-o(math.min(c.earlier,h),I,f,true)end return math.max(0,M)end`,
+function gb(a,c,b)local M=a
+local f=M.window
+local h=M.limit
+local p=M.capacity
+local j=M.kind
+local N=h-c.used if j=="gcra"then N=p-c.used+o(b-c.since,h,f,false)end if j=="sliding"then
+local J=f-math.max(0,b-c.since)N=N-o(math.min(c.earlier,h),J,f,true)end return math.max(0,N)end`,
     `local
-function la(a,c,b,N)local O=a
-local f=O.window
-local h=O.limit
-local p=O.capacity
-local j=O.kind if N>p then return-1 end if j=="gcra"then
-local Ka=c.used+N-p if Ka<=0 then return 0 end return math.max(0,o(Ka,f,h,true)-(b-c.since))end if j=="sliding"then return Aa(a,c,b,h-N)end return N<=h-c.used and 0 or c.since+f-b end`,
+function la(a,c,b,O)local P=a
+local f=P.window
+local h=P.limit
+local p=P.capacity
+local j=P.kind if O>p then return-1 end if j=="gcra"then
+local Ka=c.used+O-p if Ka<=0 then return 0 end return math.max(0,o(Ka,f,h,true)-(b-c.since))end if j=="sliding"then return Aa(a,c,b,h-O)end return O<=h-c.used and 0 or c.since+f-b end`,
     `local
-function gb(a,c,b,v)local La=c
+function hb(a,c,b,v)local La=c
 local k=La.since
 local u=La.earlier
 local i=c.used+v if a.kind=="gcra"and i<=o(b-k,a.limit,a.window,false)then return{since=b,used=0,earlier=u,cut=false}end return{since=k,used=math.max(0,i),earlier=u,cut=false}end`,
     `local
-function hb(l,d,b)local g=ba(l,":")local j=g[1]local f=s(g[2])local ma=j=="fixed"or j=="sliding"local h=ma and 1 or s(g[3])local p=ma and 1 or s(g[4])if not ma and j~="gcra"or f<=0 or h<=0 or p<0 then return 0 end
-local a={kind=j,window=f,limit=h,capacity=p,field=l}local c=Ja(a,d)if c==nil or K(a)>Ia then return 0 end
-local E=c.since+K(a)if j=="gcra"then
-local na=ca(a,c,b)E=na.used==0 and 0 or na.since+o(na.used,f,h,true)end return E<=b and 0 or math.min(E,b+K(a)+G)end`,
+function ib(l,d,b)local g=ba(l,":")local j=g[1]local f=s(g[2])local ma=j=="fixed"or j=="sliding"local h=ma and 1 or s(g[3])local p=ma and 1 or s(g[4])if not ma and j~="gcra"or f<=0 or h<=0 or p<0 then return 0 end
+local a={kind=j,window=f,limit=h,capacity=p,field=l}local c=Ja(a,d)if c==nil or L(a)>Ia then return 0 end
+local E=c.since+L(a)if j=="gcra"then
+local na=ca(a,c,b)E=na.used==0 and 0 or na.since+o(na.used,f,h,true)end return E<=b and 0 or math.min(E,b+L(a)+H)end`,
     `local
 function Ma(e)return s(e.recordEnds)>=0 and s(e.blockedUntil or"0")>=0 end`,
     `local
@@ -95,56 +95,56 @@ function Na(e,x)if e==nil or x==nil then return false end return ua(","..(e.rece
     `local
 function Oa(e,x)return aa((x..",")..(e and e.recentCalls or""),0,Ha)end`,
     `local
-function ib(P,l)for Pa,oa in ipairs(P)do
+function jb(Q,l)for Pa,oa in ipairs(Q)do
 local a=oa.policy if a.field==l then return true end end return false end`,
     `local
-function jb(next,P,E,b)local Q=s(next.recordEnds)local pa=D for Pa,oa in ipairs(P)do
-local a=oa.policy pa=math.max(pa,K(a))end if Q>=E and Q<=b+pa+D then return{record=next,expiresAt=Q}end
-local R={}local qa=E for l in pairs(next)do
-local d=next[l]if l=="recentCalls"or ib(P,l)then R[l]=d elseif l~="recordEnds"then
-local Qa=l=="blockedUntil"and w(d)or hb(l,d,b)if Qa>0 then R[l]=d end qa=math.max(qa,Qa)end end
-local Y=math.ceil(qa/D)*D R.recordEnds=tostring(Y)return{record=R,expiresAt=Y}end`,
+function kb(next,Q,E,b)local R=s(next.recordEnds)local pa=D for Pa,oa in ipairs(Q)do
+local a=oa.policy pa=math.max(pa,L(a))end if R>=E and R<=b+pa+D then return{record=next,expiresAt=R}end
+local S={}local qa=E for l in pairs(next)do
+local d=next[l]if l=="recentCalls"or jb(Q,l)then S[l]=d elseif l~="recordEnds"then
+local Qa=l=="blockedUntil"and w(d)or ib(l,d,b)if Qa>0 then S[l]=d end qa=math.max(qa,Qa)end end
+local Y=math.ceil(qa/D)*D S.recordEnds=tostring(Y)return{record=S,expiresAt=Y}end`,
     `local
-function kb(e,q,v,b)local r={}do
+function lb(e,q,v,b)local r={}do
 local n=0 while q["policy"..tostring(n)]~=nil do
-local a=bb(q["policy"..tostring(n)])local ra if e==nil then ra=nil else ra=e[a.field]end
+local a=cb(q["policy"..tostring(n)])local ra if e==nil then ra=nil else ra=e[a.field]end
 local d=ra
-local Ra=d==nil and ab or Ja(a,d)if Ra==nil then return nil end
-local c=eb(a,Ra,b)r[#r+1]={policy=a,counter=c,retry=v<=0 and 0 or la(a,c,b,v)}n=n+1 end end return r end`,
+local Ra=d==nil and bb or Ja(a,d)if Ra==nil then return nil end
+local c=fb(a,Ra,b)r[#r+1]={policy=a,counter=c,retry=v<=0 and 0 or la(a,c,b,v)}n=n+1 end end return r end`,
     `local
-function lb(e,q,v,b)if e~=nil and not Ma(e)then return{output={error="corrupt"}}end
-local r=kb(e,q,v,b)if r==nil then return{output={error="corrupt"}}end
-local S=e==nil and 0 or math.max(0,w(e.blockedUntil or"0")-b)local T=Na(e,q.call)local sa=v<0 or S==0
+function mb(e,q,v,b)if e~=nil and not Ma(e)then return{output={error="corrupt"}}end
+local r=lb(e,q,v,b)if r==nil then return{output={error="corrupt"}}end
+local G=e==nil and 0 or math.max(0,w(e.blockedUntil or"0")-b)local T=Na(e,q.call)local sa=v<0 or G==0
 local Sa=false for Pa,Ta in ipairs(r)do if Ta.retry~=0 then sa=false end if Ta.counter.cut then Sa=true end end
 local U=sa and v~=0 and not T
 local Ua=U or v>0 and not T and Sa
-local V={allowed=(sa or T)and"1"or"0"}if S>0 then V.blockedFor=tostring(S)end
+local V={allowed=(sa or T)and"1"or"0"}if G>0 then V.blockedFor=tostring(G)end
 local next=Ua and Z({},e)or({})local ta=D
-local mb=false do
+local Va=false do
 local n=0 while n<#r do
-local Va=r[n+1]local a=Va.policy
-local nb=Va.retry
-local c=U and gb(a,r[n+1].counter,b,v)or r[n+1].counter
-local W=fb(a,c,b)local Wa=la(a,c,b,a.capacity)local ob=W>=a.capacity and 0 or la(a,c,b,W+1)V["policy"..tostring(n)]=(((((tostring(W)..":")..tostring(Wa))..":")..tostring(ob))..":")..tostring(T and 0 or nb)ta=math.max(ta,Wa)if W==0 then mb=true end if U or c.cut then next[a.field]=db(a,c)end n=n+1 end end if not Ua then return{output=V}end if S==0 then Xa(next,"blockedUntil")end if U and q.call~=nil then next.recentCalls=Oa(e,q.call)end
-local return{output=V,write=Z({},jb(next,r,b+ta,b),{})}end`,
+local Wa=r[n+1]local a=Wa.policy
+local nb=Wa.retry
+local c=U and hb(a,r[n+1].counter,b,v)or r[n+1].counter
+local W=gb(a,c,b)local Xa=la(a,c,b,a.capacity)local ob=W>=a.capacity and 0 or la(a,c,b,W+1)V["policy"..tostring(n)]=(((((tostring(W)..":")..tostring(Xa))..":")..tostring(ob))..":")..tostring(T and 0 or nb)ta=math.max(ta,Xa)if W==0 then Va=true end if U or c.cut then next[a.field]=eb(a,c)end n=n+1 end end if not Ua then return{output=V}end if G==0 then Ya(next,"blockedUntil")end if U and q.call~=nil then next.recentCalls=Oa(e,q.call)end
+local rb=G>0 and"protected"or(Va and"kept"or"evictable")return{output=V,write=Z({},kb(next,r,b+ta,b),{})}end`,
   ];
   return {
     "throttle.check": {
       kind: "write",
       fields: ["call","cost"],
-      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], s[20], s[21], s[22], s[23], s[24], s[25], s[26], s[27], s[28], s[29], `local apply=function(e,q,b)return lb(e,q,w(q.cost),b)end`].join("\n"),
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], s[20], s[21], s[22], s[23], s[24], s[25], s[26], s[27], s[28], s[29], `local apply=function(e,q,b)return mb(e,q,w(q.cost),b)end`].join("\n"),
     },
     "throttle.peek": {
       kind: "read",
       fields: ["call"],
-      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], s[20], s[21], s[22], s[23], s[24], s[25], s[26], s[27], s[28], s[29], `local apply=function(e,q,b)return lb(e,q,0,b)end`].join("\n"),
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], s[20], s[21], s[22], s[23], s[24], s[25], s[26], s[27], s[28], s[29], `local apply=function(e,q,b)return mb(e,q,0,b)end`].join("\n"),
     },
     "throttle.block": {
       kind: "write",
       fields: ["call","duration"],
       lua: [s[1], s[2], s[3], s[4], s[6], s[7], s[9], s[10], `local Ia=126144000000`, s[13], s[23], s[24], s[25], `local apply=function(e,q,b)if e~=nil and not Ma(e)then return{output={error="corrupt"}}end
 local x=q.call if Na(e,x)then return{output={}}end
-local qb=b+w(q.duration)local Q=e==nil and 0 or math.min(w(e.recordEnds),b+Ia)local Y=math.max(qb,Q,b+D)local next=Z({},e)next.blockedUntil=tostring(qb)next.recordEnds=tostring(Y)if x~=nil then next.recentCalls=Oa(e,x)end return{output={},write={record=next,expiresAt=Y}}end`].join("\n"),
+local qb=b+w(q.duration)local R=e==nil and 0 or math.min(w(e.recordEnds),b+Ia)local Y=math.max(qb,R,b+D)local next=Z({},e)next.blockedUntil=tostring(qb)next.recordEnds=tostring(Y)if x~=nil then next.recentCalls=Oa(e,x)end return{output={},write={record=next,expiresAt=Y}}end`].join("\n"),
     },
   };
 })();
