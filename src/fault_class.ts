@@ -4,7 +4,7 @@ import { HoldfastError, type HoldfastErrorCode } from "./errors.ts";
  * The class of a fault, which decides who handles it.
  *
  * - `outage`: passes by itself. The caller's `whenUnavailable` decides.
- * - `misconfiguration`: stays until somebody changes a setting. Always thrown, always reported to `onFault`.
+ * - `misconfiguration`: stays until a setting is changed. Always thrown, always reported to `onFault`.
  * - `other`: an expected fault of a contract (`lock-lost`), bad input, or an error of the application.
  */
 export type FaultClass = "outage" | "misconfiguration" | "other";
@@ -33,4 +33,12 @@ export function faultClass(error: unknown): FaultClass {
   if (!(error instanceof HoldfastError)) return "other";
   if (OUTAGES.has(error.code)) return "outage";
   return MISCONFIGURATIONS.has(error.code) ? "misconfiguration" : "other";
+}
+
+/**
+ * Whether the store is full. It is an outage, since space comes back, but strangers can cause it by what they
+ * make an application store: `whenUnavailable: "allow"` never takes it for a permission.
+ */
+export function isStoreFull(error: unknown): boolean {
+  return error instanceof HoldfastError && error.code === "store-full";
 }

@@ -27,7 +27,8 @@ Deno.test("a full store drops the record written longest ago, never a held lock 
 Deno.test("a store full of claims refuses new ones with store-full, and frees itself as they expire", async () => {
   const clock = new ManualClock();
   const store = memoryStore({ maxEntries: 4, clock });
-  const begin = (o: string) => store.transact(beginClaim, `key ${o}`, { o, fp: "", l: "1000", t: "60000" });
+  const begin = (o: string) =>
+    store.transact(beginClaim, `key ${o}`, { owner: o, claim: o, lease: "1000", retention: "60000" });
   await begin("a");
   await begin("b");
   const error = await assertRejects(() => begin("c"), HoldfastError);
@@ -37,7 +38,7 @@ Deno.test("a store full of claims refuses new ones with store-full, and frees it
   await store.set("value", 1); // a value finds space all the same
   assertEquals(await store.get("value"), 1);
   await clock.advance(60_000);
-  assertEquals((await begin("c")).s, "new");
+  assertEquals((await begin("c")).state, "new");
 });
 
 Deno.test("the wall clock decides about nothing: a lease lasts as long as it was taken for", async () => {

@@ -16,7 +16,7 @@ async function run(command: string, args: string[], cwd: URL = folder): Promise<
 
 const tsc = () => run(Deno.execPath(), ["run", "-A", "npm:typescript/tsc", "--project", "tsconfig.json"]);
 
-Deno.test("the types of Cloudflare, Upstash, Redis clients, Resend, aws4fetch, Hono and zod fit ours, and misuse does not compile", async () => {
+Deno.test("the types of the real clients fit ours, from Cloudflare to MongoDB, and misuse does not compile", async () => {
   // A project of its own: beside ours, Cloudflare's types would leak into every file.
   assertEquals(await run(Deno.execPath(), ["install", "--frozen"]), "");
   const packed = await Deno.makeTempFile({ suffix: ".tgz" });

@@ -1,29 +1,35 @@
 /**
- * The records of a memory store: a map with a bound, in which records that protect are never evicted and one namespace cannot
- * take the place of all others.
+ * The records of a memory store: a map with a bound, in which records that protect are never evicted and one
+ * namespace cannot take the place of all others.
  *
- * Records have a retention (`Write.retention`) and belong to the pool of their namespace. Per pool and retention there is a list
- * in order of creation, so a victim is found, and a refusal decided, without a look at the others:
+ * Records have a retention (`Write.retention`) and belong to the pool of their namespace. Per pool and
+ * retention there is a list in order of creation, so a victim is found, and a refusal decided, without a look
+ * at the others:
  *
  * - **Evictable** records leave first: the oldest one of the pool that has most of them.
- * - **Kept** records leave when the evictable ones are down to an eighth of the store. That eighth stays theirs: otherwise a flood
- *   of sessions would reset every throttle.
- * - **Protected** records leave only by their deadline. They have a budget of three quarters of the store, and a pool may hold
- *   twice as many as the budget has left: one pool alone gets half of the store, and what floods it leaves a share to the others.
- *   Beyond its share a write fails with `store-full`.
+ * - **Kept** records leave when the evictable ones are down to an eighth of the store. That eighth stays
+ *   theirs: otherwise a flood of sessions would reset every throttle.
+ * - **Protected** records leave only by their deadline. They have a budget of three quarters of the store,
+ *   and a pool may hold twice as many as the budget has left: one pool alone gets half of the store, and
+ *   what floods it leaves a share to the others. Beyond its share a write fails with `store-full`.
  */
 import { HoldfastError } from "../../src/errors.ts";
 import { badCursor } from "../../src/store/cursor.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import type { Fields, Retention } from "../../src/store/transition.ts";
 
-/** How many records each write looks at beside its own: enough to keep the expired ones few, too few to cost. */
+/**
+ * How many records each write looks at beside its own: enough to keep the expired ones few, too few to cost.
+ */
 const SWEEP = 2;
 
 /** An expired record allows one look more, up to this many. */
 const MAX_SWEEP = 1000;
 
-/** How many namespaces have a pool of their own; the others share one, so that finding the largest stays cheap. */
+/**
+ * How many namespaces have a pool of their own; the others share one, so that finding the largest stays
+ * cheap.
+ */
 const MAX_POOLS = 64;
 
 /** How many records one page of a list looks at, so that a rare prefix does not hold up the process. */
@@ -36,14 +42,12 @@ const LEVELS: Readonly<Record<Retention, Level>> = { evictable: 0, kept: 1, prot
 type Level = 0 | 1 | 2;
 const [EVICTABLE, KEPT, PROTECTED] = [0, 1, 2] as const;
 
-/** A place in a circular list. */
-class Link {
-  previous: Link = this;
-  next: Link = this;
-}
-
-/** A plain value keeps its text alone; a contract's record keeps its fields. */
-export class Entry extends Link {
+/**
+ * A plain value keeps its text alone; a contract's record keeps its fields. The list of its pool and level is
+ * made of the entries themselves, in one class without initial values: a write makes one object, whatever
+ * there is.
+ */
+export class Entry {
   /** Counts the writes of this record: with `number` it tells one state from another. */
   writes = 0;
 
@@ -55,14 +59,20 @@ export class Entry extends Link {
     public content: string | Fields,
     public expiresAt: number,
     public level: Level,
-  ) {
-    super();
-  }
+    /** The one before it in its list. */
+    public previous: Entry | undefined,
+    /** The one after it in its list. */
+    public next: Entry | undefined,
+  ) {}
 }
 
-/** The records of a namespace, by level: the head of each list, and its length. */
+/** An end of each list of a pool. */
+type Ends = [Entry | undefined, Entry | undefined, Entry | undefined];
+
+/** The records of a namespace, by level: the ends of each list, and its length. */
 class Pool {
-  readonly heads: readonly [Link, Link, Link] = [new Link(), new Link(), new Link()];
+  readonly oldest: Ends = [undefined, undefined, undefined];
+  readonly newest: Ends = [undefined, undefined, undefined];
   readonly sizes: [number, number, number] = [0, 0, 0];
 
   constructor(readonly path: string) {}
@@ -116,7 +126,7 @@ export class BoundedEntries {
     if (level === PROTECTED && known?.level !== PROTECTED) this.#admit(pool, now);
     if (known === undefined) {
       if (this.#entries.size >= this.#maxEntries) this.#evictFor(level);
-      const entry = new Entry(key, ++this.#created, pool, content, expiresAt, level);
+      const entry = new Entry(key, ++this.#created, pool, content, expiresAt, level, undefined, undefined);
       this.#entries.set(key, entry);
       this.#pools.set(pool.path, pool);
       this.#link(entry);
@@ -138,10 +148,15 @@ export class BoundedEntries {
     if (this.#entries.delete(entry.key)) this.#unlink(entry);
   }
 
-  /** A page of live keys in the order of their creation. The cursor is the number of the last one seen. */
+  /**
+   * A page of live keys in the order of their creation. The cursor is the number of the last one seen, and
+   * that of the last one created before the first page: a key that is deleted and created again meanwhile has
+   * a higher number and is not listed twice.
+   */
   page(prefix: string, cursor: string | undefined, limit: number, now: () => number): ListPage {
-    if (cursor !== undefined && !/^\d{1,16}$/.test(cursor)) throw badCursor();
-    const after = cursor === undefined ? 0 : Number(cursor);
+    const place = /^(\d{1,16})-(\d{1,16})$/.exec(cursor ?? `0-${this.#created}`);
+    if (place === null) throw badCursor();
+    const [after, end] = [Number(place[1]), Number(place[2])];
     const open = this.#openLists.get(after);
     this.#openLists.delete(after);
     const rest = open?.rest ?? this.#entries.values();
@@ -151,11 +166,12 @@ export class BoundedEntries {
     for (let looked = 0; !next.done; next = rest.next()) {
       const entry: Entry = next.value;
       if (entry.number <= after) continue; // the walk from the start
+      if (entry.number > end) break;
       const found = entry.key.startsWith(prefix) && this.#entries.get(entry.key) === entry &&
         (entry.expiresAt === Infinity || now() < entry.expiresAt);
       if ((found && keys.length === limit) || looked++ === MAX_LOOKED) {
         this.#remember(last, { pending: entry, rest });
-        return { keys, cursor: String(last) };
+        return { keys, cursor: `${last}-${end}` };
       }
       last = entry.number;
       if (found) keys.push(entry.key);
@@ -179,19 +195,24 @@ export class BoundedEntries {
   }
 
   #link(entry: Entry): void {
-    const head = entry.pool.heads[entry.level];
-    entry.previous = head.previous;
-    entry.next = head;
-    head.previous.next = entry;
-    head.previous = entry;
-    entry.pool.sizes[entry.level]++;
-    this.#sizes[entry.level]++;
+    const { pool, level } = entry;
+    const last = pool.newest[level];
+    entry.previous = last;
+    if (last === undefined) pool.oldest[level] = entry;
+    else last.next = entry;
+    pool.newest[level] = entry;
+    pool.sizes[level]++;
+    this.#sizes[level]++;
   }
 
   #unlink(entry: Entry): void {
-    const { pool, level } = entry;
-    entry.previous.next = entry.next;
-    entry.next.previous = entry.previous;
+    const { pool, level, previous, next } = entry;
+    if (previous === undefined) pool.oldest[level] = next;
+    else previous.next = next;
+    if (next === undefined) pool.newest[level] = previous;
+    else next.previous = previous;
+    // A removed entry that something still points at must keep no others alive.
+    entry.previous = entry.next = undefined;
     this.#sizes[level]--;
     pool.sizes[level]--;
     if (pool.sizes[0] + pool.sizes[1] + pool.sizes[2] === 0) this.#pools.delete(pool.path);
@@ -201,10 +222,10 @@ export class BoundedEntries {
   #admit(pool: Pool, now: () => number): void {
     if (this.#hasShare(pool)) return;
     // What has expired makes space: the oldest of the pool, and what the sweep finds.
-    const oldest = pool.heads[PROTECTED].next;
-    if (oldest instanceof Entry && now() >= oldest.expiresAt) this.delete(oldest);
+    const oldest = pool.oldest[PROTECTED];
+    if (oldest !== undefined && now() >= oldest.expiresAt) this.delete(oldest);
     this.#sweep(now);
-    if (!this.#hasShare(pool)) this.#refuse(pool.sizes[PROTECTED]);
+    if (!this.#hasShare(pool)) this.#refuse();
   }
 
   #hasShare({ sizes }: Pool): boolean {
@@ -216,7 +237,7 @@ export class BoundedEntries {
     const spare = level === EVICTABLE ? evictable >= this.#minEvictable : evictable > this.#minEvictable;
     if (evictable > 0 && (spare || kept === 0)) this.#evict(EVICTABLE);
     else if (kept > 0) this.#evict(KEPT);
-    else this.#refuse(this.#sizes[PROTECTED]);
+    else this.#refuse();
   }
 
   #evict(level: Level): void {
@@ -224,14 +245,14 @@ export class BoundedEntries {
     for (const pool of this.#pools.values()) {
       if (largest === undefined || pool.sizes[level] > largest.sizes[level]) largest = pool;
     }
-    this.delete(largest!.heads[level].next as Entry);
+    this.delete(largest!.oldest[level]!);
   }
 
-  #refuse(count: number): never {
+  #refuse(): never {
     throw new HoldfastError(
       "store-full",
       `Cannot store the record as held locks, claims, tombstones and blocks fill their share of 'maxEntries': ` +
-        `${count} of ${this.#maxEntries} records`,
+        `${this.#sizes[PROTECTED]} of ${this.#maxEntries} records`,
       { retryable: true },
     );
   }

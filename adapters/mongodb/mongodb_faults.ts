@@ -20,7 +20,8 @@ export function isDuplicateKey(error: unknown): boolean {
 }
 
 /**
- * Turns an error of the driver into a fault, by its number and class; its message may quote values and is not passed on.
+ * Turns an error of the driver into a fault, by its number and class; its message may quote values and is not
+ * passed on.
  *
  * @see https://www.mongodb.com/docs/manual/reference/error-codes/
  */

@@ -16,6 +16,7 @@ import {
   VersionedTransactions,
 } from "../../src/store/versioned_engine.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkPrefix } from "../../src/store/prefix.ts";
 import { isDuplicateKey, mongodbFault } from "./mongodb_faults.ts";
 
 /** What the store uses of a `Collection` of the official driver, by shape. */
@@ -76,10 +77,12 @@ export interface MongodbStore extends AtomicStore {
 const OPTIONS: OptionNames<MongodbStoreOptions> = { prefix: true, timeout: true, clock: true };
 
 /**
- * A store in one collection of MongoDB. Reads and writes go to the primary with the write concern of the collection that
- * is handed in: give it `{ writeConcern: { w: "majority" } }`, or a failover may forget what was acknowledged.
+ * A store in one collection of MongoDB. Reads and writes go to the primary with the write concern of the
+ * collection that is handed in: give it `{ writeConcern: { w: "majority" } }`, or a failover may forget what
+ * was acknowledged.
  *
  * @throws {TypeError} when the first argument is no collection
+ * @throws {RangeError} when the prefix is longer than 256 bytes
  * @example
  * ```ts ignore
  * import { MongoClient } from "mongodb";
@@ -99,9 +102,7 @@ export function mongodbStore(collection: MongodbCollection, options: MongodbStor
   }
   checkOptionNames(task, options, OPTIONS);
   const { prefix = "" } = options;
-  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
-    throw new TypeError(`Cannot ${task} as 'prefix' must be a well-formed string`);
-  }
+  checkPrefix(prefix);
   const engine = new MongodbEngine(collection, prefix, options);
   return Object.assign(atomicStore(engine), { migrate: () => engine.migrate() });
 }
@@ -119,7 +120,10 @@ interface RecordDocument {
   readonly deleteAt: Date | null;
 }
 
-/** The server's clock may be ahead of the callers': it deletes a record this long after the deadline, in milliseconds. */
+/**
+ * The server's clock may be ahead of the callers': it deletes a record this long after the deadline, in
+ * milliseconds.
+ */
 const DELETE_MARGIN = 3_600_000;
 /** Attempts of an upsert that met another one of the same key. */
 const UPSERT_ATTEMPTS = 10;
@@ -127,7 +131,7 @@ const UPSERT_ATTEMPTS = 10;
 class MongodbEngine implements AtomicEngine {
   readonly name = "mongodb";
   // A document takes 16 MiB, and a text up to three bytes a unit.
-  readonly limits = { maxKeyBytes: 900, maxValueLength: 4_000_000 };
+  readonly limits = { maxKeyBytes: 512, maxValueLength: 4_000_000 };
   readonly binding: MongodbCollection;
   readonly scope: string;
   readonly #idPrefix: string;

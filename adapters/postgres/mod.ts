@@ -1,6 +1,6 @@
 /**
- * Holdfast on Postgres: one table, the server's clock, one trip for the usual call. Takes a function that runs a query, so
- * `pg`, postgres.js, Neon and Hyperdrive all fit.
+ * Holdfast on Postgres: one table, the server's clock, one trip for the usual call. Takes a function that
+ * runs a query, so `pg`, postgres.js, Neon and Hyperdrive all fit.
  *
  * ```ts ignore
  * import pg from "pg";
@@ -13,11 +13,13 @@
  * const receipt = await createIdempotency(store).run("order:17", () => charge());
  * ```
  *
- * **Guarantees.** Atomic per key; durable as the server is (`synchronous_commit`). Reads and writes go to the primary.
+ * **Guarantees.** Atomic per key; durable as the server is (`synchronous_commit`). Reads and writes go to the
+ * primary.
  *
  * @module
  */
 
+export type { PostgresListen } from "./postgres_changes.ts";
 export type { SqlRow } from "../../src/store/sql_engine.ts";
 export {
   type PostgresQuery,

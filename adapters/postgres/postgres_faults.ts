@@ -12,8 +12,8 @@ export function isConflict(error: unknown): boolean {
 }
 
 /**
- * Turns an error of a client into a fault, by its SQLSTATE or system code; its message may quote values and is not
- * passed on.
+ * Turns an error of a client into a fault, by its SQLSTATE or system code; its message may quote values and
+ * is not passed on.
  *
  * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
@@ -48,11 +48,7 @@ export function postgresFault(error: unknown, writes: boolean): HoldfastError {
 
 /** The SQLSTATE or system code, also of a cause. */
 function codeOf(error: unknown): string {
-  const { code, cause, sourceError } = (error ?? {}) as {
-    code?: unknown;
-    cause?: unknown;
-    sourceError?: unknown;
-  };
+  const { code, cause, sourceError } = (error ?? {}) as Record<string, unknown>;
   if (typeof code === "string" && /^\w{5,}$/.test(code)) return code;
   return cause || sourceError ? codeOf(cause ?? sourceError) : "";
 }

@@ -4,8 +4,10 @@ import { withTimeout } from "../../src/deadline.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
+import { checkPrefix } from "../../src/store/prefix.ts";
 import { atomicStore } from "../../src/store/store.ts";
-import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { PostgresChanges, type PostgresListen } from "./postgres_changes.ts";
 import { isConflict, postgresFault } from "./postgres_faults.ts";
 import { type PostgresStatements, postgresStatements } from "./postgres_statements.ts";
 
@@ -41,6 +43,15 @@ export interface PostgresStoreOptions {
    * @default {"10s"}
    */
   readonly timeout?: Duration | undefined;
+  /**
+   * Listens on a connection that stays: waiters for a lock or a result then learn of a change at once,
+   * without asking again and again. Every write of this store notifies; give the option to all stores of a
+   * table, or their waiters see the writes of the others only every two seconds. A notification takes a lock
+   * of the whole database while its transaction commits: leave the option away where thousands of writes a
+   * second matter more than short waits.
+   * @default {waiters ask again after a delay}
+   */
+  readonly listen?: PostgresListen | undefined;
   /** A virtual time in place of the server's, for tests of the engine itself. */
   readonly virtualTime?: (() => number) | undefined;
 }
@@ -50,28 +61,32 @@ export interface PostgresStore extends AtomicStore {
   /** Makes the table and its index where they are missing. Run it once, before the first call. */
   migrate(): Promise<void>;
   /**
-   * Deletes expired records, at most `limit` in one statement, and answers how many. Reads never see them; this only
-   * frees their space.
+   * Deletes expired records, at most `limit` in one statement, and answers how many. Reads never see them;
+   * this only frees their space.
    */
   purge(options?: { readonly limit?: number | undefined }): Promise<number>;
   /**
-   * The same store inside a transaction of yours: what it writes commits or is rolled back with your own statements.
-   * Hand in the transaction's query function; use the store no longer than the transaction.
+   * The same store inside a transaction of yours: what it writes commits or is rolled back with your own
+   * statements. Hand in the transaction's query function; use the store no longer than the transaction.
    */
   within(query: PostgresQuery): AtomicStore;
 }
 
-const OPTIONS: OptionNames<PostgresStoreOptions> = {
+const OPTIONS = {
   table: true,
   prefix: true,
   timeout: true,
+  listen: true,
   virtualTime: true,
-};
+} satisfies OptionNames<
+  PostgresStoreOptions
+>;
 
 /**
  * A store in one table of Postgres 12 or later, on the server's clock.
  *
  * @throws {TypeError} when the first argument is no function, or the table's name has other characters
+ * @throws {RangeError} when the prefix is longer than 256 bytes
  * @example
  * ```ts ignore
  * import pg from "pg";
@@ -88,18 +103,17 @@ export function postgresStore(query: PostgresQuery, options: PostgresStoreOption
   const task = "make a Postgres store";
   if (typeof query !== "function") {
     throw new TypeError(
-      `Cannot ${task} as it needs a function that runs a query: current type is ${typeof query}`,
+      `Cannot ${task} as it needs a function that runs a query: it is of type ${typeof query}`,
     );
   }
   checkOptionNames(task, options, OPTIONS);
+  checkFunction(task, "listen", options.listen);
   const { table = "holdfast", prefix = "" } = options;
   const parts = String(table).split(".");
   if (parts.length > 2 || !parts.every((part) => /^[A-Za-z_][A-Za-z0-9_]{0,50}$/.test(part))) {
     throw new TypeError(`Cannot ${task} as 'table' must be a name of letters, digits and underscores`);
   }
-  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
-    throw new TypeError(`Cannot ${task} as 'prefix' must be a well-formed string`);
-  }
+  checkPrefix(prefix);
   const name = parts.map((part) => `"${part}"`).join(".");
   const backend = new PostgresBackend(query, name, options, true);
   const store = (backend: PostgresBackend, alone: boolean) =>
@@ -117,22 +131,27 @@ const CONFLICT_ATTEMPTS = 10;
 
 class PostgresBackend implements SqlBackend {
   readonly name = "postgres";
-  // A key is part of an index entry, which takes 2,704 bytes. A text takes 1 GB; a record of that size is a mistake.
+  // A key is part of an index entry, which takes 2,704 bytes. A text takes 1 GB; a record of that size is a
+  // mistake.
   readonly limits = { maxKeyBytes: 1024, maxValueLength: 16_000_000 };
   readonly binding: PostgresQuery;
   readonly scope: string;
   readonly #statements: () => PostgresStatements;
+  readonly changes: PostgresChanges | undefined;
   readonly #timeout: number;
   /** Whether each statement is a transaction of its own, and may be sent again after a conflict. */
   readonly #alone: boolean;
 
   constructor(query: PostgresQuery, table: string, options: PostgresStoreOptions, alone: boolean) {
-    const { prefix = "", timeout = "10s", virtualTime } = options;
-    const statements = postgresStatements(table);
+    const { prefix = "", timeout = "10s", virtualTime, listen } = options;
+    const channel = listen && channelOf(table);
+    const statements = postgresStatements(table, { channel });
+    // A transaction sees no change of others that it may wait for.
+    if (listen && alone) this.changes = new PostgresChanges(listen, channel!);
     this.binding = query;
     this.scope = JSON.stringify([table, prefix]);
     this.#statements = virtualTime
-      ? () => postgresStatements(table, `${virtualTime()}::bigint`)
+      ? () => postgresStatements(table, { now: `${virtualTime()}::bigint`, channel })
       : () => statements;
     this.#timeout = toMilliseconds(timeout, "timeout");
     this.#alone = alone;
@@ -176,6 +195,14 @@ class PostgresBackend implements SqlBackend {
       }
     }
   }
+}
+
+/**
+ * `"app"."Jobs"` → `holdfast_app_jobs`: a name that needs no quotes, of the 63 bytes that Postgres takes at
+ * most.
+ */
+function channelOf(table: string): string {
+  return `holdfast_${table.replaceAll('"', "").replace(".", "_").toLowerCase()}`.slice(0, 63);
 }
 
 function late(writes: boolean): HoldfastError {

@@ -20,6 +20,7 @@ export interface D1Binding {
  * A store on Cloudflare D1. Every call is one `batch()`, the only atomic unit that D1 has.
  *
  * @throws {TypeError} when the first argument is no binding of D1
+ * @throws {RangeError} when the prefix is longer than 256 bytes
  * @example
  * ```ts ignore
  * import { createThrottle } from "@holdfast/edge";

@@ -1,7 +1,10 @@
 import { HoldfastError } from "../../src/errors.ts";
 import { sqliteFault, type SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite_backend.ts";
 
-/** What the store uses of a libSQL client, by shape: `createClient()` of `@libsql/client`, on any of its import paths. */
+/**
+ * What the store uses of a libSQL client, by shape: `createClient()` of `@libsql/client`, on any of its
+ * import paths.
+ */
 export interface LibsqlClient {
   /** Runs statements as one transaction in one trip. */
   batch(
@@ -25,10 +28,12 @@ const BY_CODE: Readonly<Record<string, "unauthorized" | "misconfigured" | "read-
 };
 
 /**
- * A store on libSQL: Turso over HTTP, or a local file. For a file that several processes share, set `timeout` on the
- * client, in milliseconds: without it the client does not wait for the others, and its connection breaks.
+ * A store on libSQL: Turso over HTTP, or a local file. For a file that several processes share, set `timeout`
+ * on the client, in milliseconds: without it the client does not wait for the others, and its connection
+ * breaks.
  *
  * @throws {TypeError} when the first argument is no client
+ * @throws {RangeError} when the prefix is longer than 256 bytes
  * @example
  * ```ts ignore
  * import { createClient } from "@libsql/client";

@@ -1,6 +1,6 @@
 /**
- * Holdfast on SQLite: Cloudflare D1, libSQL and Turso, and `node:sqlite`. One table, the database's clock, one trip for
- * the usual call.
+ * Holdfast on SQLite: Cloudflare D1, libSQL and Turso, and `node:sqlite`. One table, the database's clock,
+ * one trip for the usual call.
  *
  * ```ts ignore
  * import { createThrottle } from "@holdfast/edge";
@@ -11,7 +11,8 @@
  * const { allowed } = await createThrottle(store, { name: "api", limit: 100, window: "1m" }).check("visitor");
  * ```
  *
- * **Guarantees.** Atomic per key. D1 and Turso have one primary that takes the writes; use no read replica for a store.
+ * **Guarantees.** Atomic per key. D1 and Turso have one primary that takes the writes; use no read replica
+ * for a store.
  *
  * @module
  */

@@ -13,10 +13,11 @@ export interface NodeSqliteDatabase {
 }
 
 /**
- * A store on SQLite in this process, through `node:sqlite` of Node 22.5 and later, or of Deno. Other processes may use
- * the same file: set `PRAGMA journal_mode = wal` on it once.
+ * A store on SQLite in this process, through `node:sqlite` of Node 22.5 and later, or of Deno. Other
+ * processes may use the same file: set `PRAGMA journal_mode = wal` on it once.
  *
  * @throws {TypeError} when the first argument is no open database
+ * @throws {RangeError} when the prefix is longer than 256 bytes
  * @example
  * ```ts
  * import { DatabaseSync } from "node:sqlite";

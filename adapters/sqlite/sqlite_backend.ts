@@ -6,6 +6,7 @@ import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
 import { atomicStore } from "../../src/store/store.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkPrefix } from "../../src/store/prefix.ts";
 import { type SqliteStatements, sqliteStatements } from "./sqlite_statements.ts";
 
 /** Options of every store on SQLite. */
@@ -34,8 +35,8 @@ export interface SqliteStore extends AtomicStore {
   /** Makes the table and its index where they are missing. Run it once, before the first call. */
   migrate(): Promise<void>;
   /**
-   * Deletes expired records, at most `limit` in one statement, and answers how many. Reads never see them; this only
-   * frees their space.
+   * Deletes expired records, at most `limit` in one statement, and answers how many. Reads never see them;
+   * this only frees their space.
    */
   purge(options?: { readonly limit?: number | undefined }): Promise<number>;
 }
@@ -77,9 +78,7 @@ export function sqliteStore(driver: SqliteDriver, options: SqliteStoreOptions = 
   if (typeof table !== "string" || !/^[A-Za-z_][A-Za-z0-9_]{0,50}$/.test(table)) {
     throw new TypeError(`Cannot ${task} as 'table' must be a name of letters, digits and underscores`);
   }
-  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
-    throw new TypeError(`Cannot ${task} as 'prefix' must be a well-formed string`);
-  }
+  checkPrefix(prefix);
   const backend = new SqliteBackend(driver, table, prefix, toMilliseconds(timeout, "timeout"), virtualTime);
   return Object.assign(atomicStore(new SqlEngine(backend, { prefix, virtualTime, alone: true })), {
     migrate: () => backend.migrate(),

@@ -8,7 +8,10 @@ export interface SqliteStatements extends SqlOperations {
   readonly purge: string;
 }
 
-/** Milliseconds since the epoch by the database's clock, rounded down: SQLite counts days from noon on 24 November 4714 BC. */
+/**
+ * Milliseconds since the epoch by the database's clock, rounded down: SQLite counts days from noon on 24
+ * November 4714 BC.
+ */
 const NOW = "cast((julianday('now') - 2440587.5) * 86400000 as integer)";
 
 /** `table` is checked and quoted already; `now` is SQL, another one in tests. */

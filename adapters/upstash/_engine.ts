@@ -16,6 +16,11 @@ import type { ScriptRunner } from "./_transport.ts";
 
 /** The parts of an engine. */
 export interface EngineParts {
+  /**
+   * The engine's name for events and tables.
+   * @default {"upstash"}
+   */
+  readonly name?: string;
   readonly runner: ScriptRunner;
   readonly binding: object;
   readonly book: ScriptBook;
@@ -33,7 +38,7 @@ const MAX_PENDING_LENGTH = 64 * 1024 * 1024;
 
 /** Runs transitions as scripts, and the operations on many keys. */
 export class UpstashEngine implements AtomicEngine {
-  readonly name = "upstash";
+  readonly name: string;
   readonly limits: { maxKeyBytes: number; maxValueLength: number };
   readonly binding: object;
   readonly scope: string;
@@ -45,9 +50,10 @@ export class UpstashEngine implements AtomicEngine {
   #pendingLength = 0;
 
   constructor(
-    { runner, binding, book, keys, maxValueLength }: EngineParts,
+    { name = "upstash", runner, binding, book, keys, maxValueLength }: EngineParts,
     virtualTime: (() => number) | undefined,
   ) {
+    this.name = name;
     this.#runner = runner;
     this.#book = book;
     this.#keys = keys;

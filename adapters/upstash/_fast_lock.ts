@@ -11,6 +11,7 @@ import {
   MOST_SHARING,
   TICKET,
   TICKET_GAIN,
+  TICKET_STEP,
 } from "../../src/lock/_limits.ts";
 import { type FastPath, READ_TIME, unlessDone } from "./_lua.ts";
 import { figuresOf } from "./_replies.ts";
@@ -27,14 +28,16 @@ if done ~= '' and string.find(',' .. done .. ',', ',' .. ARGV[1] .. ',', 1, true
 
 /** Takes the summary apart; leaves to `apply` what is damaged or due. */
 const TAKE_APART = (): string => `
-local fence, lapsed, due, ends, holders, alone, waiting, first, last = 0, 0, 0, 0, 0, 0, 0, 0, 0
+local fence, lapsed, due, head, ends, holders, alone, waiting, first, last = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 if lock then
-  fence, lapsed, due, ends, holders, alone, waiting, first, last = string.match(lock, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  fence, lapsed, due, head, ends, holders, alone, waiting, first, last = string.match(lock, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
   if not last then break end
-  fence, lapsed, due, ends, holders = tonumber(fence), tonumber(lapsed), tonumber(due), tonumber(ends), tonumber(holders)
-  alone, waiting, first, last = tonumber(alone), tonumber(waiting), tonumber(first), tonumber(last)
+  fence, lapsed, due, head, ends = tonumber(fence), tonumber(lapsed), tonumber(due), tonumber(head), tonumber(ends)
+  holders, alone, waiting, first, last = tonumber(holders), tonumber(alone), tonumber(waiting), tonumber(first), tonumber(last)
 end
-if due == 0 then due = math.huge elseif now >= due then break end
+if due == 0 then due = math.huge end
+if head == 0 then head = math.huge end
+if now >= due or now >= head then break end
 `;
 
 /** Keeps the record until `keep`, which has changed. */
@@ -51,9 +54,11 @@ const MAKE_KEEP = (): string => `local keep = math.ceil((ends + ${FENCE_RETENTIO
  */
 const close = (gone?: string): string => `
 ${unlessDone("reply")}
-if holders == 0 and waiting == 0 then due, ends = 0, now elseif ends < now then ends = now end
+if ends < now or holders == 0 and waiting == 0 then ends = now end
+if holders == 0 then due = 0 end
+if waiting == 0 then head = 0 end
 local n = #set
-set[n + 1], set[n + 2] = 'lock', format('%d %d %d %d %d %d %d %d %d', fence, lapsed, due, ends, holders, alone, waiting, first, last)
+set[n + 1], set[n + 2] = 'lock', format('%d %d %d %d %d %d %d %d %d %d', fence, lapsed, due, head, ends, holders, alone, waiting, first, last)
 ${MAKE_KEEP()}
 if keep ~= deadline then set[n + 3], set[n + 4] = '@', format('%d', keep) end
 ${gone ? `redis.call('HDEL', key, unpack(${gone}))` : ""}
@@ -68,6 +73,10 @@ if now >= till then break end
 till = math.max(till, now + tonumber(ARGV[2]))
 `;
 
+/** Notes when the lease of one holder ends: exactly, where it is the only one. */
+const noteHolder = (till: string): string =>
+  `due, ends = holders == 1 and ${till} or math.min(due, ${till}), math.max(ends, ${till})`;
+
 const acquire = (): FastPath => ({
   fields: ["owner", "ttl", "limit", "delay", "wait", "from"],
   lua: `
@@ -77,7 +86,7 @@ local limit, added, wait, set = tonumber(ARGV[3] or '') or 1, tonumber(ARGV[4] o
 if mine == '' then
   -- Nothing is held, and no one waits.
   local fence, lapsed, ends = 0, 0, 0
-  if lock then fence, lapsed, ends = string.match(lock, '^(%d+) (%d+) 0 (%d+) 0 0 0 0 0$') end
+  if lock then fence, lapsed, ends = string.match(lock, '^(%d+) (%d+) 0 0 (%d+) 0 0 0 0 0$') end
   if fence then
     local next, till = math.max(fence + 1, now * 1000 + micro), now + ARGV[2]
     if fence == 0 or fence == '0' then lapsed = next - 1 end
@@ -87,7 +96,7 @@ if mine == '' then
     local reply = format('=%d,%d', next, till)
 ${unlessDone("reply")}
     local held = format('h %d %d %d %d', till, next, limit, added)
-    lock = format('%d %d %d %d 1 %d 0 0 0', next, lapsed, over, ends, limit <= 1 and 1 or 0)
+    lock = format('%d %d %d 0 %d 1 %d 0 0 0', next, lapsed, over, ends, limit <= 1 and 1 or 0)
     if keep == deadline then redis.call('HSET', key, me, held, 'lock', lock)
     else redis.call('HSET', key, me, held, 'lock', lock, 'done', done, '@', format('%d', keep)) end
 ${KEEP()}
@@ -98,7 +107,7 @@ ${TAKE_APART()}
 local kind = string.sub(mine, 1, 1)
 if kind == 'h' then
 ${LENGTHEN()}
-  due, ends = math.min(due, till + added), math.max(ends, till + added)
+  ${noteHolder("till + added")}
   set = {me, format('h %d %s %s %d', till, token, most, added)}
   local reply = format('=%s,%d', token, till)
 ${close()}
@@ -106,15 +115,21 @@ ${close()}
 end
 if kind == 'q' then
   local number, till, most, front = string.match(mine, '^q (%d+) (%d+) (%d+) (%d+)$')
-  local fresh = wait and now + math.min(wait, ${TICKET}) or 0
+  local ahead = math.min(number - first, waiting - 1)
+  local fresh = wait and now + math.min(wait, ${TICKET} + ahead * ${TICKET_STEP}) or 0
   if fresh - till >= ${TICKET_GAIN} then
-    due, ends = math.min(due, fresh), math.max(ends, fresh)
+    if tonumber(number) == first then
+      -- The dead behind it may have to make room.
+      if waiting >= ${MOST_SHARING} then break end
+      head = fresh
+    end
+    ends = math.max(ends, fresh)
     set = {me, format('q %s %d %s %s', number, fresh, most, front)}
-    local reply = format('=%d,%d,0', due - now, number - first)
+    local reply = format('=%d,%d,0', math.min(due, head) - now, ahead)
 ${close()}
     return reply
   end
-  local reply = format('=%d,%d,0', due - now, number - first)
+  local reply = format('=%d,%d,0', math.min(due, head) - now, ahead)
 ${unlessDone("reply")}
   return reply
 end
@@ -123,24 +138,27 @@ if waiting == 0 and (holders == 0 or (holders < limit and alone == 0)) then
   if fence == 0 then lapsed = nxt - 1 end
   fence, holders = nxt, holders + 1
   if limit <= 1 then alone = 1 end
-  due, ends = math.min(due, till + added), math.max(ends, till + added)
+  ${noteHolder("till + added")}
   set = {me, format('h %d %d %d %d', till, fence, limit, added)}
   local reply = format('=%d,%d', fence, till)
 ${close()}
   return reply
 end
 if not wait or waiting >= ${MOST_SHARING} then
-  local reply = format('=%d', due - now)
+  local reply = format('=%d', math.min(due, head) - now)
 ${unlessDone("reply")}
   return reply
 end
-local till, front = now + math.min(wait, ${TICKET}), waiting == 0 and 1 or 0
+local front = waiting == 0 and 1 or 0
 last = last + 1
 if waiting == 0 then first = last end
+local ahead = math.min(last - first, waiting)
+local till = now + math.min(wait, ${TICKET} + ahead * ${TICKET_STEP})
 waiting = waiting + 1
-due, ends = math.min(due, till), math.max(ends, till)
+if waiting == 1 then head = till end
+ends = math.max(ends, till)
 set = {me, format('q %d %d %d %d', last, till, limit, front), format('at:%d', last), ARGV[1]}
-local reply = format('=%d,%d,0', due - now, last - first)
+local reply = format('=%d,%d,0', math.min(due, head) - now, ahead)
 ${close()}
 return reply`,
   output(reply) {
@@ -159,7 +177,7 @@ ${OPEN()}
 if string.byte(mine) ~= 104 then break end
 ${TAKE_APART()}
 ${LENGTHEN()}
-due, ends = math.min(due, till + delay), math.max(ends, till + delay)
+${noteHolder("till + delay")}
 local set = {me, format('h %d %s %s %s', till, token, most, delay)}
 local reply = format('=%d', till)
 ${close()}
@@ -179,14 +197,14 @@ local till = tonumber(string.match(mine, '^h (%d+) ') or nil)
 if not till or now >= till then break end
 done = done == '' and ARGV[1] or ARGV[1] .. ',' .. done
 done = string.match(done, '^${"[^,]*,".repeat(DONE_REMEMBERED - 1)}[^,]*') or done
-local only = string.match(lock, '^(%d+ %d+) %d+ %d+ 1 %d 0 0 0$')
+local only = string.match(lock, '^(%d+ %d+) %d+ 0 %d+ 1 %d 0 0 0$')
 if only then
   -- It was the only one: the lock is idle now.
   local ends = now
   ${MAKE_KEEP()}
 ${unlessDone("'=1'")}
   redis.call('HDEL', key, me)
-  lock = format('%s 0 %d 0 0 0 0 0', only, now)
+  lock = format('%s 0 0 %d 0 0 0 0 0', only, now)
   if keep == deadline then redis.call('HSET', key, 'done', done, 'lock', lock)
   else redis.call('HSET', key, 'done', done, 'lock', lock, '@', format('%d', keep)) end
 ${KEEP()}
@@ -200,7 +218,8 @@ while waiting > 0 do
   local owner = redis.call('HGET', key, place)
   local field = owner and redis.call('HGET', key, 'by:' .. owner) or ''
   local number, ending, most, front = string.match(field, '^q (%d+) (%d+) (%d+) (%d+)$')
-  if not number then
+  -- A dead waiter in front of others is passed over by apply.
+  if not number or now >= tonumber(ending) then
     whole = false
     break
   end
@@ -210,6 +229,7 @@ while waiting > 0 do
       set[#set + 1] = 'by:' .. owner
       set[#set + 1] = format('q %s %s %s 1', number, ending, most)
     end
+    head = tonumber(ending)
     break
   end
   fence = math.max(fence + 1, now * 1000 + micro)
@@ -217,7 +237,8 @@ while waiting > 0 do
   set[#set + 1] = format('h %d %d %s 0', now + ${HAND_OVER}, fence, most)
   gone[#gone + 1] = place
   if limit <= 1 then alone = 1 end
-  due, ends, holders, waiting, first = math.min(due, now + ${HAND_OVER}), math.max(ends, now + ${HAND_OVER}), holders + 1, waiting - 1, first + 1
+  holders, waiting, first = holders + 1, waiting - 1, first + 1
+  ${noteHolder(`now + ${HAND_OVER}`)}
 end
 if not whole then break end
 if waiting == 0 then first, last = 0, 0 end
@@ -227,9 +248,33 @@ return '=1'`,
   output: (reply) => figuresOf(reply) && { result: "released" },
 });
 
+/** A look of a waiter: where it stands, while nothing is due. */
+const look = (): FastPath => ({
+  fields: ["owner"],
+  lua: `
+local found = redis.call('HMGET', KEYS[1], '@', 'lock', 'by:' .. ARGV[1])
+local mine = found[3] or ''
+if string.byte(mine) ~= 113 then return '=-1' end
+local number = string.match(mine, '^q (%d+) ')
+local due, head, waiting, first = string.match(found[2] or '', '^%d+ %d+ (%d+) (%d+) %d+ %d+ %d+ (%d+) (%d+) %d+$')
+if not number or not first or not found[1] then break end
+${READ_TIME}
+due, head = tonumber(due), tonumber(head)
+if due == 0 or head < due then due = head end
+if now >= due or now >= tonumber(found[1]) then return '=-1' end
+return format('=%d,%d', due - now, math.min(number - first, waiting - 1))`,
+  output(reply) {
+    const figures = figuresOf(reply);
+    if (figures === undefined) return undefined;
+    const [remaining, ahead] = figures;
+    return ahead === undefined ? {} : { remaining: String(remaining), ahead: String(ahead) };
+  },
+});
+
 /** By the names of their transitions. */
 export const lockFast = (): Record<string, FastPath> => ({
   "lock.acquire": acquire(),
   "lock.extend": extend(),
   "lock.release": release(),
+  "lock.look": look(),
 });

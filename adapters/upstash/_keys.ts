@@ -1,6 +1,5 @@
 /** Where the keys of a store are in Redis: prefixes that never meet, and the slots of a cluster. */
-
-const MAX_PREFIX_BYTES = 256;
+import { checkPrefix } from "../../src/store/prefix.ts";
 
 /**
  * What a Redis Cluster hashes of a key: the text between the first brace and the next closing one, unless
@@ -23,7 +22,7 @@ export class KeySpace {
 
   /** Takes the option `prefix`, and whether the server may be a cluster. */
   constructor(prefix: unknown, mayBeCluster: boolean) {
-    this.head = `${checkPrefix(prefix).replace(/[%/:]/g, encodeURIComponent)}:`;
+    this.head = `${checkedPrefix(prefix).replace(/[%/:]/g, encodeURIComponent)}:`;
     this.oneSlot = !mayBeCluster || HASH_TAG.test(this.head);
   }
 
@@ -60,19 +59,11 @@ export function unescapeBraces(key: string): string {
   return key.includes("%") ? key.replace(/%(?:25|7B|7D)/g, decodeURIComponent) : key;
 }
 
-function checkPrefix(prefix: unknown): string {
-  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
-    throw new TypeError("Cannot make a store as 'prefix' must be a well-formed string");
-  }
+function checkedPrefix(given: unknown): string {
+  const prefix = checkPrefix(given);
   if (/[{}]/.test(prefix) && !HASH_TAG.test(prefix)) {
     throw new TypeError(
       "Cannot make a store as braces in 'prefix' must be a hash tag: for example \"{holdfast}\"",
-    );
-  }
-  const bytes = new TextEncoder().encode(prefix).length;
-  if (bytes > MAX_PREFIX_BYTES) {
-    throw new RangeError(
-      `Cannot make a store as 'prefix' must take at most ${MAX_PREFIX_BYTES} bytes: it takes ${bytes}`,
     );
   }
   return prefix;

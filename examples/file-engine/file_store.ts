@@ -1,11 +1,12 @@
 /** A working engine in less than sixty lines: a folder with a file a key, shared by the processes of one machine. */
+import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { type AtomicStore, atomicStore } from "@holdfast/edge";
 
 /** A store in a folder. */
 export function fileStore(folder: string): AtomicStore {
   fs.mkdirSync(folder, { recursive: true });
-  const pathOf = (key: string) => `${folder}/${encodeURIComponent(key).replaceAll(".", "%2E")}`;
+  const pathOf = (key: string) => `${folder}/${createHash("sha256").update(key).digest("hex")}`;
 
   function read(path: string) {
     try {
@@ -35,7 +36,7 @@ export function fileStore(folder: string): AtomicStore {
 
   return atomicStore({
     name: "file",
-    limits: { maxKeyBytes: 80, maxValueLength: 1_000_000 },
+    limits: { maxKeyBytes: 240, maxValueLength: 1_000_000 },
     transact(transition, key, input) {
       const path = pathOf(key);
       return locked(path, () => {

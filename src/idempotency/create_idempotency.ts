@@ -10,6 +10,7 @@ import { Lease } from "../lease.ts";
 import { retry } from "../retry.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
+import { LeaseCall, repeatable } from "../store/call_id.ts";
 import { ChangeWait } from "../store/change_wait.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
@@ -178,16 +179,15 @@ class StoreIdempotency implements Idempotency {
       lease: String(lease),
       retention: String(retention),
     };
-    let sentAt: number | undefined;
+    const call = new LeaseCall(this.#clock, lease);
     let output: Fields;
     try {
       const now = this.#clock.monotonic();
       output = await retry(() => {
-        sentAt = this.#clock.monotonic();
-        return this.#transact(beginClaim, key, input, signal, change.options());
+        return this.#transact(beginClaim, key, input, call.attempt({ ...change.options(), signal }));
       }, { clock: this.#clock, until, deadline: Math.max(now, until) + this.#timeout, signal });
     } catch (error) {
-      const unsure = sentAt !== undefined && !(error instanceof HoldfastError && !error.ambiguous);
+      const unsure = call.sentAt !== undefined && !(error instanceof HoldfastError && !error.ambiguous);
       // The owner is this call's own, so no later claim can be hit. A named owner may have begun again by
       // now.
       if (unsure && named === undefined) this.#giveBack(key, owner, id, waitUntil);
@@ -196,7 +196,7 @@ class StoreIdempotency implements Idempotency {
     switch (output.state) {
       case "new": {
         const claim = { key, attempt: Number(output.attempt), ...wish };
-        this.#sentAt.set(claim, sentAt!);
+        this.#sentAt.set(claim, call.sentAt!);
         return { state: "new", claim };
       }
       case "busy":
@@ -278,7 +278,7 @@ class StoreIdempotency implements Idempotency {
       signal: options?.signal,
       extend: async (length, signal) => {
         const input = { owner, lease: String(length) };
-        return (await this.#transact(extendClaim, key, input, signal)).state === "held";
+        return (await this.#transact(extendClaim, key, input, { signal })).state === "held";
       },
       lost: (why) => new HoldfastError("claim-lost", `Cannot go on with the work as ${why}`),
     });
@@ -413,7 +413,8 @@ class StoreIdempotency implements Idempotency {
     least = 0,
   ): Promise<Fields> {
     const now = this.#clock.monotonic();
-    return retry(() => this.#transact(transition, key, input, signal), {
+    const call = repeatable({ signal });
+    return retry(() => this.#transact(transition, key, input, call), {
       clock: this.#clock,
       until: now + least,
       deadline: now + this.#timeout,
@@ -425,10 +426,9 @@ class StoreIdempotency implements Idempotency {
     transition: Transition,
     key: string,
     input: Fields,
-    signal?: AbortSignal,
-    options?: TransactOptions,
+    options: TransactOptions,
   ): Promise<Fields> {
-    const output = await this.#store.transact(transition, key, input, { ...options, signal });
+    const output = await this.#store.transact(transition, key, input, options);
     if (output.state !== "corrupt") return output;
     throw new HoldfastError(
       "corrupt-record",

@@ -183,7 +183,11 @@ export interface Idempotency {
   begin(key: string, options?: BeginOptions): Promise<Begin>;
   /** Stores the response; a superseded claimant gets the winner's, and changes nothing. */
   complete(claim: Claim, response: unknown, options?: CompleteOptions): Promise<Completion>;
-  /** Gives this very claim back, so that the next caller runs; `false` when it is not the current one. */
+  /**
+   * Gives this very claim back, so that the next caller runs; `false` when it is not the current one. Once a
+   * reply was lost it is asked again: an engine that remembers replies (Upstash, Redis) answers as the first
+   * time, another one may answer `false` for what the lost call gave back. The claim is over in any case.
+   */
   abandon(claim: Claim, options?: CallOptions): Promise<boolean>;
   /** Makes the lease end `claim.lease` from now; `false` when another caller has the key. */
   extend(claim: Claim, options?: CallOptions): Promise<boolean>;

@@ -3,6 +3,8 @@ import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import { repeatable } from "../store/call_id.ts";
+import type { CallOptions } from "../store/key_value_store.ts";
 import { bounded } from "./_bounded.ts";
 import { callTimeout, leaseLength } from "./acquire_plan.ts";
 import type { Gate } from "./_gate.ts";
@@ -43,6 +45,16 @@ export interface ReleaseAttempt {
   readonly ambiguous: boolean;
 }
 
+/** Options of {@linkcode releaseWithRetry}. */
+export interface ReleaseRetryOptions {
+  /** The name of all attempts, also of an earlier release whose outcome is unknown. */
+  readonly call?: CallOptions | undefined;
+  /** The end of the holder's lease. */
+  readonly until?: number | undefined;
+  /** Whether an earlier release may have had its effect. */
+  readonly ambiguous?: boolean | undefined;
+}
+
 /**
  * Releases what an owner has or waits for; repeating it is safe. With `until`, the end of a holder's lease,
  * it is retried after a delay while that lasts. Without, at once: an orphaned acquisition.
@@ -50,13 +62,12 @@ export interface ReleaseAttempt {
 export async function releaseWithRetry(
   { store, clock, key, owner }: Place,
   fence: string | undefined,
-  until?: number,
-  ambiguous = false,
+  { call = repeatable(), until, ambiguous = false }: ReleaseRetryOptions = {},
 ): Promise<ReleaseAttempt> {
   const input = fence === undefined ? { owner } : { owner, fence };
   for (let attempt = 1;; attempt++) {
     try {
-      const { result } = await store.transact(releaseLock, key, input);
+      const { result } = await store.transact(releaseLock, key, input, call);
       // An earlier attempt may have been the one that released it, before another holder came.
       const unsure = ambiguous && result === "overtaken";
       return { result: unsure ? "unconfirmed" : result as Release, ambiguous };
@@ -98,6 +109,8 @@ export class HeldLock implements Lock {
   readonly #leaseEnd: () => number;
   #expiresAt: number;
   #release: Promise<Release> | undefined;
+  /** The name of the release: one that is asked for again, after a lost reply, is the same call. */
+  #releaseCall: CallOptions | undefined;
   #ambiguous = false;
 
   constructor(place: Place, grant: Grant) {
@@ -171,7 +184,11 @@ export class HeldLock implements Lock {
   async #releaseOnce(until: number): Promise<Release> {
     let attempt: ReleaseAttempt | undefined;
     try {
-      attempt = await releaseWithRetry(this.#place, this.#fence, until, this.#ambiguous);
+      attempt = await releaseWithRetry(this.#place, this.#fence, {
+        call: this.#releaseCall ??= repeatable(),
+        until,
+        ambiguous: this.#ambiguous,
+      });
       this.#ambiguous = attempt.ambiguous;
       return attempt.result;
     } finally {

@@ -1,6 +1,4 @@
-/**
- * The figures of a lock, in milliseconds where they are times. The Lua twins repeat those of the transitions.
- */
+/** The figures of a lock, in milliseconds where they are times. */
 
 /** How long a free lock remembers its fence. After that the clock's seed is above it anyway. */
 export const FENCE_RETENTION = 86_400_000;
@@ -11,8 +9,15 @@ export const HOUR = 3_600_000;
 /** How long a lock that was handed over waits for its new holder to ask again: what a dead waiter costs. */
 export const HAND_OVER = 1000;
 
-/** How long a place in the queue lasts after its owner last asked. */
+/** How long a ticket lasts after its owner last asked, at the head of the queue. */
 export const TICKET = 15_000;
+
+/**
+ * What each waiter ahead adds to a ticket, so that it outlives the sleep of a waiter far back (see {@linkcode
+ * QUEUE_PAUSE_STEP}) and mostly its whole wait. Dead waiters hardly add up by this: of a queue that died at
+ * once, each takes a second, and those behind the first 19 have lost their tickets by then.
+ */
+export const TICKET_STEP = 200;
 
 /** Asking again renews a ticket that would gain at least this much. */
 export const TICKET_GAIN = 4000;
@@ -39,13 +44,23 @@ export const CHECK = 5000;
 export const QUEUE_PAUSE = 250;
 
 /**
- * What each waiter ahead adds to that backoff, up to {@linkcode QUEUE_PAUSE_MOST}. Each of them takes about
- * half a {@linkcode QUEUE_PAUSE} to be served, so a waiter has asked again long before it is the first.
+ * What each waiter ahead adds to the backoff of those further back. Each of them takes about half a
+ * {@linkcode QUEUE_PAUSE} and a round trip until it is served, even if it releases at once: sums of such
+ * times keep so close to their mean that a waiter wakes before its turn, or well within {@linkcode
+ * HAND_OVER} after it. An estimate from what was observed could be longer, but one slow holder would spoil
+ * it, and the queue behind it would oversleep. With sleeps in proportion to the place, the looks of a whole
+ * queue grow with the logarithm of its length up to place 50, and slowly beyond.
  */
-export const QUEUE_PAUSE_STEP = 50;
+export const QUEUE_PAUSE_STEP = 100;
 
-/** The longest backoff of those further back in a queue. */
+/**
+ * The longest backoff in a queue, at place 50 and beyond: those ahead may all give up at once, and then a
+ * waiter that sleeps on misses its turn.
+ */
 export const QUEUE_PAUSE_MOST = 5000;
+
+/** How much earlier than its ticket ends a waiter renews it at the latest: one slow request. */
+export const TICKET_SPARE = 3000;
 
 /** The longest backoff of waiters that do not queue. */
 export const PAUSE = 1000;

@@ -10,6 +10,10 @@ import {
   QUEUE_PAUSE,
   QUEUE_PAUSE_MOST,
   QUEUE_PAUSE_STEP,
+  TICKET,
+  TICKET_GAIN,
+  TICKET_SPARE,
+  TICKET_STEP,
 } from "./_limits.ts";
 import type { AcquireOptions, LockCallOptions, ResumeOptions } from "./lock.ts";
 
@@ -119,7 +123,8 @@ export type NextStep =
   /** It asks again after a change, or after `longest`; after `backoff` where the engine cannot notify. */
   | {
     readonly do: "wait";
-    readonly queued: boolean;
+    /** How many are before it in the queue at most; `undefined` when it is not in the queue. */
+    readonly ahead: number | undefined;
     readonly longest: number;
     readonly backoff: number;
   }
@@ -128,19 +133,36 @@ export type NextStep =
 
 /** Decides by the reply, and by the backoff before. `random` is from 0 to 1. */
 export function nextStep(reply: Fields, backoff: number, random: number): NextStep {
-  const { fence, until, remaining, ahead } = reply;
+  const { fence, until, remaining } = reply;
   if (fence !== undefined) return { do: "hold", fence, until: until! };
   if (remaining === undefined) return { do: "stop" };
+  const ahead = reply.ahead === undefined ? undefined : Number(reply.ahead);
+  // Only the first in a queue has something to do when a lease ends; the others are notified.
+  if (ahead) return { do: "wait", ahead, longest: CHECK, backoff: queuePause(ahead) * (0.8 + random / 5) };
   const queued = ahead !== undefined;
-  const most = queued ? Math.min(QUEUE_PAUSE_MOST, QUEUE_PAUSE + Number(ahead) * QUEUE_PAUSE_STEP) : PAUSE;
   return {
     do: "wait",
-    queued,
-    // Only the first in a queue has something to do when a lease ends; the others are notified.
-    longest: queued && ahead !== "0" ? CHECK : Math.min(Number(remaining) + 1, queued ? CHECK : Infinity),
-    // Those further back need not look often from the start: their turn takes a while.
-    backoff: queued && ahead !== "0" ? most * (0.5 + random / 2) : nextBackoff(backoff, most, random),
+    ahead,
+    longest: Math.min(Number(remaining) + 1, queued ? CHECK : Infinity),
+    backoff: nextBackoff(backoff, queued ? QUEUE_PAUSE : PAUSE, random),
   };
+}
+
+/** The longest backoff in a queue, before which the turn of the waiter cannot come. */
+function queuePause(ahead: number): number {
+  return Math.min(QUEUE_PAUSE_MOST, Math.max(QUEUE_PAUSE, ahead * QUEUE_PAUSE_STEP));
+}
+
+/**
+ * The monotonic time until which a waiter may look at its place without renewing its ticket: as of a reply to
+ * a request sent at `sentAt`, and with the backoff after the look counted in. The first in the queue asks for
+ * the lock itself.
+ */
+export function looksUntil(sentAt: number, ahead: number | undefined): number {
+  if (!ahead) return -Infinity;
+  // A ticket that would gain less than TICKET_GAIN was left as it is.
+  const lasts = TICKET - TICKET_GAIN + ahead * TICKET_STEP;
+  return sentAt + lasts - TICKET_SPARE - queuePause(ahead);
 }
 
 /** Decorrelated jitter: from 10 ms to three times the backoff before, at most `most`. */

@@ -8,7 +8,9 @@ import { leaseDeadline } from "../lease.ts";
 import { retry } from "../retry.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import { LeaseCall, repeatable } from "../store/call_id.ts";
 import { ChangeWait } from "../store/change_wait.ts";
+import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { bounded } from "./_bounded.ts";
@@ -19,6 +21,7 @@ import { PAUSE } from "./_limits.ts";
 import {
   type AcquirePlan,
   callTimeout,
+  looksUntil,
   nextBackoff,
   type NextStep,
   nextStep,
@@ -37,7 +40,7 @@ import type {
   LockState,
   ResumeOptions,
 } from "./lock.ts";
-import { acquireLock, forceLock, inspectLock } from "./lock_transitions.ts";
+import { acquireLock, forceLock, inspectLock, lookLock } from "./lock_transitions.ts";
 
 const CALL_OPTIONS = { signal: true, timeout: true } satisfies OptionNames<LockCallOptions>;
 const FORCE_OPTIONS = { ...CALL_OPTIONS, id: true } satisfies OptionNames<ForceReleaseOptions>;
@@ -55,10 +58,12 @@ const LOCKS_OPTIONS = { name: true, clock: true, timeout: true } satisfies Optio
  * if (!lock) throw new Error("another holder has it");
  * lock.signal.throwIfAborted();
  *
- * // Three at a time, first come, first served, extended while they work: await using slot = await
- * locks.acquire("gpu", { permits: 3, fair: true, ttl: "10s", renew: true, wait: "1m" }); // All or none:
- * await using both = await locks.acquireAll(["account:1", "account:2"], { ttl: "10s", wait: "5s" }); if
- * (!slot || both?.locks.length !== 2) throw new Error("unexpected");
+ * // Three at a time, first come, first served, extended while they work:
+ * const gpu = { permits: 3, fair: true, ttl: "10s", renew: true, wait: "1m" } as const;
+ * await using slot = await locks.acquire("gpu", gpu);
+ * // All or none:
+ * await using both = await locks.acquireAll(["account:1", "account:2"], { ttl: "10s", wait: "5s" });
+ * if (!slot || both?.locks.length !== 2) throw new Error("unexpected");
  * ```
  */
 export function createLocks(store: AtomicStore, options: LocksOptions = {}): Locks {
@@ -87,6 +92,8 @@ interface Attempt {
   pending: Promise<unknown>;
   /** Whether something may be left at the engine: a lock, or a place in its queue. */
   loose: boolean;
+  /** Monotonic time until which a look at its place in the queue is enough. */
+  looksUntil: number;
 }
 
 class StoreLocks implements Locks {
@@ -125,6 +132,7 @@ class StoreLocks implements Locks {
       backoff: 10,
       pending: Promise.resolve(),
       loose: false,
+      looksUntil: -Infinity,
     };
     const turn = wait > 0 ? this.#gate.join(key, limit, clock) : undefined;
     try {
@@ -151,7 +159,7 @@ class StoreLocks implements Locks {
     const { place, plan, giveUpAt, change, bound } = attempt;
     const { clock } = place;
     for (;;) {
-      const asked = await this.#ask(attempt);
+      const asked = await this.#look(attempt) ?? await this.#ask(attempt);
       if (asked.do === "stop") return undefined;
       if (asked.do === "hold") return new HeldLock(place, { ...plan, ...asked, signal: bound });
       const left = giveUpAt - clock.monotonic();
@@ -161,11 +169,36 @@ class StoreLocks implements Locks {
         await clock.sleep(Math.min(delay, left), plan.signal);
       } else {
         if (left <= 0) return undefined;
-        const field = asked.queued ? `by:${place.owner}` : undefined;
+        const field = asked.ahead !== undefined ? `by:${place.owner}` : undefined;
         await change.next({ longest: Math.min(asked.longest, left), backoff: asked.backoff, field });
       }
       attempt.backoff = asked.backoff;
     }
+  }
+
+  /**
+   * Looks at its place in the queue where the engine cannot notify; answers `undefined` when it must ask for
+   * the lock: its turn has come, or its ticket needs renewing.
+   */
+  async #look({ place, plan, backoff, looksUntil }: Attempt): Promise<Asked | undefined> {
+    const { store, clock, key, owner } = place;
+    const sentAt = clock.monotonic();
+    if (store.watch || sentAt >= looksUntil) return undefined;
+    const call = store.transact(lookLock, key, { owner });
+    try {
+      const reply = await bounded(call, plan.timeout, plan.signal, () => overdue("lock"));
+      if (reply.ahead === undefined || reply.ahead === "0") return undefined;
+      return { ...nextStep(reply, backoff, Math.random()), sentAt };
+    } catch (error) {
+      plan.signal?.throwIfAborted();
+      return this.#again(error, backoff);
+    }
+  }
+
+  /** What follows from a fault: an outage is waited out, any other fault is thrown. */
+  #again(error: unknown, backoff: number): Asked {
+    if (!(error instanceof HoldfastError) || faultClass(error) !== "outage") throw error;
+    return { do: "repeat", failure: error, backoff: nextBackoff(backoff, PAUSE, Math.random()) };
   }
 
   /** Sends one request, and tells what follows from its reply or its outage. */
@@ -174,9 +207,6 @@ class StoreLocks implements Locks {
     const { store, clock, key, owner } = place;
     const sentAt = clock.monotonic();
     const wait = plan.queues ? { wait: String(Math.max(1, Math.ceil(giveUpAt - sentAt))) } : {};
-    const again = (failure: HoldfastError): Asked => (
-      { do: "repeat", failure, backoff: nextBackoff(backoff, PAUSE, Math.random()) }
-    );
     plan.signal?.throwIfAborted();
     const watching = plan.wait > 0 ? change.options() : undefined;
     const call = store.transact(acquireLock, key, { owner, ...plan.input, ...wait }, watching);
@@ -186,12 +216,13 @@ class StoreLocks implements Locks {
       const reply = await bounded(call, plan.timeout, plan.signal, () => overdue("lock"));
       plan.signal?.throwIfAborted();
       const step = nextStep(reply, backoff, Math.random());
-      if (step.do === "hold" && clock.monotonic() >= leaseDeadline(sentAt, plan.ttl)) return again(late());
-      attempt.loose = step.do === "wait" && step.queued;
+      if (step.do === "hold" && clock.monotonic() >= leaseDeadline(sentAt, plan.ttl)) throw late();
+      const ahead = step.do === "wait" ? step.ahead : undefined;
+      attempt.loose = ahead !== undefined;
+      attempt.looksUntil = looksUntil(sentAt, ahead);
       return { ...step, sentAt };
     } catch (error) {
-      if (!(error instanceof HoldfastError) || faultClass(error) !== "outage") throw error;
-      return again(error);
+      return this.#again(error, backoff);
     }
   }
 
@@ -256,15 +287,13 @@ class StoreLocks implements Locks {
     }
     const place = this.#place(key, randomToken(16), plan.timeout);
     const input = { owner: place.owner, from, ttl: String(plan.ttl) };
-    let sentAt = 0;
-    const { fence, until } = await this.#call(acquireLock, key, input, options, () => {
-      sentAt = this.#clock.monotonic();
-    });
+    const call = new LeaseCall(this.#clock, plan.ttl);
+    const { fence, until } = await this.#call(acquireLock, key, input, options, () => call.attempt());
     if (fence === undefined) return undefined;
     const lock = new HeldLock(place, {
       ...plan,
       signal: undefined,
-      sentAt,
+      sentAt: call.sentAt!,
       fence,
       until: until!,
     });
@@ -313,17 +342,23 @@ class StoreLocks implements Locks {
     key: string,
     input: Fields,
     options: LockCallOptions | undefined,
-    before?: () => void,
+    attempt: () => CallOptions = named(),
   ): Promise<Fields> {
     const clock = this.#clock;
     const signal = options?.signal;
     const deadline = clock.monotonic() + callTimeout(options, this.#timeout);
     signal?.throwIfAborted();
-    return await retry(() => {
-      before?.();
-      return interruptible(this.#store.transact(transition, key, input), signal);
-    }, { clock, deadline, signal });
+    return await retry(
+      () => interruptible(this.#store.transact(transition, key, input, attempt()), signal),
+      { clock, deadline, signal },
+    );
   }
+}
+
+/** One name for every attempt. */
+function named(): () => CallOptions {
+  const call = repeatable();
+  return () => call;
 }
 
 function late(): HoldfastError {

@@ -76,7 +76,9 @@ export interface AcquireOptions extends HoldOptions, LockCallOptions {
   /**
    * Whether to wait in a queue that all processes share: first come, first served. A waiter that died delays
    * those behind it by at most a second, once; several in a row, by a second each and five seconds more. At
-   * most 256 processes queue per key, others ask again about once a second.
+   * most 256 processes queue per key, others ask again about once a second. On an engine that cannot notify
+   * (Upstash, Redis), a waiter looks every quarter of a second when it is next, else every tenth of a second
+   * per waiter ahead, at most every five seconds.
    * @default {false, true with `mode`}
    */
   readonly fair?: boolean | undefined;

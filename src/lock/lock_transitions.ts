@@ -3,7 +3,7 @@
  *
  * | field | content |
  * |---|---|
- * | `lock` | nine integers: `fence lapsed due ends holders alone waiting first last` |
+ * | `lock` | ten integers: `fence lapsed due head ends holders alone waiting first last` |
  * | `done` | the last eight ids that may never act again, newest first, joined by commas |
  * | `by:<owner>` | a holder: `h <until> <fence> <limit> <delay>`; a waiter: `q <number> <until> <limit> <front>` |
  * | `at:<number>` | the owner of the waiter with that number |
@@ -11,15 +11,18 @@
  * - `fence` is the last fencing token handed out. `lapsed` is the highest one whose holder did not release it
  *   itself (its lease ended, or it was forced or passed on), so that a repeated release can be told from a
  *   late one.
- * - `due`: before that time nothing in the record ends by itself; 0 when nothing can. It may be earlier than
- *   the true time, never later.
+ * - `due`: before that time no holder ends by itself; 0 without holders. It is exact for a single holder; with
+ *   several it may be earlier than the true time, never later.
+ * - `head`: when the ticket of the first waiter ends; 0 without waiters. Those behind it may have ended
+ *   earlier: they are removed when they become the first, or with the next sweep.
  * - `ends`: the latest time at which anything in the record was to end by itself.
  * - `holders`, `alone` (whether one of them is exclusive), `waiting`, `first` and `last` (numbers in the
  *   queue) summarize the rest.
  *
  * With the summary an engine that keeps fields apart (a Redis hash) decides the usual calls by a few fields,
  * however long the queue is; see `adapters/upstash/_fast_lock.ts`. Invariant: after each write, the first
- * waiter cannot be let in. Only time changes that, at `due`.
+ * waiter cannot be let in. Only time changes that, at `due` or `head`: what happens then is a sweep, which
+ * reads the whole record. A queue that moves on without dead waiters and lapsed leases needs none.
  *
  * What becomes free goes to the first waiter at once, for as long as a reply may take: the waiter asks again
  * and gets its whole lease, or is passed over. The fence outlives the holders. A fence that was lost starts
@@ -35,6 +38,7 @@ import {
   MOST_SHARING,
   TICKET,
   TICKET_GAIN,
+  TICKET_STEP,
 } from "./_limits.ts";
 
 interface Holder {
@@ -59,7 +63,7 @@ interface Ticket {
 interface LockRecord {
   fence: number;
   lapsed: number;
-  /** Infinity when nothing can end. */
+  /** Infinity without holders. */
   due: number;
   ends: number;
   /** Ids, newest first, joined by commas. */
@@ -91,7 +95,8 @@ function parseSummary(record: Fields | undefined): LockRecord {
   state.fence = Number(parts[0]);
   state.lapsed = Number(parts[1]);
   if (parts[2] !== "0") state.due = Number(parts[2]);
-  state.ends = Number(parts[3]);
+  // `head`, the fourth, is what the first ticket says.
+  state.ends = Number(parts[4]);
   return state;
 }
 
@@ -113,8 +118,13 @@ function parse(record: Fields | undefined, now: number): LockRecord {
     }
   }
   if (state.queue.length > 1) state.queue.sort((a, b) => a.number - b.number);
-  if (now >= state.due) expire(state, now);
+  if (now >= nextEnd(state)) expire(state, now);
   return state;
+}
+
+/** Before this time nothing happens by itself. */
+function nextEnd(state: LockRecord): number {
+  return state.queue.length === 0 ? state.due : Math.min(state.due, state.queue[0]!.until);
 }
 
 /** The record as a change finds it: what became free by time is handed on. */
@@ -124,10 +134,9 @@ function current(record: Fields | undefined, now: number): LockRecord {
   return state;
 }
 
-/** Removes what has ended, and finds the next time at which something ends. */
+/** Removes what has ended, and finds the next time at which a holder ends. */
 function expire(state: LockRecord, now: number): void {
   const holders: Holder[] = [];
-  const queue: Ticket[] = [];
   let due = Infinity;
   for (const holder of state.holders) {
     const end = holder.until + holder.delay;
@@ -138,23 +147,24 @@ function expire(state: LockRecord, now: number): void {
       due = Math.min(due, end);
     }
   }
-  for (const ticket of state.queue) {
-    if (now < ticket.until) {
-      queue.push(ticket);
-      due = Math.min(due, ticket.until);
-    }
-  }
   state.swept = true;
   state.due = due;
   state.holders = holders;
-  state.queue = queue;
+  dropEnded(state, now);
+}
+
+/** Removes the waiters whose tickets have ended, wherever they stand. */
+function dropEnded(state: LockRecord, now: number): void {
+  const left: Ticket[] = [];
+  for (const ticket of state.queue) if (now < ticket.until) left.push(ticket);
+  state.queue = left;
 }
 
 function serialize(state: LockRecord, now: number): Write {
   const { holders, queue } = state;
   const idle = holders.length === 0 && queue.length === 0;
   const ends = idle ? now : Math.max(state.ends, now);
-  const due = idle ? 0 : state.due;
+  const due = holders.length === 0 ? 0 : state.due;
   const record: Record<string, string> = { done: state.done };
   let alone = 0;
   for (const { owner, until, fence, limit, delay } of holders) {
@@ -163,26 +173,28 @@ function serialize(state: LockRecord, now: number): Write {
   }
   let first = 0;
   let last = 0;
+  let head = 0;
   for (const ticket of queue) {
     if (first === 0) {
       ticket.front = 1;
       first = ticket.number;
+      head = ticket.until;
     }
     last = ticket.number;
     record["by:" + ticket.owner] = `q ${ticket.number} ${ticket.until} ${ticket.limit} ${ticket.front}`;
     record["at:" + ticket.number] = ticket.owner;
   }
   const counts = `${holders.length} ${alone} ${queue.length} ${first} ${last}`;
-  record.lock = `${state.fence} ${state.lapsed} ${due} ${ends} ${counts}`;
+  record.lock = `${state.fence} ${state.lapsed} ${due} ${head} ${ends} ${counts}`;
   // Whole hours: most changes of a lock then leave the record's deadline alone, and cost an engine that keeps
   // it apart nothing.
   const expiresAt = Math.ceil((ends + FENCE_RETENTION) / HOUR) * HOUR;
   return { record, expiresAt, retention: ends > now ? "protected" : "evictable" };
 }
 
-/** Notes when a holder or a waiter ends by itself. */
-function note(state: LockRecord, end: number): void {
-  state.due = Math.min(state.due, end);
+/** Notes when a holder ends by itself. The ends of others are not known to the fast path, which reads few fields. */
+function noteHolder(state: LockRecord, end: number): void {
+  state.due = state.holders.length === 1 ? end : Math.min(state.due, end);
   state.ends = Math.max(state.ends, end);
 }
 
@@ -236,7 +248,7 @@ function grant(
   state.fence = fence;
   const holder: Holder = { owner, until, fence, limit, delay };
   state.holders.push(holder);
-  note(state, until + delay);
+  noteHolder(state, until + delay);
   return holder;
 }
 
@@ -246,12 +258,22 @@ function lapse(state: LockRecord, holder: Holder): void {
   state.lapsed = Math.max(state.lapsed, holder.fence);
 }
 
-/** Lets in the first waiters while they fit. */
+/** Lets in the first waiters while they fit, and passes over those whose tickets have ended. */
 function grantNext(state: LockRecord, now: number): void {
-  while (state.queue.length > 0 && fits(state, state.queue[0]!.limit)) {
-    const { owner, limit } = state.queue.shift()!;
-    grant(state, owner, now + HAND_OVER, limit, 0, now);
+  while (state.queue.length > 0 && (now >= state.queue[0]!.until || fits(state, state.queue[0]!.limit))) {
+    const { owner, limit, until } = state.queue.shift()!;
+    if (now < until) grant(state, owner, now + HAND_OVER, limit, 0, now);
   }
+}
+
+/**
+ * How many wait before this number, at most: those between may have left. `joins`: whether the number itself
+ * is not in the queue yet.
+ */
+function mostAhead(state: LockRecord, number: number, joins: boolean): number {
+  const { queue } = state;
+  if (queue.length === 0) return 0;
+  return Math.min(number - queue[0]!.number, joins ? queue.length : queue.length - 1);
 }
 
 /** Puts an owner into the queue, or keeps its place there; answers whether the queue changed. */
@@ -263,18 +285,23 @@ function enqueue(
   now: number,
 ): boolean {
   if (wait === undefined) return false;
-  const until = now + Math.min(Number(wait), TICKET);
   const { queue } = state;
   const mine = find(queue, owner);
+  let number = 1;
+  if (mine !== undefined) number = mine.number;
+  else if (queue.length > 0) number = queue[queue.length - 1]!.number + 1;
+  const ahead = mostAhead(state, number, mine === undefined);
+  const until = now + Math.min(Number(wait), TICKET + ahead * TICKET_STEP);
   if (mine !== undefined) {
     if (until - mine.until < TICKET_GAIN) return false;
     mine.until = until;
+    // Dead waiters may fill the queue behind a first one that lives.
+    if (ahead === 0 && queue.length >= MOST_SHARING) dropEnded(state, now);
   } else {
     if (queue.length >= MOST_SHARING) return false;
-    const number = queue.length === 0 ? 1 : queue[queue.length - 1]!.number + 1;
     queue.push({ owner, number, until, limit, front: 0 });
   }
-  note(state, until);
+  state.ends = Math.max(state.ends, until);
   return true;
 }
 
@@ -330,7 +357,7 @@ export const acquireLock: Transition = {
     if (mine !== undefined) {
       mine.until = Math.max(mine.until, now + Number(input.ttl));
       if (input.from === undefined) mine.delay = delay;
-      note(state, mine.until + mine.delay);
+      noteHolder(state, mine.until + mine.delay);
       return {
         output: { fence: String(mine.fence), until: String(mine.until) },
         write: serialize(state, now),
@@ -338,9 +365,9 @@ export const acquireLock: Transition = {
     }
     if (input.from !== undefined) return { output: {} };
     const joined = enqueue(state, owner, input.wait, limit, now);
-    const output: Record<string, string> = { remaining: String(state.due - now) };
+    const output: Record<string, string> = { remaining: String(nextEnd(state) - now) };
     const ticket = find(state.queue, owner);
-    if (ticket !== undefined) output.ahead = String(ticket.number - state.queue[0]!.number);
+    if (ticket !== undefined) output.ahead = String(mostAhead(state, ticket.number, false));
     return joined || state.swept ? { output, write: serialize(state, now) } : { output };
   },
 };
@@ -357,7 +384,7 @@ export const extendLock: Transition = {
     if (mine === undefined || now >= mine.until) return { output: {} };
     // Never shorter: a copy of an earlier call may arrive after a later one.
     mine.until = Math.max(mine.until, now + Number(input.ttl));
-    note(state, mine.until + mine.delay);
+    noteHolder(state, mine.until + mine.delay);
     return { output: { until: String(mine.until) }, write: serialize(state, now) };
   },
 };
@@ -435,6 +462,21 @@ export const forceLock: Transition = {
   },
 };
 
+/**
+ * `{ owner }` → `{ remaining, ahead }` while the owner waits in the queue and nothing is due, else `{}`: then
+ * only `acquireLock` tells. It changes nothing, so that the looks of waiters far back cost next to nothing.
+ */
+export const lookLock: Transition = {
+  name: "lock.look",
+  apply(record, input, now): Step {
+    const state = parse(record, now);
+    const ticket = find(state.queue, input.owner!);
+    if (state.swept || ticket === undefined) return { output: {} };
+    const ahead = mostAhead(state, ticket.number, false);
+    return { output: { remaining: String(nextEnd(state) - now), ahead: String(ahead) } };
+  },
+};
+
 /** `{}` → `{ fence, held, waiting, remaining }`, or `{}` when nothing is known. */
 export const inspectLock: Transition = {
   name: "lock.inspect",
@@ -447,11 +489,13 @@ export const inspectLock: Transition = {
       if (now < until) held++;
       last = Math.max(last, until + delay);
     }
+    let waiting = 0;
+    for (const { until } of queue) if (now < until) waiting++;
     return {
       output: {
         fence: String(fence),
         held: String(held),
-        waiting: String(queue.length),
+        waiting: String(waiting),
         remaining: String(last - now),
       },
     };
@@ -464,5 +508,6 @@ export const lockTransitions: readonly Transition[] = [
   extendLock,
   releaseLock,
   forceLock,
+  lookLock,
   inspectLock,
 ];

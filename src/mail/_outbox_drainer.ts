@@ -2,6 +2,7 @@
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import { randomToken } from "../secret.ts";
+import { repeatable } from "../store/call_id.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { faultClass } from "../fault_class.ts";
 import { backoff } from "./_combinator.ts";
@@ -251,9 +252,10 @@ export class Drainer {
   /** Runs a transition, again after a passing fault of the store: all of them may be repeated. */
   async #note(transition: Transition, key: string, input: Fields): Promise<Fields> {
     const { store, clock } = this.#settings;
+    const call = repeatable();
     for (let attempt = 1;; attempt++) {
       try {
-        return await store.transact(transition, key, input);
+        return await store.transact(transition, key, input, call);
       } catch (error) {
         if (!(error instanceof HoldfastError && error.retryable) || attempt === NOTES) throw error;
         await clock.sleep(backoff(attempt, 50, 1000, error.retryAfter));

@@ -1,7 +1,11 @@
 /** Pure decisions of a read that asked two sides about a session. */
 import { sessionExpiry, type SessionRecord } from "../session/session_record.ts";
 import type { SessionFound } from "../session/session_store.ts";
+import type { ReplicatedSessionsOptions } from "./replicated_sessions.ts";
 import { isPermanent } from "./side.ts";
+
+/** What a read does while a side cannot be asked. */
+export type WhenUnavailable = NonNullable<ReplicatedSessionsOptions["whenUnavailable"]>;
 
 /** A side's answer, or the error instead of one. */
 export type Answer = PromiseSettledResult<SessionFound>;
@@ -15,20 +19,23 @@ export type ReadPlan =
   | { readonly type: "reject"; readonly error: unknown };
 
 /**
- * Plans a read of both sides. `whenUnavailable` decides while one of them does not answer. `steady`: the
- * primary had no outage lately; otherwise it may have lost its memory, and its answer alone does not count.
+ * Plans a read of both sides. `whenUnavailable` decides while one of them does not answer.
+ *
+ * An end that was acknowledged is on both sides, and a primary may forget it, restarted empty or set back. So
+ * a live session needs the secondary's word, unless `"degrade"` trusts a primary that was `steady`: without an
+ * outage lately, as far as this store saw.
  */
 export function planRead(
   primary: Answer,
   secondary: Answer,
-  whenUnavailable: "degrade" | "throw",
+  whenUnavailable: WhenUnavailable,
   now: number,
   steady: boolean,
 ): ReadPlan {
   if (primary.status === "rejected") {
     const error = primary.reason;
     // A primary that is misconfigured is no outage.
-    const away = whenUnavailable === "degrade" && !isPermanent(error);
+    const away = whenUnavailable !== "throw" && !isPermanent(error);
     if (!away || secondary.status === "rejected") return { type: "reject", error };
     const found = degraded(secondary.value, now);
     return found === undefined ? { type: "reject", error } : { type: "answer", found, repair: false };
@@ -46,7 +53,12 @@ export function planRead(
 /** Compares two sides that both answered. */
 function planCompared(first: SessionFound, copy: SessionFound): ReadPlan {
   // A tombstone on either side is final: the other side gets it, too.
-  if (isEnded(first)) return { type: "answer", found: first, repair: copy.state === "live" };
+  if (isEnded(first)) {
+    // A logout and a rotation at once may leave different ones: the rotation's leads to what goes on.
+    const next = first.next ?? (isEnded(copy) ? copy.next : undefined);
+    const found = next === undefined ? first : { ...first, next };
+    return { type: "answer", found, repair: copy.state === "live" };
+  }
   if (isEnded(copy)) return { type: "answer", found: copy, repair: first.state === "live" };
   if (copy.state !== "live") return { type: "answer", found: first, repair: first.state === "live" };
   // The copy is there and the primary knows none, or an older one.
@@ -68,7 +80,7 @@ export function degraded(copy: SessionFound, now: number): SessionFound | undefi
 /** True for a tombstone; a session that timed out has none. */
 export function isEnded(
   found: SessionFound,
-): found is { readonly state: "ended"; readonly why: "rotated" | "revoked" } {
+): found is { readonly state: "ended"; readonly why: "rotated" | "revoked"; readonly next?: string } {
   return found.state === "ended" && found.why !== "expired";
 }
 

@@ -128,14 +128,14 @@ export class ReplicatedIndex implements SessionIndex {
       ? await Promise.allSettled([first, ask(replicator.secondary)])
       : [await settledOf(first)] as const;
     signal?.throwIfAborted();
-    const degrade = whenUnavailable === "degrade";
     if (known.status === "fulfilled") {
       if (copy === undefined) return known.value;
       if (copy.status === "fulfilled") return this.#united(user, known.value, copy.value);
-      if (degrade) return known.value;
+      // The primary may have forgotten an epoch.
+      if (whenUnavailable === "degrade") return known.value;
       throw copy.reason;
     }
-    if (!degrade || isPermanent(known.reason)) throw known.reason;
+    if (whenUnavailable === "throw" || isPermanent(known.reason)) throw known.reason;
     const second = copy ?? await settledOf(ask(replicator.secondary));
     if (second.status === "fulfilled") return second.value;
     throw known.reason;

@@ -62,10 +62,13 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   async #load(key: string, signal: AbortSignal | undefined): Promise<SessionFound> {
     // Its end may not have reached either side yet: in this isolate it counts at once.
     const end = this.#replicator.pending("session", key)?.end;
-    if (end !== undefined) return { state: "ended", why: end.why };
+    if (end !== undefined) {
+      const { why, next } = end;
+      return { state: "ended", why, ...(next !== undefined && { next }) };
+    }
     const { reads, whenUnavailable } = this.#replicator.settings;
     const [primary, secondary] = reads === "both"
-      ? await Promise.allSettled([this.#ask("primary", key, signal), this.#ask("secondary", key, signal)])
+      ? await this.#askBoth(key, signal)
       : await this.#askInTurn(key, signal);
     signal?.throwIfAborted();
     const { clock, primary: side } = this.#replicator;
@@ -75,6 +78,20 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     if (next.found.state === "live") this.#versions.note(key, next.found.record.version);
     if (next.repair) this.#replicator.repairLater("session", key);
     return next.found;
+  }
+
+  /** Both are asked at once; the secondary once more where the answer depends on it. */
+  async #askBoth(key: string, signal: AbortSignal | undefined) {
+    const answers = await Promise.allSettled([
+      this.#ask("primary", key, signal),
+      this.#ask("secondary", key, signal),
+    ]);
+    const [primary, secondary] = answers;
+    const needed = this.#replicator.settings.whenUnavailable === "confirm" && !signal?.aborted &&
+      primary.status === "fulfilled" && primary.value.state === "live";
+    if (!needed || secondary.status === "fulfilled" || isPermanent(secondary.reason)) return answers;
+    const [again] = await Promise.allSettled([this.#ask("secondary", key, signal)]);
+    return [primary, again] as const;
   }
 
   /** The secondary is asked only when the primary does not know the session or cannot be asked. */
@@ -115,8 +132,8 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     try {
       return await this.#copies.restore(key, signal);
     } catch (error) {
-      const degrade = this.#replicator.settings.whenUnavailable === "degrade";
-      if (!degrade || isPermanent(error) || signal?.aborted || copy.state !== "live") throw error;
+      const degrades = this.#replicator.settings.whenUnavailable !== "throw";
+      if (!degrades || isPermanent(error) || signal?.aborted || copy.state !== "live") throw error;
       return { ...copy, degraded: true };
     }
   }
@@ -181,7 +198,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
       const restored = await this.#copies.restore(key, signal);
       if (restored.state !== "live") return restored;
     } catch (error) {
-      // While the secondary is away the primary's answers count.
+      // A primary that is trusted alone says that there is no such session.
       const away = this.#replicator.settings.whenUnavailable === "degrade" && !isPermanent(error);
       if (!away || mayHaveHappened(error) || signal?.aborted) throw error;
       return { state: "unknown" };
@@ -265,9 +282,9 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   async #endBoth(key: string, options: SessionDelete): Promise<SessionRecord | undefined> {
-    const { why, signal } = options;
+    const { why, next, signal } = options;
     const until = this.#replicator.clock.now() + DELETE_RETRY_MS;
-    const end: Ending = { why, until, primary: true, secondary: true };
+    const end: Ending = { why, ...(next !== undefined && { next }), until, primary: true, secondary: true };
     const entry = await this.#replicator.reserveEnd("session", key, { end });
     const [primary, secondary] = await this.#deleteBoth(key, options);
     const plan = planEnd(primary, secondary, end);
@@ -281,7 +298,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
       return plan.last;
     }
     try {
-      const last = await this.#askPrimary(key, why, plan.copy, signal);
+      const last = await this.#askPrimary(key, end, plan.copy, signal);
       this.#settleEnd(entry);
       return last;
     } catch (error) {
@@ -323,19 +340,19 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
    * gets the session.
    */
   async #deleteBoth(key: string, options: SessionDelete): Promise<[Deleted, Deleted]> {
-    const { why, signal } = options;
+    const { why, next, signal } = options;
     const { primary, secondary } = this.#replicator;
     // Where the primary knows nothing it gets its tombstone later, when it has said so: then the copy's
     // record counts.
     const first = primary.call(
       "delete",
-      (store, signal) => store.delete(key, { why, lasting: true, signal }),
+      (store, signal) => store.delete(key, { why, next, lasting: true, signal }),
       { signal },
     );
     const second = () =>
       secondary.call(
         "delete",
-        (store, signal) => store.delete(key, { why, absent: "bury", lasting: true, signal }),
+        (store, signal) => store.delete(key, { why, next, absent: "bury", lasting: true, signal }),
         { signal },
       );
     if (why === "revoked") return await Promise.allSettled([first, second()]);
@@ -351,13 +368,13 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
    */
   async #askPrimary(
     key: string,
-    why: SessionDelete["why"],
+    end: Ending,
     copy: SessionRecord | undefined,
     signal: AbortSignal | undefined,
   ): Promise<SessionRecord | undefined> {
     const known = await this.#ask("primary", key, signal);
     if (known.state === "ended") return undefined;
-    return await this.#copies.end("primary", key, why, signal) ?? copy;
+    return await this.#copies.end("primary", key, end, signal) ?? copy;
   }
 
   #settleEnd(entry: Entry<Work> | undefined): void {
@@ -442,6 +459,7 @@ function refused(side: "primary" | "secondary", error: unknown): unknown {
 function joined(known: Ending | undefined, next: Ending): Ending {
   if (known === undefined) return next;
   known.until = Math.max(known.until, next.until);
+  known.next ??= next.next;
   known.primary &&= next.primary;
   known.secondary &&= next.secondary;
   return known;

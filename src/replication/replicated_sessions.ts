@@ -21,7 +21,8 @@
  * and may be set back to an older state. No write and no read trusts one side alone:
  *
  * - A tombstone on either side ends the session.
- * - A read asks both sides at once. The copy is repaired from a newer primary; a primary that lacks versions
+ * - A read asks both sides at once. A live session needs the secondary's word (see `whenUnavailable`). The copy
+ *   is repaired from a newer primary; a primary that lacks versions
  *   which the copy has was set back or restarted, and gets the copy back.
  * - A write of unknown outcome is looked at again when its answer arrives late, and after 2, 4, 8 … times the
  *   `attemptTimeout`, for ten minutes. What takes effect even later is found by the next read, or by
@@ -52,13 +53,19 @@ export interface ReplicatedSessionsOptions {
    */
   readonly reads?: "both" | "primary" | undefined;
   /**
-   * What a read does while a side cannot be asked. `"degrade"`: the other side answers alone, marked
-   * `degraded` if it is the secondary; the primary only if this store saw no outage of it for ten minutes, as
-   * it may have lost its memory. `"throw"`: the read rejects with that side's fault, so that an ended session
-   * is unreadable whatever fails at once.
-   * @default {"degrade"}
+   * What a read does while a side cannot be asked.
+   *
+   * - `"confirm"`: the secondary answers alone while the primary is away, marked `degraded`. While the
+   *   secondary is away a live session is refused with its fault, after it was asked twice: a primary that was
+   *   set back to an older state knows sessions that have ended, and nothing on it tells. No ended session is
+   *   read, whatever the primary forgets and whatever fails at once.
+   * - `"degrade"`: the primary answers alone, too, if this store saw no outage of it for ten minutes. For a
+   *   primary that never loses an acknowledged write. Otherwise an ended session is read if the primary was
+   *   set back, unseen by this store, while the secondary is away.
+   * - `"throw"`: both sides must answer.
+   * @default {"confirm"}
    */
-  readonly whenUnavailable?: "degrade" | "throw" | undefined;
+  readonly whenUnavailable?: "confirm" | "degrade" | "throw" | undefined;
   /**
    * The maximum number of keys that wait to be shipped. Saves use three quarters, so that there is always
    * room for what ends a session.

@@ -6,6 +6,7 @@ import type { IndexedSessionStore } from "../session/session_store.ts";
 import { checkFunction, checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 import { CircuitOpenError } from "./circuit.ts";
 import { NotReplicatedError } from "./not_replicated_error.ts";
+import type { WhenUnavailable } from "./read_plan.ts";
 import type { ReplicatedSessionsOptions, ReplicationOperation } from "./replicated_sessions.ts";
 import { ReplicationOutbox } from "./replication_outbox.ts";
 import { type Entry, ReplicationQueue } from "./replication_queue.ts";
@@ -41,7 +42,7 @@ const OPTIONS = {
 export interface Settings {
   readonly strategy: "async" | "sync" | "acknowledged";
   readonly reads: "both" | "primary";
-  readonly whenUnavailable: "degrade" | "throw";
+  readonly whenUnavailable: WhenUnavailable;
   readonly whenFull: "wait" | "reject" | "inline";
   readonly queueSize: number;
   readonly retryAttempts: number;
@@ -62,13 +63,18 @@ function settingsOf(options: ReplicatedSessionsOptions): Settings {
   for (const name of ["waitUntil", "onFault", "onDropped", "onOperation", "random"] as const) {
     checkFunction(TASK, name, options[name]);
   }
-  const { strategy = "async", reads = "both", whenUnavailable = "degrade", whenFull = "wait" } = options;
+  const { strategy = "async", reads = "both", whenUnavailable = "confirm", whenFull = "wait" } = options;
   const { queueSize = 1000, retryAttempts = 3, parallel = 16 } = options;
   const { retryDelay = "100ms", attemptTimeout = "2s", timeout = "5s" } = options;
   return {
     strategy: checkOneOf(TASK, "strategy", strategy, ["async", "sync", "acknowledged"] as const),
     reads: checkOneOf(TASK, "reads", reads, ["both", "primary"] as const),
-    whenUnavailable: checkOneOf(TASK, "whenUnavailable", whenUnavailable, ["degrade", "throw"] as const),
+    whenUnavailable: checkOneOf(
+      TASK,
+      "whenUnavailable",
+      whenUnavailable,
+      ["confirm", "degrade", "throw"] as const,
+    ),
     whenFull: checkOneOf(TASK, "whenFull", whenFull, ["wait", "reject", "inline"] as const),
     queueSize: checkInteger(TASK, "queueSize", queueSize),
     retryAttempts: checkInteger(TASK, "retryAttempts", retryAttempts),
@@ -346,6 +352,7 @@ export class Replicator {
       id,
       latestVersion: 0,
       pendingVersion: 0,
+      lateVersion: 0,
       lostWrites: 0,
       changes: [],
       compare: false,

@@ -44,13 +44,13 @@ export class SessionCopies {
         signal,
       });
       if (isEnded(copy)) {
-        await this.end("primary", key, copy.why, signal);
+        await this.end("primary", key, copy, signal);
         return copy;
       }
       if (copy.state !== "live") return copy;
       // Asked after the copy answered: unless the primary lost it, it has what the copy has.
       const known = await primary.call("load", (store, signal) => store.load(key, { signal }), { signal });
-      if (isEnded(known)) await this.end("secondary", key, known.why, signal);
+      if (isEnded(known)) await this.end("secondary", key, known, signal);
       if (known.state === "ended") {
         return isEnded(known) ? known : await this.#revive(key, known, copy.record);
       }
@@ -94,15 +94,18 @@ export class SessionCopies {
     const { id, end, record, pendingVersion, lostWrites } = work;
     if (end !== undefined) return await this.#shipEnd(work, end);
     work.record = undefined;
+    work.lateVersion = 0;
     let found: SessionFound = record !== undefined && clock.monotonic() - record.at < FRESH
       ? { state: "live", record: record.value }
       : await primary.call("load", (store, signal) => store.load(id, { signal }));
     let goesOn = true;
     if (found.state === "live") goesOn = await this.copy(id, found.record);
-    else if (isEnded(found)) await this.end("secondary", id, found.why);
+    else if (isEnded(found)) await this.end("secondary", id, found);
     else found = await this.#restoreIfLive(id, found);
     work.lostWrites -= lostWrites;
-    if (work.pendingVersion === pendingVersion) work.pendingVersion = 0;
+    // A write that was answered meanwhile, out of order, waits for the next shipment, which must know its
+    // version: the primary may have lost it with the others.
+    if (work.pendingVersion === pendingVersion) work.pendingVersion = work.lateVersion;
     // A write that the primary lost before it was shipped is gone, and its waiter must be told.
     const gone = lostWrites > 0 || (pendingVersion > 0 && !(goesOn && continues(found, pendingVersion)));
     if (gone) throw new NotReplicatedError("neither", false);
@@ -121,10 +124,10 @@ export class SessionCopies {
   }
 
   async #shipEnd(work: Work, end: Ending): Promise<void> {
-    if (end.secondary) await this.end("secondary", work.id, end.why);
+    if (end.secondary) await this.end("secondary", work.id, end);
     end.secondary = false;
     // Always the primary, too: until the copy was ended, the primary may have been given it back.
-    end.taken ??= await this.end("primary", work.id, end.why);
+    end.taken ??= await this.end("primary", work.id, end);
     end.primary = false;
     work.record = undefined;
     if (work.end === end) work.end = undefined;
@@ -138,7 +141,7 @@ export class SessionCopies {
     for (let round = 1; round <= MAX_ROUNDS; round++) {
       const saved = await this.#put("secondary", key, record);
       // A tombstone on the secondary alone: a delete that did not reach the primary. It is final.
-      if (saved.state === "ended" && saved.why !== "expired") await this.end("primary", key, saved.why);
+      if (saved.state === "ended" && saved.why !== "expired") await this.#endPrimary(key, saved.why);
       if (saved.state !== "conflict" || sameRecord(saved.record, record)) return true;
       // The same change under two clocks: the primary's times count.
       const same = sameChange(saved.record, record);
@@ -157,7 +160,7 @@ export class SessionCopies {
     const { primary } = this.#replicator;
     const known = await primary.call("load", (store, signal) => store.load(key, { signal }));
     if (isEnded(known)) {
-      await this.end("secondary", key, known.why);
+      await this.end("secondary", key, known);
       return true;
     }
     if (known.state !== "live" || known.record.version < there.version) {
@@ -195,6 +198,15 @@ export class SessionCopies {
     );
   }
 
+  /** Gives the primary the secondary's tombstone, and with it the way to the session that continues this one. */
+  async #endPrimary(key: string, why: SessionDelete["why"]): Promise<void> {
+    const copy = await this.#replicator.secondary.call(
+      "compare",
+      (store, signal) => store.load(key, { signal }),
+    );
+    await this.end("primary", key, isEnded(copy) ? copy : { why });
+  }
+
   /**
    * Leaves a tombstone on one side, whether it knows the session or not; returns the session if it lived
    * there.
@@ -202,13 +214,13 @@ export class SessionCopies {
   async end(
     side: "primary" | "secondary",
     key: string,
-    why: SessionDelete["why"],
+    { why, next }: Pick<SessionDelete, "why" | "next">,
     signal?: AbortSignal,
   ): Promise<SessionRecord | undefined> {
     return await this.#replicator[side].call(
       "ship",
       (store: IndexedSessionStore, signal) =>
-        store.delete(key, { why, absent: "bury", lasting: true, signal }),
+        store.delete(key, { why, next, absent: "bury", lasting: true, signal }),
       { signal },
     );
   }
@@ -235,7 +247,10 @@ export function recordWrite(work: Work, record: SessionRecord, at: number): void
   const { version } = record;
   if (version <= work.latestVersion) {
     if (work.latestVersion >= version + VERSION_GAP / 2) work.lostWrites++;
-    else work.pendingVersion ||= version;
+    else {
+      work.lateVersion = version;
+      work.pendingVersion ||= version;
+    }
     return;
   }
   if (work.pendingVersion > 0 && !continues({ state: "live", record }, work.pendingVersion)) {

@@ -5,6 +5,8 @@ import type { SessionDelete, SessionIndex } from "../session/session_store.ts";
 /** The end of a session that has not reached both sides yet. */
 export interface Ending {
   readonly why: SessionDelete["why"];
+  /** The key of the session that continues it: a logout that comes late finds it in the tombstone. */
+  next?: string | undefined;
   /** When to stop trying: the copy is dead by itself then. */
   until: number;
   /** Whether this side still lacks its tombstone. */
@@ -39,6 +41,8 @@ export interface Work {
   latestVersion: number;
   /** The version that must still be shipped, or 0. */
   pendingVersion: number;
+  /** The version of a write that was answered out of order while a shipment was under way, or 0. */
+  lateVersion: number;
   /**
    * How many writes the primary was seen to have lost before they were shipped: the waiters of the next
    * shipment are rejected.

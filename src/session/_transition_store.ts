@@ -1,4 +1,5 @@
 /** What every store of ours does with a session, on whatever engine the transitions run. */
+import { isStoreFull } from "../fault_class.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { sessionFields, type SessionRecord, sessionRecord } from "./session_record.ts";
@@ -70,8 +71,24 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
       ...(lasting && { lasting: "1" }),
       ...(next !== undefined && { next }),
     };
-    const output = await this.#run(endSession, key, input, options);
+    const output = await this.#run(endSession, key, input, options).catch((error) => {
+      return this.#forget(key, change, input, error);
+    });
     return output.h === undefined ? undefined : sessionRecord(output);
+  }
+
+  /**
+   * Deletes the record where a tombstone found no space: a logout must not leave the session alive. Lost is
+   * the reason, so late requests of the session come with an unknown token. Where more depends on the
+   * tombstone the fault is thrown instead: after a rotation it leads a late logout to the next session, a
+   * buried one keeps out a session that is being created, and a lasting one keeps out copies.
+   */
+  async #forget(key: string, change: SessionDelete, input: Fields, fault: unknown): Promise<Fields> {
+    const { why, absent, lasting, next: _next, ...options } = change;
+    if (!isStoreFull(fault) || why !== "revoked" || lasting) throw fault;
+    const output = await this.#run(endSession, key, { ...input, forget: "1" }, options);
+    if (output.h === undefined && absent === "bury") throw fault;
+    return output;
   }
 
   async exists(key: string, options?: CallOptions): Promise<boolean> {

@@ -113,15 +113,19 @@ export const commitSession: Transition = { name: "session.commit", apply: commit
 export const replaceSession: Transition = { name: "session.replace", apply: commit };
 
 /**
- * `{ keep, why, next?, bury?, lasting? }` → the record, of which only a tombstone is left; `{}` when another call was
- * first. `bury` leaves a tombstone where nothing was, too. `next` is the key of the session that continues this one: a
+ * `{ keep, why, next?, bury?, lasting?, forget? }` → the record, of which only a tombstone is left; `{}` when
+ * another call was first. `bury` leaves a tombstone where nothing was, too. `next` is the key of the session that continues this one: a
  * logout that comes late finds it there. A `lasting` tombstone stays until the session would have ended by itself.
+ * With `forget` no tombstone is left: on a full store, a record may be deleted that may not grow or be pinned.
  */
 export const endSession: Transition = {
   name: "session.end",
   apply(record, input, now): Step {
     const ended = gone(record, now);
     if (ended !== undefined && (ended.g !== undefined || input.bury === undefined)) return { output: {} };
+    if (input.forget !== undefined) {
+      return ended === undefined ? { output: record!, write: { record: undefined } } : { output: {} };
+    }
     const tombstone: Record<string, string> = {
       h: record?.h ?? "",
       n: String(int(record?.n) + 1),

@@ -2,6 +2,7 @@
  * Names for calls that are repeated. A copy that a client or a runtime sends by itself is known to an engine;
  * a repetition by a contract, after a reply was lost, is a new call to it unless both have the same name.
  */
+import type { Clock } from "../clock.ts";
 import { randomToken } from "../secret.ts";
 import type { CallOptions } from "./key_value_store.ts";
 
@@ -25,4 +26,37 @@ export function repeatable(options: CallOptions = {}): CallOptions {
 /** The name of a call, if it has one. */
 export function callIdOf(options: NamedCall | undefined): string | undefined {
   return options?.[CALL_ID];
+}
+
+/**
+ * The attempts of one call that gets a lease. An attempt may be answered with the reply to the first of its
+ * name, and the lease began then. So all that matters is when the first was sent; once half of the lease is
+ * over, the next attempt gets another name and runs again, which grants the same owner a whole lease.
+ */
+export class LeaseCall {
+  readonly #clock: Clock;
+  readonly #length: number;
+  #call: CallOptions | undefined;
+  #sentAt: number | undefined;
+
+  /** Begins a call for a lease of `length` milliseconds. */
+  constructor(clock: Clock, length: number) {
+    this.#clock = clock;
+    this.#length = length;
+  }
+
+  /** The monotonic time that the lease began no earlier than; `undefined` before the first attempt. */
+  get sentAt(): number | undefined {
+    return this.#sentAt;
+  }
+
+  /** The options of the next attempt, which is sent now. */
+  attempt(options?: CallOptions): CallOptions {
+    const now = this.#clock.monotonic();
+    if (this.#call === undefined || now - this.#sentAt! > this.#length / 2) {
+      this.#call = repeatable();
+      this.#sentAt = now;
+    }
+    return { ...this.#call, ...options };
+  }
 }

@@ -1,4 +1,7 @@
-/** A key without NUL, which many databases hold in no text: NUL is written as two U+0001, and U+0001 as U+0001 U+0002. The order of keys stays. */
+/**
+ * A key without NUL, which many databases hold in no text: NUL is written as two U+0001, and U+0001 as U+0001
+ * U+0002. The order of keys stays.
+ */
 export function escapeKey(key: string): string {
   // deno-lint-ignore no-control-regex
   return /[\0\u0001]/.test(key)

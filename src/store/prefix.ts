@@ -21,17 +21,32 @@ export interface StorePrefix {
  * @throws {RangeError} when it takes more than 256 bytes
  */
 export function storePrefix(prefix: unknown): StorePrefix {
-  if (typeof prefix !== "string" || !prefix.isWellFormed()) {
-    throw new TypeError(
-      `Cannot make a store as 'prefix' must be a well-formed string: current type is ${typeof prefix}`,
-    );
-  }
-  const text = prefix.replace(/[%/:]/g, encodeURIComponent);
+  const text = wellFormed(prefix).replace(/[%/:]/g, encodeURIComponent);
+  return { text, bytes: checkedLength(text) };
+}
+
+/**
+ * The prefix of an engine that keeps it apart from its keys.
+ *
+ * @throws {TypeError | RangeError} like {@linkcode storePrefix}
+ */
+export function checkPrefix(prefix: unknown): string {
+  const text = wellFormed(prefix);
+  checkedLength(text);
+  return text;
+}
+
+function wellFormed(prefix: unknown): string {
+  if (typeof prefix === "string" && prefix.isWellFormed()) return prefix;
+  throw new TypeError(
+    `Cannot make a store as 'prefix' must be a well-formed string: current type is ${typeof prefix}`,
+  );
+}
+
+function checkedLength(text: string): number {
   const bytes = new TextEncoder().encode(text).length;
-  if (bytes > MAX_PREFIX_BYTES) {
-    throw new RangeError(
-      `Cannot make a store as 'prefix' must take at most ${MAX_PREFIX_BYTES} bytes: current value takes ${bytes}`,
-    );
-  }
-  return { text, bytes };
+  if (bytes <= MAX_PREFIX_BYTES) return bytes;
+  throw new RangeError(
+    `Cannot make a store as 'prefix' must take at most ${MAX_PREFIX_BYTES} bytes: current value takes ${bytes}`,
+  );
 }

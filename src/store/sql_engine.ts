@@ -1,13 +1,22 @@
 /**
- * An engine over one SQL table, written once for every database: a row is a record, with its key, its fields as JSON, a
- * version and a deadline. A database brings its statements and a way to run them.
+ * An engine over one SQL table, written once for every database: a row is a record, with its key, its fields
+ * as JSON, a version and a deadline. A database brings its statements and a way to run them.
  */
-import type { AtomicEngine, Awaitable, EngineLimits, EngineListOptions } from "./engine.ts";
+import type {
+  AtomicEngine,
+  Awaitable,
+  EngineLimits,
+  EngineListOptions,
+  EngineWatchOptions,
+} from "./engine.ts";
+import type { TransactOptions } from "./atomic_store.ts";
+import { systemClock } from "../clock.ts";
 import type { CallOptions, ListPage } from "./key_value_store.ts";
 import { randomToken } from "../secret.ts";
 import { escapeKey, successor, unescapeKey } from "./key_text.ts";
 import type { Fields, Transition } from "./transition.ts";
 import {
+  ABSENT_VERSION,
   type CommitReply,
   type StoredRecord,
   type VersionedBackend,
@@ -20,8 +29,8 @@ export type SqlRow = Readonly<Record<string, unknown>>;
 /**
  * What a database is asked, with the values of each statement in order. Every key and prefix is escaped.
  *
- * A conditional write (`insert`, `update`, `remove`) answers one row: `done`, above 0 when it wrote, and the columns of
- * `load`: `now`, and `record`, `version`, `expires_at` or null where the key is absent.
+ * A conditional write (`insert`, `update`, `remove`) answers one row: `done`, above 0 when it wrote, and the
+ * columns of `load`: `now`, and `record`, `version`, `expires_at` or null where the key is absent.
  */
 export interface SqlOperations {
   /** `prefix, key` → the row, an expired one included. */
@@ -50,6 +59,26 @@ export interface SqlOperations {
   readonly list: string;
 }
 
+/** Notifications that a database sends about changed rows. */
+export interface SqlChanges {
+  /** Begins to wait for changes of a row; the waiting ends with `using`. */
+  wait(prefix: string, key: string): Promise<SqlChangeWait>;
+}
+
+/** A wait for changes of one row. */
+export interface SqlChangeWait extends Disposable {
+  /**
+   * Waits for a change (`true`), at most so many milliseconds; a change since the wait began ends it at once.
+   */
+  next(milliseconds: number, signal: AbortSignal | undefined): Promise<boolean>;
+}
+
+/**
+ * How long a waiter trusts notifications before it reads the row itself, in milliseconds: a connection may be
+ * lost in silence.
+ */
+const READ_INTERVAL = 2000;
+
 /** Runs the operations of one database. */
 export interface SqlBackend {
   /** A short name for events and tables. */
@@ -60,6 +89,8 @@ export interface SqlBackend {
   readonly binding: object;
   /** The table and the prefix. */
   readonly scope: string;
+  /** Tells of changed rows; absent where the database or the client cannot. */
+  readonly changes?: SqlChanges | undefined;
   /** Runs one operation in one trip; rejects with a fault. */
   run(
     operation: keyof SqlOperations,
@@ -88,6 +119,7 @@ export class SqlEngine implements AtomicEngine {
   readonly #sql: SqlBackend;
   readonly #prefix: string;
   readonly #transactions: VersionedTransactions;
+  readonly watch?: (key: string, options: EngineWatchOptions) => Promise<boolean>;
 
   /** Sends nothing yet. */
   constructor(backend: SqlBackend, { prefix, virtualTime, alone }: SqlEngineOptions) {
@@ -100,9 +132,11 @@ export class SqlEngine implements AtomicEngine {
     // What a transaction of the caller's saw may be rolled back: nothing of it is kept.
     const options = { virtualTime, coalesce: alone, remember: alone };
     this.#transactions = new VersionedTransactions(this.#versioned, options);
+    const { changes } = backend;
+    if (changes) this.watch = (key, options) => this.#watch(changes, key, options);
   }
 
-  transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
+  transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Promise<Fields> {
     return this.#transactions.transact(transition, key, input, options);
   }
 
@@ -122,6 +156,27 @@ export class SqlEngine implements AtomicEngine {
       return Number(row!.done) > 0 ? { done: true, now: state.now } : { done: false, ...state };
     },
   };
+
+  /**
+   * The wait begins before the row is read: a change after the reading notifies, one before it shows in the
+   * version.
+   */
+  async #watch(
+    changes: SqlChanges,
+    key: string,
+    { timeout, since, signal }: EngineWatchOptions,
+  ): Promise<boolean> {
+    const ends = systemClock.monotonic() + timeout;
+    using wait = await changes.wait(this.#prefix, escapeKey(key));
+    for (let seen = since;;) {
+      const { version = ABSENT_VERSION } = await this.#versioned.load(key, signal);
+      seen ??= version;
+      if (version !== seen) return true;
+      const left = ends - systemClock.monotonic();
+      if (left <= 0) return false;
+      if (await wait.next(Math.min(left, READ_INTERVAL), signal)) return true;
+    }
+  }
 
   async get(key: string, options?: CallOptions): Promise<string | undefined> {
     const [row] = await this.#run("get", [escapeKey(key)], false, options?.signal);

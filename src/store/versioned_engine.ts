@@ -1,16 +1,18 @@
 /**
- * Transactions over a backend that has conditional writes and a clock of its own: a SQL table, a document collection.
+ * Transactions over a backend that has conditional writes and a clock of its own: a SQL table, a document
+ * collection.
  *
- * A transition takes one trip where the engine guesses the record's state, and two where it guesses wrong: the
- * conditional write that fails answers what is there instead. A guess is never trusted: it is the version in the
- * write's condition that decides. The guess is the state that the engine saw last, or that the key is absent.
+ * A transition takes one trip where the engine guesses the record's state, and two where it guesses wrong:
+ * the conditional write that fails answers what is there instead. A guess is never trusted: it is the version
+ * in the write's condition that decides. The guess is the state that the engine saw last, or that the key is
+ * absent.
  */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Deferred, deferred } from "../deferred.ts";
 import { HoldfastError } from "../errors.ts";
 import { interruptible } from "../deadline.ts";
 import { randomToken } from "../secret.ts";
-import type { CallOptions } from "./key_value_store.ts";
+import type { TransactOptions } from "./atomic_store.ts";
 import type { Fields, Step, Transition, Write } from "./transition.ts";
 
 /** A record as the backend holds it now. */
@@ -35,8 +37,8 @@ export interface VersionedBackend {
   /** Reads a record, an expired one included. */
   load(key: string, signal?: AbortSignal): Promise<StoredRecord>;
   /**
-   * Writes `write` as `version` if the record's version is `expected` (`undefined`: if the key is absent), or answers
-   * what is there.
+   * Writes `write` as `version` if the record's version is `expected` (`undefined`: if the key is absent), or
+   * answers what is there.
    */
   commit(
     key: string,
@@ -57,8 +59,8 @@ export interface VersionedOptions {
   /** A virtual time in place of the backend's, for tests. */
   readonly virtualTime?: (() => number) | undefined;
   /**
-   * Whether calls on one key wait for each other in this isolate and commit together. Never on Workers, where no request
-   * may wait for the work of another.
+   * Whether calls on one key wait for each other in this isolate and commit together. Never on Workers, where
+   * no request may wait for the work of another.
    * @default {true}
    */
   readonly coalesce?: boolean | undefined;
@@ -71,7 +73,10 @@ export interface VersionedOptions {
 
 /** States remembered as guesses; the one used longest ago goes first. */
 const MAX_SEEN = 1000;
-/** Records longer than this, in UTF-16 units, are not remembered: they cost memory, and a trip is cheap beside them. */
+/**
+ * Records longer than this, in UTF-16 units, are not remembered: they cost memory, and a trip is cheap beside
+ * them.
+ */
 const MAX_SEEN_LENGTH = 4096;
 /** Calls that wait on one key in this isolate; one more is refused. */
 const MAX_WAITING = 10_000;
@@ -81,8 +86,12 @@ interface Job {
   readonly transition: Transition;
   readonly input: Fields;
   readonly signal: AbortSignal | undefined;
+  readonly onVersion: ((version: string) => void) | undefined;
   readonly outcome: Deferred<Fields>;
 }
+
+/** The version of a key that is absent, as callers see it: no random text is empty. */
+export const ABSENT_VERSION = "";
 
 /** Runs transitions on a {@linkcode VersionedBackend}. */
 export class VersionedTransactions {
@@ -111,11 +120,11 @@ export class VersionedTransactions {
     transition: Transition,
     key: string,
     input: Fields,
-    options?: CallOptions,
+    options?: TransactOptions,
   ): Promise<Fields> {
-    const signal = options?.signal;
-    if (!this.#coalesce) return await this.#transact(transition, key, input, signal);
-    const job: Job = { transition, input, signal, outcome: deferred() };
+    const { signal, onVersion } = options ?? {};
+    const job: Job = { transition, input, signal, onVersion, outcome: deferred() };
+    if (!this.#coalesce) return await this.#transact(transition, key, input, signal, onVersion);
     const waiting = this.#waiting.get(key);
     if (waiting === undefined) {
       this.#waiting.set(key, [job]);
@@ -141,11 +150,14 @@ export class VersionedTransactions {
     }
   }
 
-  /** Runs the jobs as one transition, each on what the one before left; one that throws leaves the others alone. */
+  /**
+   * Runs the jobs as one transition, each on what the one before left; one that throws leaves the others
+   * alone.
+   */
   async #commitTogether(key: string, jobs: readonly Job[]): Promise<void> {
     if (jobs.length === 1) {
-      const { transition, input, signal, outcome } = jobs[0]!;
-      return outcome.resolve(await this.#transact(transition, key, input, signal));
+      const { transition, input, signal, onVersion, outcome } = jobs[0]!;
+      return outcome.resolve(await this.#transact(transition, key, input, signal, onVersion));
     }
     let settle: (() => void)[] = [];
     const together: Transition = {
@@ -165,7 +177,9 @@ export class VersionedTransactions {
         return write ? { output: {}, write } : { output: {} };
       },
     };
-    await this.#transact(together, key, {}, undefined);
+    await this.#transact(together, key, {}, undefined, (version) => {
+      for (const { onVersion } of jobs) onVersion?.(version);
+    });
     for (const done of settle) done();
   }
 
@@ -174,6 +188,7 @@ export class VersionedTransactions {
     key: string,
     input: Fields,
     signal: AbortSignal | undefined,
+    onVersion: ((version: string) => void) | undefined,
   ): Promise<Fields> {
     const { attempts = 64 } = this.#options;
     let state = this.#guess(key);
@@ -183,13 +198,20 @@ export class VersionedTransactions {
       state ??= await this.#load(key, signal);
       const step = applied(transition, state, input, this.#time.of(state, guessed));
       if (step.write === undefined) {
-        if (!guessed) return step.output;
+        if (!guessed) {
+          onVersion?.(state.version ?? ABSENT_VERSION);
+          return step.output;
+        }
         // A guess decides nothing by itself: what it would answer is read from the backend.
         [state, guessed] = [undefined, false];
         continue;
       }
-      const reply = await this.#commit(key, state, step.write, signal);
-      if (reply === undefined) return step.output;
+      const version = randomToken(12);
+      const reply = await this.#commit(key, state, version, step.write, signal);
+      if (reply === undefined) {
+        onVersion?.(step.write.record === undefined ? ABSENT_VERSION : version);
+        return step.output;
+      }
       [state, guessed] = [reply, false];
       // The first conflict brought the state itself; after more of them the writers are spread out.
       if (attempt > 1) await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100), signal);
@@ -214,6 +236,7 @@ export class VersionedTransactions {
   async #commit(
     key: string,
     { version: expected }: StoredRecord,
+    version: string,
     write: Write,
     signal: AbortSignal | undefined,
   ): Promise<StoredRecord | undefined> {
@@ -222,7 +245,6 @@ export class VersionedTransactions {
       const state = await this.#load(key, signal);
       return state.version === undefined ? undefined : state;
     }
-    const version = randomToken(12);
     this.forget(key); // until the reply says what is there
     const reply = await this.#backend.commit(key, expected, version, write, signal);
     this.#time.learn(reply.now);
@@ -248,8 +270,9 @@ export class VersionedTransactions {
 }
 
 /**
- * An estimate of the backend's time that is never ahead of it: the time in the last reply, which was read before the
- * reply arrived, and what passed here since. A thousandth is left for clocks that run at different rates.
+ * An estimate of the backend's time that is never ahead of it: the time in the last reply, which was read
+ * before the reply arrived, and what passed here since. A thousandth is left for clocks that run at different
+ * rates.
  */
 class BackendTime {
   readonly #virtual: (() => number) | undefined;

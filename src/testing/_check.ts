@@ -1,4 +1,4 @@
-import { LawError } from "./law.ts";
+import { LawError, type StoreSubject } from "./law.ts";
 
 /** Fails with the sentence unless the condition holds. */
 export function check(condition: unknown, sentence: string): asserts condition {
@@ -30,4 +30,33 @@ export async function rejection(call: () => Promise<unknown>, sentence: string):
     return error;
   }
   throw new LawError(`${sentence}: it answered ${show(value)} instead`);
+}
+
+/**
+ * Lets time pass in small steps until the condition holds; on engines that cannot notify, waiters ask again
+ * meanwhile.
+ */
+export async function until(
+  so: () => unknown,
+  wait: StoreSubject<unknown>["wait"],
+  most: number,
+  sentence: string,
+): Promise<void> {
+  for (let passed = 0; !await so(); passed += 10) {
+    check(passed < most, sentence);
+    await wait(10);
+  }
+}
+
+/** What the promise answers, while time passes. */
+export async function eventually<T>(
+  promise: Promise<T>,
+  wait: StoreSubject<unknown>["wait"],
+  most = 3000,
+): Promise<T> {
+  let settled = false;
+  const done = () => void (settled = true);
+  promise.then(done, done);
+  await until(() => settled, wait, most, `something happens within ${most} ms`);
+  return await promise;
 }

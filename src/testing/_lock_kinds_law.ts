@@ -3,7 +3,7 @@ import { createLocks } from "../lock/create_locks.ts";
 import type { Lock, LockHandle, Locks } from "../lock/lock.ts";
 import { acquireLock } from "../lock/lock_transitions.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
-import { check, equal, rejection } from "./_check.ts";
+import { check, equal, eventually, rejection, until } from "./_check.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
 const TTL = 10_000;
@@ -11,31 +11,6 @@ const TTL = 10_000;
 /** A short lease. A grant that a busy machine brings too late is asked for again, hence the wait. */
 const BRIEF = { ttl: 100, wait: 2000 };
 type Subject = StoreSubject<AtomicStore>;
-
-/**
- * Lets time pass in small steps until the condition holds; on engines that cannot notify, waiters ask again
- * meanwhile.
- */
-async function until(
-  so: () => unknown,
-  wait: Subject["wait"],
-  most: number,
-  sentence: string,
-): Promise<void> {
-  for (let passed = 0; !await so(); passed += 10) {
-    check(passed < most, sentence);
-    await wait(10);
-  }
-}
-
-/** What the promise answers, while time passes. */
-async function eventually<T>(promise: Promise<T>, wait: Subject["wait"], most = 3000): Promise<T> {
-  let settled = false;
-  const done = () => void (settled = true);
-  promise.then(done, done);
-  await until(() => settled, wait, most, `something happens within ${most} ms`);
-  return await promise;
-}
 
 async function queued(locks: Locks, count: number, wait: Subject["wait"]): Promise<void> {
   await until(

@@ -190,6 +190,35 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
+    name: "list pages lose and repeat no key under concurrent inserts and deletes",
+    async run({ store, listsTwice = false }) {
+      const named = (offset: number) =>
+        Array.from({ length: 30 }, (_, i) => `k-${String(3 * i + offset).padStart(3, "0")}`);
+      const [staying, leaving, coming] = [named(0), named(1), named(2)];
+      await store.setMany([...staying, ...leaving].map((key) => [key, 1] as const));
+      const seen: string[] = [];
+      let cursor: string | undefined;
+      let last: string | undefined;
+      do {
+        // While a page is read, keys leave and come before it, in it and behind it, and one that was seen is written anew.
+        const left = [...leaving.splice(0, 2), ...leaving.splice(-2), ...(last === undefined ? [] : [last])];
+        const came = [...coming.splice(0, 2), ...coming.splice(-2)];
+        const [page] = await Promise.all([
+          store.listPage({ prefix: "k-", limit: 7, cursor }),
+          store.deleteMany(left),
+          store.setMany(came.map((key) => [key, 2] as const)),
+        ]);
+        if (last !== undefined) await store.set(last, 3);
+        last = page.keys.find((key) => !staying.includes(key)) ?? last;
+        seen.push(...page.keys);
+        cursor = page.cursor;
+      } while (cursor !== undefined);
+      const lost = staying.filter((key) => !seen.includes(key));
+      equal(lost, [], "keys that were there throughout and are in no page");
+      if (!listsTwice) equal(seen.length, new Set(seen).size, "keys of all pages, and how many differ");
+    },
+  },
+  {
     name: "namespaces never meet each other or a bare key",
     async run({ store }) {
       const places: [KeyValueStore, string][] = [

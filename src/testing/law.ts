@@ -15,8 +15,16 @@ export interface StoreSubject<Store> {
   readonly store: Store;
   /** Lets that many milliseconds pass for the engine: moves an injected clock, or really waits. */
   wait(milliseconds: number): Promise<void>;
-  /** The clock that `wait` moves, for contracts that look at one themselves; absent where real time passes. */
+  /**
+   * The clock that `wait` moves, for contracts that look at one themselves; absent where real time passes.
+   */
   readonly clock?: Clock | undefined;
+  /**
+   * Whether the engine's listing may show a key twice while others come and go, as SCAN of Redis does when
+   * its table of keys changes size. No engine may lose a key that is there throughout.
+   * @default {false}
+   */
+  readonly listsTwice?: boolean | undefined;
 }
 
 /** A broken law. */

@@ -1,7 +1,7 @@
 import { HoldfastError } from "../errors.ts";
 import { createLocks } from "../lock/create_locks.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
-import { check, equal, rejection } from "./_check.ts";
+import { check, equal, eventually, rejection } from "./_check.ts";
 import { lockCopiesLaw } from "./_lock_copies_law.ts";
 import { lockKindsLaw } from "./_lock_kinds_law.ts";
 import type { Law, StoreSubject } from "./law.ts";
@@ -103,8 +103,7 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const first = await locks.acquire("key", { ttl: TTL });
       const waiting = locks.acquire("key", { ttl: TTL, wait: 5000 });
       await first!.release();
-      await wait(50);
-      const second = await waiting;
+      const second = await eventually(waiting, wait);
       check(second, "the waiter got it");
       const controller = new AbortController();
       const third = locks.acquire("key", { ttl: TTL, wait: 5000, signal: controller.signal });

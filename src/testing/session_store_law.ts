@@ -44,6 +44,18 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
+    name:
+      "the tombstone of a rotated session leads to the one that continues it, whatever ends it afterwards",
+    async run({ store }) {
+      await create(store);
+      await store.delete("key", { why: "rotated", next: "next" });
+      const ended = { state: "ended", why: "rotated", next: "next" };
+      equal(await store.load("key"), ended, "load");
+      equal(await store.delete("key", { why: "revoked" }), undefined, "a logout that comes late");
+      equal(await store.load("key"), ended, "load again");
+    },
+  },
+  {
     name: "a created session comes back as it was made, under the store's own times",
     async run({ store }) {
       const record = await create(store, { userId: "ada", authenticatedAt: "now", schemaVersion: 7 });

@@ -6,7 +6,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { withTimeout } from "../deadline.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { faultClass } from "../fault_class.ts";
+import { faultClass, isStoreFull } from "../fault_class.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
@@ -253,7 +253,7 @@ class StoreThrottle implements Throttle {
       throw error;
     }
     if (typeof whenUnavailable === "object") return { ...await ask(whenUnavailable), degraded: true };
-    return this.#blind(whenUnavailable === "allow");
+    return this.#blind(whenUnavailable === "allow" && !isStoreFull(error));
   }
 
   async #reporting<T>(work: Promise<T>, options: CallOptions | undefined): Promise<T> {

@@ -60,8 +60,8 @@ export interface ThrottleBaseOptions {
   /**
    * The decision during an outage of the store (an error that passes by itself, or no reply within
    * `timeout`): allowed, denied, the error itself, or the decision of another throttle, one in memory for
-   * example. Such a decision is marked `degraded`. A misconfigured store (a wrong token, a missing
-   * database) always throws.
+   * example. Such a decision is marked `degraded`. A full store (`store-full`) is denied under `"allow"` too, as
+   * strangers may have filled it. A misconfigured store (a wrong token, a missing database) always throws.
    * @default {"allow"}
    */
   readonly whenUnavailable?: "allow" | "deny" | "throw" | Throttle | undefined;

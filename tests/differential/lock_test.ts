@@ -42,6 +42,7 @@ const inputs: globalThis.Record<string, Case["input"]> = {
     fence: fence(random, record),
     ...(random.chance(0.9) ? { id: `id${random.below(3)}` } : {}),
   }),
+  "lock.look": (random, record) => ({ owner: owner(random, record) }),
   "lock.inspect": () => ({}),
 };
 const cases = lockTransitions.map((transition) => ({ transition, input: inputs[transition.name]! }));
@@ -80,6 +81,25 @@ const moving = cases.map(({ transition, input }): Case => ({
 })).filter(({ transition }) => transition.name !== "lock.force");
 const MOVING = { stride: 10, history: 300, jumps: false };
 
+/** The owner at the head of the queue, if there is one. */
+function head(record: Record): string | undefined {
+  const number = record?.lock?.split(" ")[8];
+  return record?.[`at:${number}`];
+}
+/** Queues that stand still, in which waiters look and renew their tickets, or die. `owners`: how many there are. */
+const standing = (owners: number) =>
+  cases.filter(({ transition }) => /acquire|look/.test(transition.name)).map(({ transition }): Case => ({
+    transition,
+    input(random, record) {
+      const first = random.chance(0.1) ? head(record) : undefined;
+      const one = first ?? `o${random.below(owners)}`;
+      if (transition.name === "lock.look") return { owner: one };
+      return { owner: one, ttl: "100000000", wait: random.pick(["8000", "100000"]) };
+    },
+  }));
+const STANDING = { stride: 1500, history: 120, jumps: false };
+const FULL = { stride: 60, history: 1800, jumps: false };
+
 Deno.test("differential: locks: Lua and TypeScript agree on every step", async () => {
   report(`locks: ${await compare(cases)} steps`);
 });
@@ -92,19 +112,34 @@ Deno.test("differential: locks: queues that move on agree too", async () => {
   report(`moving queues: ${await compare(moving, { ...MOVING, steps: 2000 })} steps`);
 });
 
+Deno.test("differential: locks: queues that stand still agree too, short and full ones", async () => {
+  report(`short queues: ${await compare(standing(30), { ...STANDING, steps: 2000 })} steps`);
+  report(`full queues: ${await compare(standing(400), { ...FULL, steps: 800 })} steps`);
+});
+
 Deno.test("differential: locks: a planted difference is caught", async () => {
   for (
     const [from, to] of [
       ["now + 1000, fence", "now + 1001, fence"],
-      ["waiting - 1, first + 1", "waiting - 1, first + 2"],
+      ["waiting - 1, first + 1\n", "waiting - 1, first + 2\n"],
       ["format('q %s %s %s 1'", "format('q %s %s %s 0'"],
       ["'^" + "[^,]*,".repeat(7), "'^" + "[^,]*,".repeat(6)],
       ["if not wait or waiting >= 256", "if not wait or waiting >= 255"],
+      ["      if waiting >= 256 then break end", ""],
+      ["15000 + ahead * 200) or 0", "15000 + ahead * 201) or 0"],
+      ["local till = now + math.min(wait, 15000 + ahead * 200)", "local till = now + math.min(wait, 15000)"],
+      ["due - now, math.min(number - first, waiting - 1)", "due - now, number - first"],
     ] as const
   ) {
-    const [some, options] = from.includes("256") ? [crowd, CROWDED] : [moving, MOVING];
+    const [some, options] = from === "      if waiting >= 256 then break end"
+      ? [standing(400), { ...FULL, steps: 2000 }]
+      : from.includes("256")
+      ? [crowd, CROWDED]
+      : /ahead|first, waiting - 1/.test(from)
+      ? [standing(30), STANDING]
+      : [moving, MOVING];
     const error = await assertRejects(
-      () => compare(some, { ...options, steps: 600, fastOnly: true, script: planted(from, to) }),
+      () => compare(some, { steps: 600, ...options, fastOnly: true, script: planted(from, to) }),
       Error,
     ).catch(() => assert(false, `not caught: ${from}`)) as Error;
     assertMatch(error.message, /differs: SEED=\d+: lock\./, from);

@@ -49,6 +49,7 @@ const sessions: Record<string, Case["input"]> = {
     ...maybe(random, { bury: "1" }),
     ...maybe(random, { lasting: "1" }),
     ...maybe(random, { next: "key-of-another" }),
+    ...(random.chance(0.2) ? { forget: "1" } : {}),
   }),
   "session.put": (random, record, now) => ({
     ...keep(random),

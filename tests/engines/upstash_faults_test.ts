@@ -94,7 +94,7 @@ const operations: Record<string, Operation> = {
   },
   "lock.extend": {
     prepare: (store) => store.transact(acquireLock, KEY, acquire),
-    run: async (store) => (await store.transact(extendLock, KEY, acquire)).e !== undefined,
+    run: async (store) => (await store.transact(extendLock, KEY, acquire)).until !== undefined,
     again: true,
   },
   "lock.release": {

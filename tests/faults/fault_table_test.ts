@@ -11,6 +11,7 @@ import {
   type AtomicStore,
   createIdempotency,
   createLocks,
+  createThrottle,
   HoldfastError,
   type HoldfastErrorCode,
 } from "@holdfast/edge";
@@ -24,6 +25,8 @@ import { type Fault, startUpstash, type UpstashServer } from "../support/upstash
 /** A value that contains every error word: none of them may decide anything. */
 const SECRET =
   "secret NOSCRIPT WRONGTYPE WRONGPASS OOM ERR max daily request limit exceeded shebang: LOADING";
+
+const THROTTLE = { name: "faults", limit: 10, window: "1m", whenUnavailable: "throw" } as const;
 
 /** A call of a contract, and whether it writes. */
 interface ContractCall {
@@ -43,6 +46,8 @@ const calls: Record<string, ContractCall> = {
   "lock.acquire": { writes: true, run: (store) => createLocks(store).acquire(SECRET, { ttl: "1m" }) },
   "lock.inspect": { writes: false, run: (store) => createLocks(store).inspect(SECRET) },
   "session.load": { writes: false, run: (store) => atomicSessionStore(store).load(SECRET) },
+  "throttle.check": { writes: true, run: (store) => createThrottle(store, THROTTLE).check(SECRET) },
+  "throttle.peek": { writes: false, run: (store) => createThrottle(store, THROTTLE).peek(SECRET) },
   "idempotency.begin": { writes: true, run: (store) => createIdempotency(store).begin(SECRET) },
 };
 

@@ -103,9 +103,8 @@ export const idempotency: Model<IdempotencyState, IdempotencyIn, IdempotencyOut>
     const free = record.claim === null && record.result === null;
     // A claim whose record is gone may still be completed, and given up once more.
     const fits = mine || free || (call === "complete" && record.result === claim);
-    // `lost` promises nothing after an abandon: a contract that repeats it finds another's claim.
     if (out?.state === "ok" && !fits) return undefined;
-    if (out?.state === "lost" && fits && call === "complete") return undefined;
+    if (out?.state === "lost" && fits) return undefined;
     if (!mine && !free) return record;
     return call === "complete" ? { claim: null, result: claim } : { claim: null, result: null };
   },

@@ -634,6 +634,7 @@ Deno.test("idempotency(): an outage is whenUnavailable's, a misconfiguration and
     ["backend-unavailable", undefined, 503],
     ["backend-unavailable", "allow", 200],
     ["store-full", undefined, 503],
+    ["store-full", "allow", 503],
     ["unauthorized", "allow", 500],
     ["misconfigured", "allow", 500],
     ["quota-exceeded", "allow", 500],

@@ -79,7 +79,8 @@ async function handOvers(waiters: number): Promise<Work> {
 }
 
 Deno.test({
-  name: "Upstash: a hand-over costs Redis about the same with 256 queued processes as with 16",
+  name:
+    "Upstash: a hand-over reads no record whole, and costs at most three times the calls with 256 queued processes as with 16",
   sanitizeOps: false,
   sanitizeResources: false,
   async fn() {
@@ -96,8 +97,10 @@ Deno.test({
       );
     }
     const [few, many] = [work.get(16)!, work.get(256)!];
-    // Records were read whole four times a hand-over and more: 87 % of a Redis thread with 256 waiters.
-    assert(many.wholeReads < 0.5, `${many.wholeReads} records are read whole per hand-over`);
-    assert(many.scripts < few.scripts * 4 + 10, `${many.scripts} calls with 256, ${few.scripts} with 16`);
+    // A record is read whole when a lease or the first ticket ends by itself, at no usual hand-over: one takes
+    // milliseconds with 256 waiters.
+    assert(many.wholeReads < 0.1, `${many.wholeReads} records are read whole per hand-over`);
+    // Each waiter looks about log n times, and every five seconds beyond place 50.
+    assert(many.scripts < few.scripts * 3 + 5, `${many.scripts} calls with 256, ${few.scripts} with 16`);
   },
 });

@@ -92,6 +92,10 @@ class TickingClock extends ManualClock {
   override now(): number {
     return super.now() + ++this.#ticks;
   }
+
+  override monotonic(): number {
+    return super.monotonic() + ++this.#ticks;
+  }
 }
 
 for (const law of mailerLaw) {

@@ -107,6 +107,75 @@ export const cases: Readonly<Record<string, () => Promise<unknown>>> = {
     primary.forget();
     return [await whoIs(cookie)];
   },
+  async "an ended session is refused on a primary that was set back unseen, while the secondary is away"() {
+    const { clock, primary, secondary, store, login, logout, whoIs } = setUp();
+    const cookie = await login();
+    const mine = await login("bob");
+    const [...keys] = (await primary.inner.index.keys()).keys;
+    const setBack = await primary.snapshot(keys);
+    await logout(cookie);
+    setBack();
+    secondary.mode = "down";
+    const answers = [await codeOf(whoIs(cookie)), await codeOf(whoIs(mine))];
+    secondary.mode = "up";
+    await clock.advance(10_000);
+    await settled(clock, store.flush());
+    return [...answers, await whoIs(cookie), await whoIs(mine)];
+  },
+  async "a read asks the secondary twice before it is refused"() {
+    const { clock, secondary, sessions, login } = setUp();
+    const cookie = await login();
+    secondary.asked();
+    secondary.mode = "hanging";
+    const user = sessions.open(cookie).userId();
+    await clock.advance(1_999);
+    secondary.mode = "up";
+    return [await settled(clock, user), secondary.asked().slice(0, 2)];
+  },
+  async "`degrade` trusts a primary without an outage alone"() {
+    const { clock, secondary, login, whoIs } = setUp({ whenUnavailable: "degrade" });
+    const cookie = await login();
+    await clock.advance(700_000);
+    secondary.mode = "down";
+    return await whoIs(cookie);
+  },
+  async "a tombstone that travels through the queue leads to the session that goes on"() {
+    const answers: unknown[] = [];
+    for (const away of ["primary", "secondary"] as const) {
+      const sides = setUp();
+      const { clock, store, primary, secondary, both } = sides;
+      await store.save("key", CREATE);
+      await settled(clock, store.flush());
+      primary.delay = secondary.delay = 100;
+      const rotation = store.delete("key", { why: "rotated", next: "successor" });
+      const code = codeOf(rotation);
+      await clock.advance(50); // both were asked, and will answer that they know it
+      sides[away].mode = "down";
+      await settled(clock, code);
+      answers.push(await code, await settled(clock, store.load("key")));
+      sides[away].mode = "up";
+      await clock.advance(10_000);
+      await settled(clock, store.flush());
+      answers.push(await both("key"));
+    }
+    return answers;
+  },
+  async "a tombstone that a shipment finds leads to the session that goes on"() {
+    const { clock, store, secondary, both } = setUp();
+    await store.save("key", CREATE);
+    await settled(clock, store.flush());
+    await secondary.inner.delete("key", { why: "rotated", next: "successor" });
+    await store.save("key", { type: "update", set: { "d:a": "2" } });
+    await settled(clock, store.flush());
+    return await both("key");
+  },
+  async "a logout and a rotation that leave different tombstones: a read leads to the session that goes on"() {
+    const { store, primary, secondary } = setUp();
+    await primary.inner.delete("key", { why: "revoked", absent: "bury" });
+    await secondary.inner.save("key", CREATE);
+    await secondary.inner.delete("key", { why: "rotated", next: "successor" });
+    return await store.load("key");
+  },
   async "a session lives on although the primary restarted empty, and its writes are kept"() {
     const { clock, primary, store, sessions, login, whoIs } = setUp();
     const cookie = await login();

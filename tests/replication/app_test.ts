@@ -87,8 +87,22 @@ async function start(first: "deno-kv" | "upstash", options: ReplicatedSessionsOp
   };
 }
 
-Deno.test("an app on Deno KV and Upstash: while the secondary is away reads and writes work, and ending a session answers 503", async () => {
+Deno.test("an app on Deno KV and Upstash: while the secondary is away a session is not read, and lives on", async () => {
   await using shop = await start("deno-kv");
+  const { ask } = shop;
+  assertEquals(await ask("/login"), [200, "in", "set"]);
+  await shop.up();
+  shop.down();
+  assertEquals(await ask("/me", "GET"), [503, "problem", "kept"]);
+  assertEquals(await ask("/cart/tea"), [503, "problem", "kept"]);
+  shop.forget();
+  assertEquals(await ask("/login"), [200, "in", "set"], "a login without a session ends none");
+  await shop.up();
+  assertEquals(await ask("/me", "GET"), [200, '["ada",null,false]', "kept"]);
+});
+
+Deno.test("an app on Deno KV and Upstash, `degrade`: while the secondary is away reads and writes work, and ending a session answers 503", async () => {
+  await using shop = await start("deno-kv", { whenUnavailable: "degrade" });
   const { ask, store, primary, secondary } = shop;
   assertEquals(await ask("/cart/tea"), [200, '["tea"]', "set"]);
   await shop.up();

@@ -69,6 +69,18 @@ interface Outcome {
   readonly converged: number;
 }
 
+/** Repeats a call until it is answered: a busy machine is late without an accident, too. */
+async function answered<T>(call: () => Promise<T>): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (attempt === 50) throw error;
+      await wait(100);
+    }
+  }
+}
+
 async function run(strategy: ReplicationStrategy, trouble: "restart" | "partition"): Promise<Outcome> {
   const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
   const random = new Random(seed);
@@ -99,14 +111,16 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
     doomed: false,
   }));
   await Promise.all(fates.map(({ key }) =>
-    isolates[0]!.save(key, {
-      type: "create",
-      handle: `handle-${key}`,
-      idleTimeout: 600_000,
-      absoluteTimeout: 3_600_000,
-      schemaVersion: 1,
-      values: {},
-    })
+    answered(() =>
+      isolates[0]!.save(key, {
+        type: "create",
+        handle: `handle-${key}`,
+        idleTimeout: 600_000,
+        absoluteTimeout: 3_600_000,
+        schemaVersion: 1,
+        values: {},
+      })
+    )
   ));
 
   async function client(fate: Fate, name: string): Promise<void> {
@@ -172,7 +186,8 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
 
   const started = performance.now();
   for (const store of isolates) assertEquals(await store.flush({ timeout: "30s" }), { pending: 0 }, where);
-  for (const { key } of fates) await isolates[0]!.load(key); // what a primary forgot it learns with the next read
+  // What a primary forgot it learns with the next read.
+  for (const { key } of fates) await answered(() => isolates[0]!.load(key));
   for (const store of isolates) assertEquals(await store.flush({ timeout: "30s" }), { pending: 0 }, where);
   const converged = performance.now() - started;
 
@@ -199,13 +214,19 @@ const cases: readonly [ReplicationStrategy, "restart" | "partition"][] = [
 ];
 for (const [strategy, trouble] of cases) {
   const what = trouble === "restart" ? "Redis killed and back empty" : "Redis cut off";
-  Deno.test(`replication over Redis and Deno KV, ${strategy}, ${what}, then Deno KV hung: nothing promised is lost`, async () => {
-    const { acked, failed, deleted, lost, converged } = await run(strategy, trouble);
-    report(
-      `${strategy}, ${what}: ${acked} saves answered, ${failed} calls failed, ${deleted} sessions deleted, ` +
-        `${lost} answered values lost, equal ${converged.toFixed(0)} ms after the load`,
-    );
-    assert(failed > 0, "something went wrong");
-    if (!(strategy === "async" && trouble === "restart")) assertEquals(lost, 0);
-  });
+  // Calls that were given up end when they like.
+  const quiet = { sanitizeOps: false, sanitizeResources: false };
+  Deno.test(
+    `replication over Redis and Deno KV, ${strategy}, ${what}, then Deno KV hung: nothing promised is lost`,
+    quiet,
+    async () => {
+      const { acked, failed, deleted, lost, converged } = await run(strategy, trouble);
+      report(
+        `${strategy}, ${what}: ${acked} saves answered, ${failed} calls failed, ${deleted} sessions deleted, ` +
+          `${lost} answered values lost, equal ${converged.toFixed(0)} ms after the load`,
+      );
+      assert(failed > 0, "something went wrong");
+      if (!(strategy === "async" && trouble === "restart")) assertEquals(lost, 0);
+    },
+  );
 }

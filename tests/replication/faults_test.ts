@@ -10,10 +10,28 @@ import { workerdTest } from "../support/workerd.ts";
 import { cases, settled, setUp } from "./_faults_scenario.ts";
 
 const out = [null, false];
+const gone = { state: "ended", why: "rotated", next: "successor" };
 const expected: Record<keyof typeof cases, unknown> = {
   "a logout holds although the primary restarted empty before it, and goes away after it": [out, out],
   "a logout holds although the primary is set back to the state before it": [out, ["ended", "ended"]],
   "a logout holds although the primary restarts empty after it": [out],
+  "an ended session is refused on a primary that was set back unseen, while the secondary is away": [
+    "backend-unavailable",
+    "backend-unavailable",
+    out,
+    ["bob", false],
+  ],
+  "a read asks the secondary twice before it is refused": ["ada", ["load", "load"]],
+  "`degrade` trusts a primary without an outage alone": ["ada", false],
+  "a tombstone that travels through the queue leads to the session that goes on": [
+    ...["not-replicated", gone, [gone, gone]],
+    ...["not-replicated", gone, [gone, gone]],
+  ],
+  "a tombstone that a shipment finds leads to the session that goes on": [gone, gone],
+  "a logout and a rotation that leave different tombstones: a read leads to the session that goes on": {
+    ...gone,
+    why: "revoked",
+  },
   "a session lives on although the primary restarted empty, and its writes are kept": [
     ["ada", false],
     "dark",
@@ -178,7 +196,7 @@ Deno.test("replicatedSessions() refuses unknown options and accepts undefined on
   replicatedSessions(store, store, { strategy: undefined, queueSize: undefined, timeout: undefined });
 });
 
-Deno.test("ASVS 7.4.3: revokeUser() with `except` holds although the primary restarts empty or is set back", async () => {
+Deno.test("ASVS 7.4.3: revokeUser() with an exception holds although the primary restarts empty or is set back", async () => {
   for (const loss of ["empty", "set back"] as const) {
     const { clock, primary, sessions, login, whoIs } = setUp();
     const [kept, other] = [await login(), await login()];

@@ -1,37 +1,45 @@
 /**
- * The table of bounds in the documentation of sessions: every row is measured here, and says what was
- * measured.
+ * The tables of bounds and of what is stored in `docs/security.md`: those of sessions and of keys and values
+ * are measured here, of all others the number stands in the source that the row names.
  */
 import { Hono } from "hono";
+import { MongoClient } from "mongodb";
+import { DatabaseSync } from "node:sqlite";
 import {
   atomicSessionStore,
+  type AtomicStore,
   createSealedSessions,
   createSessions,
+  type Duration,
   HoldfastError,
   memoryStore,
   type SessionStore,
 } from "@holdfast/edge";
+import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { requireCsrfToken, session, type SessionVariables } from "@holdfast/edge/hono";
+import { mongodbStore } from "@holdfast/edge/mongodb";
+import { postgresStore } from "@holdfast/edge/postgres";
+import { nodeSqliteStore } from "@holdfast/edge/sqlite";
+import { upstashStore } from "@holdfast/edge/upstash";
+import { toMilliseconds } from "../../src/duration.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { KEYS, sent } from "./_sealed.ts";
 
 const root = new URL("../../", import.meta.url);
-const PLACES = ["docs/sessions.md", "docs/security.md", "src/session/README.md"];
 
-/** The rows of the table: what is bounded, and the bound. */
+/** The rows of the table under a heading, as cells. */
+async function table(heading: string): Promise<string[][]> {
+  const text = await Deno.readTextFile(new URL("docs/security.md", root));
+  const section = text.split(/^#+ /m).find((part) => part.startsWith(`${heading}\n`));
+  assert(section !== undefined, `no section "${heading}"`);
+  const lines = section.split("\n").filter((line) => /^\| [^-]/.test(line)).slice(1);
+  return lines.map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+}
+
+/** What is bounded of sessions, and the bound. */
 async function rows(): Promise<[string, string][]> {
-  for (const place of PLACES) {
-    const text = await Deno.readTextFile(new URL(place, root)).catch(() => "");
-    const section = /## Bounds\n([\s\S]*?)(?:\n## |$)/.exec(text)?.[1];
-    if (section === undefined || !section.includes("requireCsrfToken")) continue;
-    const lines = section.split("\n").filter((line) => line.startsWith("| ")).slice(1);
-    return lines.filter((line) => !/^\| -/.test(line)).map((line) => {
-      const [, what, bound] = line.split("|").map((cell) => cell.trim());
-      return [what!, bound!];
-    });
-  }
-  throw new Error("no table of bounds");
+  return (await table("Sessions")).map(([what, bound]) => [what!, bound!]);
 }
 
 /** The longest time that `works` says true for, in milliseconds, found by halving up to a day and a half. */
@@ -223,3 +231,83 @@ for (const [what, measure] of Object.entries(MEASURED)) {
     assert(said.startsWith(measured), `the documentation says ${said}, measured was ${measured}`);
   });
 }
+
+Deno.test("bounds: an engine takes keys and values as long as its row says, and says so itself", async () => {
+  using kv = await Deno.openKv(":memory:");
+  const database = new DatabaseSync(":memory:");
+  const mongo = new MongoClient("mongodb://127.0.0.1:1/"); // connects at its first call
+  const stores: Record<string, AtomicStore> = {
+    memory: memoryStore(),
+    Upstash: upstashStore({ url: "https://example.com", token: "token" }),
+    "Deno KV": denoKvStore(kv),
+    SQLite: nodeSqliteStore(database),
+    Postgres: postgresStore(() => Promise.resolve([])),
+    MongoDB: mongodbStore(mongo.db("test").collection<never>("test")),
+  };
+  const said = await table("Keys and values");
+  assertEquals(said.map(([engine]) => engine), Object.keys(stores));
+  for (const [engine, key, value] of said) {
+    const { maxKeyBytes, maxValueLength } = stores[engine!]!.limits;
+    assertEquals([engine, figure(key!), figure(value!)], [engine, maxKeyBytes, maxValueLength]);
+  }
+  database.close();
+  await mongo.close();
+});
+
+/** What a unit is in bytes or milliseconds; other words count things. */
+const UNITS: Readonly<Record<string, number>> = {
+  KiB: 1024,
+  MiB: 1_048_576,
+  MB: 1_000_000,
+  seconds: 1000,
+  minute: 60_000,
+  minutes: 60_000,
+  hour: HOUR,
+  hours: HOUR,
+  day: 24 * HOUR,
+  days: 24 * HOUR,
+};
+
+/** The number at the beginning of a cell, in the unit of the source. */
+function figure(cell: string): number {
+  const [, digits, unit = ""] = /^([\d,]+)(?: (\w+))?/.exec(cell) ?? [];
+  assert(digits !== undefined, `no number at the beginning: ${cell}`);
+  return Number(digits.replaceAll(",", "")) * (UNITS[unit] ?? 1);
+}
+
+/** The value of a constant or a default in a source: a number, arithmetic on numbers, or a duration. */
+function valueOf(source: string, name: string): number {
+  const start = `(?<![\\w.])${name.replaceAll(".", "\\.")}\\s*(?:=|\\?\\?)\\s*`;
+  const [, text, duration] = new RegExp(`${start}(?:([\\d_][\\d_ *+-]*)|"([^"]+)")`).exec(source) ?? [];
+  if (duration !== undefined) return toMilliseconds(duration as Duration, name);
+  assert(text !== undefined, `no value of ${name}`);
+  return Number(new Function(`return ${text}`)());
+}
+
+for (const heading of ["What is stored, and for how long", "Engines", "Contracts and helpers"]) {
+  Deno.test(`bounds: ${heading}: every number stands in the source that its row names`, async () => {
+    const all = await table(heading);
+    assert(all.length > 10, "the table is there");
+    for (const cells of all) {
+      const [what, bound] = cells;
+      const [, file, code] = /^`([^`]+)` `([^`]+)`$/.exec(cells.at(-1)!) ?? [];
+      assert(file !== undefined && code !== undefined, `${what}: the row names its source`);
+      const source = await Deno.readTextFile(new URL(file, root));
+      if (/^[\w.]+$/.test(code)) assertEquals([what, figure(bound!)], [what, valueOf(source, code)]);
+      else {
+        assert(source.includes(code), `${what}: ${file} has ${code}`);
+        const numbers = code.match(/(?<=[>*] )\d+$/);
+        if (numbers !== null) assertEquals([what, figure(bound!)], [what, Number(numbers[0])]);
+      }
+    }
+  });
+}
+
+Deno.test("bounds: a row with another number than its source is found", () => {
+  assertEquals(
+    valueOf("const MOST_WAITING_PER_KEY = 1;\nconst MOST = 64 * 1024 * 1024;", "MOST"),
+    67_108_864,
+  );
+  assertEquals(valueOf('a.options.remember ?? "2m"; options.remember ?? "1m"', "options.remember"), 60_000);
+  assertEquals([figure("64 MiB"), figure("10,000 calls"), figure("1 day")], [67_108_864, 10_000, 24 * HOUR]);
+});

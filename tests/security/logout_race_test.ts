@@ -1,8 +1,8 @@
-/** Stored sessions: a rotation beside a logout must not leave the user logged in. */
-import { createSessions, keyValueSessionStore, memoryStore } from "@holdfast/edge";
+/** Stored and replicated sessions: a rotation beside a logout must not leave the user logged in. */
+import { createSessions, keyValueSessionStore, memoryStore, replicatedSessions } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { upstashStore } from "@holdfast/edge/upstash";
-import type { AtomicStore, Sessions } from "@holdfast/edge";
+import type { AtomicStore, IndexedSessionStore, ReplicationStrategy, Sessions } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { startUpstash } from "../support/upstash_server.ts";
@@ -34,7 +34,16 @@ const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeou
 
 const alive = async (sessions: Stored, cookie: string) => await sessions.open(cookie).userId() !== undefined;
 
-const engines: Record<string, (use: (store: AtomicStore) => Promise<void>) => Promise<void>> = {
+type Store = AtomicStore | (IndexedSessionStore & { readonly consistency: "atomic" });
+
+/** Two sides at a distance, kept equal as the strategy says. */
+const replicated =
+  (strategy: ReplicationStrategy) => async (use: (store: Store) => Promise<void>): Promise<void> => {
+    await using store = replicatedSessions(far(memoryStore()), far(memoryStore()), { strategy });
+    await use(store);
+  };
+
+const engines: Record<string, (use: (store: Store) => Promise<void>) => Promise<void>> = {
   memory: (use) => use(far(memoryStore())),
   async "Deno KV"(use) {
     using kv = await Deno.openKv(":memory:");
@@ -45,9 +54,14 @@ const engines: Record<string, (use: (store: AtomicStore) => Promise<void>) => Pr
     await using upstash = await startUpstash(redis.port);
     await use(upstashStore({ url: upstash.url, token: upstash.token }));
   },
+  "replicated, async": replicated("async"),
+  "replicated, acknowledged": replicated("acknowledged"),
+  "replicated, sync": replicated("sync"),
 };
 
 for (const [engine, open] of Object.entries(engines)) {
+  // On two sides a rotation is several times as many calls.
+  const beat = engine.startsWith("replicated") ? 8 : 2;
   Deno.test(`logout race: ${engine}: a rotation beside a logout dies with it, whoever was first`, () =>
     open(async (store) => {
       const sessions = createSessions(store);
@@ -57,7 +71,7 @@ for (const [engine, open] of Object.entries(engines)) {
           rotate(sessions, cookie),
           rotate(sessions, cookie),
           // Now before, now between, now after what the rotations do.
-          pause(2 * (i % 6)).then(() => logout(sessions, cookie)),
+          pause(beat * (i % 6)).then(() => logout(sessions, cookie)),
         ]);
         for (const made of [cookie, one, two]) {
           assert(made === undefined || !await alive(sessions, made), `round ${i}`);

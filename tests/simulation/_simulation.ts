@@ -38,7 +38,7 @@ export interface SimulationOptions {
   /** Whether the primary restarts empty, is set back to an older state, or both, once or twice in a life. */
   readonly loses?: boolean;
   /** What reads do while a side is away; the default is the module's. */
-  readonly whenUnavailable?: "degrade" | "throw";
+  readonly whenUnavailable?: "confirm" | "degrade" | "throw";
   /** What is planted in our algorithm, on the way between an isolate and its two sides. */
   readonly fault?: PlantedFault;
   /** Breaks a side on purpose, to see whether the checks notice. */
@@ -289,10 +289,10 @@ export async function live(options: SimulationOptions): Promise<Life> {
     if ("error" in result || result.answer === undefined) return;
     const { values, degraded } = result.answer;
     if (degraded) count("degraded reads");
-    // Both sides failed: the primary lost its memory, and the secondary did not answer. Only `"throw"` holds
-    // then.
+    // Both sides failed: the primary lost its memory, and the secondary did not answer. `"degrade"` promises
+    // nothing then; the default does.
     const alone = at.secondaryAway.failures > failures;
-    if (deletedBefore && lost !== "nothing" && alone && whenUnavailable !== "throw") {
+    if (deletedBefore && lost !== "nothing" && alone && whenUnavailable === "degrade") {
       count("ended sessions read when both sides had failed");
     } else if (deletedBefore) {
       broken(

@@ -48,10 +48,17 @@ export async function startMongodb(): Promise<MongodbServer | undefined> {
   };
 }
 
+const FOLDER = new URL("../../.cache/ferretdb/", import.meta.url).pathname;
+const BINARY = FOLDER + "ferretdb";
+
+/** Whether a server starts at once: it is elsewhere, or built already. */
+export async function mongodbIsBuilt(): Promise<boolean> {
+  return Boolean(Deno.env.get("MONGODB_URL")) || await Deno.stat(BINARY).then(() => true, () => false);
+}
+
 async function built(): Promise<string | undefined> {
-  const folder = new URL("../../.cache/ferretdb/", import.meta.url).pathname;
-  const binary = folder + "ferretdb";
-  if (await Deno.stat(binary).then(() => true, () => false)) return binary;
+  const [folder, binary] = [FOLDER, BINARY];
+  if (await mongodbIsBuilt()) return binary;
   try {
     await Deno.mkdir(folder, { recursive: true });
     const module = await go(["mod", "download", "-json", MODULE], folder);

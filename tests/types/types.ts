@@ -6,8 +6,13 @@
 import { Redis } from "@upstash/redis";
 import { Redis as WorkersRedis } from "@upstash/redis/cloudflare";
 import { Hono } from "hono";
-import { Redis as IoRedis } from "ioredis";
-import { createClient } from "redis";
+import { Cluster as IoCluster, Redis as IoRedis } from "ioredis";
+import { createClient, createClientPool, createCluster } from "redis";
+import { createClient as createLibsql } from "@libsql/client";
+import { neon } from "@neondatabase/serverless";
+import { MongoClient } from "mongodb";
+import pg from "pg";
+import postgres from "postgres";
 import { AwsClient } from "aws4fetch";
 import { Resend } from "resend";
 import { connect } from "cloudflare:sockets";
@@ -21,6 +26,10 @@ import {
 } from "@holdfast/edge/durable-objects";
 import { type DurableState, HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { idempotency, lock, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
+import { type MongodbCollection, mongodbStore } from "@holdfast/edge/mongodb";
+import { type PostgresListen, type PostgresQuery, postgresStore } from "@holdfast/edge/postgres";
+import { type IoRedisClient, type NodeRedisClient, redisStore } from "@holdfast/edge/redis";
+import { type D1Binding, d1Store, type LibsqlClient, libsqlStore } from "@holdfast/edge/sqlite";
 import { type ResendClient, resendMailer } from "@holdfast/edge/resend";
 import { type SesClient, sesMailer } from "@holdfast/edge/ses";
 import { type CloudflareConnect, cloudflareConnector, smtpMailer } from "@holdfast/edge/smtp";
@@ -137,6 +146,58 @@ upstashStore({
 upstashStore(ioredis);
 // @ts-expect-error it says evalSha
 upstashStore(nodeRedis);
+// Redis, as it comes
+real<IoRedisClient>(ioredis);
+redisStore(ioredis);
+const ioCluster = new IoCluster([]);
+real<IoCluster>(ioCluster);
+redisStore(ioCluster);
+real<NodeRedisClient>(nodeRedis);
+redisStore(nodeRedis);
+const nodePool = createClientPool();
+real<typeof nodePool>(nodePool);
+redisStore(nodePool);
+const nodeCluster = createCluster({ rootNodes: [] });
+real<typeof nodeCluster>(nodeCluster);
+redisStore(nodeCluster);
+// @ts-expect-error a URL is no client
+redisStore("redis://localhost");
+
+// Postgres
+const pool = new pg.Pool();
+real<pg.Pool>(pool);
+const byPg: PostgresQuery = (text, values) => pool.query(text, values);
+postgresStore(byPg);
+const sql = postgres("postgres://localhost");
+real<typeof sql>(sql);
+const listen: PostgresListen = (channel, notify) => sql.listen(channel, notify);
+postgresStore((text, values) => sql.unsafe(text, values), { listen });
+const http = neon("postgres://localhost");
+real<typeof http>(http);
+postgresStore((text, values) => http.query(text, values));
+// @ts-expect-error a pool is no function
+postgresStore(pool);
+
+// SQLite
+declare const d1: D1Database;
+real<D1Database>(d1);
+real<D1Binding>(d1);
+d1Store(d1);
+const libsql = createLibsql({ url: "file:x.db" });
+real<typeof libsql>(libsql);
+real<LibsqlClient>(libsql);
+libsqlStore(libsql);
+// @ts-expect-error a namespace is no database
+d1Store(kv);
+
+// MongoDB
+const collection = new MongoClient("mongodb://localhost").db("app").collection("holdfast");
+real<typeof collection>(collection);
+real<MongodbCollection>(collection);
+mongodbStore(collection);
+// @ts-expect-error a database is no collection
+mongodbStore(new MongoClient("mongodb://localhost").db("app"));
+
 // @ts-expect-error neither a client nor a key
 resendMailer({});
 

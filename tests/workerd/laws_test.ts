@@ -41,6 +41,7 @@ workerdTest("laws inside workerd", async (t) => {
     "a value is dead at its deadline, for every way to look at it",
     "many values travel in the order asked",
     "list answers the keys with a prefix, page by page",
+    "list pages lose and repeat no key under concurrent inserts and deletes",
     "clear empties a namespace and the ones inside it, and nothing beside",
     "a cursor that is none, or of another list, is a TypeError",
   ]);

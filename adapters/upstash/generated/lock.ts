@@ -6,132 +6,154 @@ import type { UpstashScripts } from "../_lua.ts";
 export const lockGenerated: UpstashScripts = /* @__PURE__ */ (() => {
   const s = [
     `local
-function da(v,fa)table.sort(v,function(A,B)return fa(nil,A,B)<0 end)return v end`,
+function Y(v,ba)table.sort(v,function(A,B)return ba(nil,A,B)<0 end)return v end`,
     `local
-function f(r)local w=tonumber(r)if w and w-w==0 then return w end return r==""and 0 or 0/0 end`,
+function e(n)local p=tonumber(n)if p and p-p==0 then return p end return n==""and 0 or 0/0 end`,
     `local
-function ya(k,za)return string.find(k,za,1,true)~=nil end`,
+function Ba(j,Ca)return string.find(j,Ca,1,true)~=nil end`,
     `local
-function sa(k,p,F)if F and F<0 then F=#k+F end return string.sub(k,p<0 and p or p+1,F)end`,
+function va(j,o,K)if K and K<0 then K=#j+K end return string.sub(j,o<0 and o or o+1,K)end`,
     `local
-function I(k,L)local c,p={},1 while true do
-local C=string.find(k,L,p,true)if not C then break end c[#c+1]=string.sub(k,p,C-1)p=C+#L end c[#c+1]=string.sub(k,p)return c end`,
+function I(j,L)local c,o={},1 while true do
+local C=string.find(j,L,o,true)if not C then break end c[#c+1]=string.sub(j,o,C-1)o=C+#L end c[#c+1]=string.sub(j,o)return c end`,
     `local
-function ea(k,M)return string.sub(k,1,#M)==M end`,
+function Z(j,M)return string.sub(j,1,#M)==M end`,
     `local
-function ma(b)return b*1000+micro end`,
+function oa(b)return b*1000+micro end`,
     `local
-function tostring(r)if type(r)=="number"then return string.format("%.0f",r+0)end return r end`,
-    `local N,O,ga,T,S,P,U
-function N(a,b)local m={}local j={}local n=math.huge for o,g in ipairs(a.holders)do
-local l=g["until"]+g.delay if b>=l then a.lapsed=math.max(a.lapsed,g.fence)else m[#m+1]=g n=math.min(n,l)end end for o,e in ipairs(a.queue)do if b<e["until"]then j[#j+1]=e n=math.min(n,e["until"])end end a.swept=true a.due=n a.holders=m a.queue=j end
-function O(a,l)a.due=math.min(a.due,l)a.ends=math.max(a.ends,l)end
-function ga(a,z)return a.done~=""and ya((","..a.done)..",",(","..z)..",")end
-function T(a,i)if#a.holders==0 then return true end if#a.holders>=i then return false end for o,g in ipairs(a.holders)do if g.limit<=1 then return false end end return true end
-function S(a,h,u,i,q,b)local t=math.max(a.fence+1,ma(b))if a.fence==0 then a.lapsed=t-1 end a.fence=t
-local g={owner=h,["until"]=u,fence=t,limit=i,delay=q}local V=a.holders V[#V+1]=g O(a,u+q)return g end
-function P(a,b)while#a.queue>0 and T(a,a.queue[1].limit)do
-local W=table.remove(a.queue,1)local h=W.owner
-local i=W.limit S(a,h,b+U,i,0,b)end end`,
-    `local na=86400000`,
-    `local X=3600000 U=1000`,
-    `local Aa=8`,
+function tostring(n)if type(n)=="number"then return string.format("%.0f",n+0)end return n end`,
+    `local H,N,J,V,ma,aa,W,U,ca
+function H(a)return#a.queue==0 and a.due or math.min(a.due,a.queue[1]["until"])end
+function N(a,b)local l={}local w=math.huge for m,g in ipairs(a.holders)do
+local k=g["until"]+g.delay if b>=k then a.lapsed=math.max(a.lapsed,g.fence)else l[#l+1]=g w=math.min(w,k)end end a.swept=true a.due=w a.holders=l J(a,b)end
+function J(a,b)local u={}for m,f in ipairs(a.queue)do if b<f["until"]then u[#u+1]=f end end a.queue=u end
+function V(a,k)a.due=#a.holders==1 and k or math.min(a.due,k)a.ends=math.max(a.ends,k)end
+function ma(a,D)return a.done~=""and Ba((","..a.done)..",",(","..D)..",")end
+function aa(a,i)if#a.holders==0 then return true end if#a.holders>=i then return false end for m,g in ipairs(a.holders)do if g.limit<=1 then return false end end return true end
+function W(a,h,r,i,q,b)local x=math.max(a.fence+1,oa(b))if a.fence==0 then a.lapsed=x-1 end a.fence=x
+local g={owner=h,["until"]=r,fence=x,limit=i,delay=q}local da=a.holders da[#da+1]=g V(a,r+q)return g end
+function U(a,b)while#a.queue>0 and(b>=a.queue[1]["until"]or aa(a,a.queue[1].limit))do
+local R=table.remove(a.queue,1)local h=R.owner
+local i=R.limit
+local r=R["until"]if b<r then W(a,h,b+ca,i,0,b)end end end`,
+    `local pa=86400000`,
+    `local ea=3600000 ca=1000`,
+    `local Da=8`,
     `local
-function ha(d)local a={fence=0,lapsed=0,due=math.huge,ends=0,done="",holders={},queue={},swept=false}if d==nil then return a end if d.done~=nil then a.done=d.done end if d.lock==nil then return a end
-local c=I(d.lock," ")a.fence=f(c[1])a.lapsed=f(c[2])if c[3]~="0"then a.due=f(c[3])end a.ends=f(c[4])return a end`,
+function fa(d)local a={fence=0,lapsed=0,due=math.huge,ends=0,done="",holders={},queue={},swept=false}if d==nil then return a end if d.done~=nil then a.done=d.done end if d.lock==nil then return a end
+local c=I(d.lock," ")a.fence=e(c[1])a.lapsed=e(c[2])if c[3]~="0"then a.due=e(c[3])end a.ends=e(c[5])return a end`,
     `local
-function ia(d,b)local a=ha(d)if d==nil then return a end for D in pairs(d)do do
-local E repeat if not ea(D,"by:")then E=true break end
-local h=string.sub(D,4)local c=I(d[D]," ")local i=f(c[4])if c[1]=="h"then
-local q=f(c[5])local Q=a.holders Q[#Q+1]={owner=h,["until"]=f(c[2]),fence=f(c[3]),limit=i,delay=q}else
-local ja=f(c[5])local R=a.queue R[#R+1]={owner=h,number=f(c[2]),["until"]=f(c[3]),limit=i,front=ja}end E=true until true if not E then break end end end if#a.queue>1 then da(a.queue,function(o,A,B)return A.number-B.number end)end if b>=a.due then N(a,b)end return a end`,
+function ga(d,b)local a=fa(d)if d==nil then return a end for E in pairs(d)do do
+local F repeat if not Z(E,"by:")then F=true break end
+local h=string.sub(E,4)local c=I(d[E]," ")local i=e(c[4])if c[1]=="h"then
+local q=e(c[5])local O=a.holders O[#O+1]={owner=h,["until"]=e(c[2]),fence=e(c[3]),limit=i,delay=q}else
+local ha=e(c[5])local P=a.queue P[#P+1]={owner=h,number=e(c[2]),["until"]=e(c[3]),limit=i,front=ha}end F=true until true if not F then break end end end if#a.queue>1 then Y(a.queue,function(m,A,B)return A.number-B.number end)end if b>=H(a)then N(a,b)end return a end`,
     `local
-function oa(d,b)local a=ia(d,b)if a.swept then P(a,b)end return a end`,
+function qa(d,b)local a=ga(d,b)if a.swept then U(a,b)end return a end`,
     `local
-function la(a,b)local Y=a
-local m=Y.holders
-local j=Y.queue
-local Z=#m==0 and#j==0
-local aa=Z and b or math.max(a.ends,b)local n=Z and 0 or a.due
-local d={done=a.done}local ba=0 for o,x in ipairs(m)do
-local h=x.owner
-local u=x["until"]local t=x.fence
-local i=x.limit
-local q=x.delay d["by:"..h]=(((((("h "..tostring(u)).." ")..tostring(t)).." ")..tostring(i)).." ")..tostring(q)if i<=1 then ba=1 end end
-local J=0
-local K=0 for o,e in ipairs(j)do if J==0 then e.front=1 J=e.number end K=e.number d["by:"..e.owner]=(((((("q "..tostring(e.number)).." ")..tostring(e["until"])).." ")..tostring(e.limit)).." ")..tostring(e.front)d["at:"..tostring(e.number)]=e.owner end
-local pa=(((((((tostring(#m).." ")..tostring(ba)).." ")..tostring(#j)).." ")..tostring(J)).." ")..tostring(K)d.lock=(((((((tostring(a.fence).." ")..tostring(a.lapsed)).." ")..tostring(n)).." ")..tostring(aa)).." ")..pa
-local qa=math.ceil((aa+na)/X)*X return{record=d,expiresAt=qa}end`,
+function na(a,b)local X=a
+local l=X.holders
+local s=X.queue
+local ra=#l==0 and#s==0
+local ia=ra and b or math.max(a.ends,b)local w=#l==0 and 0 or a.due
+local d={done=a.done}local ja=0 for m,y in ipairs(l)do
+local h=y.owner
+local r=y["until"]local x=y.fence
+local i=y.limit
+local q=y.delay d["by:"..h]=(((((("h "..tostring(r)).." ")..tostring(x)).." ")..tostring(i)).." ")..tostring(q)if i<=1 then ja=1 end end
+local S=0
+local T=0
+local ka=0 for m,f in ipairs(s)do if S==0 then f.front=1 S=f.number ka=f["until"]end T=f.number d["by:"..f.owner]=(((((("q "..tostring(f.number)).." ")..tostring(f["until"])).." ")..tostring(f.limit)).." ")..tostring(f.front)d["at:"..tostring(f.number)]=f.owner end
+local sa=(((((((tostring(#l).." ")..tostring(ja)).." ")..tostring(#s)).." ")..tostring(S)).." ")..tostring(T)d.lock=(((((((((tostring(a.fence).." ")..tostring(a.lapsed)).." ")..tostring(w)).." ")..tostring(ka)).." ")..tostring(ia)).." ")..sa
+local ta=math.ceil((ia+pa)/ea)*ea return{record=d,expiresAt=ta}end`,
     `local
-function ta(a,z)if ga(a,z)then return false end a.done=a.done==""and z or(z..",")..a.done
-local l=-1 do
-local H=0 while H<Aa do l=(string.find(a.done,",",math.max(l+1+1,1),true)or 0)-1 if l<0 then return true end H=H+1 end end a.done=sa(a.done,0,l)return true end`,
+function wa(a,D)if ma(a,D)then return false end a.done=a.done==""and D or(D..",")..a.done
+local k=-1 do
+local Q=0 while Q<Da do k=(string.find(a.done,",",math.max(k+1+1,1),true)or 0)-1 if k<0 then return true end Q=Q+1 end end a.done=va(a.done,0,k)return true end`,
     `local
-function ka(v,h)for o,G in ipairs(v)do if G.owner==h then return G end end return nil end`,
+function la(v,h)for m,G in ipairs(v)do if G.owner==h then return G end end return nil end`,
     `local
-function ra(v,Ba)local ca={}for o,G in ipairs(v)do if G~=Ba then ca[#ca+1]=G end end return ca end`,
+function ua(v,Ea)local u={}for m,G in ipairs(v)do if G~=Ea then u[#u+1]=G end end return u end`,
     `local
-function ua(a,g)a.holders=ra(a.holders,g)a.lapsed=math.max(a.lapsed,g.fence)end`,
+function xa(a,g)a.holders=ua(a.holders,g)a.lapsed=math.max(a.lapsed,g.fence)end`,
+    `local H,N,J
+function H(a)return#a.queue==0 and a.due or math.min(a.due,a.queue[1]["until"])end
+function N(a,b)local l={}local w=math.huge for m,g in ipairs(a.holders)do
+local k=g["until"]+g.delay if b>=k then a.lapsed=math.max(a.lapsed,g.fence)else l[#l+1]=g w=math.min(w,k)end end a.swept=true a.due=w a.holders=l J(a,b)end
+function J(a,b)local u={}for m,f in ipairs(a.queue)do if b<f["until"]then u[#u+1]=f end end a.queue=u end`,
   ];
   return {
     "lock.acquire": {
       kind: "write",
       fields: ["delay","from","limit","owner","ttl","wait"],
-      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], `local Ja=15000`, `local Ka=4000`, `local La=256`, s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], `local
-function Ma(a,h,Ga,i,b)if Ga==nil then return false end
-local u=b+math.min(f(Ga),Ja)local Na=a
-local j=Na.queue
-local s=ka(j,h)if s~=nil then if u-s["until"]<Ka then return false end s["until"]=u else if#j>=La then return false end
-local w=#j==0 and 1 or j[#j].number+1 j[#j+1]={owner=h,number=w,["until"]=u,limit=i,front=0}end O(a,u)return true end`, `local
-function Oa(a,y,i,q,b)local h=y.owner
-local s=ka(a.holders,h)if s~=nil and b<s["until"]then return s end if s~=nil then ua(a,s)P(a,b)a.swept=true end if y.from~=nil then
-local va=ka(a.holders,y.from)if va==nil or b>=va["until"]then return nil end ua(a,va)ta(a,y.from)return S(a,h,va["until"],va.limit,va.delay,b)end if#a.queue>0 or not T(a,i)then return nil end return S(a,h,b+f(y.ttl),i,q,b)end`, `local apply=function(d,y,b)local h=y.owner
-local i=y.limit==nil and 1 or f(y.limit)local q=y.delay==nil and 0 or f(y.delay)local a=oa(d,b)if ga(a,h)then return{output={done="1"}}end
-local s=Oa(a,y,i,q,b)if s~=nil then s["until"]=math.max(s["until"],b+f(y.ttl))if y.from==nil then s.delay=q end O(a,s["until"]+s.delay)return{output={fence=tostring(s.fence),["until"]=tostring(s["until"])},write=la(a,b)}end if y.from~=nil then return{output={}}end
-local Pa=Ma(a,h,y.wait,i,b)local wa={remaining=tostring(a.due-b)}local e=ka(a.queue,h)if e~=nil then wa.ahead=tostring(e.number-a.queue[1].number)end return(Pa or a.swept)and({output=wa,write=la(a,b)})or({output=wa})end`].join("\n"),
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], `local Ra=15000`, `local Sa=200`, `local Ta=4000`, `local Na=256`, s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], `local
+function Ga(a,p,Ja)local Ua=a
+local s=Ua.queue if#s==0 then return 0 end return math.min(p-s[1].number,Ja and#s or#s-1)end`, `local
+function Va(a,h,Oa,i,b)if Oa==nil then return false end
+local Wa=a
+local s=Wa.queue
+local t=la(s,h)local p=1 if t~=nil then p=t.number elseif#s>0 then p=s[#s].number+1 end
+local Ha=Ga(a,p,t==nil)local r=b+math.min(e(Oa),Ra+Ha*Sa)if t~=nil then if r-t["until"]<Ta then return false end t["until"]=r if Ha==0 and#s>=Na then J(a,b)end else if#s>=Na then return false end s[#s+1]={owner=h,number=p,["until"]=r,limit=i,front=0}end a.ends=math.max(a.ends,r)return true end`, `local
+function Xa(a,z,i,q,b)local h=z.owner
+local t=la(a.holders,h)if t~=nil and b<t["until"]then return t end if t~=nil then xa(a,t)U(a,b)a.swept=true end if z.from~=nil then
+local ya=la(a.holders,z.from)if ya==nil or b>=ya["until"]then return nil end xa(a,ya)wa(a,z.from)return W(a,h,ya["until"],ya.limit,ya.delay,b)end if#a.queue>0 or not aa(a,i)then return nil end return W(a,h,b+e(z.ttl),i,q,b)end`, `local apply=function(d,z,b)local h=z.owner
+local i=z.limit==nil and 1 or e(z.limit)local q=z.delay==nil and 0 or e(z.delay)local a=qa(d,b)if ma(a,h)then return{output={done="1"}}end
+local t=Xa(a,z,i,q,b)if t~=nil then t["until"]=math.max(t["until"],b+e(z.ttl))if z.from==nil then t.delay=q end V(a,t["until"]+t.delay)return{output={fence=tostring(t.fence),["until"]=tostring(t["until"])},write=na(a,b)}end if z.from~=nil then return{output={}}end
+local Ya=Va(a,h,z.wait,i,b)local za={remaining=tostring(H(a)-b)}local f=la(a.queue,h)if f~=nil then za.ahead=tostring(Ga(a,f.number,false))end return(Ya or a.swept)and({output=za,write=na(a,b)})or({output=za})end`].join("\n"),
     },
     "lock.extend": {
       kind: "write",
       fields: ["owner","ttl"],
-      lua: [s[0], s[1], s[4], s[5], s[6], s[7], `local N,O,T,S,P,U
-function N(a,b)local m={}local j={}local n=math.huge for o,g in ipairs(a.holders)do
-local l=g["until"]+g.delay if b>=l then a.lapsed=math.max(a.lapsed,g.fence)else m[#m+1]=g n=math.min(n,l)end end for o,e in ipairs(a.queue)do if b<e["until"]then j[#j+1]=e n=math.min(n,e["until"])end end a.swept=true a.due=n a.holders=m a.queue=j end
-function O(a,l)a.due=math.min(a.due,l)a.ends=math.max(a.ends,l)end
-function T(a,i)if#a.holders==0 then return true end if#a.holders>=i then return false end for o,g in ipairs(a.holders)do if g.limit<=1 then return false end end return true end
-function S(a,h,u,i,q,b)local t=math.max(a.fence+1,ma(b))if a.fence==0 then a.lapsed=t-1 end a.fence=t
-local g={owner=h,["until"]=u,fence=t,limit=i,delay=q}local V=a.holders V[#V+1]=g O(a,u+q)return g end
-function P(a,b)while#a.queue>0 and T(a,a.queue[1].limit)do
-local W=table.remove(a.queue,1)local h=W.owner
-local i=W.limit S(a,h,b+U,i,0,b)end end`, s[9], s[10], s[12], s[13], s[14], s[15], s[17], `local apply=function(d,y,b)local a=oa(d,b)local s=ka(a.holders,y.owner)if s==nil or b>=s["until"]then return{output={}}end s["until"]=math.max(s["until"],b+f(y.ttl))O(a,s["until"]+s.delay)return{output={["until"]=tostring(s["until"])},write=la(a,b)}end`].join("\n"),
+      lua: [s[0], s[1], s[4], s[5], s[6], s[7], `local H,N,J,V,aa,W,U,ca
+function H(a)return#a.queue==0 and a.due or math.min(a.due,a.queue[1]["until"])end
+function N(a,b)local l={}local w=math.huge for m,g in ipairs(a.holders)do
+local k=g["until"]+g.delay if b>=k then a.lapsed=math.max(a.lapsed,g.fence)else l[#l+1]=g w=math.min(w,k)end end a.swept=true a.due=w a.holders=l J(a,b)end
+function J(a,b)local u={}for m,f in ipairs(a.queue)do if b<f["until"]then u[#u+1]=f end end a.queue=u end
+function V(a,k)a.due=#a.holders==1 and k or math.min(a.due,k)a.ends=math.max(a.ends,k)end
+function aa(a,i)if#a.holders==0 then return true end if#a.holders>=i then return false end for m,g in ipairs(a.holders)do if g.limit<=1 then return false end end return true end
+function W(a,h,r,i,q,b)local x=math.max(a.fence+1,oa(b))if a.fence==0 then a.lapsed=x-1 end a.fence=x
+local g={owner=h,["until"]=r,fence=x,limit=i,delay=q}local da=a.holders da[#da+1]=g V(a,r+q)return g end
+function U(a,b)while#a.queue>0 and(b>=a.queue[1]["until"]or aa(a,a.queue[1].limit))do
+local R=table.remove(a.queue,1)local h=R.owner
+local i=R.limit
+local r=R["until"]if b<r then W(a,h,b+ca,i,0,b)end end end`, s[9], s[10], s[12], s[13], s[14], s[15], s[17], `local apply=function(d,z,b)local a=qa(d,b)local t=la(a.holders,z.owner)if t==nil or b>=t["until"]then return{output={}}end t["until"]=math.max(t["until"],b+e(z.ttl))V(a,t["until"]+t.delay)return{output={["until"]=tostring(t["until"])},write=na(a,b)}end`].join("\n"),
     },
     "lock.release": {
       kind: "write",
       fields: ["fence","owner"],
       lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], `local
-function Qa(a,t,xa,Da)if Da then return"released"end if t==nil or a.fence==0 then return"expired"end if not xa and f(t)>a.lapsed then return"released"end return f(t)~=a.fence and"overtaken"or"expired"end`, `local apply=function(d,y,b)local h=y.owner
-local a=oa(d,b)local s=ka(a.holders,h)local e=ka(a.queue,h)local Da=s~=nil and b<s["until"]local xa=s~=nil or e~=nil if s~=nil then if Da then a.holders=ra(a.holders,s)else ua(a,s)end elseif e~=nil then a.queue=ra(a.queue,e)end
-local Ra=(xa or y.fence==nil)and ta(a,h)if xa then P(a,b)end
-local wa={result=Qa(a,y.fence,xa,Da)}return(xa or Ra)and({output=wa,write=la(a,b)})or({output=wa})end`].join("\n"),
+function Za(a,x,Aa,Ia)if Ia then return"released"end if x==nil or a.fence==0 then return"expired"end if not Aa and e(x)>a.lapsed then return"released"end return e(x)~=a.fence and"overtaken"or"expired"end`, `local apply=function(d,z,b)local h=z.owner
+local a=qa(d,b)local t=la(a.holders,h)local f=la(a.queue,h)local Ia=t~=nil and b<t["until"]local Aa=t~=nil or f~=nil if t~=nil then if Ia then a.holders=ua(a.holders,t)else xa(a,t)end elseif f~=nil then a.queue=ua(a.queue,f)end
+local ab=(Aa or z.fence==nil)and wa(a,h)if Aa then U(a,b)end
+local za={result=Za(a,z.fence,Aa,Ia)}return(Aa or ab)and({output=za,write=na(a,b)})or({output=za})end`].join("\n"),
     },
     "lock.force": {
       kind: "write",
       fields: ["fence","id"],
       lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[18], s[19], `local
-function Sa(a,z)for o,Ha in ipairs(I(a.done,","))do if ea(Ha,z.."=")then return sa(Ha,#z+1)end end return nil end`, `local apply=function(d,y,b)local z=y.id or""local a=oa(d,b)local Ia=Sa(a,z)if Ia~=nil then return{output={count=Ia}}end
-local Ca={}for o,g in ipairs(a.holders)do if g.fence<=f(y.fence)then Ca[#Ca+1]=g end end if#Ca==0 then return{output={count="0"}}end da(Ca,function(o,A,B)return A.fence-B.fence end)local H=0 for o,g in ipairs(Ca)do if b<g["until"]then H=H+1 end ua(a,g)ta(a,g.owner)end ta(a,(z.."=")..tostring(H))P(a,b)return{output={count=tostring(H)},write=la(a,b)}end`].join("\n"),
+function bb(a,D)for m,Pa in ipairs(I(a.done,","))do if Z(Pa,D.."=")then return va(Pa,#D+1)end end return nil end`, `local apply=function(d,z,b)local D=z.id or""local a=qa(d,b)local Qa=bb(a,D)if Qa~=nil then return{output={count=Qa}}end
+local Fa={}for m,g in ipairs(a.holders)do if g.fence<=e(z.fence)then Fa[#Fa+1]=g end end if#Fa==0 then return{output={count="0"}}end Y(Fa,function(m,A,B)return A.fence-B.fence end)local Q=0 for m,g in ipairs(Fa)do if b<g["until"]then Q=Q+1 end xa(a,g)wa(a,g.owner)end wa(a,(D.."=")..tostring(Q))U(a,b)return{output={count=tostring(Q)},write=na(a,b)}end`].join("\n"),
+    },
+    "lock.look": {
+      kind: "read",
+      fields: ["owner"],
+      lua: [s[0], s[1], s[4], s[5], s[7], s[20], s[12], s[13], s[17], `local
+function Ga(a,p,Ja)local X=a
+local s=X.queue if#s==0 then return 0 end return math.min(p-s[1].number,Ja and#s or#s-1)end`, `local apply=function(d,z,b)local a=ga(d,b)local f=la(a.queue,z.owner)if a.swept or f==nil then return{output={}}end
+local Ha=Ga(a,f.number,false)return{output={remaining=tostring(H(a)-b),ahead=tostring(Ha)}}end`].join("\n"),
     },
     "lock.inspect": {
       kind: "read",
       fields: [],
-      lua: [s[0], s[1], s[4], s[5], s[7], `local N
-function N(a,b)local m={}local j={}local n=math.huge for o,g in ipairs(a.holders)do
-local l=g["until"]+g.delay if b>=l then a.lapsed=math.max(a.lapsed,g.fence)else m[#m+1]=g n=math.min(n,l)end end for o,e in ipairs(a.queue)do if b<e["until"]then j[#j+1]=e n=math.min(n,e["until"])end end a.swept=true a.due=n a.holders=m a.queue=j end`, s[12], s[13], `local apply=function(d,Ta,b)if d==nil then return{output={}}end
-local Ea=ia(d,b)local t=Ea.fence
-local m=Ea.holders
-local j=Ea.queue
-local Fa=0
-local K=b for o,x in ipairs(m)do
-local u=x["until"]local q=x.delay if b<u then Fa=Fa+1 end K=math.max(K,u+q)end return{output={fence=tostring(t),held=tostring(Fa),waiting=tostring(#j),remaining=tostring(K-b)}}end`].join("\n"),
+      lua: [s[0], s[1], s[4], s[5], s[7], s[20], s[12], s[13], `local apply=function(d,cb,b)if d==nil then return{output={}}end
+local Ka=ga(d,b)local x=Ka.fence
+local l=Ka.holders
+local s=Ka.queue
+local La=0
+local T=b for m,y in ipairs(l)do
+local r=y["until"]local q=y.delay if b<r then La=La+1 end T=math.max(T,r+q)end
+local Ma=0 for m,y in ipairs(s)do
+local r=y["until"]if b<r then Ma=Ma+1 end end return{output={fence=tostring(x),held=tostring(La),waiting=tostring(Ma),remaining=tostring(T-b)}}end`].join("\n"),
     },
   };
 })();

@@ -16,7 +16,7 @@ function w(a)return math.min(d(a.t)+d(a.i),d(a.x))end`,
 function B(a,e)if a==nil or a.h==nil then return{}end if a.g~=nil then return{g=a.g}end
 local j if e<w(a)then j=nil else j={g="expired"}end return j end`,
     `local
-function s(m,...)for H,p in ipairs({...})do if p then for n,b in pairs(p)do m[n]=b end end end return m end`,
+function s(m,...)for H,q in ipairs({...})do if q then for n,b in pairs(q)do m[n]=b end end end return m end`,
     `local
 function o(g,u)return string.sub(g,1,#u)==u end`,
     `local
@@ -28,13 +28,13 @@ function I(next,c)for i in pairs(c)do if o(i,"d:")or o(i,"f:")then next[i]=c[i]e
     `local
 function J(m,n)m[n]=nil return true end`,
     `local
-function U(a,c,e)local q=B(a,e)if q~=nil then return{output=s({done="0"},q)}end
+function U(a,c,e)local p=B(a,e)if p~=nil then return{output=s({done="0"},p)}end
 local t=a
 local V=c.v~=nil and d(t.s)>d(c.v)if V or c["if"]~=nil and c["if"]~=t.n then return{output=s({done="2"},t)}end
 local C=tostring(math.max(e,d(t.t)))local next=s({},t)I(next,c)next.n=tostring(d(t.n)+1)next.t=C for i in pairs(c)do if o(i,"x:d:")or o(i,"x:f:")then J(next,string.sub(i,3))end end if c.s~=nil and d(c.s)>d(t.s)then next.s=c.s end if c.k~=nil then next.k=C end return{output=s({done="1"},next),write=F(next,c.keep)}end`,
     `local apply=U`,
     `local
-function W(p,X)local K={}for n,b in pairs(p)do if not X[n]then K[n]=b end end return K end`,
+function W(q,X)local K={}for n,b in pairs(q)do if not X[n]then K[n]=b end end return K end`,
     `local
 function M(g,D)local k,r={},1 while true do
 local v=string.find(g,D,r,true)if not v then break end k[#k+1]=string.sub(g,r,v-1)r=v+#D end k[#k+1]=string.sub(g,r)return k end`,
@@ -55,13 +55,13 @@ function S(a,e,c)return{record=a,expiresAt=e+d(c.keep)}end`,
     "session.load": {
       kind: "read",
       fields: [],
-      lua: [s[0], s[1], s[2], s[3], `local apply=function(a,la,e)local q=B(a,e)if q==nil then return{output=a}end if q.g==nil or a.next==nil then return{output=q}end return{output={g=q.g,next=a.next}}end`].join("\n"),
+      lua: [s[0], s[1], s[2], s[3], `local apply=function(a,la,e)local p=B(a,e)if p==nil then return{output=a}end if p.g==nil or a.next==nil then return{output=p}end return{output={g=p.g,next=a.next}}end`].join("\n"),
     },
     "session.create": {
       kind: "write",
       fields: ["a","b","c","h","i","keep","life","s","u","x"],
       lua: [s[0], s[4], s[5], s[6], s[1], s[2], s[3], s[7], s[8], `local apply=function(a,c,e)if a~=nil then
-local q=B(a,e)if q==nil and a.h==c.h then return{output=s({done="1"},a)}end return{output={done="0",g=q==nil and"revoked"or(q.g or"revoked")}}end
+local p=B(a,e)if p==nil and a.h==c.h then return{output=s({done="1"},a)}end return{output={done="0",g=p==nil and"revoked"or(p.g or"revoked")}}end
 local v=tostring(e)local next={h=c.h,n="1",c=c.c or v,t=v,k=v,b=c.b or v,i=c.i,x=c.x or tostring(e+d(c.life)),s=c.s}I(next,c)if c.u~=nil then next.u=c.u end if c.a~=nil then next.a=c.a=="now"and v or c.a end if e>=w(next)then return{output={done="0",g="expired"}}end return{output=s({done="1"},next),write=F(next,c.keep)}end`].join("\n"),
     },
     "session.commit": {
@@ -76,10 +76,10 @@ local v=tostring(e)local next={h=c.h,n="1",c=c.c or v,t=v,k=v,b=c.b or v,i=c.i,x
     },
     "session.end": {
       kind: "write",
-      fields: ["bury","keep","lasting","next","why"],
-      lua: [s[0], s[6], s[1], s[2], s[3], `local apply=function(a,c,e)local q=B(a,e)if q~=nil and(q.g~=nil or c.bury==nil)then return{output={}}end
+      fields: ["bury","forget","keep","lasting","next","why"],
+      lua: [s[0], s[6], s[1], s[2], s[3], `local apply=function(a,c,e)local p=B(a,e)if p~=nil and(p.g~=nil or c.bury==nil)then return{output={}}end if c.forget~=nil then return p==nil and({output=a,write={record=nil}})or({output={}})end
 local ea={h=a and a.h or"",n=tostring(d(a and a.n)+1),g=c.why}if c.next~=nil then ea.next=c.next end
-local ma=c.lasting==nil and 0 or d(a and a.x)return{output=q==nil and a or({}),write={record=ea,expiresAt=math.max(e+d(c.keep),ma)}}end`].join("\n"),
+local ma=c.lasting==nil and 0 or d(a and a.x)return{output=p==nil and a or({}),write={record=ea,expiresAt=math.max(e+d(c.keep),ma)}}end`].join("\n"),
     },
     "session.put": {
       kind: "write",
@@ -145,7 +145,7 @@ local next={current=c.from,touched=tostring(math.max(e,d(a and a.touched)))}loca
     "session.sealed.end": {
       kind: "write",
       fields: ["keep","why"],
-      lua: [s[0], s[1], s[18], `local apply=function(a,c,e)local q=a and a.ended or c.why return{output={},write=S({ended=q},e,c)}end`].join("\n"),
+      lua: [s[0], s[1], s[18], `local apply=function(a,c,e)local p=a and a.ended or c.why return{output={},write=S({ended=p},e,c)}end`].join("\n"),
     },
   };
 })();

@@ -1,0 +1,177 @@
+/** What is Redis' own beside the laws: kinds of clients, commands a call, restarts, forgotten scripts, listings. */
+import { Redis as UpstashRedis } from "@upstash/redis";
+import { createIdempotency, createLocks, createThrottle, HoldfastError } from "@holdfast/edge";
+import { type RedisClient, redisStore, type RedisStoreOptions } from "@holdfast/edge/redis";
+import { Redis } from "ioredis";
+import { createClient } from "redis";
+import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { contracts } from "../support/contracts.ts";
+import { lawKept } from "../support/law_table.ts";
+import { type RedisServer, startCluster, startRedis } from "../support/redis_server.ts";
+import { runIn } from "../support/runtimes.ts";
+import { clients, clusterClients } from "./_clients.ts";
+
+const options = { sanitizeOps: false, sanitizeResources: false }; // the clients keep sockets and timers
+
+/** How many scripts and other commands the server has run since it was asked last. */
+async function commands(server: RedisServer): Promise<number> {
+  const info = new TextDecoder().decode(await server.send("INFO", "commandstats") as Uint8Array);
+  await server.send("CONFIG", "RESETSTAT");
+  // Only what a client sends: the commands inside a script are counted too.
+  return [...info.matchAll(/cmdstat_(?:evalsha|eval):calls=(\d+)/g)].reduce(
+    (sum, [, n]) => sum + Number(n),
+    0,
+  );
+}
+
+Deno.test({
+  name: "Redis: a call is one command, through every client",
+  ...options,
+  async fn() {
+    await using server = await startRedis();
+    for (const [name, connect] of Object.entries(clients)) {
+      await using connected = await connect(server.port);
+      const store = redisStore(connected.client, { prefix: name });
+      assertEquals(store.engine, "redis");
+      const locks = createLocks(store);
+      const throttle = createThrottle(store, {
+        name: "api",
+        limit: 100,
+        window: "1m",
+        whenUnavailable: "throw",
+      });
+      const calls: Record<string, [commands: number, call: (round: string) => Promise<unknown>]> = {
+        get: [1, () => store.get("a")],
+        set: [1, () => store.set("a", 1, { ttl: "1m" })],
+        increment: [1, () => store.increment("n")],
+        getMany: [1, () => store.getMany(["a", "b", "c"])],
+        setMany: [1, () => store.setMany([["a", 1], ["b", 2]])],
+        deleteMany: [1, () => store.deleteMany(["a", "b"])],
+        "a lock and its release": [
+          2,
+          async (round) => await (await locks.acquire(round, { ttl: "1m" }))!.release(),
+        ],
+        "begin and complete": [2, (round) => createIdempotency(store).run(round, () => 1)],
+        check: [1, () => throttle.check("visitor")],
+      };
+      for (const [call, [expected, run]] of Object.entries(calls)) {
+        await run("first"); // teaches the server the script
+        await commands(server);
+        await run("second");
+        assertEquals(await commands(server), expected, `${name}: ${call}`);
+      }
+    }
+  },
+});
+
+Deno.test({
+  name: "Redis: a server that forgot its scripts is taught them again, by every client",
+  ...options,
+  async fn() {
+    await using server = await startRedis();
+    await using cluster = await startCluster();
+    const both = [
+      ...Object.entries(clients).map(([name, connect]) => [name, () => connect(server.port)] as const),
+      ...Object.entries(clusterClients).map(([name, connect]) =>
+        [name, () => connect(cluster.ports)] as const
+      ),
+    ];
+    for (const [name, connect] of both) {
+      await using connected = await connect();
+      const store = redisStore(connected.client, { prefix: name });
+      assertEquals((await store.increment("n")).value, 1);
+      for (const node of [server, ...cluster.nodes]) await node.send("SCRIPT", "FLUSH");
+      assertEquals((await store.increment("n")).value, 2, name);
+    }
+  },
+});
+
+Deno.test({
+  name: "Redis: killed and started again, the store goes on; calls meanwhile are outages",
+  ...options,
+  async fn() {
+    await using server = await startRedis();
+    const client = new Redis(server.port, "127.0.0.1", { retryStrategy: () => 20, maxRetriesPerRequest: 0 });
+    client.on("error", () => {});
+    const store = redisStore(client, { timeout: 1000 });
+    await store.set("a", 1);
+    await server.kill();
+    const error = await assertRejects(() => store.set("a", 2), HoldfastError);
+    assertEquals([error.code, error.retryable, error.ambiguous], ["backend-unavailable", true, true]);
+    await server.start();
+    for (let left = 200;; left--) {
+      try {
+        await store.set("a", 3);
+        break;
+      } catch (error) {
+        if (left === 0) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
+    assertEquals(await store.get("a"), 3);
+    client.disconnect();
+  },
+});
+
+Deno.test({
+  name: "Redis: a listing loses no key that is there throughout while the table of keys grows and shrinks",
+  ...options,
+  async fn() {
+    await using server = await startRedis();
+    const client = new Redis(server.port, "127.0.0.1");
+    const store = redisStore(client);
+    const staying = Array.from({ length: 300 }, (_, i) => `staying-${i}`);
+    await store.setMany(staying.map((key) => [key, 1] as const));
+    for (const change of ["grows", "shrinks"]) {
+      const seen: string[] = [];
+      let cursor: string | undefined;
+      let round = 0;
+      do {
+        const page = await store.listPage({ prefix: "staying-", limit: 20, cursor });
+        seen.push(...page.keys);
+        cursor = page.cursor;
+        const others = Array.from({ length: 1000 }, (_, i) => `other-${round}-${i}`);
+        if (change === "grows" && round < 16) await store.setMany(others.map((key) => [key, 1] as const));
+        if (change === "shrinks" && round < 16) await store.deleteMany(others);
+        round++;
+      } while (cursor !== undefined);
+      assertEquals(staying.filter((key) => !seen.includes(key)), [], `lost while it ${change}`);
+    }
+    client.disconnect();
+  },
+});
+
+Deno.test("redisStore() knows its clients, and says what to do with others", async () => {
+  const refused = (client: unknown, word: RegExp, options?: RedisStoreOptions) => {
+    const error = assertThrows(() => redisStore(client as RedisClient, options), TypeError);
+    assert(word.test(error.message), error.message);
+  };
+  refused(undefined, /ioredis, node-redis or Bun/);
+  refused({}, /ioredis, node-redis or Bun/);
+  refused(new UpstashRedis({ url: "https://x.upstash.io", token: "t" }), /upstashStore/);
+  refused({ url: "https://x.upstash.io", token: "t" }, /upstashStore/);
+  const node = createClient();
+  refused(node, /no option 'prefx'/, { prefx: "a" } as never);
+  refused(node, /'cluster' must be a boolean/, { cluster: "yes" as never });
+  // Not connected yet: node-redis says so itself, and nothing was sent.
+  const error = await assertRejects(() => redisStore(node).get("a"), HoldfastError);
+  assertEquals(error.code, "backend-unavailable");
+});
+
+Deno.test({
+  name: "Redis, Bun: Bun's own client keeps every law, in Bun",
+  ...options,
+  async fn() {
+    await using server = await startRedis();
+    const { kept, broken } = await runIn<{ kept: Record<string, number>; broken: string[] }>(
+      "bun",
+      "tests/redis/bun_scenario.ts",
+      { port: server.port },
+    );
+    assertEquals(broken, []);
+    for (const [contract, laws] of Object.entries(contracts)) {
+      assertEquals(kept[contract], laws.length, contract);
+      for (let i = 0; i < laws.length; i++) lawKept("Redis, Bun", contract);
+    }
+  },
+});
