@@ -2,7 +2,7 @@
 import { type FastPath, READ_TIME, unlessDone } from "./_lua.ts";
 import { figuresOf } from "./_replies.ts";
 
-/** The key is free. */
+/** The key is free. 24 µs against 44 µs compiled, in one run on a loaded machine. */
 const begin = (): FastPath => ({
   fields: ["owner", "claim", "lease", "retention", "fingerprint"],
   lua: `
@@ -24,7 +24,7 @@ return '=1'`,
   },
 });
 
-/** The claimant completes its own pending record. */
+/** The claimant completes its own pending record. 28 µs against 43 µs compiled, in the same run. */
 const complete = (): FastPath => ({
   fields: ["owner", "claim", "attempt", "retention", "fingerprint", "response"],
   lua: `

@@ -2,7 +2,7 @@
 import { type FastPath, READ_TIME } from "./_lua.ts";
 import { fromPairs, listOf, rawOf } from "./_replies.ts";
 
-/** A session that lives: its record is answered as it was read. */
+/** A session that lives: its record is answered as it was read. 23 µs against 33 µs compiled, in one run on a loaded machine. */
 const load = (): FastPath => ({
   lua: `
 local flat = redis.call('HGETALL', KEYS[1])

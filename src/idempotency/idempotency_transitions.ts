@@ -71,6 +71,7 @@ export const beginClaim: Transition = {
   apply(record, { owner, claim, fingerprint = "", lease, retention }, now): Step {
     if (record !== undefined && !isSound(record)) return corrupt();
     let attempt = 1;
+    let held = 0;
     let current = claim!;
     let retentionEnds = now + Number(retention);
     if (record !== undefined && record.state === "abandoned") {
@@ -83,13 +84,15 @@ export const beginClaim: Transition = {
         return { output: { state: "busy", remain: String(leaseEnds - now) } };
       }
       attempt = Number(record.attempt) + (record.owner === owner ? 0 : 1);
+      // Never shorter: the copy may arrive after the claim was extended, or after the clock stepped back.
+      if (record.owner === owner) held = leaseEnds;
       // The ids of one owner's claims are in the order of its calls. A late copy of an earlier call must not
       // make its claim the current one: the abandon of that claim may be on its way, too, and would free what
       // the later call holds.
       if (record.owner === owner && record.claim! > current) current = record.claim!;
       retentionEnds = Number(record.retentionEnds);
     }
-    const leaseEnds = now + Number(lease);
+    const leaseEnds = Math.max(held, now + Number(lease));
     // The record outlives its lease: otherwise a third caller would start beside the second.
     if (retentionEnds < leaseEnds) retentionEnds = leaseEnds;
     return keep(

@@ -227,7 +227,7 @@ function luaOf(name: string, code: string, { ts, tstl }: Compilers): string[] {
     .replace(/^apply = /m, "local apply = ")
     .replace(/^function apply\(/m, "local function apply(");
   // What a bounded engine evicts means nothing to Redis, which evicts by its own policy.
-  const own = lua.replace(/(,\s*)?(?<!local )\bretention = [^,}\n]+/g, "");
+  const own = lua.replace(/,\s*retention = [^,}\n]+/g, "");
   return [...library(name, lua), ...own.split(/\n(?=local )/)].filter((part) => part.trim() !== "");
 }
 

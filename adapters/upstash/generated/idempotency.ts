@@ -8,72 +8,73 @@ export const idempotencyGenerated: UpstashScripts = /* @__PURE__ */ (() => {
     `local
 function q(d)local o=tonumber(d)if o and o-o==0 then return o end return d==""and 0 or 0/0 end`,
     `local
-function g(h,s)return h~=nil and#h<=s and string.find(h,"^%d+$")~=nil end`,
+function h(i,s)return i~=nil and#i<=s and string.find(i,"^%d+$")~=nil end`,
     `local
 function tostring(d)if type(d)=="number"then return string.format("%.0f",d+0)end return d end`,
-    `local i=16`,
+    `local j=16`,
     `local
 function t(a)local b=a
-local j=b.state
+local k=b.state
 local c=b.owner
 local e=b.claim
 local f=b.fingerprint
-local m=b.attempt
-local k=b.leaseEnds
-local l=b.retentionEnds if c==nil or e==nil or not g(l,i)then return false end if j=="abandoned"then return true end if f==nil or not g(m,i)then return false end return j=="done"or j=="pending"and g(k,i)end`,
+local n=b.attempt
+local g=b.leaseEnds
+local m=b.retentionEnds if c==nil or e==nil or not h(m,j)then return false end if k=="abandoned"then return true end if f==nil or not h(n,j)then return false end return k=="done"or k=="pending"and h(g,j)end`,
     `local
 function u()return{output={state="corrupt"}}end`,
     `local
 function v(a,p)return{output=p,write={record=a,expiresAt=q(a.retentionEnds)}}end`,
     `local
-function x(a)local p={state="done",attempt=a.attempt}if a.response~=nil then p.response=a.response end return p end`,
+function y(a)local p={state="done",attempt=a.attempt}if a.response~=nil then p.response=a.response end return p end`,
   ];
   return {
     "idempotency.begin": {
       kind: "write",
       fields: ["claim","fingerprint","lease","owner","retention"],
-      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], `local apply=function(a,n,r)local y
-local w
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], `local apply=function(a,l,r)local w
+local x
 local f
 local e
-local c c=n.owner e=n.claim f=n.fingerprint if f==nil then f=""end w=n.lease if a~=nil and not t(a)then return u()end
-local m=1
+local c c=l.owner e=l.claim f=l.fingerprint if f==nil then f=""end x=l.lease w=l.retention if a~=nil and not t(a)then return u()end
+local n=1
+local B=0
 local z=e
-local l=r+q(y)if a~=nil and a.state=="abandoned"then if a.owner==c and a.claim==e then return{output={state="abandoned"}}end elseif a~=nil then if a.fingerprint~=f then return{output={state="mismatch"}}end if a.state=="done"then return{output=x(a)}end
-local k=q(a.leaseEnds)if a.owner~=c and r<k then return{output={state="busy",remain=tostring(k-r)}}end m=q(a.attempt)+(a.owner==c and 0 or 1)if a.owner==c and a.claim>z then z=a.claim end l=q(a.retentionEnds)end
-local k=r+q(w)if l<k then l=k end return v({state="pending",owner=c,claim=z,fingerprint=f,leaseEnds=tostring(k),attempt=tostring(m),retentionEnds=tostring(l)},{state="new",attempt=tostring(m)})end`].join("\n"),
+local m=r+q(w)if a~=nil and a.state=="abandoned"then if a.owner==c and a.claim==e then return{output={state="abandoned"}}end elseif a~=nil then if a.fingerprint~=f then return{output={state="mismatch"}}end if a.state=="done"then return{output=y(a)}end
+local g=q(a.leaseEnds)if a.owner~=c and r<g then return{output={state="busy",remain=tostring(g-r)}}end n=q(a.attempt)+(a.owner==c and 0 or 1)if a.owner==c then B=g end if a.owner==c and a.claim>z then z=a.claim end m=q(a.retentionEnds)end
+local g=math.max(B,r+q(x))if m<g then m=g end return v({state="pending",owner=c,claim=z,fingerprint=f,leaseEnds=tostring(g),attempt=tostring(n),retentionEnds=tostring(m)},{state="new",attempt=tostring(n)})end`].join("\n"),
     },
     "idempotency.complete": {
       kind: "write",
       fields: ["attempt","claim","fingerprint","owner","response","retention"],
-      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], `local apply=function(a,n,r)local y
-local m
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], `local apply=function(a,l,r)local w
+local n
 local A
 local f
 local e
-local c c=n.owner e=n.claim f=n.fingerprint if f==nil then f=""end A=n.response m=n.attempt if a~=nil and not t(a)then return u()end if a~=nil and a.state~="abandoned"then if a.owner~=c then if a.state=="pending"then return{output={state="overtaken"}}end
+local c c=l.owner e=l.claim f=l.fingerprint if f==nil then f=""end A=l.response n=l.attempt w=l.retention if a~=nil and not t(a)then return u()end if a~=nil and a.state~="abandoned"then if a.owner~=c then if a.state=="pending"then return{output={state="overtaken"}}end
 local p={state="superseded"}if a.response~=nil then p.response=a.response end return{output=p}end if a.state=="done"then return{output={state="stored"}}end end
-local next={state="done",owner=c,claim=e,fingerprint=f,attempt=m,retentionEnds=tostring(r+q(y))}if A~=nil then next.response=A end return v(next,{state="stored"})end`].join("\n"),
+local next={state="done",owner=c,claim=e,fingerprint=f,attempt=n,retentionEnds=tostring(r+q(w))}if A~=nil then next.response=A end return v(next,{state="stored"})end`].join("\n"),
     },
     "idempotency.abandon": {
       kind: "write",
       fields: ["claim","owner"],
-      lua: [s[1], s[2], s[3], `local C=60000`, s[4], s[5], `local apply=function(a,n,r)local e
-local c c=n.owner e=n.claim if a~=nil then if not t(a)then return u()end
-local B=a.owner==c and a.claim==e if a.state=="abandoned"and B then return{output={state="free"}}end if a.state=="done"or a.state=="pending"and not B then return{output={state="lost"}}end end
-local l=r+C return{output={state="free"},write={record={state="abandoned",owner=c,claim=e,retentionEnds=tostring(l)},expiresAt=l}}end`].join("\n"),
+      lua: [s[1], s[2], s[3], `local D=60000`, s[4], s[5], `local apply=function(a,l,r)local e
+local c c=l.owner e=l.claim if a~=nil then if not t(a)then return u()end
+local C=a.owner==c and a.claim==e if a.state=="abandoned"and C then return{output={state="free"}}end if a.state=="done"or a.state=="pending"and not C then return{output={state="lost"}}end end
+local m=r+D return{output={state="free"},write={record={state="abandoned",owner=c,claim=e,retentionEnds=tostring(m)},expiresAt=m}}end`].join("\n"),
     },
     "idempotency.extend": {
       kind: "write",
       fields: ["lease","owner"],
-      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], `local apply=function(a,n,r)local w
-local c c=n.owner w=n.lease if a==nil then return{output={state="lost"}}end if not t(a)then return u()end if a.state~="pending"or a.owner~=c then return{output={state="lost"}}end
-local k=r+q(w)return v({state="pending",owner=a.owner,claim=a.claim,fingerprint=a.fingerprint,leaseEnds=tostring(k),attempt=a.attempt,retentionEnds=tostring(math.max(q(a.retentionEnds),k))},{state="held"})end`].join("\n"),
+      lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], `local apply=function(a,l,r)local x
+local c c=l.owner x=l.lease if a==nil then return{output={state="lost"}}end if not t(a)then return u()end if a.state~="pending"or a.owner~=c then return{output={state="lost"}}end
+local g=r+q(x)return v({state="pending",owner=a.owner,claim=a.claim,fingerprint=a.fingerprint,leaseEnds=tostring(g),attempt=a.attempt,retentionEnds=tostring(math.max(q(a.retentionEnds),g))},{state="held"})end`].join("\n"),
     },
     "idempotency.read": {
       kind: "read",
       fields: [],
-      lua: [s[1], s[3], s[4], s[5], s[7], `local apply=function(a)if a==nil then return{output={}}end if not t(a)then return u()end if a.state=="abandoned"then return{output={}}end if a.state=="pending"then return{output={state="busy",attempt=a.attempt}}end return{output=x(a)}end`].join("\n"),
+      lua: [s[1], s[3], s[4], s[5], s[7], `local apply=function(a)if a==nil then return{output={}}end if not t(a)then return u()end if a.state=="abandoned"then return{output={}}end if a.state=="pending"then return{output={state="busy",attempt=a.attempt}}end return{output=y(a)}end`].join("\n"),
     },
   };
 })();

@@ -140,7 +140,7 @@ local next={current=c.to,touched=tostring(e)}return{output={done="1"},write=S(ne
       kind: "write",
       fields: ["first","from","keep"],
       lua: [s[0], s[4], s[6], s[1], s[17], s[18], `local apply=function(a,c,e)if(a and a.ended)~=nil then return{output={done="0",ended=a.ended}}end if da(a,c)~=c.from then return{output={done="0",ended="rotated"}}end
-local next={current=c.from,touched=tostring(math.max(e,d(a and a.touched)))}local oa=c.first==nil and"protected"or"kept"return{output={done="1"},write=s({},S(next,e,c),{})}end`].join("\n"),
+local next={current=c.from,touched=tostring(math.max(e,d(a and a.touched)))}local oa=c.first==nil and"protected"or"kept"return{output={done="1"},write=s({},S(next,e,c),{retention=oa})}end`].join("\n"),
     },
     "session.sealed.end": {
       kind: "write",

@@ -10,7 +10,7 @@ function Ya(F,A)F[A]=nil return true end`,
     `local
 function w(m)local z=tonumber(m)if z and z-z==0 then return z end return m==""and 0 or 0/0 end`,
     `local
-function Z(F,...)for pb,X in ipairs({...})do if X then for A,m in pairs(X)do F[A]=m end end end return F end`,
+function Z(F,...)for qb,X in ipairs({...})do if X then for A,m in pairs(X)do F[A]=m end end end return F end`,
     `local
 function ua(d,va)return string.find(d,va,1,true)~=nil end`,
     `local
@@ -126,7 +126,7 @@ local Wa=r[n+1]local a=Wa.policy
 local nb=Wa.retry
 local c=U and hb(a,r[n+1].counter,b,v)or r[n+1].counter
 local W=gb(a,c,b)local Xa=la(a,c,b,a.capacity)local ob=W>=a.capacity and 0 or la(a,c,b,W+1)V["policy"..tostring(n)]=(((((tostring(W)..":")..tostring(Xa))..":")..tostring(ob))..":")..tostring(T and 0 or nb)ta=math.max(ta,Xa)if W==0 then Va=true end if U or c.cut then next[a.field]=eb(a,c)end n=n+1 end end if not Ua then return{output=V}end if G==0 then Ya(next,"blockedUntil")end if U and q.call~=nil then next.recentCalls=Oa(e,q.call)end
-local rb=G>0 and"protected"or(Va and"kept"or"evictable")return{output=V,write=Z({},kb(next,r,b+ta,b),{})}end`,
+local pb=G>0 and"protected"or(Va and"kept"or"evictable")return{output=V,write=Z({},kb(next,r,b+ta,b),{retention=pb})}end`,
   ];
   return {
     "throttle.check": {
@@ -144,7 +144,7 @@ local rb=G>0 and"protected"or(Va and"kept"or"evictable")return{output=V,write=Z(
       fields: ["call","duration"],
       lua: [s[1], s[2], s[3], s[4], s[6], s[7], s[9], s[10], `local Ia=126144000000`, s[13], s[23], s[24], s[25], `local apply=function(e,q,b)if e~=nil and not Ma(e)then return{output={error="corrupt"}}end
 local x=q.call if Na(e,x)then return{output={}}end
-local qb=b+w(q.duration)local R=e==nil and 0 or math.min(w(e.recordEnds),b+Ia)local Y=math.max(qb,R,b+D)local next=Z({},e)next.blockedUntil=tostring(qb)next.recordEnds=tostring(Y)if x~=nil then next.recentCalls=Oa(e,x)end return{output={},write={record=next,expiresAt=Y}}end`].join("\n"),
+local rb=b+w(q.duration)local R=e==nil and 0 or math.min(w(e.recordEnds),b+Ia)local Y=math.max(rb,R,b+D)local next=Z({},e)next.blockedUntil=tostring(rb)next.recordEnds=tostring(Y)if x~=nil then next.recentCalls=Oa(e,x)end return{output={},write={record=next,expiresAt=Y}}end`].join("\n"),
     },
   };
 })();
