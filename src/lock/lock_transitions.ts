@@ -327,6 +327,9 @@ function admit(
     if (giver === undefined || now >= giver.until) return undefined;
     lapse(state, giver);
     finish(state, input.from);
+    // It may wait itself: one owner has one field, which its ticket would take from its lease.
+    const ticket = find(state.queue, owner);
+    if (ticket !== undefined) state.queue = without(state.queue, ticket);
     // Not before the giver's own end: the giver counts on that until it is told.
     return grant(state, owner, giver.until, giver.limit, giver.delay, now);
   }

@@ -6,7 +6,7 @@ import type { UpstashScripts } from "../_lua.ts";
 export const lockGenerated: UpstashScripts = /* @__PURE__ */ (() => {
   const s = [
     `local
-function Y(v,ba)table.sort(v,function(A,B)return ba(nil,A,B)<0 end)return v end`,
+function Y(v,ca)table.sort(v,function(A,B)return ca(nil,A,B)<0 end)return v end`,
     `local
 function e(n)local p=tonumber(n)if p and p-p==0 then return p end return n==""and 0 or 0/0 end`,
     `local
@@ -19,10 +19,10 @@ local C=string.find(j,L,o,true)if not C then break end c[#c+1]=string.sub(j,o,C-
     `local
 function Z(j,M)return string.sub(j,1,#M)==M end`,
     `local
-function oa(b)return b*1000+micro end`,
+function pa(b)return b*1000+micro end`,
     `local
 function tostring(n)if type(n)=="number"then return string.format("%.0f",n+0)end return n end`,
-    `local H,N,J,V,ma,aa,W,U,ca
+    `local H,N,J,V,ma,aa,W,U,da
 function H(a)return#a.queue==0 and a.due or math.min(a.due,a.queue[1]["until"])end
 function N(a,b)local l={}local w=math.huge for m,g in ipairs(a.holders)do
 local k=g["until"]+g.delay if b>=k then a.lapsed=math.max(a.lapsed,g.fence)else l[#l+1]=g w=math.min(w,k)end end a.swept=true a.due=w a.holders=l J(a,b)end
@@ -30,52 +30,52 @@ function J(a,b)local u={}for m,f in ipairs(a.queue)do if b<f["until"]then u[#u+1
 function V(a,k)a.due=#a.holders==1 and k or math.min(a.due,k)a.ends=math.max(a.ends,k)end
 function ma(a,D)return a.done~=""and Ba((","..a.done)..",",(","..D)..",")end
 function aa(a,i)if#a.holders==0 then return true end if#a.holders>=i then return false end for m,g in ipairs(a.holders)do if g.limit<=1 then return false end end return true end
-function W(a,h,r,i,q,b)local x=math.max(a.fence+1,oa(b))if a.fence==0 then a.lapsed=x-1 end a.fence=x
-local g={owner=h,["until"]=r,fence=x,limit=i,delay=q}local da=a.holders da[#da+1]=g V(a,r+q)return g end
+function W(a,h,r,i,q,b)local x=math.max(a.fence+1,pa(b))if a.fence==0 then a.lapsed=x-1 end a.fence=x
+local g={owner=h,["until"]=r,fence=x,limit=i,delay=q}local ea=a.holders ea[#ea+1]=g V(a,r+q)return g end
 function U(a,b)while#a.queue>0 and(b>=a.queue[1]["until"]or aa(a,a.queue[1].limit))do
 local R=table.remove(a.queue,1)local h=R.owner
 local i=R.limit
-local r=R["until"]if b<r then W(a,h,b+ca,i,0,b)end end end`,
-    `local pa=86400000`,
-    `local ea=3600000 ca=1000`,
+local r=R["until"]if b<r then W(a,h,b+da,i,0,b)end end end`,
+    `local qa=86400000`,
+    `local fa=3600000 da=1000`,
     `local Da=8`,
     `local
-function fa(d)local a={fence=0,lapsed=0,due=math.huge,ends=0,done="",holders={},queue={},swept=false}if d==nil then return a end if d.done~=nil then a.done=d.done end if d.lock==nil then return a end
+function ga(d)local a={fence=0,lapsed=0,due=math.huge,ends=0,done="",holders={},queue={},swept=false}if d==nil then return a end if d.done~=nil then a.done=d.done end if d.lock==nil then return a end
 local c=I(d.lock," ")a.fence=e(c[1])a.lapsed=e(c[2])if c[3]~="0"then a.due=e(c[3])end a.ends=e(c[5])return a end`,
     `local
-function ga(d,b)local a=fa(d)if d==nil then return a end for E in pairs(d)do do
+function ha(d,b)local a=ga(d)if d==nil then return a end for E in pairs(d)do do
 local F repeat if not Z(E,"by:")then F=true break end
 local h=string.sub(E,4)local c=I(d[E]," ")local i=e(c[4])if c[1]=="h"then
 local q=e(c[5])local O=a.holders O[#O+1]={owner=h,["until"]=e(c[2]),fence=e(c[3]),limit=i,delay=q}else
-local ha=e(c[5])local P=a.queue P[#P+1]={owner=h,number=e(c[2]),["until"]=e(c[3]),limit=i,front=ha}end F=true until true if not F then break end end end if#a.queue>1 then Y(a.queue,function(m,A,B)return A.number-B.number end)end if b>=H(a)then N(a,b)end return a end`,
+local ia=e(c[5])local P=a.queue P[#P+1]={owner=h,number=e(c[2]),["until"]=e(c[3]),limit=i,front=ia}end F=true until true if not F then break end end end if#a.queue>1 then Y(a.queue,function(m,A,B)return A.number-B.number end)end if b>=H(a)then N(a,b)end return a end`,
     `local
-function qa(d,b)local a=ga(d,b)if a.swept then U(a,b)end return a end`,
+function ra(d,b)local a=ha(d,b)if a.swept then U(a,b)end return a end`,
     `local
 function na(a,b)local X=a
 local l=X.holders
 local s=X.queue
-local ra=#l==0 and#s==0
-local ia=ra and b or math.max(a.ends,b)local w=#l==0 and 0 or a.due
-local d={done=a.done}local ja=0 for m,y in ipairs(l)do
+local sa=#l==0 and#s==0
+local ja=sa and b or math.max(a.ends,b)local w=#l==0 and 0 or a.due
+local d={done=a.done}local ka=0 for m,y in ipairs(l)do
 local h=y.owner
 local r=y["until"]local x=y.fence
 local i=y.limit
-local q=y.delay d["by:"..h]=(((((("h "..tostring(r)).." ")..tostring(x)).." ")..tostring(i)).." ")..tostring(q)if i<=1 then ja=1 end end
+local q=y.delay d["by:"..h]=(((((("h "..tostring(r)).." ")..tostring(x)).." ")..tostring(i)).." ")..tostring(q)if i<=1 then ka=1 end end
 local S=0
 local T=0
-local ka=0 for m,f in ipairs(s)do if S==0 then f.front=1 S=f.number ka=f["until"]end T=f.number d["by:"..f.owner]=(((((("q "..tostring(f.number)).." ")..tostring(f["until"])).." ")..tostring(f.limit)).." ")..tostring(f.front)d["at:"..tostring(f.number)]=f.owner end
-local sa=(((((((tostring(#l).." ")..tostring(ja)).." ")..tostring(#s)).." ")..tostring(S)).." ")..tostring(T)d.lock=(((((((((tostring(a.fence).." ")..tostring(a.lapsed)).." ")..tostring(w)).." ")..tostring(ka)).." ")..tostring(ia)).." ")..sa
-local ta=math.ceil((ia+pa)/ea)*ea return{record=d,expiresAt=ta}end`,
+local la=0 for m,f in ipairs(s)do if S==0 then f.front=1 S=f.number la=f["until"]end T=f.number d["by:"..f.owner]=(((((("q "..tostring(f.number)).." ")..tostring(f["until"])).." ")..tostring(f.limit)).." ")..tostring(f.front)d["at:"..tostring(f.number)]=f.owner end
+local ta=(((((((tostring(#l).." ")..tostring(ka)).." ")..tostring(#s)).." ")..tostring(S)).." ")..tostring(T)d.lock=(((((((((tostring(a.fence).." ")..tostring(a.lapsed)).." ")..tostring(w)).." ")..tostring(la)).." ")..tostring(ja)).." ")..ta
+local ua=math.ceil((ja+qa)/fa)*fa return{record=d,expiresAt=ua}end`,
     `local
 function wa(a,D)if ma(a,D)then return false end a.done=a.done==""and D or(D..",")..a.done
 local k=-1 do
 local Q=0 while Q<Da do k=(string.find(a.done,",",math.max(k+1+1,1),true)or 0)-1 if k<0 then return true end Q=Q+1 end end a.done=va(a.done,0,k)return true end`,
     `local
-function la(v,h)for m,G in ipairs(v)do if G.owner==h then return G end end return nil end`,
+function ba(v,h)for m,G in ipairs(v)do if G.owner==h then return G end end return nil end`,
     `local
-function ua(v,Ea)local u={}for m,G in ipairs(v)do if G~=Ea then u[#u+1]=G end end return u end`,
+function oa(v,Ea)local u={}for m,G in ipairs(v)do if G~=Ea then u[#u+1]=G end end return u end`,
     `local
-function xa(a,g)a.holders=ua(a.holders,g)a.lapsed=math.max(a.lapsed,g.fence)end`,
+function xa(a,g)a.holders=oa(a.holders,g)a.lapsed=math.max(a.lapsed,g.fence)end`,
     `local H,N,J
 function H(a)return#a.queue==0 and a.due or math.min(a.due,a.queue[1]["until"])end
 function N(a,b)local l={}local w=math.huge for m,g in ipairs(a.holders)do
@@ -92,38 +92,38 @@ local s=Ua.queue if#s==0 then return 0 end return math.min(p-s[1].number,Ja and#
 function Va(a,h,Oa,i,b)if Oa==nil then return false end
 local Wa=a
 local s=Wa.queue
-local t=la(s,h)local p=1 if t~=nil then p=t.number elseif#s>0 then p=s[#s].number+1 end
+local t=ba(s,h)local p=1 if t~=nil then p=t.number elseif#s>0 then p=s[#s].number+1 end
 local Ha=Ga(a,p,t==nil)local r=b+math.min(e(Oa),Ra+Ha*Sa)if t~=nil then if r-t["until"]<Ta then return false end t["until"]=r if Ha==0 and#s>=Na then J(a,b)end else if#s>=Na then return false end s[#s+1]={owner=h,number=p,["until"]=r,limit=i,front=0}end a.ends=math.max(a.ends,r)return true end`, `local
 function Xa(a,z,i,q,b)local h=z.owner
-local t=la(a.holders,h)if t~=nil and b<t["until"]then return t end if t~=nil then xa(a,t)U(a,b)a.swept=true end if z.from~=nil then
-local ya=la(a.holders,z.from)if ya==nil or b>=ya["until"]then return nil end xa(a,ya)wa(a,z.from)return W(a,h,ya["until"],ya.limit,ya.delay,b)end if#a.queue>0 or not aa(a,i)then return nil end return W(a,h,b+e(z.ttl),i,q,b)end`, `local apply=function(d,z,b)local h=z.owner
-local i=z.limit==nil and 1 or e(z.limit)local q=z.delay==nil and 0 or e(z.delay)local a=qa(d,b)if ma(a,h)then return{output={done="1"}}end
+local t=ba(a.holders,h)if t~=nil and b<t["until"]then return t end if t~=nil then xa(a,t)U(a,b)a.swept=true end if z.from~=nil then
+local ya=ba(a.holders,z.from)if ya==nil or b>=ya["until"]then return nil end xa(a,ya)wa(a,z.from)local f=ba(a.queue,h)if f~=nil then a.queue=oa(a.queue,f)end return W(a,h,ya["until"],ya.limit,ya.delay,b)end if#a.queue>0 or not aa(a,i)then return nil end return W(a,h,b+e(z.ttl),i,q,b)end`, `local apply=function(d,z,b)local h=z.owner
+local i=z.limit==nil and 1 or e(z.limit)local q=z.delay==nil and 0 or e(z.delay)local a=ra(d,b)if ma(a,h)then return{output={done="1"}}end
 local t=Xa(a,z,i,q,b)if t~=nil then t["until"]=math.max(t["until"],b+e(z.ttl))if z.from==nil then t.delay=q end V(a,t["until"]+t.delay)return{output={fence=tostring(t.fence),["until"]=tostring(t["until"])},write=na(a,b)}end if z.from~=nil then return{output={}}end
-local Ya=Va(a,h,z.wait,i,b)local za={remaining=tostring(H(a)-b)}local f=la(a.queue,h)if f~=nil then za.ahead=tostring(Ga(a,f.number,false))end return(Ya or a.swept)and({output=za,write=na(a,b)})or({output=za})end`].join("\n"),
+local Ya=Va(a,h,z.wait,i,b)local za={remaining=tostring(H(a)-b)}local f=ba(a.queue,h)if f~=nil then za.ahead=tostring(Ga(a,f.number,false))end return(Ya or a.swept)and({output=za,write=na(a,b)})or({output=za})end`].join("\n"),
     },
     "lock.extend": {
       kind: "write",
       fields: ["owner","ttl"],
-      lua: [s[0], s[1], s[4], s[5], s[6], s[7], `local H,N,J,V,aa,W,U,ca
+      lua: [s[0], s[1], s[4], s[5], s[6], s[7], `local H,N,J,V,aa,W,U,da
 function H(a)return#a.queue==0 and a.due or math.min(a.due,a.queue[1]["until"])end
 function N(a,b)local l={}local w=math.huge for m,g in ipairs(a.holders)do
 local k=g["until"]+g.delay if b>=k then a.lapsed=math.max(a.lapsed,g.fence)else l[#l+1]=g w=math.min(w,k)end end a.swept=true a.due=w a.holders=l J(a,b)end
 function J(a,b)local u={}for m,f in ipairs(a.queue)do if b<f["until"]then u[#u+1]=f end end a.queue=u end
 function V(a,k)a.due=#a.holders==1 and k or math.min(a.due,k)a.ends=math.max(a.ends,k)end
 function aa(a,i)if#a.holders==0 then return true end if#a.holders>=i then return false end for m,g in ipairs(a.holders)do if g.limit<=1 then return false end end return true end
-function W(a,h,r,i,q,b)local x=math.max(a.fence+1,oa(b))if a.fence==0 then a.lapsed=x-1 end a.fence=x
-local g={owner=h,["until"]=r,fence=x,limit=i,delay=q}local da=a.holders da[#da+1]=g V(a,r+q)return g end
+function W(a,h,r,i,q,b)local x=math.max(a.fence+1,pa(b))if a.fence==0 then a.lapsed=x-1 end a.fence=x
+local g={owner=h,["until"]=r,fence=x,limit=i,delay=q}local ea=a.holders ea[#ea+1]=g V(a,r+q)return g end
 function U(a,b)while#a.queue>0 and(b>=a.queue[1]["until"]or aa(a,a.queue[1].limit))do
 local R=table.remove(a.queue,1)local h=R.owner
 local i=R.limit
-local r=R["until"]if b<r then W(a,h,b+ca,i,0,b)end end end`, s[9], s[10], s[12], s[13], s[14], s[15], s[17], `local apply=function(d,z,b)local a=qa(d,b)local t=la(a.holders,z.owner)if t==nil or b>=t["until"]then return{output={}}end t["until"]=math.max(t["until"],b+e(z.ttl))V(a,t["until"]+t.delay)return{output={["until"]=tostring(t["until"])},write=na(a,b)}end`].join("\n"),
+local r=R["until"]if b<r then W(a,h,b+da,i,0,b)end end end`, s[9], s[10], s[12], s[13], s[14], s[15], s[17], `local apply=function(d,z,b)local a=ra(d,b)local t=ba(a.holders,z.owner)if t==nil or b>=t["until"]then return{output={}}end t["until"]=math.max(t["until"],b+e(z.ttl))V(a,t["until"]+t.delay)return{output={["until"]=tostring(t["until"])},write=na(a,b)}end`].join("\n"),
     },
     "lock.release": {
       kind: "write",
       fields: ["fence","owner"],
       lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], `local
 function Za(a,x,Aa,Ia)if Ia then return"released"end if x==nil or a.fence==0 then return"expired"end if not Aa and e(x)>a.lapsed then return"released"end return e(x)~=a.fence and"overtaken"or"expired"end`, `local apply=function(d,z,b)local h=z.owner
-local a=qa(d,b)local t=la(a.holders,h)local f=la(a.queue,h)local Ia=t~=nil and b<t["until"]local Aa=t~=nil or f~=nil if t~=nil then if Ia then a.holders=ua(a.holders,t)else xa(a,t)end elseif f~=nil then a.queue=ua(a.queue,f)end
+local a=ra(d,b)local t=ba(a.holders,h)local f=ba(a.queue,h)local Ia=t~=nil and b<t["until"]local Aa=t~=nil or f~=nil if t~=nil then if Ia then a.holders=oa(a.holders,t)else xa(a,t)end elseif f~=nil then a.queue=oa(a.queue,f)end
 local ab=(Aa or z.fence==nil)and wa(a,h)if Aa then U(a,b)end
 local za={result=Za(a,z.fence,Aa,Ia)}return(Aa or ab)and({output=za,write=na(a,b)})or({output=za})end`].join("\n"),
     },
@@ -131,7 +131,7 @@ local za={result=Za(a,z.fence,Aa,Ia)}return(Aa or ab)and({output=za,write=na(a,b
       kind: "write",
       fields: ["fence","id"],
       lua: [s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15], s[16], s[18], s[19], `local
-function bb(a,D)for m,Pa in ipairs(I(a.done,","))do if Z(Pa,D.."=")then return va(Pa,#D+1)end end return nil end`, `local apply=function(d,z,b)local D=z.id or""local a=qa(d,b)local Qa=bb(a,D)if Qa~=nil then return{output={count=Qa}}end
+function bb(a,D)for m,Pa in ipairs(I(a.done,","))do if Z(Pa,D.."=")then return va(Pa,#D+1)end end return nil end`, `local apply=function(d,z,b)local D=z.id or""local a=ra(d,b)local Qa=bb(a,D)if Qa~=nil then return{output={count=Qa}}end
 local Fa={}for m,g in ipairs(a.holders)do if g.fence<=e(z.fence)then Fa[#Fa+1]=g end end if#Fa==0 then return{output={count="0"}}end Y(Fa,function(m,A,B)return A.fence-B.fence end)local Q=0 for m,g in ipairs(Fa)do if b<g["until"]then Q=Q+1 end xa(a,g)wa(a,g.owner)end wa(a,(D.."=")..tostring(Q))U(a,b)return{output={count=tostring(Q)},write=na(a,b)}end`].join("\n"),
     },
     "lock.look": {
@@ -139,14 +139,14 @@ local Fa={}for m,g in ipairs(a.holders)do if g.fence<=e(z.fence)then Fa[#Fa+1]=g
       fields: ["owner"],
       lua: [s[0], s[1], s[4], s[5], s[7], s[20], s[12], s[13], s[17], `local
 function Ga(a,p,Ja)local X=a
-local s=X.queue if#s==0 then return 0 end return math.min(p-s[1].number,Ja and#s or#s-1)end`, `local apply=function(d,z,b)local a=ga(d,b)local f=la(a.queue,z.owner)if a.swept or f==nil then return{output={}}end
+local s=X.queue if#s==0 then return 0 end return math.min(p-s[1].number,Ja and#s or#s-1)end`, `local apply=function(d,z,b)local a=ha(d,b)local f=ba(a.queue,z.owner)if a.swept or f==nil then return{output={}}end
 local Ha=Ga(a,f.number,false)return{output={remaining=tostring(H(a)-b),ahead=tostring(Ha)}}end`].join("\n"),
     },
     "lock.inspect": {
       kind: "read",
       fields: [],
       lua: [s[0], s[1], s[4], s[5], s[7], s[20], s[12], s[13], `local apply=function(d,cb,b)if d==nil then return{output={}}end
-local Ka=ga(d,b)local x=Ka.fence
+local Ka=ha(d,b)local x=Ka.fence
 local l=Ka.holders
 local s=Ka.queue
 local La=0
