@@ -12,20 +12,20 @@ export interface Entry {
 
 /** Reads an entry. */
 export function readEntry(text: string): Entry {
-  const [s, t, a, k, b, o, x, c] = text.split(":") as [
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-  ];
-  return { s, t: Number(t), a: Number(a), k: Number(k), b: Number(b), o, x: Number(x), c };
+  const parts = text.split(":");
+  return {
+    s: parts[0]!,
+    t: Number(parts[1]),
+    a: Number(parts[2]),
+    k: Number(parts[3]),
+    b: Number(parts[4]),
+    o: parts[5]!,
+    x: Number(parts[6]),
+    c: parts[7]!,
+  };
 }
 
 /** Writes an entry. */
 export function writeEntry({ s, t, a, k, b, o, x, c }: Entry): string {
-  return [s, t, a, k, b, o, x, c].join(":");
+  return `${s}:${t}:${a}:${k}:${b}:${o}:${x}:${c}`;
 }

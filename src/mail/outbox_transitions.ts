@@ -20,7 +20,8 @@ import { type Entry, readEntry, writeEntry } from "./_outbox_entry.ts";
  * entry.
  */
 function bucket(record: Fields): Write {
-  return Object.keys(record).length === 0 ? { record: undefined } : { record, retention: "protected" };
+  for (const _id in record) return { record, retention: "protected" };
+  return { record: undefined };
 }
 
 /**
@@ -49,17 +50,25 @@ export const putMail: Transition = {
 export const addMail: Transition = {
   name: "outbox.add",
   apply(record, { id, due, keep, most }, now): Step {
-    const known = record?.[id!];
+    const next: Record<string, string> = { ...record };
+    const known = next[id!];
     if (known !== undefined) {
       const { s } = readEntry(known);
       return { output: { state: s === "d" || s === "x" ? s : "queued" } };
     }
-    if (Object.keys(record ?? {}).length >= Number(most)) return { output: { state: "full" } };
+    let count = 0;
+    for (const _id in next) count++;
+    if (count >= Number(most)) return { output: { state: "full" } };
     const t = Math.max(now, Number(due));
-    const entry = writeEntry({ s: "w", t, a: 0, k: 0, b: 0, o: "", x: t + Number(keep), c: "" });
-    return { output: { state: "queued" }, write: bucket({ ...record, [id!]: entry }) };
+    next[id!] = writeEntry({ s: "w", t, a: 0, k: 0, b: 0, o: "", x: t + Number(keep), c: "" });
+    return { output: { state: "queued" }, write: bucket(next) };
   },
 };
+
+/** What a claim answers of an entry. */
+function shown({ a, k, b }: Entry): string {
+  return `${a}:${k}:${b}`;
+}
 
 /**
  * `{ owner, limit, lease }` → `{ expired, next?, m:<id>: "attempt:known:base" }`: leases what is due, the
@@ -72,32 +81,38 @@ export const claimMail: Transition = {
   apply(record, { owner, limit, lease }, now): Step {
     const output: Record<string, string> = {};
     const next: Record<string, string> = {};
-    const mine: [string, Entry][] = [];
-    const due: [string, Entry][] = [];
+    const due: { readonly id: string; readonly entry: Entry }[] = [];
+    let held = false;
     let soonest = Infinity;
     let expired = 0;
-    for (const [id, value] of Object.entries(record ?? {})) {
+    const bucketed = record ?? {};
+    for (const id in bucketed) {
+      const value = bucketed[id]!;
       const entry = readEntry(value);
       if (entry.s !== "l" && now >= entry.x) {
         expired++;
         continue;
       }
       next[id] = value;
-      if (entry.s === "l" && entry.o === owner) mine.push([id, entry]);
-      else if (entry.s === "w" || entry.s === "l") {
-        if (now >= entry.t) due.push([id, entry]);
+      if (entry.s === "l" && entry.o === owner) {
+        held = true;
+        output["m:" + id] = shown(entry);
+      } else if (entry.s === "w" || entry.s === "l") {
+        if (now >= entry.t) due.push({ id, entry });
         else soonest = Math.min(soonest, entry.t);
       }
     }
-    due.sort(([idA, a], [idB, b]) => a.t - b.t || (idA < idB ? -1 : 1));
-    const count = mine.length > 0 ? 0 : Number(limit);
+    due.sort((a, b) => a.entry.t !== b.entry.t ? a.entry.t - b.entry.t : a.id < b.id ? -1 : 1);
+    const count = held ? 0 : Number(limit);
     if (due.length > count) soonest = now;
-    for (const [id, entry] of due.slice(0, count)) {
-      const leased = { ...entry, s: "l", t: now + Number(lease), a: entry.a + 1, o: owner! };
+    let left = count;
+    for (const { id, entry } of due) {
+      if (left <= 0) break;
+      left--;
+      const leased: Entry = { ...entry, s: "l", t: now + Number(lease), a: entry.a + 1, o: owner! };
       next[id] = writeEntry(leased);
-      mine.push([id, leased]);
+      output["m:" + id] = shown(leased);
     }
-    for (const [id, { a, k, b }] of mine) output[`m:${id}`] = `${a}:${k}:${b}`;
     output.expired = String(expired);
     if (soonest < Infinity) output.next = String(soonest - now);
     if (expired === 0 && (count === 0 || due.length === 0)) return { output };
@@ -111,8 +126,9 @@ export const extendMail: Transition = {
   apply(record, { owner, lease }, now): Step {
     const next: Record<string, string> = { ...record };
     let held = 0;
-    for (const [id, value] of Object.entries(record ?? {})) {
-      const entry = readEntry(value);
+    const bucketed = record ?? {};
+    for (const id in bucketed) {
+      const entry = readEntry(bucketed[id]!);
       if (entry.s !== "l" || entry.o !== owner) continue;
       next[id] = writeEntry({ ...entry, t: now + Number(lease) });
       held++;
@@ -159,12 +175,13 @@ export const beginMail: Transition = {
     const earlier = again ? Number(record.e) : begun;
     const unsure = earlier > Math.max(Number(k), Number(record.known ?? 0));
     if (unsure && hold === "1") return { output: { state: "doubt" } };
-    const { s: _s, n: _n, w: _w, e: _e, known: _known, x, ...message } = record;
+    const output: Record<string, string> = { ...record, state: "go", unsure: unsure ? "1" : "0" };
+    for (const own of ["s", "n", "w", "e", "known", "x"]) delete output[own];
     return {
-      output: { ...message, state: "go", unsure: unsure ? "1" : "0" },
+      output,
       write: {
         record: { ...record, n: a!, w: owner!, e: String(earlier) },
-        expiresAt: Number(x),
+        expiresAt: Number(record.x),
         retention: "protected",
       },
     };
@@ -176,7 +193,7 @@ export const beginMail: Transition = {
  */
 export const sentMail: Transition = {
   name: "outbox.sent",
-  apply: (_record, { fp, remember }, now) => ({
+  apply: (_record, { fp, remember }, now): Step => ({
     output: {},
     write: { record: { s: "s", fp: fp! }, expiresAt: now + Number(remember), retention: "protected" },
   }),
@@ -194,8 +211,11 @@ export const settleMail: Transition = {
     const value = record?.[id!];
     if (value === undefined) return { output: { done: to === "gone" ? "1" : "0" } };
     const entry = readEntry(value);
-    const { [id!]: _, ...rest } = record!;
-    if (to === "gone") return { output: { done: "1" }, write: bucket(rest) };
+    const next: Record<string, string> = { ...record };
+    if (to === "gone") {
+      delete next[id!];
+      return { output: { done: "1" }, write: bucket(next) };
+    }
     if (entry.o !== owner) return { output: { done: "0" } };
     if (entry.s !== "l") return { output: { done: "1" } }; // repeated
     const settled: Entry = {
@@ -206,7 +226,8 @@ export const settleMail: Transition = {
       b: known === "back" ? entry.b + 1 : entry.b,
       c: code!,
     };
-    return { output: { done: "1" }, write: bucket({ ...rest, [id!]: writeEntry(settled) }) };
+    next[id!] = writeEntry(settled);
+    return { output: { done: "1" }, write: bucket(next) };
   },
 };
 
@@ -221,17 +242,21 @@ export const resolveMail: Transition = {
     if (value === undefined) return { output: { done: "0" } };
     const entry = readEntry(value);
     if (entry.s === "l" || (entry.s === "w" && to === "w")) return { output: { done: "0" } };
-    const { [id!]: _, ...rest } = record!;
-    if (to === "gone") return { output: { done: "1" }, write: bucket(rest) };
+    const next: Record<string, string> = { ...record };
+    if (to === "gone") {
+      delete next[id!];
+      return { output: { done: "1" }, write: bucket(next) };
+    }
     const again: Entry = { ...entry, s: "w", t: now, k: entry.a, b: entry.a, o: "", c: "" };
-    return { output: { done: "1" }, write: bucket({ ...rest, [id!]: writeEntry(again) }) };
+    next[id!] = writeEntry(again);
+    return { output: { done: "1" }, write: bucket(next) };
   },
 };
 
 /** `{}` → the record. */
 export const readMail: Transition = {
   name: "outbox.read",
-  apply: (record) => ({ output: record ?? {} }),
+  apply: (record): Step => ({ output: record ?? {} }),
 };
 
 /**

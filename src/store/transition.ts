@@ -74,6 +74,11 @@ export type Retention = "evictable" | "kept" | "protected";
 export interface Transition {
   /** `contract.verb`, unique within the module. */
   readonly name: string;
+  /**
+   * Whether it never writes, although its code could. Engines that run a native form then need not remember the call.
+   * @default {false}
+   */
+  readonly readOnly?: boolean | undefined;
   /** Decides on the record as it is (`undefined` when there is none or it has expired) at `now`, in milliseconds. */
   apply(record: Fields | undefined, input: Fields, now: number): Step;
 }

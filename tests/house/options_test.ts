@@ -28,7 +28,7 @@ import { sesMailer } from "@holdfast/edge/ses";
 import * as sessionsModule from "@holdfast/edge/sessions";
 import { denoConnector, nodeConnector, smtpMailer } from "@holdfast/edge/smtp";
 import { d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
-import { upstashStore } from "@holdfast/edge/upstash";
+import { createUpstashStore, upstashStore } from "@holdfast/edge/upstash";
 import { workersKvStore } from "@holdfast/edge/workers-kv";
 import { assert, assertEquals } from "../support/assert.ts";
 import { readSurface } from "./exports.ts";
@@ -180,6 +180,10 @@ const cases: Record<string, Case> = {
   "./sqlite libsqlStore": { call: (options) => libsqlStore(client("batch", "execute"), options) },
   "./sqlite nodeSqliteStore": {
     call: (options) => nodeSqliteStore(client("prepare", "exec"), options),
+  },
+  "./upstash createUpstashStore": {
+    call: (options) => createUpstashStore({ url: "https://example.upstash.io", token: "secret" }, options),
+    required: { scripts: [] },
   },
   "./upstash upstashStore": {
     call: (options) => upstashStore({ url: "https://example.upstash.io", token: "secret" }, options),
