@@ -65,7 +65,7 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
     const input = {
       why,
       keep: this.#keep,
-      ...(absent === "bury" && { bury: "1" }),
+      ...(absent === "tombstone" && { bury: "1" }),
       ...(lasting && { lasting: "1" }),
       ...(next !== undefined && { next }),
     };
@@ -79,13 +79,13 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
    * Deletes the record where a tombstone found no space: a logout must not leave the session alive. Lost is
    * the reason, so late requests of the session come with an unknown token. Where more depends on the
    * tombstone the fault is thrown instead: after a rotation it leads a late logout to the next session, a
-   * buried one keeps out a session that is being created, and a lasting one keeps out copies.
+   * tombstone keeps out a session that is being created, and a lasting one keeps out copies.
    */
   async #forget(key: string, change: SessionDelete, input: Fields, fault: unknown): Promise<Fields> {
     const { why, absent, lasting, next: _next, ...options } = change;
     if (!isStoreFull(fault) || why !== "revoked" || lasting) throw fault;
     const output = await this.#run(endSession, key, { ...input, forget: "1" }, options);
-    if (output.h === undefined && absent === "bury") throw fault;
+    if (output.h === undefined && absent === "tombstone") throw fault;
     return output;
   }
 

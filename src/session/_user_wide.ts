@@ -136,7 +136,7 @@ export class UserWide {
     userId: string,
   ): Promise<boolean> {
     // A session that is just being created finds the tombstone.
-    const last = await this.#store.delete(entry.key, { why: "revoked", absent: "bury" });
+    const last = await this.#store.delete(entry.key, { why: "revoked", absent: "tombstone" });
     await this.index.remove(user, entry.handle);
     if (last !== undefined) this.#emit({ type, handle: entry.handle, userId });
     return last !== undefined;

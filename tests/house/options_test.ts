@@ -20,6 +20,7 @@ import { withCache } from "@holdfast/edge/http";
 import * as mail from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { mongodbStore } from "@holdfast/edge/mongodb";
+import { createOutbox } from "@holdfast/edge/outbox";
 import { postgresStore } from "@holdfast/edge/postgres";
 import { redisStore } from "@holdfast/edge/redis";
 import { resendMailer } from "@holdfast/edge/resend";
@@ -57,6 +58,7 @@ const throttle = createThrottle(store, { name: "options", limit: 1000, window: "
 const sessions = createSessions(store);
 const mailer = mail.memoryMailer();
 const outbox = mail.outbox(mailer, store);
+const events = createOutbox(store, { name: "options", handle: () => {} });
 const message = { from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" };
 const sessionStore = () => sessionsModule.atomicSessionStore(memoryStore());
 const keys = [{ id: "a", secret: new Uint8Array(32) }];
@@ -122,6 +124,10 @@ const cases: Record<string, Case> = {
   "./mail observed": {
     call: (options) => mail.observed(mailer, options),
     required: { onOperation: () => {} },
+  },
+  "./outbox createOutbox": {
+    call: (options) => createOutbox(store, options),
+    required: { name: "a", handle: () => {} },
   },
   "./mail outbox": { call: (options) => mail.outbox(mailer, store, options) },
   "./mail prepareMessage": { call: (options) => mail.prepareMessage(options), required: message },
@@ -253,12 +259,18 @@ const cases: Record<string, Case> = {
   "Sessions commit": { call: (options) => sessions.commit(sessions.open(null), options) },
   "Sessions revokeUser": { call: (options) => sessions.revokeUser("ada", options) },
   "Mailer send": { call: (options) => mailer.send(message, options) },
-  "Outbox send": { call: (options) => outbox.send(message, options) },
-  "Outbox drain": { call: (options) => outbox.drain(options) },
-  "Outbox list": { call: (options) => collect(outbox.list(options)) },
-  "Outbox read": { call: (options) => outbox.read("id", options) },
-  "Outbox requeue": { call: (options) => outbox.requeue("id", options) },
-  "Outbox discard": { call: (options) => outbox.discard("id", options) },
+  "Outbox add": { call: (options) => events.add(1, options) },
+  "Outbox drain": { call: (options) => events.drain(options) },
+  "Outbox list": { call: (options) => collect(events.list(options)) },
+  "Outbox read": { call: (options) => events.read("id", options) },
+  "Outbox requeue": { call: (options) => events.requeue("id", options) },
+  "Outbox discard": { call: (options) => events.discard("id", options) },
+  "MailOutbox send": { call: (options) => outbox.send(message, options) },
+  "MailOutbox drain": { call: (options) => outbox.drain(options) },
+  "MailOutbox list": { call: (options) => collect(outbox.list(options)) },
+  "MailOutbox read": { call: (options) => outbox.read("id", options) },
+  "MailOutbox requeue": { call: (options) => outbox.requeue("id", options) },
+  "MailOutbox discard": { call: (options) => outbox.discard("id", options) },
 };
 
 /** Exported functions without an options object. */

@@ -4,7 +4,7 @@
  */
 const METHODS = new Set(
   ("map filter reduce some every find findIndex forEach flatMap flat concat splice replace replaceAll match matchAll test exec " +
-    "toFixed padStart codePointAt normalize trim localeCompare at then").split(" "),
+    "toFixed padStart codePointAt normalize trim join localeCompare at then").split(" "),
 );
 const GLOBALS = new Set(
   "Map Set WeakMap Date RegExp JSON Symbol Promise BigInt Intl crypto console performance parseInt parseFloat Reflect Proxy"

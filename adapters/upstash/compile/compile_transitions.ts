@@ -242,6 +242,10 @@ function luaOf(name: string, code: string, { ts, tstl }: Compilers): string[] {
 /** The helpers that the chunk calls. */
 function library(name: string, lua: string): string[] {
   const natives = Object.keys(NATIVE_FORMS).join("|");
+  // Lua joins numbers in a form of its own.
+  if (lua.includes("table.concat(")) {
+    throw new TypeError(`Cannot compile ${name} as the subset has no 'join'`);
+  }
   const words = lua.matchAll(new RegExp(`\\b(__TS__\\w+|tostring|${natives})\\b`, "g"));
   const called = new Set(Array.from(words, ([word]) => word));
   return [...called].sort().map((word) => {

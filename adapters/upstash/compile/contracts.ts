@@ -9,6 +9,6 @@ export const CONTRACTS: Readonly<Record<string, string>> = {
   throttle: "src/throttle/throttle_transitions.ts",
   session: "src/session/session_transitions.ts",
   cache: "src/cache/cache_transitions.ts",
-  outbox: "src/mail/outbox_transitions.ts",
+  outbox: "src/outbox/outbox_transitions.ts",
   better_auth: "adapters/better_auth/better_auth_transitions.ts",
 };

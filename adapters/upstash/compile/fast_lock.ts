@@ -145,6 +145,21 @@ ${close()}
 return reply`,
 });
 
+/** A holder's, however many wait. */
+const extend = (): FastPath => ({
+  fields: ["owner", "ttl"],
+  lua: `
+${OPEN()}
+if string.byte(mine) ~= 104 then break end
+${TAKE_APART()}
+${LENGTHEN()}
+${noteHolder("till + delay")}
+local set = {me, format('h %d %s %s %s', till, token, most, delay)}
+local reply = format('=until,%d', till)
+${close()}
+return reply`,
+});
+
 const release = (): FastPath => ({
   fields: ["owner", "fence"],
   // A queue costs a few fields: the first waiter is let in, and the one behind it becomes the first.
@@ -211,6 +226,7 @@ return format('=remaining,%d,ahead,%d', due - now, math.min(number - first, wait
 /** By the names of their transitions. */
 export const lockFast = (): Record<string, FastPath> => ({
   "lock.acquire": acquire(),
+  "lock.extend": extend(),
   "lock.release": release(),
   "lock.look": look(),
 });
