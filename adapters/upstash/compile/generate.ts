@@ -34,7 +34,7 @@ export async function generated(directory: URL = root): Promise<Map<string, stri
       scriptsSource(short[i]!, {
         origin: `deno task generate\` from \`${path}`,
         name,
-        about: `The transitions of \`${path}\` in Lua, by their names.`,
+        about: `The transitions of \`${path}\` in Lua, by their names.\n\n@category Stores`,
         types: "../_lua.ts",
         shared,
       }),
