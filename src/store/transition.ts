@@ -52,7 +52,7 @@ export interface Write {
 export type Retention = "evictable" | "kept" | "protected";
 
 /**
- * A named pure function over one key's record. The name is how an engine finds its native form (a Lua twin, a
+ * A named pure function over one key's record. The name is how an engine finds its native form (compiled Lua, a
  * method inside a Durable Object). Equal input on an equal record at an equal time gives an equal step.
  *
  * @category Transitions
