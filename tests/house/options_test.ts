@@ -35,8 +35,8 @@ import * as sessionsModule from "@holdfast/edge/sessions";
 import { denoConnector, nodeConnector, smtpMailer, verifySmtp } from "@holdfast/edge/smtp";
 import { d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
 import { manualClock } from "@holdfast/edge/testing";
-import { upstashStore } from "@holdfast/edge/upstash";
 import * as webhooks from "@holdfast/edge/webhooks";
+import { createUpstashStore, upstashStore } from "@holdfast/edge/upstash";
 import { workersKvStore } from "@holdfast/edge/workers-kv";
 import { assert, assertEquals } from "../support/assert.ts";
 import { readSurface } from "./exports.ts";
@@ -262,6 +262,10 @@ const cases: Record<string, Case> = {
     call: (options) => nodeSqliteStore(client("prepare", "exec"), options),
   },
   "./testing manualClock": { call: (options) => manualClock(options) },
+  "./upstash createUpstashStore": {
+    call: (options) => createUpstashStore({ url: "https://example.upstash.io", token: "secret" }, options),
+    required: { scripts: [] },
+  },
   "./upstash upstashStore": {
     call: (options) => upstashStore({ url: "https://example.upstash.io", token: "secret" }, options),
   },
