@@ -1,7 +1,4 @@
-/**
- * Hono's types by shape: two copies of Hono (npm and JSR, or two versions) have types that refuse each
- * other, and a type-only import would make Hono a dependency of every user.
- */
+/** Hono by shape: what is used of it at run time. Two copies of Hono have types that refuse each other. */
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 
 /**

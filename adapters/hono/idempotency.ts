@@ -3,8 +3,9 @@ import {
   type HttpIdempotencyOptions,
   idempotencyHelper,
 } from "../../src/http/http_idempotency.ts";
-import type { RouteContext, RouteMiddleware, StoreSource } from "./_context.ts";
+import type { RouteContext, StoreSource } from "./_context.ts";
 import { mapOptions, ofContext, pass } from "./_exchange.ts";
+import type { HonoContext, HonoEnv, HonoMiddleware } from "./_hono_types.ts";
 
 /**
  * Options of {@linkcode idempotency}: those of `withIdempotency`, with callbacks of Hono's context.
@@ -58,14 +59,17 @@ export interface IdempotencyVariables {
  * if (charges !== 1 || !replayed) throw new Error("charged twice");
  * ```
  */
-export function idempotency(options: IdempotencyMiddlewareOptions): RouteMiddleware {
+// deno-lint-ignore no-explicit-any
+export function idempotency<E extends HonoEnv = any>(
+  options: IdempotencyMiddlewareOptions<HonoContext<E>>,
+): HonoMiddleware<E, IdempotencyVariables> {
   const helper = idempotencyHelper<RouteContext>(
-    mapOptions(options, ({ scope, fingerprint }) => ({
+    mapOptions(options as IdempotencyMiddlewareOptions, ({ scope, fingerprint }) => ({
       scope: typeof scope === "function" ? ofContext(scope) : scope,
       fingerprint: ofContext(fingerprint),
     })) as HttpIdempotencyOptions<RouteContext>,
   );
-  return async function idempotency(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
+  return (async function idempotency(c: RouteContext, next: () => Promise<void>) {
     return await pass(c, next, "idempotency", helper);
-  };
+  }) as HonoMiddleware<E, IdempotencyVariables>;
 }

@@ -1,7 +1,8 @@
 import { type HttpLockOptions, lockHelper } from "../../src/http/http_lock.ts";
 import type { Lock } from "../../src/lock/lock.ts";
-import type { RouteContext, RouteMiddleware, StoreSource } from "./_context.ts";
+import type { RouteContext, StoreSource } from "./_context.ts";
 import { mapOptions, ofContext, pass } from "./_exchange.ts";
+import type { HonoContext, HonoEnv, HonoMiddleware } from "./_hono_types.ts";
 
 /**
  * Options of {@linkcode lock}: those of `withLock`, with callbacks of Hono's context.
@@ -46,11 +47,16 @@ export interface LockVariables {
  * if (response.status !== 200) throw new Error("unexpected");
  * ```
  */
-export function lock(options: LockMiddlewareOptions): RouteMiddleware {
+// deno-lint-ignore no-explicit-any
+export function lock<E extends HonoEnv = any>(
+  options: LockMiddlewareOptions<HonoContext<E>>,
+): HonoMiddleware<E, LockVariables> {
   const helper = lockHelper<RouteContext>(
-    mapOptions(options, ({ key }) => ({ key: ofContext(key) })) as HttpLockOptions<RouteContext>,
+    mapOptions(options as LockMiddlewareOptions, ({ key }) => ({ key: ofContext(key) })) as HttpLockOptions<
+      RouteContext
+    >,
   );
-  return async function lock(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
+  return (async function lock(c: RouteContext, next: () => Promise<void>) {
     return await pass(c, next, "lock", helper);
-  };
+  }) as HonoMiddleware<E, LockVariables>;
 }

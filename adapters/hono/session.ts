@@ -8,8 +8,9 @@ import type { Session } from "../../src/session/session.ts";
 import type { Atomic, IndexedSessionStore } from "../../src/session/session_store.ts";
 import type { RequestSessions, SessionsOptions } from "../../src/session/sessions.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import type { RouteContext, RouteMiddleware } from "./_context.ts";
+import type { RouteContext } from "./_context.ts";
 import { mapOptions, ofContext, pass } from "./_exchange.ts";
+import type { HonoContext, HonoEnv, HonoMiddleware } from "./_hono_types.ts";
 
 /**
  * Options of the place of a session in the context.
@@ -83,10 +84,10 @@ export interface MadeSessionMiddlewareOptions<Data, C = any>
  *
  * @category Hono
  */
-export interface SessionVariables<S extends Schema = Schema<Record<string, unknown>>> {
-  /** The request's session. */
-  session: Session<SchemaOutput<S>>;
-}
+export type SessionVariables<
+  S extends Schema = Schema<Record<string, unknown>>,
+  Key extends string = "session",
+> = { [Name in Key]: Session<SchemaOutput<S>> };
 
 /**
  * Gives every request its session as `c.var.session`, loaded at the first read, committed once after the
@@ -115,9 +116,19 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * if (!response.headers.get("set-cookie")?.startsWith("__Host-session=")) throw new Error("unexpected");
  * ```
  */
-export function session<S extends Schema = Schema<Record<string, unknown>>>(
-  options: SessionMiddlewareOptions<S> | MadeSessionMiddlewareOptions<SchemaOutput<S>>,
-): RouteMiddleware {
+export function session<
+  S extends Schema = Schema<Record<string, unknown>>,
+  // deno-lint-ignore no-explicit-any
+  E extends HonoEnv = any,
+  const Key extends string = "session",
+>(
+  options:
+    & (
+      | SessionMiddlewareOptions<S, HonoContext<E>>
+      | MadeSessionMiddlewareOptions<SchemaOutput<S>, HonoContext<E>>
+    )
+    & { readonly contextKey?: Key | undefined },
+): HonoMiddleware<E, SessionVariables<S, Key>> {
   const { name, helper } = sessionHelper<S, RouteContext>(
     // The helper compares options by identity where one is mounted twice: only what is given is mapped.
     (Object(options).onConflict === undefined
@@ -127,7 +138,7 @@ export function session<S extends Schema = Schema<Record<string, unknown>>>(
         | MadeHttpSessionOptions<SchemaOutput<S>, RouteContext>,
     "session()",
   );
-  return async function session(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
+  return (async function session(c: RouteContext, next: () => Promise<void>) {
     return await pass(c, next, name, helper);
-  };
+  }) as HonoMiddleware<E, SessionVariables<S, Key>>;
 }

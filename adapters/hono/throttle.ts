@@ -5,8 +5,9 @@ import {
   throttleHelper,
 } from "../../src/http/http_throttle.ts";
 import type { ThrottleDecision, ThrottlePolicy, ThrottleRule } from "../../src/throttle/throttle.ts";
-import type { RouteContext, RouteMiddleware, StoreSource } from "./_context.ts";
+import type { RouteContext, StoreSource } from "./_context.ts";
 import { mapOptions, ofContext, pass } from "./_exchange.ts";
+import type { HonoContext, HonoEnv, HonoMiddleware } from "./_hono_types.ts";
 
 export type { RateLimitHeaders };
 
@@ -92,9 +93,12 @@ export interface ThrottleVariables {
  * if (statuses.join() !== "200,429") throw new Error("unexpected");
  * ```
  */
-export function throttle(options: ThrottleMiddlewareOptions): RouteMiddleware {
+// deno-lint-ignore no-explicit-any
+export function throttle<E extends HonoEnv = any>(
+  options: ThrottleMiddlewareOptions<HonoContext<E>>,
+): HonoMiddleware<E, ThrottleVariables> {
   const helper = throttleHelper<RouteContext>(
-    mapOptions(options, ({ key, skip, cost, costAfter, policies }) => ({
+    mapOptions(options as ThrottleMiddlewareOptions, ({ key, skip, cost, costAfter, policies }) => ({
       key: ofContext(key),
       skip: ofContext(skip),
       cost: typeof cost === "function" ? ofContext(cost) : cost,
@@ -104,7 +108,7 @@ export function throttle(options: ThrottleMiddlewareOptions): RouteMiddleware {
       policies: typeof policies === "function" ? ofContext(policies) : policies,
     })) as HttpThrottleOptions<RouteContext>,
   );
-  return async function throttle(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
+  return (async function throttle(c: RouteContext, next: () => Promise<void>) {
     return await pass(c, next, "throttle", helper);
-  };
+  }) as HonoMiddleware<E, ThrottleVariables>;
 }

@@ -3,15 +3,16 @@ import { webhookReceiver } from "../../src/webhook/create_webhook.ts";
 import type { WebhookOptions } from "../../src/webhook/webhook.ts";
 import type { RouteContext, RouteHandler } from "./_context.ts";
 import { honoExchange } from "./_exchange.ts";
+import type { HonoContext, HonoEnv } from "./_hono_types.ts";
 
 /**
  * Options of {@linkcode webhook}: those of `webhook` in `./webhooks`, with Hono's `c` as the context.
  *
  * @category Hono
  */
-export interface WebhookRouteOptions<S extends Schema = Schema> extends
-  // deno-lint-ignore no-explicit-any
-  Omit<WebhookOptions<S, any>, "waitUntil"> {}
+// deno-lint-ignore no-explicit-any
+export interface WebhookRouteOptions<S extends Schema = Schema, E extends HonoEnv = any>
+  extends Omit<WebhookOptions<S, HonoContext<E>>, "waitUntil"> {}
 
 /**
  * Makes a route of an endpoint that receives webhooks: it verifies the raw bytes, and does the work of each event
@@ -41,8 +42,11 @@ export interface WebhookRouteOptions<S extends Schema = Schema> extends
  * if (forged.status !== 403) throw new Error("it was not signed");
  * ```
  */
-export function webhook<S extends Schema = Schema>(options: WebhookRouteOptions<S>): RouteHandler {
-  const receive = webhookReceiver(options);
+// deno-lint-ignore no-explicit-any
+export function webhook<S extends Schema = Schema, E extends HonoEnv = any>(
+  options: WebhookRouteOptions<S, E>,
+): RouteHandler {
+  const receive = webhookReceiver<S, RouteContext>(options as WebhookOptions<S, RouteContext>);
   return async function webhook(c: RouteContext): Promise<Response> {
     return await receive(honoExchange(c));
   };

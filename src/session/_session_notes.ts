@@ -113,8 +113,8 @@ export class SessionNotes<Data> {
   readonly source: SessionSource<Data>;
   /** The faults of the store while this request loaded; each is reported once. */
   readonly faults: Set<unknown> = new Set();
-  /** Whether the application has read the session, so that its response depends on the cookie. */
-  asked = false;
+  /** Whether the application has read or changed the session: its response is for one user alone. */
+  touched = false;
   /** The token of the session that was found; before that, the only one that was sent. */
   token: string | undefined;
   /** Whether changes of this request were dropped, as the session had ended meanwhile. */
@@ -177,9 +177,35 @@ export class SessionNotes<Data> {
       : ago <= this.source.clock.monotonic() - this.#openedAt + CLOCK_TOLERANCE;
   }
 
+  /**
+   * The session for a read of the application.
+   *
+   * @throws {HoldfastError} `session-committed` for a first read after the response has left, as that response does
+   * not say that it depends on the cookie: a cache would answer it to others
+   */
+  async read(): Promise<SessionView> {
+    this.#touch();
+    return await this.view();
+  }
+
+  /** The same without this request's changes. */
+  async readFound(): Promise<SessionView> {
+    this.#touch();
+    return await this.found();
+  }
+
+  #touch(): void {
+    if (this.#committed && !this.touched) {
+      throw new HoldfastError(
+        "session-committed",
+        "Cannot read the session for the first time as its response has left: read it before, in a stream too",
+      );
+    }
+    this.touched = true;
+  }
+
   /** What the cookie led to; a failed load may be tried again. */
   found(): Promise<SessionView> {
-    this.asked = true;
     if (this.tokens.length === 0) return Promise.resolve(NO_SESSION);
     return this.#view ??= this.#find().catch((error) => {
       this.#view = undefined;
@@ -219,10 +245,7 @@ export class SessionNotes<Data> {
    * `login()`.
    */
   async view(): Promise<SessionView> {
-    if (this.#revoke) {
-      this.asked = true;
-      return NO_SESSION;
-    }
+    if (this.#revoke) return NO_SESSION;
     const view = await this.found();
     if (!this.changesUser(view)) return view;
     for (const field of this.#inherited) {
@@ -242,7 +265,9 @@ export class SessionNotes<Data> {
 
   /** Closes the session for changes, and answers them. */
   freeze(failed: boolean): SessionChanges {
+    const { touched } = this;
     this.checkOpen();
+    this.touched = touched; // a commit alone changes nothing
     this.#committed = true;
     return {
       patch: failed ? { set: {}, unset: [] } : this.patch(),
@@ -283,7 +308,7 @@ export class SessionNotes<Data> {
     throw new TypeError("Cannot read the session as its data does not match the schema");
   }
 
-  /** Refuses a change that nothing would come of. */
+  /** Refuses a change that nothing would come of, and notes that there is one. */
   checkOpen(): void {
     if (this.#committed) {
       throw new HoldfastError(
@@ -291,6 +316,7 @@ export class SessionNotes<Data> {
         "Cannot change the session as its request has committed it",
       );
     }
+    this.touched = true;
   }
 
   /** Refuses a change of a session that the request has ended. */
@@ -305,7 +331,7 @@ export class SessionNotes<Data> {
 
   /** Notes that a session must be stored, though it be empty: its handle or its CSRF token was handed out. */
   create(): void {
-    if (this.#committed) return;
+    if (this.#create || (this.#committed && Object.keys(this.#set).length > 0)) return;
     this.checkChangeable();
     this.#create = true;
   }

@@ -142,6 +142,7 @@ const cases: Record<string, Case> = {
   "./http clientAddress": {
     call: (options) => http.clientAddress(new Request("https://a.test/"), {}, options),
   },
+  "./http idempotentFetch": { call: (options) => http.idempotentFetch(fetch, options) },
   "./http problem": { call: (options) => http.problem(409, "Conflict", options) },
   "./http withIdempotency": {
     call: (options) => http.withIdempotency(() => new Response(), options),
