@@ -1,5 +1,5 @@
 /** Answers that are not kept, as a handler: too large, endless, broken. Web APIs alone. */
-import { Hono } from "hono";
+import { type ExecutionContext, Hono } from "hono";
 import { memoryStore } from "@holdfast/edge";
 import { idempotency } from "@holdfast/edge/hono";
 import { withIdempotency } from "@holdfast/edge/http";
@@ -42,14 +42,21 @@ function answer(request: Request): Response {
 
 const options = { scope: "public", lease: "1s", maxHold: "5s" } as const;
 
+/** What workerd hands over; other servers hand over something else, or nothing. */
+interface Context {
+  readonly env?: object;
+  readonly ctx?: unknown;
+}
+
 /** The app, under `/hono/KIND` and `/plain/KIND`. */
-export function largeApp(): (request: Request, context?: unknown) => Response | Promise<Response> {
+export function largeApp(): (request: Request, context?: Context) => Response | Promise<Response> {
   const app = new Hono();
   app.post("/hono/:kind", idempotency({ ...options, store: memoryStore() }), (c) => answer(c.req.raw));
   const plain = withIdempotency(answer, { ...options, store: memoryStore() });
-  return (request, context) => {
+  return (request, context?: Context) => {
     const { pathname } = new URL(request.url);
     if (pathname === "/works") return Response.json(works);
-    return pathname.startsWith("/hono/") ? app.fetch(request) : plain(request, context as object);
+    if (!pathname.startsWith("/hono/")) return plain(request, context);
+    return app.fetch(request, context?.env, context?.ctx as ExecutionContext | undefined);
   };
 }

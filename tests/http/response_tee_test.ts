@@ -197,8 +197,10 @@ Deno.test("a source that always has a chunk at hand does not block the event loo
       },
     }, { highWaterMark: 0 });
   const tee = new ResponseTee(endless(), 1000);
-  const client = tee.passOn(() => Promise.resolve()).getReader();
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  const decided = Promise.withResolvers<TeeOutcome>();
+  const client = tee.passOn((outcome) => Promise.resolve(decided.resolve(outcome))).getReader();
+  assertEquals((await decided.promise).state, "too-large");
+  await new Promise((resolve) => setTimeout(resolve, 20));
   assert(pulled < 3000, "it waits for its client beyond the bound");
   const before = pulled;
   await client.cancel();
