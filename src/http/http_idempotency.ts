@@ -148,7 +148,10 @@ export interface ClaimedRequest {
   readonly key: string;
   /** 1, and one more each time a crashed request was replaced. */
   readonly attempt: number;
-  /** Aborts when another request took the key over, or may have: at `maxHold` at the latest. */
+  /**
+   * Aborts when another request took the key over, or may have: at `maxHold` at the latest. Once the answer is
+   * settled (a stream that counts as done), it does not abort.
+   */
   readonly signal: AbortSignal;
   /** Notes that the side effect happened: from here on every outcome is kept, also a 500. */
   pin(): void;
@@ -196,8 +199,8 @@ const mounts = new Mounts<ClaimedRequest>();
  * Serves a request once per Idempotency-Key; duplicates get the first answer, with `Idempotency-Replayed:
  * true`.
  *
- * 400: no key, or none that can be read. 409: the first request is still being served, or its answer was too
- * large to keep. 422: the key was used for another request. 413: the body is too large to compare. 503: the
+ * 400: no key, or none that can be read. 409: the first request is still being served (with `Retry-After`), or it
+ * was, and its answer was not kept. 422: the key was used for another request. 413: the body is too large to compare. 503: the
  * store is unavailable.
  *
  * Answers of 2xx, 3xx and most 4xx are kept. A 401, 403, 409, 425, 429 or 5xx is not, nor is a handler that throws:
