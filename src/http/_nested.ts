@@ -1,8 +1,8 @@
 /**
- * Mounts of one helper around each other: on an app and on its route, or `withX` around `withX`. The inner one would
- * meet the key that the outer one holds, and refuse every request. It knows the outer one by the value that this one
- * handed to it (`context.lock`, `c.var.lock`): requests at the same time never share that, as they may share a
- * request object.
+ * Mounts of one helper around each other: on an app and on its route, or `withX` around `withX`. The inner
+ * one would meet the key that the outer one holds, and refuse every request. It knows the outer one by the
+ * value that this one handed to it (`context.lock`, `c.var.lock`): requests at the same time never share
+ * that, as they may share a request object.
  */
 import { bindingOf } from "../store/binding.ts";
 
@@ -32,7 +32,7 @@ export class Mounts<Value extends object> {
     this.#known.set(value, { ...mount, value, around });
   }
 
-  /** The mount around this one that holds the same key of the same store, if the value handed on tells of one. */
+  /** The mount around this one that holds the same key of the same store, if there is one. */
   holder({ store, name, key }: Mount, handed: unknown): Outer<Value> | undefined {
     const mine = bindingOf(store);
     for (let outer = this.#find(handed); outer !== undefined; outer = this.#find(outer.around)) {

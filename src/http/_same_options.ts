@@ -1,6 +1,6 @@
 /**
- * Whether two sets of options say the same: equal values, plain objects and lists member by member, anything else
- * (stores, schemas, functions) by identity. Absent and `undefined` are the same.
+ * Whether two sets of options say the same: equal values, plain objects and lists member by member, anything
+ * else (stores, schemas, functions) by identity. Absent and `undefined` are the same.
  */
 export function sameOptions(one: unknown, other: unknown): boolean {
   if (Object.is(one, other)) return true;

@@ -75,8 +75,8 @@ export interface HttpIdempotencyOptions<Context = unknown> {
    */
   readonly lease?: Duration | undefined;
   /**
-   * The longest time for which a request keeps its key. A handler that has not answered by then loses it: another
-   * request may run. An answer that still streams shortly before it counts as done and is not kept.
+   * The longest time for which a request keeps its key. A handler that has not answered by then loses it:
+   * another request may run. An answer that still streams shortly before it counts as done and is not kept.
    * @default {"1h", or a longer lease}
    */
   readonly maxHold?: Duration | undefined;
@@ -98,15 +98,16 @@ export interface HttpIdempotencyOptions<Context = unknown> {
    */
   readonly maxRequest?: number | undefined;
   /**
-   * The largest response body in bytes that is kept. A larger one reaches its client whole. From the first byte
-   * too many on, duplicates learn by a 409 that the work was done and its answer was not kept, and the body is
-   * cancelled when its client leaves.
+   * The largest response body in bytes that is kept. A larger one reaches its client whole. From the first
+   * byte too many on, duplicates learn by a 409 that the work was done and its answer was not kept, and the
+   * body is cancelled when its client leaves.
    * @default {1_048_576, or less where the engine's records hold less}
    */
   readonly maxResponse?: number | undefined;
   /**
-   * Selects the answers that are kept, thrown HTTP errors included. After the others the next request with the key
-   * runs again: at once, or after a 408 or 504 when the lease has ended. One that throws keeps the answer.
+   * Selects the answers that are kept, thrown HTTP errors included. After the others the next request with
+   * the key runs again: at once, or after a 408 or 504 when the lease has ended. One that throws keeps the
+   * answer.
    * @default {2xx, 3xx, and 4xx but 401, 403, 408, 409, 425 and 429}
    */
   readonly storeIf?: ((status: number) => boolean) | undefined;
@@ -149,8 +150,8 @@ export interface ClaimedRequest {
   /** 1, and one more each time a crashed request was replaced. */
   readonly attempt: number;
   /**
-   * Aborts when another request took the key over, or may have: at `maxHold` at the latest. Once the answer is
-   * settled (a stream that counts as done), it does not abort.
+   * Aborts when another request took the key over, or may have: at `maxHold` at the latest. Once the answer
+   * is settled (a stream that counts as done), it does not abort.
    */
   readonly signal: AbortSignal;
   /** Notes that the side effect happened: from here on every outcome is kept, also a 500. */
@@ -199,33 +200,35 @@ const mounts = new Mounts<ClaimedRequest>();
  * Serves a request once per Idempotency-Key; duplicates get the first answer, with `Idempotency-Replayed:
  * true`.
  *
- * 400: no key, or none that can be read. 409: the first request is still being served (with `Retry-After`), or it
- * was, and its answer was not kept. 422: the key was used for another request. 413: the body is too large to compare. 503: the
- * store is unavailable.
+ * 400: no key, or none that can be read. 409 with `Retry-After`: the first request is still being served. 409
+ * without: it was served, and its answer was not kept. 422: the key was used for another request. 413: the
+ * body is too large to compare. 503: the store is unavailable.
  *
- * Answers of 2xx, 3xx and most 4xx are kept. A 401, 403, 409, 425, 429 or 5xx is not, nor is a handler that throws:
- * the next request with the key runs again. A 408 or 504 is not kept either, but the handler may still run
- * (`hono/timeout`): the key stays taken for the rest of its lease. A handler that answers so after its side effect
- * does it twice, unless it calls `pin()` first. `storeIf` says otherwise.
+ * Answers of 2xx, 3xx and most 4xx are kept, thrown HTTP errors included. After a 401, 403, 409, 425, 429 or
+ * 5xx, and after any other error, the next request with the key runs again. So it does after a 408 or 504,
+ * but the handler may still run then (`hono/timeout`): the key stays taken for the rest of its lease. A
+ * handler that ends in one of these after its side effect does it twice, unless it calls `pin()` first.
+ * `storeIf` says otherwise.
  *
  * The handler runs to its end also when its client leaves: on Workers it is handed to `waitUntil`. An answer
  * that is complete when the handler returns is stored before it leaves. One that streams is passed on as it
- * comes and stored at its end. Its client has seen the status, so it never runs again: where its body is too large,
- * breaks, or streams for longer than `maxHold`, duplicates learn by a 409 that the work was done and its answer was
- * not kept. Only when the process ends in the middle of the stream, the next request runs after the lease.
+ * comes and stored at its end. Its client has seen the status, so it never runs again: where its body is too
+ * large, breaks, or streams for longer than `maxHold`, duplicates learn by a 409 that the work was done and
+ * its answer was not kept. Only when the process ends in the middle of the stream (Workers end it 30 s after
+ * the client left), the next request runs after the lease.
  *
- * Mounted twice with equal options, on an app and on its route or around each other, it is one. With other options
- * but the same key of the same store the request fails with a `TypeError`.
+ * Mounted twice with equal options, on an app and on its route or around each other, it is one. With other
+ * options but the same key of the same store the request fails with a `TypeError`.
  *
- * A session changes in its own store, and no order of the two saves both when that store fails after the work. With
- * the session outside, the first request gets a 503, its retry the kept answer, and the changes of the session are
- * lost. With the session inside, the 503 is not kept: the retry does the work again, unless the handler called
- * `pin()`. Put it outside, and keep what belongs to the work (that the cart is paid) with the work, not in the
- * session alone.
+ * A session changes in its own store, and no order of the two saves both when that store fails after the
+ * work. With the session outside, the first request gets a 503, its retry the kept answer, and the changes of
+ * the session are lost. With the session inside, the 503 is not kept: the retry does the work again, unless
+ * the handler called `pin()`. Put it outside, and keep what belongs to the work (that the cart is paid) with
+ * the work, not in the session alone.
  *
- * Cookies are never stored, and a replay does not run the handler: it sets none. A route that logs in must not
- * be idempotent, or a client whose first answer was lost is told that it is in, and is not. A login is safe to
- * send again as it is: each one ends the session before.
+ * Cookies are never stored, and a replay does not run the handler: it sets none. A route that logs in must
+ * not be idempotent, or a client whose first answer was lost is told that it is in, and is not. A login is
+ * safe to send again as it is: each one ends the session before.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  * @throws {TypeError | RangeError} when an option is unknown or out of its range
@@ -545,8 +548,8 @@ class Serving {
   }
 
   /**
-   * Ends the reading for the store while the key is still held, or, where it is not, when that is known: a duplicate
-   * must learn that the work was done.
+   * Ends the reading for the store while the key is still held, or, where it is not, when that is known: a
+   * duplicate must learn that the work was done.
    */
   #stopInTime(tee: ResponseTee): AbortController {
     const timer = new AbortController();

@@ -32,8 +32,9 @@ export interface HttpLockOptions<Context = unknown>
   /** The store of the locks, or a function that makes it of the context. */
   readonly store: ContextStore<Context>;
   /**
-   * The key on which one request at a time may work. One that is empty, too long or not well-formed is answered
-   * with a 400, as it usually comes from the client. What is no string is an error of the application: a `TypeError`.
+   * The key on which one request at a time may work. One that is empty, too long or not well-formed is
+   * answered with a 400, as it usually comes from the client. What is no string is an error of the
+   * application: a `TypeError`.
    */
   readonly key: (request: Request, context: Context) => string | Promise<string>;
   /**
@@ -128,8 +129,9 @@ const mounts = new Mounts<Lock>();
  * that finds the lock taken gets a 409 or 423 with `Retry-After`; when the store is down, the answer is a 503
  * and the handler does not run.
  *
- * Mounted twice with equal options, on an app and on its route or around each other, it is one. With other options
- * but the same key of the same store the request fails with a `TypeError`, unless both share the lock.
+ * Mounted twice with equal options, on an app and on its route or around each other, it is one. With other
+ * options but the same key of the same store the request fails with a `TypeError`, unless both share the
+ * lock.
  *
  * @throws {TypeError | RangeError} when an option is missing, unknown or out of its range
  * @category HTTP
@@ -206,7 +208,8 @@ export function lockHelper<Context>(options: HttpLockOptions<Context>): Helper<C
 }
 
 /**
- * Whether two mounts of one key are one lock. Those that share it with others are two: they find room for both.
+ * Whether two mounts of one key are one lock. Those that share it with others are two: they find room for
+ * both.
  *
  * @throws {TypeError} when the inner one could never get the lock that the outer one has
  */

@@ -1,11 +1,12 @@
 /**
  * A response body that is read once and serves two: its client, as it comes, and the store, whole.
  *
- * One reader reads the source, one buffer keeps what was read. What becomes of the answer in the store is decided
- * once, by the first of these: the source ends, it fails, it passes `maxBytes`, `stop` is called. Until then the
- * source is read as fast as it produces, whether the client reads, waits or has left: whether an answer is kept must
- * not depend on its client. From then on the buffer is a queue for the client alone: the source is read when the
- * queue is empty, and cancelled when the client leaves, as nothing reads it any more.
+ * One reader reads the source, one buffer keeps what was read. What becomes of the answer in the store is
+ * decided once, by the first of these: the source ends, it fails, it passes `maxBytes`, `stop` is called.
+ * Until then the source is read as fast as it produces, whether the client reads, waits or has left: whether
+ * an answer is kept must not depend on its client. From then on the buffer is a queue for the client alone:
+ * the source is read when the queue is empty, and cancelled when the client leaves, as nothing reads it any
+ * more.
  */
 import { concatBytes } from "../read_stream.ts";
 

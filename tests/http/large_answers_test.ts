@@ -1,6 +1,7 @@
 /**
- * Answers that cannot be kept, over real sockets of every runtime: a client that reads nothing, one that leaves, a body
- * that breaks. The work was done, so each retry learns that at once, and none ever runs it again.
+ * Answers that cannot be kept, over real sockets of every runtime: a client that reads nothing, one that
+ * leaves, a body that breaks. The work was done, so each retry learns that at once, and none ever runs it
+ * again.
  */
 import { assert, assertEquals } from "../support/assert.ts";
 import { startWorkerd, workerdTest } from "../support/workerd.ts";

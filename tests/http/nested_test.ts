@@ -1,6 +1,6 @@
 /**
- * One helper around itself: on an app and on its route, and as `withX` around `withX`. The inner one meets the key
- * that the outer one holds.
+ * One helper around itself: on an app and on its route, and as `withX` around `withX`. The inner one meets
+ * the key that the outer one holds.
  */
 import { Hono } from "hono";
 import { type AtomicStore, type Lock, memoryStore } from "@holdfast/edge";
