@@ -60,12 +60,14 @@ Deno.test("idempotency(): quoted and bare are one key; what is no key is a 400",
 
 Deno.test("idempotency(): another payload is a 422, another scope another key, a concurrent one a 409", async () => {
   const app = new Hono();
+  const started = Promise.withResolvers<void>();
   const gate = Promise.withResolvers<void>();
   app.post(
     "/",
     idempotency({ store: memoryStore(), scope: (c) => c.req.header("user") ?? "" }),
     async (c) => {
       const body = await c.req.json(); // still readable
+      if (body.slow) started.resolve();
       if (body.slow) await gate.promise;
       return c.json(body, 201);
     },
@@ -75,7 +77,7 @@ Deno.test("idempotency(): another payload is a 422, another scope another key, a
   assertEquals((await send("ada", { n: 1 })).status, 201);
   assertEquals((await send("ada", { n: 2 })).status, 422);
   const slow = send("bob", { slow: 1 });
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await started.promise;
   const early = await send("bob", { slow: 1 });
   assertEquals([early.status, early.headers.get("retry-after")], [409, "1"]);
   gate.resolve();
