@@ -47,6 +47,8 @@ export interface Exchange<Context> {
   readonly connection: unknown;
   /** Whether what is behind would find a value of that name already. */
   has(name: string): boolean;
+  /** The value of that name that what is behind would find. */
+  get(name: string): unknown;
   /** Lets work outlive the response; returns `false` where the runtime has no way to. */
   waitUntil(work: Promise<unknown>): boolean;
   /**
@@ -76,7 +78,8 @@ export function fetchExchange<Context>(
     owner: request,
     original: request,
     connection: context,
-    has: (name) => hasMember(context, name),
+    has: (name) => memberOf(context, name) !== undefined,
+    get: (name) => memberOf(context, name),
     waitUntil: (work) => keepAlive(work, context, waitUntil),
     async readBody(maxBytes, fault) {
       if (request.bodyUsed || request.body?.locked) throw new TypeError(fault);
@@ -101,7 +104,7 @@ export function around<Context, Value>(
     const context = given as Context;
     return await helper(fetchExchange(request, context, waitUntil), async (value) => {
       // What hands nothing over hides nothing either: the same helper may stand around this one.
-      const taken = value === undefined && hasMember(context, name);
+      const taken = value === undefined && memberOf(context, name) !== undefined;
       const own = taken ? context : extendContext(context, { [name]: value });
       return { response: await handler(request, own as never) };
     });
@@ -112,8 +115,8 @@ interface Waiting {
   waitUntil?(work: Promise<unknown>): void;
 }
 
-function hasMember(context: unknown, name: string): boolean {
-  return (Object(context) as Record<string, unknown>)[name] !== undefined;
+function memberOf(context: unknown, name: string): unknown {
+  return (Object(context) as Record<string, unknown>)[name];
 }
 
 /** Looks where platforms have it: the context itself, `{ env, ctx }` of Workers, SvelteKit's `event.platform`. */
