@@ -68,14 +68,13 @@ export function getPlan(options: CacheGetOptions, maxLifetime: number): CachePla
 
 /** Refuses what is no fill. */
 export function checkFill(fill: unknown): void {
-  if (typeof fill === "function") return;
-  throw new TypeError(`Cannot ${TASK} as the fill must be a function: current type is ${typeof fill}`);
+  checkFunction(TASK, "fill", fill ?? null);
 }
 
 /** The keys of a call that takes one or several. */
 export function keysOf(key: string | readonly string[]): readonly string[] {
   const keys = typeof key === "string" ? [key] : key;
-  checkArray("invalidate", "keys, or one key", keys);
+  checkArray(TASK, "keys", keys);
   return keys;
 }
 

@@ -161,7 +161,7 @@ class StoreCache implements Cache {
 
   async getMany<T>(keys: readonly string[], fill: FillMany<T>, options: CacheGetOptions<T>): Promise<T[]> {
     checkFill(fill);
-    checkArray("cache the values", "keys", keys);
+    checkArray("cache", "keys", keys);
     const plan = getPlan(options, this.#settings.maxLifetime);
     plan.signal?.throwIfAborted();
     const batch = new FillBatch(keys, fill);
