@@ -14,7 +14,7 @@ import {
 } from "../../src/http/stored_response.ts";
 import { createIdempotency } from "../../src/idempotency/create_idempotency.ts";
 import type { Claim, Completion, Hold, Idempotency } from "../../src/idempotency/idempotency.ts";
-import { sha256 } from "../../src/secret.ts";
+import { sha256OfAny } from "../../src/sha256.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import {
   checkFunction,
@@ -331,7 +331,7 @@ async function identify(
       detail: `At most ${maxRequest} bytes can be compared`,
     });
   }
-  const id = await sha256(`${caller.length}:${caller}:${key}`);
+  const id = await sha256OfAny(`${caller.length}:${caller}:${key}`);
   const print = fingerprint === undefined
     ? await requestFingerprint(c.req.raw, body)
     : await fingerprint(c, body);
