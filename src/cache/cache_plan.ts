@@ -47,10 +47,7 @@ export function setPlan(options: CacheEntryOptions, maxLifetime: number): CacheP
 
 /** Checks the options of `get`. Each hit does this: nothing is listed or parsed twice. */
 export function getPlan(options: CacheGetOptions, maxLifetime: number): CachePlan {
-  if (typeof options !== "object" || options === null) checkOptionNames(TASK, null, GET_OPTIONS);
-  for (const name in options) {
-    if (!Object.hasOwn(GET_OPTIONS, name)) checkOptionNames(TASK, options, GET_OPTIONS);
-  }
+  checkOptionNames(TASK, options ?? null, GET_OPTIONS);
   return plan(options, maxLifetime);
 }
 
