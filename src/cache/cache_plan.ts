@@ -63,6 +63,7 @@ export function getPlan(options: CacheGetOptions, maxLifetime: number): CachePla
   for (const name in options) {
     if (!Object.hasOwn(GET_OPTIONS, name)) checkOptionNames(TASK, options, GET_OPTIONS);
   }
+  checkOptionNames(TASK, options ?? null, GET_OPTIONS);
   return plan(options, maxLifetime);
 }
 

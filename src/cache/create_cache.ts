@@ -228,10 +228,8 @@ class StoreCache implements Cache {
   /** The first look at a key without tags, sent; without a promise where the engine answers at once. */
   #direct(key: string, plan: CachePlan, filler: string): Awaitable<Fields> | undefined {
     if (plan.tags.length > 0) return undefined;
-    const { signal } = plan;
-    const options = signal === undefined ? undefined : { signal };
     try {
-      return ask(this.#store, readCache, key, this.#readInput(plan, filler, 0), options);
+      return ask(this.#store, readCache, key, this.#readInput(plan, filler, 0), plan);
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       const failed = Promise.reject(error);
