@@ -374,6 +374,7 @@ const WITHOUT_OPTIONS = [
   "./mail formatAddress",
   "./mail jsonRequest",
   "./mail parseAddress",
+  "./mail rendering",
   "./mail wireFiles",
   "./mail wireHeaders",
   "./mailgun mailgunFeedback",
