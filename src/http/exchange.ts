@@ -70,6 +70,7 @@ export function fetchExchange<Context>(
   context: Context,
   waitUntil: WaitUntilOption<Context> | undefined,
 ): Exchange<Context> {
+  const keep = waitUntilOf(context, waitUntil);
   return {
     request,
     context,
@@ -77,7 +78,7 @@ export function fetchExchange<Context>(
     original: request,
     connection: context,
     has: (name) => hasMember(context, name),
-    waitUntil: (work) => keepAlive(work, context, waitUntil),
+    waitUntil: (work) => keep !== undefined && (keep(work), true),
     async readBody(maxBytes, fault) {
       if (request.bodyUsed || request.body?.locked) throw new TypeError(fault);
       return await peekBody(request, maxBytes);
@@ -116,16 +117,15 @@ function hasMember(context: unknown, name: string): boolean {
   return (Object(context) as Record<string, unknown>)[name] !== undefined;
 }
 
-/** Looks where platforms have it: the context itself, `{ env, ctx }` of Workers, SvelteKit's `event.platform`. */
-function keepAlive<Context>(
-  work: Promise<unknown>,
+/**
+ * The way to let work outlive the response: the option, or where platforms have it, which is the context itself,
+ * the `ctx` of `{ env, ctx }`, and SvelteKit's `event.platform`. `undefined` where there is none.
+ */
+export function waitUntilOf<Context>(
   context: Context,
   waitUntil: WaitUntilOption<Context> | undefined,
-): boolean {
-  if (waitUntil) {
-    waitUntil(work, context);
-    return true;
-  }
+): ((work: Promise<unknown>) => void) | undefined {
+  if (waitUntil) return (work) => waitUntil(work, context);
   const { ctx, executionCtx, platform } = Object(context) as {
     readonly ctx?: Waiting;
     readonly executionCtx?: Waiting;
@@ -133,10 +133,9 @@ function keepAlive<Context>(
   };
   for (const holder of [context as Waiting, ctx, executionCtx, platform?.ctx, platform?.context]) {
     if (typeof holder?.waitUntil !== "function") continue;
-    holder.waitUntil(work); // as a method: a runtime's own refuses another `this`
-    return true;
+    return (work) => holder.waitUntil!(work); // as a method: a runtime's own refuses another `this`
   }
-  return false;
+  return undefined;
 }
 
 /** The target of a view: no plain object, so that a view of a view is one, too. */

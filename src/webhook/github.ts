@@ -1,6 +1,6 @@
 import { checkNeededOptions, type OptionNames } from "../validate.ts";
 import { json, type Scheme, secretsOf, signature, text, textKeys, verifyBy } from "./signature.ts";
-import type { WebhookVerifier } from "./webhook.ts";
+import type { PresetVerifier } from "./webhook.ts";
 
 /**
  * Options of {@linkcode github}.
@@ -29,11 +29,11 @@ const OPTIONS = { secret: true } satisfies OptionNames<GithubWebhookOptions>;
  * import { github } from "@holdfast/edge/webhooks";
  * const verify = github({ secret: "It's a Secret to Everybody" });
  * const headers = new Headers({ "x-hub-signature-256": "sha256=00", "x-github-delivery": "1" });
- * const verdict = await verify({ headers, body: new Uint8Array(), now: Date.now() }, undefined);
+ * const verdict = await verify({ headers, body: new Uint8Array(), now: Date.now() });
  * if (verdict.state !== "refused") throw new Error("unexpected");
  * ```
  */
-export function github(options: GithubWebhookOptions): WebhookVerifier {
+export function github(options: GithubWebhookOptions): PresetVerifier {
   const task = "verify GitHub's webhooks";
   checkNeededOptions(task, options, OPTIONS, "'secret'");
   const scheme: Scheme = {

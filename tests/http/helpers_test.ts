@@ -7,6 +7,7 @@ import { throttle } from "@holdfast/edge/hono";
 import {
   clientAddress,
   type ClientAddressOptions,
+  withCache,
   withIdempotency,
   withLock,
   withSession,
@@ -158,6 +159,24 @@ Deno.test("withSession(): around itself with equal options it is one; with other
   await assertRejects(() => shared(new Request(url)), TypeError);
   const taken = withSession(() => new Response(), { store });
   await assertRejects(() => taken(new Request(url), { session: "mine" } as object), TypeError);
+});
+
+Deno.test("withX(): every helper keeps the runtime alive by the waitUntil of { env, ctx }", async () => {
+  const store = memoryStore();
+  const page = () => new Response("a", { headers: { "cache-control": "max-age=60" } });
+  const handlers = {
+    cache: withCache(page, { store }),
+    lock: withLock(page, { store, key: () => "a" }),
+    idempotency: withIdempotency(page, { store, scope: "public", methods: ["GET"] }),
+  };
+  for (const [name, handler] of Object.entries(handlers)) {
+    const kept: Promise<unknown>[] = [];
+    const ctx = { waitUntil: (work: Promise<unknown>) => void kept.push(work) };
+    const request = new Request(url, { headers: { "idempotency-key": '"a"' } });
+    await (await handler(request, { env: {}, ctx } as object)).text();
+    assert(kept.length > 0, name);
+    await Promise.all(kept);
+  }
 });
 
 Deno.test("withLock(): several permits bound what runs at once, answered as the app says", async () => {

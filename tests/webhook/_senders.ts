@@ -10,13 +10,13 @@ import { Webhook as SvixWebhook } from "svix";
 import {
   github,
   mailgun,
+  type PresetVerifier,
   sendgrid,
   signedWebhook,
   slack,
   standardWebhooks,
   stripe,
   svix,
-  type WebhookVerifier,
 } from "@holdfast/edge/webhooks";
 
 /** A signed delivery. */
@@ -31,7 +31,7 @@ export interface Sender {
   /** What signs: a package, or a published vector. */
   readonly signer: string;
   /** The preset with the right secret, several of them, or another one. */
-  verifier(which: "right" | "rotated" | "wrong"): WebhookVerifier;
+  verifier(which: "right" | "rotated" | "wrong"): PresetVerifier;
   /** Signs an event at that time, in seconds. */
   sign(id: string, payload: Record<string, unknown>, seconds: number): Promise<Delivery> | Delivery;
   /** Signs a body as it is, where a delivery has many events. */
