@@ -26,7 +26,7 @@ import {
   onlyLooks,
   SESSION_ENDED,
   sessionHeaders,
-  wasAsked,
+  wasTouched,
 } from "../session/session_response.ts";
 import type { Atomic, IndexedSessionStore } from "../session/session_store.ts";
 import type { RequestSessions, SessionsOptions } from "../session/sessions.ts";
@@ -44,6 +44,7 @@ import {
   type WaitUntilOption,
 } from "./exchange.ts";
 import { problem, unavailable } from "./problem.ts";
+import { notePersonal } from "./request_notes.ts";
 
 /**
  * How {@linkcode withSession} answers.
@@ -168,6 +169,7 @@ export function sessionHelper<S extends Schema, Context>(
     const mine = sessions(exchange.context);
     mount(exchange.owner, { contextKey, options, own, cookieName: mine.cookieName });
     const current = mine.open(exchange.request.headers.get("cookie"));
+    notePersonal([exchange.owner, exchange.original], () => wasTouched(current));
     let served: Served;
     try {
       served = await serve(current);
@@ -211,7 +213,7 @@ async function finish<Data, Context>(
   let answer = response;
   if (outage) answer = unavailable();
   else if (lost) answer = await onConflict(request, context) ?? response;
-  if (cookie === undefined && !wasAsked(current)) return answer;
+  if (cookie === undefined && !wasTouched(current)) return answer;
   const own = changeable(answer);
   sessionHeaders(own.headers, current, cookie);
   return own;

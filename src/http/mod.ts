@@ -23,7 +23,7 @@
 
 export { clientAddress, type ClientAddressOptions, type ClientPlatform } from "./client_address.ts";
 export type { ContextStore, FetchHandler, WaitUntilOption } from "./exchange.ts";
-export * from "./http_cache.ts";
+export { type HttpCacheOptions, withCache } from "./http_cache.ts";
 export {
   type ClaimedRequest,
   type HttpIdempotencyOptions,

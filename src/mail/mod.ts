@@ -31,6 +31,7 @@ export {
 export * from "./mime.ts";
 export * from "./observed.ts";
 export * from "./outbox.ts";
+export type { DrainOptions, OutboxEntry, OutboxQueueOptions, OutboxState } from "../outbox/outbox.ts";
 export type { LazyBytes } from "./pieces.ts";
 export * from "./rate_limited.ts";
 export * from "./retrying.ts";

@@ -468,7 +468,7 @@ Deno.test(
     let runs = 0;
     const mine = new Hono<Env>();
     mine.use(cors({ origin: "https://a.test" }));
-    mine.use(idempotency({ store, scope: "public", lease: 60 }));
+    mine.use(idempotency({ store, scope: "public", lease: 300 }));
     mine.post("/", async (c) => {
       const { attempt, signal, key } = c.var.idempotency;
       assertEquals(key, "k");
@@ -598,7 +598,7 @@ Deno.test(
   "idempotency(): a stream that is never read is stored all the same; one too large to store ends at maxHold",
   served(async () => {
     let runs = 0;
-    const mine = app({ lease: 60, maxHold: 200, maxResponse: 10 });
+    const mine = app({ lease: 300, maxHold: 1200, maxResponse: 10 });
     mine.post("/:size", (c) => {
       runs++;
       let left = Number(c.req.param("size"));
@@ -613,7 +613,7 @@ Deno.test(
       );
     });
     await mine.request("/5", post("small")); // its body is never read
-    await pause(60);
+    await pause(250);
     assertEquals([...(await bytesOf(mine.request("/5", post("small"))))], [4, 3, 2, 1, 0]);
     assertEquals(runs, 1);
     await mine.request("/50", post("large"));

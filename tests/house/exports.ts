@@ -40,7 +40,7 @@ const CATEGORIES: readonly (readonly [prefix: string, category: string])[] = [
   ["src/idempotency/idempotency_transitions.ts", "Transitions"],
   ["src/throttle/throttle_transitions.ts", "Transitions"],
   ["src/session/session_transitions.ts", "Transitions"],
-  ["src/mail/outbox_transitions.ts", "Transitions"],
+  ["src/outbox/outbox_transitions.ts", "Transitions"],
   ["src/store/", "Stores"],
   ["src/lock/", "Locks"],
   ["src/idempotency/", "Idempotency"],

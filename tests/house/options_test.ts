@@ -20,6 +20,8 @@ import * as http from "@holdfast/edge/http";
 import * as mail from "@holdfast/edge/mail";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { mongodbStore } from "@holdfast/edge/mongodb";
+import { createOutbox } from "@holdfast/edge/outbox";
+import { otelMailer, otelStore } from "@holdfast/edge/otel";
 import { postgresStore } from "@holdfast/edge/postgres";
 import { redisStore } from "@holdfast/edge/redis";
 import { resendMailer } from "@holdfast/edge/resend";
@@ -28,6 +30,7 @@ import { sesMailer } from "@holdfast/edge/ses";
 import * as sessionsModule from "@holdfast/edge/sessions";
 import { denoConnector, nodeConnector, smtpMailer } from "@holdfast/edge/smtp";
 import { d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
+import { manualClock } from "@holdfast/edge/testing";
 import { upstashStore } from "@holdfast/edge/upstash";
 import * as webhooks from "@holdfast/edge/webhooks";
 import { workersKvStore } from "@holdfast/edge/workers-kv";
@@ -58,6 +61,7 @@ const throttle = createThrottle(store, { name: "options", limit: 1000, window: "
 const sessions = createSessions(store);
 const mailer = mail.memoryMailer();
 const outbox = mail.outbox(mailer, store);
+const events = createOutbox(store, { name: "options", handle: () => {} });
 const message = { from: "shop@example.com", to: "jane@example.com", subject: "Hello", text: "Hello" };
 const sessionStore = () => sessionsModule.atomicSessionStore(memoryStore());
 const keys = [{ id: "a", secret: new Uint8Array(32) }];
@@ -128,6 +132,10 @@ const cases: Record<string, Case> = {
     call: (options) => mail.observed(mailer, options),
     required: { onOperation: () => {} },
   },
+  "./outbox createOutbox": {
+    call: (options) => createOutbox(store, options),
+    required: { name: "a", handle: () => {} },
+  },
   "./mail outbox": { call: (options) => mail.outbox(mailer, store, options) },
   "./mail prepareMessage": { call: (options) => mail.prepareMessage(options), required: message },
   "./mail rateLimited": { call: (options) => mail.rateLimited(mailer, throttle, options) },
@@ -165,6 +173,8 @@ const cases: Record<string, Case> = {
   "./mongodb mongodbStore": {
     call: (options) => mongodbStore(client("updateOne", "createIndex"), options),
   },
+  "./otel otelMailer": { call: (options) => otelMailer(mailer, options), required: { meter: undefined } },
+  "./otel otelStore": { call: (options) => otelStore(store, options), required: { meter: undefined } },
   "./postgres postgresStore": { call: (options) => postgresStore(client("query").query, options) },
   "./redis redisStore": { call: (options) => redisStore(client("evalSha", "eval"), options) },
   "./resend resendMailer": {
@@ -207,6 +217,7 @@ const cases: Record<string, Case> = {
   "./sqlite nodeSqliteStore": {
     call: (options) => nodeSqliteStore(client("prepare", "exec"), options),
   },
+  "./testing manualClock": { call: (options) => manualClock(options) },
   "./upstash upstashStore": {
     call: (options) => upstashStore({ url: "https://example.upstash.io", token: "secret" }, options),
   },
@@ -296,12 +307,18 @@ const cases: Record<string, Case> = {
   "Sessions commit": { call: (options) => sessions.commit(sessions.open(null), options) },
   "Sessions revokeUser": { call: (options) => sessions.revokeUser("ada", options) },
   "Mailer send": { call: (options) => mailer.send(message, options) },
-  "Outbox send": { call: (options) => outbox.send(message, options) },
-  "Outbox drain": { call: (options) => outbox.drain(options) },
-  "Outbox list": { call: (options) => collect(outbox.list(options)) },
-  "Outbox read": { call: (options) => outbox.read("id", options) },
-  "Outbox requeue": { call: (options) => outbox.requeue("id", options) },
-  "Outbox discard": { call: (options) => outbox.discard("id", options) },
+  "Outbox add": { call: (options) => events.add(1, options) },
+  "Outbox drain": { call: (options) => events.drain(options) },
+  "Outbox list": { call: (options) => collect(events.list(options)) },
+  "Outbox read": { call: (options) => events.read("id", options) },
+  "Outbox requeue": { call: (options) => events.requeue("id", options) },
+  "Outbox discard": { call: (options) => events.discard("id", options) },
+  "MailOutbox send": { call: (options) => outbox.send(message, options) },
+  "MailOutbox drain": { call: (options) => outbox.drain(options) },
+  "MailOutbox list": { call: (options) => collect(outbox.list(options)) },
+  "MailOutbox read": { call: (options) => outbox.read("id", options) },
+  "MailOutbox requeue": { call: (options) => outbox.requeue("id", options) },
+  "MailOutbox discard": { call: (options) => outbox.discard("id", options) },
 };
 
 /** Exported functions without an options object. */
@@ -312,7 +329,11 @@ const WITHOUT_OPTIONS = [
   "./mail formatAddress",
   "./mail parseAddress",
   "./sessions sessionExpiry",
+  "./otel workersTracer",
   "./smtp cloudflareConnector",
+  "./testing faultyMailer",
+  "./testing faultyStore",
+  "./testing linksOf",
 ];
 
 async function claim(): Promise<Any> {

@@ -1,27 +1,43 @@
-/** One run over an outbox: takes the messages that are due, sends them, and notes the outcomes. */
+/** One run over an outbox: takes the items that are due, delivers them, and notes the outcomes. */
+import { backoff } from "../backoff.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import { randomToken } from "../secret.ts";
 import { repeatable } from "../store/call_id.ts";
 import type { Fields, Transition } from "../store/transition.ts";
-import { faultClass } from "../fault_class.ts";
-import { backoff } from "./_combinator.ts";
-import { bucketKey, mailKey, type OutboxSettings } from "./_outbox_settings.ts";
-import { unpackMessage } from "./_packed_message.ts";
-import { asMailError } from "./outcome.ts";
-import { MailError, mailError } from "./mail_error.ts";
-import type { Receipt } from "./mailer.ts";
-import { type PreparedMessage, prepareMessage } from "./message.ts";
-import type { DrainReport } from "./outbox.ts";
-import { beginMail, claimMail, deferMail, extendMail, sentMail, settleMail } from "./outbox_transitions.ts";
+import type { Delivery, Outcome } from "./delivery.ts";
+import { bucketKey, itemKey, type OutboxSettings } from "./outbox_settings.ts";
+import {
+  beginItem,
+  claimItems,
+  deferItem,
+  extendItems,
+  finishItem,
+  settleItem,
+} from "./outbox_transitions.ts";
 
-/** Messages of a bucket that one worker takes at once. */
+/** What a run did, in items. */
+export interface Drained {
+  readonly done: number;
+  /** Items of `done` that had been tried before with unknown outcome. */
+  readonly repeated: number;
+  /** Parts of items that wait for another attempt after a partial one. */
+  readonly left: number;
+  readonly retried: number;
+  readonly dead: number;
+  readonly inDoubt: number;
+  readonly expired: number;
+  /** Milliseconds until more is due, 0 when something is now; `undefined` when nothing waits. */
+  readonly nextAfter: number | undefined;
+}
+
+/** Items of a bucket that one worker takes at once. */
 const BATCH = 10;
 
 /** Attempts to write a note before the store counts as down. */
 const NOTES = 5;
 
-/** A message under lease. */
+/** An item under lease. */
 interface Job {
   readonly id: string;
   readonly bucket: string;
@@ -35,12 +51,12 @@ interface Job {
 /** Runs once. */
 export class Drainer {
   readonly #settings: OutboxSettings;
+  readonly #delivery: Delivery;
   readonly #signal: AbortSignal | undefined;
   readonly #report = {
-    sent: 0,
+    done: 0,
     repeated: 0,
-    rejected: 0,
-    deferred: 0,
+    left: 0,
     retried: 0,
     dead: 0,
     inDoubt: 0,
@@ -50,13 +66,14 @@ export class Drainer {
   #left: number;
   #failed = false;
 
-  constructor(settings: OutboxSettings, signal: AbortSignal | undefined, limit: number) {
+  constructor(settings: OutboxSettings, delivery: Delivery, signal: AbortSignal | undefined, limit: number) {
     this.#settings = settings;
+    this.#delivery = delivery;
     this.#signal = signal;
     this.#left = limit;
   }
 
-  async run(concurrency: number): Promise<DrainReport> {
+  async run(concurrency: number): Promise<Drained> {
     const buckets = Array.from({ length: this.#settings.buckets }, (_, n) => bucketKey(n));
     // Several drainers should not all begin at the same one.
     const first = Math.floor(Math.random() * buckets.length);
@@ -85,7 +102,7 @@ export class Drainer {
     return this.#left > 0 && !this.#failed && !this.#signal?.aborted;
   }
 
-  /** Takes some messages of a bucket; answers whether there were any. */
+  /** Takes some items of a bucket; answers whether there were any. */
   async #batch(bucket: string): Promise<boolean> {
     const { clock, store, lease: length } = this.#settings;
     const owner = randomToken(12);
@@ -94,7 +111,7 @@ export class Drainer {
     const sentAt = clock.monotonic();
     let output: Fields;
     try {
-      output = await this.#note(claimMail, bucket, { owner, limit: String(limit), lease: String(length) });
+      output = await this.#note(claimItems, bucket, { owner, limit: String(limit), lease: String(length) });
     } catch (error) {
       this.#left += limit;
       throw error;
@@ -116,15 +133,15 @@ export class Drainer {
       renew: true,
       extend: async (length, signal) => {
         const input = { owner, lease: String(length) };
-        return (await store.transact(extendMail, bucket, input, { signal })).held !== "0";
+        return (await store.transact(extendItems, bucket, input, { signal })).held !== "0";
       },
-      lost: (why) => new HoldfastError("lock-lost", `Cannot go on with the messages as ${why}`),
+      lost: (why) => new HoldfastError("lock-lost", `Cannot go on with the items as ${why}`),
     });
     try {
       for (const job of jobs) {
         if (!lease.held) break; // another drainer may have them by now
         if (this.#failed || this.#signal?.aborted) await this.#settle(job, "w", "", { known: "back" });
-        else await this.#deliver(job);
+        else await this.#deliver(job, lease);
       }
     } finally {
       lease.end();
@@ -132,14 +149,12 @@ export class Drainer {
     return true;
   }
 
-  async #deliver(job: Job): Promise<void> {
-    const { mailer, resend, attempts } = this.#settings;
-    const harmless = resend || mailer.deduplicates;
-    const begun = await this.#note(beginMail, mailKey(job.id), {
+  async #deliver(job: Job, lease: Lease): Promise<void> {
+    const begun = await this.#note(beginItem, itemKey(job.id), {
       owner: job.owner,
       a: String(job.attempt),
       k: String(job.known),
-      hold: harmless ? "0" : "1",
+      hold: this.#delivery.repeats ? "0" : "1",
     });
     const unsure = begun.unsure === "1";
     switch (begun.state) {
@@ -154,88 +169,44 @@ export class Drainer {
         return await this.#giveUp(job, true, "in-doubt");
     }
     // Only crashes lead beyond the last attempt: each was counted when it was taken.
-    if (job.count > attempts) return await this.#giveUp(job, unsure, "aborted");
-    const outcome = await this.#send(begun);
-    if (outcome instanceof MailError) await this.#refused(job, outcome, unsure, harmless);
-    else await this.#taken(job, begun, outcome, unsure);
+    if (job.count > this.#settings.attempts) return await this.#giveUp(job, unsure, "aborted");
+    const attempt = { id: job.id, number: job.count, signal: () => lease.signal };
+    await this.#conclude(job, begun, await this.#delivery.deliver(begun, attempt), unsure);
   }
 
-  /** The mailer took the message, for some recipients at least. */
-  async #taken(job: Job, begun: Fields, receipt: Receipt, unsure: boolean): Promise<void> {
-    const { mailer, remember, resend, attempts } = this.#settings;
-    const { rejected = [], deferred = [], unknown = [] } = receipt;
-    this.#report.rejected += rejected.length;
-    const later = [...mailer.selectsRecipients ? deferred.map(({ address }) => address) : [], ...unknown];
-    if (later.length > 0) {
-      const left = JSON.stringify(later);
-      await this.#note(deferMail, mailKey(job.id), { owner: job.owner, a: String(job.attempt), left });
-      if (unknown.length > 0 && !resend) return await this.#giveUp(job, true, "in-doubt");
-      if (job.count >= attempts) return await this.#giveUp(job, unknown.length > 0, "message-rejected");
-      this.#report.deferred += later.length;
-      return await this.#again(job, "message-rejected", undefined, true);
+  /** Notes how an attempt ended: first with the item, then with its bucket, which gives the lease back. */
+  async #conclude(job: Job, begun: Fields, outcome: Outcome, unsure: boolean): Promise<void> {
+    if (outcome.state === "done") {
+      const remember = String(this.#settings.remember);
+      await this.#note(finishItem, itemKey(job.id), { fp: begun.fp!, remember });
+      this.#report.done++;
+      if (unsure) this.#report.repeated++;
+      return await this.#settle(job, "gone", "");
     }
-    this.#report.rejected += deferred.length; // this mailer cannot send to them alone
-    await this.#note(sentMail, mailKey(job.id), { fp: begun.fp!, remember: String(remember) });
-    this.#report.sent++;
-    if (unsure) this.#report.repeated++;
-    await this.#settle(job, "gone", "");
-  }
-
-  /** The mailer did not take the message, or it is unknown whether it did. */
-  async #refused(job: Job, error: MailError, unsure: boolean, harmless: boolean): Promise<void> {
-    const { resend, attempts } = this.#settings;
-    const unknown = unsure || error.delivery === "unknown";
-    // A misconfiguration is not the message's: it stays queued until it is mended, or until its attempts are
-    // used up.
-    const misconfigured = faultClass(error) === "misconfiguration" && error.code !== "unsupported";
-    if (misconfigured) this.#fault(error);
-    const again = error.retryable || misconfigured || (resend && error.delivery === "unknown");
-    if (!again || (unknown && !harmless) || job.count >= attempts) {
-      return await this.#giveUp(job, unknown, error.code);
+    const exhausted = job.count >= this.#settings.attempts;
+    if (outcome.state === "partial") {
+      const { left, unknown, again, code } = outcome;
+      const note = { owner: job.owner, a: String(job.attempt), left: JSON.stringify(left) };
+      await this.#note(deferItem, itemKey(job.id), note);
+      if (!again || exhausted) return await this.#giveUp(job, unknown, again ? code : "in-doubt");
+      this.#report.left += left.length;
+      return await this.#again(job, code, undefined, true);
     }
-    await this.#again(job, error.code, error.retryAfter, !unknown);
-  }
-
-  #fault(error: MailError): void {
-    try {
-      this.#settings.onFault?.(error);
-    } catch {
-      // as the option says
+    const unknown = unsure || outcome.unknown;
+    if (!outcome.again || (unknown && !this.#delivery.repeats) || exhausted) {
+      return await this.#giveUp(job, unknown, outcome.code);
     }
+    await this.#again(job, outcome.code, outcome.retryAfter, !unknown);
   }
 
   /**
-   * Leaves the message for another attempt after a delay; `known` means that nothing is unknown after this
-   * one.
+   * Leaves the item for another attempt after a delay; `known` means that nothing is unknown after this one.
    */
   async #again(job: Job, code: string, retryAfter: number | undefined, known: boolean): Promise<void> {
     this.#report.retried++;
     const delay = backoff(job.count, this.#settings.delay, this.#settings.maxDelay, retryAfter);
     this.#next.set(job.bucket, Math.min(delay, this.#next.get(job.bucket) ?? Infinity));
     await this.#settle(job, "w", code, { delay: String(delay), known: known ? "1" : "0" });
-  }
-
-  /** Sends a message, to the recipients that are left. */
-  async #send(begun: Fields): Promise<Receipt | MailError> {
-    const { mailer, attemptTimeout } = this.#settings;
-    let message: PreparedMessage;
-    let recipients: readonly string[] | undefined;
-    try {
-      message = prepareMessage(unpackMessage(begun));
-      if (begun.left !== undefined) recipients = JSON.parse(begun.left) as readonly string[];
-    } catch (cause) {
-      return mailError(mailer.name, "corrupt-record", "the stored message cannot be read", { cause });
-    }
-    try {
-      const options = {
-        idempotencyKey: begun.key,
-        timeout: attemptTimeout,
-        ...(recipients && { recipients }),
-      };
-      return await mailer.send(message, options);
-    } catch (error) {
-      return asMailError(mailer.name, error);
-    }
   }
 
   async #giveUp(job: Job, unknown: boolean, code: string): Promise<void> {
@@ -246,7 +217,7 @@ export class Drainer {
 
   async #settle(job: Job, to: string, code: string, more: Fields = {}): Promise<void> {
     const { id, owner } = job;
-    await this.#note(settleMail, job.bucket, { id, owner, to, code, delay: "0", known: "0", ...more });
+    await this.#note(settleItem, job.bucket, { id, owner, to, code, delay: "0", known: "0", ...more });
   }
 
   /** Runs a transition, again after a passing fault of the store: all of them may be repeated. */

@@ -1,19 +1,25 @@
 /**
  * The transitions of the outbox. Two kinds of records, so that each change is one key's:
  *
- * A message's record is authoritative: `{ s: "q", fp, key, p, f0…, x }` while it waits (fingerprint,
- * idempotency key, the packed message, and `x`, the time at which it may be forgotten), with `n`, `w`, `e`
- * once an attempt began (its number, its owner, the number of the attempt before), with `left` and `known`
- * once an attempt reached some recipients only (those that are left, as a JSON array, and the attempt's
- * number), and `{ s: "s", fp }` when it was sent, for as long as a repetition must be recognised.
+ * An item's record is authoritative:
  *
- * A bucket is an index of some hundred messages: `{ <id>: "state:time:attempt:known:base:owner:until:code"
- * }`. State `w` waits until `time`, `l` is leased until then, `d` is in doubt and `x` is dead since then.
- * `attempt` counts leases, `known` is the last attempt after which it was certain that nothing was sent,
- * `base` the attempt at which the count began anew, `until` when the entry may be forgotten.
+ * | field | meaning |
+ * |---|---|
+ * | `s` | `q` while it waits, `s` once it was delivered |
+ * | `fp` | the fingerprint of its content; kept after delivery for as long as a repetition must be recognised |
+ * | `key` | its key, by which the receiver can recognise a repetition |
+ * | `p`, `f0` … | its content |
+ * | `x` | the time at which it may be forgotten |
+ * | `n`, `w` | the number of the attempt that began last, and its owner |
+ * | `e` | the number of the attempt before that |
+ * | `left` | what an attempt that reached only some recipients has left, as a JSON array |
+ * | `known` | the number of that attempt: nothing is unknown of it |
+ *
+ * A bucket is an index of some hundred items, `{ <id>: "state:time:attempt:known:base:owner:until:code" }`; the fields
+ * are described in `outbox_entry.ts`.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
-import { type Entry, readEntry, writeEntry } from "./_outbox_entry.ts";
+import { type Entry, readEntry, writeEntry } from "./outbox_entry.ts";
 
 /**
  * A bucket has no expiry of its own: entries that expire in it are reported. It is deleted with its last
@@ -27,7 +33,7 @@ function bucket(record: Fields): Write {
  * `{ fp, key, due, keep, p, f0… }` → `{ state }`: `queued`, `sent` when it was already, or `mismatch`. It is
  * kept `keep` beyond the time it is due.
  */
-export const putMail: Transition = {
+export const putItem: Transition = {
   name: "outbox.put",
   apply(record, { due, keep, ...message }, now): Step {
     if (record !== undefined) {
@@ -46,17 +52,18 @@ export const putMail: Transition = {
  * `{ id, due, keep, most }` → `{ state }`: `queued` (`w` or `l`), `d` or `x` when it is known already as
  * that, `full` when the bucket has `most` entries.
  */
-export const addMail: Transition = {
+export const addItem: Transition = {
   name: "outbox.add",
   apply(record, { id, due, keep, most }, now): Step {
     const known = record?.[id!];
     if (known !== undefined) {
-      const { s } = readEntry(known);
-      return { output: { state: s === "d" || s === "x" ? s : "queued" } };
+      const { state } = readEntry(known);
+      return { output: { state: state === "d" || state === "x" ? state : "queued" } };
     }
     if (Object.keys(record ?? {}).length >= Number(most)) return { output: { state: "full" } };
-    const t = Math.max(now, Number(due));
-    const entry = writeEntry({ s: "w", t, a: 0, k: 0, b: 0, o: "", x: t + Number(keep), c: "" });
+    const time = Math.max(now, Number(due));
+    const until = time + Number(keep);
+    const entry = writeEntry({ state: "w", time, attempt: 0, known: 0, base: 0, owner: "", until, code: "" });
     return { output: { state: "queued" }, write: bucket({ ...record, [id!]: entry }) };
   },
 };
@@ -67,7 +74,7 @@ export const addMail: Transition = {
  * that were kept long enough leave and are counted in `expired`; `next` is how many milliseconds until
  * something else is due.
  */
-export const claimMail: Transition = {
+export const claimItems: Transition = {
   name: "outbox.claim",
   apply(record, { owner, limit, lease }, now): Step {
     const output: Record<string, string> = {};
@@ -78,26 +85,27 @@ export const claimMail: Transition = {
     let expired = 0;
     for (const [id, value] of Object.entries(record ?? {})) {
       const entry = readEntry(value);
-      if (entry.s !== "l" && now >= entry.x) {
+      if (entry.state !== "l" && now >= entry.until) {
         expired++;
         continue;
       }
       next[id] = value;
-      if (entry.s === "l" && entry.o === owner) mine.push([id, entry]);
-      else if (entry.s === "w" || entry.s === "l") {
-        if (now >= entry.t) due.push([id, entry]);
-        else soonest = Math.min(soonest, entry.t);
+      if (entry.state === "l" && entry.owner === owner) mine.push([id, entry]);
+      else if (entry.state === "w" || entry.state === "l") {
+        if (now >= entry.time) due.push([id, entry]);
+        else soonest = Math.min(soonest, entry.time);
       }
     }
-    due.sort(([idA, a], [idB, b]) => a.t - b.t || (idA < idB ? -1 : 1));
+    due.sort(([idA, a], [idB, b]) => a.time - b.time || (idA < idB ? -1 : 1));
     const count = mine.length > 0 ? 0 : Number(limit);
     if (due.length > count) soonest = now;
     for (const [id, entry] of due.slice(0, count)) {
-      const leased = { ...entry, s: "l", t: now + Number(lease), a: entry.a + 1, o: owner! };
+      const time = now + Number(lease);
+      const leased = { ...entry, state: "l", time, attempt: entry.attempt + 1, owner: owner! };
       next[id] = writeEntry(leased);
       mine.push([id, leased]);
     }
-    for (const [id, { a, k, b }] of mine) output[`m:${id}`] = `${a}:${k}:${b}`;
+    for (const [id, { attempt, known, base }] of mine) output[`m:${id}`] = `${attempt}:${known}:${base}`;
     output.expired = String(expired);
     if (soonest < Infinity) output.next = String(soonest - now);
     if (expired === 0 && (count === 0 || due.length === 0)) return { output };
@@ -106,15 +114,15 @@ export const claimMail: Transition = {
 };
 
 /** `{ owner, lease }` → `{ held }`: the leases of that owner end `lease` from now; how many there are. */
-export const extendMail: Transition = {
+export const extendItems: Transition = {
   name: "outbox.extend",
   apply(record, { owner, lease }, now): Step {
     const next: Record<string, string> = { ...record };
     let held = 0;
     for (const [id, value] of Object.entries(record ?? {})) {
       const entry = readEntry(value);
-      if (entry.s !== "l" || entry.o !== owner) continue;
-      next[id] = writeEntry({ ...entry, t: now + Number(lease) });
+      if (entry.state !== "l" || entry.owner !== owner) continue;
+      next[id] = writeEntry({ ...entry, time: now + Number(lease) });
       held++;
     }
     return held === 0 ? { output: { held: "0" } } : { output: { held: String(held) }, write: bucket(next) };
@@ -122,12 +130,12 @@ export const extendMail: Transition = {
 };
 
 /**
- * On a message: `{ owner, a, left }` → `{ done }`: attempt `a` reached some recipients, and further attempts
- * are for those in `left` alone. What it left unsent is certain, so `known` keeps `a` from counting as
+ * On an item: `{ owner, a, left }` → `{ done }`: attempt `a` reached some recipients, and further attempts
+ * are for those in `left` alone. What it left is certain, so `known` keeps `a` from counting as
  * unknown, also when the drainer ends before it settles the lease. Nothing is noted when a later attempt has
  * begun.
  */
-export const deferMail: Transition = {
+export const deferItem: Transition = {
   name: "outbox.defer",
   apply(record, { owner, a, left }): Step {
     if (record === undefined || record.n !== a || record.w !== owner) return { output: { done: "0" } };
@@ -143,12 +151,12 @@ export const deferMail: Transition = {
 };
 
 /**
- * On a message: `{ owner, a, k, hold }` → `{ state }`. `go` with the packed message, its `key`, the
- * recipients that are `left` if only some are, and `unsure` when an earlier attempt may have sent it; from
+ * On an item: `{ owner, a, k, hold }` → `{ state }`. `go` with its content, its `key`, the
+ * recipients that are `left` if only some are, and `unsure` when an earlier attempt may have delivered it; from
  * then on attempt `a` has begun. `doubt` instead when one may have and `hold` is `1`. `sent` or `gone` when
- * there is nothing to send; `stale` when a later attempt began already.
+ * there is nothing to deliver; `stale` when a later attempt began already.
  */
-export const beginMail: Transition = {
+export const beginItem: Transition = {
   name: "outbox.begin",
   apply(record, { owner, a, k, hold }): Step {
     if (record === undefined) return { output: { state: "gone" } };
@@ -172,9 +180,9 @@ export const beginMail: Transition = {
 };
 
 /**
- * On a message: `{ fp, remember }` → `{}`: it was sent, which the record keeps for `remember` milliseconds.
+ * On an item: `{ fp, remember }` → `{}`: it was delivered, which the record keeps for `remember` milliseconds.
  */
-export const sentMail: Transition = {
+export const finishItem: Transition = {
   name: "outbox.sent",
   apply: (_record, { fp, remember }, now) => ({
     output: {},
@@ -183,12 +191,12 @@ export const sentMail: Transition = {
 };
 
 /**
- * `{ id, owner, to, delay, code, known }` → `{ done }`: the end of a lease. `gone` when the message was sent
+ * `{ id, owner, to, delay, code, known }` → `{ done }`: the end of a lease. `gone` when the item was delivered
  * or is no more, which holds for any later lease as well; `w` for another attempt after `delay`, `d` and `x`
- * for none. With `known` an attempt that certainly sent nothing is noted as such; `back` takes an attempt
+ * for none. With `known` an attempt that certainly delivered nothing is noted as such; `back` takes an attempt
  * that never began out of the count.
  */
-export const settleMail: Transition = {
+export const settleItem: Transition = {
   name: "outbox.settle",
   apply(record, { id, owner, to, delay, code, known }, now): Step {
     const value = record?.[id!];
@@ -196,40 +204,41 @@ export const settleMail: Transition = {
     const entry = readEntry(value);
     const { [id!]: _, ...rest } = record!;
     if (to === "gone") return { output: { done: "1" }, write: bucket(rest) };
-    if (entry.o !== owner) return { output: { done: "0" } };
-    if (entry.s !== "l") return { output: { done: "1" } }; // repeated
+    if (entry.owner !== owner) return { output: { done: "0" } };
+    if (entry.state !== "l") return { output: { done: "1" } }; // repeated
     const settled: Entry = {
       ...entry,
-      s: to!,
-      t: now + Number(delay),
-      k: known === "1" ? entry.a : entry.k,
-      b: known === "back" ? entry.b + 1 : entry.b,
-      c: code!,
+      state: to!,
+      time: now + Number(delay),
+      known: known === "1" ? entry.attempt : entry.known,
+      base: known === "back" ? entry.base + 1 : entry.base,
+      code: code!,
     };
     return { output: { done: "1" }, write: bucket({ ...rest, [id!]: writeEntry(settled) }) };
   },
 };
 
 /**
- * `{ id, to }` → `{ done }`: a decision about a message that is not being sent. `w` sends a dead or doubtful
+ * `{ id, to }` → `{ done }`: a decision about an item that is not being delivered. `w` delivers a dead or doubtful
  * one again, its attempts counted anew; `gone` forgets it.
  */
-export const resolveMail: Transition = {
+export const resolveItem: Transition = {
   name: "outbox.resolve",
   apply(record, { id, to }, now): Step {
     const value = record?.[id!];
     if (value === undefined) return { output: { done: "0" } };
     const entry = readEntry(value);
-    if (entry.s === "l" || (entry.s === "w" && to === "w")) return { output: { done: "0" } };
+    if (entry.state === "l" || (entry.state === "w" && to === "w")) return { output: { done: "0" } };
     const { [id!]: _, ...rest } = record!;
     if (to === "gone") return { output: { done: "1" }, write: bucket(rest) };
-    const again: Entry = { ...entry, s: "w", t: now, k: entry.a, b: entry.a, o: "", c: "" };
+    const { attempt } = entry;
+    const again = { ...entry, state: "w", time: now, known: attempt, base: attempt, owner: "", code: "" };
     return { output: { done: "1" }, write: bucket({ ...rest, [id!]: writeEntry(again) }) };
   },
 };
 
 /** `{}` → the record. */
-export const readMail: Transition = {
+export const readItem: Transition = {
   name: "outbox.read",
   apply: (record) => ({ output: record ?? {} }),
 };
@@ -240,14 +249,14 @@ export const readMail: Transition = {
  * @category Transitions
  */
 export const outboxTransitions: readonly Transition[] = [
-  putMail,
-  addMail,
-  claimMail,
-  extendMail,
-  beginMail,
-  deferMail,
-  sentMail,
-  settleMail,
-  resolveMail,
-  readMail,
+  putItem,
+  addItem,
+  claimItems,
+  extendItems,
+  beginItem,
+  deferItem,
+  finishItem,
+  settleItem,
+  resolveItem,
+  readItem,
 ];
