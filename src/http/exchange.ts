@@ -142,13 +142,17 @@ export function waitUntilOf<Context>(
 class View {}
 
 /**
- * The context with more members. A plain object is copied. Objects of a runtime (Workers' `ctx`, Bun's server)
+ * The context with more members. A plain object is copied, its getters unread: Astro's `clientAddress` throws where
+ * there is none. Objects of a runtime (Workers' `ctx`, Bun's server)
  * have methods and getters that refuse another `this`, so those are reached through a view.
  */
 export function extendContext<Context, More extends object>(context: Context, more: More): Context & More {
   if (typeof context !== "object" || context === null) return { ...more } as Context & More;
   const prototype = Object.getPrototypeOf(context);
-  if (prototype === Object.prototype || prototype === null) return { ...context, ...more };
+  if (prototype === Object.prototype || prototype === null) {
+    const descriptors = Object.getOwnPropertyDescriptors;
+    return Object.defineProperties({}, { ...descriptors(context), ...descriptors(more) }) as Context & More;
+  }
   return new Proxy(new View() as Context & More, {
     get(_target, name) {
       if (Object.hasOwn(more, name)) return Reflect.get(more, name);

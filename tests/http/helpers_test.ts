@@ -79,6 +79,28 @@ Deno.test("withX(): a context with methods and getters of a runtime's own is see
   assertEquals(await response.text(), "10.0.0.9 10.0.0.9 object");
 });
 
+Deno.test("withX(): a getter of a plain context is read by the handler alone", async () => {
+  const context = Object.freeze({
+    a: 1,
+    get late(): string {
+      throw new Error("read too early");
+    },
+    get lock(): undefined {
+      return undefined;
+    },
+  });
+  const store = memoryStore();
+  const handler = withThrottle(
+    // deno-lint-ignore no-explicit-any
+    withLock((_request, seen: any) => {
+      assertThrows(() => seen.late, Error);
+      return new Response(`${seen.a} ${typeof seen.lock} ${typeof seen.throttle}`);
+    }, { store, key: () => "a" }),
+    { ...rule, store },
+  );
+  assertEquals(await (await handler(new Request(url), context)).text(), "1 object object");
+});
+
 Deno.test("withX(): what a handler throws is thrown on; the claim is free, the lock released, the quota used", async () => {
   const store = memoryStore();
   let fails = true;
