@@ -40,6 +40,9 @@ import {
   type WaitUntilOption,
 } from "./exchange.ts";
 import { problem, unavailable } from "./problem.ts";
+/** The contract of idempotency around a fetch handler. */
+import type { Duration } from "../duration.ts";
+import type { ContextStore, WaitUntilOption } from "./exchange.ts";
 
 /**
  * Options of {@linkcode withIdempotency}.

@@ -21,6 +21,9 @@ import {
   type WaitUntilOption,
 } from "./exchange.ts";
 import { problem, unavailable } from "./problem.ts";
+/** The contract of a lock around a fetch handler. */
+import type { AcquireOptions, Lock } from "../lock/lock.ts";
+import type { ContextStore, WaitUntilOption } from "./exchange.ts";
 
 /**
  * Options of {@linkcode withLock}: how to acquire, and how to respond when the lock is taken.
