@@ -81,8 +81,6 @@ export function fetchExchange<Context>(
     connection: context,
     has: (name) => memberOf(context, name) !== undefined,
     get: (name) => memberOf(context, name),
-    waitUntil: (work) => keepAlive(work, context, waitUntil),
-    has: (name) => hasMember(context, name),
     waitUntil: (work) => keep !== undefined && (keep(work), true),
     async readBody(maxBytes, fault) {
       if (request.bodyUsed || request.body?.locked) throw new TypeError(fault);
