@@ -17,7 +17,7 @@ if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
   fail(`PORT must be a number between 0 and 65535: current value is ${Deno.env.get("PORT")}`);
 }
 const { store, close } = await openStore();
-const shop = createShop({ store, secureCookies: false });
+const shop = createShop({ store, secureCookies: false, unpluggable: true });
 
 try {
   const server = Deno.serve({ port, hostname: "127.0.0.1", onListen }, shop.fetch);

@@ -1,6 +1,13 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { Schema } from "../schema.ts";
-import { checkFunction, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkArray,
+  checkFunction,
+  checkNeededOptions,
+  checkOneOf,
+  checkOptionNames,
+  type OptionNames,
+} from "../validate.ts";
 import type { CacheEntryOptions, CacheGetOptions, FillLifetime } from "./cache.ts";
 
 /** The options of a call, checked, with every duration in milliseconds. */
@@ -15,7 +22,7 @@ export interface CachePlan {
   readonly absent: number | undefined;
   readonly early: number;
   readonly refresh: boolean;
-  readonly fillTimeout: number | undefined;
+  readonly fillTimeout: number;
   readonly waitUntil: ((work: Promise<unknown>) => void) | undefined;
   readonly schema: Schema | undefined;
   readonly signal: AbortSignal | undefined;
@@ -23,6 +30,9 @@ export interface CachePlan {
 
 const TASK = "cache the value";
 const BOOLEANS = [true, false];
+
+/** A fill that never ends would keep its key from everyone: a minute is long for an origin, in milliseconds. */
+const FILL_TIMEOUT = 60_000;
 
 /** Each tag is a key to read beside the value, and part of every record. */
 const MAX_TAGS = 32;
@@ -41,17 +51,32 @@ const GET_OPTIONS: OptionNames<CacheGetOptions> = {
 
 /** Checks the options of `set`. */
 export function setPlan(options: CacheEntryOptions, maxLifetime: number): CachePlan {
-  checkOptionNames(TASK, options, SET_OPTIONS);
+  checkNeededOptions(TASK, options, SET_OPTIONS, "'ttl'");
   return plan(options, maxLifetime);
 }
 
 /** Checks the options of `get`. Each hit does this: nothing is listed or parsed twice. */
 export function getPlan(options: CacheGetOptions, maxLifetime: number): CachePlan {
-  if (typeof options !== "object" || options === null) checkOptionNames(TASK, null, GET_OPTIONS);
+  if (typeof options !== "object" || options === null) {
+    checkNeededOptions(TASK, options, GET_OPTIONS, "'ttl'");
+  }
   for (const name in options) {
     if (!Object.hasOwn(GET_OPTIONS, name)) checkOptionNames(TASK, options, GET_OPTIONS);
   }
   return plan(options, maxLifetime);
+}
+
+/** Refuses what is no fill. */
+export function checkFill(fill: unknown): void {
+  if (typeof fill === "function") return;
+  throw new TypeError(`Cannot ${TASK} as the fill must be a function: current type is ${typeof fill}`);
+}
+
+/** The keys of a call that takes one or several. */
+export function keysOf(key: string | readonly string[]): readonly string[] {
+  const keys = typeof key === "string" ? [key] : key;
+  checkArray("invalidate", "keys, or one key", keys);
+  return keys;
 }
 
 function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
@@ -74,7 +99,7 @@ function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
     absent: optional(options.absent, "absent"),
     early,
     refresh: checkOneOf(TASK, "refresh", refresh, BOOLEANS),
-    fillTimeout: optional(options.fillTimeout, "fillTimeout"),
+    fillTimeout: optional(options.fillTimeout, "fillTimeout") ?? FILL_TIMEOUT,
     waitUntil,
     schema,
     signal,

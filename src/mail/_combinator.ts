@@ -39,12 +39,13 @@ export function restated(
   error: MailError,
   changes: Partial<MailErrorOptions>,
 ): MailError {
-  const { delivery, phase, mailer, status, retryable, retryAfter } = error;
+  const { delivery, phase, mailer, status, enhanced, retryable, retryAfter } = error;
   return new MailError(error.code, error.message, {
     delivery,
     phase,
     mailer,
     retryable,
+    enhanced,
     ...(status !== undefined && { status }),
     ...(retryAfter !== undefined && { retryAfter }),
     cause: error,

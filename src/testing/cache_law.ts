@@ -89,7 +89,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         const third = one!.get(key, slow.fill, HOUR);
         slow.answer(1);
         const waiting = settled(Promise.all([second, third]));
-        while (!waiting.done) await subject.wait(20);
+        await until(() => waiting.done, subject.wait, 60_000, "the calls end");
         equal([await second, await third], ["new", "new"], "calls that began after");
         equal(await one!.get(key, () => "another", HOUR), "new", "what is kept");
       }
@@ -139,7 +139,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       await slow.begun(0);
       slow.answer(0);
       const waiting = settled(Promise.all(calls));
-      while (!waiting.done) await subject.wait(20);
+      await until(() => waiting.done, subject.wait, 60_000, "the calls end");
       equal(new Set(await Promise.all(calls)).size, 1, "values");
       equal(slow.calls, 1, "calls of the origin");
     },
@@ -156,7 +156,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       equal(slow.calls, 1, "calls while it is extended");
       slow.answer(0);
       const waiting = settled(Promise.all([first, second]));
-      while (!waiting.done) await subject.wait(20);
+      await until(() => waiting.done, subject.wait, 60_000, "the calls end");
       equal([await first, await second], ["value", "value"], "the value of the one fill");
     },
   },
@@ -435,7 +435,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       await until(() => answers > asked, subject.wait, 10_000, "the second refresh reaches the store");
       slow.answer(0);
       const waiting = settled(Promise.all([first, second]));
-      while (!waiting.done) await subject.wait(20);
+      await until(() => waiting.done, subject.wait, 60_000, "the calls end");
       equal([await first, await second, slow.calls], ["new", "new", 1], "one refill");
       equal(await caches[1]!.get("key", slow.fill, HOUR), "new", "kept");
     },

@@ -9,7 +9,7 @@ import { fromPairs, outputOf } from "../../adapters/upstash/_replies.ts";
 import { compileTransitions } from "../../adapters/upstash/compile/compile_transitions.ts";
 import { loadCompilers } from "../../adapters/upstash/compile/compilers.ts";
 import { allScripts } from "../../adapters/upstash/scripts.ts";
-import { RedisError, type Reply, RespConnection } from "../support/resp.ts";
+import { RedisError, type Reply, type RespConnection } from "../support/resp.ts";
 
 /** When the exploration begins. */
 export const BEGIN = 1_000_000;

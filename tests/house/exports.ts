@@ -57,6 +57,7 @@ const CATEGORIES: readonly (readonly [prefix: string, category: string])[] = [
   ["src/mail/create_outbox.ts", "Outbox"],
   ["src/mail/", "Mail"],
   ["src/http/", "HTTP"],
+  ["src/webhook/", "Webhooks"],
   ["src/testing/", "Laws"],
   ["src/errors.ts", "Errors"],
   ["src/", "Shared"],

@@ -86,7 +86,7 @@ async function run(
           const before = arrivals();
           const key = await mailKey(sendOptions!.idempotencyKey!);
           const note = (heard: boolean) =>
-            arrivals() > before && taken.push({ subject: message.subject, life, key, heard });
+            arrivals() > before && taken.push({ subject: message.subject!, life, key, heard });
           try {
             const receipt = await mailer.send(message, sendOptions);
             note(true);

@@ -7,7 +7,7 @@ import { report } from "../support/report.ts";
 import { startWorkerd, workerdTest } from "../support/workerd.ts";
 import type { Seen } from "./idempotency_worker.ts";
 
-workerdTest("idempotency() in workerd when clients leave", async (t) => {
+workerdTest("idempotency() and withIdempotency() in workerd when clients leave", async (t) => {
   await using worker = await startWorkerd({
     entry: new URL("./idempotency_worker.ts", import.meta.url),
     durableObjects: { HOLDFAST: "HoldfastObject" },
@@ -29,6 +29,13 @@ workerdTest("idempotency() in workerd when clients leave", async (t) => {
     assert(cancelled > seen.length / 2, `${what}: the clients leave before the answer`);
   };
   for (const engine of ["objects", "memory"]) {
+    await t.step(
+      `50 cancelled POSTs and 100 cancelled streams of withIdempotency() on ${engine}: the same`,
+      async () => {
+        judge(await drive("/http/pay", engine, 50), `POSTs of withIdempotency() on ${engine}`);
+        judge(await drive("/http/stream", engine, 100), `streams of withIdempotency() on ${engine}`);
+      },
+    );
     await t.step(
       `100 cancelled POSTs on ${engine}: 100 runs, and each retry gets the first answer`,
       async () => {

@@ -1,10 +1,10 @@
-import type { PolicyState, ThrottleDecision } from "../../src/throttle/throttle.ts";
+import type { PolicyState, ThrottleDecision } from "../throttle/throttle.ts";
 import { seconds } from "./problem.ts";
 
 /**
  * The header fields that tell a client its quota, by the draft that defines them.
  *
- * @category Hono
+ * @category HTTP
  */
 export type RateLimitHeaders = "draft-11" | "draft-7" | "draft-6" | "legacy" | "none";
 

@@ -1,9 +1,9 @@
-import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 
 /**
  * Options of {@linkcode problem}: the members besides its status and title.
  *
- * @category Hono
+ * @category HTTP
  */
 export interface ProblemOptions {
   /**
@@ -27,10 +27,10 @@ const OPTIONS = { type: true, detail: true, extensions: true, retryAfter: true }
  * A response that says what is wrong, for machines and people.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9457
- * @category Hono
+ * @category HTTP
  * @example
  * ```ts
- * import { problem } from "@holdfast/edge/hono";
+ * import { problem } from "@holdfast/edge/http";
  * const response = problem(409, "Another request has the lock", { retryAfter: 1500 });
  * if (response.headers.get("retry-after") !== "2") throw new Error("unexpected");
  * ```

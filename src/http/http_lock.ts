@@ -1,0 +1,342 @@
+/** A lock around a fetch handler, and the one implementation of Hono's `lock()`. */
+import { deferred } from "../deferred.ts";
+import { HoldfastError } from "../errors.ts";
+import { faultClass } from "../fault_class.ts";
+import { planAcquire } from "../lock/acquire_plan.ts";
+import { createLocks } from "../lock/create_locks.ts";
+import type { AcquireOptions, Lock, Locks } from "../lock/lock.ts";
+import { toMilliseconds } from "../duration.ts";
+import { checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../validate.ts";
+import {
+  around,
+  type ContextStore,
+  type Exchange,
+  type FetchHandler,
+  type Helper,
+  perStore,
+  safely,
+  type Served,
+  type WaitUntilOption,
+} from "./exchange.ts";
+import { problem, unavailable } from "./problem.ts";
+
+/**
+ * Options of {@linkcode withLock}: how to acquire, and how to respond when the lock is taken.
+ *
+ * @category HTTP
+ */
+export interface HttpLockOptions<Context = unknown>
+  extends Omit<AcquireOptions, "ttl" | "signal" | "waitUntil"> {
+  /** The store of the locks, or a function that makes it of the context. */
+  readonly store: ContextStore<Context>;
+  /**
+   * The key on which one request at a time may work. A key that is empty, too long or no text is answered
+   * with a 400: it usually comes from the client.
+   */
+  readonly key: (request: Request, context: Context) => string | Promise<string>;
+  /**
+   * The length of the lease, unless it is extended.
+   * @default {"30s"}
+   */
+  readonly ttl?: AcquireOptions["ttl"] | undefined;
+  /**
+   * The longest time for one call to the store: a store that does not reply holds a request no longer than
+   * `wait` and this.
+   * @default {"3s"}
+   */
+  readonly timeout?: AcquireOptions["timeout"] | undefined;
+  /**
+   * The status of a response when the lock is taken: 409 Conflict or 423 Locked; 429 or 503 for a lock of
+   * several `permits`, which bounds the requests that run at once.
+   * @default {409}
+   */
+  readonly status?: 409 | 423 | 429 | 503 | undefined;
+  /**
+   * How long the lock is held: until the handler answered, or until the last byte of its response was read
+   * (or the reader went away). A handler that works while it streams needs `"body"`. Such a lock ends sooner
+   * where nothing reads:
+   *
+   * - HEAD: the body is cancelled and the lock released when the handler has answered.
+   * - A body of which nothing is read for 10 s (for `ttl`, where that is shorter), renewed or not, is cancelled
+   *   and fails, and the lock is released: an outer middleware dropped it, the client left (workerd does not
+   *   tell), or it pauses. Waiting for the handler to produce more is no pause.
+   * @default {"response"}
+   */
+  readonly until?: "response" | "body" | undefined;
+  /**
+   * The namespace of the locks.
+   * @default {"lock"}
+   */
+  readonly name?: string | undefined;
+  /**
+   * The choice while the store is unavailable: `"deny"` answers 503, `"throw"` hands the fault
+   * to the app. A lock never lets a request pass without it.
+   * @default {"deny"}
+   */
+  readonly whenUnavailable?: "deny" | "throw" | undefined;
+  /**
+   * Receives every fault of the store, also those that are answered with a 503; a misconfiguration is thrown
+   * besides.
+   */
+  readonly onFault?: ((error: unknown) => void) | undefined;
+  /** Keeps the runtime alive; by default the context's own `waitUntil`, where it has one. */
+  readonly waitUntil?: WaitUntilOption<Context> | undefined;
+}
+
+/**
+ * What {@linkcode withLock} adds to the handler's context.
+ *
+ * @category HTTP
+ */
+export interface LockContext {
+  /** The lock this request holds. */
+  readonly lock: Lock;
+}
+
+const OPTIONS = {
+  store: true,
+  key: true,
+  ttl: true,
+  timeout: true,
+  wait: true,
+  fair: true,
+  permits: true,
+  mode: true,
+  lockDelay: true,
+  renew: true,
+  maxHold: true,
+  status: true,
+  until: true,
+  name: true,
+  whenUnavailable: true,
+  onFault: true,
+  waitUntil: true,
+} satisfies OptionNames<HttpLockOptions>;
+
+const TASK = "lock requests";
+
+/**
+ * Lets one request at a time through per key, or as many as `permits` says. The handler has the lock as
+ * `context.lock`, with its signal and fencing token. The lock is released before the response leaves (see
+ * `until`); where the runtime has `waitUntil`, the release also survives a client that went away. A request
+ * that finds the lock taken gets a 409 or 423 with `Retry-After`; when the store is down, the answer is a 503
+ * and the handler does not run.
+ *
+ * @throws {TypeError | RangeError} when an option is missing, unknown or out of its range
+ * @category HTTP
+ * @example
+ * ```ts
+ * import { memoryStore } from "@holdfast/edge";
+ * import { withLock } from "@holdfast/edge/http";
+ *
+ * const handler = withLock(
+ *   (_request, { lock }) => Response.json({ fencingToken: lock.fencingToken }),
+ *   { store: memoryStore(), key: (request) => new URL(request.url).pathname },
+ * );
+ * const response = await handler(new Request("https://example.com/reports/7", { method: "POST" }));
+ * if (response.status !== 200) throw new Error("unexpected");
+ * ```
+ */
+export function withLock<Context = unknown>(
+  handler: FetchHandler<Context & LockContext>,
+  options: HttpLockOptions<Context>,
+): (request: Request, context?: Omit<Context, keyof LockContext>) => Promise<Response> {
+  return around(handler, "lock", Object(options).waitUntil, lockHelper(options)) as ReturnType<
+    typeof withLock<Context>
+  >;
+}
+
+/** The lock of requests, whatever framework they come through. */
+export function lockHelper<Context>(options: HttpLockOptions<Context>): Helper<Context, Lock> {
+  checkNeededOptions(TASK, options, OPTIONS, "'store' and 'key'");
+  const { store, key, status = 409, until = "response", name, whenUnavailable = "deny", onFault } = options;
+  const { waitUntil: _waitUntil, store: _store, key: _key, status: _status, until: _until, ...others } =
+    options;
+  const { name: _name, whenUnavailable: _when, onFault: _onFault, ...rest } = others;
+  checkOneOf(TASK, "status", status, [409, 423, 429, 503]);
+  checkOneOf(TASK, "until", until, ["response", "body"]);
+  checkOneOf(TASK, "whenUnavailable", whenUnavailable, ["deny", "throw"]);
+  for (const option of ["onFault", "waitUntil"] as const) checkFunction(TASK, option, options[option]);
+  if (typeof key !== "function") throw new TypeError(`Cannot ${TASK} as 'key' must be a function`);
+  const timeout = rest.timeout ?? "3s";
+  const acquire: AcquireOptions = { ...rest, ttl: rest.ttl ?? "30s", timeout };
+  const ttl = toMilliseconds(acquire.ttl, "ttl");
+  planAcquire(acquire, toMilliseconds(timeout, "timeout")); // bad options are refused here, not at the first request
+  const locks = perStore(store, (store) => createLocks(store, { name, timeout }));
+  const report = safely(onFault);
+  /** The answer to a fault, or the fault itself. */
+  const refuse = (error: unknown): Response => {
+    if (!(error instanceof HoldfastError)) throw error;
+    report(error);
+    if (faultClass(error) !== "outage" || whenUnavailable === "throw") throw error;
+    return unavailable();
+  };
+  return async (exchange, run) => {
+    const mine = locks(exchange.context);
+    const found = await key(exchange.request, exchange.context);
+    if (!isKey(found)) return problem(400, "The request names nothing that can be locked");
+    const unread = until === "body" ? new AbortController() : undefined;
+    const entry = await enter(mine, found, acquire, exchange, unread?.signal).catch(refuse);
+    if (entry instanceof Response) return entry;
+    if ("remaining" in entry) {
+      return problem(status, "Another request is working on this", { retryAfter: entry.remaining });
+    }
+    return await serve(exchange, run, { lock: entry.lock, unread, ttl, report });
+  };
+}
+
+/** The lock, or how long others have it. */
+async function enter(
+  locks: Locks,
+  key: string,
+  options: AcquireOptions,
+  exchange: Exchange<unknown>,
+  unread: AbortSignal | undefined,
+): Promise<{ readonly lock: Lock } | { readonly remaining: number } | Response> {
+  const { signal } = exchange.request;
+  const acquiring = locks.acquire(key, {
+    ...options,
+    signal: unread === undefined ? signal : AbortSignal.any([signal, unread]),
+    waitUntil: (work) => void exchange.waitUntil(work),
+  });
+  // A client that leaves now ends this request, not the call: what it got is released, or its lease would
+  // last.
+  exchange.waitUntil(acquiring.catch(() => {}));
+  try {
+    const lock = await acquiring;
+    if (lock !== undefined) return { lock };
+    return { remaining: (await locks.inspect(key)).remaining };
+  } catch (error) {
+    // The store refuses what is too long for it, before anything is sent: bad input of the client.
+    if (error instanceof RangeError) {
+      return problem(400, "The request names nothing that can be locked");
+    }
+    throw error;
+  }
+}
+
+/** What {@linkcode serve} is handed besides the request. */
+interface Serving {
+  readonly lock: Lock;
+  /**
+   * Aborts the lock's signal and ends renewal when the body is not read. `undefined`: the lock ends with the
+   * handler's answer.
+   */
+  readonly unread: AbortController | undefined;
+  /** The length of the lease, in milliseconds. */
+  readonly ttl: number;
+  readonly report: (error: unknown) => void;
+}
+
+/** Runs the handler under the lock, and releases it whatever happens to the request. */
+async function serve(
+  exchange: Exchange<unknown>,
+  run: (lock: Lock) => Promise<Served>,
+  { lock, unread, ttl, report }: Serving,
+): Promise<Response> {
+  let streams = false;
+  const release = async () => {
+    const result = await lock.release().catch(report);
+    if (result === "unconfirmed") {
+      report(
+        new HoldfastError("backend-unavailable", "Cannot confirm that the lock was released", {
+          retryable: true,
+          ambiguous: true,
+        }),
+      );
+    }
+  };
+  // The runtime lets this go on after the client has left: the handler to its end, and the release after it.
+  const work = (async () => {
+    try {
+      const { response, error } = await run(lock);
+      if (unread === undefined || response.body === null || error) return response;
+      if (exchange.request.method === "HEAD") return withoutBody(response);
+      const read = whenRead(response, exchange, { release, unread, ttl });
+      streams = true;
+      return read;
+    } finally {
+      if (!streams) await release();
+    }
+  })();
+  exchange.waitUntil(work.catch(() => {}));
+  return await work;
+}
+
+/** Drops the body of a HEAD response, which a server would drop unread: work that streams must end with the lock. */
+function withoutBody(response: Response): Response {
+  response.body!.cancel().catch(() => {}); // of a body that is read elsewhere already
+  return new Response(null, response);
+}
+
+function isKey(key: unknown): key is string {
+  return typeof key === "string" && key !== "" && key.isWellFormed();
+}
+
+/** The longest pause of a reader, in milliseconds; an answer may first pass slow middleware on its way out. */
+const LONGEST_PAUSE = 10_000;
+
+/** The response, which releases the lock when its body comes to an end, whichever way. */
+function whenRead(
+  response: Response,
+  exchange: Exchange<unknown>,
+  { release, unread, ttl }: {
+    readonly release: () => Promise<void>;
+    readonly unread: AbortController;
+    readonly ttl: number;
+  },
+): Response {
+  const reader = response.body!.getReader();
+  const { signal } = exchange.request;
+  const ended = deferred<void>();
+  // Keeps the request alive until the release is through; the timer below bounds a reader that never comes.
+  exchange.waitUntil(ended.promise);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let ending: Promise<void> | undefined;
+  const end = () => {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", leave);
+    return ending ??= release().finally(() => ended.resolve());
+  };
+  const cancel = async (reason: unknown) => {
+    await Promise.all([reader.cancel(reason).catch(() => {}), end()]);
+  };
+  const leave = () => void cancel(signal.reason);
+  const pause = Math.min(LONGEST_PAUSE, ttl);
+  /** Ends the lock, and the body with it, unless it is read in time. */
+  const watch = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    timer = setTimeout(() => {
+      const error = new HoldfastError(
+        "lock-lost",
+        `Cannot hold the lock as nothing read the body for ${pause} ms`,
+      );
+      unread.abort(error);
+      controller.error(error);
+      void cancel(error);
+    }, pause);
+  };
+  const body = new ReadableStream<Uint8Array>({
+    start: watch,
+    async pull(controller) {
+      clearTimeout(timer);
+      try {
+        const { done, value } = await reader.read();
+        if (!done) {
+          controller.enqueue(value);
+          if (ending === undefined) watch(controller);
+          return;
+        }
+        await end(); // before the reader knows that it was the last: it may come back at once
+        controller.close();
+      } catch (error) {
+        await end();
+        controller.error(error);
+      }
+    },
+    cancel,
+  }, { highWaterMark: 0 });
+  // A client that left while the handler worked does not come back for the body.
+  if (signal.aborted) leave();
+  else signal.addEventListener("abort", leave, { once: true });
+  return new Response(body, response);
+}
