@@ -75,11 +75,7 @@ async function compile(out: string, folder: string): Promise<void> {
     include: [path("src"), path("adapters")],
   };
   await Deno.writeTextFile(`${out}/tsconfig.json`, JSON.stringify(tsconfig, null, 2));
-  await run(
-    Deno.execPath(),
-    ["run", "-A", "npm:typescript@6.0.2/tsc", "--project", `${out}/tsconfig.json`],
-    root,
-  );
+  await run(Deno.execPath(), ["run", "-A", "npm:typescript/tsc", "--project", `${out}/tsconfig.json`], root);
 }
 
 /** Points the declarations at each other, and returns the packages that the modules import. */

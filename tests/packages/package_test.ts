@@ -70,10 +70,7 @@ Deno.test("a fresh project under Node alone: installed, run, and type-checked in
   ) {
     await project.write("tsconfig.json", strictConfig(options));
     const config = `${project.folder}/tsconfig.json`;
-    assertEquals(
-      await run(Deno.execPath(), ["run", "-A", "npm:typescript@6.0.2/tsc", "-p", config], root),
-      "",
-    );
+    assertEquals(await run(Deno.execPath(), ["run", "-A", "npm:typescript/tsc", "-p", config], root), "");
   }
   assertEquals((await project.run("node", "app.js")).trim(), "[true,4200,true,12,true,1]");
 });
