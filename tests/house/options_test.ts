@@ -35,8 +35,8 @@ import * as sessionsModule from "@holdfast/edge/sessions";
 import { denoConnector, nodeConnector, smtpMailer, verifySmtp } from "@holdfast/edge/smtp";
 import { d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
 import { manualClock } from "@holdfast/edge/testing";
-import { createUpstashStore, upstashStore } from "@holdfast/edge/upstash";
 import * as webhooks from "@holdfast/edge/webhooks";
+import { createUpstashStore, upstashStore } from "@holdfast/edge/upstash";
 import { workersKvStore } from "@holdfast/edge/workers-kv";
 import { assert, assertEquals } from "../support/assert.ts";
 import { readSurface } from "./exports.ts";
@@ -383,6 +383,7 @@ const WITHOUT_OPTIONS = [
   "./mail formatAddress",
   "./mail jsonRequest",
   "./mail parseAddress",
+  "./mail rendering",
   "./mail wireFiles",
   "./mail wireHeaders",
   "./mailgun mailgunFeedback",
