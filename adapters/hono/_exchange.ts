@@ -27,6 +27,7 @@ export function honoExchange<C extends RouteContext>(c: C): Exchange<C> {
     original,
     connection: c.env,
     has: (name) => c.get(name) !== undefined,
+    get: (name) => c.get(name),
     waitUntil: (work) => waitUntil(c, work),
     readBody: (maxBytes, fault) => readBody(c, maxBytes, fault),
   };

@@ -1,8 +1,5 @@
-import {
-  type ClaimedRequest,
-  type HttpIdempotencyOptions,
-  idempotencyHelper,
-} from "../../src/http/http_idempotency.ts";
+import type { ClaimedRequest, HttpIdempotencyOptions } from "../../src/http/http_idempotency.ts";
+import { idempotencyHelper } from "../../src/http/with_idempotency.ts";
 import type { RouteContext, StoreSource } from "./_context.ts";
 import { mapOptions, ofContext, pass } from "./_exchange.ts";
 import type { HonoContext, HonoEnv, HonoMiddleware } from "./_hono_types.ts";

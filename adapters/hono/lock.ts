@@ -1,4 +1,5 @@
-import { type HttpLockOptions, lockHelper } from "../../src/http/http_lock.ts";
+import type { HttpLockOptions } from "../../src/http/http_lock.ts";
+import { lockHelper } from "../../src/http/with_lock.ts";
 import type { Lock } from "../../src/lock/lock.ts";
 import type { RouteContext, StoreSource } from "./_context.ts";
 import { mapOptions, ofContext, pass } from "./_exchange.ts";

@@ -1,8 +1,5 @@
-import {
-  type HttpSessionOptions,
-  type MadeHttpSessionOptions,
-  sessionHelper,
-} from "../../src/http/http_session.ts";
+import type { HttpSessionOptions, MadeHttpSessionOptions } from "../../src/http/http_session.ts";
+import { sessionHelper } from "../../src/http/with_session.ts";
 import type { Schema, SchemaOutput } from "../../src/schema.ts";
 import type { Session } from "../../src/session/session.ts";
 import type { Atomic, IndexedSessionStore } from "../../src/session/session_store.ts";

@@ -1,9 +1,9 @@
-import {
-  type HttpThrottleBaseOptions,
-  type HttpThrottleOptions,
-  type RateLimitHeaders,
-  throttleHelper,
+import type {
+  HttpThrottleBaseOptions,
+  HttpThrottleOptions,
+  RateLimitHeaders,
 } from "../../src/http/http_throttle.ts";
+import { throttleHelper } from "../../src/http/with_throttle.ts";
 import type { ThrottleDecision, ThrottlePolicy, ThrottleRule } from "../../src/throttle/throttle.ts";
 import type { RouteContext, StoreSource } from "./_context.ts";
 import { mapOptions, ofContext, pass } from "./_exchange.ts";

@@ -6,7 +6,7 @@ import { retry } from "../retry.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { ChangeWait } from "../store/change_wait.ts";
-import { DIRECT, type DirectStore } from "../store/direct.ts";
+import { ask } from "../store/direct.ts";
 import type { Awaitable, EngineLimits } from "../store/engine.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
@@ -118,7 +118,7 @@ interface Call<T> extends Question<T> {
 }
 
 class StoreCache implements Cache {
-  readonly #store: AtomicStore & DirectStore;
+  readonly #store: AtomicStore;
   readonly #tags: AtomicStore;
   readonly #settings: CacheSettings;
   readonly #flights = new FillFlights();
@@ -161,7 +161,7 @@ class StoreCache implements Cache {
 
   async getMany<T>(keys: readonly string[], fill: FillMany<T>, options: CacheGetOptions<T>): Promise<T[]> {
     checkFill(fill);
-    checkArray("cache the values", "keys", keys);
+    checkArray("cache", "keys", keys);
     const plan = getPlan(options, this.#settings.maxLifetime);
     plan.signal?.throwIfAborted();
     const batch = new FillBatch(keys, fill);
@@ -227,12 +227,9 @@ class StoreCache implements Cache {
 
   /** The first look at a key without tags, sent; without a promise where the engine answers at once. */
   #direct(key: string, plan: CachePlan, filler: string): Awaitable<Fields> | undefined {
-    const direct = this.#store[DIRECT];
-    if (plan.tags.length > 0 || direct === undefined) return undefined;
-    const { signal } = plan;
-    const options = signal === undefined ? undefined : { signal };
+    if (plan.tags.length > 0) return undefined;
     try {
-      return direct.call(this.#store, readCache, key, this.#readInput(plan, filler, 0), options);
+      return ask(this.#store, readCache, key, this.#readInput(plan, filler, 0), plan);
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       const failed = Promise.reject(error);

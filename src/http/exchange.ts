@@ -47,6 +47,8 @@ export interface Exchange<Context> {
   readonly connection: unknown;
   /** Whether what is behind would find a value of that name already. */
   has(name: string): boolean;
+  /** The value of that name that what is behind would find. */
+  get(name: string): unknown;
   /** Lets work outlive the response; returns `false` where the runtime has no way to. */
   waitUntil(work: Promise<unknown>): boolean;
   /**
@@ -70,14 +72,16 @@ export function fetchExchange<Context>(
   context: Context,
   waitUntil: WaitUntilOption<Context> | undefined,
 ): Exchange<Context> {
+  const keep = waitUntilOf(context, waitUntil);
   return {
     request,
     context,
     owner: request,
     original: request,
     connection: context,
-    has: (name) => hasMember(context, name),
-    waitUntil: (work) => keepAlive(work, context, waitUntil),
+    has: (name) => memberOf(context, name) !== undefined,
+    get: (name) => memberOf(context, name),
+    waitUntil: (work) => keep !== undefined && (keep(work), true),
     async readBody(maxBytes, fault) {
       if (request.bodyUsed || request.body?.locked) throw new TypeError(fault);
       return await peekBody(request, maxBytes);
@@ -101,7 +105,7 @@ export function around<Context, Value>(
     const context = given as Context;
     return await helper(fetchExchange(request, context, waitUntil), async (value) => {
       // What hands nothing over hides nothing either: the same helper may stand around this one.
-      const taken = value === undefined && hasMember(context, name);
+      const taken = value === undefined && memberOf(context, name) !== undefined;
       const own = taken ? context : extendContext(context, { [name]: value });
       return { response: await handler(request, own as never) };
     });
@@ -112,20 +116,19 @@ interface Waiting {
   waitUntil?(work: Promise<unknown>): void;
 }
 
-function hasMember(context: unknown, name: string): boolean {
-  return (Object(context) as Record<string, unknown>)[name] !== undefined;
+function memberOf(context: unknown, name: string): unknown {
+  return (Object(context) as Record<string, unknown>)[name];
 }
 
-/** Looks where platforms have it: the context itself, `{ env, ctx }` of Workers, SvelteKit's `event.platform`. */
-function keepAlive<Context>(
-  work: Promise<unknown>,
+/**
+ * The way to let work outlive the response: the option, or where platforms have it, which is the context itself,
+ * the `ctx` of `{ env, ctx }`, and SvelteKit's `event.platform`. `undefined` where there is none.
+ */
+export function waitUntilOf<Context>(
   context: Context,
   waitUntil: WaitUntilOption<Context> | undefined,
-): boolean {
-  if (waitUntil) {
-    waitUntil(work, context);
-    return true;
-  }
+): ((work: Promise<unknown>) => void) | undefined {
+  if (waitUntil) return (work) => waitUntil(work, context);
   const { ctx, executionCtx, platform } = Object(context) as {
     readonly ctx?: Waiting;
     readonly executionCtx?: Waiting;
@@ -133,23 +136,26 @@ function keepAlive<Context>(
   };
   for (const holder of [context as Waiting, ctx, executionCtx, platform?.ctx, platform?.context]) {
     if (typeof holder?.waitUntil !== "function") continue;
-    holder.waitUntil(work); // as a method: a runtime's own refuses another `this`
-    return true;
+    return (work) => holder.waitUntil!(work); // as a method: a runtime's own refuses another `this`
   }
-  return false;
+  return undefined;
 }
 
 /** The target of a view: no plain object, so that a view of a view is one, too. */
 class View {}
 
 /**
- * The context with more members. A plain object is copied. Objects of a runtime (Workers' `ctx`, Bun's server)
+ * The context with more members. A plain object is copied, its getters unread: Astro's `clientAddress` throws where
+ * there is none. Objects of a runtime (Workers' `ctx`, Bun's server)
  * have methods and getters that refuse another `this`, so those are reached through a view.
  */
 export function extendContext<Context, More extends object>(context: Context, more: More): Context & More {
   if (typeof context !== "object" || context === null) return { ...more } as Context & More;
   const prototype = Object.getPrototypeOf(context);
-  if (prototype === Object.prototype || prototype === null) return { ...context, ...more };
+  if (prototype === Object.prototype || prototype === null) {
+    const descriptors = Object.getOwnPropertyDescriptors;
+    return Object.defineProperties({}, { ...descriptors(context), ...descriptors(more) }) as Context & More;
+  }
   return new Proxy(new View() as Context & More, {
     get(_target, name) {
       if (Object.hasOwn(more, name)) return Reflect.get(more, name);

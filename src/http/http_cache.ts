@@ -45,7 +45,7 @@ import {
   storability,
   timesLeft,
 } from "./cache_policy.ts";
-import { type FetchHandler, settleHeaders } from "./exchange.ts";
+import { type FetchHandler, settleHeaders, waitUntilOf } from "./exchange.ts";
 import { sameOptions } from "./_same_options.ts";
 import { fillingOptions, isPersonal, noteFilling } from "./request_notes.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
@@ -115,7 +115,7 @@ export interface HttpCacheOptions<Context = unknown> {
    * @default {true}
    */
   readonly staleWhileRevalidate?: boolean | undefined;
-  /** Lets work outlive a response; by default the context's own `waitUntil`, where it has one. */
+  /** Lets work outlive a response; by default the context's own `waitUntil`, or its `ctx`'s, where it has one. */
   readonly waitUntil?: ((work: Promise<unknown>, context: Context) => void) | undefined;
   /**
    * The behaviour while the store is down: `"fill"` asks the handler; `"throw"` throws the fault.
@@ -616,11 +616,7 @@ class Exchanges<Context> {
   }
 
   #waitUntil(): ((work: Promise<unknown>) => void) | undefined {
-    const { waitUntil } = this.#settings;
-    const context = this.#context as { waitUntil?: unknown } | undefined;
-    if (waitUntil) return (work) => waitUntil(work, this.#context);
-    if (typeof context?.waitUntil !== "function") return undefined;
-    return (work) => (context as { waitUntil(work: Promise<unknown>): void }).waitUntil(work);
+    return waitUntilOf(this.#context, this.#settings.waitUntil);
   }
 
   /** Asks the handler, gives its request the response as it comes, and answers what is to be kept. */

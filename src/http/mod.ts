@@ -24,31 +24,17 @@
 export { clientAddress, type ClientAddressOptions, type ClientPlatform } from "./client_address.ts";
 export type { ContextStore, FetchHandler, WaitUntilOption } from "./exchange.ts";
 export { type HttpCacheOptions, withCache } from "./http_cache.ts";
-export {
-  type ClaimedRequest,
-  type HttpIdempotencyOptions,
-  type IdempotencyContext,
-  withIdempotency,
-} from "./http_idempotency.ts";
-export { type HttpLockOptions, type LockContext, withLock } from "./http_lock.ts";
-export {
-  type HttpSessionAnswerOptions,
-  type HttpSessionOptions,
-  type MadeHttpSessionOptions,
-  type SessionContext,
-  withSession,
-} from "./http_session.ts";
-export {
-  type HttpThrottleBaseOptions,
-  type HttpThrottleOptions,
-  type HttpThrottlePolicies,
-  type RateLimitHeaders,
-  type ThrottleContext,
-  withThrottle,
-} from "./http_throttle.ts";
+export type * from "./http_idempotency.ts";
+export type * from "./http_lock.ts";
+export type * from "./http_session.ts";
+export type * from "./http_throttle.ts";
 export {
   idempotentFetch,
   type IdempotentFetchOptions,
   type IdempotentRequestInit,
 } from "./idempotent_fetch.ts";
 export { problem, type ProblemOptions } from "./problem.ts";
+export { withIdempotency } from "./with_idempotency.ts";
+export { withLock } from "./with_lock.ts";
+export { withSession } from "./with_session.ts";
+export { withThrottle } from "./with_throttle.ts";

@@ -1,7 +1,7 @@
 /** Reports what a mailer does, for measurements. */
 import { type Clock, systemClock } from "../clock.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
-import { checkNeededOptions, type OptionNames } from "../validate.ts";
+import { checkFunction, checkNeededOptions, type OptionNames } from "../validate.ts";
 import { openBulk } from "./_bulk_sender.ts";
 import { checkMailer } from "./_combinator.ts";
 import { type Delivery, MailError } from "./mail_error.ts";
@@ -34,13 +34,25 @@ export interface MailOperation {
 }
 
 /**
- * Options of {@linkcode observed}.
+ * A call of a mailer that begins, without anything of its message.
+ *
+ * @category Mail
+ */
+export type MailCall = Pick<MailOperation, "contract" | "operation" | "engine">;
+
+/**
+ * Options of {@linkcode observed}; at least one of the two hooks.
  *
  * @category Mail
  */
 export interface ObservedOptions {
   /** Called after every message. What it throws is dropped: a sent message must not look failed. */
-  readonly onOperation: (operation: MailOperation) => void;
+  readonly onOperation?: ((operation: MailOperation) => void) | undefined;
+  /**
+   * Called around each `send`, so that a span of it is the parent of the requests below. It calls `run` once, and returns
+   * or throws what that does: its own errors are errors of the call. Not called for the messages of a bulk, as they share requests.
+   */
+  readonly around?: (<T>(call: MailCall, run: () => Promise<T>) => Promise<T>) | undefined;
   /**
    * The clock that measures.
    * @default {systemClock}
@@ -49,7 +61,7 @@ export interface ObservedOptions {
 }
 
 const TASK = "observe a mailer";
-const OPTIONS = { onOperation: true, clock: true } satisfies OptionNames<ObservedOptions>;
+const OPTIONS = { onOperation: true, around: true, clock: true } satisfies OptionNames<ObservedOptions>;
 
 /**
  * A mailer that reports. Inside {@linkcode retrying} it reports attempts, around it messages. Batches stay
@@ -67,9 +79,11 @@ const OPTIONS = { onOperation: true, clock: true } satisfies OptionNames<Observe
  */
 export function observed(mailer: Mailer, options: ObservedOptions): Mailer {
   checkMailer(TASK, mailer);
-  checkNeededOptions(TASK, options, OPTIONS, "an 'onOperation'");
-  if (typeof options?.onOperation !== "function") {
-    throw new TypeError(`Cannot ${TASK} as 'onOperation' must be a function`);
+  checkNeededOptions(TASK, options, OPTIONS, "an 'onOperation' or an 'around'");
+  checkFunction(TASK, "onOperation", options.onOperation);
+  checkFunction(TASK, "around", options.around);
+  if (options.onOperation === undefined && options.around === undefined) {
+    throw new TypeError(`Cannot ${TASK} as there is no hook: give an 'onOperation' or an 'around'`);
   }
   return new Observed(mailer, options);
 }
@@ -79,20 +93,24 @@ class Observed implements Mailer {
   readonly deduplicates: boolean;
   readonly selectsRecipients: boolean;
   readonly #mailer: Mailer;
-  readonly #hook: (operation: MailOperation) => void;
+  readonly #hook: ObservedOptions["onOperation"];
+  readonly #around: ObservedOptions["around"];
   readonly #clock: Clock;
 
-  constructor(mailer: Mailer, { onOperation, clock = systemClock }: ObservedOptions) {
+  constructor(mailer: Mailer, { onOperation, around, clock = systemClock }: ObservedOptions) {
     this.name = mailer.name;
     this.deduplicates = mailer.deduplicates;
     this.selectsRecipients = mailer.selectsRecipients ?? false;
     this.#mailer = mailer;
     this.#hook = onOperation;
+    this.#around = around;
     this.#clock = clock;
   }
 
   send(message: Message, options?: SendOptions): Promise<Receipt> {
-    return this.#reported("send", this.#clock.monotonic(), () => this.#mailer.send(message, options));
+    const run = () =>
+      this.#reported("send", this.#clock.monotonic(), () => this.#mailer.send(message, options));
+    return this.#around?.({ contract: "mailer", operation: "send", engine: this.name }, run) ?? run();
   }
 
   /** The inner mailer's way to send many, with a report of every message. */
@@ -128,7 +146,7 @@ class Observed implements Mailer {
     const error = outcome instanceof MailError ? outcome : undefined;
     const receipt = outcome instanceof MailError ? undefined : outcome;
     try {
-      this.#hook({
+      this.#hook?.({
         contract: "mailer",
         operation,
         engine: this.name,

@@ -17,22 +17,22 @@ export interface Entry {
   readonly code: string;
 }
 
-/** Reads an entry. */
+/** Reads an entry. As part of the transitions it is in the subset that compiles to Lua, as is `writeEntry`. */
 export function readEntry(text: string): Entry {
-  const [state = "", time, attempt, known, base, owner = "", until, code = ""] = text.split(":");
+  const parts = text.split(":");
   return {
-    state,
-    time: Number(time),
-    attempt: Number(attempt),
-    known: Number(known),
-    base: Number(base),
-    owner,
-    until: Number(until),
-    code,
+    state: parts[0]!,
+    time: Number(parts[1]),
+    attempt: Number(parts[2]),
+    known: Number(parts[3]),
+    base: Number(parts[4]),
+    owner: parts[5]!,
+    until: Number(parts[6]),
+    code: parts[7]!,
   };
 }
 
 /** Writes an entry. */
 export function writeEntry({ state, time, attempt, known, base, owner, until, code }: Entry): string {
-  return [state, time, attempt, known, base, owner, until, code].join(":");
+  return `${state}:${time}:${attempt}:${known}:${base}:${owner}:${until}:${code}`;
 }

@@ -26,7 +26,8 @@ import { type Entry, readEntry, writeEntry } from "./outbox_entry.ts";
  * entry.
  */
 function bucket(record: Fields): Write {
-  return Object.keys(record).length === 0 ? { record: undefined } : { record, retention: "protected" };
+  for (const _id in record) return { record, retention: "protected" };
+  return { record: undefined };
 }
 
 /**
@@ -55,18 +56,26 @@ export const putItem: Transition = {
 export const addItem: Transition = {
   name: "outbox.add",
   apply(record, { id, due, keep, most }, now): Step {
-    const known = record?.[id!];
+    const next: Record<string, string> = { ...record };
+    const known = next[id!];
     if (known !== undefined) {
       const { state } = readEntry(known);
       return { output: { state: state === "d" || state === "x" ? state : "queued" } };
     }
-    if (Object.keys(record ?? {}).length >= Number(most)) return { output: { state: "full" } };
+    let count = 0;
+    for (const _id in next) count++;
+    if (count >= Number(most)) return { output: { state: "full" } };
     const time = Math.max(now, Number(due));
     const until = time + Number(keep);
-    const entry = writeEntry({ state: "w", time, attempt: 0, known: 0, base: 0, owner: "", until, code: "" });
-    return { output: { state: "queued" }, write: bucket({ ...record, [id!]: entry }) };
+    next[id!] = writeEntry({ state: "w", time, attempt: 0, known: 0, base: 0, owner: "", until, code: "" });
+    return { output: { state: "queued" }, write: bucket(next) };
   },
 };
+
+/** What a claim answers of an entry. */
+function shown({ attempt, known, base }: Entry): string {
+  return `${attempt}:${known}:${base}`;
+}
 
 /**
  * `{ owner, limit, lease }` → `{ expired, next?, m:<id>: "attempt:known:base" }`: leases what is due, the
@@ -79,33 +88,39 @@ export const claimItems: Transition = {
   apply(record, { owner, limit, lease }, now): Step {
     const output: Record<string, string> = {};
     const next: Record<string, string> = {};
-    const mine: [string, Entry][] = [];
-    const due: [string, Entry][] = [];
+    const due: { readonly id: string; readonly entry: Entry }[] = [];
+    let held = false;
     let soonest = Infinity;
     let expired = 0;
-    for (const [id, value] of Object.entries(record ?? {})) {
+    const bucketed = record ?? {};
+    for (const id in bucketed) {
+      const value = bucketed[id]!;
       const entry = readEntry(value);
       if (entry.state !== "l" && now >= entry.until) {
         expired++;
         continue;
       }
       next[id] = value;
-      if (entry.state === "l" && entry.owner === owner) mine.push([id, entry]);
-      else if (entry.state === "w" || entry.state === "l") {
-        if (now >= entry.time) due.push([id, entry]);
+      if (entry.state === "l" && entry.owner === owner) {
+        held = true;
+        output["m:" + id] = shown(entry);
+      } else if (entry.state === "w" || entry.state === "l") {
+        if (now >= entry.time) due.push({ id, entry });
         else soonest = Math.min(soonest, entry.time);
       }
     }
-    due.sort(([idA, a], [idB, b]) => a.time - b.time || (idA < idB ? -1 : 1));
-    const count = mine.length > 0 ? 0 : Number(limit);
+    due.sort((a, b) => a.entry.time !== b.entry.time ? a.entry.time - b.entry.time : a.id < b.id ? -1 : 1);
+    const count = held ? 0 : Number(limit);
     if (due.length > count) soonest = now;
-    for (const [id, entry] of due.slice(0, count)) {
+    let left = count;
+    for (const { id, entry } of due) {
+      if (left <= 0) break;
+      left--;
       const time = now + Number(lease);
-      const leased = { ...entry, state: "l", time, attempt: entry.attempt + 1, owner: owner! };
+      const leased: Entry = { ...entry, state: "l", time, attempt: entry.attempt + 1, owner: owner! };
       next[id] = writeEntry(leased);
-      mine.push([id, leased]);
+      output["m:" + id] = shown(leased);
     }
-    for (const [id, { attempt, known, base }] of mine) output[`m:${id}`] = `${attempt}:${known}:${base}`;
     output.expired = String(expired);
     if (soonest < Infinity) output.next = String(soonest - now);
     if (expired === 0 && (count === 0 || due.length === 0)) return { output };
@@ -119,8 +134,9 @@ export const extendItems: Transition = {
   apply(record, { owner, lease }, now): Step {
     const next: Record<string, string> = { ...record };
     let held = 0;
-    for (const [id, value] of Object.entries(record ?? {})) {
-      const entry = readEntry(value);
+    const bucketed = record ?? {};
+    for (const id in bucketed) {
+      const entry = readEntry(bucketed[id]!);
       if (entry.state !== "l" || entry.owner !== owner) continue;
       next[id] = writeEntry({ ...entry, time: now + Number(lease) });
       held++;
@@ -167,12 +183,13 @@ export const beginItem: Transition = {
     const earlier = again ? Number(record.e) : begun;
     const unsure = earlier > Math.max(Number(k), Number(record.known ?? 0));
     if (unsure && hold === "1") return { output: { state: "doubt" } };
-    const { s: _s, n: _n, w: _w, e: _e, known: _known, x, ...message } = record;
+    const output: Record<string, string> = { ...record, state: "go", unsure: unsure ? "1" : "0" };
+    for (const own of ["s", "n", "w", "e", "known", "x"]) delete output[own];
     return {
-      output: { ...message, state: "go", unsure: unsure ? "1" : "0" },
+      output,
       write: {
         record: { ...record, n: a!, w: owner!, e: String(earlier) },
-        expiresAt: Number(x),
+        expiresAt: Number(record.x),
         retention: "protected",
       },
     };
@@ -184,7 +201,7 @@ export const beginItem: Transition = {
  */
 export const finishItem: Transition = {
   name: "outbox.sent",
-  apply: (_record, { fp, remember }, now) => ({
+  apply: (_record, { fp, remember }, now): Step => ({
     output: {},
     write: { record: { s: "s", fp: fp! }, expiresAt: now + Number(remember), retention: "protected" },
   }),
@@ -202,8 +219,11 @@ export const settleItem: Transition = {
     const value = record?.[id!];
     if (value === undefined) return { output: { done: to === "gone" ? "1" : "0" } };
     const entry = readEntry(value);
-    const { [id!]: _, ...rest } = record!;
-    if (to === "gone") return { output: { done: "1" }, write: bucket(rest) };
+    const next: Record<string, string> = { ...record };
+    if (to === "gone") {
+      delete next[id!];
+      return { output: { done: "1" }, write: bucket(next) };
+    }
     if (entry.owner !== owner) return { output: { done: "0" } };
     if (entry.state !== "l") return { output: { done: "1" } }; // repeated
     const settled: Entry = {
@@ -214,7 +234,8 @@ export const settleItem: Transition = {
       base: known === "back" ? entry.base + 1 : entry.base,
       code: code!,
     };
-    return { output: { done: "1" }, write: bucket({ ...rest, [id!]: writeEntry(settled) }) };
+    next[id!] = writeEntry(settled);
+    return { output: { done: "1" }, write: bucket(next) };
   },
 };
 
@@ -229,18 +250,30 @@ export const resolveItem: Transition = {
     if (value === undefined) return { output: { done: "0" } };
     const entry = readEntry(value);
     if (entry.state === "l" || (entry.state === "w" && to === "w")) return { output: { done: "0" } };
-    const { [id!]: _, ...rest } = record!;
-    if (to === "gone") return { output: { done: "1" }, write: bucket(rest) };
+    const next: Record<string, string> = { ...record };
+    if (to === "gone") {
+      delete next[id!];
+      return { output: { done: "1" }, write: bucket(next) };
+    }
     const { attempt } = entry;
-    const again = { ...entry, state: "w", time: now, known: attempt, base: attempt, owner: "", code: "" };
-    return { output: { done: "1" }, write: bucket({ ...rest, [id!]: writeEntry(again) }) };
+    const again: Entry = {
+      ...entry,
+      state: "w",
+      time: now,
+      known: attempt,
+      base: attempt,
+      owner: "",
+      code: "",
+    };
+    next[id!] = writeEntry(again);
+    return { output: { done: "1" }, write: bucket(next) };
   },
 };
 
 /** `{}` → the record. */
 export const readItem: Transition = {
   name: "outbox.read",
-  apply: (record) => ({ output: record ?? {} }),
+  apply: (record): Step => ({ output: record ?? {} }),
 };
 
 /**

@@ -207,12 +207,26 @@ export class SessionNotes<Data> {
   /** What the cookie led to; a failed load may be tried again. */
   found(): Promise<SessionView> {
     if (this.tokens.length === 0) return Promise.resolve(NO_SESSION);
-    return this.#view ??= this.#find().catch((error) => {
+    return this.#view ??= this.#find();
+  }
+
+  async #find(): Promise<SessionView> {
+    try {
+      // The usual request has one token, which is the session's whatever became of it.
+      return this.tokens.length === 1
+        ? this.#dated(await this.source.load(this.tokens[0]!))
+        : await this.#findOne();
+    } catch (error) {
       this.#view = undefined;
       this.faults.add(error);
       this.source.fault(error);
       throw error;
-    });
+    }
+  }
+
+  /** The view with whether the session ended while this request was under way. */
+  #dated(view: SessionView): SessionView {
+    return view.endedAgo === undefined ? view : { ...view, endedMeanwhile: this.beganBefore(view.endedAgo) };
   }
 
   /**
@@ -220,19 +234,12 @@ export class SessionNotes<Data> {
    * nothing. If several are live none is used: the order of cookies proves nothing, and the use of a planted
    * one would log the victim in as the attacker.
    */
-  async #find(): Promise<SessionView> {
-    const views = await Promise.all(this.tokens.map(async (token) => {
-      const view = await this.source.load(token);
-      return view.endedAgo === undefined
-        ? view
-        : { ...view, endedMeanwhile: this.beganBefore(view.endedAgo) };
-    }));
+  async #findOne(): Promise<SessionView> {
+    const views = await Promise.all(
+      this.tokens.map(async (token) => this.#dated(await this.source.load(token))),
+    );
     const live = views.flatMap((view, i) => view.record === undefined ? [] : [i]);
-    this.token = live.length === 1
-      ? this.tokens[live[0]!]
-      : this.tokens.length === 1
-      ? this.tokens[0]
-      : undefined;
+    this.token = live.length === 1 ? this.tokens[live[0]!] : undefined;
     if (live.length === 1) return views[live[0]!]!;
     if (live.length > 1) return NO_SESSION;
     // Late for a rotation: the browser is about to get the new token, and nothing may overwrite it.

@@ -1,7 +1,7 @@
 /** Operations on all sessions of a user, or of all users. */
 import type { Clock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
-import { sha256 } from "./_sha256.ts";
+import { sha256 } from "../sha256.ts";
 import type { ListPage } from "../store/key_value_store.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";

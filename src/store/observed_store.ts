@@ -1,7 +1,13 @@
 /** Reports the calls of a store, for measurements and traces. */
 import { type Clock, systemClock } from "../clock.ts";
 import { HoldfastError, type HoldfastErrorCode } from "../errors.ts";
-import { checkMethods, checkNeededOptions, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkFunction,
+  checkMethods,
+  checkNeededOptions,
+  checkOptionNames,
+  type OptionNames,
+} from "../validate.ts";
 import { LIST_OPTIONS } from "./_options.ts";
 import { pages } from "./_pages.ts";
 import type { KeyValueStore, ListOptions } from "./key_value_store.ts";
@@ -26,13 +32,25 @@ export interface StoreOperation {
 }
 
 /**
- * Options of {@linkcode observedStore}.
+ * A call of a store that begins, without anything of its keys and values.
+ *
+ * @category Stores
+ */
+export type StoreCall = Pick<StoreOperation, "contract" | "operation" | "engine">;
+
+/**
+ * Options of {@linkcode observedStore}; at least one of the two hooks.
  *
  * @category Stores
  */
 export interface ObservedStoreOptions {
   /** Called when a call has ended. An error that it throws is ignored, as the call itself was done. */
-  readonly onOperation: (operation: StoreOperation) => void;
+  readonly onOperation?: ((operation: StoreOperation) => void) | undefined;
+  /**
+   * Called around each call, so that a span of it is the parent of the requests below. It calls `run` once, and
+   * returns or throws what that does: its own errors are errors of the call.
+   */
+  readonly around?: (<T>(call: StoreCall, run: () => Promise<T>) => Promise<T>) | undefined;
   /**
    * The clock of durations.
    * @default {systemClock}
@@ -40,13 +58,13 @@ export interface ObservedStoreOptions {
   readonly clock?: Clock | undefined;
 }
 
-const OPTIONS = { onOperation: true, clock: true } satisfies OptionNames<ObservedStoreOptions>;
+const OPTIONS = { onOperation: true, around: true, clock: true } satisfies OptionNames<ObservedStoreOptions>;
 
 /**
  * A store that reports its calls. Every contract runs on a store, so all of them are seen here: a lock, a claim, a session or a
  * throttle by the name of its transition. A wait for a change (`watch`) is not reported.
  *
- * @throws {TypeError} for an unknown option, or when `onOperation` is no function
+ * @throws {TypeError} for an unknown option, when a hook is no function, or when there is none
  * @category Stores
  * @example
  * ```ts
@@ -65,14 +83,20 @@ export function observedStore<Store extends KeyValueStore>(
   options: ObservedStoreOptions,
 ): Store {
   checkMethods("observe the store", "it must be a KeyValueStore", store, ["get", "set", "namespace"]);
-  checkNeededOptions("observe the store", options, OPTIONS, "an 'onOperation'");
-  const { onOperation, clock = systemClock } = options;
-  if (typeof onOperation !== "function") {
-    throw new TypeError(
-      `Cannot observe the store as 'onOperation' must be a function: current type is ${typeof onOperation}`,
-    );
+  checkNeededOptions("observe the store", options, OPTIONS, "an 'onOperation' or an 'around'");
+  const { onOperation, around, clock = systemClock } = options;
+  checkFunction("observe the store", "onOperation", onOperation);
+  checkFunction("observe the store", "around", around);
+  if (onOperation === undefined && around === undefined) {
+    throw new TypeError("Cannot observe the store as there is no hook: give an 'onOperation' or an 'around'");
   }
   async function reported<T>(operation: string, work: () => T | Promise<T>): Promise<T> {
+    if (around === undefined) return await measured(operation, work);
+    const call: StoreCall = { contract: "store", operation, engine: store.engine };
+    return await around(call, () => measured(operation, work));
+  }
+  async function measured<T>(operation: string, work: () => T | Promise<T>): Promise<T> {
+    if (onOperation === undefined) return await work();
     const since = clock.monotonic();
     let outcome: StoreOperation["outcome"] = "error";
     try {

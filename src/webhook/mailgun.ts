@@ -12,7 +12,7 @@ import {
   toleranceOf,
   verifyBy,
 } from "./signature.ts";
-import type { WebhookMessage, WebhookVerifier } from "./webhook.ts";
+import type { PresetVerifier, WebhookMessage } from "./webhook.ts";
 
 /**
  * Options of {@linkcode mailgun}.
@@ -46,11 +46,11 @@ const OPTIONS = { secret: true, tolerance: true } satisfies OptionNames<MailgunW
  * ```ts
  * import { mailgun } from "@holdfast/edge/webhooks";
  * const verify = mailgun({ secret: "the signing key of the account" });
- * const verdict = await verify({ headers: new Headers(), body: new Uint8Array(), now: Date.now() }, undefined);
+ * const verdict = await verify({ headers: new Headers(), body: new Uint8Array(), now: Date.now() });
  * if (verdict.state !== "refused") throw new Error("unexpected");
  * ```
  */
-export function mailgun(options: MailgunWebhookOptions): WebhookVerifier {
+export function mailgun(options: MailgunWebhookOptions): PresetVerifier {
   const task = "verify Mailgun's webhooks";
   checkNeededOptions(task, options, OPTIONS, "'secret'");
   const scheme: Scheme = {

@@ -12,7 +12,7 @@ import {
   verifyBy,
   VerifyKey,
 } from "./signature.ts";
-import type { WebhookEvent, WebhookVerifier } from "./webhook.ts";
+import type { PresetVerifier, WebhookEvent } from "./webhook.ts";
 
 /**
  * Options of {@linkcode sendgrid}.
@@ -48,11 +48,11 @@ const HALF = 32;
  * const verify = sendgrid({
  *   publicKey: "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==",
  * });
- * const verdict = await verify({ headers: new Headers(), body: new Uint8Array(), now: Date.now() }, undefined);
+ * const verdict = await verify({ headers: new Headers(), body: new Uint8Array(), now: Date.now() });
  * if (verdict.state !== "refused") throw new Error("unexpected");
  * ```
  */
-export function sendgrid(options: SendgridWebhookOptions): WebhookVerifier {
+export function sendgrid(options: SendgridWebhookOptions): PresetVerifier {
   const task = "verify SendGrid's webhooks";
   checkNeededOptions(task, options, OPTIONS, "'publicKey'");
   const keys = secretsOf(task, "publicKey", options.publicKey).map((text) => {

@@ -72,7 +72,9 @@ export interface Scheme {
   /** What was signed and how, or why it cannot be told. */
   read(message: WebhookMessage): Signed | string;
   /** The events, once the signature is known to be right; `undefined` for a body that is not the sender's. */
-  events(message: WebhookMessage): readonly WebhookEvent[] | undefined | Promise<readonly WebhookEvent[]>;
+  events(
+    message: WebhookMessage,
+  ): readonly WebhookEvent[] | undefined | Promise<readonly WebhookEvent[] | undefined>;
 }
 
 /** What a delivery says of its signature. */

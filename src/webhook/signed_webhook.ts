@@ -13,7 +13,7 @@ import {
   verifyBy,
   VerifyKey,
 } from "./signature.ts";
-import type { WebhookMessage, WebhookVerifier } from "./webhook.ts";
+import type { PresetVerifier, WebhookMessage } from "./webhook.ts";
 
 /**
  * Options of {@linkcode signedWebhook}.
@@ -76,11 +76,11 @@ const OPTIONS = {
  *   encoding: "base64",
  *   id: (_payload, { headers }) => headers.get("x-shopify-event-id"),
  * });
- * const verdict = await verify({ headers: new Headers(), body: new Uint8Array(), now: Date.now() }, undefined);
+ * const verdict = await verify({ headers: new Headers(), body: new Uint8Array(), now: Date.now() });
  * if (verdict.state !== "refused") throw new Error("unexpected");
  * ```
  */
-export function signedWebhook(options: SignedWebhookOptions): WebhookVerifier {
+export function signedWebhook(options: SignedWebhookOptions): PresetVerifier {
   const task = "verify signed webhooks";
   checkNeededOptions(task, options, OPTIONS, "'secret', 'signature' and 'id'");
   const { algorithm = "hmac-sha256", encoding = "hex", prefix = "", content, id } = options;

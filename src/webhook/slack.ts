@@ -13,7 +13,7 @@ import {
   toleranceOf,
   verifyBy,
 } from "./signature.ts";
-import type { WebhookMessage, WebhookVerifier } from "./webhook.ts";
+import type { PresetVerifier, WebhookMessage } from "./webhook.ts";
 
 /**
  * Options of {@linkcode slack}.
@@ -44,11 +44,11 @@ const OPTIONS = { secret: true, tolerance: true } satisfies OptionNames<SlackWeb
  * ```ts
  * import { slack } from "@holdfast/edge/webhooks";
  * const verify = slack({ secret: "the signing secret of the app" });
- * const verdict = await verify({ headers: new Headers(), body: new Uint8Array(), now: Date.now() }, undefined);
+ * const verdict = await verify({ headers: new Headers(), body: new Uint8Array(), now: Date.now() });
  * if (verdict.state !== "refused") throw new Error("unexpected");
  * ```
  */
-export function slack(options: SlackWebhookOptions): WebhookVerifier {
+export function slack(options: SlackWebhookOptions): PresetVerifier {
   const task = "verify Slack's requests";
   checkNeededOptions(task, options, OPTIONS, "'secret'");
   const scheme: Scheme = {

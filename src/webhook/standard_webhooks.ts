@@ -12,7 +12,7 @@ import {
   verifyBy,
   VerifyKey,
 } from "./signature.ts";
-import type { WebhookMessage, WebhookVerifier } from "./webhook.ts";
+import type { PresetVerifier, WebhookMessage } from "./webhook.ts";
 
 /**
  * Options of {@linkcode standardWebhooks} and {@linkcode svix}.
@@ -49,11 +49,11 @@ const MIN_SECRET = 16;
  * import { standardWebhooks } from "@holdfast/edge/webhooks";
  * const verify = standardWebhooks({ secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" });
  * const headers = new Headers({ "webhook-id": "1", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA" });
- * const verdict = await verify({ headers, body: new Uint8Array(), now: Date.now() }, undefined);
+ * const verdict = await verify({ headers, body: new Uint8Array(), now: Date.now() });
  * if (verdict.state !== "refused") throw new Error("unexpected");
  * ```
  */
-export function standardWebhooks(options: StandardWebhooksOptions): WebhookVerifier {
+export function standardWebhooks(options: StandardWebhooksOptions): PresetVerifier {
   return verifier("verify Standard Webhooks", options, ["webhook"]);
 }
 
@@ -68,11 +68,11 @@ export function standardWebhooks(options: StandardWebhooksOptions): WebhookVerif
  * ```ts
  * import { svix } from "@holdfast/edge/webhooks";
  * const verify = svix({ secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" });
- * const verdict = await verify({ headers: new Headers(), body: new Uint8Array(), now: Date.now() }, undefined);
+ * const verdict = await verify({ headers: new Headers(), body: new Uint8Array(), now: Date.now() });
  * if (verdict.state !== "refused") throw new Error("unexpected");
  * ```
  */
-export function svix(options: StandardWebhooksOptions): WebhookVerifier {
+export function svix(options: StandardWebhooksOptions): PresetVerifier {
   return verifier("verify Svix webhooks", options, ["svix", "webhook"]);
 }
 
@@ -80,7 +80,7 @@ function verifier(
   task: string,
   options: StandardWebhooksOptions,
   families: readonly string[],
-): WebhookVerifier {
+): PresetVerifier {
   checkNeededOptions(task, options, OPTIONS, "'secret'");
   const scheme: Scheme = {
     keys: secretsOf(task, "secret", options.secret).map((secret) => keyOf(task, secret)),

@@ -11,7 +11,7 @@ import {
   toleranceOf,
   verifyBy,
 } from "./signature.ts";
-import type { WebhookVerifier } from "./webhook.ts";
+import type { PresetVerifier } from "./webhook.ts";
 
 /**
  * Options of {@linkcode stripe}.
@@ -41,11 +41,11 @@ const OPTIONS = { secret: true, tolerance: true } satisfies OptionNames<StripeWe
  * import { stripe } from "@holdfast/edge/webhooks";
  * const verify = stripe({ secret: "whsec_of_the_endpoint" });
  * const headers = new Headers({ "stripe-signature": "t=1,v1=00" });
- * const verdict = await verify({ headers, body: new Uint8Array(), now: Date.now() }, undefined);
+ * const verdict = await verify({ headers, body: new Uint8Array(), now: Date.now() });
  * if (verdict.state !== "refused") throw new Error("unexpected");
  * ```
  */
-export function stripe(options: StripeWebhookOptions): WebhookVerifier {
+export function stripe(options: StripeWebhookOptions): PresetVerifier {
   const task = "verify Stripe's webhooks";
   checkNeededOptions(task, options, OPTIONS, "'secret'");
   const scheme: Scheme = {

@@ -83,6 +83,13 @@ export type WebhookVerifier<Context = unknown> = (
 ) => WebhookVerdict | Promise<WebhookVerdict>;
 
 /**
+ * A verifier of a preset: it needs no context.
+ *
+ * @category Webhooks
+ */
+export type PresetVerifier = (message: WebhookMessage, context?: unknown) => Promise<WebhookVerdict>;
+
+/**
  * What `handle` is told beside the event.
  *
  * @category Webhooks

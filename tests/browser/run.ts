@@ -4,15 +4,15 @@
  * it installs one. Leaves screenshots in `.cache/`.
  */
 // deno-lint-ignore-file no-console
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { assert, assertEquals, assertMatch } from "../support/assert.ts";
 import { RUNTIMES } from "../support/runtimes.ts";
+import { assertAccessible, launchChromium } from "./chromium.ts";
 import { plantedCookie, RESOLVER_RULES } from "./planted_cookie.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
 let passed = 0, failed = 0;
 
-const executablePath = await findChromium();
 await Deno.mkdir(`${root}.cache`, { recursive: true });
 const server = new Deno.Command(Deno.execPath(), {
   args: [
@@ -28,20 +28,7 @@ const server = new Deno.Command(Deno.execPath(), {
 }).spawn();
 try {
   const url = await address(server.stdout);
-  const browser = await chromium.launch({
-    executablePath,
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      RESOLVER_RULES,
-    ],
-  });
+  const browser = await launchChromium(RESOLVER_RULES);
   try {
     if (!Deno.args.includes("--planted")) await drive(browser, url);
     for (const runtime of RUNTIMES) {
@@ -124,9 +111,44 @@ async function drive(browser: Browser, url: string): Promise<void> {
     assertEquals(tokens.length, 10);
     assert(tokens.every((token, i) => i === 0 || token > tokens[i - 1]!), `tokens must rise: ${tokens}`);
   });
+  await check(
+    "each card shows the request it sent, the answer's status and headers, and the source",
+    async () => {
+      await page.click("#stampede");
+      await says(page, "#stampede-sum", /50 requests, fills: 1/);
+      const shown: Record<string, [RegExp, RegExp, RegExp]> = {
+        cart: [
+          /^GET \/api\/cart/,
+          /^200 OK\ncontent-type: application\/json/,
+          /c\.var\.session\.set\("cart", cart\)/,
+        ],
+        account: [/^POST \/api\/login\//, /^200 OK/, /sessions\.revokeUser\(user\)/],
+        pay: [
+          /^POST \/api\/pay\nIdempotency-Key: "/,
+          /^201 Created\n[^]*idempotency-replayed: true/,
+          /idempotency\(\{ store, scope/,
+        ],
+        mail: [/^POST \/api\/outbox\/drain/, /"sent":0/, /idempotencyKey: `order-/],
+        flood: [
+          /^GET \/api\/flood\n\n\(sent 9 times/,
+          /^429 Too Many Requests\n[^]*retry-after: /,
+          /throttle\(\{ store, name: "flood"/,
+        ],
+        race: [/^POST \/api\/race/, /"fencingToken":/, /locks\.withLock\("race"/],
+        stampede: [/^GET \/api\/products/, /^200 OK/, /tags: \["catalogue"\]/],
+      };
+      for (const [card, [request, answer, source]] of Object.entries(shown)) {
+        assertMatch(await page.textContent(`#${card}-request`) ?? "", request);
+        assertMatch(await page.textContent(`#${card}-answer`) ?? "", answer);
+        assertMatch(await page.textContent(`#${card}-card pre code`) ?? "", source);
+      }
+    },
+  );
   await page.screenshot({ path: `${root}.cache/shop.png`, fullPage: true });
+  await accessible(page, "light");
   await page.emulateMedia({ colorScheme: "dark" });
   await page.screenshot({ path: `${root}.cache/shop-dark.png`, fullPage: true });
+  await accessible(page, "dark");
   await page.emulateMedia({ colorScheme: "light" });
 
   await check("the Pay button is reached and pressed by keyboard alone", async () => {
@@ -139,6 +161,26 @@ async function drive(browser: Browser, url: string): Promise<void> {
     await page.keyboard.press("Enter");
     await says(page, "#pay-sum", /1 charge, 4 replays/);
     assertEquals(await focused(), "pay");
+  });
+  await check("a store that is away is explained on its cards, and all is well when it is back", async () => {
+    await page.click("#unplug");
+    await says(page, "#unplug-text", /The store is away/);
+    await page.click("#pay");
+    await says(page, "#pay-fault", /^The store is away \(503\)/);
+    await page.click("#add-rope");
+    await says(page, "#cart-fault", /^The store is away \(503\)/);
+    await page.click("#flood");
+    await says(page, "#flood-sum", /9 admitted, 0 turned away: without a store/);
+    await page.click("#race");
+    await says(page, "#race-fault", /^The store is away \(503\)/);
+    await page.screenshot({ path: `${root}.cache/shop-store-down.png`, fullPage: true });
+    await accessible(page, "store down");
+    await page.click("#unplug");
+    await says(page, "#me", /Logged in/);
+    await page.click("#pay");
+    await says(page, "#pay-sum", /1 charge, 4 replays/);
+    assertEquals(await page.locator(".fault:visible").count(), 1, "the race has not been started again");
+    await page.reload();
   });
   await check("logging out everywhere ends the session of a second browser", async () => {
     const other = await (await browser.newContext()).newPage();
@@ -170,10 +212,11 @@ async function drive(browser: Browser, url: string): Promise<void> {
     assert(wide <= narrow, `the page is ${wide} px wide on ${narrow}`);
     assertEquals(await phone.evaluate(clipped), 0, "tables must fit");
     const small = await phone.evaluate<string[]>(
-      "[...document.querySelectorAll('button, input')].filter((e) => e.getBoundingClientRect().height < 44).map((e) => e.id)",
+      "[...document.querySelectorAll('button, input, summary')].filter((e) => e.getBoundingClientRect().height < 44).map((e) => e.id)",
     );
     assertEquals(small, [], "what fingers press must be 44 px high");
     await phone.screenshot({ path: `${root}.cache/shop-phone.png`, fullPage: true });
+    await accessible(phone, "phone");
     await phone.context().close();
   });
   await check("the page complained about nothing", () => {
@@ -191,6 +234,10 @@ async function check(name: string, run: () => Promise<void>): Promise<void> {
     failed++;
     console.log(`FAILED  ${name}\n        ${error instanceof Error ? error.message : error}`);
   }
+}
+
+function accessible(page: Page, state: string): Promise<void> {
+  return check(`axe finds nothing on the shop: ${state}`, () => assertAccessible(page));
 }
 
 /** Waits until an element says it. */
@@ -215,21 +262,4 @@ async function address(stdout: ReadableStream<Uint8Array>): Promise<string> {
       return url;
     }
   }
-}
-
-async function findChromium(): Promise<string> {
-  const path = Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium";
-  const there = () => Deno.stat(path).then(({ isFile }) => isFile, () => false);
-  if (await there()) return path;
-  if (!Deno.env.has("CHROMIUM") && Deno.build.os === "linux" && Deno.uid() === 0) {
-    console.log("No Chromium here: installing Debian's");
-    const install =
-      "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null";
-    await new Deno.Command("sh", { args: ["-c", install], stdin: "null" }).spawn().status;
-    if (await there()) return path;
-  }
-  console.error(
-    `No Chromium at ${path}: install it (apt-get install chromium) or say where it is with CHROMIUM=`,
-  );
-  Deno.exit(1);
 }

@@ -25,6 +25,7 @@ import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { mongodbStore } from "@holdfast/edge/mongodb";
 import { postmarkMailer } from "@holdfast/edge/postmark";
 import { createOutbox } from "@holdfast/edge/outbox";
+import { otelMailer, otelStore } from "@holdfast/edge/otel";
 import { postgresStore } from "@holdfast/edge/postgres";
 import { redisStore } from "@holdfast/edge/redis";
 import { resendMailer } from "@holdfast/edge/resend";
@@ -33,8 +34,9 @@ import { sesMailer, snsWebhook } from "@holdfast/edge/ses";
 import * as sessionsModule from "@holdfast/edge/sessions";
 import { denoConnector, nodeConnector, smtpMailer, verifySmtp } from "@holdfast/edge/smtp";
 import { d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
-import { upstashStore } from "@holdfast/edge/upstash";
+import { manualClock } from "@holdfast/edge/testing";
 import * as webhooks from "@holdfast/edge/webhooks";
+import { createUpstashStore, upstashStore } from "@holdfast/edge/upstash";
 import { workersKvStore } from "@holdfast/edge/workers-kv";
 import { assert, assertEquals } from "../support/assert.ts";
 import { readSurface } from "./exports.ts";
@@ -203,6 +205,8 @@ const cases: Record<string, Case> = {
   "./mongodb mongodbStore": {
     call: (options) => mongodbStore(client("updateOne", "createIndex"), options),
   },
+  "./otel otelMailer": { call: (options) => otelMailer(mailer, options), required: { meter: undefined } },
+  "./otel otelStore": { call: (options) => otelStore(store, options), required: { meter: undefined } },
   "./postgres postgresStore": { call: (options) => postgresStore(client("query").query, options) },
   "./redis redisStore": { call: (options) => redisStore(client("evalSha", "eval"), options) },
   "./resend resendMailer": {
@@ -256,6 +260,11 @@ const cases: Record<string, Case> = {
   "./sqlite libsqlStore": { call: (options) => libsqlStore(client("batch", "execute"), options) },
   "./sqlite nodeSqliteStore": {
     call: (options) => nodeSqliteStore(client("prepare", "exec"), options),
+  },
+  "./testing manualClock": { call: (options) => manualClock(options) },
+  "./upstash createUpstashStore": {
+    call: (options) => createUpstashStore({ url: "https://example.upstash.io", token: "secret" }, options),
+    required: { scripts: [] },
   },
   "./upstash upstashStore": {
     call: (options) => upstashStore({ url: "https://example.upstash.io", token: "secret" }, options),
@@ -383,7 +392,11 @@ const WITHOUT_OPTIONS = [
   "./sendgrid sendgridFeedback",
   "./ses sesFeedback",
   "./sessions sessionExpiry",
+  "./otel workersTracer",
   "./smtp cloudflareConnector",
+  "./testing faultyMailer",
+  "./testing faultyStore",
+  "./testing linksOf",
   "./smtp verpAddress",
   "./smtp verpRecipient",
 ];

@@ -160,7 +160,7 @@ export const keyed = new Hono<AppEnv>()
 new Hono<AppEnv>().post(
   "/hooks",
   webhook<typeof Visitor, AppEnv>({
-    verify: (message, c) => stripe({ secret: c.env.SECRET })(message, c),
+    verify: (message, c) => stripe({ secret: c.env.SECRET })(message),
     store,
     name: "stripe",
     schema: Visitor,

@@ -10,13 +10,13 @@ import { Webhook as SvixWebhook } from "svix";
 import {
   github,
   mailgun,
+  type PresetVerifier,
   sendgrid,
   signedWebhook,
   slack,
   standardWebhooks,
   stripe,
   svix,
-  type WebhookVerifier,
 } from "@holdfast/edge/webhooks";
 
 /** A signed delivery. */
@@ -31,9 +31,11 @@ export interface Sender {
   /** What signs: a package, or a published vector. */
   readonly signer: string;
   /** The preset with the right secret, several of them, or another one. */
-  verifier(which: "right" | "rotated" | "wrong"): WebhookVerifier;
+  verifier(which: "right" | "rotated" | "wrong"): PresetVerifier;
   /** Signs an event at that time, in seconds. */
   sign(id: string, payload: Record<string, unknown>, seconds: number): Promise<Delivery> | Delivery;
+  /** The options of the preset with the right secret, where they are plain data. */
+  readonly options?: object;
   /** Signs a body as it is, where a delivery has many events. */
   readonly signBody?: (body: string, seconds: number) => Promise<Delivery>;
   /** Whether a time is signed. */
@@ -70,6 +72,7 @@ function signSendgrid(body: string, seconds: number): Promise<Delivery> {
 export const senders: readonly Sender[] = [
   {
     name: "standardWebhooks",
+    options: { secret: WHSEC },
     signer: "npm:standardwebhooks",
     verifier: (which) => standardWebhooks({ secret: pick(which, WHSEC, OTHER_WHSEC) }),
     sign(id, payload, seconds) {
@@ -88,6 +91,7 @@ export const senders: readonly Sender[] = [
   },
   {
     name: "standardWebhooks, Ed25519",
+    options: { secret: `whpk_${rawKey(ed25519)}` },
     signer: "node:crypto",
     verifier: (which) =>
       standardWebhooks({ secret: pick(which, `whpk_${rawKey(ed25519)}`, `whpk_${rawKey(otherEd25519)}`) }),
@@ -108,6 +112,7 @@ export const senders: readonly Sender[] = [
   },
   {
     name: "svix (Resend)",
+    options: { secret: WHSEC },
     signer: "npm:svix",
     verifier: (which) => svix({ secret: pick(which, WHSEC, OTHER_WHSEC) }),
     sign(id, payload, seconds) {
@@ -124,6 +129,7 @@ export const senders: readonly Sender[] = [
   },
   {
     name: "stripe",
+    options: { secret: "whsec_right" },
     signer: "npm:stripe",
     verifier: (which) => stripe({ secret: pick(which, "whsec_right", "whsec_wrong") }),
     async sign(id, payload, seconds) {
@@ -141,6 +147,7 @@ export const senders: readonly Sender[] = [
   },
   {
     name: "github",
+    options: { secret: "right" },
     signer: "npm:@octokit/webhooks-methods",
     verifier: (which) => github({ secret: pick(which, "right", "wrong") }),
     async sign(id, payload) {
@@ -158,6 +165,7 @@ export const senders: readonly Sender[] = [
   },
   {
     name: "slack",
+    options: { secret: "right" },
     signer: "node:crypto",
     verifier: (which) => slack({ secret: pick(which, "right", "wrong") }),
     sign(id, payload, seconds) {
@@ -174,6 +182,7 @@ export const senders: readonly Sender[] = [
   },
   {
     name: "sendgrid",
+    options: { publicKey: spki(ecdsa) },
     signer: "node:crypto, verified by npm:@sendgrid/eventwebhook",
     verifier: (which) => sendgrid({ publicKey: pick(which, spki(ecdsa), spki(otherEcdsa)) }),
     sign: (id, payload, seconds) =>
@@ -185,6 +194,7 @@ export const senders: readonly Sender[] = [
   },
   {
     name: "mailgun",
+    options: { secret: "right" },
     signer: "node:crypto",
     verifier: (which) => mailgun({ secret: pick(which, "right", "wrong") }),
     sign(id, payload, seconds) {
@@ -222,6 +232,7 @@ export const senders: readonly Sender[] = [
   },
   {
     name: "signedWebhook, Ed25519",
+    options: { secret: rawKey(ed25519), algorithm: "ed25519", encoding: "base64", signature: "x-signature" },
     signer: "node:crypto",
     verifier: (which) =>
       signedWebhook({

@@ -4,7 +4,12 @@ import { z } from "zod";
 import { type AtomicStore, HoldfastError, memoryStore } from "@holdfast/edge";
 import { webhook as webhookRoute } from "@holdfast/edge/hono";
 import { redisStore } from "@holdfast/edge/redis";
-import { webhook, type WebhookDelivery, type WebhookOptions } from "@holdfast/edge/webhooks";
+import {
+  github as githubVerifier,
+  webhook,
+  type WebhookDelivery,
+  type WebhookOptions,
+} from "@holdfast/edge/webhooks";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { Random } from "../support/random.ts";
@@ -230,6 +235,18 @@ Deno.test("webhook(): Mailgun's token counts for one body: another body with it 
     200,
   );
   assertEquals(done, ["evt_1"]);
+});
+
+Deno.test("webhook(): GitHub's delivery id is not signed: by the body, one that is sent again under another id is a duplicate", async () => {
+  for (const id of ["delivery", "body"] as const) {
+    const { receive, done } = endpoint({ verify: githubVerifier({ secret: "right", id }) }, github);
+    const delivery = await github.sign("1", { action: "opened" }, 0);
+    const again = { ...delivery, headers: { ...delivery.headers, "x-github-delivery": "2" } };
+    for (const sent of [delivery, again, await github.sign("3", { action: "closed" }, 0)]) {
+      assertEquals((await receive(requestOf(sent))).status, 200);
+    }
+    assertEquals(done.length, id === "body" ? 2 : 3);
+  }
 });
 
 Deno.test("webhook(): endpoints of other names do the same event each for itself, on one store", async () => {

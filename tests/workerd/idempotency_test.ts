@@ -30,10 +30,11 @@ workerdTest("idempotency() and withIdempotency() in workerd when clients leave",
   };
   for (const engine of ["objects", "memory"]) {
     await t.step(
-      `50 cancelled POSTs and 100 cancelled streams of withIdempotency() on ${engine}: the same`,
+      `30 cancelled POSTs and 50 streams of withIdempotency(), 30 deliveries of webhook() on ${engine}: the same`,
       async () => {
-        judge(await drive("/http/pay", engine, 50), `POSTs of withIdempotency() on ${engine}`);
-        judge(await drive("/http/stream", engine, 100), `streams of withIdempotency() on ${engine}`);
+        judge(await drive("/http/pay", engine, 30), `POSTs of withIdempotency() on ${engine}`);
+        judge(await drive("/http/stream", engine, 50), `streams of withIdempotency() on ${engine}`);
+        judge(await drive("/http/hook", engine, 30), `deliveries of a webhook() on ${engine}`);
       },
     );
     await t.step(

@@ -8,6 +8,7 @@ import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durab
 import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { idempotency, type IdempotencyVariables } from "@holdfast/edge/hono";
 import { withIdempotency } from "@holdfast/edge/http";
+import { webhook } from "@holdfast/edge/webhooks";
 
 export { HoldfastObject };
 
@@ -113,6 +114,23 @@ const plain = withIdempotency<Context>((request, { idempotency }) => {
   return new URL(request.url).pathname === "/http/pay" ? pay(request, key) : stream(request, key);
 }, { store: ({ asked, env }) => storeOf(asked, env), scope: "public", lease: "5s" });
 
+/** A webhook of the same work: the key is the id of its event. Who signs is no matter here. */
+const hook = webhook<never, Context>({
+  verify: ({ headers }) => ({
+    state: "verified",
+    events: [{ id: headers.get("idempotency-key")!, payload: undefined }],
+  }),
+  store: ({ asked, env }) => storeOf(asked, env),
+  name: "hook",
+  lease: "5s",
+  async handle(_event, { id, request }) {
+    const work = begin(id);
+    for (let i = 0; i < 6; i++) await takeStep(request, id, work);
+    work.live--;
+    work.made = `{"received":true}`; // what every delivery of it is answered
+  },
+});
+
 /** What a client saw whose first request was cancelled. */
 export interface Seen {
   readonly runs: number;
@@ -172,7 +190,8 @@ export default {
   async fetch(request: Request, env: Env, ctx: ConstructorParameters<typeof Hono>[0]): Promise<Response> {
     const { pathname, searchParams } = new URL(request.url);
     if (pathname.startsWith("/http/")) {
-      return await plain(request, { env, ctx: ctx as unknown as Context["ctx"], asked: request });
+      const handler = pathname === "/http/hook" ? hook : plain;
+      return await handler(request, { env, ctx: ctx as unknown as Context["ctx"], asked: request });
     }
     if (pathname !== "/drive") return await app.fetch(request, env, ctx as never);
     const count = Number(searchParams.get("count"));
