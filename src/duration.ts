@@ -9,10 +9,6 @@ export type Duration = number | `${number}${"ms" | "s" | "m" | "h" | "d"}`;
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Texts that were read lately: they are options, and a contract reads the same few at every call. */
-const known = /* @__PURE__ */ new Map<string, number>();
-const MOST_KNOWN = 64;
-
 /**
  * Reads a duration as whole milliseconds, rounded up so that nothing ever ends early.
  *
@@ -25,10 +21,6 @@ const MOST_KNOWN = 64;
  * ```
  */
 export function toMilliseconds(duration: Duration, name = "duration"): number {
-  if (typeof duration === "string") {
-    const before = known.get(duration);
-    if (before !== undefined) return before;
-  }
   let ms: number;
   if (typeof duration === "number") ms = duration;
   else {
@@ -36,11 +28,7 @@ export function toMilliseconds(duration: Duration, name = "duration"): number {
       /^(\d+(?:\.\d+)?)([a-z]+)$/.exec(typeof duration === "string" ? duration : "") ?? [];
     ms = Number(count) * UNITS[unit]!;
   }
-  if (ms > 0 && ms <= Number.MAX_SAFE_INTEGER) {
-    const whole = Math.ceil(ms);
-    if (typeof duration === "string" && known.size < MOST_KNOWN) known.set(duration, whole);
-    return whole;
-  }
+  if (ms > 0 && ms <= Number.MAX_SAFE_INTEGER) return Math.ceil(ms);
   const current = duration === undefined ? "it is missing" : `current value is ${shown(duration)}`;
   throw new RangeError(
     `Cannot use the duration as '${name}' must be milliseconds or a text like "30s", "5m", above zero: ${current}`,

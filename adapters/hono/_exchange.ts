@@ -31,6 +31,10 @@ class HonoExchange<C extends RouteContext> implements Exchange<C> {
     return this.context.get(name) !== undefined;
   }
 
+  get(name: string): unknown {
+    return this.context.get(name);
+  }
+
   waitUntil(work: Promise<unknown>): boolean {
     return waitUntil(this.context, work);
   }

@@ -143,15 +143,15 @@ export class Session {
           continue;
         }
         if (first === undefined) throw error;
-        const missed = { reply: first, accepted, rejected };
-        if (delivery === "unknown") {
-          const rest = left.slice(group.length).map((address) => ({ address, status: undefined }));
-          return { ...missed, deferred: [...deferred, ...rest], unknown: group };
-        }
+        const lost = delivery === "unknown";
+        const rest = lost ? next : left;
+        const later = rest.map((address) => ({ address, status: lost ? undefined : status }));
         return {
-          ...missed,
-          deferred: [...deferred, ...left.map((address) => ({ address, status }))],
-          unknown: [],
+          reply: first,
+          accepted,
+          rejected,
+          deferred: [...deferred, ...later],
+          unknown: lost ? group : [],
         };
       }
       first ??= delivered.reply;

@@ -4,7 +4,8 @@
  *     deno task start                                 # Deno KV on disk: the carts outlive a restart
  *     deno task start --data=/var/lib/shop.sqlite3    # in another file
  *     deno task start --store=memory
- *     deno task start --store=upstash                 # UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN, or --url, --token
+ *     deno task start --store=upstash                 # UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN, or --url, --token;
+ *                                                     # without them an endpoint of its own, where there is a redis-server
  */
 import { parseArgs } from "node:util";
 import { type AtomicStore, memoryStore } from "@holdfast/edge";
@@ -25,7 +26,7 @@ try {
     Deno.addSignalListener(signal, () => server.shutdown());
   }
   await server.finished;
-  close();
+  await close();
   Deno.exit(0);
 } catch (error) {
   if (error instanceof Deno.errors.AddrInUse) {
@@ -34,7 +35,7 @@ try {
   throw error;
 }
 
-async function openStore(): Promise<{ store: AtomicStore; close: () => void }> {
+async function openStore(): Promise<{ store: AtomicStore; close: () => unknown }> {
   const flags = options();
   switch (flags.store) {
     case "deno-kv": {
@@ -48,12 +49,16 @@ async function openStore(): Promise<{ store: AtomicStore; close: () => void }> {
     case "upstash": {
       const url = flags.url ?? Deno.env.get("UPSTASH_REDIS_REST_URL");
       const token = flags.token ?? Deno.env.get("UPSTASH_REDIS_REST_TOKEN");
-      if (!url || !token) {
+      if (url && token) return { store: upstashStore({ url, token }), close() {} };
+      if (url || token) fail("--store=upstash needs a token and a url: only one of them is given");
+      const { localUpstash } = await import("./local_upstash.ts");
+      const local = await localUpstash();
+      if (local === undefined) {
         fail(
-          "--store=upstash needs UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN, or --url and --token",
+          "--store=upstash needs a redis-server on this machine, or UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN",
         );
       }
-      return { store: upstashStore({ url, token }), close() {} };
+      return { store: upstashStore(local), close: () => local.close() };
     }
     default:
       return fail(`--store must be deno-kv, memory or upstash: current value is ${flags.store}`);

@@ -143,19 +143,15 @@ const SWITCH = `<div class="switch">
 /** How the parts hang together, from the browser to the engine. */
 function picture(engine: string): string {
   const contracts = ["sessions", "idempotency", "throttles", "locks", "cache", "outbox"];
-  const box = (x: number, y: number, width: number, text: string, kind = "") =>
-    `<g class="${kind}"><rect x="${x}" y="${y}" width="${width}" height="34" rx="8"/><text x="${
-      x + width / 2
-    }" y="${y + 22}">${text}</text></g>`;
-  const arrow = (x: number, y: number) => `<path d="M${x} ${y} v14 m-5 -6 l5 6 l5 -6"/>`;
-  return `<svg class="picture" viewBox="0 0 660 210" role="img" aria-labelledby="picture-title">
-    <title id="picture-title">Your browser asks a Hono app; its contracts run on one store, whose state lives in ${engine}.</title>
-    ${box(230, 4, 200, "your browser")}${arrow(330, 40)}
-    ${contracts.map((name, i) => box(4 + i * 110, 56, 102, name, "contract")).join("")}${arrow(330, 92)}
-    ${box(130, 108, 400, "one store: pure transitions, one key a call")}${arrow(330, 144)}
-    ${box(230, 160, 200, engine, "engine")}
-  </svg>
-  <p class="engine">State lives in <strong id="engine">${engine}</strong>.</p>`;
+  const title =
+    `Your browser asks a Hono app; its contracts run on one store, whose state lives in ${engine}.`;
+  return `<div class="picture" role="img" aria-label="${title}">
+    <div><span>your browser</span></div>
+    <div class="contracts">${contracts.map((name) => `<span>${name}</span>`).join("")}</div>
+    <div><span>one store: pure transitions, one key a call</span></div>
+    <div class="engine"><span>${engine}</span></div>
+  </div>
+  <p>State lives in <strong id="engine">${engine}</strong>.</p>`;
 }
 
 /** The code as HTML, with its comments, strings and words marked. */

@@ -102,8 +102,8 @@ export const SCRIPT = `
   }
   on("empty", "cart", "click", () => changeCart("cart", "DELETE", "cart"));
   on("login", "account", "submit", async () => { await json("account", "POST", "login/" + encodeURIComponent($("user").value)); await showMe(); });
-  on("logout", "account", "click", async () => { await json("account", "POST", "logout"); await showMe(); showCart(await json(null, "GET", "cart")); });
-  on("everywhere", "account", "click", async () => { await json("account", "POST", "logout-everywhere"); await showMe(); showCart(await json(null, "GET", "cart")); });
+  on("logout", "account", "click", async () => { await json("account", "POST", "logout"); await showMe(); showCart(await json("cart", "GET", "cart")); });
+  on("everywhere", "account", "click", async () => { await json("account", "POST", "logout-everywhere"); await showMe(); showCart(await json("cart", "GET", "cart")); });
 
   on("pay", "pay", "click", async () => {
     const headers = { "Idempotency-Key": JSON.stringify(crypto.randomUUID?.() ?? String(Math.random())) };
@@ -114,7 +114,7 @@ export const SCRIPT = `
     rows("pay-rows", answers.map(({ response, data }, i) => [i + 1, status(response.status), data.charge, response.headers.has("idempotency-replayed") ? "replayed" : response.ok ? { text: "charged", kind: "ok" } : data.title]));
     const failed = answers.find(({ response }) => !response.ok);
     if (failed) throw new Refused(explain(failed.response.status, failed.data.title));
-    await changeCart(null, "GET", "cart");
+    await changeCart("cart", "GET", "cart");
     await showMail();
   });
   async function showMail() {

@@ -13,11 +13,11 @@ export const STYLE = `
   .lead { max-width: 48rem; }
   .skip { position: absolute; left: -99rem; }
   .skip:focus { left: .5rem; top: .5rem; background: var(--card); color: var(--sea); padding: .6rem; z-index: 1; }
-  .picture { width: 100%; max-width: 41rem; height: auto; display: block; margin: .5rem 0; }
-  .picture rect { fill: var(--card); stroke: var(--line); stroke-width: 1.5; }
-  .picture .contract rect { stroke: var(--sea); } .picture .engine rect { fill: var(--sea); stroke: var(--sea); }
-  .picture text { font: 600 15px system-ui, sans-serif; fill: var(--ink); text-anchor: middle; } .picture .engine text { fill: var(--card); }
-  .picture path { stroke: var(--soft); fill: none; stroke-width: 1.5; }
+  .picture { display: grid; gap: 1.1rem; justify-items: center; max-width: 41rem; margin: .5rem 0 .75rem; font-weight: 600; font-size: .9rem; }
+  .picture > div { display: flex; flex-wrap: wrap; gap: .4rem; justify-content: center; position: relative; }
+  .picture > div + div::before { content: "↓"; position: absolute; top: -1.25rem; left: 50%; translate: -50%; color: var(--soft); }
+  .picture span { padding: .3rem .7rem; border: 1.5px solid var(--line); border-radius: 8px; background: var(--card); }
+  .picture .contracts span { border-color: var(--sea); } .picture .engine span { background: var(--sea); border-color: var(--sea); color: var(--card); }
   .switch { display: flex; flex-wrap: wrap; gap: .75rem; align-items: center; } .switch p { margin: 0; flex: 1 1 18rem; }
   main { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 33rem), 1fr)); align-items: start; outline: none; }
   section { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.25rem; min-width: 0; }
@@ -34,15 +34,17 @@ export const STYLE = `
   table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; }
   th, td { text-align: left; padding: .35rem .6rem .35rem 0; border-top: 1px solid var(--line); white-space: nowrap; }
   th { color: var(--soft); font-weight: 600; border: 0; }
+  section:last-child:nth-child(odd) { grid-column: 1 / -1; }
   .ok { color: var(--ok); font-weight: 700; } .no { color: var(--warn); font-weight: 700; }
   .sum { font-weight: 600; color: var(--ink); min-height: 1.5em; }
-  .fault { color: var(--warn); border: 1px solid var(--warn); border-radius: 9px; padding: .6rem .8rem; }
+  .fault { margin-top: .6rem; color: var(--warn); border: 1px solid var(--warn); border-radius: 9px; padding: .6rem .8rem; }
   .busy::before { content: ""; display: inline-block; width: .8em; height: .8em; margin-right: .5em; border: 2px solid var(--sea); border-top-color: transparent; border-radius: 50%; animation: turn 1s linear infinite; }
   @keyframes turn { to { transform: rotate(1turn); } }
   @media (prefers-reduced-motion: reduce) { .busy::before { animation: none; } }
   .how { border-top: 1px solid var(--line); margin-top: .9rem; padding-top: .3rem; }
   summary { cursor: pointer; padding: .65rem 0; font-weight: 600; color: var(--sea); min-height: 44px; }
-  pre { margin: 0; padding: .7rem .8rem; background: var(--code); border: 1px solid var(--line); border-radius: 9px; overflow-x: auto; font: .8rem/1.5 ui-monospace, SFMono-Regular, Menlo, monospace; color: var(--ink); }
+  pre { margin: 0; padding: .7rem .8rem; background: var(--code); border: 1px solid var(--line); border-radius: 9px; overflow-x: auto; font: .78rem/1.5 ui-monospace, SFMono-Regular, Menlo, monospace; color: var(--ink); }
+  pre[id] { white-space: pre-wrap; overflow-wrap: anywhere; }
   pre .c { color: var(--soft); } pre .s { color: var(--string); } pre .k { color: var(--key); }
   .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   footer p { margin: 0; }

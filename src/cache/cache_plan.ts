@@ -1,13 +1,6 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { Schema } from "../schema.ts";
-import {
-  checkArray,
-  checkFunction,
-  checkNeededOptions,
-  checkOneOf,
-  checkOptionNames,
-  type OptionNames,
-} from "../validate.ts";
+import { checkArray, checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../validate.ts";
 import type { CacheEntryOptions, CacheGetOptions, FillLifetime } from "./cache.ts";
 
 /** The options of a call, checked, with every duration in milliseconds. */
@@ -57,25 +50,19 @@ export function setPlan(options: CacheEntryOptions, maxLifetime: number): CacheP
 
 /** Checks the options of `get`. Each hit does this: nothing is listed or parsed twice. */
 export function getPlan(options: CacheGetOptions, maxLifetime: number): CachePlan {
-  if (typeof options !== "object" || options === null) {
-    checkNeededOptions(TASK, options, GET_OPTIONS, "'ttl'");
-  }
-  for (const name in options) {
-    if (!Object.hasOwn(GET_OPTIONS, name)) checkOptionNames(TASK, options, GET_OPTIONS);
-  }
+  checkNeededOptions(TASK, options, GET_OPTIONS, "'ttl'");
   return plan(options, maxLifetime);
 }
 
 /** Refuses what is no fill. */
 export function checkFill(fill: unknown): void {
-  if (typeof fill === "function") return;
-  throw new TypeError(`Cannot ${TASK} as the fill must be a function: current type is ${typeof fill}`);
+  checkFunction(TASK, "fill", fill ?? null);
 }
 
 /** The keys of a call that takes one or several. */
 export function keysOf(key: string | readonly string[]): readonly string[] {
   const keys = typeof key === "string" ? [key] : key;
-  checkArray("invalidate", "keys, or one key", keys);
+  checkArray(TASK, "keys", keys);
   return keys;
 }
 

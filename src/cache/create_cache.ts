@@ -161,7 +161,7 @@ class StoreCache implements Cache {
 
   async getMany<T>(keys: readonly string[], fill: FillMany<T>, options: CacheGetOptions<T>): Promise<T[]> {
     checkFill(fill);
-    checkArray("cache the values", "keys", keys);
+    checkArray("cache", "keys", keys);
     const plan = getPlan(options, this.#settings.maxLifetime);
     plan.signal?.throwIfAborted();
     const batch = new FillBatch(keys, fill);
@@ -228,10 +228,8 @@ class StoreCache implements Cache {
   /** The first look at a key without tags, sent; without a promise where the engine answers at once. */
   #direct(key: string, plan: CachePlan, filler: string): Awaitable<Fields> | undefined {
     if (plan.tags.length > 0) return undefined;
-    const { signal } = plan;
-    const options = signal === undefined ? undefined : { signal };
     try {
-      return ask(this.#store, readCache, key, this.#readInput(plan, filler, 0), options);
+      return ask(this.#store, readCache, key, this.#readInput(plan, filler, 0), plan);
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       const failed = Promise.reject(error);

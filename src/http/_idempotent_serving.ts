@@ -1,4 +1,6 @@
 /** The serving of a request that has the claim of its key, and the answers of those that have not. */
+import { systemClock } from "../clock.ts";
+import { deferred } from "../deferred.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Claim, Completion, Hold, Idempotency } from "../idempotency/idempotency.ts";
 import type { Exchange, Served } from "./exchange.ts";
@@ -16,6 +18,7 @@ import {
 /** Options of {@linkcode Serving}. */
 export interface ServingOptions {
   readonly maxResponse: number;
+  readonly longestStream: number;
   readonly storeIf: (status: number) => boolean;
   readonly onFault: (error: unknown) => void;
 }
@@ -27,6 +30,7 @@ export class Serving {
   readonly #claim: Claim;
   readonly #hold: Hold;
   readonly #options: ServingOptions;
+  readonly #began = systemClock.monotonic();
   #pinned = false;
 
   constructor(exchange: Exchange<unknown>, keys: Idempotency, claim: Claim, options: ServingOptions) {
@@ -97,33 +101,41 @@ export class Serving {
   async #keepBody(response: Response, body: ReadableStream<Uint8Array>): Promise<Response> {
     const tee = new ResponseTee(body, this.#options.maxResponse);
     const outcome = await tee.atHand();
-    if (outcome?.state === "whole" && outcome.bytes !== undefined) {
+    if (outcome?.state === "whole") {
       const copy = around(response, outcome.bytes, outcome.bytes);
       return this.#overtake(copy, await this.#keep(storedResponse(copy, outcome.bytes)));
     }
-    const { signal } = this.#hold;
-    let answer: Response;
-    const settled = new Promise<void>((resolve) => {
-      const lost = () => {
-        tee.stop();
-        resolve(); // the runtime need not stay for a slow client
-      };
-      if (signal.aborted) lost();
-      else signal.addEventListener("abort", lost, { once: true });
-      const passed = tee.passOn(async (outcome) => {
-        await this.#settleStream(response, outcome).finally(resolve);
-      });
-      answer = around(response, passed, tee.begun);
+    const settled = deferred<void>(); // the runtime need not stay for a slow client
+    const timer = this.#stopInTime(tee);
+    const passed = tee.passOn(async (outcome) => {
+      timer.abort("settled");
+      await this.#settleStream(response, outcome).finally(() => settled.resolve());
     });
-    this.#exchange.waitUntil(settled);
-    return answer!;
+    this.#exchange.waitUntil(settled.promise);
+    return around(response, passed, tee.begun);
   }
 
+  /**
+   * Ends the reading for the store while the key is still held, or, where it is not, when that is known: a
+   * duplicate must learn that the work was done.
+   */
+  #stopInTime(tee: ResponseTee): AbortController {
+    const timer = new AbortController();
+    const stop = () => tee.stop();
+    const { signal } = this.#hold;
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+    const left = this.#began + this.#options.longestStream - systemClock.monotonic();
+    systemClock.sleep(Math.max(0, left), timer.signal, true).then(stop, () => {});
+    return timer;
+  }
+
+  /** The status has reached the client, or may have: whatever became of the body, the work was done. */
   async #settleStream(response: Response, outcome: TeeOutcome): Promise<void> {
-    if (outcome.state === "whole") return void await this.#keep(storedResponse(response, outcome.bytes));
-    if (outcome.state === "failed" || this.#pinned) return await this.#giveUp(response.status);
-    // It was stopped when the lease had ended: the claim is free by itself.
-    this.#hold.stop();
+    const { status } = response;
+    await this.#keep(
+      outcome.state === "whole" ? storedResponse(response, outcome.bytes) : { status, headers: [] },
+    );
   }
 
   /** Stores the answer. The work was done: whatever becomes of storing it, its client gets it. */

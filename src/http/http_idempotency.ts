@@ -36,8 +36,8 @@ export interface HttpIdempotencyOptions<Context = unknown> {
    */
   readonly lease?: Duration | undefined;
   /**
-   * The longest time for which a request keeps its key, whatever its handler does. After that another request
-   * may run.
+   * The longest time for which a request keeps its key. A handler that has not answered by then loses it:
+   * another request may run. An answer that still streams shortly before it counts as done and is not kept.
    * @default {"1h", or a longer lease}
    */
   readonly maxHold?: Duration | undefined;
@@ -59,14 +59,16 @@ export interface HttpIdempotencyOptions<Context = unknown> {
    */
   readonly maxRequest?: number | undefined;
   /**
-   * The largest response body in bytes that is kept. A larger one reaches its client whole; a duplicate
-   * learns by a 409 that the work was done and its answer was not kept.
+   * The largest response body in bytes that is kept. A larger one reaches its client whole. From the first
+   * byte too many on, duplicates learn by a 409 that the work was done and its answer was not kept, and the
+   * body is cancelled when its client leaves.
    * @default {1_048_576, or less where the engine's records hold less}
    */
   readonly maxResponse?: number | undefined;
   /**
-   * Selects the answers that are kept, thrown HTTP errors included; for the others the next request with the
-   * key runs again. One that throws keeps the answer.
+   * Selects the answers that are kept, thrown HTTP errors included. After the others the next request with
+   * the key runs again: at once, or after a 408 or 504 when the lease has ended. One that throws keeps the
+   * answer.
    * @default {2xx, 3xx, and 4xx but 401, 403, 408, 409, 425 and 429}
    */
   readonly storeIf?: ((status: number) => boolean) | undefined;
@@ -108,7 +110,10 @@ export interface ClaimedRequest {
   readonly key: string;
   /** 1, and one more each time a crashed request was replaced. */
   readonly attempt: number;
-  /** Aborts when another request took the key over, or may have: at `maxHold` at the latest. */
+  /**
+   * Aborts when another request took the key over, or may have: at `maxHold` at the latest. Once the answer
+   * is settled (a stream that counts as done), it does not abort.
+   */
   readonly signal: AbortSignal;
   /** Notes that the side effect happened: from here on every outcome is kept, also a 500. */
   pin(): void;

@@ -12,8 +12,9 @@ export interface HttpLockOptions<Context = unknown>
   /** The store of the locks, or a function that makes it of the context. */
   readonly store: ContextStore<Context>;
   /**
-   * The key on which one request at a time may work. A key that is empty, too long or no text is answered
-   * with a 400: it usually comes from the client.
+   * The key on which one request at a time may work. One that is empty, too long or not well-formed is
+   * answered with a 400, as it usually comes from the client. What is no string is an error of the
+   * application: a `TypeError`.
    */
   readonly key: (request: Request, context: Context) => string | Promise<string>;
   /**

@@ -16,6 +16,8 @@ import {
   checkOneOf,
   type OptionNames,
 } from "../validate.ts";
+import { Mounts, twice } from "./_nested.ts";
+import { sameOptions } from "./_same_options.ts";
 import { around, type Exchange, type FetchHandler, type Helper, perStore, safely } from "./exchange.ts";
 import type { ClaimedRequest, HttpIdempotencyOptions, IdempotencyContext } from "./http_idempotency.ts";
 import { notRetained, replay, Serving } from "./_idempotent_serving.ts";
@@ -44,23 +46,44 @@ const OPTIONS = {
 
 const TASK = "make requests idempotent";
 const MEBIBYTE = 1_048_576;
+const NAME = "idempotency";
+/** The default of `maxHold`, in milliseconds. */
+const LONGEST_HOLD = 3_600_000;
+const mounts = new Mounts<ClaimedRequest>();
 
 /**
  * Serves a request once per Idempotency-Key; duplicates get the first answer, with `Idempotency-Replayed:
  * true`.
  *
- * 400: no key, or none that can be read. 409: the first request is still being served, or its answer was too
- * large to keep. 422: the key was used for another request. 413: the body is too large to compare. 503: the
- * store is unavailable.
+ * 400: no key, or none that can be read. 409 with `Retry-After`: the first request is still being served. 409
+ * without: it was served, and its answer was not kept. 422: the key was used for another request. 413: the
+ * body is too large to compare. 503: the store is unavailable.
+ *
+ * Answers of 2xx, 3xx and most 4xx are kept, thrown HTTP errors included. After a 401, 403, 409, 425, 429 or
+ * 5xx, and after any other error, the next request with the key runs again. So it does after a 408 or 504,
+ * but the handler may still run then (`hono/timeout`): the key stays taken for the rest of its lease. A
+ * handler that ends in one of these after its side effect does it twice, unless it calls `pin()` first.
+ * `storeIf` says otherwise.
  *
  * The handler runs to its end also when its client leaves: on Workers it is handed to `waitUntil`. An answer
  * that is complete when the handler returns is stored before it leaves. One that streams is passed on as it
- * comes and stored at its end. A 504 or 408 keeps the key for the rest of its lease, as the handler may still
- * run (`hono/timeout`). A handler that throws frees its key.
+ * comes and stored at its end. Its client has seen the status, so it never runs again: where its body is too
+ * large, breaks, or streams for longer than `maxHold`, duplicates learn by a 409 that the work was done and
+ * its answer was not kept. Only when the process ends in the middle of the stream (Workers end it 30 s after
+ * the client left), the next request runs after the lease.
  *
- * Cookies are never stored, and a replay does not run the handler: it sets none. A route that logs in must not
- * be idempotent, or a client whose first answer was lost is told that it is in, and is not. A login is safe to
- * send again as it is: each one ends the session before.
+ * Mounted twice with equal options, on an app and on its route or around each other, it is one. With other
+ * options but the same key of the same store the request fails with a `TypeError`.
+ *
+ * A session changes in its own store, and no order of the two saves both when that store fails after the
+ * work. With the session outside, the first request gets a 503, its retry the kept answer, and the changes of
+ * the session are lost. With the session inside, the 503 is not kept: the retry does the work again, unless
+ * the handler called `pin()`. Put it outside, and keep what belongs to the work (that the cart is paid) with
+ * the work, not in the session alone.
+ *
+ * Cookies are never stored, and a replay does not run the handler: it sets none. A route that logs in must
+ * not be idempotent, or a client whose first answer was lost is told that it is in, and is not. A login is
+ * safe to send again as it is: each one ends the session before.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  * @throws {TypeError | RangeError} when an option is unknown or out of its range
@@ -99,7 +122,7 @@ export function idempotencyHelper<Context>(
 ): Helper<Context, ClaimedRequest | undefined> {
   checkOptions(options);
   const { required = true, methods = ["POST", "PATCH"], wait, storeIf = isKept } = options;
-  const { whenUnavailable = "deny" } = options;
+  const { whenUnavailable = "deny", name = NAME } = options;
   const onFault = safely(options.onFault);
   const protectedMethods = methods.map((method) => method.toUpperCase());
   const openedBy = perStore(options.store, (store) => openStore(store, options));
@@ -112,8 +135,17 @@ export function idempotencyHelper<Context>(
     if (header === undefined && !required) return (await serve(undefined)).response;
     const identity = await identify(exchange, header, options);
     if (identity instanceof Response) return identity;
-    const { id, key, fingerprint } = identity;
-    const { keys, maxResponse } = openedBy(exchange.context);
+    const { id, key } = identity;
+    const { keys, ...opened } = openedBy(exchange.context);
+    const mount = { store: opened.store, name, key: id, options };
+    const handed = exchange.get("idempotency");
+    const holder = mounts.holder(mount, handed);
+    if (holder !== undefined) {
+      if (!sameOptions(holder.options, options)) throw twice(TASK, "idempotency() or withIdempotency()");
+      return (await serve(undefined)).response;
+    }
+    const fingerprint = await fingerprintOf(exchange, options);
+    if (fingerprint instanceof Response) return fingerprint;
     const claimAndServe = async (): Promise<Response> => {
       let begun: Awaited<ReturnType<Idempotency["begin"]>>;
       try {
@@ -127,10 +159,11 @@ export function idempotencyHelper<Context>(
         return (await serve(undefined)).response;
       }
       if (begun.state !== "new") return refusal(begun);
-      return await new Serving(exchange, keys, begun.claim, { maxResponse, storeIf, onFault }).run(
-        key,
-        serve,
-      );
+      const serving = new Serving(exchange, keys, begun.claim, { ...opened, storeIf, onFault });
+      return await serving.run(key, (claimed) => {
+        mounts.note(mount, claimed, handed);
+        return serve(claimed);
+      });
     };
     // From the claim on, a client that leaves must not end the work: the key would stay taken, or the work
     // run again.
@@ -168,40 +201,48 @@ function checkOptions<Context>(options: HttpIdempotencyOptions<Context>): void {
   if (whenUnavailable !== undefined) checkOneOf(TASK, "whenUnavailable", whenUnavailable, ["deny", "allow"]);
 }
 
-/** The values kept per store: its keys, and the largest answer that it holds. */
+/** The values kept per store: its keys, and what they hold. */
 interface OpenedStore {
+  readonly store: AtomicStore;
   readonly keys: Idempotency;
+  /** The largest body that is kept, in bytes. */
   readonly maxResponse: number;
+  /** The longest time that an answer may stream and be kept, in milliseconds. */
+  readonly longestStream: number;
 }
 
 function openStore<Context>(store: AtomicStore, options: HttpIdempotencyOptions<Context>): OpenedStore {
-  const { lease, maxHold, retention, timeout = "10s", name, maxResponse } = options;
+  const { lease = "30s", retention, timeout = "10s", name = NAME, maxResponse } = options;
   const most = maxStoredBody(store.limits.maxValueLength);
   if (maxResponse !== undefined && maxResponse > most) {
     throw new RangeError(
       `Cannot ${TASK} as 'maxResponse' must be at most ${most} on ${store.engine}: current value is ${maxResponse}`,
     );
   }
+  const { maxHold = Math.max(LONGEST_HOLD, toMilliseconds(lease, "lease")), onFault } = options;
+  const longest = toMilliseconds(maxHold, "maxHold");
   return {
-    keys: createIdempotency(store, { lease, maxHold, retention, timeout, name, onFault: options.onFault }),
+    store,
+    keys: createIdempotency(store, { lease, maxHold, retention, timeout, name, onFault }),
     maxResponse: maxResponse ?? Math.min(MEBIBYTE, most),
+    // While the key is still held there must be time to note that the work was done, with all tries.
+    longestStream: longest - Math.min(toMilliseconds(timeout, "timeout"), longest / 10),
   };
 }
 
-/** A request that can be compared with others. */
+/** The name of a request's work. */
 interface Identity {
   /** The key in the store. */
   readonly id: string;
   /** The key that the client sent. */
   readonly key: string;
-  readonly fingerprint: string;
 }
 
-/** Reads the key, the caller and the body of a request, or answers why it cannot. */
+/** Reads the key and the caller of a request, or answers why it cannot. */
 async function identify<Context>(
   exchange: Exchange<Context>,
   header: string | undefined,
-  { strict = false, scope, maxRequest = MEBIBYTE, fingerprint }: HttpIdempotencyOptions<Context>,
+  { strict = false, scope }: HttpIdempotencyOptions<Context>,
 ): Promise<Identity | Response> {
   if (header === undefined) {
     return problem(400, "Idempotency-Key is missing", {
@@ -214,8 +255,15 @@ async function identify<Context>(
       detail: idempotencyKeyProblem(header, strict),
     });
   }
-  const { context } = exchange;
-  const caller = scope === "public" ? "public" : callerName(await scope(exchange.request, context));
+  const caller = scope === "public" ? "public" : callerName(await scope(exchange.request, exchange.context));
+  return { id: await sha256(`${caller.length}:${caller}:${key}`), key };
+}
+
+/** Reads what a request asks for, or answers why it cannot. */
+async function fingerprintOf<Context>(
+  exchange: Exchange<Context>,
+  { maxRequest = MEBIBYTE, fingerprint }: HttpIdempotencyOptions<Context>,
+): Promise<string | Response> {
   const body = await exchange.readBody(
     maxRequest,
     "Cannot compare the request as its body is already being read: put idempotency before that",
@@ -225,11 +273,8 @@ async function identify<Context>(
       detail: `At most ${maxRequest} bytes can be compared`,
     });
   }
-  const id = await sha256(`${caller.length}:${caller}:${key}`);
-  const print = fingerprint === undefined
-    ? await requestFingerprint(exchange.request, body)
-    : await fingerprint(exchange.request, context, body);
-  return { id, key, fingerprint: print };
+  if (fingerprint === undefined) return await requestFingerprint(exchange.request, body);
+  return await fingerprint(exchange.request, exchange.context, body);
 }
 
 /**

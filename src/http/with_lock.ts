@@ -7,6 +7,8 @@ import { createLocks } from "../lock/create_locks.ts";
 import type { AcquireOptions, Lock, Locks } from "../lock/lock.ts";
 import { toMilliseconds } from "../duration.ts";
 import { checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../validate.ts";
+import { type Mount, Mounts, twice } from "./_nested.ts";
+import { sameOptions } from "./_same_options.ts";
 import {
   around,
   type Exchange,
@@ -40,6 +42,10 @@ const OPTIONS = {
 } satisfies OptionNames<HttpLockOptions>;
 
 const TASK = "lock requests";
+const NAME = "lock";
+/** The title of the answer to a key that no store takes. */
+const NO_KEY = "The request names nothing that can be locked";
+const mounts = new Mounts<Lock>();
 
 /**
  * Lets one request at a time through per key, or as many as `permits` says. The handler has the lock as
@@ -47,6 +53,10 @@ const TASK = "lock requests";
  * `until`); where the runtime has `waitUntil`, the release also survives a client that went away. A request
  * that finds the lock taken gets a 409 or 423 with `Retry-After`; when the store is down, the answer is a 503
  * and the handler does not run.
+ *
+ * Mounted twice with equal options, on an app and on its route or around each other, it is one. With other
+ * options but the same key of the same store the request fails with a `TypeError`, unless both share the
+ * lock.
  *
  * @throws {TypeError | RangeError} when an option is missing, unknown or out of its range
  * @category HTTP
@@ -75,7 +85,8 @@ export function withLock<Context = unknown>(
 /** The lock of requests, whatever framework they come through. */
 export function lockHelper<Context>(options: HttpLockOptions<Context>): Helper<Context, Lock> {
   checkNeededOptions(TASK, options, OPTIONS, "'store' and 'key'");
-  const { store, key, status = 409, until = "response", name, whenUnavailable = "deny", onFault } = options;
+  const { store, key, status = 409, until = "response", name = NAME, whenUnavailable = "deny", onFault } =
+    options;
   const { waitUntil: _waitUntil, store: _store, key: _key, status: _status, until: _until, ...others } =
     options;
   const { name: _name, whenUnavailable: _when, onFault: _onFault, ...rest } = others;
@@ -88,7 +99,7 @@ export function lockHelper<Context>(options: HttpLockOptions<Context>): Helper<C
   const acquire: AcquireOptions = { ...rest, ttl: rest.ttl ?? "30s", timeout };
   const ttl = toMilliseconds(acquire.ttl, "ttl");
   planAcquire(acquire, toMilliseconds(timeout, "timeout")); // bad options are refused here, not at the first request
-  const locks = perStore(store, (store) => createLocks(store, { name, timeout }));
+  const openedBy = perStore(store, (store) => ({ store, locks: createLocks(store, { name, timeout }) }));
   const report = safely(onFault);
   /** The answer to a fault, or the fault itself. */
   const refuse = (error: unknown): Response => {
@@ -98,17 +109,43 @@ export function lockHelper<Context>(options: HttpLockOptions<Context>): Helper<C
     return unavailable();
   };
   return async (exchange, run) => {
-    const mine = locks(exchange.context);
-    const found = await key(exchange.request, exchange.context);
-    if (!isKey(found)) return problem(400, "The request names nothing that can be locked");
+    const { store, locks } = openedBy(exchange.context);
+    const found: unknown = await key(exchange.request, exchange.context);
+    if (typeof found !== "string") {
+      throw new TypeError(`Cannot ${TASK} as 'key' must return a string: current type is ${typeof found}`);
+    }
+    if (found === "" || !found.isWellFormed()) {
+      return problem(400, NO_KEY, { detail: "The name is empty or not well-formed" });
+    }
+    const mount = { store, name, key: found, options };
+    const handed = exchange.get("lock");
+    const holder = mounts.holder(mount, handed);
+    if (holder !== undefined && isOne(holder, mount)) return (await run(holder.value)).response;
     const unread = until === "body" ? new AbortController() : undefined;
-    const entry = await enter(mine, found, acquire, exchange, unread?.signal).catch(refuse);
+    const entry = await enter(locks, found, acquire, exchange, unread?.signal).catch(refuse);
     if (entry instanceof Response) return entry;
     if ("remaining" in entry) {
       return problem(status, "Another request is working on this", { retryAfter: entry.remaining });
     }
+    mounts.note(mount, entry.lock, handed);
     return await serve(exchange, run, { lock: entry.lock, unread, ttl, report });
   };
+}
+
+/**
+ * Whether two mounts of one key are one lock. Those that share it with others are two: they find room for
+ * both.
+ *
+ * @throws {TypeError} when the inner one could never get the lock that the outer one has
+ */
+function isOne(outer: Mount, inner: Mount): boolean {
+  if (sameOptions(outer.options, inner.options)) return true;
+  if (isShared(outer.options) && isShared(inner.options)) return false;
+  throw twice(TASK, "lock() or withLock()");
+}
+
+function isShared({ mode, permits = 1 }: Pick<AcquireOptions, "mode" | "permits">): boolean {
+  return mode === "read" || permits > 1;
 }
 
 /** The lock, or how long others have it. */
@@ -134,9 +171,7 @@ async function enter(
     return { remaining: (await locks.inspect(key)).remaining };
   } catch (error) {
     // The store refuses what is too long for it, before anything is sent: bad input of the client.
-    if (error instanceof RangeError) {
-      return problem(400, "The request names nothing that can be locked");
-    }
+    if (error instanceof RangeError) return problem(400, NO_KEY, { detail: "The name is too long" });
     throw error;
   }
 }
@@ -193,10 +228,6 @@ async function serve(
 function withoutBody(response: Response): Response {
   response.body!.cancel().catch(() => {}); // of a body that is read elsewhere already
   return new Response(null, response);
-}
-
-function isKey(key: unknown): key is string {
-  return typeof key === "string" && key !== "" && key.isWellFormed();
 }
 
 /** The longest pause of a reader, in milliseconds; an answer may first pass slow middleware on its way out. */

@@ -69,6 +69,7 @@ export type {
   SmtpOptions,
 } from "./provider_options.ts";
 export * from "./rate_limited.ts";
+export * from "./rendering.ts";
 export * from "./retrying.ts";
 export * from "./send_bulk.ts";
 export * from "./suppressing.ts";

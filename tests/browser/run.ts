@@ -4,16 +4,15 @@
  * it installs one. Leaves screenshots in `.cache/`.
  */
 // deno-lint-ignore-file no-console
-import { createRequire } from "node:module";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { assert, assertEquals, assertMatch } from "../support/assert.ts";
 import { RUNTIMES } from "../support/runtimes.ts";
+import { assertAccessible, launchChromium } from "./chromium.ts";
 import { plantedCookie, RESOLVER_RULES } from "./planted_cookie.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
 let passed = 0, failed = 0;
 
-const executablePath = await findChromium();
 await Deno.mkdir(`${root}.cache`, { recursive: true });
 const server = new Deno.Command(Deno.execPath(), {
   args: [
@@ -29,20 +28,7 @@ const server = new Deno.Command(Deno.execPath(), {
 }).spawn();
 try {
   const url = await address(server.stdout);
-  const browser = await chromium.launch({
-    executablePath,
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      RESOLVER_RULES,
-    ],
-  });
+  const browser = await launchChromium(RESOLVER_RULES);
   try {
     if (!Deno.args.includes("--planted")) await drive(browser, url);
     for (const runtime of RUNTIMES) {
@@ -250,20 +236,8 @@ async function check(name: string, run: () => Promise<void>): Promise<void> {
   }
 }
 
-/** No violation of axe's rules, WCAG 2.2 AA and best practices alike. */
-async function accessible(page: Page, state: string): Promise<void> {
-  await check(`axe finds nothing on the shop: ${state}`, async () => {
-    await page.addScriptTag({ path: createRequire(import.meta.url).resolve("axe-core/axe.min.js") });
-    const violations = await page.evaluate<
-      { id: string; nodes: { html: string; failureSummary: string }[] }[]
-    >(
-      "axe.run().then(({ violations }) => violations)",
-    );
-    const found = violations.map((
-      { id, nodes },
-    ) => [id, nodes.map(({ html, failureSummary }) => [html, failureSummary])]);
-    assertEquals(found, []);
-  });
+function accessible(page: Page, state: string): Promise<void> {
+  return check(`axe finds nothing on the shop: ${state}`, () => assertAccessible(page));
 }
 
 /** Waits until an element says it. */
@@ -288,21 +262,4 @@ async function address(stdout: ReadableStream<Uint8Array>): Promise<string> {
       return url;
     }
   }
-}
-
-async function findChromium(): Promise<string> {
-  const path = Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium";
-  const there = () => Deno.stat(path).then(({ isFile }) => isFile, () => false);
-  if (await there()) return path;
-  if (!Deno.env.has("CHROMIUM") && Deno.build.os === "linux" && Deno.uid() === 0) {
-    console.log("No Chromium here: installing Debian's");
-    const install =
-      "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null";
-    await new Deno.Command("sh", { args: ["-c", install], stdin: "null" }).spawn().status;
-    if (await there()) return path;
-  }
-  console.error(
-    `No Chromium at ${path}: install it (apt-get install chromium) or say where it is with CHROMIUM=`,
-  );
-  Deno.exit(1);
 }

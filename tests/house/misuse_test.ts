@@ -190,7 +190,7 @@ const TABLE: Readonly<Record<string, readonly Misuse[]>> = {
     ...calls("Cannot", withCache as Any, [], [null], [5], [{}]),
     ...calls("options", (...rest) => cacheOf.set("a", 1, ...rest), [], [null], [5]),
     ...calls("options", (...rest) => cacheOf.get("a", () => 1, ...rest), [], [null], [5]),
-    ...calls("fill must be a function", (fill) => cacheOf.get("a", fill, { ttl: 1 }), [], [null], [5]),
+    ...calls("'fill' must be a function", (fill) => cacheOf.get("a", fill, { ttl: 1 }), [], [null], [5]),
     ...calls("array of keys", (keys) => cacheOf.getMany(keys, () => [], { ttl: 1 }), [], ["ab"], [null], [5]),
     ...calls("array of keys", (keys) => cacheOf.invalidate(keys), [], [null], [5], [{}]),
   ],

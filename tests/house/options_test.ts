@@ -383,6 +383,7 @@ const WITHOUT_OPTIONS = [
   "./mail formatAddress",
   "./mail jsonRequest",
   "./mail parseAddress",
+  "./mail rendering",
   "./mail wireFiles",
   "./mail wireHeaders",
   "./mailgun mailgunFeedback",

@@ -1,5 +1,6 @@
-// deno-lint-ignore-file no-console no-explicit-any
+// deno-lint-ignore-file no-explicit-any
 /** A server of the shop under Deno, Node or Bun, in the shape that a framework calls its handlers. Prints its port. */
+import { argument, listen } from "./_listen.ts";
 import { type Handler, honoShop, plainShop } from "./_shop.ts";
 
 /** How a framework hands a request to a handler. */
@@ -37,20 +38,5 @@ const SHAPES: Record<string, () => (request: Request, context: any) => Response 
   },
 };
 
-const runtime = globalThis as any;
-const [shape] = runtime.Deno?.args ?? runtime.process.argv.slice(2);
-const handler = SHAPES[shape]!() as Handler;
-
-if (runtime.Bun) {
-  console.log(`port ${runtime.Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: handler }).port}`);
-} else if (runtime.Deno) {
-  const onListen = ({ port }: { port: number }) => console.log(`port ${port}`);
-  runtime.Deno.serve({ port: 0, hostname: "127.0.0.1", onListen }, handler);
-} else {
-  // Not bundled: the program stands beside node_modules.
-  const name = "@hono/node-server";
-  const { serve } = await import(name);
-  serve({ fetch: handler, port: 0, hostname: "127.0.0.1" }, ({ port }: { port: number }) => {
-    console.log(`port ${port}`);
-  });
-}
+const handler = SHAPES[argument()]!() as Handler;
+await listen(handler);

@@ -2,12 +2,9 @@
  * One scenario, against a server of every runtime and in every shape of handler: the answers, the headers and the
  * requests to the store are the same.
  */
-import { bundle } from "../support/bundle.ts";
 import { assert, assertEquals } from "../support/assert.ts";
-import { bunPath } from "../support/runtimes.ts";
 import { startWorkerd, workerdTest } from "../support/workerd.ts";
-
-const root = new URL("../../", import.meta.url);
+import { withServer } from "./_server.ts";
 
 /** Fields that are ours, or the handlers': the others are the server's. */
 const OURS =
@@ -101,41 +98,7 @@ async function drive(url: string): Promise<Seen[]> {
   return seen;
 }
 
-/** A server of a runtime as a process of its own. */
-async function withServer<T>(
-  runtime: "deno" | "node" | "bun",
-  shape: string,
-  use: (url: string) => Promise<T>,
-): Promise<T> {
-  const { code } = await bundle({ entry: new URL("./_serve.ts", import.meta.url) });
-  await Deno.mkdir(new URL(".cache/", root), { recursive: true });
-  // Beside node_modules, where Node finds its server.
-  const file = await Deno.makeTempFile({ dir: new URL(".cache/", root).pathname, suffix: ".mjs" });
-  await Deno.writeTextFile(file, code);
-  const command = runtime === "deno" ? Deno.execPath() : runtime === "node" ? "node" : bunPath();
-  const before = runtime === "deno" ? ["run", "--quiet", "--no-config", "--no-lock", "--allow-net"] : [];
-  const child = new Deno.Command(command, {
-    args: [...before, file, shape],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  try {
-    let text = "";
-    while (!/port \d+\n/.test(text)) {
-      const { value, done } = await reader.read();
-      if (done) throw new Error(`the server did not start under ${runtime}: ${text}`);
-      text += value;
-    }
-    return await use(`http://127.0.0.1:${/port (\d+)/.exec(text)![1]}`);
-  } finally {
-    child.kill("SIGKILL");
-    await child.status;
-    await reader.cancel();
-    await Deno.remove(file);
-  }
-}
+const SHOP = new URL("./_serve.ts", import.meta.url);
 
 const SERVERS: readonly (readonly [runtime: "deno" | "node" | "bun", shape: string])[] = [
   ["deno", "plain"],
@@ -155,7 +118,7 @@ workerdTest(
   async (t) => {
     const seen = new Map<string, Seen[]>();
     for (const [runtime, shape] of SERVERS) {
-      seen.set(`${runtime}, ${shape}`, await withServer(runtime, shape, drive));
+      seen.set(`${runtime}, ${shape}`, await withServer(runtime, SHOP, shape, drive));
     }
     for (const shape of ["plain", "hono"]) {
       await using worker = await startWorkerd({

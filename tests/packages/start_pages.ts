@@ -34,7 +34,17 @@ for (const name of ["workers", "deno-deploy", "node", "bun"]) {
   });
 }
 
-for (const name of ["cron-once", "workers-hono-d1", "node-express", "payments-with-outbox"]) {
+const EXAMPLES = [
+  "cron-once",
+  "deno-deploy",
+  "durable-object-chat-sessions",
+  "next-edge",
+  "node-express",
+  "payments-with-outbox",
+  "workers-hono-d1",
+];
+
+for (const name of EXAMPLES) {
   Deno.test(`examples/${name}/README.md, followed literally, does what it says`, async () => {
     const page = await Deno.readTextFile(new URL(`examples/${name}/README.md`, root));
     await using postgres = name.startsWith("payments") ? await startPostgres() : undefined;

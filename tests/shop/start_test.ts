@@ -2,6 +2,7 @@
  * `deno task start`: its banner's curl lines answer as written, and what it cannot do it says in one line.
  */
 import { assert, assertEquals, assertMatch, assertStrictEquals } from "../support/assert.ts";
+import { startRedis } from "../support/redis_server.ts";
 
 /** The very task, with its permissions; state goes to a folder of the test's own by default. */
 function command(port: string, ...args: string[]): Deno.Command {
@@ -60,10 +61,25 @@ Deno.test("start: a PORT that is none is refused", async () => {
   for (const port of ["http", "-1", "65536", "80.5"]) await refused(port, /^PORT must be/);
 });
 
-Deno.test("start: a store that is none, or one without its address, is refused", async () => {
+Deno.test("start: a store that is none, or half an address, is refused", async () => {
   await refused("0", /^--store must be deno-kv, memory or upstash/, "--store=paper");
-  await refused("0", /^--store=upstash needs UPSTASH_REDIS_REST_URL/, "--store=upstash");
+  await refused("0", /^--store=upstash needs a token and a url/, "--store=upstash", "--token=secret");
   await refused("0", /--stroe/, "--stroe=memory");
+});
+
+Deno.test("start: --store=upstash without an address starts an endpoint of its own, and ends it", async () => {
+  await using _installed = await startRedis(); // installs redis-server where it is missing
+  const server = command("0", "--store=upstash").spawn();
+  const errors = new Response(server.stderr).text();
+  try {
+    const text = await banner(server.stdout);
+    assertMatch(text, /its state lives in upstash/);
+    const url = /http:\/\/localhost:\d+/.exec(text)![0];
+    assertEquals((await (await fetch(`${url}/api/products`)).json()).length, 3);
+  } finally {
+    server.kill("SIGTERM");
+    assertEquals([(await server.status).code, await errors], [0, ""]);
+  }
 });
 
 for (const task of ["start", "start:worker"]) {
