@@ -22,7 +22,7 @@ const TASK = "make a faulty store";
  *
  * const locks = createLocks(faultyStore(memoryStore(), ["lost-reply"]));
  * const lock = await locks.acquire("job", { ttl: "30s" }); // repeated by the same owner, who has the lock
- * if (lock === undefined) throw new Error("unexpected");
+ * if (await lock?.release() !== "released") throw new Error("unexpected");
  * ```
  */
 export function faultyStore<Store extends KeyValueStore>(store: Store, plan: FaultPlan): Store {
