@@ -76,7 +76,7 @@ const theirs = new Hono().use(rateLimiter({
   // deno-lint-ignore no-explicit-any
   store: new RedisStore({ client: sdk as any }) as any,
 })).get("/", (c) => c.text("served"));
-const ask = async (app: Hono, n: number) => {
+const ask = async (app: Pick<Hono, "request">, n: number) => {
   const response = await app.request("/", { headers: { user: user(n) } });
   if (response.status !== 200 && response.status !== 429) throw new Error(`status ${response.status}`);
 };

@@ -1,3 +1,5 @@
+import { startTimer } from "./timer.ts";
+
 /**
  * The source of a contract's time; tests pass one that they can move.
  *
@@ -30,20 +32,11 @@ export const systemClock: Clock = {
         clearTimeout(timer);
         reject(signal!.reason);
       };
-      // setTimeout fires at once beyond 2^31 - 1 ms: a longer wait is cut there, and its caller looks again.
-      const timer = setTimeout(() => {
+      const timer = startTimer(milliseconds, background, () => {
         signal?.removeEventListener("abort", onAbort);
         resolve();
-      }, Math.min(Math.ceil(milliseconds), 2 ** 31 - 1));
-      if (background) letGo(timer);
+      });
       signal?.addEventListener("abort", onAbort, { once: true });
     });
   },
 };
-
-/** Lets a process end although the timer runs, where the runtime has a way to: Node and Bun, or Deno. */
-function letGo(timer: unknown): void {
-  const { Deno } = globalThis as { readonly Deno?: { unrefTimer?(id: unknown): void } };
-  if (typeof timer === "number") Deno?.unrefTimer?.(timer);
-  else (timer as { unref?(): void }).unref?.();
-}

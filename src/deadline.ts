@@ -12,29 +12,77 @@ export function interruptible<T>(work: Promise<T>, signal: AbortSignal | undefin
   });
 }
 
-/** A timer, and what is to happen when it is over. */
-interface Tick {
+/** A call under way. */
+interface Call {
+  /** The monotonic time at which it ends. */
+  readonly until: number;
+  readonly end: () => void;
+}
+
+/** The calls that have as long, in the order in which they end, and the timer of the first of them. */
+interface Line {
   readonly milliseconds: number;
-  readonly late: Set<() => void>;
-  readonly timer: ReturnType<typeof setTimeout>;
+  readonly calls: Set<Call>;
+  timer: ReturnType<typeof setTimeout>;
+  /** The call that the timer was set for; it ends when that fires, whatever a clock says. */
+  first: Call | undefined;
+  lingers: boolean;
 }
 
-// Calls of one tick that have as long share a timer: on a hot path timers cost more than what they guard.
-const ticks = new Map<number, Tick>();
+// A timer costs more than what it guards, so calls share one: those that run at the same time, and those of which one
+// follows the other at once.
+const lines = new Map<number, Line>();
 
-function tickOf(milliseconds: number): Tick {
-  const open = ticks.get(milliseconds);
+/**
+ * The microtasks for which a timer outlives its last call. A caller that awaits one call and makes the next takes fewer, all
+ * our layers included. No macrotask is waited for: after a test nothing is left.
+ */
+const LINGER = 12;
+
+function lineOf(milliseconds: number): Line {
+  const open = lines.get(milliseconds);
   if (open) return open;
-  const late = new Set<() => void>();
-  const timer = setTimeout(() => late.forEach((end) => end()), milliseconds);
-  const tick: Tick = { milliseconds, late, timer };
-  ticks.set(milliseconds, tick);
-  queueMicrotask(() => close(tick));
-  return tick;
+  const timer = setTimeout(() => ring(line), milliseconds);
+  const line: Line = { milliseconds, calls: new Set(), timer, first: undefined, lingers: false };
+  lines.set(milliseconds, line);
+  // On Workers a timer ends with the request that set it: only calls of the same moment share one.
+  if (isWorkers()) queueMicrotask(() => close(line));
+  return line;
 }
 
-function close(tick: Tick): void {
-  if (ticks.get(tick.milliseconds) === tick) ticks.delete(tick.milliseconds);
+/** Ends the calls whose time is over, and sets the timer for the next one. */
+function ring(line: Line): void {
+  const now = performance.now();
+  for (const call of line.calls) {
+    // Within a millisecond, which is what timers are rounded to.
+    if (call !== line.first && call.until - now > 1) {
+      line.first = call;
+      line.timer = setTimeout(() => ring(line), call.until - now);
+      return;
+    }
+    line.calls.delete(call);
+    call.end();
+  }
+  close(line);
+}
+
+async function linger(line: Line): Promise<void> {
+  line.lingers = true;
+  for (let i = 0; i < LINGER; i++) await undefined;
+  line.lingers = false;
+  if (line.calls.size > 0) return;
+  clearTimeout(line.timer);
+  close(line);
+}
+
+/** Takes the line away from new calls. */
+function close(line: Line): void {
+  if (lines.get(line.milliseconds) === line) lines.delete(line.milliseconds);
+}
+
+function isWorkers(): boolean {
+  const { navigator } = globalThis as { readonly navigator?: { readonly userAgent?: string } };
+  return navigator?.userAgent === "Cloudflare-Workers";
 }
 
 /**
@@ -47,16 +95,14 @@ export function withTimeout<T>(
   signal: AbortSignal | undefined,
   late: () => Error,
 ): Promise<T> {
-  const tick = tickOf(milliseconds);
+  const line = lineOf(Math.ceil(milliseconds));
   return new Promise((resolve, reject) => {
-    const end = () => reject(late());
+    const call = { until: performance.now() + milliseconds, end: () => reject(late()) };
+    line.calls.add(call);
+    line.first ??= call;
     const done = () => {
-      if (tick.late.delete(end) && tick.late.size === 0) {
-        clearTimeout(tick.timer);
-        close(tick);
-      }
+      if (line.calls.delete(call) && line.calls.size === 0 && !line.lingers) linger(line);
     };
-    tick.late.add(end);
     interruptible(work, signal).then((value) => {
       done();
       resolve(value);

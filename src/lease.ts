@@ -12,6 +12,7 @@
  */
 import type { Clock } from "./clock.ts";
 import { interruptible } from "./deadline.ts";
+import { ringAfter } from "./ring_after.ts";
 
 /** Options of {@linkcode Lease}: what was granted, and the way to extend it. */
 export interface LeaseOptions {
@@ -48,8 +49,7 @@ export interface LeaseOptions {
 }
 
 /**
- * The reason of timers that are no longer needed. Without one, each would get a DOMException of its own, with
- * a stack.
+ * The reason of a signal that has done its work. Without one it would get a DOMException of its own, with a stack.
  */
 const OVER = "over";
 
@@ -77,8 +77,11 @@ export class Lease {
   // either.
   #controller: AbortController | undefined;
   #ending: AbortController | undefined;
-  #timer: AbortController | undefined;
-  #renewing: AbortController | undefined;
+  /** Takes back the timer of the deadline. */
+  #disarm: (() => void) | undefined;
+  #renewing = false;
+  /** Takes back the timer of the next extension. */
+  #putOff: (() => void) | undefined;
   /**
    * The last extension: they run one after the other, or it would be unknown which of two the engine saw
    * last.
@@ -92,7 +95,10 @@ export class Lease {
     this.#latest = sentAt + maxHold;
     this.#deadline = Math.min(this.#latest, leaseDeadline(sentAt, length));
     signal?.addEventListener("abort", this.#onAbort, { once: true });
-    if (renew && !signal?.aborted) this.#renew();
+    if (renew && !signal?.aborted) {
+      this.#renewing = true;
+      this.#renewLater(false);
+    }
   }
 
   /** True while the lease is certainly the holder's. */
@@ -144,7 +150,8 @@ export class Lease {
 
   /** Ends renewal. The lease, its deadline and its signal stay as they are. */
   stop(): void {
-    this.#renewing?.abort(OVER);
+    this.#renewing = false;
+    this.#putOff?.();
   }
 
   /**
@@ -196,16 +203,16 @@ export class Lease {
   }
 
   /** Extends when a third of the lease is gone, and every tenth of it after a failure. */
-  async #renew(): Promise<void> {
+  #renewLater(failed: boolean): void {
     const { clock, length } = this.#options;
-    const { signal } = this.#renewing = new AbortController();
-    let failed = false;
-    while (!signal.aborted) {
-      const due = this.#deadline - length * 2 / 3 - clock.monotonic();
-      await clock.sleep(Math.max(1, failed ? length / 10 : due), signal, true).catch(() => {});
-      if (signal.aborted || this.#last) return;
-      failed = !await this.extend(length).catch(() => false);
-    }
+    const due = failed ? length / 10 : this.#deadline - length * 2 / 3 - clock.monotonic();
+    this.#putOff = ringAfter(clock, Math.max(1, due), () => this.#renew(length), true);
+  }
+
+  async #renew(length: number): Promise<void> {
+    if (!this.#renewing || this.#last) return;
+    const extended = await this.extend(length).catch(() => false);
+    if (this.#renewing) this.#renewLater(!extended);
   }
 
   readonly #onAbort = (): void => {
@@ -227,8 +234,8 @@ export class Lease {
   #lose(why: string): void {
     if (this.#over !== undefined) return;
     this.#over = why;
-    this.#timer?.abort(OVER);
-    this.#renewing?.abort(OVER);
+    this.#disarm?.();
+    this.stop();
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
     if (!this.#settled) this.#controller?.abort(this.#options.lost(why));
     this.#ending?.abort(OVER);
@@ -237,15 +244,12 @@ export class Lease {
   /** Sets the timer of the deadline, for those who look at a signal. */
   #arm(): void {
     if (this.#controller === undefined && this.#ending === undefined) return;
-    this.#timer?.abort(OVER);
+    this.#disarm?.();
     if (this.#ended()) return;
-    const timer = this.#timer = new AbortController();
-    const { clock } = this.#options;
-    clock.sleep(Math.max(0, this.#deadline - clock.monotonic()), timer.signal, this.#options.renew).then(
-      () => {
-        if (!this.#ended()) this.#arm(); // a timer may be shorter than the lease, or fire early
-      },
-      () => {},
-    );
+    const { clock, renew } = this.#options;
+    const left = Math.max(0, this.#deadline - clock.monotonic());
+    this.#disarm = ringAfter(clock, left, () => {
+      if (!this.#ended()) this.#arm(); // a timer may be shorter than the lease, or fire early
+    }, renew);
   }
 }

@@ -1,6 +1,8 @@
 import { type Clock, systemClock } from "./clock.ts";
 import { interruptible, withTimeout } from "./deadline.ts";
+import { deferred } from "./deferred.ts";
 import { HoldfastError } from "./errors.ts";
+import { ringAfter } from "./ring_after.ts";
 
 const ATTEMPTS = 4;
 const FIRST_DELAY = 25;
@@ -32,15 +34,18 @@ export interface RetryOptions {
  *
  * @throws {HoldfastError} the last fault, or `timeout` at the deadline
  */
-export async function retry<T>(call: () => Promise<T>, options: RetryOptions): Promise<T> {
+export async function retry<T>(call: () => T | Promise<T>, options: RetryOptions): Promise<T> {
   const { clock, attempts = ATTEMPTS, until = -Infinity, deadline = Infinity, signal } = options;
   let ambiguous = false;
   for (let attempt = 1;; attempt++) {
     try {
       const left = deadline - clock.monotonic();
-      if (deadline === Infinity) return await call();
       if (left <= 0) throw overdue(ambiguous);
-      return await within(call(), left, options, () => overdue(true));
+      const answer = call();
+      if (deadline === Infinity || (!(answer instanceof Promise) && signal === undefined)) {
+        return await answer;
+      }
+      return await within(Promise.resolve(answer), left, options, () => overdue(true));
     } catch (error) {
       if (signal?.aborted || !(error instanceof HoldfastError)) throw error;
       ambiguous ||= error.ambiguous;
@@ -64,13 +69,13 @@ async function within<T>(
   late: () => Error,
 ): Promise<T> {
   if (clock === systemClock) return await withTimeout(work, milliseconds, signal, late);
-  const done = new AbortController();
-  const timer = clock.sleep(milliseconds, done.signal).then(() => Promise.reject(late()));
-  timer.catch(() => {});
+  const timer = deferred<never>();
+  const done = ringAfter(clock, milliseconds, () => timer.reject(late()));
+  timer.promise.catch(() => {});
   try {
-    return await interruptible(Promise.race([work, timer]), signal);
+    return await interruptible(Promise.race([work, timer.promise]), signal);
   } finally {
-    done.abort("done");
+    done();
   }
 }
 

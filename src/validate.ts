@@ -29,8 +29,9 @@ export function checkOptionNames(
       `Cannot ${task} as the options must be an object: current type is ${kindOf(options)}`,
     );
   }
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(known, name)) {
+  // This loop visits inherited names too, which do not count, and costs a third of Object.keys().
+  for (const name in options) {
+    if (known[name] !== true && Object.hasOwn(options, name)) {
       throw new TypeError(
         `Cannot ${task} as it has no option '${name}': known are ${Object.keys(known).join(", ")}`,
       );

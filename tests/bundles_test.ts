@@ -67,3 +67,21 @@ Deno.test({
     assert(added <= 6000, `${added} bytes`);
   },
 });
+
+Deno.test({
+  name: "bundle: a throttle alone, for a plain Worker and for Hono, carries nothing of the other helpers",
+  ...options,
+  async fn() {
+    for (const name of ["withThrottle alone", "throttle of ./hono alone"]) {
+      const script = bundles[name]!;
+      const { code } = await bundle({ script });
+      for (const other of ["session.", "idempotency.begin", "lock.acquire", "cache.", "ed25519"]) {
+        assert(!code.includes(`"${other}`), `${name}: ${other}`);
+      }
+      const { gzipped } = await sizes(script);
+      report(`${name}: ${gzipped} bytes, minified and gzipped\n`);
+      // The throttle itself is 6.8 kB of it: transitions, policies, checks of arguments.
+      assert(gzipped <= 11_500, `${name}: ${gzipped} bytes`);
+    }
+  },
+});

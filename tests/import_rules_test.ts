@@ -38,3 +38,10 @@ Deno.test("no published file imports a package", () => {
     1,
   );
 });
+
+Deno.test("one file alone may import Hono's types, and no value of it", () => {
+  const file = "/repo/adapters/hono/_hono_types.ts";
+  assertEquals(reports(file, `import type { Context } from "hono";`), []);
+  assertEquals(reports(file, `import { Hono } from "hono";`).length, 1);
+  assertEquals(reports("/repo/adapters/hono/lock.ts", `import type { Context } from "hono";`).length, 1);
+});

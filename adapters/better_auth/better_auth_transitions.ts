@@ -7,18 +7,24 @@
 import type { Fields, Step, Transition, Write } from "../../src/store/transition.ts";
 
 function int(text: string | undefined): number {
-  return Number(text ?? 0) || 0;
+  if (text === undefined) return 0;
+  const figure = Number(text);
+  return figure > 0 || figure < 0 ? figure : 0; // not a number is neither
 }
 
 /** The time that an entry of an index begins with. */
 function until(entry: string | undefined): number {
-  return int(entry?.split(":", 1)[0]);
+  return entry === undefined ? 0 : int(entry.split(":")[0]);
 }
 
 /** `{}` → `{ v? }`. */
 export const getToken: Transition = {
   name: "better-auth.token.get",
-  apply: (record) => ({ output: record?.v === undefined ? {} : { v: record.v } }),
+  apply(record): Step {
+    const output: Record<string, string> = {};
+    if (record !== undefined && record.v !== undefined) output.v = record.v;
+    return { output };
+  },
 };
 
 /** `{ v, ttl? }` → `{ done }`: a deleted one stays deleted. */
@@ -46,34 +52,41 @@ export const endToken: Transition = {
   apply(record, { keep }, now): Step {
     if (record?.g !== undefined) return { output: {} };
     const expiresAt = Math.max(now + int(keep), int(record?.e));
-    return {
-      output: record?.v === undefined ? {} : { v: record.v },
-      write: { record: { g: "1" }, expiresAt, retention: "protected" },
-    };
+    const output: Record<string, string> = {};
+    if (record !== undefined && record.v !== undefined) output.v = record.v;
+    return { output, write: { record: { g: "1" }, expiresAt, retention: "protected" } };
   },
 };
 
 /** What of an index still means something. */
 function alive(record: Fields | undefined, now: number): Record<string, string> {
-  return Object.fromEntries(Object.entries(record ?? {}).filter(([, entry]) => now < until(entry)));
+  const next: Record<string, string> = {};
+  if (record === undefined) return next;
+  for (const field in record) if (now < until(record[field])) next[field] = record[field]!;
+  return next;
 }
 
 function kept(record: Fields): Write {
-  const last = Math.max(0, ...Object.values(record).map(until));
+  let last = 0;
+  let removal = false;
+  for (const field in record) {
+    last = Math.max(last, until(record[field]));
+    // A removal must outlive what would list the session again.
+    if (field.startsWith("x:")) removal = true;
+  }
   if (last === 0) return { record: undefined };
-  // A removal must outlive what would list the session again.
-  const removal = Object.keys(record).some((field) => field.startsWith("x:"));
   return { record, expiresAt: last, retention: removal ? "protected" : "kept" };
 }
 
 /** `{}` → `{ t:* }`: the sessions that are listed. */
 export const readIndex: Transition = {
   name: "better-auth.index.read",
-  apply: (record, _input, now) => ({
-    output: Object.fromEntries(
-      Object.entries(alive(record, now)).filter(([field]) => field.startsWith("t:")),
-    ),
-  }),
+  apply(record, _input, now): Step {
+    const listed = alive(record, now);
+    const output: Record<string, string> = {};
+    for (const field in listed) if (field.startsWith("t:")) output[field] = listed[field]!;
+    return { output };
+  },
 };
 
 /** `{ t:* }` → `{}`: lists these, too, but for those that were removed. */
@@ -81,8 +94,9 @@ export const mergeIndex: Transition = {
   name: "better-auth.index.merge",
   apply(record, input, now): Step {
     const next = alive(record, now);
-    for (const [field, entry] of Object.entries(alive(input, now))) {
-      if (field.startsWith("t:") && next[`x:${field.slice(2)}`] === undefined) next[field] = entry;
+    const added = alive(input, now);
+    for (const field in added) {
+      if (field.startsWith("t:") && next["x:" + field.slice(2)] === undefined) next[field] = added[field]!;
     }
     return { output: {}, write: kept(next) };
   },
@@ -93,10 +107,10 @@ export const removeFromIndex: Transition = {
   name: "better-auth.index.remove",
   apply(record, { token, keep }, now): Step {
     const next = alive(record, now);
-    next[`x:${token}`] = String(
-      Math.max(now + int(keep), until(next[`t:${token}`]), until(next[`x:${token}`])),
-    );
-    delete next[`t:${token}`];
+    const listed = "t:" + token!;
+    const removed = "x:" + token!;
+    next[removed] = String(Math.max(now + int(keep), until(next[listed]), until(next[removed])));
+    delete next[listed];
     return { output: {}, write: kept(next) };
   },
 };

@@ -1,5 +1,5 @@
 import { cacheTransitions } from "../../src/cache/cache_transitions.ts";
-import { outboxTransitions } from "../../src/mail/outbox_transitions.ts";
+import { outboxTransitions } from "../../src/outbox/outbox_transitions.ts";
 import { idempotencyTransitions } from "../../src/idempotency/idempotency_transitions.ts";
 import { lockTransitions } from "../../src/lock/lock_transitions.ts";
 import { sessionTransitions } from "../../src/session/session_transitions.ts";

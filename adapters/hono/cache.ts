@@ -1,4 +1,4 @@
-import { type HttpCacheOptions, withCache } from "../../src/http/http_cache.ts";
+import { cachedHandler, type HttpCacheOptions } from "../../src/http/http_cache.ts";
 import { replace, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
 
 /**
@@ -38,21 +38,24 @@ export function cache({ revalidate, store, ...options }: CacheMiddlewareOptions)
     throw new TypeError("Cannot cache responses as 'revalidate' must be a function");
   }
   const fills = new WeakSet<Request>(); // requests that are fills themselves: they pass
-  const handler = withCache<{ c: RouteContext; next: () => Promise<void> }>(async (request, { c, next }) => {
-    if (revalidate) return await revalidate((fills.add(request), request), c);
-    const req = c.req as { raw: Request };
-    const { raw } = req;
-    req.raw = request; // the routes see the conditional request
-    await next().finally(() => req.raw = raw);
-    return c.res;
-  }, {
-    ...options,
-    store: typeof store === "function" ? ({ c }) => store(c) : store,
-    waitUntil: (work, { c }) => void waitUntil(c, work),
-    staleWhileRevalidate: revalidate !== undefined,
-  });
+  const handler = cachedHandler<{ c: RouteContext; next: () => Promise<void> }>(
+    async (request, { c, next }) => {
+      if (revalidate) return await revalidate((fills.add(request), request), c);
+      const req = c.req as { raw: Request };
+      const { raw } = req;
+      req.raw = request; // the routes see the conditional request
+      await next().finally(() => req.raw = raw);
+      return c.res;
+    },
+    {
+      ...options,
+      store: typeof store === "function" ? ({ c }) => store(c) : store,
+      waitUntil: (work, { c }) => void waitUntil(c, work),
+      staleWhileRevalidate: revalidate !== undefined,
+    },
+  );
   return async function cache(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     if (fills.has(c.req.raw)) return await next();
-    replace(c, await handler(c.req.raw, { c, next }));
+    replace(c, await handler(c.req.raw, { c, next }, c));
   };
 }

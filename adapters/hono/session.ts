@@ -1,24 +1,13 @@
-import { sameOptions } from "./_same_options.ts";
-import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
-import {
-  checkTransport,
-  isLimit,
-  isOwnOutage,
-  isUnavailable,
-  onlyLooks,
-  SESSION_ENDED,
-  sessionHeaders,
-  wasAsked,
-} from "../../src/session/session_response.ts";
+import type { HttpSessionOptions, MadeHttpSessionOptions } from "../../src/http/http_session.ts";
+import { sessionHelper } from "../../src/http/with_session.ts";
 import type { Schema, SchemaOutput } from "../../src/schema.ts";
 import type { Session } from "../../src/session/session.ts";
 import type { Atomic, IndexedSessionStore } from "../../src/session/session_store.ts";
-import { createSessions } from "../../src/session/create_sessions.ts";
 import type { RequestSessions, SessionsOptions } from "../../src/session/sessions.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import { PerBinding } from "../../src/store/binding.ts";
-import { changeable, replace, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
-import { problem, unavailable } from "./problem.ts";
+import type { RouteContext } from "./_context.ts";
+import { mapOptions, ofContext, pass } from "./_exchange.ts";
+import type { HonoContext, HonoEnv, HonoMiddleware } from "./_hono_types.ts";
 
 /**
  * Options of the place of a session in the context.
@@ -38,14 +27,14 @@ export interface SessionContextOptions {
  *
  * @category Hono
  */
-export interface SessionAnswerOptions {
+// deno-lint-ignore no-explicit-any
+export interface SessionAnswerOptions<C = any> {
   /**
    * The answer to a request that changed the session, of which nothing could be kept as the session had ended
    * meanwhile. Without a response of its own, the handler's stays, although nothing was saved.
    * @default {a 409 problem, "The session has ended"}
    */
-  // deno-lint-ignore no-explicit-any
-  readonly onConflict?: ((c: any) => Response | undefined | Promise<Response | undefined>) | undefined;
+  readonly onConflict?: ((c: C) => Response | undefined | Promise<Response | undefined>) | undefined;
 }
 
 /**
@@ -53,10 +42,10 @@ export interface SessionAnswerOptions {
  *
  * @category Hono
  */
-export type SessionStoreSource =
+export type SessionStoreSource<C = RouteContext> =
   | AtomicStore
   | Atomic<IndexedSessionStore>
-  | ((c: RouteContext) => AtomicStore | Atomic<IndexedSessionStore>);
+  | ((c: C) => AtomicStore | Atomic<IndexedSessionStore>);
 
 /**
  * Options of {@linkcode session}. With another `contextKey`, cookie and namespace are named after it, too, so
@@ -64,10 +53,11 @@ export type SessionStoreSource =
  *
  * @category Hono
  */
-export interface SessionMiddlewareOptions<S extends Schema>
-  extends SessionsOptions<S>, SessionContextOptions, SessionAnswerOptions {
+// deno-lint-ignore no-explicit-any
+export interface SessionMiddlewareOptions<S extends Schema, C = any>
+  extends SessionsOptions<S>, SessionContextOptions, SessionAnswerOptions<C> {
   /** The store of sessions, or a function that makes it of a request. */
-  readonly store: SessionStoreSource;
+  readonly store: SessionStoreSource<C>;
 }
 
 /**
@@ -76,44 +66,34 @@ export interface SessionMiddlewareOptions<S extends Schema>
  *
  * @category Hono
  */
-export interface MadeSessionMiddlewareOptions<Data> extends SessionContextOptions, SessionAnswerOptions {
+// deno-lint-ignore no-explicit-any
+export interface MadeSessionMiddlewareOptions<Data, C = any>
+  extends SessionContextOptions, SessionAnswerOptions<C> {
   /**
    * The sessions of `createSessions` or `createSealedSessions`, or a function that makes them of a request.
    * Their `onFault` is theirs.
    */
-  readonly sessions: RequestSessions<Data> | ((c: RouteContext) => RequestSessions<Data>);
+  readonly sessions: RequestSessions<Data> | ((c: C) => RequestSessions<Data>);
 }
 
 /**
- * `new Hono<{ Variables: SessionVariables<typeof Visitor> }>()` makes `c.var.session` typed.
+ * `new Hono<{ Variables: SessionVariables<typeof Visitor> }>()` makes `c.var.session` typed; a chain infers it.
  *
  * @category Hono
  */
-export interface SessionVariables<S extends Schema = Schema<Record<string, unknown>>> {
-  /** The request's session. */
-  session: Session<SchemaOutput<S>>;
-}
+export type SessionVariables<
+  S extends Schema = Schema<Record<string, unknown>>,
+  Key extends string = "session",
+> = { [Name in Key]: Session<SchemaOutput<S>> };
 
 /**
  * Gives every request its session as `c.var.session`, loaded at the first read, committed once after the
- * handler. A request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx its data is
- * dropped, while revoking and rotating hold; likewise HEAD, for which Hono runs the handler of GET, and
- * OPTIONS: no session begins there.
- *
- * A request whose session ends under way never begins another: what it changed goes to the session that the same
- * user's rotation or login made of it, or the answer is a 409 (see `onConflict`) and no cookie changes.
- *
- * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is called. The
- * application's own errors keep the answer of its own `onError`, also where they are outages of another
- * store. A misconfiguration is thrown.
+ * handler; see `withSession`. Where the store is down, the answer is a 503, and the application's own errors keep
+ * the answer of its own `onError`.
  *
  * Mounted twice with equal options it is one. With other options, or when two contexts share a cookie name,
  * the request fails with a `TypeError`: the second mount would be ignored, or overwrite the first one's
  * cookie.
- *
- * The type of `c.var.session` is declared once, by `SessionVariables`: Hono infers a variable only from its
- * own `MiddlewareHandler`, and naming that would make Hono a dependency of every user. In a bare chain, wrap
- * it in Hono's own `createMiddleware<{ Variables: SessionVariables }>(session(…))`.
  *
  * @throws {TypeError} when the cookie's options contradict each other, or an option is unknown
  * @category Hono
@@ -133,150 +113,29 @@ export interface SessionVariables<S extends Schema = Schema<Record<string, unkno
  * if (!response.headers.get("set-cookie")?.startsWith("__Host-session=")) throw new Error("unexpected");
  * ```
  */
-export function session<S extends Schema = Schema<Record<string, unknown>>>(
-  options: SessionMiddlewareOptions<S> | MadeSessionMiddlewareOptions<SchemaOutput<S>>,
-): RouteMiddleware {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError("Cannot mount session() as it needs options: { store } or { sessions }");
-  }
-  const { contextKey = "session" } = options;
-  if (typeof contextKey !== "string" || contextKey === "") {
-    throw new TypeError("Cannot mount session() as 'contextKey' must be a non-empty string");
-  }
-  checkFunction("mount session()", "onConflict", options.onConflict);
-  const { onConflict = () => problem(409, SESSION_ENDED) } = options;
-  const sessions = "sessions" in options ? made(options) : perStore(options, contextKey);
-  return async function session(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
-    if (isMounted(c, contextKey, options)) return await next();
-    const mine = sessions(c);
-    mount(c, { contextKey, options, cookieName: mine.cookieName });
-    const current = mine.open(c.req.header("cookie"));
-    c.set(contextKey, current);
-    try {
-      await next();
-    } catch (thrown) {
-      // Hono turns errors into responses; what is no Error comes through here, and still ends the request.
-      await mine.commit(current, { failed: true }).catch(() => undefined);
-      throw thrown;
-    }
-    await finish(c, mine, current, onConflict);
-  };
-}
-
-/** Commits, and puts the cookie or the fault on the response. */
-async function finish<Data>(
-  c: RouteContext,
-  mine: RequestSessions<Data>,
-  current: Session<Data>,
-  onConflict: NonNullable<SessionAnswerOptions["onConflict"]>,
-): Promise<void> {
-  const outage = isOwnOutage(current, c.error);
-  let cookie: string | undefined;
-  let lost = false;
-  try {
-    cookie = await mine.commit(current, {
-      failed: outage || c.res.status >= 500 || onlyLooks(c.req.method),
-      waitUntil: (work) => waitUntil(c, work),
-      onConflict: () => void (lost = true),
-    });
-  } catch (error) {
-    if (isLimit(error)) return replace(c, problem(409, "There are too many sessions of this user"));
-    if (!isUnavailable(error)) throw error;
-    // The application's own failure stays: it claims no success either.
-    if (outage || c.res.status < 500) replace(c, unavailable());
-    return;
-  }
-  checkTransport(current, c.req.raw, cookie);
-  if (outage) replace(c, unavailable());
-  else if (lost) {
-    const refusal = await onConflict(c);
-    if (refusal !== undefined) replace(c, refusal);
-  }
-  if (cookie !== undefined || wasAsked(current)) sessionHeaders(changeable(c), current, cookie);
-}
-
-/** A session() that a request has passed. */
-interface Mount {
-  readonly contextKey: string;
-  readonly cookieName: string;
-  readonly options: object;
-}
-
-/**
- * The session() middleware that each request has passed; all middleware of a request get the same context.
- */
-const mounts = new WeakMap<RouteContext, Mount[]>();
-
-/** Whether the same session() was mounted before. One with other options is refused: it would do nothing. */
-function isMounted(c: RouteContext, contextKey: string, options: object): boolean {
-  const known = mounts.get(c)?.find((mount) => mount.contextKey === contextKey);
-  if (known === undefined) {
-    if (c.get(contextKey) === undefined) return false;
-    throw new TypeError(
-      `Cannot mount session() as the variable '${contextKey}' is taken: choose another contextKey`,
-    );
-  }
-  if (sameOptions(known.options, options)) return true;
-  throw new TypeError(
-    `Cannot mount session() twice with different options: give the second one another contextKey than '${contextKey}'`,
+export function session<
+  S extends Schema = Schema<Record<string, unknown>>,
+  // deno-lint-ignore no-explicit-any
+  E extends HonoEnv = any,
+  const Key extends string = "session",
+>(
+  options:
+    & (
+      | SessionMiddlewareOptions<S, HonoContext<E>>
+      | MadeSessionMiddlewareOptions<SchemaOutput<S>, HonoContext<E>>
+    )
+    & { readonly contextKey?: Key | undefined },
+): HonoMiddleware<E, SessionVariables<S, Key>> {
+  const { name, helper } = sessionHelper<S, RouteContext>(
+    // The helper compares options by identity where one is mounted twice: only what is given is mapped.
+    (Object(options).onConflict === undefined
+      ? options
+      : mapOptions(options, ({ onConflict }) => ({ onConflict: ofContext(onConflict) }))) as
+        | HttpSessionOptions<S, RouteContext>
+        | MadeHttpSessionOptions<SchemaOutput<S>, RouteContext>,
+    "session()",
   );
+  return (async function session(c: RouteContext, next: () => Promise<void>) {
+    return await pass(c, next, name, helper);
+  }) as HonoMiddleware<E, SessionVariables<S, Key>>;
 }
-
-function mount(c: RouteContext, added: Mount): void {
-  const all = mounts.get(c) ?? [];
-  const other = all.find(({ cookieName }) => cookieName === added.cookieName);
-  if (other !== undefined) {
-    throw new TypeError(
-      `Cannot mount session() as '${added.contextKey}' and '${other.contextKey}' share the cookie '${added.cookieName}'`,
-    );
-  }
-  mounts.set(c, [...all, added]);
-}
-
-const MADE_OPTIONS = { sessions: true, contextKey: true, onConflict: true } satisfies OptionNames<
-  MadeSessionMiddlewareOptions<unknown>
->;
-
-function made<Data>(options: MadeSessionMiddlewareOptions<Data>): (c: RouteContext) => RequestSessions<Data> {
-  checkOptionNames("mount session()", options, MADE_OPTIONS);
-  const { sessions } = options;
-  if (typeof sessions === "function") return (c) => checkMade(sessions(c));
-  const checked = checkMade(sessions);
-  return () => checked;
-}
-
-function checkMade<Data>(sessions: RequestSessions<Data>): RequestSessions<Data> {
-  if (typeof sessions?.open === "function" && typeof sessions.commit === "function") return sessions;
-  throw new TypeError(
-    "Cannot mount session() as 'sessions' must be what createSessions() answers, or a function for it",
-  );
-}
-
-function perStore<S extends Schema>(
-  options: SessionMiddlewareOptions<S>,
-  contextKey: string,
-): (c: RouteContext) => RequestSessions<SchemaOutput<S>> {
-  const { store, contextKey: _contextKey, onConflict: _onConflict, ...rest } = options;
-  const { secure = true, path = "/", ...looks } = rest.cookie ?? {};
-  const cookieName = looks.name ?? (secure && path === "/" ? "__Host-" : "") + contextKey;
-  const own = { ...rest, name: rest.name ?? contextKey, cookie: { ...rest.cookie, name: cookieName } };
-  const build = (store: AtomicStore | Atomic<IndexedSessionStore>) =>
-    createSessions<S>(store, own as SessionsOptions<S>);
-  if (typeof store !== "function") {
-    const built = build(store);
-    return () => built;
-  }
-  build(NOWHERE); // what is wrong with the options is said at once, not at the first request
-  const known = new PerBinding<RequestSessions<SchemaOutput<S>>>();
-  return (c) => {
-    const found = store(c);
-    return typeof found === "object" && found !== null ? known.get(found, () => build(found)) : build(found);
-  };
-}
-
-/** A store by shape alone: it is never asked. */
-const NOWHERE = {
-  consistency: "atomic",
-  load: () => Promise.reject(new TypeError("Cannot load from no store")),
-  save: () => Promise.reject(new TypeError("Cannot save to no store")),
-} as unknown as Atomic<IndexedSessionStore>;

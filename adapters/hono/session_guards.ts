@@ -4,7 +4,7 @@ import { checkInteger, checkOptionNames, type OptionNames } from "../../src/vali
 import { readBody } from "./_request_body.ts";
 import type { Session } from "../../src/session/session.ts";
 import type { RouteContext, RouteMiddleware } from "./_context.ts";
-import { problem } from "./problem.ts";
+import { problem } from "../../src/http/problem.ts";
 import type { SessionContextOptions } from "./session.ts";
 
 /** The default of `maxForm`, in bytes: forms with files send the token in the header. */

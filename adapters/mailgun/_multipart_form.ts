@@ -1,5 +1,4 @@
 import { inPieces, type LazyBytes, type Piece } from "../../src/mail/pieces.ts";
-import { randomToken } from "../../src/secret.ts";
 
 /**
  * A form of known length whose files are not copied, which a `FormData` does. Names and media types must be
@@ -8,7 +7,7 @@ import { randomToken } from "../../src/secret.ts";
  * @see https://www.rfc-editor.org/rfc/rfc7578
  */
 export class MultipartForm {
-  readonly #boundary = `holdfast-${randomToken(18)}`;
+  readonly #boundary = `holdfast-${crypto.randomUUID()}`;
   readonly #pieces: Piece[] = [];
 
   /** The media type of the body. */

@@ -1,17 +1,12 @@
 import { formatAddress, need } from "../../src/mail/address.ts";
-import {
-  fetchExchange,
-  httpMailer,
-  type HttpMailerOptions,
-  type RequestOptions,
-  wireFiles,
-  wireHeaders,
-} from "../../src/mail/http_mailer.ts";
+import { fetchExchange, type HttpMailerOptions } from "../../src/mail/fetch_exchange.ts";
+import { httpMailer, type RequestOptions, wireFiles, wireHeaders } from "../../src/mail/http_mailer.ts";
 import { unsupported } from "../../src/mail/mail_error.ts";
 import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import type { MimeBuilder } from "../../src/mail/mime.ts";
-import { checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../../src/validate.ts";
+import { checkNeededOptions, type OptionNames } from "../../src/validate.ts";
+import type { MailgunOptions } from "../../src/mail/provider_options.ts";
 import { MultipartForm } from "./_multipart_form.ts";
 
 /**
@@ -35,19 +30,36 @@ export interface MailgunAccess extends HttpMailerOptions {
    * @default {Mailgun builds them from fields}
    */
   readonly mime?: MimeBuilder | undefined;
+  /** Options for messages that have none of their own under `provider.mailgun`. */
+  readonly defaults?: MailgunOptions | undefined;
 }
 
 const NAME = "mailgun";
-const TASK = "make a Mailgun mailer";
 const ACCESS = {
   apiKey: true,
   domain: true,
   region: true,
   mime: true,
+  defaults: true,
   timeout: true,
   fetch: true,
   baseUrl: true,
 } satisfies OptionNames<MailgunAccess>;
+const MESSAGE = {
+  template: true,
+  templateVersion: true,
+  templateText: true,
+  variables: true,
+  tracking: true,
+  trackingClicks: true,
+  trackingOpens: true,
+  testmode: true,
+  dkim: true,
+  requireTls: true,
+  skipVerification: true,
+  sendingIp: true,
+  sendingIpPool: true,
+} satisfies OptionNames<MailgunOptions>;
 
 /**
  * Sends by Mailgun's messages API. Mailgun knows no idempotency keys, so an attempt whose answer was lost is
@@ -77,19 +89,22 @@ const ACCESS = {
  * ```
  */
 export function mailgunMailer(access: MailgunAccess): Mailer {
-  checkNeededOptions(TASK, access, ACCESS, "'apiKey' and 'domain'");
-  const { apiKey, domain, region = "us", timeout, mime } = access;
+  checkNeededOptions("make a Mailgun mailer", access, ACCESS, "'apiKey' and 'domain'");
+  const { apiKey, domain, region = "us", timeout, mime, defaults } = access;
   need(
     typeof apiKey === "string" && /^[!-~]+$/.test(apiKey) && /^[a-z\d.-]+$/i.test(domain ?? ""),
     "apiKey",
     "or 'domain' is missing",
   );
-  checkOneOf(TASK, "region", region, ["us", "eu"]);
-  checkFunction(TASK, "mime", mime);
+  need(region === "us" || region === "eu", "region", 'must be "us" or "eu"');
+  need(!mime || typeof mime === "function", "mime", "must be a function");
   const headers = { authorization: `Basic ${btoa(`api:${apiKey}`)}` };
-  return httpMailer({
+  return httpMailer<MailgunOptions>({
     name: NAME,
     timeout,
+    defaults,
+    options: MESSAGE,
+    template: ({ template }) => mime ? undefined : template,
     maxBytes: 25_000_000,
     maxRecipients: 1000,
     withoutTo: mime !== undefined,
@@ -100,6 +115,7 @@ export function mailgunMailer(access: MailgunAccess): Mailer {
     async request(message, options) {
       const form = new MultipartForm();
       addSettings(form, message);
+      addOptions(form, options.provider);
       if (mime) await addMime(form, mime, message, options);
       else await addFields(form, message);
       const path = `/v3/${domain}/messages${mime ? ".mime" : ""}`;
@@ -124,6 +140,21 @@ function addSettings(form: MultipartForm, { tags, metadata, sendAt }: PreparedMe
   if (sendAt) form.field("o:deliverytime", sendAt.toUTCString().replace("GMT", "+0000"));
 }
 
+/**
+ * The options of the message: `requireTls: true` is the field `o:require-tls` with `yes`, and those of a
+ * template begin with `t:` instead.
+ */
+function addOptions(form: MultipartForm, options: MailgunOptions): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined) continue;
+    const words = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    const own = words.replace("template-", "t:").replace("variables", "t:variables");
+    const field = own === words && name !== "template" ? `o:${words}` : own;
+    const text = value === true ? "yes" : value === false ? "no" : value;
+    form.field(field, typeof text === "string" ? text : JSON.stringify(text));
+  }
+}
+
 /** The message as fields. */
 async function addFields(form: MultipartForm, message: PreparedMessage): Promise<void> {
   const { from, to, cc, bcc, replyTo, subject, text, html } = message;
@@ -131,7 +162,7 @@ async function addFields(form: MultipartForm, message: PreparedMessage): Promise
     for (const address of list) form.field(field, formatAddress(address));
   }
   if (replyTo.length > 0) form.field("h:Reply-To", replyTo.map(formatAddress).join(", "));
-  form.field("subject", subject);
+  if (subject) form.field("subject", subject);
   if (text !== undefined) form.field("text", text);
   if (html !== undefined) form.field("html", html);
   for (const [name, value] of wireHeaders(message, NAME)) form.field(`h:${name}`, value);

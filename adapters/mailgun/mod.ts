@@ -10,5 +10,8 @@
  * @module
  */
 
-export type { HttpMailerOptions } from "../../src/mail/http_mailer.ts";
+export type { FeedbackKind, MailFeedback } from "../../src/mail/feedback.ts";
+export type { HttpMailerOptions } from "../../src/mail/fetch_exchange.ts";
+export type { MailgunOptions } from "../../src/mail/provider_options.ts";
 export * from "./mailgun_mailer.ts";
+export * from "./mailgun_feedback.ts";

@@ -1,6 +1,10 @@
 /**
- * The records of a memory store: a map with a bound, in which records that protect are never evicted and one
+ * The records of a memory store: a table with a bound, in which records that protect are never evicted and one
  * namespace cannot take the place of all others.
+ *
+ * A record is a slot, its place in a few arrays, and no object of its own: that takes less memory, leaves the
+ * garbage collector nothing to walk through, and lets expiry and lists go from slot to slot. The arrays come in
+ * blocks, so that none is ever copied to grow. A record keeps its slot for life, and a slot is used again.
  *
  * Records have a retention (`Write.retention`) and belong to the pool of their namespace. Per pool and
  * retention there is a list in order of creation, so a victim is found, and a refusal decided, without a look
@@ -17,6 +21,7 @@ import { HoldfastError } from "../../src/errors.ts";
 import { badCursor } from "../../src/store/cursor.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import type { Fields, Retention } from "../../src/store/transition.ts";
+import { Namespace, Pool } from "./_namespace.ts";
 
 /**
  * How many records each write looks at beside its own: enough to keep the expired ones few, too few to cost.
@@ -35,77 +40,94 @@ const MAX_POOLS = 64;
 /** How many records one page of a list looks at, so that a rare prefix does not hold up the process. */
 const MAX_LOOKED = 10_000;
 
-/** How many lists remember where they stopped; the others find their place by a walk from the start. */
-const MAX_OPEN_LISTS = 16;
-
 const LEVELS: Readonly<Record<Retention, Level>> = { evictable: 0, kept: 1, protected: 2 };
 type Level = 0 | 1 | 2;
 const [EVICTABLE, KEPT, PROTECTED] = [0, 1, 2] as const;
 
-/**
- * A plain value keeps its text alone; a contract's record keeps its fields. The list of its pool and level is
- * made of the entries themselves, in one class without initial values: a write makes one object, whatever
- * there is.
- */
-export class Entry {
-  /** Counts the writes of this record: with `number` it tells one state from another. */
-  writes = 0;
+/** The slots of a block, a power of two: a small store takes about 27 kB, and growing takes microseconds. */
+const BLOCK_BITS = 9;
+const BLOCK = 1 << BLOCK_BITS;
 
-  constructor(
-    readonly key: string,
-    /** Rises in the order of creation, which is the order of the map. */
-    readonly number: number,
-    readonly pool: Pool,
-    public content: string | Fields,
-    public expiresAt: number,
-    public level: Level,
-    /** The one before it in its list. */
-    public previous: Entry | undefined,
-    /** The one after it in its list. */
-    public next: Entry | undefined,
-  ) {}
-}
-
-/** An end of each list of a pool. */
-type Ends = [Entry | undefined, Entry | undefined, Entry | undefined];
-
-/** The records of a namespace, by level: the ends of each list, and its length. */
-class Pool {
-  readonly oldest: Ends = [undefined, undefined, undefined];
-  readonly newest: Ends = [undefined, undefined, undefined];
-  readonly sizes: [number, number, number] = [0, 0, 0];
-
-  constructor(readonly path: string) {}
-}
-
-/** Where a list stopped: the first record of the next page, and the iterator behind it. */
-interface OpenList {
-  readonly pending: Entry;
-  readonly rest: Iterator<Entry>;
+/** So many slots, an array for each property of a record. */
+class Block {
+  /** The key in its namespace; `undefined` in a free slot. */
+  readonly keys = new Array<string | undefined>(BLOCK).fill(undefined);
+  /** A plain value's text, or the fields of a contract's record. */
+  readonly contents = new Array<string | Fields | undefined>(BLOCK).fill(undefined);
+  readonly namespaces = new Array<Namespace | undefined>(BLOCK).fill(undefined);
+  /** The deadlines; Infinity for none. */
+  readonly deadlines = new Float64Array(BLOCK);
+  /** Rises in the order of creation. */
+  readonly numbers = new Float64Array(BLOCK);
+  /** Counts the writes of a record: with its number it tells one state from another. */
+  readonly writes = new Uint32Array(BLOCK);
+  readonly levels = new Uint8Array(BLOCK);
+  /** The neighbours in the list of the pool and level, in order of creation; -1 for none. */
+  readonly previous = new Int32Array(BLOCK);
+  readonly next = new Int32Array(BLOCK);
 }
 
 /** See the module. */
 export class BoundedEntries {
-  readonly #entries = new Map<string, Entry>();
+  readonly #blocks: Block[] = [];
+  readonly #namespaces = new Map<string, Namespace>();
   readonly #pools = new Map<string, Pool>();
   readonly #sizes: [number, number, number] = [0, 0, 0];
-  readonly #openLists = new Map<number, OpenList>();
   readonly #maxEntries: number;
   readonly #minEvictable: number;
   readonly #maxProtected: number;
+  readonly #now: () => number;
+  #size = 0;
   #created = 0;
-  // Walks through the records again and again, a few steps a write; a map's iterator lives through changes.
-  #sweeper: Iterator<Entry>;
+  /** The slots that were ever used are those below. */
+  #used = 0;
+  /** The first free slot below; each one's `next` is the following one. */
+  #free = -1;
+  /** The slot at which the sweep goes on. */
+  #swept = 0;
 
-  constructor(maxEntries: number) {
+  constructor(maxEntries: number, now: () => number) {
     this.#maxEntries = maxEntries;
     this.#minEvictable = Math.floor(maxEntries / 8);
     this.#maxProtected = Math.max(1, Math.floor(maxEntries * 3 / 4));
-    this.#sweeper = this.#entries.values();
+    this.#now = now;
   }
 
-  get(key: string): Entry | undefined {
-    return this.#entries.get(key);
+  /** The namespace at the path; it is registered while it has a record. */
+  namespace(path: string): Namespace {
+    return this.registered(path) ?? new Namespace(path, this.#poolOf(path));
+  }
+
+  registered(path: string): Namespace | undefined {
+    return this.#namespaces.get(path);
+  }
+
+  /** The slot of a live record, or -1. */
+  find(namespace: Namespace, key: string, now?: number): number {
+    const slot = namespace.find(key);
+    if (slot === undefined) return -1;
+    const deadline = this.deadline(slot);
+    return deadline === Infinity || (now ?? this.#now()) < deadline ? slot : -1;
+  }
+
+  content(slot: number): string | Fields {
+    return this.#blocks[slot >> BLOCK_BITS]!.contents[slot & (BLOCK - 1)]!;
+  }
+
+  deadline(slot: number): number {
+    return this.#blocks[slot >> BLOCK_BITS]!.deadlines[slot & (BLOCK - 1)]!;
+  }
+
+  setDeadline(slot: number, deadline: number): void {
+    this.#blocks[slot >> BLOCK_BITS]!.deadlines[slot & (BLOCK - 1)] = deadline;
+  }
+
+  /** Tells this state of a record from every other; "0" where there is none. */
+  version(namespace: Namespace, key: string): string {
+    const slot = namespace.find(key);
+    if (slot === undefined) return "0";
+    const { numbers, writes } = this.#blocks[slot >> BLOCK_BITS]!;
+    return `${numbers[slot & (BLOCK - 1)]}.${writes[slot & (BLOCK - 1)]}`;
   }
 
   /**
@@ -114,122 +136,172 @@ export class BoundedEntries {
    * @throws {HoldfastError} `store-full`; nothing was changed
    */
   put(
+    namespace: Namespace,
     key: string,
     content: string | Fields,
-    expiresAt: number,
+    deadline: number,
     retention: Retention,
-    now: () => number,
   ): void {
     const level = LEVELS[retention];
-    const known = this.#entries.get(key);
-    const pool = known?.pool ?? this.#poolOf(key);
-    if (level === PROTECTED && known?.level !== PROTECTED) this.#admit(pool, now);
-    if (known === undefined) {
-      if (this.#entries.size >= this.#maxEntries) this.#evictFor(level);
-      const entry = new Entry(key, ++this.#created, pool, content, expiresAt, level, undefined, undefined);
-      this.#entries.set(key, entry);
-      this.#pools.set(pool.path, pool);
-      this.#link(entry);
-    } else {
-      known.content = content;
-      known.writes++;
-      known.expiresAt = expiresAt;
-      if (known.level !== level) {
+    const known = namespace.find(key);
+    if (known === undefined) this.#create(namespace, key, content, deadline, level);
+    else {
+      const block = this.#blocks[known >> BLOCK_BITS]!;
+      const i = known & (BLOCK - 1);
+      if (block.levels[i] !== level) {
+        if (level === PROTECTED) this.#admit(namespace.pool);
+        // Its own record may have been the expired one that made space.
+        if (block.keys[i] !== key || block.namespaces[i] !== namespace) {
+          return this.put(namespace, key, content, deadline, retention);
+        }
         this.#unlink(known);
-        known.level = level;
-        this.#link(known);
-        this.#pools.set(pool.path, pool);
+        this.#link(known, level);
       }
+      block.contents[i] = content;
+      block.deadlines[i] = deadline;
+      block.writes[i]!++;
     }
-    this.#sweep(now);
+    this.#sweep();
   }
 
-  delete(entry: Entry): void {
-    if (this.#entries.delete(entry.key)) this.#unlink(entry);
+  #create(
+    namespace: Namespace,
+    key: string,
+    content: string | Fields,
+    deadline: number,
+    level: Level,
+  ): void {
+    if (namespace.gone) namespace.pool = this.#poolOf(namespace.path);
+    if (level === PROTECTED) this.#admit(namespace.pool);
+    if (this.#size >= this.#maxEntries) this.#evictFor(level);
+    // Only here, as its last record may have been the one that was evicted.
+    if (namespace.gone) {
+      namespace.gone = false;
+      this.#namespaces.set(namespace.path, namespace);
+    }
+    const slot = this.#take();
+    const block = this.#blocks[slot >> BLOCK_BITS]!;
+    const i = slot & (BLOCK - 1);
+    block.keys[i] = key;
+    block.contents[i] = content;
+    block.namespaces[i] = namespace;
+    block.deadlines[i] = deadline;
+    block.numbers[i] = ++this.#created;
+    block.writes[i] = 0;
+    namespace.add(key, slot);
+    this.#size++;
+    this.#link(slot, level);
+  }
+
+  delete(slot: number): void {
+    const block = this.#blocks[slot >> BLOCK_BITS]!;
+    const i = slot & (BLOCK - 1);
+    const namespace = block.namespaces[i]!;
+    this.#unlink(slot);
+    namespace.remove(block.keys[i]!);
+    if (namespace.size === 0) {
+      namespace.gone = true;
+      this.#namespaces.delete(namespace.path);
+    }
+    block.keys[i] = block.contents[i] = block.namespaces[i] = undefined;
+    block.next[i] = this.#free;
+    this.#free = slot;
+    this.#size--;
   }
 
   /**
-   * A page of live keys in the order of their creation. The cursor is the number of the last one seen, and
-   * that of the last one created before the first page: a key that is deleted and created again meanwhile has
-   * a higher number and is not listed twice.
+   * A page of live keys. The cursor is the slot at which the next page begins, and the number of the last record that was
+   * created before the first page: a record keeps its slot, so none is passed over, and a key that is deleted and created
+   * again meanwhile has a higher number and is not listed twice.
    */
-  page(prefix: string, cursor: string | undefined, limit: number, now: () => number): ListPage {
-    const place = /^(\d{1,16})-(\d{1,16})$/.exec(cursor ?? `0-${this.#created}`);
+  page(prefix: string, cursor: string | undefined, limit: number): ListPage {
+    const place = /^(\d{1,10})-(\d{1,16})$/.exec(cursor ?? `0-${this.#created}`);
     if (place === null) throw badCursor();
-    const [after, end] = [Number(place[1]), Number(place[2])];
-    const open = this.#openLists.get(after);
-    this.#openLists.delete(after);
-    const rest = open?.rest ?? this.#entries.values();
-    let next = open === undefined ? rest.next() : { value: open.pending, done: false };
+    const [from, end] = [Number(place[1]), Number(place[2])];
     const keys: string[] = [];
-    let last = after;
-    for (let looked = 0; !next.done; next = rest.next()) {
-      const entry: Entry = next.value;
-      if (entry.number <= after) continue; // the walk from the start
-      if (entry.number > end) break;
-      const found = entry.key.startsWith(prefix) && this.#entries.get(entry.key) === entry &&
-        (entry.expiresAt === Infinity || now() < entry.expiresAt);
-      if ((found && keys.length === limit) || looked++ === MAX_LOOKED) {
-        this.#remember(last, { pending: entry, rest });
-        return { keys, cursor: `${last}-${end}` };
-      }
-      last = entry.number;
-      if (found) keys.push(entry.key);
+    for (let slot = from; slot < this.#used; slot++) {
+      if (slot - from === MAX_LOOKED) return { keys, cursor: `${slot}-${end}` };
+      const block = this.#blocks[slot >> BLOCK_BITS]!;
+      const i = slot & (BLOCK - 1);
+      const key = block.keys[i];
+      if (key === undefined || block.numbers[i]! > end) continue;
+      const namespace = block.namespaces[i]!;
+      const { path } = namespace;
+      // Most of another namespace is passed over without putting a key together.
+      if (path !== "" && !path.startsWith(prefix) && !prefix.startsWith(path)) continue;
+      const full = namespace.fullKey(key);
+      if (!full.startsWith(prefix)) continue;
+      const deadline = block.deadlines[i]!;
+      if (deadline !== Infinity && this.#now() >= deadline) continue;
+      if (keys.length === limit) return { keys, cursor: `${slot}-${end}` };
+      keys.push(full);
     }
     return { keys };
   }
 
-  #remember(number: number, open: OpenList): void {
-    this.#openLists.set(number, open);
-    if (this.#openLists.size <= MAX_OPEN_LISTS) return;
-    this.#openLists.delete(this.#openLists.keys().next().value!);
-  }
-
-  #poolOf(key: string): Pool {
-    // Engine keys: `/outer/inner/:key`, or a bare key without a slash in front.
-    const path = key.charCodeAt(0) === 47 /* slash */ ? key.slice(0, key.indexOf(":")) : "";
+  #poolOf(path: string): Pool {
     const known = this.#pools.get(path);
     if (known !== undefined) return known;
     if (path === "" || this.#pools.size < MAX_POOLS) return new Pool(path);
     return this.#pools.get("") ?? new Pool("");
   }
 
-  #link(entry: Entry): void {
-    const { pool, level } = entry;
-    const last = pool.newest[level];
-    entry.previous = last;
-    if (last === undefined) pool.oldest[level] = entry;
-    else last.next = entry;
-    pool.newest[level] = entry;
-    pool.sizes[level]++;
-    this.#sizes[level]++;
+  /** A free slot. */
+  #take(): number {
+    const slot = this.#free;
+    if (slot >= 0) {
+      this.#free = this.#blocks[slot >> BLOCK_BITS]!.next[slot & (BLOCK - 1)]!;
+      return slot;
+    }
+    if (this.#used === this.#blocks.length * BLOCK) this.#blocks.push(new Block());
+    return this.#used++;
   }
 
-  #unlink(entry: Entry): void {
-    const { pool, level, previous, next } = entry;
-    if (previous === undefined) pool.oldest[level] = next;
-    else previous.next = next;
-    if (next === undefined) pool.newest[level] = previous;
-    else next.previous = previous;
-    // A removed entry that something still points at must keep no others alive.
-    entry.previous = entry.next = undefined;
+  /** Puts a record at the end of its list. */
+  #link(slot: number, level: Level): void {
+    const block = this.#blocks[slot >> BLOCK_BITS]!;
+    const i = slot & (BLOCK - 1);
+    const { pool } = block.namespaces[i]!;
+    const last = pool.newest[level]!;
+    block.levels[i] = level;
+    block.previous[i] = last;
+    block.next[i] = -1;
+    if (last === -1) pool.oldest[level] = slot;
+    else this.#blocks[last >> BLOCK_BITS]!.next[last & (BLOCK - 1)] = slot;
+    pool.newest[level] = slot;
+    pool.sizes[level]!++;
+    this.#sizes[level]++;
+    if (pool.sizes[0]! + pool.sizes[1]! + pool.sizes[2]! === 1) this.#pools.set(pool.path, pool);
+  }
+
+  #unlink(slot: number): void {
+    const block = this.#blocks[slot >> BLOCK_BITS]!;
+    const i = slot & (BLOCK - 1);
+    const { pool } = block.namespaces[i]!;
+    const level = block.levels[i] as Level;
+    const previous = block.previous[i]!;
+    const next = block.next[i]!;
+    if (previous === -1) pool.oldest[level] = next;
+    else this.#blocks[previous >> BLOCK_BITS]!.next[previous & (BLOCK - 1)] = next;
+    if (next === -1) pool.newest[level] = previous;
+    else this.#blocks[next >> BLOCK_BITS]!.previous[next & (BLOCK - 1)] = previous;
     this.#sizes[level]--;
-    pool.sizes[level]--;
-    if (pool.sizes[0] + pool.sizes[1] + pool.sizes[2] === 0) this.#pools.delete(pool.path);
+    pool.sizes[level]!--;
+    if (pool.sizes[0]! + pool.sizes[1]! + pool.sizes[2]! === 0) this.#pools.delete(pool.path);
   }
 
   /** Refuses another protected record where its pool has its share. */
-  #admit(pool: Pool, now: () => number): void {
+  #admit(pool: Pool): void {
     if (this.#hasShare(pool)) return;
     // What has expired makes space: the oldest of the pool, and what the sweep finds.
-    const oldest = pool.oldest[PROTECTED];
-    if (oldest !== undefined && now() >= oldest.expiresAt) this.delete(oldest);
-    this.#sweep(now);
+    const oldest = pool.oldest[PROTECTED]!;
+    if (oldest !== -1 && this.#now() >= this.deadline(oldest)) this.delete(oldest);
+    this.#sweep();
     if (!this.#hasShare(pool)) this.#refuse();
   }
 
   #hasShare({ sizes }: Pool): boolean {
-    return sizes[PROTECTED] < 2 * (this.#maxProtected - this.#sizes[PROTECTED]);
+    return sizes[PROTECTED]! < 2 * (this.#maxProtected - this.#sizes[PROTECTED]);
   }
 
   #evictFor(level: Level): void {
@@ -243,7 +315,7 @@ export class BoundedEntries {
   #evict(level: Level): void {
     let largest: Pool | undefined;
     for (const pool of this.#pools.values()) {
-      if (largest === undefined || pool.sizes[level] > largest.sizes[level]) largest = pool;
+      if (largest === undefined || pool.sizes[level]! > largest.sizes[level]!) largest = pool;
     }
     this.delete(largest!.oldest[level]!);
   }
@@ -257,15 +329,18 @@ export class BoundedEntries {
     );
   }
 
-  #sweep(now: () => number): void {
+  #sweep(): void {
     let time: number | undefined;
     for (let looked = 0, most = SWEEP; looked < most; looked++) {
-      const { value, done } = this.#sweeper.next();
-      if (done) return void (this.#sweeper = this.#entries.values());
-      if (value.expiresAt === Infinity) continue;
-      time ??= now();
-      if (time < value.expiresAt) continue;
-      this.delete(value);
+      if (this.#swept >= this.#used) return void (this.#swept = 0);
+      const slot = this.#swept++;
+      const block = this.#blocks[slot >> BLOCK_BITS]!;
+      const i = slot & (BLOCK - 1);
+      const deadline = block.deadlines[i]!;
+      if (block.keys[i] === undefined || deadline === Infinity) continue;
+      time ??= this.#now();
+      if (time < deadline) continue;
+      this.delete(slot);
       if (most < MAX_SWEEP) most++;
     }
   }

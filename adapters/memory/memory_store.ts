@@ -1,5 +1,5 @@
 /**
- * The memory engine: a bounded `Map` with deadlines, without timers. State lives in one isolate and ends with
+ * The memory engine: a bounded table with deadlines, without timers. State lives in one isolate and ends with
  * it: right for tests, development and single-process servers, wrong where two isolates must agree.
  */
 import { type Clock, systemClock } from "../../src/clock.ts";
@@ -7,12 +7,14 @@ import { canResolveElsewhere, LOOK_INTERVAL } from "../../src/cross_request.ts";
 import { deferred } from "../../src/deferred.ts";
 import type { AtomicStore, TransactOptions } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../src/store/engine.ts";
+import { LOCAL, type LocalEngine } from "../../src/store/local.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
 import type { Fields, Retention, Transition, Write } from "../../src/store/transition.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
-import { BoundedEntries, type Entry } from "./_bounded_entries.ts";
+import { BoundedEntries } from "./_bounded_entries.ts";
 import { EngineClock } from "./_engine_clock.ts";
+import { type Namespace, partsOf } from "./_namespace.ts";
 
 /**
  * Options of {@linkcode memoryStore}.
@@ -58,6 +60,61 @@ export function memoryStore(options: MemoryStoreOptions = {}): AtomicStore {
   return storeFromEngine(new MemoryEngine(maxEntries, clock));
 }
 
+class MemoryEngine implements AtomicEngine {
+  readonly name = "memory";
+  readonly limits = { maxKeyBytes: 2048, maxValueLength: 128 * 1024 * 1024 };
+  readonly #state: MemoryState;
+  readonly #root: MemoryNamespace;
+
+  constructor(maxEntries: number, clock: Clock) {
+    this.#state = new MemoryState(maxEntries, clock);
+    this.#root = new MemoryNamespace(this.#state, "");
+  }
+
+  /** The same engine for the keys of one namespace. */
+  [LOCAL](path: string): LocalEngine {
+    return path === "" ? this.#root : new MemoryNamespace(this.#state, path);
+  }
+
+  get(full: string): string | undefined {
+    const [path, key] = partsOf(full);
+    return this.#at(path).get(key);
+  }
+
+  set(full: string, value: string, ttl: number | undefined): void {
+    const [path, key] = partsOf(full);
+    this.#at(path).set(key, value, ttl);
+  }
+
+  delete(full: string): boolean {
+    const [path, key] = partsOf(full);
+    return this.#at(path).delete(key);
+  }
+
+  touch(full: string, ttl: number): boolean {
+    const [path, key] = partsOf(full);
+    return this.#at(path).touch(key, ttl);
+  }
+
+  list({ prefix, cursor, limit }: EngineListOptions): ListPage {
+    return this.#state.entries.page(prefix, cursor, limit);
+  }
+
+  transact(transition: Transition, full: string, input: Fields, options?: TransactOptions): Fields {
+    const [path, key] = partsOf(full);
+    return this.#at(path).transact(transition, key, input, options);
+  }
+
+  watch(full: string, options: EngineWatchOptions): Promise<boolean> {
+    const [path, key] = partsOf(full);
+    return this.#at(path).watch(key, options);
+  }
+
+  #at(path: string): MemoryNamespace {
+    return path === "" ? this.#root : new MemoryNamespace(this.#state, path);
+  }
+}
+
 /** A wait for a change of a record, or of one of its fields. */
 interface Watcher {
   readonly field: string | undefined;
@@ -66,138 +123,172 @@ interface Watcher {
   readonly changed: () => void;
 }
 
-class MemoryEngine implements AtomicEngine {
-  readonly name = "memory";
-  readonly limits = { maxKeyBytes: 2048, maxValueLength: 128 * 1024 * 1024 };
-  readonly #entries: BoundedEntries;
-  readonly #watchers = new Map<string, Set<Watcher>>();
-  readonly #clock: Clock;
-  readonly #now: () => number;
+/** What all namespaces of a store share. */
+class MemoryState {
+  readonly entries: BoundedEntries;
+  readonly clock: Clock;
+  readonly now: () => number;
+  /** Waits by path and key; without any, no write looks for them. */
+  readonly watchers = new Map<string, Set<Watcher>>();
 
   constructor(maxEntries: number, clock: Clock) {
-    this.#entries = new BoundedEntries(maxEntries);
-    this.#clock = clock;
     const time = new EngineClock(clock);
-    this.#now = () => time.now();
+    this.clock = clock;
+    this.now = () => time.now();
+    this.entries = new BoundedEntries(maxEntries, this.now);
   }
 
-  get(key: string): string | undefined {
-    const entry = this.#live(key);
-    if (entry === undefined) return undefined;
-    return typeof entry.content === "string" ? entry.content : entry.content.v ?? "\0";
-  }
-
-  set(key: string, value: string, ttl: number | undefined): void {
-    this.#put(key, value, ttl === undefined ? Infinity : this.#now() + ttl, "evictable");
-  }
-
-  delete(key: string): boolean {
-    const live = this.#live(key) !== undefined;
-    this.#remove(key);
-    return live;
-  }
-
-  touch(key: string, ttl: number): boolean {
-    const entry = this.#live(key);
-    if (entry === undefined) return false;
-    entry.expiresAt = this.#now() + ttl;
-    return true;
-  }
-
-  list({ prefix, cursor, limit }: EngineListOptions): ListPage {
-    return this.#entries.page(prefix, cursor, limit, this.#now);
-  }
-
-  transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Fields {
-    const now = this.#now(); // once: on a hot path reading the clock costs as much as the look itself
-    const entry = this.#live(key, now);
-    const record = entry && fieldsOf(entry);
-    const { output, write } = transition.apply(record, input, now);
-    // A transition may hand on what it was given: the caller's objects and the stored ones stay apart.
-    const answer = output === record ? { ...output } : output;
-    if (write) this.#write(key, write.record === input ? { ...write, record: { ...input } } : write);
-    options?.onVersion?.(this.#version(key));
-    return answer;
-  }
-
-  async watch(key: string, { timeout, since, field, signal }: EngineWatchOptions): Promise<boolean> {
-    if (since !== undefined && since !== this.#version(key)) return true;
-    signal?.throwIfAborted();
-    if (!canResolveElsewhere()) {
-      await this.#clock.sleep(Math.min(timeout, LOOK_INTERVAL), signal);
-      return timeout > LOOK_INTERVAL || since !== this.#version(key);
-    }
-    const watchers = this.#watchers.get(key) ?? new Set();
-    this.#watchers.set(key, watchers);
-    const before = field === undefined ? undefined : this.#fields(key)?.[field];
-    // The writer that ends the wait may be another request: on Workers it may resolve a promise of this one,
-    // but abort no signal.
-    const ended = deferred<boolean>();
-    const watcher: Watcher = { field, before, changed: () => ended.resolve(true) };
+  /** Begins a wait; what it returns ends it. */
+  watch(path: string, key: string, watcher: Watcher): () => void {
+    const name = path + ":" + key;
+    const watchers = this.watchers.get(name) ?? new Set();
+    this.watchers.set(name, watchers);
     watchers.add(watcher);
-    const onAbort = () => ended.resolve(false);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    const over = new AbortController();
-    this.#clock.sleep(timeout, over.signal).then(onAbort, () => {});
-    const changed = await ended.promise;
-    over.abort("over"); // without a reason it would make an exception, with a stack
-    signal?.removeEventListener("abort", onAbort);
-    watchers.delete(watcher);
-    if (watchers.size === 0 && this.#watchers.get(key) === watchers) this.#watchers.delete(key);
-    signal?.throwIfAborted();
-    return changed;
+    return () => {
+      watchers.delete(watcher);
+      if (watchers.size === 0 && this.watchers.get(name) === watchers) this.watchers.delete(name);
+    };
   }
 
-  /** Tells this state of a record from every other; "0" where there is none. */
-  #version(key: string): string {
-    const entry = this.#entries.get(key);
-    return entry === undefined ? "0" : `${entry.number}.${entry.writes}`;
-  }
-
-  #live(key: string, now?: number): Entry | undefined {
-    const entry = this.#entries.get(key);
-    if (entry === undefined || entry.expiresAt === Infinity) return entry;
-    return (now ?? this.#now()) < entry.expiresAt ? entry : undefined;
-  }
-
-  #write(key: string, { record, expiresAt = Infinity, retention = "evictable" }: Write): void {
-    if (record === undefined) return this.#remove(key);
-    // A value's deadline is kept once, in the entry.
-    const plain = record.v !== undefined && Object.keys(record).length === (record.e === undefined ? 1 : 2);
-    this.#put(key, plain ? record.v! : record, expiresAt, retention);
-  }
-
-  #put(key: string, content: string | Fields, expiresAt: number, retention: Retention): void {
-    this.#entries.put(key, content, expiresAt, retention, this.#now);
-    if (this.#watchers.size > 0) this.#notify(key);
-  }
-
-  #remove(key: string): void {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    this.#entries.delete(entry);
-    this.#notify(key);
-  }
-
-  #fields(key: string): Fields | undefined {
-    const entry = this.#entries.get(key);
-    return entry && fieldsOf(entry);
-  }
-
-  #notify(key: string): void {
-    const watchers = this.#watchers.get(key);
-    if (watchers === undefined) return;
-    const after = this.#fields(key);
-    for (const { field, before, changed } of [...watchers]) {
+  /** Ends the waits for a record whose fields are now `after`. */
+  notify(path: string, key: string, after: Fields | undefined): void {
+    for (const { field, before, changed } of [...this.watchers.get(path + ":" + key) ?? []]) {
       if (field === undefined || before !== after?.[field]) changed();
     }
   }
 }
 
-/** A record's fields; a plain value's are its text and its deadline. */
-function fieldsOf(entry: Entry): Fields {
-  if (typeof entry.content !== "string") return entry.content;
-  return entry.expiresAt === Infinity
-    ? { v: entry.content }
-    : { v: entry.content, e: String(entry.expiresAt) };
+/** A namespace as a store has it: keys are the caller's own. Many of one path are the same namespace. */
+class MemoryNamespace implements LocalEngine {
+  readonly #state: MemoryState;
+  readonly #path: string;
+  #namespace: Namespace;
+
+  constructor(state: MemoryState, path: string) {
+    this.#state = state;
+    this.#path = path;
+    this.#namespace = state.entries.namespace(path);
+  }
+
+  /** The namespace; one that lost its last record may have been replaced by another of the same path. */
+  get #current(): Namespace {
+    if (this.#namespace.gone) this.#namespace = this.#state.entries.registered(this.#path) ?? this.#namespace;
+    return this.#namespace;
+  }
+
+  get(key: string): string | undefined {
+    const { entries } = this.#state;
+    const slot = entries.find(this.#current, key);
+    if (slot === -1) return undefined;
+    const content = entries.content(slot);
+    return typeof content === "string" ? content : content.v ?? "\0";
+  }
+
+  set(key: string, value: string, ttl: number | undefined): void {
+    const deadline = ttl === undefined ? Infinity : this.#state.now() + ttl;
+    this.#put(this.#current, key, value, deadline, "evictable");
+  }
+
+  delete(key: string): boolean {
+    const namespace = this.#current;
+    const live = this.#state.entries.find(namespace, key) !== -1;
+    this.#remove(namespace, key);
+    return live;
+  }
+
+  touch(key: string, ttl: number): boolean {
+    const { entries, now } = this.#state;
+    const slot = entries.find(this.#current, key);
+    if (slot === -1) return false;
+    entries.setDeadline(slot, now() + ttl);
+    return true;
+  }
+
+  transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Fields {
+    const { entries } = this.#state;
+    const namespace = this.#current;
+    const now = this.#state.now(); // once: on a hot path reading the clock costs as much as the look itself
+    const slot = entries.find(namespace, key, now);
+    const record = slot === -1 ? undefined : this.#fieldsAt(slot);
+    const { output, write } = transition.apply(record, input, now);
+    // A transition may hand on what it was given: the caller's objects and the stored ones stay apart.
+    const answer = output === record ? { ...output } : output;
+    if (write) {
+      this.#write(namespace, key, write.record === input ? { ...write, record: { ...input } } : write);
+    }
+    options?.onVersion?.(entries.version(namespace, key));
+    return answer;
+  }
+
+  async watch(key: string, { timeout, since, field, signal }: EngineWatchOptions): Promise<boolean> {
+    const { entries, clock } = this.#state;
+    if (since !== undefined && since !== entries.version(this.#current, key)) return true;
+    signal?.throwIfAborted();
+    if (!canResolveElsewhere()) {
+      await clock.sleep(Math.min(timeout, LOOK_INTERVAL), signal);
+      return timeout > LOOK_INTERVAL || since !== entries.version(this.#current, key);
+    }
+    const before = field === undefined ? undefined : this.#fields(this.#current, key)?.[field];
+    // The writer that ends the wait may be another request: on Workers it may resolve a promise of this one,
+    // but abort no signal.
+    const ended = deferred<boolean>();
+    const forget = this.#state.watch(this.#path, key, { field, before, changed: () => ended.resolve(true) });
+    const onAbort = () => ended.resolve(false);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const over = new AbortController();
+    clock.sleep(timeout, over.signal).then(onAbort, () => {});
+    const changed = await ended.promise;
+    over.abort("over"); // without a reason it would make an exception, with a stack
+    signal?.removeEventListener("abort", onAbort);
+    forget();
+    signal?.throwIfAborted();
+    return changed;
+  }
+
+  #write(namespace: Namespace, key: string, write: Write): void {
+    const { record, expiresAt = Infinity, retention = "evictable" } = write;
+    if (record === undefined) return this.#remove(namespace, key);
+    this.#put(namespace, key, isPlain(record) ? record.v! : record, expiresAt, retention);
+  }
+
+  #put(
+    namespace: Namespace,
+    key: string,
+    content: string | Fields,
+    deadline: number,
+    retention: Retention,
+  ): void {
+    this.#state.entries.put(namespace, key, content, deadline, retention);
+    this.#notify(namespace, key);
+  }
+
+  #remove(namespace: Namespace, key: string): void {
+    const slot = namespace.find(key);
+    if (slot === undefined) return;
+    this.#state.entries.delete(slot);
+    this.#notify(namespace, key);
+  }
+
+  #notify(namespace: Namespace, key: string): void {
+    if (this.#state.watchers.size > 0) this.#state.notify(this.#path, key, this.#fields(namespace, key));
+  }
+
+  #fields(namespace: Namespace, key: string): Fields | undefined {
+    const slot = namespace.find(key);
+    return slot === undefined ? undefined : this.#fieldsAt(slot);
+  }
+
+  /** A record's fields; a plain value's are its text and its deadline. */
+  #fieldsAt(slot: number): Fields {
+    const { entries } = this.#state;
+    const content = entries.content(slot);
+    if (typeof content !== "string") return content;
+    const deadline = entries.deadline(slot);
+    return deadline === Infinity ? { v: content } : { v: content, e: String(deadline) };
+  }
+}
+
+/** Whether a record is a plain value, whose deadline is kept once, beside it. */
+function isPlain(record: Fields): boolean {
+  return record.v !== undefined && Object.keys(record).length === (record.e === undefined ? 1 : 2);
 }

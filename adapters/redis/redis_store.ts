@@ -7,6 +7,7 @@ import { clientRunner } from "../upstash/_client.ts";
 import { UpstashEngine } from "../upstash/_engine.ts";
 import { KeySpace } from "../upstash/_keys.ts";
 import { ScriptBook } from "../upstash/_scripts.ts";
+import { allScripts } from "../upstash/scripts.ts";
 import { fitClient, type RedisClient } from "./redis_clients.ts";
 
 /**
@@ -91,7 +92,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
   const attemptTimeout = toMilliseconds(options.attemptTimeout ?? timeout, "attemptTimeout");
   const maxValueLength = checkInteger(task, "maxValueLength", options.maxValueLength ?? 16_000_000);
   // Redis and Valkey refuse Upstash's first line of a script: they are never asked.
-  const book = new ScriptBook({ keyLocking: false, syncToken: undefined }, options.virtualTime !== undefined);
+  const state = { keyLocking: false, syncToken: undefined };
+  const book = new ScriptBook(state, allScripts, options.virtualTime !== undefined);
   return storeFromEngine(
     new UpstashEngine({
       name: "redis",

@@ -1,27 +1,24 @@
 import { sha256 } from "../../src/secret.ts";
 import { formatAddress, need } from "../../src/mail/address.ts";
+import { fetchExchange, type HttpMailerOptions } from "../../src/mail/fetch_exchange.ts";
 import {
   type Answer,
   attempt,
-  Base64Content,
   type Exchange,
-  fetchExchange,
   httpMailer,
-  type HttpMailerOptions,
-  jsonRequest,
   type Provider,
   redacted,
   type Refusal,
   refuseUnsupported,
-  some,
-  someOf,
   unreadable,
   wireFiles,
   wireHeaders,
 } from "../../src/mail/http_mailer.ts";
+import { Base64Content, jsonRequest, some, someOf } from "../../src/mail/json_request.ts";
 import { mailError, unsupported } from "../../src/mail/mail_error.ts";
 import type { BatchOptions, BulkSender, Mailer, Receipt } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
+import type { ResendOptions } from "../../src/mail/provider_options.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { groupBySize } from "./group_by_size.ts";
 
@@ -59,7 +56,16 @@ export interface ResendReply {
 export interface ResendAccess extends HttpMailerOptions {
   /** The API key. */
   readonly apiKey: string;
+  /** Options for messages that have none of their own under `provider.resend`. */
+  readonly defaults?: ResendOptions | undefined;
 }
+
+/**
+ * Options of {@linkcode resendMailer} beside an SDK.
+ *
+ * @category Mailers
+ */
+export type ResendMailerOptions = Pick<ResendAccess, "timeout" | "defaults">;
 
 const NAME = "resend";
 
@@ -81,10 +87,12 @@ const REFUSALS: Readonly<Record<string, Partial<Refusal>>> = {
 const TASK = "make a Resend mailer";
 const ACCESS = {
   apiKey: true,
+  defaults: true,
   timeout: true,
   fetch: true,
   baseUrl: true,
 } satisfies OptionNames<ResendAccess>;
+const MESSAGE = { template: true, topicId: true } satisfies OptionNames<ResendOptions>;
 
 /**
  * Sends by Resend: with your `Resend` from the package `resend`, or with a key over fetch; the requests are
@@ -110,9 +118,13 @@ const ACCESS = {
  */
 export function resendMailer(
   access: ResendClient | ResendAccess,
-  options: Pick<HttpMailerOptions, "timeout"> = {},
+  options: ResendMailerOptions = {},
 ): Mailer {
-  checkOptionNames(TASK, options, { timeout: true });
+  checkOptionNames(
+    TASK,
+    options,
+    { timeout: true, defaults: true } satisfies OptionNames<ResendMailerOptions>,
+  );
   const byKey = typeof access === "object" && access !== null && "apiKey" in access;
   if (byKey) checkOptionNames(TASK, access, ACCESS);
   need(
@@ -120,17 +132,21 @@ export function resendMailer(
     "apiKey",
     "or a Resend client is missing",
   );
-  const provider: Provider = {
+  const own = byKey ? access : undefined;
+  const provider: Provider<ResendOptions> = {
     name: NAME,
-    timeout: options.timeout ?? (byKey ? access.timeout : undefined),
+    timeout: options.timeout ?? own?.timeout,
+    defaults: options.defaults ?? own?.defaults,
+    options: MESSAGE,
+    template: ({ template }) => template,
     maxBytes: MAX_BYTES,
     maxRecipients: 150,
     scheduleHours: 30 * 24,
     deduplicates: true,
     success: [200, 202], // a batch that was taken in part may be a 202; each message needs an id in any case
     exchange: byKey ? keyExchange(access) : clientExchange(access),
-    request: async (message, { idempotencyKey }) =>
-      jsonRequest("/emails", await payload(message), keyHeader(idempotencyKey)),
+    request: async (message, { idempotencyKey, provider }) =>
+      jsonRequest("/emails", await payload(message, provider), keyHeader(idempotencyKey)),
     id: ({ json }) => json?.id,
     refusal: ({ json }) => ({ ...REFUSALS[json?.name], reason: json?.name }),
   };
@@ -179,7 +195,7 @@ function clientExchange(client: ResendClient): Exchange {
   };
 }
 
-async function payload(message: PreparedMessage): Promise<object> {
+async function payload(message: PreparedMessage, { template, topicId }: ResendOptions): Promise<object> {
   const { from, to, cc, bcc, replyTo, subject, text, html, sendAt } = message;
   if (Math.max(to.length, cc.length, bcc.length) > 50) {
     throw unsupported(NAME, "more than 50 recipients in a field");
@@ -198,9 +214,11 @@ async function payload(message: PreparedMessage): Promise<object> {
     cc: some(cc.map(formatAddress)),
     bcc: some(bcc.map(formatAddress)),
     reply_to: some(replyTo.map(formatAddress)),
-    subject,
+    subject: subject || undefined,
     text,
     html,
+    template,
+    topic_id: topicId,
     headers: someOf(wireHeaders(message, NAME)),
     tags: some(tags.map(([name, value]) => ({ name, value }))),
     attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
@@ -240,8 +258,7 @@ function sendBatch(
 ): Promise<Receipt>[] {
   const entries = messages.map(async (message, i): Promise<Entry | undefined> => {
     if (message.attachments.length > 0 || message.calendar) return undefined;
-    refuseUnsupported(provider, message);
-    const body = await payload(message);
+    const body = await payload(message, refuseUnsupported(provider, message));
     return { body, size: new TextEncoder().encode(JSON.stringify(body)).length, key: keys[i] };
   });
   const requests = (async () => {

@@ -10,5 +10,8 @@
  * @module
  */
 
-export type { HttpMailerOptions } from "../../src/mail/http_mailer.ts";
+export type { FeedbackKind, MailFeedback } from "../../src/mail/feedback.ts";
+export type { HttpMailerOptions } from "../../src/mail/fetch_exchange.ts";
+export type { SendGridOptions } from "../../src/mail/provider_options.ts";
 export * from "./sendgrid_mailer.ts";
+export * from "./sendgrid_feedback.ts";

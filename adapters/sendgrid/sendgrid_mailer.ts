@@ -1,19 +1,12 @@
 import { type Address, need } from "../../src/mail/address.ts";
-import {
-  Base64Content,
-  fetchExchange,
-  httpMailer,
-  type HttpMailerOptions,
-  jsonRequest,
-  some,
-  someOf,
-  wireFiles,
-  wireHeaders,
-} from "../../src/mail/http_mailer.ts";
+import { fetchExchange, type HttpMailerOptions } from "../../src/mail/fetch_exchange.ts";
+import { httpMailer, wireFiles, wireHeaders } from "../../src/mail/http_mailer.ts";
+import { Base64Content, jsonRequest, some, someOf } from "../../src/mail/json_request.ts";
 import { unsupported } from "../../src/mail/mail_error.ts";
 import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
-import { checkNeededOptions, checkOneOf, type OptionNames } from "../../src/validate.ts";
+import type { SendGridOptions } from "../../src/mail/provider_options.ts";
+import { checkNeededOptions, type OptionNames } from "../../src/validate.ts";
 
 /**
  * The access to SendGrid.
@@ -28,17 +21,28 @@ export interface SendGridAccess extends HttpMailerOptions {
    * @default {"global"}
    */
   readonly region?: "global" | "eu" | undefined;
+  /** Options for messages that have none of their own under `provider.sendgrid`. */
+  readonly defaults?: SendGridOptions | undefined;
 }
 
 const NAME = "sendgrid";
-const TASK = "make a SendGrid mailer";
 const ACCESS = {
   apiKey: true,
   region: true,
+  defaults: true,
   timeout: true,
   fetch: true,
   baseUrl: true,
 } satisfies OptionNames<SendGridAccess>;
+const MESSAGE = {
+  templateId: true,
+  dynamicTemplateData: true,
+  asm: true,
+  mailSettings: true,
+  trackingSettings: true,
+  ipPoolName: true,
+  batchId: true,
+} satisfies OptionNames<SendGridOptions>;
 
 /**
  * Sends by SendGrid's v3 API. SendGrid knows no idempotency keys, so an attempt whose answer was lost is
@@ -66,26 +70,32 @@ const ACCESS = {
  * ```
  */
 export function sendgridMailer(access: SendGridAccess): Mailer {
-  checkNeededOptions(TASK, access, ACCESS, "an 'apiKey'");
-  const { apiKey, region = "global", timeout } = access;
+  checkNeededOptions("make a SendGrid mailer", access, ACCESS, "an 'apiKey'");
+  const { apiKey, region = "global", timeout, defaults } = access;
   need(typeof apiKey === "string" && /^[!-~]+$/.test(apiKey), "apiKey", "is missing");
-  checkOneOf(TASK, "region", region, ["global", "eu"]);
+  need(region === "global" || region === "eu", "region", 'must be "global" or "eu"');
   const headers = { authorization: `Bearer ${apiKey}`, accept: "application/json" };
-  return httpMailer({
+  return httpMailer<SendGridOptions>({
     name: NAME,
     timeout,
+    defaults,
+    options: MESSAGE,
+    template: ({ templateId }) => templateId,
     maxBytes: 30_000_000,
     maxRecipients: 1000,
     scheduleHours: 72,
     success: [202],
     exchange: fetchExchange(`https://api.${region === "eu" ? "eu." : ""}sendgrid.com`, access, headers),
-    request: async (message) => jsonRequest("/v3/mail/send", await payload(message)),
+    request: async (message, { provider }) => jsonRequest("/v3/mail/send", await payload(message, provider)),
     withoutId: true,
     id: (answer) => answer.header("x-message-id") ?? undefined,
   });
 }
 
-async function payload(message: PreparedMessage): Promise<object> {
+async function payload(
+  message: PreparedMessage,
+  { dynamicTemplateData, ...options }: SendGridOptions,
+): Promise<object> {
   const { from, to, cc, bcc, replyTo, subject, text, html, sendAt, tags, metadata } = message;
   const custom = Object.entries(metadata);
   if (tags.length > 10 || tags.some((tag) => tag.length > 255)) {
@@ -96,20 +106,23 @@ async function payload(message: PreparedMessage): Promise<object> {
   if (files.some(({ contentType, bytes }) => contentType.includes(";") || bytes.length === 0)) {
     throw unsupported(NAME, "empty attachments, or media types with parameters");
   }
+  const content = [
+    ...(text === undefined ? [] : [{ type: "text/plain", value: text }]),
+    ...(html === undefined ? [] : [{ type: "text/html", value: html }]),
+    ...(message.calendar ? [{ type: "text/calendar", value: message.calendar.content }] : []),
+  ];
   return {
+    ...snakeCase(options) as object,
     personalizations: [{
       to: to.map(mailbox),
       cc: some(cc.map(mailbox)),
       bcc: some(bcc.map(mailbox)),
+      dynamic_template_data: dynamicTemplateData,
     }],
     from: mailbox(from),
     reply_to_list: some(replyTo.map(mailbox)),
-    subject,
-    content: [
-      ...(text === undefined ? [] : [{ type: "text/plain", value: text }]),
-      ...(html === undefined ? [] : [{ type: "text/html", value: html }]),
-      ...(message.calendar ? [{ type: "text/calendar", value: message.calendar.content }] : []),
-    ],
+    subject: subject || undefined,
+    content: some(content),
     attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
       content: new Base64Content(bytes),
       filename,
@@ -128,4 +141,12 @@ async function payload(message: PreparedMessage): Promise<object> {
 function mailbox({ name, address }: Address): { name?: string | undefined; email: string } {
   const quoted = name !== undefined && /[;,]/.test(name);
   return { email: address, name: quoted ? `"${name.replace(/["\\]/g, "\\$&")}"` : name };
+}
+
+/** A value with its names as SendGrid spells them. */
+function snakeCase(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(snakeCase);
+  const spelled = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [spelled(name), snakeCase(inner)]));
 }

@@ -12,5 +12,9 @@
  * @module
  */
 
-export type { HttpMailerOptions } from "../../src/mail/http_mailer.ts";
+export type { FeedbackKind, MailFeedback } from "../../src/mail/feedback.ts";
+export type { HttpMailerOptions } from "../../src/mail/fetch_exchange.ts";
+export type { SesOptions } from "../../src/mail/provider_options.ts";
 export * from "./ses_mailer.ts";
+export * from "./ses_feedback.ts";
+export * from "./sns_webhook.ts";

@@ -1,26 +1,24 @@
 import { type Address, need } from "../../src/mail/address.ts";
 import { addressWords } from "../../src/mail/encoded_word.ts";
+import { fetchExchange, type HttpMailerOptions } from "../../src/mail/fetch_exchange.ts";
 import {
   type Answer,
-  Base64Content,
-  fetchExchange,
   httpMailer,
-  type HttpMailerOptions,
-  jsonRequest,
   type MailRequest,
   type Refusal,
   type RequestOptions,
-  some,
   wireFiles,
   wireHeaders,
 } from "../../src/mail/http_mailer.ts";
+import { Base64Content, jsonRequest, some } from "../../src/mail/json_request.ts";
 import { mailError, unsupported } from "../../src/mail/mail_error.ts";
 import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import type { MimeBuilder } from "../../src/mail/mime.ts";
 import { toBytes } from "../../src/mail/pieces.ts";
-import { checkFunction, checkNeededOptions, type OptionNames } from "../../src/validate.ts";
-import { sha256Hex } from "./_sha256.ts";
+import type { SesOptions } from "../../src/mail/provider_options.ts";
+import { checkNeededOptions, type OptionNames } from "../../src/validate.ts";
+import { sha256Hex } from "../../src/sha256_stream.ts";
 
 /**
  * The part of an `AwsClient` from the package `aws4fetch` that is used: it signs requests.
@@ -56,8 +54,8 @@ export interface SesAccess extends HttpMailerOptions {
    * expire.
    */
   readonly client: SesClient | (() => SesClient | Promise<SesClient>);
-  /** The configuration set to send with. */
-  readonly configurationSet?: string | undefined;
+  /** Options for messages that have none of their own under `provider.ses`. */
+  readonly defaults?: SesOptions | undefined;
   /**
    * Builds messages here and hands them over whole: hand in `buildMime`. It is not built in, as most do
    * without.
@@ -75,16 +73,25 @@ const PATH = "/v2/email/outbound-emails";
  */
 const SIGN_WHOLE = 256 * 1024;
 
-const TASK = "make an SES mailer";
 const ACCESS = {
   region: true,
   client: true,
-  configurationSet: true,
+  defaults: true,
   mime: true,
   timeout: true,
   fetch: true,
   baseUrl: true,
 } satisfies OptionNames<SesAccess>;
+const MESSAGE = {
+  configurationSetName: true,
+  tenantName: true,
+  endpointId: true,
+  fromArn: true,
+  feedbackAddress: true,
+  feedbackArn: true,
+  listManagement: true,
+  template: true,
+} satisfies OptionNames<SesOptions>;
 
 /**
  * Sends by Amazon SES, API version 2. SES knows no idempotency keys, so an attempt whose answer was lost is
@@ -113,14 +120,17 @@ const ACCESS = {
  * ```
  */
 export function sesMailer(access: SesAccess): Mailer {
-  checkNeededOptions(TASK, access, ACCESS, "'region' and 'client'");
-  const { region, client, configurationSet, timeout, mime } = access;
+  checkNeededOptions("make an SES mailer", access, ACCESS, "'region' and 'client'");
+  const { region, client, defaults, timeout, mime } = access;
   need(/^[a-z\d-]+$/.test(region ?? "") && client, "region", "or 'client' is missing");
-  checkFunction(TASK, "mime", mime);
+  need(!mime || typeof mime === "function", "mime", "must be a function");
   const address = access.baseUrl ?? `https://email.${region}.amazonaws.com`;
-  return httpMailer({
+  return httpMailer<SesOptions>({
     name: NAME,
     timeout,
+    defaults,
+    options: MESSAGE,
+    template: ({ template }) => mime ? undefined : template,
     maxBytes: 40_000_000,
     maxRecipients: 50,
     withoutTo: true,
@@ -128,8 +138,10 @@ export function sesMailer(access: SesAccess): Mailer {
     success: [200],
     exchange: fetchExchange(address, access),
     request: async (message, options) => {
-      const content = mime ? { Raw: await raw(mime, message, options) } : { Simple: await simple(message) };
-      const request = jsonRequest(PATH, envelope(message, options, content, configurationSet));
+      const content = mime
+        ? { Raw: await raw(mime, message, options) }
+        : await fields(message, options.provider.template);
+      const request = jsonRequest(PATH, envelope(message, options, content));
       return { ...request, headers: await signed(access, address + PATH, request) };
     },
     id: ({ json }) => json?.MessageId,
@@ -158,9 +170,8 @@ async function signed(
 
 function envelope(
   message: PreparedMessage,
-  { recipients }: RequestOptions,
+  { recipients, provider }: RequestOptions<SesOptions>,
   content: object,
-  configurationSet: string | undefined,
 ): object {
   const { from, replyTo, tags, metadata } = message;
   const wanted = new Set(recipients);
@@ -180,7 +191,16 @@ function envelope(
     },
     ReplyToAddresses: some(replyTo.map(mailbox)),
     EmailTags: some(named.map(([Name, Value]) => ({ Name, Value }))),
-    ConfigurationSetName: configurationSet,
+    ConfigurationSetName: provider.configurationSetName,
+    TenantName: provider.tenantName,
+    EndpointId: provider.endpointId,
+    FromEmailAddressIdentityArn: provider.fromArn,
+    FeedbackForwardingEmailAddress: provider.feedbackAddress,
+    FeedbackForwardingEmailAddressIdentityArn: provider.feedbackArn,
+    ListManagementOptions: provider.listManagement && {
+      ContactListName: provider.listManagement.contactListName,
+      TopicName: provider.listManagement.topicName,
+    },
     Content: content,
   };
 }
@@ -190,7 +210,8 @@ async function raw(mime: MimeBuilder, message: PreparedMessage, options: Request
   return { Data: new Base64Content(await mime(message, { mailer: NAME, idempotencyKey, recipients })) };
 }
 
-async function simple(message: PreparedMessage): Promise<object> {
+/** The message, or a template with what goes beside it. */
+async function fields(message: PreparedMessage, template: SesOptions["template"]): Promise<object> {
   const { subject, text, html } = message;
   const headers = wireHeaders(message, NAME);
   if (headers.some(([name, value]) => value.length > 995 || name.length + value.length > 996)) {
@@ -199,9 +220,7 @@ async function simple(message: PreparedMessage): Promise<object> {
   const files = await wireFiles(message, NAME);
   const data = (text: string | undefined) =>
     text === undefined ? undefined : { Data: text, Charset: "UTF-8" };
-  return {
-    Subject: data(subject),
-    Body: { Text: data(text), Html: data(html) },
+  const both = {
     Headers: some(headers.map(([Name, Value]) => ({ Name, Value }))),
     Attachments: some(files.map(({ filename, contentType, contentId, bytes }) => ({
       RawContent: new Base64Content(bytes),
@@ -211,6 +230,17 @@ async function simple(message: PreparedMessage): Promise<object> {
       ContentId: contentId,
       ContentTransferEncoding: "BASE64",
     }))),
+  };
+  if (!template) {
+    return { Simple: { Subject: data(subject), Body: { Text: data(text), Html: data(html) }, ...both } };
+  }
+  return {
+    Template: {
+      TemplateName: template.name,
+      TemplateArn: template.arn,
+      TemplateData: JSON.stringify(template.data ?? {}),
+      ...both,
+    },
   };
 }
 

@@ -2,6 +2,7 @@
 import { bytesToBase64 } from "../../src/codec.ts";
 import { mailError, unsupported } from "../../src/mail/mail_error.ts";
 import type { Reply } from "./_reply.ts";
+import type { SmtpMechanism } from "./sasl.ts";
 
 /**
  * Credentials: a password, or a token of OAuth 2 (`XOAUTH2`).
@@ -14,16 +15,26 @@ export type SmtpAuth =
     readonly username: string;
     /** Its password. */
     readonly password: string;
+    /**
+     * The mechanism: a name, or one that is handed in (`scramSha256`, `cramMd5`).
+     * @default {PLAIN, or LOGIN where the server does not take PLAIN}
+     */
+    readonly mechanism?: "PLAIN" | "LOGIN" | SmtpMechanism | undefined;
   }
   | {
     /** The account. */
     readonly username: string;
     /** A token, or a function that gets one: called for every connection. */
     readonly accessToken: string | (() => string | Promise<string>);
+    /**
+     * The mechanism: its name, or one that is handed in (`oauthBearer`).
+     * @default {"XOAUTH2"}
+     */
+    readonly mechanism?: "XOAUTH2" | SmtpMechanism | undefined;
   };
 
 /** A mechanism and the responses it consists of, in base64. */
-export interface Mechanism {
+interface Mechanism {
   readonly name: "PLAIN" | "LOGIN" | "XOAUTH2";
   readonly responses: readonly string[];
   /** Whether the first response may go with the command. */
@@ -40,6 +51,9 @@ export interface Mechanism {
  */
 export type AuthCommand = (command: string, secret?: string) => Promise<Reply>;
 
+/** Goes through a mechanism and answers the server's last reply: 235 when it accepts. */
+export type Authentication = (send: AuthCommand) => Promise<Reply>;
+
 /**
  * The maximum length of a command's line with its CRLF (RFC 5321), which AUTH is bound by as well (RFC 4954,
  * 4).
@@ -50,7 +64,9 @@ const MAX_COMMAND = 512;
 export function isAuth(auth: SmtpAuth): boolean {
   if (typeof auth !== "object" || auth === null) return false;
   const secret = "accessToken" in auth ? auth.accessToken : auth.password;
-  return isClean(auth.username) && (typeof secret === "function" || isClean(secret));
+  const { mechanism = "PLAIN" } = auth;
+  const known = typeof mechanism === "object" || /^(?:PLAIN|LOGIN|XOAUTH2)$/.test(mechanism);
+  return known && isClean(auth.username) && (typeof secret === "function" || isClean(secret));
 }
 
 function isClean(value: unknown): boolean {
@@ -64,13 +80,18 @@ function isClean(value: unknown): boolean {
  *
  * @throws {MailError} `unsupported` when there is none
  */
-export async function mechanismsFor(auth: SmtpAuth, offered: ReadonlySet<string>): Promise<Mechanism[]> {
-  const { username } = auth;
+export async function mechanismsFor(auth: SmtpAuth, offered: ReadonlySet<string>): Promise<Authentication[]> {
+  const { username, mechanism } = auth;
+  if (typeof mechanism === "object") {
+    if (!offered.has(mechanism.name)) throw unsupported("smtp", `${mechanism.name} with this server`);
+    const secret = "accessToken" in auth ? await accessToken(auth.accessToken) : auth.password;
+    return [(send) => mechanism.authenticate({ username, secret }, send)];
+  }
   if ("accessToken" in auth) {
     if (!offered.has("XOAUTH2")) throw unsupported("smtp", "authentication by token with this server");
     const token = await accessToken(auth.accessToken);
     const response = base64(`user=${username}\x01auth=Bearer ${token}\x01\x01`);
-    return [{ name: "XOAUTH2", responses: [response], initial: true, explains: true }];
+    return [by({ name: "XOAUTH2", responses: [response], initial: true, explains: true })];
   }
   const { password } = auth;
   const plain: Mechanism = {
@@ -85,13 +106,17 @@ export async function mechanismsFor(auth: SmtpAuth, offered: ReadonlySet<string>
     initial: false,
     explains: false,
   };
-  const usable = [plain, login].filter(({ name }) => offered.has(name));
+  const usable = [plain, login].filter(({ name }) => offered.has(name) && (mechanism ?? name) === name);
   if (usable.length === 0) throw unsupported("smtp", "authentication by password with this server");
-  return usable;
+  return usable.map(by);
+}
+
+function by(mechanism: Mechanism): Authentication {
+  return (send) => authenticate(mechanism, send);
 }
 
 /** Goes through one mechanism and answers the server's last reply: 235 when it accepts. */
-export async function authenticate(mechanism: Mechanism, send: AuthCommand): Promise<Reply> {
+async function authenticate(mechanism: Mechanism, send: AuthCommand): Promise<Reply> {
   const { name, responses, initial, explains } = mechanism;
   const first = responses[0]!;
   // A longer line would break the limit: then the response waits for the server's challenge.

@@ -68,6 +68,7 @@ function refusedError(reply: Reply, { phase, transcript, secrets }: FaultContext
   return mailError("smtp", code, why, { // a refusal is certain, also after the last dot
     phase,
     status: reply.code,
+    enhanced: reply.enhanced,
     retryable: reply.code < 500 && code !== "quota-exceeded",
     cause: new Error(`${transcript.join(", ")}: ${redactedReply(reply, phase, secrets)}`),
   });
@@ -143,7 +144,6 @@ function redactedReply(
   if (phase === "auth") return shown({ code, enhanced, lines }); // the text may hold a challenge
   const hidden = new Set(secrets.map((secret) => secret.toLowerCase()));
   const text = lines.slice(0, 5).map((line) => line.slice(0, 2 * TEXT)).join(" ").slice(0, 2 * TEXT);
-  // Word by word, in one pass: no expression here may look at a character more than a few times.
   // Word by word, in one pass: no expression here looks at a character more than a few times.
   const words = text.split(/[^!-~]+/).map((word) => {
     if (word.includes("@")) return "…";

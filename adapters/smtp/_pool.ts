@@ -1,7 +1,7 @@
 /** A pool: a bounded number of connections to one server that messages share, the one used last first. */
 import { type MailError, mailError } from "../../src/mail/mail_error.ts";
-import type { MimeMessage } from "../../src/mail/mime.ts";
 import { Deadline } from "./_deadline.ts";
+import type { Letter } from "./_letter.ts";
 import { type Outcome, type ServerLimits, Session, type SessionSettings } from "./_session.ts";
 
 /** The bounds of a pool. */
@@ -51,8 +51,8 @@ export class Pool {
   }
 
   /** Sends a message over a connection that is free, or a new one. */
-  deliver(mime: MimeMessage, deadline: Deadline): Promise<Outcome> {
-    return this.#track(this.#deliver(mime, deadline));
+  deliver(letter: Letter, deadline: Deadline): Promise<Outcome> {
+    return this.#track(this.#deliver(letter, deadline));
   }
 
   /** Closes what is idle, and what is busy when it is done; later messages have a connection of their own. */
@@ -66,7 +66,7 @@ export class Pool {
    * Tries connections until one carries the message. Only what is certain not to have been sent is tried
    * again, and each further try needs a connection in a better state than the last, so it ends.
    */
-  async #deliver(mime: MimeMessage, deadline: Deadline): Promise<Outcome> {
+  async #deliver(letter: Letter, deadline: Deadline): Promise<Outcome> {
     let refusedAt = -1;
     for (let retried = false;;) {
       const session = await this.#acquire(deadline);
@@ -74,7 +74,7 @@ export class Pool {
       try {
         if (!session.isOpen) await session.open(deadline);
         this.#progress++;
-        return await session.deliver(mime, deadline);
+        return await session.deliver(letter, deadline);
       } catch (thrown) {
         const error = thrown as MailError;
         if (error.delivery === "unknown" || deadline.signal.aborted) throw error;

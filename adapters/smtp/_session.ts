@@ -1,11 +1,11 @@
 /** A session: one connection from the greeting to QUIT, and the messages that go over it. */
 import { type MailError, unsupported } from "../../src/mail/mail_error.ts";
 import type { Rejection } from "../../src/mail/mailer.ts";
-import type { MimeMessage } from "../../src/mail/mime.ts";
-import { authenticate, mechanismsFor, type SmtpAuth } from "./_auth.ts";
+import { mechanismsFor, type SmtpAuth } from "./_auth.ts";
 import { SmtpConnection, type StepTimeouts } from "./_connection.ts";
 import type { Deadline } from "./_deadline.ts";
 import { toMailError, unexpectedReply } from "./_faults.ts";
+import type { Letter } from "./_letter.ts";
 import type { Reply } from "./_reply.ts";
 import { type Delivered, type Extensions, Transaction } from "./_transaction.ts";
 import type { SmtpConnector, SmtpSecurity } from "./socket.ts";
@@ -120,30 +120,38 @@ export class Session {
    *
    * @throws {MailError} when the first transaction fails; a later one's failure is part of the outcome
    */
-  async deliver(mime: MimeMessage, deadline: Deadline): Promise<Outcome> {
+  async deliver(letter: Letter, deadline: Deadline): Promise<Outcome> {
     const accepted: string[] = [];
     const rejected: Rejection[] = [];
     const deferred: Rejection[] = [];
     let first: Reply | undefined;
-    for (let left = mime.envelope.to; left.length > 0;) {
-      const group = left.slice(0, this.#limits.recipients);
+    for (let left = letter.to; left.length > 0;) {
+      // With VERP each recipient has a sender, and so a transaction, of its own.
+      const group = left.slice(0, letter.plan?.verp ? 1 : this.#limits.recipients);
       let delivered: Delivered;
       try {
-        delivered = await this.#transact(mime, group, deadline);
+        delivered = await this.#transact(letter, group, deadline);
       } catch (error) {
         // Refused at DATA for their number: nothing was sent, and the limit is smaller now.
         if (this.usable && this.foundLimit && this.#limits.recipients < group.length) continue;
-        if (first === undefined) throw error;
         const { delivery, status } = error as MailError;
-        const missed = { reply: first, accepted, rejected };
-        if (delivery === "unknown") {
-          const rest = left.slice(group.length).map((address) => ({ address, status: undefined }));
-          return { ...missed, deferred: [...deferred, ...rest], unknown: group };
+        // With VERP a refusal is that recipient's alone, as long as another one is left to try.
+        const next = left.slice(group.length);
+        if (letter.plan?.verp && delivery === "not-sent" && this.usable && (first || next.length > 0)) {
+          (status! < 500 ? deferred : rejected).push({ address: group[0]!, status });
+          left = next;
+          continue;
         }
+        if (first === undefined) throw error;
+        const lost = delivery === "unknown";
+        const rest = lost ? next : left;
+        const later = rest.map((address) => ({ address, status: lost ? undefined : status }));
         return {
-          ...missed,
-          deferred: [...deferred, ...left.map((address) => ({ address, status }))],
-          unknown: [],
+          reply: first,
+          accepted,
+          rejected,
+          deferred: [...deferred, ...later],
+          unknown: lost ? group : [],
         };
       }
       first ??= delivered.reply;
@@ -169,14 +177,14 @@ export class Session {
     this.#connection.close();
   }
 
-  async #transact(mime: MimeMessage, to: readonly string[], deadline: Deadline): Promise<Delivered> {
-    this.#connection.begin(deadline, "mail", this.#secrets([mime.envelope.from, ...to]));
+  async #transact(letter: Letter, to: readonly string[], deadline: Deadline): Promise<Delivered> {
+    this.#connection.begin(deadline, "mail", this.#secrets([letter.from, ...to]));
     const reset = this.#transaction?.state === "dirty";
     const transaction = new Transaction(this.#connection, this.#extensions, this.#settings.pipelining);
     this.#transaction = transaction;
     this.#messages++;
     try {
-      return await transaction.run(mime, to, reset);
+      return await transaction.run(letter, to, reset);
     } catch (error) {
       if (transaction.state === "broken") this.destroy();
       throw toMailError(error, this.#connection);
@@ -254,7 +262,7 @@ export class Session {
     const offered = new Set(this.#extensions.get("AUTH")?.split(/\s+/));
     const mechanisms = await connection.during(mechanismsFor(auth, offered));
     for (const [i, mechanism] of mechanisms.entries()) {
-      const reply = await authenticate(mechanism, (...call) => connection.command(...call));
+      const reply = await mechanism((...call) => connection.command(...call));
       if (reply.code === 235) return;
       // 504: the mechanism is not there after all. Any other refusal is about the credentials.
       if (reply.code !== 504 || i === mechanisms.length - 1) throw unexpectedReply(reply);

@@ -3,10 +3,10 @@
  */
 import { mailError, unsupported } from "../../src/mail/mail_error.ts";
 import type { Rejection } from "../../src/mail/mailer.ts";
-import type { MimeMessage } from "../../src/mail/mime.ts";
 import type { SmtpConnection } from "./_connection.ts";
 import { dataPieces } from "./_data.ts";
 import { Refusal, unexpectedReply } from "./_faults.ts";
+import type { Letter } from "./_letter.ts";
 import { ConnectionFault, type Reply } from "./_reply.ts";
 
 /** The server took the message, for these recipients. */
@@ -59,15 +59,16 @@ export class Transaction {
   }
 
   /** Sends the message to these recipients; with `reset`, the transaction before is ended first. */
-  async run(mime: MimeMessage, to: readonly string[], reset: boolean): Promise<Delivered> {
+  async run(letter: Letter, to: readonly string[], reset: boolean): Promise<Delivered> {
     const connection = this.#connection;
     if (reset) this.state = "dirty";
-    const mail = this.#mailCommand(mime);
+    const written = [this.#mailCommand(letter), ...to.map((address) => `RCPT TO:<${address}>`), "DATA"];
+    const commands = letter.plan?.edit(written, this.#extensions) ?? written;
     this.state = "broken"; // until every reply was read
     if (reset && (await connection.command("RSET")).code >= 300) {
       throw new ConnectionFault("RSET was refused");
     }
-    const replies = await this.#envelope(mail, to);
+    const replies = await this.#envelope(commands);
     this.#noteLimits(replies, to.length);
     const refusal = this.#refused(replies, to.length);
     const data = replies[to.length + 1];
@@ -81,39 +82,42 @@ export class Transaction {
       if (data!.code >= 400) this.state = "dirty";
       throw unexpectedReply(data!);
     }
-    const reply = await this.#body(mime);
+    const reply = await this.#body(letter);
     this.state = "clean";
     if (reply.code >= 400) throw new Refusal(reply);
     return { reply, ...outcomesOf(replies.slice(1, -1), to) };
   }
 
   /** The first command, once it is known that this server can take the message. */
-  #mailCommand({ envelope, size, needsSmtpUtf8 }: MimeMessage): string {
+  #mailCommand({ mime: { size, needsSmtpUtf8, eightBit }, from }: Letter): string {
     const limit = Number(this.#extensions.get("SIZE") ?? 0);
     if (limit > 0 && size > limit) {
       const why = `the server takes at most ${limit} bytes: current value is ${size}`;
       throw mailError("smtp", "message-too-large", why, { phase: "mail" });
     }
-    if (needsSmtpUtf8 && !this.#extensions.has("SMTPUTF8")) {
-      throw unsupported("smtp", "addresses outside ASCII with this server");
-    }
+    if (needsSmtpUtf8) this.#needs("SMTPUTF8", "addresses outside ASCII");
+    if (eightBit) this.#needs("8BITMIME", "bytes above 127");
     return [
-      `MAIL FROM:<${envelope.from}>`,
+      `MAIL FROM:<${from}>`,
       ...(this.#extensions.has("SIZE") ? [`SIZE=${size}`] : []),
       ...(needsSmtpUtf8 ? ["SMTPUTF8"] : []),
-      // Bodies are always 7-bit: only headers can make a difference.
-      ...(needsSmtpUtf8 && this.#extensions.has("8BITMIME") ? ["BODY=8BITMIME"] : []),
+      // Bodies that are built here are 7-bit: else only headers can make a difference.
+      ...(eightBit || (needsSmtpUtf8 && this.#extensions.has("8BITMIME")) ? ["BODY=8BITMIME"] : []),
     ].join(" ");
   }
 
+  #needs(extension: string, what: string): void {
+    if (!this.#extensions.has(extension)) throw unsupported("smtp", `${what} with this server`);
+  }
+
   /** Sends sender, recipients and DATA; answers the replies, in order, as far as the server let it come. */
-  async #envelope(mail: string, to: readonly string[]): Promise<readonly Reply[]> {
+  async #envelope(commands: readonly string[]): Promise<readonly Reply[]> {
     const connection = this.#connection;
-    const commands = [mail, ...to.map((address) => `RCPT TO:<${address}>`), "DATA"];
+    const recipients = commands.length - 2;
     const replies: Reply[] = [];
     for (let start = 0; start < commands.length; start += this.#pipeline) {
       const group = commands.slice(start, start + this.#pipeline);
-      if (group[0] === "DATA" && this.#refused(replies, to.length)) break;
+      if (group[0] === "DATA" && this.#refused(replies, recipients)) break;
       connection.phase = phaseOf(group[0]!);
       try {
         await connection.send(group);
@@ -125,8 +129,8 @@ export class Transaction {
           replies.push(reply);
         }
       } catch (error) {
-        this.#noteLimits(error instanceof Refusal ? [...replies, error.reply] : replies, to.length);
-        throw this.#leftAfter(replies, to.length, error);
+        this.#noteLimits(error instanceof Refusal ? [...replies, error.reply] : replies, recipients);
+        throw this.#leftAfter(replies, recipients, error);
       }
       if (replies[0]!.code >= 400) break;
     }
@@ -170,7 +174,7 @@ export class Transaction {
   }
 
   /** Sends the message and reads the answer to it. */
-  async #body(mime: MimeMessage): Promise<Reply> {
+  async #body({ mime }: Letter): Promise<Reply> {
     const connection = this.#connection;
     connection.phase = "body";
     for (const { bytes, last } of dataPieces(mime.chunks())) {
@@ -188,10 +192,17 @@ export class Transaction {
   }
 }
 
+/** A reply as one line: its code, and the beginning of its text. */
+export function textOf({ code, lines }: Reply): string {
+  return `${code} ${lines.join(" ").slice(0, 500)}`;
+}
+
 /** The outcome for each recipient by the reply to its RCPT. */
 function outcomesOf(replies: readonly Reply[], to: readonly string[]): Omit<Delivered, "reply"> {
   const all = replies.map((reply, i) => ({ reply, address: to[i]!, status: reply.code }));
-  const rejection = ({ address, status }: typeof all[number]): Rejection => ({ address, status });
+  const rejection = ({ address, status, reply }: typeof all[number]): Rejection => (
+    { address, status, reply: textOf(reply) }
+  );
   const forNow = ({ reply }: typeof all[number]) =>
     reply.code >= 400 && (reply.code < 500 || isTooMany(reply));
   return {

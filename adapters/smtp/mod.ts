@@ -31,6 +31,14 @@
 export type { SmtpAuth } from "./_auth.ts";
 export * from "./cloudflare_connector.ts";
 export * from "./deno_connector.ts";
+export { cramMd5 } from "./cram_md5.ts";
 export * from "./node_connector.ts";
+export type { EnvelopePlan, LetterContent, SmtpEnvelopes } from "./_letter.ts";
+export { oauthBearer } from "./oauth_bearer.ts";
+export type { SmtpAuthReply, SmtpCredentials, SmtpMechanism } from "./sasl.ts";
+export { scramSha256 } from "./scram_sha256.ts";
+export * from "./smtp_envelope.ts";
 export * from "./smtp_mailer.ts";
 export * from "./socket.ts";
+export * from "./verp.ts";
+export type { SmtpNotifications, SmtpOptions } from "../../src/mail/provider_options.ts";

@@ -8,22 +8,19 @@ import {
   type SendOptions,
 } from "../../src/mail/mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "../../src/mail/message.ts";
-import { buildMime } from "../../src/mail/mime.ts";
+import { buildMime, type MimeBuilder } from "../../src/mail/mime.ts";
 import { partialReceipt, selectRecipients } from "../../src/mail/partial.ts";
-import {
-  checkInteger,
-  checkNeededOptions,
-  checkOneOf,
-  checkOptionNames,
-  type OptionNames,
-} from "../../src/validate.ts";
+import type { SmtpOptions } from "../../src/mail/provider_options.ts";
+import { checkInteger, checkNeededOptions, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { isAuth, type SmtpAuth } from "./_auth.ts";
 import type { StepTimeouts } from "./_connection.ts";
 import { Deadline } from "./_deadline.ts";
 import { toMailError } from "./_faults.ts";
+import type { SmtpEnvelopes } from "./_letter.ts";
 import { Pool, type PoolLimits } from "./_pool.ts";
 import { queueId } from "./_queue_id.ts";
-import type { SessionSettings } from "./_session.ts";
+import { Session, type SessionSettings } from "./_session.ts";
+import { textOf } from "./_transaction.ts";
 import type { SmtpConnector, SmtpSecurity } from "./socket.ts";
 
 /**
@@ -48,7 +45,7 @@ export interface SmtpMailerOptions {
   readonly security?: SmtpSecurity | undefined;
   /**
    * The credentials: a password (PLAIN, or LOGIN where the server does not take PLAIN) or an access token
-   * (XOAUTH2).
+   * (XOAUTH2). With a `mechanism` that one alone.
    * @default {undefined} (no authentication)
    */
   readonly auth?: SmtpAuth | undefined;
@@ -99,6 +96,20 @@ export interface SmtpMailerOptions {
    * @default {"10s"}
    */
   readonly idleTimeout?: Duration | undefined;
+  /**
+   * Builds the messages: one of your own, or one around `buildMime` that signs what it built, as `dkimSigned` of
+   * `@holdfast/edge/dkim` does.
+   * @default {buildMime}
+   */
+  readonly mime?: MimeBuilder | undefined;
+  /**
+   * Reads the options that a message has under `provider.smtp`: hand in `smtpEnvelope`. It is not built in, as
+   * most do without.
+   * @default {messages with such options are refused}
+   */
+  readonly envelope?: SmtpEnvelopes | undefined;
+  /** Options for messages that have none of their own under `provider.smtp`; it needs `envelope`. */
+  readonly defaults?: SmtpOptions | undefined;
 }
 
 /**
@@ -138,8 +149,13 @@ export interface SmtpTimeouts {
 export interface SmtpReceipt extends Receipt {
   /** The recipients that the server took the message for. */
   readonly accepted: readonly string[];
-  /** The message's own id, in angle brackets, as bounces and mail programs show it. */
+  /**
+   * The message's own id, in angle brackets, as bounces and mail programs show it; "" where a raw message has
+   * none.
+   */
   readonly messageId: string;
+  /** The server's reply to the message in one line, such as `250 2.0.0 Ok: queued as 4F7A`. */
+  readonly reply: string;
 }
 
 /**
@@ -188,7 +204,9 @@ export function smtpMailer(options: SmtpMailerOptions): SmtpMailer {
     maxWaiting: checkInteger(TASK, "maxWaiting", maxWaiting),
     idleTimeout: toMilliseconds(options.idleTimeout ?? "10s", "idleTimeout"),
   };
-  return new Smtp(settings, limits, toMilliseconds(options.timeout ?? "5m", "timeout"));
+  need(!options.mime || typeof options.mime === "function", "'mime' must be a function");
+  checkOptionNames(`${TASK} with these 'defaults'`, options.defaults, options.envelope?.options ?? {});
+  return new Smtp(settings, limits, toMilliseconds(options.timeout ?? "5m", "timeout"), options);
 }
 
 const TASK = "make an SMTP mailer";
@@ -208,9 +226,14 @@ const OPTIONS = {
   maxMessages: true,
   maxWaiting: true,
   idleTimeout: true,
+  mime: true,
+  envelope: true,
+  defaults: true,
 } satisfies OptionNames<SmtpMailerOptions>;
 
-const AUTH = { username: true, password: true, accessToken: true } satisfies OptionNames<SmtpAuth>;
+const AUTH = { username: true, password: true, accessToken: true, mechanism: true } satisfies OptionNames<
+  SmtpAuth
+>;
 
 const TIMEOUTS = {
   connect: true,
@@ -222,8 +245,8 @@ const TIMEOUTS = {
 function settingsOf(options: SmtpMailerOptions): SessionSettings {
   const { host, auth, name, connector, pipelining = true } = options;
   const security = options.security ?? (options.port === 465 ? "tls" : "starttls");
-  checkOneOf(TASK, "security", security, ["none", "starttls", "tls"]);
-  checkOneOf(TASK, "pipelining", pipelining, [true, false]);
+  need(/^(?:none|starttls|tls)$/.test(security), '\'security\' must be "none", "starttls" or "tls"');
+  need(typeof pipelining === "boolean", "'pipelining' must be true or false");
   need(typeof connector?.connect === "function", "'connector' must be one that opens sockets");
   need(isHost(host), "'host' must be a host name or an IP address");
   need(name === undefined || isHost(name), "'name' must be a host name or an address in brackets");
@@ -283,8 +306,15 @@ class Smtp implements SmtpMailer {
   readonly #newPool: () => Pool;
   readonly #shared: Pool | undefined;
   readonly #timeout: number;
+  readonly #given: Pick<SmtpMailerOptions, "mime" | "envelope" | "defaults">;
 
-  constructor(settings: SessionSettings, limits: PoolLimits, timeout: number) {
+  constructor(
+    settings: SessionSettings,
+    limits: PoolLimits,
+    timeout: number,
+    given: Pick<SmtpMailerOptions, "mime" | "envelope" | "defaults">,
+  ) {
+    this.#given = given;
     this.#newPool = () => new Pool(settings, limits);
     this.#shared = settings.connector.perRequest ? undefined : this.#newPool();
     this.#timeout = timeout;
@@ -323,26 +353,74 @@ class Smtp implements SmtpMailer {
 
   async #send(pool: Pool, message: Message, options: SendOptions): Promise<SmtpReceipt> {
     checkSendOptions(options);
-    const { signal, idempotencyKey, timeout } = options;
     const prepared = prepareMessage(message);
-    const recipients = selectRecipients(prepared, options.recipients);
-    const total = timeout === undefined ? this.#timeout : toMilliseconds(timeout, "timeout");
+    const { mime: build = buildMime, envelope, defaults } = this.#given;
+    if (prepared.provider && !envelope) throw unsupported(this.name, "'provider' without 'envelope'");
+    const plan = envelope?.plan(prepared, defaults, options.recipients);
+    const to = plan?.to ?? selectRecipients(prepared, options.recipients);
     refuseUnsupported(prepared);
-    const deadline = new Deadline(total, signal);
+    const deadline = new Deadline(
+      toMilliseconds(options.timeout ?? this.#timeout, "timeout"),
+      options.signal,
+    );
     try {
-      const mime = await deadline.wait(
-        buildMime(prepared, { mailer: this.name, idempotencyKey, recipients }),
-      );
-      const { reply, ...lists } = await pool.deliver(mime, deadline);
+      const recipients = plan?.ownRecipients ? undefined : to;
+      const { idempotencyKey } = options;
+      const mime = plan?.mime ??
+        await deadline.wait(build(prepared, { mailer: this.name, idempotencyKey, recipients }));
+      const letter = { mime, from: plan?.from ?? prepared.from.address, to, plan };
+      const { reply, ...lists } = await pool.deliver(letter, deadline);
+      const { messageId } = mime;
       return {
-        ...partialReceipt({ mailer: this.name, id: queueId(reply), messageId: mime.messageId }, lists),
+        ...partialReceipt({ mailer: this.name, id: queueId(reply), messageId, reply: textOf(reply) }, lists),
         accepted: lists.accepted,
       };
     } catch (error) {
-      throw toMailError(error, { phase: "prepare", delivery: "not-sent", transcript: [], secrets: [] });
+      throw toMailError(error, NOT_BEGUN);
     } finally {
       deadline.end();
     }
+  }
+}
+
+/** The circumstances of a fault outside a connection. */
+const NOT_BEGUN = { phase: "prepare", delivery: "not-sent", transcript: [], secrets: [] } as const;
+
+/**
+ * Options of {@linkcode verifySmtp}.
+ *
+ * @category Mailers
+ */
+export type SmtpVerifyOptions = Pick<SendOptions, "signal" | "timeout">;
+
+/**
+ * Connects, encrypts and authenticates as a mailer with these options does for a message, and closes. Host,
+ * encryption and credentials are right when it resolves; nothing is sent.
+ *
+ * @throws {MailError} that says which step failed
+ * @throws {TypeError} when an option is not valid
+ * @category Mailers
+ * @example
+ * ```ts
+ * import { denoConnector, verifySmtp } from "@holdfast/edge/smtp";
+ * const options = { connector: denoConnector(), host: "localhost", port: 9, security: "none" } as const;
+ * const error = await verifySmtp(options, { timeout: "1s" }).catch((error) => error);
+ * if (error.delivery !== "not-sent") throw error;
+ * ```
+ */
+export async function verifySmtp(options: SmtpMailerOptions, call: SmtpVerifyOptions = {}): Promise<void> {
+  checkNeededOptions(TASK, options, OPTIONS, "'connector' and 'host'");
+  checkOptionNames("verify", call, { signal: true, timeout: true } satisfies OptionNames<SmtpVerifyOptions>);
+  const timeout = toMilliseconds(call.timeout ?? options.timeout ?? "5m", "timeout");
+  const session = new Session(settingsOf(options), { recipients: Infinity, messages: Infinity });
+  const deadline = new Deadline(timeout, call.signal);
+  try {
+    await session.open(deadline);
+    await session.quit(deadline);
+  } catch (error) {
+    throw toMailError(error, NOT_BEGUN);
+  } finally {
+    deadline.end();
   }
 }
 

@@ -10,10 +10,9 @@ import { type ListCursor, nextCursor, parseCursor, serializeCursor } from "./_cu
 import { fault } from "./_faults.ts";
 import { type KeySpace, unescapeBraces } from "./_keys.ts";
 import { inputArgs } from "./_lua.ts";
-import { figuresOf, fromPairs, listOf, strangeReply, textOf } from "./_replies.ts";
+import { fromPairs, listOf, outputOf } from "./_replies.ts";
 import type { ScriptBook } from "./_scripts.ts";
 import type { ScriptRunner } from "./_transport.ts";
-import { LUA_TWINS } from "./_twins.ts";
 
 /** The parts of an engine. */
 export interface EngineParts {
@@ -65,20 +64,20 @@ export class UpstashEngine implements AtomicEngine {
   }
 
   transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
-    const twin = LUA_TWINS[transition.name];
-    if (twin === undefined) return this.#byCompareAndSet(transition, key, input, options?.signal);
-    const args = inputArgs(input, twin.fields);
+    const script = this.#book.find(transition.name);
+    if (script === undefined) return this.#byCompareAndSet(transition, key, input, options?.signal);
+    const { kind, fields } = script;
+    const args = inputArgs(input, fields);
     if (this.#virtualTime) args.unshift(...this.#now());
-    const read = (reply: unknown) => {
-      const text = textOf(reply);
-      if (twin.output === undefined || text?.startsWith("~")) return fromPairs(listOf<string>(reply));
-      const figures = figuresOf(reply);
-      const output = figures && twin.output(figures);
-      if (output === undefined) throw strangeReply(reply);
-      return output;
-    };
-    const keys = twin.kind === "read" ? [this.#keys.full(key)] : this.#remembered(key, callIdOf(options));
-    return this.#run(transition.name, keys, args, options?.signal, twin.kind !== "read", read);
+    const keys = kind === "read" ? [this.#keys.full(key)] : this.#remembered(key, callIdOf(options));
+    return this.#run(
+      transition.name,
+      keys,
+      args,
+      options?.signal,
+      kind !== "read",
+      (reply) => outputOf(reply, kind),
+    );
   }
 
   #byCompareAndSet(

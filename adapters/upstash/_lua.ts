@@ -1,19 +1,22 @@
 /**
- * The Lua twins: each transition once more, in the language that runs next to the data. They agree with the
- * TypeScript in `src/`, line by line; a differential test compares both over random histories.
+ * The Lua that surrounds a transition. What decides is compiled from the TypeScript in `src/` (`generated/`); here is how
+ * Redis reads the input and the record, calls it, writes the difference and answers.
  *
- * `apply(r, i, now)` gets the record (or nil), the input and the time, and returns output, next record and
- * deadline. A nil record changes nothing, `false` deletes. Numbers become text through `int` only. A twin may
- * have a `fast` part: the usual case done at once, with its reply, or a `break` that leaves the decision to
- * `apply`.
+ * `apply(record, input, now)` answers a step as in TypeScript: `output` and perhaps `write`. A script may have a fast path
+ * by hand: the usual case done at once, with its reply, or a `break` that leaves the decision to `apply`. Both must leave
+ * the very same record; the differential test holds both to the TypeScript.
  *
- * Redis runs one script at a time, and every function that a script defines costs time at each call: scripts
- * are straight code.
+ * Redis runs one script at a time, and every function that a script defines costs time at each call: fast paths are
+ * straight code.
  */
 import type { Fields } from "../../src/store/transition.ts";
 
-/** A transition's native form. */
-export interface LuaTwin {
+/**
+ * A transition in Lua.
+ *
+ * @category Stores
+ */
+export interface UpstashScript {
   /**
    * Whether the script may write. Clients send a request again after a broken connection, and so does a
    * runtime's own fetch; such a copy arrives at once, late, or after other calls, and must answer the same
@@ -21,36 +24,72 @@ export interface LuaTwin {
    * keeps the reply of each for a minute, under a key of its own, and answers copies with it.
    */
   readonly kind: "read" | "write";
-  /** Helpers and `apply`. */
+  /** The fields of the input that travel without their names, in this order. */
+  readonly fields: readonly string[];
+  /** A chunk that defines `apply`. */
   readonly lua: string;
-  /** Fields of the input that travel without their names, in this order; an empty one is a missing one. */
-  readonly fields?: readonly string[];
   /**
-   * The usual case. It finds its input in `ARGV`; of what surrounds it, only `int`, `now` and `virtual` are
-   * defined.
+   * The usual case, written by hand: straight code inside a `repeat`. It returns its reply, or breaks before it has written
+   * anything. It finds its input in `ARGV`, as `inputArgs` makes it; `virtual` and `format` are defined, and where it says
+   * `READ_TIME`, `now` and `micro` from there on. Where the transition may write, it keeps its reply by `unlessDone` before
+   * its first write.
    */
   readonly fast?: string;
-  /** Whether `fast` itself keeps its reply under `KEYS[2]`, where there is one. */
-  readonly fastRemembers?: true;
-  /** The output, made of the whole numbers that `fast` answers; `undefined` if they are no valid reply. */
-  readonly output?: (figures: readonly number[]) => Fields | undefined;
 }
 
 /**
- * `now`, in milliseconds: the clock of Redis, or in tests a virtual one, which comes before the other
- * arguments.
+ * Compiled transitions, as the compiler writes them: what several have in common stands there once.
+ *
+ * @category Stores
  */
-const now = (virtual: boolean) => `
+export interface UpstashScripts {
+  /** Functions and constants in Lua. */
+  readonly parts: readonly string[];
+  /** By the name of the transition. */
+  readonly scripts: Readonly<
+    Record<string, {
+      /** Whether it may write. */
+      readonly kind: "read" | "write";
+      /** The fields of the input that travel without their names, with spaces between. */
+      readonly fields: string;
+      /** The numbers of the parts that come first, with spaces between. */
+      readonly uses: string;
+      /** What defines `apply`. */
+      readonly lua: string;
+      /** The usual case by hand. */
+      readonly fast?: string;
+    }>
+  >;
+}
+
+const unpackedScripts = new WeakMap<UpstashScripts, ReadonlyMap<string, UpstashScript>>();
+
+/** The scripts one by one, by the names of their transitions. */
+export function unpacked(scripts: UpstashScripts): ReadonlyMap<string, UpstashScript> {
+  let all = unpackedScripts.get(scripts);
+  if (all === undefined) {
+    const words = (text: string) => text === "" ? [] : text.split(" ");
+    all = new Map(
+      Object.entries(scripts.scripts).map(([name, { fields, uses, lua, ...others }]) => {
+        const parts = words(uses).map((part) => scripts.parts[Number(part)]);
+        return [name, { ...others, fields: words(fields), lua: [...parts, lua].join("\n") }];
+      }),
+    );
+    unpackedScripts.set(scripts, all);
+  }
+  return all;
+}
+
+/**
+ * `now`, in milliseconds: the clock of Redis, or in tests a virtual one, which comes before the other arguments. `micro`
+ * are the microseconds within it.
+ */
+const time = (virtual: boolean) => `
 local function int(n) return string.format('%d', n) end
 ${virtual ? VIRTUAL : TIME}`;
 const TIME = `local t = redis.call('TIME')
-local now, virtual = t[1] * 1000 + math.floor(t[2] / 1000), false`;
-const VIRTUAL = `local now, virtual = tonumber(table.remove(ARGV, 1)), true`;
-
-/** A helper of twins: whether a text is a whole number that a double holds. */
-export const WHOLE = `
-local function whole(v) return v and #v <= 16 and string.find(v, '^%d+$') end
-`;
+local now, virtual, micro = t[1] * 1000 + math.floor(t[2] / 1000), false, t[2] % 1000`;
+const VIRTUAL = `local now, virtual, micro = tonumber(table.remove(ARGV, 1)), true, 0`;
 
 /**
  * Reads `record`; nil when there is none or it has expired. It is a hash, whose field `@` is its deadline,
@@ -66,9 +105,9 @@ if flat[1] then
 end
 `;
 
-/** Makes `nxt` the record until `deadline`; writes what differs from what was read. */
+/** Makes `nxt` the record until `deadline`, if it `changes`; writes what differs from what was read. */
 const WRITE = `
-if nxt == false then redis.call('DEL', KEYS[1]) elseif nxt then
+if changes and not nxt then redis.call('DEL', KEYS[1]) elseif changes then
   deadline = deadline and int(deadline)
   nxt['@'] = deadline
   local gone, set = {}, {}
@@ -81,14 +120,13 @@ if nxt == false then redis.call('DEL', KEYS[1]) elseif nxt then
   -- One command each, but for a record with more fields than unpack takes.
   for n = 1, #set, 2000 do redis.call('HSET', KEYS[1], unpack(set, n, math.min(n + 1999, #set))) end
   for n = 1, #gone, 2000 do redis.call('HDEL', KEYS[1], unpack(gone, n, math.min(n + 1999, #gone))) end
-  if not deadline then redis.call('PERSIST', KEYS[1])
+  if not deadline then if was then redis.call('PERSIST', KEYS[1]) end
   elseif not virtual and was ~= deadline then redis.call('PEXPIREAT', KEYS[1], deadline) end
 end
 `;
 
 /**
- * Answers `out` as one text. The tilde keeps clients that guess types from parsing it, and is no letter of
- * base64.
+ * Answers `out` as one text. The tilde keeps clients that guess types from parsing it.
  */
 const REPLY = `
 return '~' .. cjson.encode(out)`;
@@ -101,42 +139,32 @@ if known then return known end
 `;
 
 /** How long a reply is kept, in milliseconds: longer than any client goes on sending copies of a request. */
-const MEMORY = 60_000;
+export const MEMORY = 60_000;
 
 const REMEMBER = `
 out = '~' .. cjson.encode(out)
 if memory then redis.call('SET', memory, out, 'PX', ${MEMORY}) end
 return out`;
 
-/** Ends a script that was executed before, where a copy needs no other reply than an empty one. */
-export const UNLESS_DONE =
-  `if memory and not redis.call('SET', memory, '~[]', 'NX', 'PX', ${MEMORY}) then return '~[]' end`;
+/**
+ * In a fast path, after what decides and before the first write: keeps the reply, or answers a copy of an earlier call with
+ * the reply that was kept then. `memory` must be `KEYS[2]`.
+ */
+export function unlessDone(reply: string): string {
+  return `if memory and not redis.call('SET', memory, ${reply}, 'NX', 'PX', '${MEMORY}') then
+  return redis.call('GET', memory)
+end`;
+}
 
 /**
- * Runs `fast` after a look at the memory, and keeps its numbers there: `=` and decimal digits, since cjson
- * rounds them.
+ * An input as arguments: the values of the script's own fields, then the other fields as pairs. A missing field is an empty
+ * text; what is empty, or begins with a zero character, has one more of those in front.
  */
-const remembered = (fast: string) => `
-${KNOWN}
-local function quick()
-  repeat
-${fast}
-  until true
-end
-local figures = quick()
-if figures then
-  if memory then
-    local texts = {}
-    for n, figure in ipairs(type(figures) == 'table' and figures or {figures}) do texts[n] = int(figure) end
-    redis.call('SET', memory, '=' .. table.concat(texts, ','), 'PX', ${MEMORY})
-  end
-  return figures
-end
-`;
-
-/** An input as arguments: the values of the twin's own fields, then the other fields as pairs. */
-export function inputArgs(input: Fields, fields: readonly string[] = []): string[] {
-  const args = fields.map((name) => input[name] ?? "");
+export function inputArgs(input: Fields, fields: readonly string[]): string[] {
+  const args = fields.map((name) => {
+    const value = input[name];
+    return value === undefined ? "" : value === "" || value.charCodeAt(0) === 0 ? "\0" + value : value;
+  });
   let own = args.length;
   while (own > 0 && args[own - 1] === "") own--;
   for (const name in input) if (!fields.includes(name)) args.push(name, input[name]!);
@@ -144,35 +172,50 @@ export function inputArgs(input: Fields, fields: readonly string[] = []): string
   return args;
 }
 
-/** The script of a twin. `ARGV`: the result of `inputArgs`. */
-export function luaScript(
-  twin: Omit<LuaTwin, "kind"> & Partial<Pick<LuaTwin, "kind">>,
-  virtual: boolean,
-): string {
-  const { fields = [], lua } = twin;
-  return `${now(virtual)}${fastPart(twin)}${lua.trim()}${READ}
-local input, names, out = {}, {${fields.map((name) => `'${name}'`)}}, {}
-for n = 1, #names do if ARGV[n] ~= '' then input[names[n]] = ARGV[n] end end
+/** The text of a script. `ARGV`: the result of `inputArgs`. */
+export function luaScript(script: UpstashScript, virtual: boolean): string {
+  const { kind, lua, fast } = script;
+  const names = script.fields.map((name) => `'${name}'`);
+  return `${
+    fast ? fastPart(fast, kind, virtual) : time(virtual) + (kind === "read" ? "" : KNOWN)
+  }${READ}${lua}
+local input, names, out = {}, {${names}}, {}
+for n = 1, #names do
+  local value = ARGV[n]
+  if value and value ~= '' then
+    if string.byte(value) == 0 then value = string.sub(value, 2) end
+    input[names[n]] = value
+  end
+end
 for n = #names + 1, #ARGV, 2 do input[ARGV[n]] = ARGV[n + 1] end
-local output, nxt, deadline = apply(record, input, now)
-for name, value in pairs(output) do out[#out + 1] = name out[#out + 1] = value end
-${WRITE}${REMEMBER}`;
+local step = apply(record, input, now)
+for name, value in pairs(step.output) do out[#out + 1] = name out[#out + 1] = value end
+${kind === "read" ? REPLY : CHANGE + WRITE + REMEMBER}`;
 }
 
-function fastPart(
-  { kind, fast, fastRemembers }: Omit<LuaTwin, "kind"> & Partial<Pick<LuaTwin, "kind">>,
-): string {
-  if (fast === undefined) return KNOWN;
-  if (kind !== "read" && !fastRemembers) return remembered(fast.trim());
-  return `
+const CHANGE = `
+local write = step.write
+local changes, nxt, deadline = write, write and write.record, write and write.expiresAt`;
+
+function fastPart(fast: string, kind: UpstashScript["kind"], virtual: boolean): string {
+  // A virtual time is an argument, which must be gone before the others are read.
+  const [early, late, here] = virtual
+    ? [time(true), "", ""]
+    : ["\nlocal virtual = false", time(false), TIME_HERE];
+  return `${early}
+local format = string.format
 repeat
-${fast.trim()}
-until true${KNOWN}`;
+${fast.replaceAll("READ_TIME", here)}
+until true${late}${kind === "read" ? "" : KNOWN}`;
 }
+
+const TIME_HERE = `local t = redis.call('TIME')
+local micro = t[2] % 1000
+local now = t[1] * 1000 + (t[2] - micro) / 1000`;
 
 /** Answers the time, and the record's pairs. */
 export const load = (virtual: boolean): string =>
-  `${now(virtual)}${READ}
+  `${time(virtual)}${READ}
 local out = {int(now)}
 for name, value in pairs(record or {}) do out[#out + 1] = name out[#out + 1] = value end
 ${REPLY}`;
@@ -182,16 +225,16 @@ ${REPLY}`;
  * those pairs, the deadline or an empty text, then the pairs of the next record (none: delete).
  */
 export const commit = (virtual: boolean): string =>
-  `${now(virtual)}${KNOWN}${READ}
+  `${time(virtual)}${KNOWN}${READ}
 local count, left, same = tonumber(ARGV[1]), 0, true
 for _ in pairs(record or {}) do left = left + 1 end
 for n = 2, count + 1, 2 do
   same = same and record ~= nil and record[ARGV[n]] == ARGV[n + 1]
   left = left - 1
 end
-local out, nxt, deadline = {'0'}, nil, nil
+local out, changes, nxt, deadline = {'0'}, false, nil, nil
 if same and left == 0 then
-  out, nxt, deadline = {'1'}, false, tonumber(ARGV[count + 2])
+  out, changes, deadline = {'1'}, true, tonumber(ARGV[count + 2])
   for n = count + 3, #ARGV, 2 do nxt = nxt or {} nxt[ARGV[n]] = ARGV[n + 1] end
 end
 ${WRITE}${REMEMBER}`;
@@ -209,11 +252,11 @@ ${REPLY}`;
  * key.
  */
 export const setMany = (virtual: boolean): string =>
-  `${now(virtual)}
+  `${time(virtual)}
 local memory, there = table.remove(KEYS, 1), {}
 -- A key of another program is an error here, before anything is written.
 for n, key in ipairs(KEYS) do there[n] = redis.call('HLEN', key) > 0 end
-${UNLESS_DONE}
+${unlessDone("'~[]'")}
 local ttl = tonumber(ARGV[1])
 local e = ttl and int(now + ttl)
 for n, key in ipairs(KEYS) do

@@ -2,6 +2,7 @@
 import type { HoldfastError } from "../../src/errors.ts";
 import type { Fields } from "../../src/store/transition.ts";
 import { lost } from "./_faults.ts";
+import type { UpstashScript } from "./_lua.ts";
 
 const decoder = new TextDecoder();
 
@@ -24,22 +25,18 @@ export function listOf<T>(reply: unknown): T[] {
   return Array.isArray(items) ? items : [];
 }
 
+/** Names and plain values with commas between, as fast paths answer them: no client takes that for a number or a list. */
+const PLAIN = /^=(\w+,[\w:-]+(,(?=\w)|$))*$/;
+
 /**
- * The whole numbers that a script answered: one, several, or those that it remembered (`=` and decimal
- * digits). Some clients are set to answer integers as text or bigint.
+ * The output that a script answered. The first character says how: `~` for a list of pairs in JSON, `=` for plain pairs,
+ * `!` for one text, which is the field `v`: only what reads answers that.
  */
-export function figuresOf(reply: unknown): number[] | undefined {
+export function outputOf(reply: unknown, kind: UpstashScript["kind"]): Fields {
   const text = textOf(reply);
-  const parts = text?.startsWith("=") ? text.slice(1).split(",") : Array.isArray(reply) ? reply : [reply];
-  const figures: number[] = [];
-  for (const part of parts) {
-    const digits = typeof part === "number" || typeof part === "bigint" ? String(part) : textOf(part);
-    if (digits === undefined || !/^-?\d{1,16}$/.test(digits) || !Number.isSafeInteger(Number(digits))) {
-      return undefined;
-    }
-    figures.push(Number(digits));
-  }
-  return figures;
+  if (kind === "read" && text?.startsWith("!")) return { v: text.slice(1) };
+  if (text !== undefined && PLAIN.test(text)) return fromPairs(text === "=" ? [] : text.slice(1).split(","));
+  return fromPairs(listOf<string>(reply));
 }
 
 /** Pairs as a record. */

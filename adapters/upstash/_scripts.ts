@@ -1,6 +1,16 @@
 /** Every script an engine sends, with the hash that a server may know it by. */
-import { commit, DELETE_MANY, GET_MANY, LIST, load, luaScript, setMany } from "./_lua.ts";
-import { LUA_TWINS } from "./_twins.ts";
+import {
+  commit,
+  DELETE_MANY,
+  GET_MANY,
+  LIST,
+  load,
+  luaScript,
+  setMany,
+  unpacked,
+  type UpstashScript,
+  type UpstashScripts,
+} from "./_lua.ts";
 
 /** A script as it travels. */
 export interface Script {
@@ -22,39 +32,39 @@ export interface Script {
  */
 const KEY_LOCKING = "#!lua flags=allow-key-locking\n";
 
-/** Scripts under a virtual time are for tests; the others have no trace of it. */
-const texts = (virtual: boolean): readonly (readonly [name: string, text: string])[] => [
-  ...Object.entries(LUA_TWINS).map(([name, twin]) => [name, luaScript(twin, virtual)] as const),
+/** The scripts of the engine itself. */
+const ownTexts = (virtual: boolean): readonly (readonly [name: string, text: string])[] => [
   ["load", load(virtual)],
   ["commit", commit(virtual)],
   ["get-many", GET_MANY],
   ["set-many", setMany(virtual)],
   ["delete-many", DELETE_MANY],
+  ["list", LIST],
 ];
+const OWN: UpstashScripts = { parts: [], scripts: {} };
 
-const hashedScripts: Promise<ReadonlyMap<string, Script>>[] = [];
+/** Hashed scripts by the record that has them, one promise for each form; `OWN` stands for the engine's. */
+const hashedScripts = new WeakMap<object, Promise<readonly Script[]>[]>();
 
-/**
- * Hashes all scripts of a kind at once, so that calls of one tick wait for the same promise and keep their
- * order.
- */
-function scripts(keyLocking: boolean, virtual: boolean): Promise<ReadonlyMap<string, Script>> {
-  return hashedScripts[2 * Number(keyLocking) + Number(virtual)] ??= hashed(keyLocking, virtual);
+/** Scripts under a virtual time are for tests; the others have no trace of it. */
+function hashed(scripts: UpstashScripts, keyLocking: boolean, virtual: boolean): Promise<readonly Script[]> {
+  let forms = hashedScripts.get(scripts);
+  if (forms === undefined) hashedScripts.set(scripts, forms = []);
+  return forms[2 * Number(keyLocking) + Number(virtual)] ??= (async () => {
+    const texts = scripts === OWN
+      ? ownTexts(virtual)
+      : Array.from(unpacked(scripts), ([name, script]) => [name, luaScript(script, virtual)] as const);
+    return await Promise.all(texts.map(([name, text]) => hashedScript(name, text, keyLocking)));
+  })();
 }
 
-async function hashed(keyLocking: boolean, virtual: boolean): Promise<ReadonlyMap<string, Script>> {
+async function hashedScript(name: string, lua: string, keyLocking: boolean): Promise<Script> {
   // `LIST` reads keys that it does not declare: it may not promise to touch only its own.
-  const all = [
-    ...texts(virtual).map(([name, text]) => [name, (keyLocking ? KEY_LOCKING : "") + text] as const),
-    ["list", LIST] as const,
-  ];
-  return new Map(
-    await Promise.all(all.map(async ([name, text]) => {
-      const digest = new Uint8Array(await crypto.subtle.digest("SHA-1", new TextEncoder().encode(text)));
-      const sha = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-      return [name, { name, text, sha, keyLocking: keyLocking && name !== "list" }] as const;
-    })),
-  );
+  const locking = keyLocking && lua !== LIST;
+  const text = (locking ? KEY_LOCKING : "") + lua;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-1", new TextEncoder().encode(text)));
+  const sha = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return { name, text, sha, keyLocking: locking };
 }
 
 /**
@@ -70,22 +80,41 @@ export interface DatabaseState {
 
 /** The scripts in the form that the database takes. */
 export class ScriptBook {
-  #ready: { readonly keyLocking: boolean; readonly all: ReadonlyMap<string, Script> } | undefined;
+  /** By whether the server takes Upstash's first line. */
+  readonly #loading: Promise<ReadonlyMap<string, Script>>[] = [];
+  readonly #loaded: ReadonlyMap<string, Script>[] = [];
 
-  /** Takes what is known of the database, and whether the scripts run under a virtual time. */
-  constructor(readonly state: DatabaseState, readonly virtual: boolean) {}
+  /** Takes what is known of the database, the scripts, and whether they run under a virtual time. */
+  constructor(
+    readonly state: DatabaseState,
+    readonly scripts: readonly UpstashScripts[],
+    readonly virtual: boolean,
+  ) {}
+
+  /** The script of a transition; `undefined` when it has none. */
+  find(name: string): UpstashScript | undefined {
+    for (const some of this.scripts) {
+      const script = unpacked(some).get(name);
+      if (script !== undefined) return script;
+    }
+    return undefined;
+  }
 
   /** The scripts, when they are hashed already. */
   get ready(): ReadonlyMap<string, Script> | undefined {
-    return this.#ready?.keyLocking === this.state.keyLocking ? this.#ready.all : undefined;
+    return this.#loaded[Number(this.state.keyLocking)];
   }
 
-  /** Hashes the scripts. */
-  async load(): Promise<ReadonlyMap<string, Script>> {
+  /** Hashes the scripts. One promise, so that calls of one tick wait for the same one and keep their order. */
+  load(): Promise<ReadonlyMap<string, Script>> {
     const { keyLocking } = this.state;
-    const all = await scripts(keyLocking, this.virtual);
-    this.#ready = { keyLocking, all };
-    return all;
+    const form = Number(keyLocking);
+    return this.#loading[form] ??= (async () => {
+      const parts = await Promise.all(
+        [...this.scripts, OWN].map((some) => hashed(some, keyLocking, this.virtual)),
+      );
+      return this.#loaded[form] = new Map(parts.flat().map((script) => [script.name, script]));
+    })();
   }
 
   /**

@@ -3,7 +3,6 @@ import { deferred } from "../../src/deferred.ts";
 import { readStream } from "../../src/read_stream.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import { parseRetryAfter } from "../../src/retry_after.ts";
-import { decodeReply, type Reply } from "./_base64.ts";
 import { isUnknownHost, isUnknownScript, late, lost, RedisReplyError, refusesKeyLocking } from "./_faults.ts";
 import type { Script, ScriptBook } from "./_scripts.ts";
 
@@ -49,7 +48,7 @@ type Form = "hash" | "shared" | "text";
 interface Call {
   script: Script;
   readonly rest: string;
-  readonly reply: PromiseWithResolvers<Reply>;
+  readonly reply: PromiseWithResolvers<unknown>;
   form: Form;
   /** The last request that it was part of; none when it was never sent. */
   request: RequestState | undefined;
@@ -66,7 +65,7 @@ interface RequestState {
 }
 
 /** What the server answers to one command. */
-type Answer = { readonly result?: Reply; readonly error?: string } | undefined;
+type Answer = { readonly result?: unknown; readonly error?: string } | undefined;
 
 /** Upstash's own limits of one request; the size is that of its smallest plan, with some air. */
 const MAX_COMMANDS = 1000;
@@ -112,7 +111,7 @@ export class UpstashTransport implements ScriptRunner {
     this.#timeouts = timeouts;
   }
 
-  run(script: Script, keys: string[], args: string[], signal: AbortSignal | undefined): Promise<Reply> {
+  run(script: Script, keys: string[], args: string[], signal: AbortSignal | undefined): Promise<unknown> {
     return this.#send(script, JSON.stringify([String(keys.length), ...keys, ...args]).slice(1), signal);
   }
 
@@ -120,7 +119,7 @@ export class UpstashTransport implements ScriptRunner {
    * Other calls of the same request go on when one of them is given up; a call that was not sent by then
    * never is.
    */
-  #send(script: Script, rest: string, signal: AbortSignal | undefined): Promise<Reply> {
+  #send(script: Script, rest: string, signal: AbortSignal | undefined): Promise<unknown> {
     const call: Call = { script, rest, reply: deferred(), form: "hash", request: undefined, settled: false };
     const { timeout } = this.#timeouts;
     const result = withTimeout(
@@ -184,10 +183,8 @@ export class UpstashTransport implements ScriptRunner {
 
   #resolve(call: Call, answer: Answer): void {
     const result = answer?.result;
-    if (result === undefined) return call.reply.reject(lost("its answer has no result"));
-    const reply = decodeReply(result);
-    if (reply === undefined) call.reply.reject(lost("its answer is neither text of our scripts nor base64"));
-    else call.reply.resolve(reply);
+    if (result === undefined) call.reply.reject(lost("its answer has no result"));
+    else call.reply.resolve(result);
   }
 
   /** Sends a call again whose script was not executed; any other refusal is the caller's. */
@@ -253,7 +250,6 @@ export class UpstashTransport implements ScriptRunner {
         headers: {
           authorization: `Bearer ${this.#token}`,
           "content-type": "application/json",
-          "upstash-encoding": "base64",
           ...(syncToken && { "upstash-sync-token": syncToken }),
         },
         body,

@@ -20,5 +20,14 @@
  */
 
 export type { RedisScripts } from "./_client.ts";
+export type { UpstashScripts } from "./_lua.ts";
 export type { UpstashConnection } from "./_transport.ts";
+export { betterAuthScripts } from "./generated/better_auth.ts";
+export { cacheScripts } from "./generated/cache.ts";
+export { idempotencyScripts } from "./generated/idempotency.ts";
+export { lockScripts } from "./generated/lock.ts";
+export { outboxScripts } from "./generated/outbox.ts";
+export { sessionScripts } from "./generated/session.ts";
+export { throttleScripts } from "./generated/throttle.ts";
+export { valuesScripts } from "./generated/values.ts";
 export * from "./upstash_store.ts";

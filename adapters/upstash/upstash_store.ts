@@ -5,8 +5,10 @@ import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from 
 import { clientRunner, isClient, type RedisScripts } from "./_client.ts";
 import { UpstashEngine } from "./_engine.ts";
 import { KeySpace } from "./_keys.ts";
+import type { UpstashScripts } from "./_lua.ts";
 import { type DatabaseState, ScriptBook } from "./_scripts.ts";
 import { type UpstashConnection, UpstashTransport } from "./_transport.ts";
+import { allScripts } from "./scripts.ts";
 
 /**
  * Options of {@linkcode upstashStore}.
@@ -36,6 +38,12 @@ export interface UpstashStoreOptions {
    * @default {900_000}
    */
   readonly maxValueLength?: number | undefined;
+  /**
+   * The scripts of your own transitions, as `@holdfast/edge/upstash/compile` writes them, beside those of the contracts. A transition
+   * without a script works too, in two requests instead of one.
+   * @default {[]}
+   */
+  readonly scripts?: readonly UpstashScripts[] | undefined;
   /** A virtual time in place of the clock of Redis, for tests of the engine itself. */
   readonly virtualTime?: (() => number) | undefined;
 }
@@ -45,6 +53,7 @@ const OPTION_NAMES = {
   timeout: true,
   attemptTimeout: true,
   maxValueLength: true,
+  scripts: true,
   virtualTime: true,
 } satisfies OptionNames<UpstashStoreOptions>;
 
@@ -69,6 +78,43 @@ export function upstashStore(
   redis: RedisScripts | UpstashConnection,
   options: UpstashStoreOptions = {},
 ): AtomicStore {
+  return createUpstashStore(redis, {
+    ...options,
+    scripts: [...allScripts, ...checkScripts(options.scripts ?? [])],
+  });
+}
+
+/**
+ * Options of {@linkcode createUpstashStore}.
+ *
+ * @category Stores
+ */
+export interface CreateUpstashStoreOptions extends UpstashStoreOptions {
+  /** The scripts that the store carries. */
+  readonly scripts: readonly UpstashScripts[];
+}
+
+/**
+ * Makes a store as {@linkcode upstashStore} does, which carries only the scripts that it is given: those of the contracts
+ * that an app uses. Other transitions work too, in two requests instead of one.
+ *
+ * @throws {TypeError} when there is neither a client nor a URL and a token, or for an unknown option
+ * @throws {RangeError} for a time limit, length or prefix out of its range
+ * @category Stores
+ * @example
+ * ```ts
+ * import { createThrottle } from "@holdfast/edge";
+ * import { createUpstashStore, throttleScripts } from "@holdfast/edge/upstash";
+ *
+ * const connection = { url: "https://example.upstash.io", token: "secret" };
+ * const store = createUpstashStore(connection, { scripts: [throttleScripts] });
+ * createThrottle(store, { name: "api", limit: 100, window: "1m" });
+ * ```
+ */
+export function createUpstashStore(
+  redis: RedisScripts | UpstashConnection,
+  options: CreateUpstashStoreOptions,
+): AtomicStore {
   checkOptionNames("make a store", options, OPTION_NAMES);
   checkFunction("make a store", "virtualTime", options.virtualTime);
   const timeout = toMilliseconds(options.timeout ?? "5s", "timeout");
@@ -76,13 +122,28 @@ export function upstashStore(
   const maxValueLength = checkInteger("make a store", "maxValueLength", options.maxValueLength ?? 900_000);
   const handedIn = isClient(redis, Object.keys(OPTION_NAMES));
   const binding = handedIn ? redis : connectionObject(redis);
-  const book = new ScriptBook(stateOf(binding), options.virtualTime !== undefined);
+  const book = new ScriptBook(
+    stateOf(binding),
+    checkScripts(options.scripts),
+    options.virtualTime !== undefined,
+  );
   const timeouts = { timeout, attemptTimeout };
   const runner = handedIn ? clientRunner(redis, book, timeouts) : new UpstashTransport(redis, book, timeouts);
   const keys = new KeySpace(options.prefix ?? "holdfast", handedIn && mayBeCluster(redis));
   return storeFromEngine(
     new UpstashEngine({ runner, binding, book, keys, maxValueLength }, options.virtualTime),
   );
+}
+
+function checkScripts(scripts: readonly UpstashScripts[]): readonly UpstashScripts[] {
+  const given: unknown = scripts;
+  if (
+    Array.isArray(given) &&
+    given.every((some) => typeof some?.scripts === "object" && Array.isArray(some.parts))
+  ) {
+    return scripts;
+  }
+  throw new TypeError("Cannot make a store as 'scripts' must be a list of what the compiler writes");
 }
 
 /**

@@ -29,22 +29,18 @@ export async function askOrigin<T>(
     kept = lifetime === false ? undefined : keptPlan(plan, lifetime, maxLifetime);
   };
   const over = new AbortController();
-  const signal = held === undefined || fillTimeout === undefined
-    ? held ?? over.signal
-    : AbortSignal.any([held, over.signal]);
-  let work = Promise.resolve(fill({ key, signal, previous, keep })).then(
+  const signal = held === undefined ? over.signal : AbortSignal.any([held, over.signal]);
+  const work = Promise.resolve(fill({ key, signal, previous, keep })).then(
     (value) => validated<T>(value, plan.schema),
   );
-  if (fillTimeout !== undefined) {
-    work = withTimeout(work, fillTimeout, undefined, () => {
-      const error = new HoldfastError(
-        "timeout",
-        `Cannot fill the value as the origin took over ${fillTimeout} ms`,
-        { retryable: true },
-      );
-      over.abort(error);
-      return error;
-    });
-  }
-  return { value: await work, plan: kept };
+  const value = await withTimeout(work, fillTimeout, undefined, () => {
+    const error = new HoldfastError(
+      "timeout",
+      `Cannot fill the value as the origin took over ${fillTimeout} ms`,
+      { retryable: true },
+    );
+    over.abort(error);
+    return error;
+  });
+  return { value, plan: kept };
 }

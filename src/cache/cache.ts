@@ -128,7 +128,11 @@ export interface CacheGetOptions<T = unknown> extends CacheEntryOptions {
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
   /** Checks what is cached and what is filled. What does not match in the store is refilled. */
   readonly schema?: Schema<T> | undefined;
-  /** The longest that a fill may take; then `grace` answers, or the call rejects with `timeout`. */
+  /**
+   * The longest that a fill may take; then its signal aborts, `grace` answers or the call rejects with `timeout`, and the
+   * next caller fills.
+   * @default {"1m"}
+   */
   readonly fillTimeout?: Duration | undefined;
 }
 

@@ -1,6 +1,6 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { Schema } from "../schema.ts";
-import { checkFunction, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkArray, checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../validate.ts";
 import type { CacheEntryOptions, CacheGetOptions, FillLifetime } from "./cache.ts";
 
 /** The options of a call, checked, with every duration in milliseconds. */
@@ -15,7 +15,7 @@ export interface CachePlan {
   readonly absent: number | undefined;
   readonly early: number;
   readonly refresh: boolean;
-  readonly fillTimeout: number | undefined;
+  readonly fillTimeout: number;
   readonly waitUntil: ((work: Promise<unknown>) => void) | undefined;
   readonly schema: Schema | undefined;
   readonly signal: AbortSignal | undefined;
@@ -23,6 +23,9 @@ export interface CachePlan {
 
 const TASK = "cache the value";
 const BOOLEANS = [true, false];
+
+/** A fill that never ends would keep its key from everyone: a minute is long for an origin, in milliseconds. */
+const FILL_TIMEOUT = 60_000;
 
 /** Each tag is a key to read beside the value, and part of every record. */
 const MAX_TAGS = 32;
@@ -41,17 +44,26 @@ const GET_OPTIONS: OptionNames<CacheGetOptions> = {
 
 /** Checks the options of `set`. */
 export function setPlan(options: CacheEntryOptions, maxLifetime: number): CachePlan {
-  checkOptionNames(TASK, options, SET_OPTIONS);
+  checkNeededOptions(TASK, options, SET_OPTIONS, "'ttl'");
   return plan(options, maxLifetime);
 }
 
 /** Checks the options of `get`. Each hit does this: nothing is listed or parsed twice. */
 export function getPlan(options: CacheGetOptions, maxLifetime: number): CachePlan {
-  if (typeof options !== "object" || options === null) checkOptionNames(TASK, null, GET_OPTIONS);
-  for (const name in options) {
-    if (!Object.hasOwn(GET_OPTIONS, name)) checkOptionNames(TASK, options, GET_OPTIONS);
-  }
+  checkNeededOptions(TASK, options, GET_OPTIONS, "'ttl'");
   return plan(options, maxLifetime);
+}
+
+/** Refuses what is no fill. */
+export function checkFill(fill: unknown): void {
+  checkFunction(TASK, "fill", fill ?? null);
+}
+
+/** The keys of a call that takes one or several. */
+export function keysOf(key: string | readonly string[]): readonly string[] {
+  const keys = typeof key === "string" ? [key] : key;
+  checkArray(TASK, "keys", keys);
+  return keys;
 }
 
 function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
@@ -74,7 +86,7 @@ function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
     absent: optional(options.absent, "absent"),
     early,
     refresh: checkOneOf(TASK, "refresh", refresh, BOOLEANS),
-    fillTimeout: optional(options.fillTimeout, "fillTimeout"),
+    fillTimeout: optional(options.fillTimeout, "fillTimeout") ?? FILL_TIMEOUT,
     waitUntil,
     schema,
     signal,

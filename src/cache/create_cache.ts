@@ -6,11 +6,11 @@ import { retry } from "../retry.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { ChangeWait } from "../store/change_wait.ts";
-import { DIRECT, type DirectStore } from "../store/direct.ts";
+import { ask } from "../store/direct.ts";
 import type { Awaitable, EngineLimits } from "../store/engine.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
-import { checkMethods, checkOptionNames } from "../validate.ts";
+import { checkArray, checkMethods, checkOptionNames } from "../validate.ts";
 import { askOrigin, type Question } from "./ask_origin.ts";
 import type {
   Cache,
@@ -36,7 +36,7 @@ import {
   validated,
   valueOf,
 } from "./cache_entry.ts";
-import { type CachePlan, checkTags, getPlan, setPlan } from "./cache_plan.ts";
+import { type CachePlan, checkFill, checkTags, getPlan, keysOf, setPlan } from "./cache_plan.ts";
 import {
   abandonFill,
   expireCache,
@@ -118,7 +118,7 @@ interface Call<T> extends Question<T> {
 }
 
 class StoreCache implements Cache {
-  readonly #store: AtomicStore & DirectStore;
+  readonly #store: AtomicStore;
   readonly #tags: AtomicStore;
   readonly #settings: CacheSettings;
   readonly #flights = new FillFlights();
@@ -140,6 +140,7 @@ class StoreCache implements Cache {
 
   // A hit costs little more than the store's own read: nothing is made here that only a miss or a wait needs.
   async get<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<T> {
+    checkFill(fill);
     const plan = getPlan(options, this.#settings.maxLifetime);
     plan.signal?.throwIfAborted();
     if (this.#settings.near === undefined && plan.tags.length === 0 && plan.schema === undefined) {
@@ -152,12 +153,15 @@ class StoreCache implements Cache {
   }
 
   async resolve<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<CacheAnswer<T>> {
+    checkFill(fill);
     const plan = getPlan(options, this.#settings.maxLifetime);
     plan.signal?.throwIfAborted();
     return await this.#resolve(key, fill, plan);
   }
 
   async getMany<T>(keys: readonly string[], fill: FillMany<T>, options: CacheGetOptions<T>): Promise<T[]> {
+    checkFill(fill);
+    checkArray("cache", "keys", keys);
     const plan = getPlan(options, this.#settings.maxLifetime);
     plan.signal?.throwIfAborted();
     const batch = new FillBatch(keys, fill);
@@ -223,12 +227,9 @@ class StoreCache implements Cache {
 
   /** The first look at a key without tags, sent; without a promise where the engine answers at once. */
   #direct(key: string, plan: CachePlan, filler: string): Awaitable<Fields> | undefined {
-    const direct = this.#store[DIRECT];
-    if (plan.tags.length > 0 || direct === undefined) return undefined;
-    const { signal } = plan;
-    const options = signal === undefined ? undefined : { signal };
+    if (plan.tags.length > 0) return undefined;
     try {
-      return direct.call(this.#store, readCache, key, this.#readInput(plan, filler, 0), options);
+      return ask(this.#store, readCache, key, this.#readInput(plan, filler, 0), plan);
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       const failed = Promise.reject(error);
@@ -526,7 +527,7 @@ class StoreCache implements Cache {
   }
 
   async invalidate(key: string | readonly string[], options: CallOptions = {}): Promise<void> {
-    const keys = typeof key === "string" ? [key] : key;
+    const keys = keysOf(key);
     this.#settings.near?.forget(keys);
     try {
       // A copy that arrives late costs a fill and nothing else.

@@ -13,7 +13,7 @@ import type {
   WeakCacheGetOptions,
 } from "./cache.ts";
 import { cachedValue, PEEK_OPTIONS, textOf, validated, valueOf } from "./cache_entry.ts";
-import { type CachePlan, getPlan, setPlan } from "./cache_plan.ts";
+import { type CachePlan, checkFill, getPlan, keysOf, setPlan } from "./cache_plan.ts";
 import type { CacheSettings } from "./cache_settings.ts";
 import { sharedFill } from "./shared_fill.ts";
 
@@ -45,6 +45,7 @@ export class StoreWeakCache implements WeakCache {
   }
 
   async get<T>(key: string, fill: Fill<T>, options: WeakCacheGetOptions<T>): Promise<T> {
+    checkFill(fill);
     const plan = getPlan(options, this.#settings.maxLifetime);
     refuseTags(options);
     plan.signal?.throwIfAborted();
@@ -88,7 +89,7 @@ export class StoreWeakCache implements WeakCache {
   }
 
   async invalidate(key: string | readonly string[], options?: CallOptions): Promise<void> {
-    await this.#store.deleteMany(typeof key === "string" ? [key] : key, options);
+    await this.#store.deleteMany(keysOf(key), options);
   }
 
   /** The envelope of a value of the right form, and the value. */

@@ -45,17 +45,10 @@ import {
   storability,
   timesLeft,
 } from "./cache_policy.ts";
+import { type FetchHandler, settleHeaders, waitUntilOf } from "./exchange.ts";
+import { sameOptions } from "./_same_options.ts";
+import { fillingOptions, isPersonal, noteFilling } from "./request_notes.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
-
-/**
- * A fetch handler. `context` is what the runtime hands over beside the request: `ctx` on Workers, Hono's `c`.
- *
- * @category HTTP
- */
-export type FetchHandler<Context = unknown> = (
-  request: Request,
-  context: Context,
-) => Response | Promise<Response>;
 
 /**
  * Options of {@linkcode withCache}. Either `store` or `cache` must be given.
@@ -99,6 +92,12 @@ export interface HttpCacheOptions<Context = unknown> {
    */
   readonly bodyTimeout?: Duration | undefined;
   /**
+   * The longest that a handler may take while other requests wait for its answer. Then its request's signal aborts, and
+   * the next request asks anew; the request that asked waits on for its own answer.
+   * @default {"1m"}
+   */
+  readonly fillTimeout?: Duration | undefined;
+  /**
    * The fate of a response with `Set-Cookie`: `"pass"`: it is not kept; `"strip"`: it is kept, without its cookies for all
    * but the first; `"store"`: everyone gets the first one's cookie, as RFC 9111 §7.3 allows.
    * @default {"pass"}
@@ -116,7 +115,7 @@ export interface HttpCacheOptions<Context = unknown> {
    * @default {true}
    */
   readonly staleWhileRevalidate?: boolean | undefined;
-  /** Lets work outlive a response; by default the context's own `waitUntil`, where it has one. */
+  /** Lets work outlive a response; by default the context's own `waitUntil`, or its `ctx`'s, where it has one. */
   readonly waitUntil?: ((work: Promise<unknown>, context: Context) => void) | undefined;
   /**
    * The behaviour while the store is down: `"fill"` asks the handler; `"throw"` throws the fault.
@@ -143,6 +142,7 @@ const OPTIONS: OptionNames<HttpCacheOptions> = {
   retention: true,
   maxBody: true,
   bodyTimeout: true,
+  fillTimeout: true,
   whenSetCookie: true,
   clientDirectives: true,
   staleWhileRevalidate: true,
@@ -189,6 +189,8 @@ class HandlerFailure extends Error {
 /** One request that may fill: of a fill's response and a cached answer, it takes whichever is there first. */
 class Flight {
   readonly own: Promise<Response>;
+  /** The handler's own answer, once it was asked. */
+  asked: Promise<Response> | undefined;
   #resolve!: (response: Response) => void;
   taken = false;
 
@@ -210,7 +212,11 @@ class Flight {
  * Answers requests from a shared cache, and asks the handler for what is missing or stale: once, for all isolates and all
  * requests that ask for it meanwhile. What may be kept, and how long, is the response's to say, under RFC 9111.
  *
- * @throws {TypeError} for unknown options, and where neither a store nor a cache is given
+ * A response for which the session was read or changed is never kept, whichever of {@linkcode withSession} and this is
+ * the outer one.
+ *
+ * @throws {TypeError} for unknown options, and where neither a store nor a cache is given; for a request that is answered
+ * for the same cache already, by one around this with other options
  * @throws {RangeError} for a duration or a count that cannot be
  * @category HTTP
  * @example
@@ -235,17 +241,34 @@ export function withCache<Context = unknown>(
       `Cannot cache responses as the handler must be a function: current type is ${typeof handler}`,
     );
   }
+  const cached = cachedHandler(handler, options);
+  return async (request, context) => await cached(request, context as Context, request);
+}
+
+/**
+ * The same, for frameworks: `owner` is the object that all helpers around one request see.
+ *
+ * @category HTTP
+ */
+export function cachedHandler<Context>(
+  handler: FetchHandler<Context>,
+  options: HttpCacheOptions<Context>,
+): (request: Request, context: Context, owner: object) => Promise<Response> {
   const settings = settingsOf(options);
-  return async (request, context) =>
-    await new Exchanges(handler, context as Context, settings).answer(request);
+  return async (request, context, owner) => {
+    return await new Exchanges(handler, context, settings, owner).answer(request);
+  };
 }
 
 /** The options, checked. */
 interface Settings<Context> extends Pick<HttpCacheOptions<Context>, "key" | "tags" | "waitUntil"> {
-  readonly cacheFor: (context: Context) => Cache;
+  readonly cacheFor: (context: Context) => NamedCache;
+  /** The options as they were given. */
+  readonly given: object;
   readonly policy: PolicyOptions;
   readonly maxBody: number;
   readonly bodyTimeout: number;
+  readonly fillTimeout: number;
   readonly clientDirectives: boolean;
   readonly staleWhileRevalidate: boolean;
   readonly whenUnavailable: "fill" | "throw";
@@ -269,6 +292,7 @@ function settingsOf<Context>(options: HttpCacheOptions<Context>): Settings<Conte
     waitUntil,
     clock,
     cacheFor: cacheSource(options),
+    given: options,
     policy: {
       ttl: optional("ttl"),
       heuristics: optional("heuristics"),
@@ -277,6 +301,7 @@ function settingsOf<Context>(options: HttpCacheOptions<Context>): Settings<Conte
     },
     maxBody: checkInteger(task, "maxBody", options.maxBody ?? 1_048_576),
     bodyTimeout: toMilliseconds(options.bodyTimeout ?? "30s", "bodyTimeout"),
+    fillTimeout: toMilliseconds(options.fillTimeout ?? "1m", "fillTimeout"),
     clientDirectives: checkOneOf(task, "clientDirectives", options.clientDirectives ?? true, [true, false]),
     staleWhileRevalidate: checkOneOf(task, "staleWhileRevalidate", options.staleWhileRevalidate ?? true, [
       true,
@@ -293,8 +318,16 @@ function settingsOf<Context>(options: HttpCacheOptions<Context>): Settings<Conte
   };
 }
 
+/** A cache, and the object by which it is known: two on one store with one name hold the same keys. */
+interface NamedCache {
+  readonly cache: Cache;
+  readonly identity: object;
+}
+
+const identities = new PerBinding<object>();
+
 /** The cache of a request: given, or made once per binding of the store. */
-function cacheSource<Context>(options: HttpCacheOptions<Context>): (context: Context) => Cache {
+function cacheSource<Context>(options: HttpCacheOptions<Context>): (context: Context) => NamedCache {
   const { store, cache, name = "http", whenUnavailable, onFault, clock } = options;
   if ((store === undefined) === (cache === undefined)) {
     throw new TypeError("Cannot cache responses as either 'store' or 'cache' must be given, and not both");
@@ -303,7 +336,8 @@ function cacheSource<Context>(options: HttpCacheOptions<Context>): (context: Con
     if (typeof cache?.resolve !== "function") {
       throw new TypeError("Cannot cache responses as 'cache' must be a cache on an AtomicStore");
     }
-    return () => cache;
+    const named = { cache, identity: cache };
+    return () => named;
   }
   const cacheOptions: CacheOptions = {
     name,
@@ -312,11 +346,15 @@ function cacheSource<Context>(options: HttpCacheOptions<Context>): (context: Con
     // The handler's own failures are the caller's, not faults of the cache.
     onFault: onFault && ((error) => error instanceof HandlerFailure || onFault(error)),
   };
+  const named = (store: AtomicStore): NamedCache => ({
+    cache: createCache(store, cacheOptions),
+    identity: identities.get(store.namespace(name), () => ({})),
+  });
   if (typeof store === "function") {
-    const known = new PerBinding<Cache>();
+    const known = new PerBinding<NamedCache>();
     return (context) => {
       const made = store(context);
-      return known.get(made, () => createCache(made, cacheOptions));
+      return known.get(made, () => named(made));
     };
   }
   if (typeof store?.transact !== "function") {
@@ -324,7 +362,7 @@ function cacheSource<Context>(options: HttpCacheOptions<Context>): (context: Con
       "Cannot cache responses as 'store' must be an AtomicStore or a function that answers one",
     );
   }
-  const made = createCache(store, cacheOptions);
+  const made = named(store);
   return () => made;
 }
 
@@ -341,17 +379,28 @@ class Exchanges<Context> {
   readonly #context: Context;
   readonly #settings: Settings<Context>;
   readonly #cache: Cache;
+  readonly #identity: object;
+  readonly #owner: object;
 
-  constructor(handler: FetchHandler<Context>, context: Context, settings: Settings<Context>) {
+  constructor(
+    handler: FetchHandler<Context>,
+    context: Context,
+    settings: Settings<Context>,
+    owner: object,
+  ) {
     this.#handler = handler;
     this.#context = context;
     this.#settings = settings;
-    this.#cache = settings.cacheFor(context);
+    this.#owner = owner;
+    const { cache, identity } = settings.cacheFor(context);
+    this.#cache = cache;
+    this.#identity = identity;
   }
 
   async answer(request: Request): Promise<Response> {
     const { method, headers } = request;
     if (method !== "GET" && method !== "HEAD") return await this.#unsafe(request);
+    if (this.#isNested(request)) return await this.#handler(request, this.#context);
     const wishes = requestWishes(headers);
     if (wishes.noStore || headers.has("upgrade")) return await this.#forward(request, "fwd=bypass");
     try {
@@ -367,6 +416,20 @@ class Exchanges<Context> {
     } catch (error) {
       return await this.#withoutCache(request, error);
     }
+  }
+
+  /**
+   * Whether the same cache is being filled with the answer to this very request: it would wait for itself.
+   *
+   * @throws {TypeError} where the cache around this has other options: these would do nothing
+   */
+  #isNested(request: Request): boolean {
+    const outer = fillingOptions([this.#owner, request], this.#identity);
+    if (outer === undefined) return false;
+    if (sameOptions(outer, this.#settings.given)) return true;
+    throw new TypeError(
+      "Cannot cache a response twice in one cache with different options: give the inner one another 'name'",
+    );
   }
 
   /** A method that may change something: the handler's answer, and the end of what was cached of it (RFC 9111 §4.4). */
@@ -533,22 +596,27 @@ class Exchanges<Context> {
         tags: this.#tags(request),
         waitUntil: this.#settings.staleWhileRevalidate ? waitUntil : undefined,
         signal: request.signal,
+        fillTimeout: this.#settings.fillTimeout,
       },
     );
     work.then(() => stored.resolve(), () => stored.resolve());
     waitUntil?.(stored.promise); // the client may have its answer, or leave, before it is stored
-    const answer = await Promise.race([flight.own.then(() => undefined), work]);
+    let answer: CacheAnswer<Kept> | undefined;
+    try {
+      answer = await Promise.race([flight.own.then(() => undefined), work]);
+    } catch (error) {
+      if (flight.asked === undefined || !isTimeout(error)) throw error;
+      // The others do not wait any longer. This request has its handler at work, and waits on.
+      const response = await flight.asked;
+      flight.give(() => this.#own(request, response, "uri-miss"));
+    }
     if (answer === undefined || flight.taken) return undefined;
     flight.taken = true;
     return answer;
   }
 
   #waitUntil(): ((work: Promise<unknown>) => void) | undefined {
-    const { waitUntil } = this.#settings;
-    const context = this.#context as { waitUntil?: unknown } | undefined;
-    if (waitUntil) return (work) => waitUntil(work, this.#context);
-    if (typeof context?.waitUntil !== "function") return undefined;
-    return (work) => (context as { waitUntil(work: Promise<unknown>): void }).waitUntil(work);
+    return waitUntilOf(this.#context, this.#settings.waitUntil);
   }
 
   /** Asks the handler, gives its request the response as it comes, and answers what is to be kept. */
@@ -569,17 +637,23 @@ class Exchanges<Context> {
       return { pass: true };
     };
     const sentAt = clock.now();
+    let asked: Request;
     let response: Response;
     try {
       // The fill is not the client's: it goes on for those who wait, though the client leave.
-      const asked = new Request(request, { headers: validating(request.headers, old), signal });
-      response = await this.#handler(asked, this.#context);
+      asked = new Request(request, { headers: validating(request.headers, old), signal });
+      // A request that is handed in again is no part of its own fill; a framework's context is.
+      const owners = this.#owner === request ? [asked] : [asked, this.#owner];
+      noteFilling(owners, this.#identity, this.#settings.given);
+      flight.asked = Promise.resolve(this.#handler(asked, this.#context));
+      response = await flight.asked;
     } catch (error) {
       throw new HandlerFailure(error);
     }
+    const personal = () => isPersonal(this.#owner, asked);
     const receivedAt = clock.now();
     if (response.status === 304 && old) {
-      return this.#renew(request, old, response, { sentAt, receivedAt }, keep, pass);
+      return this.#renew(request, old, response, { sentAt, receivedAt, personal: personal() }, keep, pass);
     }
     const error = old && !old.revalidate && Math.max(old.error, wishes.staleIfError);
     if (response.status >= 500 && error) throw new HandlerFailure(SERVER_ERROR, response);
@@ -587,9 +661,9 @@ class Exchanges<Context> {
       { request: request.headers, status: response.status, headers: response.headers, sentAt, receivedAt },
       this.#settings.policy,
     );
-    if (kept === undefined || response.bodyUsed) return pass(response);
+    if (kept === undefined || response.bodyUsed || personal()) return pass(response);
     const bytes = await this.#body(request, response, flight, why, stored);
-    if (bytes === undefined) return pass(response);
+    if (bytes === undefined || personal()) return pass(response); // a stream may read its session late
     const { whenSetCookie } = this.#settings.policy;
     const headers = storedHeaders(response.headers, receivedAt, whenSetCookie === "store");
     const made = cachedResponse(
@@ -618,7 +692,11 @@ class Exchanges<Context> {
     request: Request,
     old: CachedResponse,
     response: Response,
-    times: { readonly sentAt: number; readonly receivedAt: number },
+    { personal, ...times }: {
+      readonly sentAt: number;
+      readonly receivedAt: number;
+      readonly personal: boolean;
+    },
     keep: FillContext["keep"],
     pass: (response: Response) => Kept,
   ): Kept {
@@ -631,7 +709,7 @@ class Exchanges<Context> {
     const renewed: CachedResponse = { ...old, headers, ...kept };
     // A cookie is its own client's: that one gets it, and nothing of the answer is kept.
     const set = this.#settings.policy.whenSetCookie === "store" ? [] : response.headers.getSetCookie();
-    if (kept !== undefined && set.length === 0) return this.#kept(renewed, keep);
+    if (kept !== undefined && set.length === 0 && !personal) return this.#kept(renewed, keep);
     const answer = answerTo(request, renewed, 0, "Holdfast; fwd=stale; fwd-status=304");
     for (const cookie of set) answer.headers.append("set-cookie", cookie);
     return pass(answer);
@@ -693,6 +771,10 @@ class Exchanges<Context> {
   }
 }
 
+function isTimeout(error: unknown): boolean {
+  return error instanceof HoldfastError && error.code === "timeout";
+}
+
 /** The age of a response, that at its arrival included. */
 function ageOf({ stored, age }: Found): number {
   return stored.age + age;
@@ -706,6 +788,7 @@ function staleness(found: Found): number {
 /** The response with what the cache has to say of it. */
 function withFields(response: Response, status: string, tags: readonly string[]): Response {
   let own = response;
+  settleHeaders(own);
   try {
     own.headers.append("cache-status", `Holdfast; ${status}`);
   } catch {

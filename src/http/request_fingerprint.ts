@@ -1,5 +1,5 @@
 import { concatBytes } from "../read_stream.ts";
-import { sha256 } from "../secret.ts";
+import { sha256OfAny } from "../sha256.ts";
 
 /**
  * A hash of what makes two requests the same: method, host, path, sorted query, the kind and the coding of
@@ -14,5 +14,5 @@ export async function requestFingerprint(request: Request, body: Uint8Array): Pr
   // None of these can hold a line feed, so no two lists of them are one text.
   const head = [request.method.toUpperCase(), url.host, url.pathname, url.searchParams, kind, coding, ""]
     .join("\n");
-  return await sha256(concatBytes([new TextEncoder().encode(head), body]));
+  return await sha256OfAny(concatBytes([new TextEncoder().encode(head), body]));
 }

@@ -1,23 +1,24 @@
 /**
  * A response body that is read once and serves two: its client, as it comes, and the store, whole.
  *
- * One reader reads the source, one buffer keeps what was read. The source is read as fast as it produces
- * while the answer may still be stored, whether the client reads or not: whether an answer is kept must not
- * depend on its client. The client reads from the buffer at its own pace. Beyond `maxBytes` the answer cannot
- * be stored; from there on the buffer is a queue for the client alone, and the source is read when the queue
- * is empty.
- *
- * A client that leaves stops nothing: the source is read to its end, for the request that will come back.
+ * One reader reads the source, one buffer keeps what was read. What becomes of the answer in the store is
+ * decided once, by the first of these: the source ends, it fails, it passes `maxBytes`, `stop` is called.
+ * Until then the source is read as fast as it produces, whether the client reads, waits or has left: whether
+ * an answer is kept must not depend on its client. From then on the buffer is a queue for the client alone:
+ * the source is read when the queue is empty, and cancelled when the client leaves, as nothing reads it any
+ * more.
  */
 import { concatBytes } from "../read_stream.ts";
 
-/** The end of a body. */
+/** What the store learns of a body. */
 export type TeeOutcome =
-  /** The source ended: its bytes, or `undefined` when there were more than can be kept. */
-  | { readonly state: "whole"; readonly bytes: Uint8Array<ArrayBuffer> | undefined }
+  /** The source ended: its bytes. */
+  | { readonly state: "whole"; readonly bytes: Uint8Array<ArrayBuffer> }
   /** The source failed: it produces no more. */
   | { readonly state: "failed"; readonly error: unknown }
-  /** The source was told to stop, as its client left and `stop` was called: it may still produce. */
+  /** The source has produced more than `maxBytes`, and may produce more. */
+  | { readonly state: "too-large" }
+  /** `stop` was called: the source may still produce. */
   | { readonly state: "stopped" };
 
 /** After so many chunks the event loop gets a turn: a source that always has one at hand would block it. */
@@ -27,17 +28,16 @@ const CHUNKS_A_TURN = 64;
 export class ResponseTee {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #maxBytes: number;
-  /**
-   * While the answer may be stored: all chunks from the first on. After that: those the client has not read.
-   */
+  /** Until the outcome: all chunks from the first on. After it: those the client has not read. */
   #chunks: Uint8Array<ArrayBuffer>[] = [];
   /** The index of the chunk that the client reads next. */
   #next = 0;
   #size = 0;
-  #storable = true;
+  /** Set once. */
   #outcome: TeeOutcome | undefined;
+  /** The end of the source for the client, with the error of one that failed. */
+  #end: { readonly error?: unknown } | undefined;
   #clientLeft = false;
-  #stopped = false;
   /** Wakes those who wait for a change of the state above; each wait looks again. */
   #wake: (() => void) | undefined;
   #changed: Promise<void>;
@@ -54,7 +54,7 @@ export class ResponseTee {
     this.#pump();
   }
 
-  /** The outcome when the body has ended before the event loop turns, as one made of text or bytes has. */
+  /** The outcome, when it is known before the event loop turns, as that of a body made of text or bytes is. */
   async atHand(): Promise<TeeOutcome | undefined> {
     let timer: ReturnType<typeof setTimeout>;
     let late = false;
@@ -64,7 +64,7 @@ export class ResponseTee {
         resolve();
       }, 0)
     );
-    while (this.#outcome === undefined && this.#storable && !late) {
+    while (this.#outcome === undefined && !late) {
       await Promise.race([this.#changed, turn]);
     }
     clearTimeout(timer!);
@@ -81,43 +81,31 @@ export class ResponseTee {
    * has seen the last byte may come back at once, and finds what was stored.
    */
   passOn(settle: (outcome: TeeOutcome) => Promise<void>): ReadableStream<Uint8Array> {
-    const settled = this.#ended().then(settle).catch(() => {});
+    const settled = this.#decided().then(settle).catch(() => {});
     return new ReadableStream<Uint8Array>({
       pull: async (controller) => {
-        while (this.#next >= this.#chunks.length && this.#outcome === undefined) await this.#changed;
+        while (this.#next >= this.#chunks.length && this.#end === undefined) await this.#changed;
         if (this.#clientLeft) return;
         if (this.#next < this.#chunks.length) return controller.enqueue(this.#take());
         await settled;
         if (this.#clientLeft) return;
-        const outcome = this.#outcome!;
-        if (outcome.state === "failed") controller.error(outcome.error);
+        if ("error" in this.#end!) controller.error(this.#end.error);
         else controller.close();
       },
       cancel: () => {
         this.#clientLeft = true;
-        if (!this.#storable) this.#chunks = [];
+        this.#leave();
         this.#notify();
-        this.#stopReading();
       },
     }, { highWaterMark: 0 });
   }
 
-  /**
-   * Ends the reading for the store: of a client that left, at once and with the source; a client that is
-   * there still gets the body.
-   */
+  /** Ends the reading for the store, unless its outcome is known: what follows is read for the client alone. */
   stop(): void {
-    this.#stopped = true;
-    this.#stopReading();
+    this.#decide({ state: "stopped" });
   }
 
-  #stopReading(): void {
-    if (!this.#clientLeft || !this.#stopped || this.#outcome !== undefined) return;
-    this.#end({ state: "stopped" });
-    this.#reader.cancel().catch(() => {});
-  }
-
-  async #ended(): Promise<TeeOutcome> {
+  async #decided(): Promise<TeeOutcome> {
     while (this.#outcome === undefined) await this.#changed;
     return this.#outcome;
   }
@@ -125,32 +113,28 @@ export class ResponseTee {
   /** The only place that reads: one read at a time, each chunk kept once. */
   async #pump(): Promise<void> {
     try {
-      for (let count = 1; this.#outcome === undefined; count++) {
+      for (let count = 1; this.#end === undefined; count++) {
         const { value, done } = await this.#reader.read();
-        if (done) {
-          return this.#end({ state: "whole", bytes: this.#storable ? concatBytes(this.#chunks) : undefined });
-        }
+        if (done) return this.#finish({}, () => ({ state: "whole", bytes: concatBytes(this.#chunks) }));
         this.#keep(value);
         if (count % CHUNKS_A_TURN === 0) await new Promise((resolve) => setTimeout(resolve, 0));
-        while (!this.#storable && !this.#clientLeft && this.#next < this.#chunks.length) await this.#changed;
+        while (this.#outcome !== undefined && this.#end === undefined && this.#next < this.#chunks.length) {
+          await this.#changed;
+        }
       }
     } catch (error) {
       this.#reader.cancel(error).catch(() => {}); // of a chunk that no body may hold; otherwise it has failed already
-      this.#end({ state: "failed", error });
+      this.#finish({ error }, () => ({ state: "failed", error }));
     }
   }
 
   #keep(value: unknown): void {
     const chunk = bytesOf(value);
-    if (this.#clientLeft && !this.#storable) return;
+    if (this.#end !== undefined) return; // a chunk that was on its way when the client left
     this.#chunks.push(chunk);
     // An empty chunk counts too, or a source of empty chunks would be read for ever.
     this.#size += chunk.length || 1;
-    if (this.#storable && this.#size > this.#maxBytes) {
-      this.#storable = false;
-      this.#chunks = this.#clientLeft ? [] : this.#chunks.slice(this.#next);
-      this.#next = 0;
-    }
+    if (this.#size > this.#maxBytes) this.#decide({ state: "too-large" });
     this.#notify();
   }
 
@@ -158,15 +142,34 @@ export class ResponseTee {
    * The next chunk for the client: a copy while the store may need it, as a server may take the memory away.
    */
   #take(): Uint8Array {
-    if (this.#storable) return this.#chunks[this.#next++]!.slice();
+    if (this.#outcome === undefined) return this.#chunks[this.#next++]!.slice();
     const chunk = this.#chunks.shift()!;
     this.#notify(); // the pump waits for an empty queue
     return chunk;
   }
 
-  #end(outcome: TeeOutcome): void {
-    this.#outcome ??= outcome;
+  #finish(end: { readonly error?: unknown }, outcome: () => TeeOutcome): void {
+    this.#end ??= end;
+    if (this.#outcome === undefined) this.#decide(outcome());
     this.#notify();
+  }
+
+  #decide(outcome: TeeOutcome): void {
+    if (this.#outcome !== undefined) return;
+    this.#outcome = outcome;
+    this.#chunks = this.#chunks.slice(this.#next);
+    this.#next = 0;
+    this.#leave();
+    this.#notify();
+  }
+
+  /** Cancels a source that neither the store nor the client wants. */
+  #leave(): void {
+    if (!this.#clientLeft || this.#outcome === undefined) return;
+    this.#chunks = [];
+    if (this.#end !== undefined) return;
+    this.#end = {};
+    this.#reader.cancel().catch(() => {});
   }
 
   #notify(): void {

@@ -12,6 +12,8 @@ import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { LeaseCall, repeatable } from "../store/call_id.ts";
 import { ChangeWait } from "../store/change_wait.ts";
+import { ask } from "../store/direct.ts";
+import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { checkFunction, checkOneOf, checkOptionNames, checkStore, type OptionNames } from "../validate.ts";
@@ -432,18 +434,14 @@ class StoreIdempotency implements Idempotency {
     });
   }
 
-  async #transact(
+  #transact(
     transition: Transition,
     key: string,
     input: Fields,
     options: TransactOptions,
-  ): Promise<Fields> {
-    const output = await this.#store.transact(transition, key, input, options);
-    if (output.state !== "corrupt") return output;
-    throw new HoldfastError(
-      "corrupt-record",
-      "Cannot read the idempotency record as it was not written by this version of the module",
-    );
+  ): Awaitable<Fields> {
+    const output = ask(this.#store, transition, key, input, options);
+    return output instanceof Promise ? output.then(sound) : sound(output);
   }
 }
 
@@ -475,6 +473,19 @@ class ClaimHold implements Hold {
     this.stop();
     return Promise.resolve();
   }
+}
+
+/**
+ * The output itself.
+ *
+ * @throws {HoldfastError} `corrupt-record`
+ */
+function sound(output: Fields): Fields {
+  if (output.state !== "corrupt") return output;
+  throw new HoldfastError(
+    "corrupt-record",
+    "Cannot read the idempotency record as it was not written by this version of the module",
+  );
 }
 
 /** Refuses what `begin` did not answer: its state, its key, or nothing. */

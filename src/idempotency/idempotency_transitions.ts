@@ -26,9 +26,10 @@
  * - `extend`: renews the lease of the same owner once more.
  */
 import type { Fields, Step, Transition } from "../store/transition.ts";
+import { isWhole } from "../store/whole_number.ts";
 
-const WHOLE = /^\d{1,16}$/;
-const CORRUPT: Step = { output: { state: "corrupt" } };
+/** The most digits of a number that a double holds exactly. */
+const DIGITS = 16;
 
 /**
  * The time for which an abandoned claim is remembered, in milliseconds: longer than a request stays in any
@@ -36,16 +37,16 @@ const CORRUPT: Step = { output: { state: "corrupt" } };
  */
 const TOMBSTONE = 60_000;
 
-function isWhole(text: string | undefined): boolean {
-  return WHOLE.test(text ?? "");
-}
-
 function isSound(record: Fields): boolean {
   const { state, owner, claim, fingerprint, attempt, leaseEnds, retentionEnds } = record;
-  if (owner === undefined || claim === undefined || !isWhole(retentionEnds)) return false;
+  if (owner === undefined || claim === undefined || !isWhole(retentionEnds, DIGITS)) return false;
   if (state === "abandoned") return true;
-  if (fingerprint === undefined || !isWhole(attempt)) return false;
-  return state === "done" || (state === "pending" && isWhole(leaseEnds));
+  if (fingerprint === undefined || !isWhole(attempt, DIGITS)) return false;
+  return state === "done" || (state === "pending" && isWhole(leaseEnds, DIGITS));
+}
+
+function corrupt(): Step {
+  return { output: { state: "corrupt" } };
 }
 
 function keep(record: Fields, output: Fields): Step {
@@ -68,7 +69,7 @@ function done(record: Fields): Fields {
 export const beginClaim: Transition = {
   name: "idempotency.begin",
   apply(record, { owner, claim, fingerprint = "", lease, retention }, now): Step {
-    if (record !== undefined && !isSound(record)) return CORRUPT;
+    if (record !== undefined && !isSound(record)) return corrupt();
     let attempt = 1;
     let held = 0;
     let current = claim!;
@@ -117,7 +118,7 @@ export const beginClaim: Transition = {
 export const completeClaim: Transition = {
   name: "idempotency.complete",
   apply(record, { owner, claim, fingerprint = "", response, attempt, retention }, now): Step {
-    if (record !== undefined && !isSound(record)) return CORRUPT;
+    if (record !== undefined && !isSound(record)) return corrupt();
     if (record !== undefined && record.state !== "abandoned") {
       if (record.owner !== owner) {
         if (record.state === "pending") return { output: { state: "overtaken" } };
@@ -149,7 +150,7 @@ export const abandonClaim: Transition = {
   name: "idempotency.abandon",
   apply(record, { owner, claim }, now): Step {
     if (record !== undefined) {
-      if (!isSound(record)) return CORRUPT;
+      if (!isSound(record)) return corrupt();
       const own = record.owner === owner && record.claim === claim;
       if (record.state === "abandoned" && own) return { output: { state: "free" } };
       if (record.state === "done" || (record.state === "pending" && !own)) {
@@ -172,7 +173,7 @@ export const extendClaim: Transition = {
   name: "idempotency.extend",
   apply(record, { owner, lease }, now): Step {
     if (record === undefined) return { output: { state: "lost" } };
-    if (!isSound(record)) return CORRUPT;
+    if (!isSound(record)) return corrupt();
     if (record.state !== "pending" || record.owner !== owner) return { output: { state: "lost" } };
     const leaseEnds = now + Number(lease);
     return keep(
@@ -197,7 +198,7 @@ export const readClaim: Transition = {
   name: "idempotency.read",
   apply(record): Step {
     if (record === undefined) return { output: {} };
-    if (!isSound(record)) return CORRUPT;
+    if (!isSound(record)) return corrupt();
     if (record.state === "abandoned") return { output: {} };
     if (record.state === "pending") return { output: { state: "busy", attempt: record.attempt! } };
     return { output: done(record) };

@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { canResolveElsewhere, LOOK_INTERVAL } from "../cross_request.ts";
 import { deferred } from "../deferred.ts";
+import { ringAfter } from "../ring_after.ts";
 import { PerBinding } from "../store/binding.ts";
 
 /** How often a waiting acquisition shows that it is alive, in milliseconds. */
@@ -130,7 +131,8 @@ export class Place {
   readonly #gate: Gate;
   readonly #line: Line;
   readonly #clock: Clock;
-  readonly #over = new AbortController();
+  /** Takes back the timer of the next sign of life. */
+  #stopBeating: (() => void) | undefined;
   /** Whether the place before this one, of another request perhaps, may wake it. */
   readonly #wakes = canResolveElsewhere();
   #seenAt: number;
@@ -160,22 +162,21 @@ export class Place {
       if (this.#wakes) this.onTurn = turn.resolve;
       const wake = () => turn.resolve();
       signal?.addEventListener("abort", wake, { once: true });
-      const asleep = new AbortController();
       const length = Math.min(this.#wakes ? BEAT : LOOK_INTERVAL, left);
-      const timer = this.#clock.sleep(length, asleep.signal).catch(() => {});
-      await Promise.race([turn.promise, timer]);
-      asleep.abort("over"); // without a reason it would make an exception, with a stack
+      const takeBack = ringAfter(this.#clock, length, wake);
+      await turn.promise;
+      takeBack();
       signal?.removeEventListener("abort", wake);
       this.onTurn = undefined;
       this.#beat(began);
     }
     signal?.throwIfAborted();
-    if (this.contends) this.#keepBeating();
+    if (this.contends && !this.gone) this.#keepBeating();
   }
 
   /** Leaves the line: the lock was granted, or is not wanted any more. */
   leave(): void {
-    this.#over.abort("over");
+    this.#stopBeating?.();
     this.#gate.remove(this.#line, this);
   }
 
@@ -187,11 +188,11 @@ export class Place {
     while (this.before && now - this.before.#seenAt > SILENCE) this.#gate.remove(this.#line, this.before);
   }
 
-  async #keepBeating(): Promise<void> {
-    while (!this.#over.signal.aborted) {
-      const began = this.#clock.monotonic();
-      await this.#clock.sleep(BEAT, this.#over.signal).catch(() => {});
-      if (!this.#over.signal.aborted) this.#beat(began);
-    }
+  #keepBeating(): void {
+    const began = this.#clock.monotonic();
+    this.#stopBeating = ringAfter(this.#clock, BEAT, () => {
+      this.#beat(began);
+      this.#keepBeating();
+    });
   }
 }

@@ -4,6 +4,7 @@ import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { repeatable } from "../store/call_id.ts";
+import { ask } from "../store/direct.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { bounded } from "./_bounded.ts";
@@ -70,7 +71,8 @@ export async function releaseWithRetry(
   const input = fence === undefined ? { owner } : { owner, fence };
   for (let attempt = 1;; attempt++) {
     try {
-      const { result } = await store.transact(releaseLock, key, input, call);
+      const reply = ask(store, releaseLock, key, input, call);
+      const { result } = reply instanceof Promise ? await reply : reply;
       // An earlier attempt may have been the one that released it, before another holder came.
       const unsure = ambiguous && result === "overtaken";
       return { result: unsure ? "unconfirmed" : result as Release, ambiguous };
@@ -134,7 +136,7 @@ export class HeldLock implements Lock {
       signal,
       lost: (why) => new HoldfastError("lock-lost", `Cannot go on under the lock as ${why}`),
       extend: async (length) => {
-        const { until } = await store.transact(extendLock, key, { owner, ttl: String(length) });
+        const { until } = await ask(store, extendLock, key, { owner, ttl: String(length) });
         if (until === undefined) return false;
         this.#expiresAt = Number(until);
         return true;

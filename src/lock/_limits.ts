@@ -1,6 +1,4 @@
-/**
- * The figures of a lock, in milliseconds where they are times. The Lua twins repeat those of the transitions.
- */
+/** The figures of a lock, in milliseconds where they are times. */
 
 /** How long a free lock remembers its fence. After that the clock's seed is above it anyway. */
 export const FENCE_RETENTION = 86_400_000;

@@ -72,17 +72,22 @@ export function planAcquire(options: AcquireOptions, timeout: number): AcquirePl
   checkBoolean("fair", fair);
   checkFunction("lock", "waitUntil", options.waitUntil);
   const limit = mode === "read" ? MOST_SHARING : permits ?? 1;
+  const input: Record<string, string> = { ttl: String(hold.ttl) };
+  if (limit > 1) input.limit = String(limit);
+  if (delay !== undefined) input.delay = String(delay);
+  const { ttl, timeout: bound, signal, renew, maxHold } = hold;
+  // Property by property: on a hot path each spread costs as much as all the rest.
   return {
-    ...hold,
-    waitUntil: options.waitUntil,
+    ttl,
     wait,
+    timeout: bound,
+    signal,
     queues: fair && wait > 0,
+    renew,
+    maxHold,
     limit,
-    input: {
-      ttl: String(hold.ttl),
-      ...(limit > 1 && { limit: String(limit) }),
-      ...(delay !== undefined && { delay: String(delay) }),
-    },
+    waitUntil: options.waitUntil,
+    input,
   };
 }
 
@@ -96,7 +101,7 @@ export function planResume(options: ResumeOptions, timeout: number): ReturnType<
 function planHold(options: ResumeOptions, timeout: number) {
   const { renew = false, signal } = options;
   checkBoolean("renew", renew);
-  const longest = renew ? toMilliseconds("1h") : Infinity;
+  const longest = renew ? 3_600_000 : Infinity;
   const maxHold = options.maxHold === undefined ? longest : toMilliseconds(options.maxHold, "maxHold");
   return {
     ttl: Math.min(leaseLength(options.ttl), maxHold),

@@ -10,10 +10,11 @@ import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { LeaseCall, repeatable } from "../store/call_id.ts";
 import { ChangeWait } from "../store/change_wait.ts";
+import { ask } from "../store/direct.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { checkArray, checkOptionNames, checkStore, type OptionNames } from "../validate.ts";
-import { bounded } from "./_bounded.ts";
+import { inTime } from "./_bounded.ts";
 import { type Gate, gateOf, type Place as GatePlace } from "./_gate.ts";
 import { HeldLock, overdue, type Place, releaseOrphan } from "./_held_lock.ts";
 import { HeldLocks } from "./_held_locks.ts";
@@ -163,7 +164,11 @@ class StoreLocks implements Locks {
     for (;;) {
       const asked = await this.#look(attempt) ?? await this.#ask(attempt);
       if (asked.do === "stop") return undefined;
-      if (asked.do === "hold") return new HeldLock(place, { ...plan, ...asked, signal: bound });
+      if (asked.do === "hold") {
+        const { ttl, renew, maxHold } = plan;
+        const { sentAt, fence, until } = asked;
+        return new HeldLock(place, { ttl, sentAt, fence, until, renew, maxHold, signal: bound });
+      }
       const left = giveUpAt - clock.monotonic();
       if (asked.do === "repeat") {
         if (left <= 0) throw asked.failure;
@@ -186,9 +191,9 @@ class StoreLocks implements Locks {
     const { store, clock, key, owner } = place;
     const sentAt = clock.monotonic();
     if (store.watch || sentAt >= looksUntil) return undefined;
-    const call = store.transact(lookLock, key, { owner });
     try {
-      const reply = await bounded(call, plan.timeout, plan.signal, () => overdue("lock"));
+      const call = ask(store, lookLock, key, { owner });
+      const reply = await inTime(call, plan.timeout, plan.signal, () => overdue("lock"));
       if (reply.ahead === undefined || reply.ahead === "0") return undefined;
       return { ...nextStep(reply, backoff, Math.random()), sentAt };
     } catch (error) {
@@ -208,14 +213,15 @@ class StoreLocks implements Locks {
     const { place, plan, giveUpAt, change, backoff } = attempt;
     const { store, clock, key, owner } = place;
     const sentAt = clock.monotonic();
-    const wait = plan.queues ? { wait: String(Math.max(1, Math.ceil(giveUpAt - sentAt))) } : {};
+    const input: Record<string, string> = { owner, ...plan.input };
+    if (plan.queues) input.wait = String(Math.max(1, Math.ceil(giveUpAt - sentAt)));
     plan.signal?.throwIfAborted();
     const watching = plan.wait > 0 ? change.options() : undefined;
-    const call = store.transact(acquireLock, key, { owner, ...plan.input, ...wait }, watching);
-    attempt.pending = call;
     attempt.loose = true; // until a reply says otherwise
     try {
-      const reply = await bounded(call, plan.timeout, plan.signal, () => overdue("lock"));
+      const call = ask(store, acquireLock, key, input, watching);
+      if (call instanceof Promise) attempt.pending = call;
+      const reply = await inTime(call, plan.timeout, plan.signal, () => overdue("lock"));
       plan.signal?.throwIfAborted();
       const step = nextStep(reply, backoff, Math.random());
       if (step.do === "hold" && clock.monotonic() >= leaseDeadline(sentAt, plan.ttl)) throw late();

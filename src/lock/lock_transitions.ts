@@ -20,7 +20,7 @@
  *   queue) summarize the rest.
  *
  * With the summary an engine that keeps fields apart (a Redis hash) decides the usual calls by a few fields,
- * however long the queue is; see `adapters/upstash/_lua_lock.ts`. Invariant: after each write, the first
+ * however long the queue is; see `adapters/upstash/compile/fast_lock.ts`. Invariant: after each write, the first
  * waiter cannot be let in. Only time changes that, at `due` or `head`: what happens then is a sweep, which
  * reads the whole record. A queue that moves on without dead waiters and lapsed leases needs none.
  *
@@ -28,6 +28,7 @@
  * and gets its whole lease, or is passed over. The fence outlives the holders. A fence that was lost starts
  * again above every earlier one, because it is seeded with the engine's clock in microseconds.
  */
+import { microseconds } from "../store/microseconds.ts";
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 import {
   DONE_REMEMBERED,
@@ -41,6 +42,7 @@ import {
 } from "./_limits.ts";
 
 interface Holder {
+  readonly owner: string;
   until: number;
   readonly fence: number;
   readonly limit: number;
@@ -66,44 +68,53 @@ interface LockRecord {
   ends: number;
   /** Ids, newest first, joined by commas. */
   done: string;
-  readonly holders: Map<string, Holder>;
-  readonly queue: Ticket[];
+  /** In no order. */
+  holders: Holder[];
+  /** In the order of their numbers. */
+  queue: Ticket[];
   /** Whether time ended something: then the next write is worth its while. */
   swept: boolean;
 }
 
-/** The record without what has ended. */
-function parse(record: Fields | undefined, now: number): LockRecord {
-  const [fence, lapsed, due, , ends] = record?.lock?.split(" ") ?? ["0", "0", "0", "0", "0"];
+/** The state of the summary `lock`, with no holder and no waiter yet. */
+function parseSummary(record: Fields | undefined): LockRecord {
   const state: LockRecord = {
-    fence: Number(fence),
-    lapsed: Number(lapsed),
-    due: due === "0" ? Infinity : Number(due),
-    ends: Number(ends),
-    done: record?.done ?? "",
-    holders: new Map(),
+    fence: 0,
+    lapsed: 0,
+    due: Infinity,
+    ends: 0,
+    done: "",
+    holders: [],
     queue: [],
     swept: false,
   };
+  if (record === undefined) return state;
+  if (record.done !== undefined) state.done = record.done;
+  if (record.lock === undefined) return state;
+  const parts = record.lock.split(" ");
+  state.fence = Number(parts[0]);
+  state.lapsed = Number(parts[1]);
+  if (parts[2] !== "0") state.due = Number(parts[2]);
+  // `head`, the fourth, is what the first ticket says.
+  state.ends = Number(parts[4]);
+  return state;
+}
+
+/** The record without what has ended. */
+function parse(record: Fields | undefined, now: number): LockRecord {
+  const state = parseSummary(record);
+  if (record === undefined) return state;
   for (const name in record) {
     if (!name.startsWith("by:")) continue;
     const owner = name.slice(3);
-    const [kind, a, b, limit, d] = record[name]!.split(" ");
-    if (kind === "h") {
-      state.holders.set(owner, {
-        until: Number(a),
-        fence: Number(b),
-        limit: Number(limit),
-        delay: Number(d),
-      });
+    const parts = record[name]!.split(" ");
+    const limit = Number(parts[3]);
+    if (parts[0] === "h") {
+      const delay = Number(parts[4]);
+      state.holders.push({ owner, until: Number(parts[1]), fence: Number(parts[2]), limit, delay });
     } else {
-      state.queue.push({
-        owner,
-        number: Number(a),
-        until: Number(b),
-        limit: Number(limit),
-        front: Number(d),
-      });
+      const front = Number(parts[4]);
+      state.queue.push({ owner, number: Number(parts[1]), until: Number(parts[2]), limit, front });
     }
   }
   if (state.queue.length > 1) state.queue.sort((a, b) => a.number - b.number);
@@ -112,8 +123,8 @@ function parse(record: Fields | undefined, now: number): LockRecord {
 }
 
 /** Before this time nothing happens by itself. */
-function nextEnd({ due, queue }: LockRecord): number {
-  return Math.min(due, queue[0]?.until ?? Infinity);
+function nextEnd(state: LockRecord): number {
+  return state.queue.length === 0 ? state.due : Math.min(state.due, state.queue[0]!.until);
 }
 
 /** The record as a change finds it: what became free by time is handed on. */
@@ -123,56 +134,74 @@ function current(record: Fields | undefined, now: number): LockRecord {
   return state;
 }
 
-/** Removes what has ended, and finds the next time at which something ends. */
+/** Removes what has ended, and finds the next time at which a holder ends. */
 function expire(state: LockRecord, now: number): void {
-  state.swept = true;
-  state.due = Infinity;
-  for (const [owner, holder] of state.holders) {
-    if (now >= holder.until + holder.delay) lapse(state, owner, holder);
-    else state.due = Math.min(state.due, holder.until + holder.delay);
+  const holders: Holder[] = [];
+  let due = Infinity;
+  for (const holder of state.holders) {
+    const end = holder.until + holder.delay;
+    if (now >= end) {
+      state.lapsed = Math.max(state.lapsed, holder.fence);
+    } else {
+      holders.push(holder);
+      due = Math.min(due, end);
+    }
   }
+  state.swept = true;
+  state.due = due;
+  state.holders = holders;
   dropEnded(state, now);
 }
 
-function dropEnded({ queue }: LockRecord, now: number): void {
-  queue.push(...queue.splice(0).filter(({ until }) => now < until));
+/** Removes the waiters whose tickets have ended, wherever they stand. */
+function dropEnded(state: LockRecord, now: number): void {
+  const left: Ticket[] = [];
+  for (const ticket of state.queue) if (now < ticket.until) left.push(ticket);
+  state.queue = left;
 }
 
 function serialize(state: LockRecord, now: number): Write {
-  const { fence, lapsed, holders, queue, done } = state;
-  const idle = holders.size === 0 && queue.length === 0;
+  const { holders, queue } = state;
+  const idle = holders.length === 0 && queue.length === 0;
   const ends = idle ? now : Math.max(state.ends, now);
-  const due = holders.size === 0 ? 0 : state.due;
-  const head = queue[0]?.until ?? 0;
-  const [first, last] = [queue[0]?.number ?? 0, queue.at(-1)?.number ?? 0];
-  if (queue[0]) queue[0].front = 1;
+  const due = holders.length === 0 ? 0 : state.due;
+  const record: Record<string, string> = { done: state.done };
   let alone = 0;
-  const record: Record<string, string> = { lock: "", done };
-  for (const [owner, { until, fence, limit, delay }] of holders) {
+  for (const { owner, until, fence, limit, delay } of holders) {
     record["by:" + owner] = `h ${until} ${fence} ${limit} ${delay}`;
     if (limit <= 1) alone = 1;
   }
-  for (const { owner, number, until, limit, front } of queue) {
-    record["by:" + owner] = `q ${number} ${until} ${limit} ${front}`;
-    record["at:" + number] = owner;
+  let first = 0;
+  let last = 0;
+  let head = 0;
+  for (const ticket of queue) {
+    if (first === 0) {
+      ticket.front = 1;
+      first = ticket.number;
+      head = ticket.until;
+    }
+    last = ticket.number;
+    record["by:" + ticket.owner] = `q ${ticket.number} ${ticket.until} ${ticket.limit} ${ticket.front}`;
+    record["at:" + ticket.number] = ticket.owner;
   }
-  record.lock = [fence, lapsed, due, head, ends, holders.size, alone, queue.length, first, last].join(" ");
+  const counts = `${holders.length} ${alone} ${queue.length} ${first} ${last}`;
+  record.lock = `${state.fence} ${state.lapsed} ${due} ${head} ${ends} ${counts}`;
   // Whole hours: most changes of a lock then leave the record's deadline alone, and cost an engine that keeps
   // it apart nothing.
   const expiresAt = Math.ceil((ends + FENCE_RETENTION) / HOUR) * HOUR;
   return { record, expiresAt, retention: ends > now ? "protected" : "evictable" };
 }
 
-/** Notes when a holder ends by itself. The ends of others are not known to the twin that reads few fields. */
+/** Notes when a holder ends by itself. The ends of others are not known to the fast path, which reads few fields. */
 function noteHolder(state: LockRecord, end: number): void {
-  state.due = state.holders.size === 1 ? end : Math.min(state.due, end);
+  state.due = state.holders.length === 1 ? end : Math.min(state.due, end);
   state.ends = Math.max(state.ends, end);
 }
 
 /** Remembers an id that may never act again; answers whether that was new. */
 function finish(state: LockRecord, id: string): boolean {
   if (isDone(state, id)) return false;
-  state.done = state.done === "" ? id : `${id},${state.done}`;
+  state.done = state.done === "" ? id : id + "," + state.done;
   let end = -1;
   for (let count = 0; count < DONE_REMEMBERED; count++) {
     end = state.done.indexOf(",", end + 1);
@@ -182,13 +211,27 @@ function finish(state: LockRecord, id: string): boolean {
   return true;
 }
 
-function isDone({ done }: LockRecord, id: string): boolean {
-  return done.includes(id) && `,${done},`.includes(`,${id},`);
+function isDone(state: LockRecord, id: string): boolean {
+  return state.done !== "" && ("," + state.done + ",").includes("," + id + ",");
 }
 
-function fits({ holders }: LockRecord, limit: number): boolean {
-  if (holders.size === 0) return true;
-  return holders.size < limit && [...holders.values()].every((holder) => holder.limit > 1);
+function fits(state: LockRecord, limit: number): boolean {
+  if (state.holders.length === 0) return true;
+  if (state.holders.length >= limit) return false;
+  for (const holder of state.holders) if (holder.limit <= 1) return false;
+  return true;
+}
+
+/** The holder or waiter with that owner. */
+function find<T extends { readonly owner: string }>(list: readonly T[], owner: string): T | undefined {
+  for (const one of list) if (one.owner === owner) return one;
+  return undefined;
+}
+
+function without<T>(list: readonly T[], gone: T): T[] {
+  const left: T[] = [];
+  for (const one of list) if (one !== gone) left.push(one);
+  return left;
 }
 
 function grant(
@@ -199,25 +242,25 @@ function grant(
   delay: number,
   now: number,
 ): Holder {
-  const fence = Math.max(state.fence + 1, Math.floor(now * 1000));
+  const fence = Math.max(state.fence + 1, microseconds(now));
   // Whether a holder from before the record was lost has released cannot be known.
   if (state.fence === 0) state.lapsed = fence - 1;
   state.fence = fence;
-  const holder = { until, fence, limit, delay };
-  state.holders.set(owner, holder);
+  const holder: Holder = { owner, until, fence, limit, delay };
+  state.holders.push(holder);
   noteHolder(state, until + delay);
   return holder;
 }
 
 /** Takes the lock from a holder that did not release it itself. */
-function lapse(state: LockRecord, owner: string, holder: Holder): void {
-  state.holders.delete(owner);
+function lapse(state: LockRecord, holder: Holder): void {
+  state.holders = without(state.holders, holder);
   state.lapsed = Math.max(state.lapsed, holder.fence);
 }
 
 /** Lets in the first waiters while they fit, and passes over those whose tickets have ended. */
 function grantNext(state: LockRecord, now: number): void {
-  while (state.queue[0] && (now >= state.queue[0].until || fits(state, state.queue[0].limit))) {
+  while (state.queue.length > 0 && (now >= state.queue[0]!.until || fits(state, state.queue[0]!.limit))) {
     const { owner, limit, until } = state.queue.shift()!;
     if (now < until) grant(state, owner, now + HAND_OVER, limit, 0, now);
   }
@@ -227,8 +270,10 @@ function grantNext(state: LockRecord, now: number): void {
  * How many wait before this number, at most: those between may have left. `joins`: whether the number itself
  * is not in the queue yet.
  */
-function mostAhead({ queue }: LockRecord, number: number, joins: boolean): number {
-  return Math.min(number - (queue[0]?.number ?? number), queue.length - (joins ? 0 : 1));
+function mostAhead(state: LockRecord, number: number, joins: boolean): number {
+  const { queue } = state;
+  if (queue.length === 0) return 0;
+  return Math.min(number - queue[0]!.number, joins ? queue.length : queue.length - 1);
 }
 
 /** Puts an owner into the queue, or keeps its place there; answers whether the queue changed. */
@@ -240,19 +285,56 @@ function enqueue(
   now: number,
 ): boolean {
   if (wait === undefined) return false;
-  const mine = state.queue.find((ticket) => ticket.owner === owner);
-  const number = mine?.number ?? (state.queue.at(-1)?.number ?? 0) + 1;
+  const { queue } = state;
+  const mine = find(queue, owner);
+  let number = 1;
+  if (mine !== undefined) number = mine.number;
+  else if (queue.length > 0) number = queue[queue.length - 1]!.number + 1;
   const ahead = mostAhead(state, number, mine === undefined);
   const until = now + Math.min(Number(wait), TICKET + ahead * TICKET_STEP);
-  if (mine && until - mine.until < TICKET_GAIN) return false;
-  if (!mine && state.queue.length >= MOST_SHARING) return false;
-  if (mine) {
+  if (mine !== undefined) {
+    if (until - mine.until < TICKET_GAIN) return false;
     mine.until = until;
     // Dead waiters may fill the queue behind a first one that lives.
-    if (ahead === 0 && state.queue.length >= MOST_SHARING) dropEnded(state, now);
-  } else state.queue.push({ owner, number, until, limit, front: 0 });
+    if (ahead === 0 && queue.length >= MOST_SHARING) dropEnded(state, now);
+  } else {
+    if (queue.length >= MOST_SHARING) return false;
+    queue.push({ owner, number, until, limit, front: 0 });
+  }
   state.ends = Math.max(state.ends, until);
   return true;
+}
+
+/** The holder that this call has or gets; `undefined` when others have the lock, or it cannot be passed on. */
+function admit(
+  state: LockRecord,
+  input: Fields,
+  limit: number,
+  delay: number,
+  now: number,
+): Holder | undefined {
+  const owner = input.owner!;
+  const mine = find(state.holders, owner);
+  if (mine !== undefined && now < mine.until) return mine;
+  if (mine !== undefined) {
+    // It lapsed, and holds only its own `delay`.
+    lapse(state, mine);
+    grantNext(state, now);
+    state.swept = true;
+  }
+  if (input.from !== undefined) {
+    const giver = find(state.holders, input.from);
+    if (giver === undefined || now >= giver.until) return undefined;
+    lapse(state, giver);
+    finish(state, input.from);
+    // It may wait itself: one owner has one field, which its ticket would take from its lease.
+    const ticket = find(state.queue, owner);
+    if (ticket !== undefined) state.queue = without(state.queue, ticket);
+    // Not before the giver's own end: the giver counts on that until it is told.
+    return grant(state, owner, giver.until, giver.limit, giver.delay, now);
+  }
+  if (state.queue.length > 0 || !fits(state, limit)) return undefined;
+  return grant(state, owner, now + Number(input.ttl), limit, delay, now);
 }
 
 /**
@@ -268,41 +350,27 @@ function enqueue(
  */
 export const acquireLock: Transition = {
   name: "lock.acquire",
-  apply(record, { owner, ttl, limit: most = "1", delay = "0", wait, from }, now): Step {
+  apply(record, input, now): Step {
+    const owner = input.owner!;
+    const limit = input.limit === undefined ? 1 : Number(input.limit);
+    const delay = input.delay === undefined ? 0 : Number(input.delay);
     const state = current(record, now);
-    if (isDone(state, owner!)) return { output: { done: "1" } };
-    const limit = Number(most);
-    let mine = state.holders.get(owner!);
-    if (mine && now >= mine.until) {
-      // It lapsed, and holds only its own `delay`.
-      lapse(state, owner!, mine);
-      grantNext(state, now);
-      state.swept = true;
-      mine = undefined;
-    }
-    if (from !== undefined && !mine) {
-      const giver = state.holders.get(from);
-      if (!giver || now >= giver.until) return { output: {} };
-      lapse(state, from, giver);
-      finish(state, from);
-      // Not before the giver's own end: the giver counts on that until it is told.
-      mine = grant(state, owner!, giver.until, giver.limit, giver.delay, now);
-    } else if (!mine && state.queue.length === 0 && fits(state, limit)) {
-      mine = grant(state, owner!, now + Number(ttl), limit, Number(delay), now);
-    }
-    if (mine) {
-      mine.until = Math.max(mine.until, now + Number(ttl));
-      if (from === undefined) mine.delay = Number(delay);
+    if (isDone(state, owner)) return { output: { done: "1" } };
+    const mine = admit(state, input, limit, delay, now);
+    if (mine !== undefined) {
+      mine.until = Math.max(mine.until, now + Number(input.ttl));
+      if (input.from === undefined) mine.delay = delay;
       noteHolder(state, mine.until + mine.delay);
       return {
         output: { fence: String(mine.fence), until: String(mine.until) },
         write: serialize(state, now),
       };
     }
-    const joined = enqueue(state, owner!, wait, limit, now);
+    if (input.from !== undefined) return { output: {} };
+    const joined = enqueue(state, owner, input.wait, limit, now);
     const output: Record<string, string> = { remaining: String(nextEnd(state) - now) };
-    const ticket = state.queue.find((ticket) => ticket.owner === owner);
-    if (ticket) output.ahead = String(mostAhead(state, ticket.number, false));
+    const ticket = find(state.queue, owner);
+    if (ticket !== undefined) output.ahead = String(mostAhead(state, ticket.number, false));
     return joined || state.swept ? { output, write: serialize(state, now) } : { output };
   },
 };
@@ -313,16 +381,26 @@ export const acquireLock: Transition = {
  */
 export const extendLock: Transition = {
   name: "lock.extend",
-  apply(record, { owner, ttl }, now): Step {
+  apply(record, input, now): Step {
     const state = current(record, now);
-    const mine = state.holders.get(owner!);
-    if (!mine || now >= mine.until) return { output: {} };
+    const mine = find(state.holders, input.owner!);
+    if (mine === undefined || now >= mine.until) return { output: {} };
     // Never shorter: a copy of an earlier call may arrive after a later one.
-    mine.until = Math.max(mine.until, now + Number(ttl));
+    mine.until = Math.max(mine.until, now + Number(input.ttl));
     noteHolder(state, mine.until + mine.delay);
     return { output: { until: String(mine.until) }, write: serialize(state, now) };
   },
 };
+
+/** How a release ended, for a caller with that token. */
+function releaseResult(state: LockRecord, fence: string | undefined, known: boolean, live: boolean): string {
+  if (live) return "released";
+  if (fence === undefined || state.fence === 0) return "expired";
+  // An owner that is gone and did not lapse has released it: this is a repetition.
+  if (!known && Number(fence) > state.lapsed) return "released";
+  // What was granted just now came after.
+  return Number(fence) !== state.fence ? "overtaken" : "expired";
+}
 
 /**
  * `{ owner, fence? }` → `{ result }`: `released`, `expired` (no holder came after) or `overtaken`. Repeated,
@@ -332,25 +410,31 @@ export const extendLock: Transition = {
  */
 export const releaseLock: Transition = {
   name: "lock.release",
-  apply(record, { owner, fence }, now): Step {
+  apply(record, input, now): Step {
+    const owner = input.owner!;
     const state = current(record, now);
-    const mine = state.holders.get(owner!);
-    const place = state.queue.findIndex((ticket) => ticket.owner === owner);
+    const mine = find(state.holders, owner);
+    const ticket = find(state.queue, owner);
     const live = mine !== undefined && now < mine.until;
-    const known = mine !== undefined || place >= 0;
-    if (live) state.holders.delete(owner!);
-    else if (mine) lapse(state, owner!, mine);
-    else if (known) state.queue.splice(place, 1);
-    const noted = (known || fence === undefined) && finish(state, owner!);
+    const known = mine !== undefined || ticket !== undefined;
+    if (mine !== undefined) {
+      if (live) state.holders = without(state.holders, mine);
+      else lapse(state, mine);
+    } else if (ticket !== undefined) state.queue = without(state.queue, ticket);
+    const noted = (known || input.fence === undefined) && finish(state, owner);
     if (known) grantNext(state, now);
-    let result = "expired";
-    // An owner that is gone and did not lapse has released it: this is a repetition.
-    if (live || (!known && state.fence > 0 && Number(fence) > state.lapsed)) result = "released";
-    // What was granted just now came after.
-    else if (fence !== undefined && state.fence > 0 && Number(fence) !== state.fence) result = "overtaken";
-    return known || noted ? { output: { result }, write: serialize(state, now) } : { output: { result } };
+    const output = { result: releaseResult(state, input.fence, known, live) };
+    return known || noted ? { output, write: serialize(state, now) } : { output };
   },
 };
+
+/** The count that an earlier call with the same id answered, while it is remembered. */
+function countOf(state: LockRecord, id: string): string | undefined {
+  for (const entry of state.done.split(",")) {
+    if (entry.startsWith(id + "=")) return entry.slice(id.length + 1);
+  }
+  return undefined;
+}
 
 /**
  * `{ fence, id }` → `{ count }`: takes the lock from every holder up to that fencing token, and says from how
@@ -359,20 +443,23 @@ export const releaseLock: Transition = {
  */
 export const forceLock: Transition = {
   name: "lock.force",
-  apply(record, { fence, id = "" }, now): Step {
+  apply(record, input, now): Step {
+    const id = input.id ?? "";
     const state = current(record, now);
-    const before = state.done.split(",").find((entry) => entry.startsWith(id + "="));
-    if (before !== undefined) return { output: { count: before.slice(id.length + 1) } };
-    const forced = [...state.holders].filter(([, holder]) => holder.fence <= Number(fence))
-      .sort(([, a], [, b]) => a.fence - b.fence);
+    const before = countOf(state, id);
+    if (before !== undefined) return { output: { count: before } };
+    const forced: Holder[] = [];
+    for (const holder of state.holders) if (holder.fence <= Number(input.fence)) forced.push(holder);
     if (forced.length === 0) return { output: { count: "0" } };
-    // One whose lease has ended holds only its `delay`: that ends too, and does not count.
-    const count = forced.filter(([, { until }]) => now < until).length;
-    for (const [owner, holder] of forced) {
-      lapse(state, owner, holder);
-      finish(state, owner);
+    forced.sort((a, b) => a.fence - b.fence);
+    let count = 0;
+    for (const holder of forced) {
+      // One whose lease has ended holds only its `delay`: that ends too, and does not count.
+      if (now < holder.until) count++;
+      lapse(state, holder);
+      finish(state, holder.owner);
     }
-    finish(state, `${id}=${count}`);
+    finish(state, id + "=" + String(count));
     grantNext(state, now);
     return { output: { count: String(count) }, write: serialize(state, now) };
   },
@@ -384,10 +471,10 @@ export const forceLock: Transition = {
  */
 export const lookLock: Transition = {
   name: "lock.look",
-  apply(record, { owner }, now): Step {
+  apply(record, input, now): Step {
     const state = parse(record, now);
-    const ticket = state.queue.find((ticket) => ticket.owner === owner);
-    if (state.swept || !ticket) return { output: {} };
+    const ticket = find(state.queue, input.owner!);
+    if (state.swept || ticket === undefined) return { output: {} };
     const ahead = mostAhead(state, ticket.number, false);
     return { output: { remaining: String(nextEnd(state) - now), ahead: String(ahead) } };
   },
@@ -399,16 +486,19 @@ export const inspectLock: Transition = {
   apply(record, _input, now): Step {
     if (record === undefined) return { output: {} };
     const { fence, holders, queue } = parse(record, now);
-    let [held, last] = [0, now];
-    for (const { until, delay } of holders.values()) {
+    let held = 0;
+    let last = now;
+    for (const { until, delay } of holders) {
       if (now < until) held++;
       last = Math.max(last, until + delay);
     }
+    let waiting = 0;
+    for (const { until } of queue) if (now < until) waiting++;
     return {
       output: {
         fence: String(fence),
         held: String(held),
-        waiting: String(queue.filter(({ until }) => now < until).length),
+        waiting: String(waiting),
         remaining: String(last - now),
       },
     };

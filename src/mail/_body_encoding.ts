@@ -1,5 +1,6 @@
 /** The encoding of body parts: ASCII in lines of bounded length that end with CRLF, whatever was written. */
-import { inBase64, type LazyBytes, type Piece } from "./pieces.ts";
+import { base64Chunks, base64Length } from "./base64_stream.ts";
+import type { LazyBytes, Piece } from "./pieces.ts";
 
 /** A body and the name of its encoding. */
 export interface EncodedBody {
@@ -27,7 +28,11 @@ export function encodeText(text: string): EncodedBody {
 
 /** Bytes in base64. */
 export function encodeBytes(bytes: Uint8Array<ArrayBuffer>): EncodedBody {
-  return { encoding: "base64", content: inBase64(bytes, true) };
+  const content = {
+    size: base64Length(bytes.length),
+    chunks: (reuse?: boolean) => base64Chunks([bytes], reuse),
+  };
+  return { encoding: "base64", content };
 }
 
 /**

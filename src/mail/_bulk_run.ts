@@ -17,6 +17,9 @@ interface BulkItem {
 
 type Outcome = Receipt | MailError;
 
+/** The options, with what has a default decided. */
+export type BulkSettings = BulkOptions & { readonly concurrency: number; readonly start: number };
+
 /**
  * The number of batches that may be under way after so many were read by the caller: 1, 2, 4 … up to the
  * maximum.
@@ -29,12 +32,14 @@ export function windowSize(batchesRead: number, concurrency: number): number {
 export class BulkRun {
   readonly #mailer: Mailer;
   readonly #input: Iterator<Message> | AsyncIterator<Message>;
-  readonly #options: BulkOptions & { readonly concurrency: number };
+  readonly #options: BulkSettings;
   readonly #sender: BulkSender;
   /** The outcomes of the batches that were begun and not read, in order. */
   readonly #batches: Promise<Outcome[]>[] = [];
   #batchesRead = 0;
   #messages = 0;
+  #sent = 0;
+  #failed = 0;
   #more = true;
   #failure: { readonly reason: unknown } | undefined;
   #reading: Promise<void> | undefined;
@@ -42,7 +47,7 @@ export class BulkRun {
   constructor(
     mailer: Mailer,
     input: Iterator<Message> | AsyncIterator<Message>,
-    options: BulkOptions & { readonly concurrency: number },
+    options: BulkSettings,
   ) {
     this.#mailer = mailer;
     this.#input = input;
@@ -51,10 +56,12 @@ export class BulkRun {
   }
 
   async *results(): AsyncGenerator<BulkResult> {
-    let index = 0;
+    let index = this.#options.start;
     try {
       while (this.#more || this.#batches.length > 0) {
-        for (const outcome of await this.#nextBatch()) {
+        const outcomes = await this.#nextBatch();
+        this.#count(outcomes);
+        for (const outcome of outcomes) {
           yield outcome instanceof MailError
             ? { index: index++, state: "failed", error: outcome }
             : { index: index++, state: "sent", receipt: outcome };
@@ -64,8 +71,23 @@ export class BulkRun {
     } finally {
       this.#more = false;
       abortable(undefined, () => this.#input.return?.()).catch(() => {}); // it may be busy for ever
-      await Promise.all(this.#batches); // those that were begun are sent all the same
+      // Those that were begun are sent all the same.
+      for (const outcomes of await Promise.all(this.#batches)) this.#count(outcomes);
       await this.#sender.close?.();
+    }
+  }
+
+  /** Counts the outcomes of a batch, and tells the caller. */
+  #count(outcomes: readonly Outcome[]): void {
+    if (outcomes.length === 0) return;
+    const failed = outcomes.filter((outcome) => outcome instanceof MailError).length;
+    this.#failed += failed;
+    this.#sent += outcomes.length - failed;
+    const next = this.#options.start + this.#sent + this.#failed;
+    try {
+      this.#options.onProgress?.({ sent: this.#sent, failed: this.#failed, next });
+    } catch {
+      // as the option says
     }
   }
 
@@ -95,7 +117,7 @@ export class BulkRun {
           this.#more = false;
           break;
         }
-        slots.push(this.#check(value));
+        if (this.#messages++ >= this.#options.start) slots.push(this.#check(value, this.#messages - 1));
       }
     } catch (reason) {
       if (!this.#more) return;
@@ -107,8 +129,7 @@ export class BulkRun {
   }
 
   /** Checks a message at once: the caller may change the object for the next one. */
-  #check(input: Message): BulkItem | MailError {
-    const index = this.#messages++;
+  #check(input: Message, index: number): BulkItem | MailError {
     try {
       const message = prepareMessage(input);
       const key = this.#options.idempotencyKey?.(message, index);

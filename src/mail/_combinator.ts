@@ -6,11 +6,6 @@ import { checkMethods } from "../validate.ts";
 import { abortReason } from "./outcome.ts";
 
 /**
- * A day: a server that asks for a longer wait is asked again after a day, and refuses once more if it must.
- */
-const MAX_RETRY_AFTER = 86_400_000;
-
-/**
  * Checks a call as every mailer does, so that a wrapper does nothing for a message that cannot be sent.
  *
  * @throws {TypeError} when the message or an option is not valid
@@ -44,26 +39,16 @@ export function restated(
   error: MailError,
   changes: Partial<MailErrorOptions>,
 ): MailError {
-  const { delivery, phase, mailer, status, retryable, retryAfter } = error;
+  const { delivery, phase, mailer, status, enhanced, retryable, retryAfter } = error;
   return new MailError(error.code, error.message, {
     delivery,
     phase,
     mailer,
     retryable,
+    enhanced,
     ...(status !== undefined && { status }),
     ...(retryAfter !== undefined && { retryAfter }),
     cause: error,
     ...changes,
   });
-}
-
-/**
- * The delay before the next attempt: random, up to `delay` doubled per attempt (full jitter), but never
- * before the time that the other side asked for, up to a day.
- */
-export function backoff(attempt: number, delay: number, maxDelay: number, retryAfter = 0): number {
-  const most = Math.min(maxDelay, delay * 2 ** (attempt - 1));
-  const asked = Math.min(retryAfter, MAX_RETRY_AFTER);
-  // Clients that one server gave the same time should not all come back at it.
-  return Math.ceil(asked + Math.random() * (asked > 0 ? Math.min(most, delay) : most));
 }

@@ -5,45 +5,43 @@ const DIGITS = new TextEncoder().encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklm
 /** Bytes in a line of 76 characters. */
 const LINE = 57;
 
-/** Bytes encoded at once, a multiple of both 3 and {@linkcode LINE}: about 64 KB of text. */
+/** Bytes encoded at once, a multiple of {@linkcode LINE}, which is one of 3: about 64 KB of text. */
 const PIECE = LINE * 840;
 
-/** The length of so many bytes in base64, with CRLF between lines of 76 if `lines`. */
-export function base64Length(bytes: number, lines = false): number {
-  const breaks = lines ? Math.max(0, Math.ceil(bytes / LINE) - 1) : 0;
+/** The length of so many bytes in base64, with CRLF between lines of 76. */
+export function base64Length(bytes: number): number {
+  const breaks = Math.max(0, Math.ceil(bytes / LINE) - 1);
   return Math.ceil(bytes / 3) * 4 + breaks * 2;
 }
 
 /**
- * The bytes in base64, in pieces of at most 64 KB; with CRLF between lines of 76 if `lines`, and none at the
- * end. With `reuse`, each piece overwrites the one before.
+ * The bytes in base64, in pieces of at most 64 KB; with CRLF between lines of 76, and none at the end. With
+ * `reuse`, each piece overwrites the one before.
  */
 export function* base64Chunks(
   chunks: Iterable<Uint8Array>,
-  lines = false,
   reuse = false,
 ): Generator<Uint8Array<ArrayBuffer>> {
-  const buffer = reuse ? new Uint8Array(base64Length(PIECE, lines) + 2) : undefined;
-  const unit = lines ? LINE : 3;
+  const buffer = reuse ? new Uint8Array(base64Length(PIECE) + 2) : undefined;
   let rest: Uint8Array = new Uint8Array(); // less than one unit
   let first = true;
   for (const chunk of chunks) {
     let from = 0;
     if (rest.length > 0) {
-      from = Math.min(unit - rest.length, chunk.length);
+      from = Math.min(LINE - rest.length, chunk.length);
       rest = joined(rest, chunk.subarray(0, from));
-      if (rest.length < unit) continue;
-      yield encoded(rest, lines, first, buffer);
+      if (rest.length < LINE) continue;
+      yield encoded(rest, first, buffer);
       first = false;
     }
-    const end = chunk.length - (chunk.length - from) % unit;
+    const end = chunk.length - (chunk.length - from) % LINE;
     for (; from < end; from = Math.min(from + PIECE, end)) {
-      yield encoded(chunk.subarray(from, Math.min(from + PIECE, end)), lines, first, buffer);
+      yield encoded(chunk.subarray(from, Math.min(from + PIECE, end)), first, buffer);
       first = false;
     }
     rest = chunk.slice(end);
   }
-  if (rest.length > 0) yield encoded(rest, lines, first, buffer);
+  if (rest.length > 0) yield encoded(rest, first, buffer);
 }
 
 /**
@@ -51,17 +49,16 @@ export function* base64Chunks(
  */
 function encoded(
   bytes: Uint8Array,
-  lines: boolean,
   first: boolean,
   buffer: Uint8Array<ArrayBuffer> | undefined,
 ): Uint8Array<ArrayBuffer> {
   const { length } = bytes;
-  const before = lines && !first ? 2 : 0;
-  const size = before + base64Length(length, lines);
+  const before = first ? 0 : 2;
+  const size = before + base64Length(length);
   const content = buffer?.subarray(0, size) ?? new Uint8Array(size);
   let to = 0;
   for (let i = 0; i < length; i += 3) {
-    if (lines && i % LINE === 0 && (i > 0 || before > 0)) {
+    if (i % LINE === 0 && (i > 0 || before > 0)) {
       content[to++] = 13;
       content[to++] = 10;
     }

@@ -23,6 +23,31 @@ export interface BulkOptions extends Pick<SendOptions, "signal" | "timeout"> {
    * @default {5}
    */
   readonly concurrency?: number | undefined;
+  /**
+   * The number of messages at the beginning of the input to leave out: where a bulk that was stopped goes on,
+   * {@linkcode BulkProgress.next} of its last progress. Results and keys count from the input's beginning.
+   * @default {0}
+   */
+  readonly start?: number | undefined;
+  /**
+   * Called after each batch, also for those that end after the caller stopped reading. What it throws is
+   * dropped.
+   */
+  readonly onProgress?: ((progress: BulkProgress) => void) | undefined;
+}
+
+/**
+ * The progress of a bulk.
+ *
+ * @category Mail
+ */
+export interface BulkProgress {
+  /** Messages that were sent, in this bulk. */
+  readonly sent: number;
+  /** Messages that failed, in this bulk. */
+  readonly failed: number;
+  /** The index of the first message that was not tried: what comes before it has a result. */
+  readonly next: number;
 }
 
 /**

@@ -1,19 +1,13 @@
 /** The outbox of mail over an atomic store: checks the options and makes it. */
-import { systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
+import { QUEUE_OPTIONS, queueSettings } from "../outbox/queue_settings.ts";
+import { StoredOutbox } from "../outbox/stored_outbox.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
-import {
-  checkFunction,
-  checkInteger,
-  checkOneOf,
-  checkOptionNames,
-  checkStore,
-  type OptionNames,
-} from "../validate.ts";
+import { checkFunction, checkOneOf, checkOptionNames, checkStore, type OptionNames } from "../validate.ts";
 import { checkMailer } from "./_combinator.ts";
-import { StoreOutbox } from "./_store_outbox.ts";
+import { StoredMailOutbox } from "./_mail_outbox.ts";
 import type { Mailer } from "./mailer.ts";
-import type { Outbox, OutboxOptions } from "./outbox.ts";
+import type { MailOutbox, MailOutboxOptions } from "./outbox.ts";
 
 /**
  * An outbox in front of a mailer. A message takes two transitions to queue and three to send, and ten
@@ -68,44 +62,29 @@ import type { Outbox, OutboxOptions } from "./outbox.ts";
  * };
  * ```
  */
-export function outbox(mailer: Mailer, store: AtomicStore, options: OutboxOptions = {}): Outbox {
+export function outbox(mailer: Mailer, store: AtomicStore, options: MailOutboxOptions = {}): MailOutbox {
   checkMailer(TASK, mailer);
   checkStore(TASK, store);
   checkOptionNames(TASK, options, OPTIONS);
-  const { whenUnknown = "hold", attemptTimeout, onFault } = options;
+  const { name = "outbox", whenUnknown = "hold", attemptTimeout, onFault } = options;
   checkOneOf(TASK, "whenUnknown", whenUnknown, ["hold", "resend"]);
   checkFunction(TASK, "onFault", onFault);
-  return new StoreOutbox({
+  const queue = new StoredOutbox(queueSettings(TASK, store.namespace(name), options));
+  return new StoredMailOutbox(queue, {
     mailer,
-    store: store.namespace(options.name ?? "outbox"),
-    buckets: checkInteger(TASK, "buckets", options.buckets ?? 16),
-    attempts: checkInteger(TASK, "attempts", options.attempts ?? 8),
-    delay: toMilliseconds(options.delay ?? "10s", "delay"),
-    maxDelay: toMilliseconds(options.maxDelay ?? "1h", "maxDelay"),
-    lease: toMilliseconds(options.lease ?? "1m", "lease"),
     attemptTimeout: attemptTimeout === undefined
       ? undefined
       : toMilliseconds(attemptTimeout, "attemptTimeout"),
-    retention: toMilliseconds(options.retention ?? "30d", "retention"),
-    remember: toMilliseconds(options.remember ?? "24h", "remember"),
     resend: whenUnknown === "resend",
     onFault,
-    clock: options.clock ?? systemClock,
   });
 }
 
 const TASK = "make an outbox";
 const OPTIONS = {
+  ...QUEUE_OPTIONS,
   name: true,
-  buckets: true,
-  attempts: true,
-  delay: true,
-  maxDelay: true,
-  lease: true,
   attemptTimeout: true,
-  retention: true,
-  remember: true,
   whenUnknown: true,
   onFault: true,
-  clock: true,
-} satisfies OptionNames<OutboxOptions>;
+} satisfies OptionNames<MailOutboxOptions>;

@@ -3,7 +3,14 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { randomToken } from "../secret.ts";
 import { faultClass } from "../fault_class.ts";
-import { checkArray, checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkArray,
+  checkFunction,
+  checkInteger,
+  checkOneOf,
+  checkOptionNames,
+  type OptionNames,
+} from "../validate.ts";
 import { aborted, checkMailer, prepareCall, restated } from "./_combinator.ts";
 import { type MailError, mailError, unsupported } from "./mail_error.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
@@ -30,6 +37,13 @@ export interface FailoverOptions {
    */
   readonly cooldown?: Duration | undefined;
   /**
+   * The choice when it is unknown whether a mailer sent the message: `stop` with the error, or ask the `next`
+   * one, which may deliver the message twice: once by each provider. For messages that matter more than a
+   * duplicate, such as a code to log in.
+   * @default {"stop"}
+   */
+  readonly whenUnknown?: "stop" | "next" | undefined;
+  /**
    * Called with every fault of a mailer that is a misconfiguration (`unauthorized`, `misconfigured`,
    * `quota-exceeded` …), also when another mailer takes the message. What it throws is dropped.
    */
@@ -42,17 +56,22 @@ export interface FailoverOptions {
 }
 
 const TASK = "make a mailer with failover";
-const OPTIONS = { weights: true, cooldown: true, onFault: true, clock: true } satisfies OptionNames<
-  FailoverOptions
->;
+const OPTIONS = {
+  weights: true,
+  cooldown: true,
+  whenUnknown: true,
+  onFault: true,
+  clock: true,
+} satisfies OptionNames<FailoverOptions>;
 
 /** The faults of a message that another mailer may take; they say nothing of the mailer's health. */
 const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"];
 
 /**
  * A mailer that asks the next one when the one before certainly did not send: it was down, refused the key,
- * had no quota left, or cannot do what the message needs. It never asks another one after `delivery:
- * "unknown"`, nor when the message itself was refused. A mailer that failed lately is tried last.
+ * had no quota left, or cannot do what the message needs. It asks no other one when the message itself was
+ * refused, nor after `delivery: "unknown"`, unless `whenUnknown` is `next`. A mailer that failed lately is tried
+ * last.
  *
  * When a mailer took the message for some recipients and deferred others, the next ones that can select
  * recipients are asked for those others alone. What remains is the receipt's `deferred`.
@@ -83,6 +102,7 @@ export function failover(mailers: readonly Mailer[], options: FailoverOptions = 
   checkOptionNames(TASK, options, OPTIONS);
   const { weights, onFault } = options;
   checkFunction(TASK, "onFault", onFault);
+  checkOneOf(TASK, "whenUnknown", options.whenUnknown ?? "stop", ["stop", "next"]);
   if (weights !== undefined) checkArray(TASK, "'weights'", weights);
   if (weights !== undefined && weights.length !== mailers.length) {
     throw new RangeError(
@@ -107,16 +127,19 @@ class Failover implements Mailer {
   readonly #choices: readonly Choice[];
   readonly #weighted: boolean;
   readonly #cooldown: number;
+  readonly #goesOn: boolean;
   readonly #onFault: FailoverOptions["onFault"];
   readonly #clock: Clock;
 
-  constructor(mailers: readonly Mailer[], { weights, cooldown, onFault, clock }: FailoverOptions) {
+  constructor(mailers: readonly Mailer[], options: FailoverOptions) {
+    const { weights, cooldown, whenUnknown, onFault, clock } = options;
     this.name = [...new Set(mailers.map(({ name }) => name))].join(" or ");
     this.#choices = mailers.map((mailer, i) => ({ mailer, weight: weights?.[i] ?? 1, downUntil: -Infinity }));
     this.deduplicates = mailers.length === 1 && mailers[0]!.deduplicates;
     this.selectsRecipients = mailers.some((mailer) => mailer.selectsRecipients);
     this.#weighted = weights !== undefined;
     this.#cooldown = toMilliseconds(cooldown ?? "30s", "cooldown");
+    this.#goesOn = whenUnknown === "next";
     this.#onFault = onFault;
     this.#clock = clock ?? systemClock;
   }
@@ -128,6 +151,7 @@ class Failover implements Mailer {
     const order = this.#order().filter(({ mailer }) => !options.recipients || mailer.selectsRecipients);
     if (order.length === 0) throw unsupported(this.name, "sending to some of the recipients");
     const errors: MailError[] = [];
+    let unsure = false; // whether one of them may have sent: nothing that comes later changes it
     for (const [i, choice] of order.entries()) {
       try {
         const receipt = await choice.mailer.send(prepared, keyed);
@@ -137,6 +161,14 @@ class Failover implements Mailer {
         if (thrown instanceof TypeError || thrown instanceof RangeError) throw thrown; // the caller's own
         const error = asMailError(choice.mailer.name, thrown);
         this.#judge(choice, error);
+        if (error.delivery === "unknown" && this.#goesOn && !options.signal?.aborted) {
+          unsure = true;
+          errors.push(error);
+          continue;
+        }
+        if (unsure && !mayBeAnothers(error)) {
+          throw restated(error, { delivery: "unknown", retryable: false });
+        }
         if (error.delivery === "unknown") {
           // Repeated from here it could reach another mailer, which knows nothing of the key, or be drawn
           // another key.
@@ -145,10 +177,11 @@ class Failover implements Mailer {
         }
         if (!mayBeAnothers(error)) throw error;
         errors.push(error);
-        if (options.signal?.aborted) throw aborted(this.name, options.signal);
+        if (options.signal?.aborted && !unsure) throw aborted(this.name, options.signal);
+        if (options.signal?.aborted) break;
       }
     }
-    throw this.#allFailed(errors);
+    throw this.#allFailed(errors, unsure);
   }
 
   /** Asks the mailers that are left for the recipients that were deferred, and them alone. */
@@ -198,14 +231,16 @@ class Failover implements Mailer {
     }
   }
 
-  #allFailed(errors: readonly MailError[]): MailError {
+  #allFailed(errors: readonly MailError[], unsure: boolean): MailError {
     const retryable = errors.filter((error) => error.retryable);
     const said = (retryable[0] ?? errors[0])!;
     const soonest = Math.min(...retryable.map(({ retryAfter }) => retryAfter ?? 0));
     return mailError(this.name, said.code, `each of its ${errors.length} mailers failed`, {
       phase: said.phase,
       status: said.status,
-      retryable: retryable.length > 0,
+      ...(unsure && { delivery: "unknown" }),
+      // Repeated, it could be sent once more by a mailer that may have sent it already.
+      retryable: !unsure && retryable.length > 0,
       ...(soonest > 0 && soonest < Infinity && { retryAfter: soonest }),
       cause: errors.length === 1 ? errors[0] : new AggregateError(errors),
     });

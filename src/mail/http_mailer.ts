@@ -4,59 +4,28 @@
  */
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
-import { readStream } from "../read_stream.ts";
 import { parseRetryAfter } from "../retry_after.ts";
-import { randomToken } from "../secret.ts";
-import { need, needsSmtpUtf8 } from "./address.ts";
+import { needsSmtpUtf8 } from "./address.ts";
 import { readAttachments } from "./attachment.ts";
 import { MailError, mailError, unsupported } from "./mail_error.ts";
 import { checkSendOptions, type Mailer, type Receipt, type SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "./message.ts";
 import { abortable, abortReason } from "./outcome.ts";
 import { selectRecipients } from "./partial.ts";
-import { inBase64, inPieces, type LazyBytes, type Piece, toBytes } from "./pieces.ts";
-
-/**
- * Options of every mailer that sends over HTTP.
- *
- * @category Mail
- */
-export interface HttpMailerOptions {
-  /**
-   * The maximum time of an attempt, the reading of the reply included.
-   * @default {"30s"}
-   */
-  readonly timeout?: Duration | undefined;
-  /**
-   * Sends the requests.
-   * @default {globalThis.fetch}
-   */
-  readonly fetch?: typeof fetch | undefined;
-  /**
-   * The origin of the provider's API, without a path.
-   * @default {the provider's own}
-   */
-  readonly baseUrl?: string | undefined;
-}
+import type { LazyBytes } from "./pieces.ts";
+import { checkOptionNames } from "../validate.ts";
+import { needBody, optionsFor } from "./own_options.ts";
 
 const DEFAULT_TIMEOUT = "30s";
-
-/**
- * Bytes of a reply, decompressed, that are read; replies of providers have a few hundred. The rest is
- * cancelled.
- */
-const MAX_REPLY = 256 * 1024;
-
-/**
- * Bytes of a request up to which it is sent in one array; larger ones are streamed, so that no second copy
- * exists.
- */
-const STREAM_FROM = 256 * 1024;
 
 /** The longest time that a reply's header may ask to wait: a day, as {@linkcode parseRetryAfter} has it. */
 const MAX_RETRY_AFTER = 86_400_000;
 
-/** A request to a provider; always a POST. */
+/**
+ * A request to a provider; always a POST.
+ *
+ * @category Mail
+ */
 export interface MailRequest {
   /** Path and query. */
   readonly path: string;
@@ -68,7 +37,11 @@ export interface MailRequest {
   readonly json?: unknown;
 }
 
-/** A provider's reply. */
+/**
+ * A provider's reply.
+ *
+ * @category Mail
+ */
 export interface Answer {
   /** The HTTP status. */
   readonly status: number;
@@ -79,10 +52,18 @@ export interface Answer {
   readonly json: any;
 }
 
-/** Carries a request to the provider; rejects when no reply came back. */
+/**
+ * Carries a request to the provider; rejects when no reply came back.
+ *
+ * @category Mail
+ */
 export type Exchange = (request: MailRequest, signal: AbortSignal) => Promise<Answer>;
 
-/** A file for JSON or a form: an attachment, or the invitation. */
+/**
+ * A file for JSON or a form: an attachment, or the invitation.
+ *
+ * @category Mail
+ */
 export interface WireFile {
   /** The file's name. */
   readonly filename: string;
@@ -94,24 +75,54 @@ export interface WireFile {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** The properties of a provider. */
-export interface Provider {
+/**
+ * The properties of a provider, from which {@linkcode httpMailer} makes a mailer. `Options` are those that a
+ * message may have for it under `provider`.
+ *
+ * @category Mail
+ */
+// deno-lint-ignore no-explicit-any
+export interface Provider<Options extends object = any> {
   /** The mailer's name. */
   readonly name: string;
-  /** The maximum time of an attempt unless the call has its own. */
-  readonly timeout: Duration | undefined;
+  /**
+   * The maximum time of an attempt unless the call has its own.
+   * @default {"30s"}
+   */
+  readonly timeout?: Duration | undefined;
   /** The maximum number of bytes of a request. */
   readonly maxBytes: number;
   /** The maximum number of recipients of a message. */
   readonly maxRecipients: number;
-  /** Whether `to` may be empty. */
-  readonly withoutTo?: boolean;
-  /** The number of hours that it schedules ahead. */
-  readonly scheduleHours?: number;
-  /** Whether it honours idempotency keys. */
-  readonly deduplicates?: boolean;
-  /** Whether a request can name an envelope that differs from the headers. */
-  readonly selectsRecipients?: boolean;
+  /**
+   * Whether `to` may be empty.
+   * @default {false}
+   */
+  readonly withoutTo?: boolean | undefined;
+  /**
+   * The number of hours that it schedules ahead.
+   * @default {0} (it does not)
+   */
+  readonly scheduleHours?: number | undefined;
+  /**
+   * Whether it honours idempotency keys.
+   * @default {false}
+   */
+  readonly deduplicates?: boolean | undefined;
+  /**
+   * Whether a request can name an envelope that differs from the headers.
+   * @default {false}
+   */
+  readonly selectsRecipients?: boolean | undefined;
+  /**
+   * The names of the options that a message may have for it.
+   * @default {{}} (none)
+   */
+  readonly options?: Readonly<Record<keyof Options & string, true>> | undefined;
+  /** Options for messages that have none of their own; those of a message replace single ones. */
+  readonly defaults?: Options | undefined;
+  /** The value of the option that brings subject and body, if it is there. */
+  template?(options: Options): unknown;
   /**
    * The statuses that say that it took the message. Any other 2xx may come from a proxy or a captive portal.
    */
@@ -119,25 +130,42 @@ export interface Provider {
   /** Sends requests. */
   readonly exchange: Exchange;
   /** Writes the request; throws `unsupported` for what it cannot express. */
-  request(message: PreparedMessage, options: RequestOptions): Promise<MailRequest>;
+  request(message: PreparedMessage, options: RequestOptions<Options>): Promise<MailRequest>;
   /** The id in a reply of success. */
   id(answer: Answer): string | undefined;
-  /** Whether a reply of success may lack it. */
-  readonly withoutId?: boolean;
+  /**
+   * Whether a reply of success may lack it.
+   * @default {false}
+   */
+  readonly withoutId?: boolean | undefined;
   /** The meaning of a refusal where its status alone does not tell. */
   refusal?(answer: Answer): Partial<Refusal> | undefined;
 }
 
-/** The data of a request besides the message. */
-export interface RequestOptions {
+/**
+ * The data of a request besides the message.
+ *
+ * @category Mail
+ */
+// deno-lint-ignore no-explicit-any
+export interface RequestOptions<Options extends object = any> {
+  /** The caller's key. */
   readonly idempotencyKey: string | undefined;
   /** The recipients it is for. */
   readonly recipients: readonly string[];
+  /** The message's options for this provider, over the defaults. */
+  readonly provider: Options;
 }
 
-/** The meaning of a refusal. */
+/**
+ * The meaning of a refusal.
+ *
+ * @category Mail
+ */
 export interface Refusal {
+  /** The error's code. */
   readonly code: HoldfastErrorCode;
+  /** Whether the same may be sent again. */
   readonly retryable: boolean;
   /** Whether the message may have been sent all the same. */
   readonly unknown: boolean;
@@ -145,8 +173,12 @@ export interface Refusal {
   readonly reason: string;
 }
 
-/** A mailer for a provider. */
-export function httpMailer(provider: Provider): Mailer {
+/**
+ * The mailer of a provider that is written in TypeScript, as ours are; `custom_http_mailer.ts` checks those of
+ * others.
+ */
+export function httpMailer<Options extends object>(provider: Provider<Options>): Mailer {
+  checkOptionNames("make a mailer with these 'defaults'", provider.defaults, provider.options ?? {});
   const { name, deduplicates = false, selectsRecipients = false } = provider;
   toMilliseconds(provider.timeout ?? DEFAULT_TIMEOUT, "timeout");
   return {
@@ -161,9 +193,9 @@ export function httpMailer(provider: Provider): Mailer {
       if (options.recipients && !selectsRecipients) {
         throw unsupported(name, "sending to some of the recipients");
       }
-      refuseUnsupported(provider, message);
+      const own = refuseUnsupported(provider, message);
       const keyed = deduplicates && idempotencyKey !== undefined;
-      const build = () => provider.request(message, { idempotencyKey, recipients });
+      const build = () => provider.request(message, { idempotencyKey, recipients, provider: own });
       const answer = await attempt(provider, build, { signal, timeout, keyed });
       const id = provider.id(answer);
       if (typeof id !== "string" && !provider.withoutId) throw unreadable(name, answer, keyed);
@@ -172,9 +204,14 @@ export function httpMailer(provider: Provider): Mailer {
   };
 }
 
-/** Refuses what no request to this provider could express. */
-export function refuseUnsupported(provider: Provider, message: PreparedMessage): void {
-  const { name, maxRecipients, withoutTo, scheduleHours = 0 } = provider;
+/** Refuses what no request to this provider could express; the message's options for it. */
+export function refuseUnsupported<Options extends object>(
+  provider: Provider<Options>,
+  message: PreparedMessage,
+): Options {
+  const { name, maxRecipients, withoutTo, scheduleHours = 0, options, defaults } = provider;
+  const own = optionsFor(name, message, options, defaults);
+  needBody(message, provider.template?.(own));
   const recipients = recipientsOf(message);
   if (recipients.length > maxRecipients) throw unsupported(name, `more than ${maxRecipients} recipients`);
   if (message.to.length === 0 && !withoutTo) throw unsupported(name, "a message without 'to'");
@@ -184,9 +221,23 @@ export function refuseUnsupported(provider: Provider, message: PreparedMessage):
   if (message.sendAt && message.sendAt.getTime() - Date.now() > scheduleHours * 3_600_000) {
     throw unsupported(name, `'sendAt' more than ${scheduleHours} hours ahead`);
   }
+  return own;
 }
 
-/** Headers, in ASCII alone: no provider documents what it makes of others. */
+/**
+ * Headers, in ASCII alone: no provider documents what it makes of others.
+ *
+ * @throws {MailError} `unsupported` when one is not
+ * @category Mail
+ * @example
+ * ```ts
+ * import { prepareMessage, wireHeaders } from "@holdfast/edge/mail";
+ * const headers = { "X-Order": "17" };
+ * const message = { from: "a@example.com", to: "b@example.com", subject: "Hello", text: "Hello", headers };
+ * const [[name, value] = []] = wireHeaders(prepareMessage(message), "example");
+ * if (name !== "X-Order" || value !== "17") throw new Error("unexpected");
+ * ```
+ */
 export function wireHeaders(message: PreparedMessage, mailer: string): [name: string, value: string][] {
   const headers = Object.entries(message.headers);
   if (headers.some(([, value]) => !/^[ -~]*$/.test(value))) {
@@ -195,7 +246,20 @@ export function wireHeaders(message: PreparedMessage, mailer: string): [name: st
   return headers;
 }
 
-/** Attachments, read, and the invitation as one more, as providers have no other place for it. */
+/**
+ * Attachments, read, and the invitation as one more, as providers have no other place for it.
+ *
+ * @throws {MailError} `attachment-unreadable`
+ * @category Mail
+ * @example
+ * ```ts
+ * import { prepareMessage, wireFiles } from "@holdfast/edge/mail";
+ * const attachments = [{ filename: "terms.txt", content: "terms" }];
+ * const message = { from: "a@example.com", to: "b@example.com", subject: "Hello", text: "Hello", attachments };
+ * const [file] = await wireFiles(prepareMessage(message), "example");
+ * if (file?.filename !== "terms.txt" || file.bytes.length !== 5) throw new Error("unexpected");
+ * ```
+ */
 export async function wireFiles(message: PreparedMessage, mailer: string): Promise<WireFile[]> {
   const files: WireFile[] = await readAttachments(message, mailer);
   const { calendar } = message;
@@ -207,134 +271,6 @@ export async function wireFiles(message: PreparedMessage, mailer: string): Promi
     });
   }
   return files;
-}
-
-/** A list for JSON, which leaves out `undefined`: an empty one is left out. */
-export function some<T>(list: readonly T[]): readonly T[] | undefined {
-  return list.length > 0 ? list : undefined;
-}
-
-/** Pairs as an object for JSON, likewise. */
-export function someOf(pairs: readonly (readonly [string, string])[]): Record<string, string> | undefined {
-  return pairs.length > 0 ? Object.fromEntries(pairs) : undefined;
-}
-
-/** Bytes that stand in JSON as base64, and become it only while the request is sent. */
-export class Base64Content {
-  /** The bytes. */
-  readonly #content: LazyBytes;
-
-  constructor(content: Uint8Array<ArrayBuffer> | LazyBytes) {
-    this.#content = inBase64(content);
-  }
-
-  /** The base64, made while it is read. */
-  get encoded(): LazyBytes {
-    return this.#content;
-  }
-
-  /** The base64 as one string, for clients that write JSON themselves. */
-  toJSON(): string {
-    return new TextDecoder("latin1").decode(toBytes(this.#content));
-  }
-}
-
-/** A request with a body of JSON, in which {@linkcode Base64Content} is written while it is sent. */
-export function jsonRequest(
-  path: string,
-  json: unknown,
-  headers: Readonly<Record<string, string>> = {},
-): MailRequest {
-  const body = inPieces(jsonPieces(json));
-  return { path, headers: { "content-type": "application/json", ...headers }, body, json };
-}
-
-function jsonPieces(json: unknown): Piece[] {
-  const files: LazyBytes[] = [];
-  const mark = randomToken(18); // cannot be guessed, so no text of a message can stand for a file
-  const text = JSON.stringify(json, (_key, value) => {
-    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-    // In the object around it, before its own `toJSON` would write it as one string.
-    const fields = Object.entries(value);
-    if (!fields.some(([, field]) => field instanceof Base64Content)) return value;
-    return Object.fromEntries(fields.map(([name, field]) => {
-      if (!(field instanceof Base64Content)) return [name, field];
-      files.push(field.encoded);
-      return [name, mark];
-    }));
-  });
-  return text.split(mark).flatMap((part, i) => i === 0 ? [part] : [files[i - 1]!, part]);
-}
-
-/**
- * A request to the provider's address by fetch; `own` are the headers of every request, those that
- * authenticate included.
- */
-export function fetchExchange(
-  address: string,
-  options: HttpMailerOptions,
-  own: Readonly<Record<string, string>> = {},
-): Exchange {
-  const { fetch: send = fetch, baseUrl = address } = options;
-  need(typeof send === "function", "fetch", "must be a function");
-  need(isOrigin(baseUrl), "baseUrl", "must be an origin");
-  return async ({ path, headers, body }, signal) => {
-    // Where a kept connection closes without a reply, a runtime's fetch may send the request again, and then
-    // the message twice. Without an idempotency key, every request has a connection of its own.
-    const alone = "idempotency-key" in headers ? {} : { connection: "close" };
-    const init = {
-      method: "POST",
-      headers: { ...headers, ...own, ...alone },
-      body: requestBody(body),
-      signal,
-      redirect: "manual", // a redirect would carry the key elsewhere; Workers know no "error"
-      duplex: "half",
-    } as const;
-    const response = await send(baseUrl + path, init);
-    return {
-      status: response.status,
-      header: (name) => response.headers.get(name),
-      json: await replyBody(response, signal),
-    };
-  };
-}
-
-function isOrigin(url: unknown): boolean {
-  try {
-    return typeof url === "string" && new URL(url).origin === url;
-  } catch {
-    return false;
-  }
-}
-
-/** A body for fetch: bytes, or a stream where they are many. */
-function requestBody(body: LazyBytes): BodyInit {
-  if (body.size <= STREAM_FROM) return toBytes(body);
-  const chunks = body.chunks()[Symbol.iterator]();
-  return new ReadableStream<Uint8Array<ArrayBuffer>>({
-    pull(controller) {
-      const { value, done } = chunks.next();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-  }, { highWaterMark: 0 });
-}
-
-/** A reply's body. When it cannot be read, or never ends, its status still counts. */
-async function replyBody({ body }: Response, signal: AbortSignal): Promise<unknown> {
-  let bytes: Uint8Array<ArrayBuffer> | undefined;
-  try {
-    bytes = await readStream(body, MAX_REPLY, signal);
-  } catch (error) {
-    if (signal.aborted) throw error;
-  }
-  if (bytes === undefined) return undefined;
-  const text = new TextDecoder().decode(bytes);
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
 }
 
 /** One request and its reply of success; `keyed` says that an idempotency key makes it repeatable. */
@@ -402,7 +338,8 @@ function refused(provider: Provider, answer: Answer, keyed: boolean): MailError 
     reason = "",
   } = provider.refusal?.(answer) ?? {};
   const { json } = answer;
-  const text = json?.message ?? json?.errors?.[0]?.message ?? (typeof json === "string" ? json : "");
+  const text = json?.message ?? json?.Message ?? json?.errors?.[0]?.message ??
+    (typeof json === "string" ? json : "");
   // An error's name is made of letters; anything else is not repeated.
   const word = typeof reason === "string" && /^[a-z_ ]{1,64}$/i.test(reason) ? ` ${reason}` : "";
   return mailError(provider.name, code, `it answered ${status}${word}: ${redacted(text)}`, {

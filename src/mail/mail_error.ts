@@ -41,6 +41,8 @@ export interface MailErrorOptions extends Omit<HoldfastErrorOptions, "ambiguous"
   readonly mailer: string;
   /** The status of an HTTP answer, or the code of an SMTP reply. */
   readonly status?: number | undefined;
+  /** The enhanced code of an SMTP reply, such as `5.1.1`. */
+  readonly enhanced?: string | undefined;
 }
 
 /**
@@ -70,14 +72,19 @@ export class MailError extends HoldfastError {
   readonly mailer: string;
   /** The status of an HTTP answer, or the code of an SMTP reply; absent when there was none. */
   readonly status: number | undefined;
+  /** The enhanced code of an SMTP reply, such as `5.1.1`; absent when there was none. */
+  readonly enhanced: string | undefined;
 
   /** Makes an error that knows what became of the message. */
   constructor(code: HoldfastErrorCode, message: string, options: MailErrorOptions) {
     super(code, message, { ...options, ambiguous: options.delivery === "unknown" });
-    this.delivery = options.delivery;
-    this.phase = options.phase;
-    this.mailer = options.mailer;
-    this.status = options.status;
+    ({
+      delivery: this.delivery,
+      phase: this.phase,
+      mailer: this.mailer,
+      status: this.status,
+      enhanced: this.enhanced,
+    } = options);
   }
 }
 

@@ -58,6 +58,22 @@ export interface Receipt {
   readonly deferred?: readonly Rejection[] | undefined;
   /** Recipients of a second transaction whose reply was lost: whether they get the message is not known. */
   readonly unknown?: readonly string[] | undefined;
+  /** Recipients that were left out, as they are on the list of {@linkcode suppressing}. */
+  readonly suppressed?: readonly SuppressedRecipient[] | undefined;
+}
+
+/**
+ * A recipient that gets no more mail.
+ *
+ * @category Mail
+ */
+export interface SuppressedRecipient {
+  /** The recipient's address. */
+  readonly address: string;
+  /** The reason's kind: a bounce, a complaint or an unsubscription. */
+  readonly kind: string;
+  /** The provider's or server's own words. */
+  readonly reason: string;
 }
 
 /**
@@ -70,6 +86,8 @@ export interface Rejection {
   readonly address: string;
   /** The server's reply code; `undefined` when no reply came. */
   readonly status: number | undefined;
+  /** The server's reply to this recipient in one line, where it is known; it may hold the address. */
+  readonly reply?: string | undefined;
 }
 
 /**

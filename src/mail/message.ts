@@ -6,6 +6,7 @@ import { checkOptionNames, type OptionNames } from "../validate.ts";
 import { type Address, type AddressInput, headerText, need, parseAddress, shortText } from "./address.ts";
 import { type Attachment, prepareAttachment, type PreparedAttachment } from "./attachment.ts";
 import { MAX_WORD } from "./encoded_word.ts";
+import type { ProviderOptions } from "./provider_options.ts";
 
 /**
  * A message to send.
@@ -23,9 +24,9 @@ export interface Message {
   readonly bcc?: AddressInput | readonly AddressInput[] | undefined;
   /** The addresses for answers instead of `from`. */
   readonly replyTo?: AddressInput | readonly AddressInput[] | undefined;
-  /** The subject; not empty. */
-  readonly subject: string;
-  /** The body as text. A message has a text, an HTML body or both. */
+  /** The subject; not empty. Needed, unless a template in `provider` brings it. */
+  readonly subject?: string | undefined;
+  /** The body as text. A message has a text, an HTML body or both, or a template in `provider`. */
   readonly text?: string | undefined;
   /** The body as HTML. */
   readonly html?: string | undefined;
@@ -49,6 +50,11 @@ export interface Message {
   readonly calendar?: Calendar | undefined;
   /** The time at which the provider is to send it; absent means now. */
   readonly sendAt?: Date | undefined;
+  /**
+   * Options of single providers, templates included, by the mailer's name. Mailers that it does not name
+   * refuse the message.
+   */
+  readonly provider?: ProviderOptions | undefined;
 }
 
 /**
@@ -101,6 +107,8 @@ export interface PreparedMessage extends Message {
   readonly bcc: readonly Address[];
   /** The addresses for answers. */
   readonly replyTo: readonly Address[];
+  /** The subject; "" where a template brings it. */
+  readonly subject: string;
   /** Further headers, those of `unsubscribe` included. */
   readonly headers: Readonly<Record<string, string>>;
   /** Labels, each once. */
@@ -112,20 +120,12 @@ export interface PreparedMessage extends Message {
 }
 
 /** Headers that say what a message is or where it goes: fields of the message set them. */
-const STRUCTURAL = named(
-  "from|to|b?cc|sender|reply-to|subject|date|message-id|mime-version|return-path|received|dkim-signature",
-  "content-.*|resent-.*|x-sg-e?id",
-);
+const STRUCTURAL =
+  /^(?:from|to|b?cc|sender|reply-to|subject|date|message-id|mime-version|return-path|received|dkim-signature|content-.*|resent-.*|x-sg-e?id)$/i;
 
 /** Headers whose grammar is one of ids, URLs, addresses or keywords: encoded words mean nothing in them. */
-const STRUCTURED = named(
-  "in-reply-to|references|list-.*|auto-submitted|precedence|(?:x-)?priority|importance|sensitivity",
-  "feedback-id|archived-at|disposition-notification-.*|return-receipt-to|errors-to|x-auto-response-suppress",
-);
-
-function named(...names: string[]): RegExp {
-  return new RegExp(`^(?:${names.join("|")})$`, "i");
-}
+const STRUCTURED =
+  /^(?:in-reply-to|references|list-.*|auto-submitted|precedence|(?:x-)?priority|importance|sensitivity|feedback-id|archived-at|disposition-notification-.*|return-receipt-to|errors-to|x-auto-response-suppress)$/i;
 
 const MESSAGE = {
   from: true,
@@ -143,6 +143,7 @@ const MESSAGE = {
   unsubscribe: true,
   calendar: true,
   sendAt: true,
+  provider: true,
 } satisfies OptionNames<Message>;
 
 const UNSUBSCRIBE = { url: true, mailto: true } satisfies OptionNames<Unsubscribe>;
@@ -174,10 +175,12 @@ export function prepareMessage(message: Message): PreparedMessage {
   checkOptionNames("send as the message is given", message, MESSAGE);
   checkOptionNames("send as 'calendar' is given", message.calendar, CALENDAR);
   checkOptionNames("send as 'unsubscribe' is given", message.unsubscribe, UNSUBSCRIBE);
-  const { text, html, calendar, sendAt } = message;
-  const subject = headerText(message.subject, "subject");
-  need(subject.trim(), "subject", "must not be empty");
-  need(text ?? html, "text", "or 'html' must be there");
+  const { text, html, calendar, sendAt, provider } = message;
+  need(!provider || typeof provider === "object", "provider", "must be an object");
+  // A template may bring what is missing: the mailer that reads the options tells.
+  const subject = headerText(message.subject ?? (provider && ""), "subject");
+  need(provider || subject.trim(), "subject", "must not be empty");
+  need(provider || (text ?? html), "text", "or 'html' must be there");
   need(!sendAt || (sendAt instanceof Date && sendAt.getTime() >= 0), "sendAt", "must be valid");
   need(!calendar || /^[A-Z]{3,14}$/.test(calendar.method), "calendar.method", "must be valid");
   const seen = new Set<string>();
@@ -197,6 +200,8 @@ export function prepareMessage(message: Message): PreparedMessage {
     calendar: calendar &&
       Object.freeze({ method: calendar.method, content: bodyText(calendar.content, "calendar") ?? "" }),
     sendAt: sendAt && new Date(sendAt),
+    // A copy, and such that a store can keep it.
+    provider: provider && JSON.parse(JSON.stringify(provider)),
   });
   need(seen.size, "to", "or 'cc' or 'bcc' must be there");
   const ids = result.attachments.flatMap(({ contentId }) => contentId ?? []);

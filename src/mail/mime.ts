@@ -62,8 +62,13 @@ export interface MimeMessage extends LazyBytes {
   readonly envelope: { readonly from: string; readonly to: readonly string[] };
   /** The Message-ID, in angle brackets. */
   readonly messageId: string;
-  /** Whether headers or envelope need SMTPUTF8 (and with it 8BITMIME); everything else is 7-bit. */
+  /** Whether headers or envelope need SMTPUTF8 (and with it 8BITMIME). */
   readonly needsSmtpUtf8: boolean;
+  /**
+   * Whether the body has bytes above 127, which only a server with 8BITMIME takes.
+   * @default {false} (as with every message that is built here)
+   */
+  readonly eightBit?: boolean | undefined;
 }
 
 /**
@@ -124,7 +129,7 @@ export async function buildMime(message: Message, options: MimeOptions = {}): Pr
     addressHeader("To", prepared.to),
     addressHeader("Cc", prepared.cc),
     addressHeader("Reply-To", prepared.replyTo),
-    header("Subject", textWords(prepared.subject)),
+    prepared.subject && header("Subject", textWords(prepared.subject)),
     ...Object.entries(prepared.headers).map(([name, value]) => header(name, headerWords(value))),
     header("MIME-Version", ["1.0"]),
     ...written(part),
@@ -163,7 +168,10 @@ function bodyPart(
   };
   const shown = (file: typeof files[number]) => html !== undefined && file.contentId !== undefined;
   const alternatives: Part[] = [];
-  if (text !== undefined) alternatives.push(textPart("text/plain; charset=utf-8", text));
+  // Without a body a template brings it: only mailers for tests build such a message.
+  if (text !== undefined || (html ?? calendar) === undefined) {
+    alternatives.push(textPart("text/plain; charset=utf-8", text ?? ""));
+  }
   if (html !== undefined) {
     const page = textPart("text/html; charset=utf-8", html);
     alternatives.push(multipart("related", [page, ...files.filter(shown).map(filePart)]));

@@ -1,5 +1,4 @@
 /** Text and files in a row, of known length, made into bytes only while they are sent. */
-import { base64Chunks, base64Length } from "./base64_stream.ts";
 
 /**
  * Bytes that are made when they are needed.
@@ -53,13 +52,4 @@ export function toBytes({ size, chunks }: LazyBytes): Uint8Array<ArrayBuffer> {
     at += chunk.length;
   }
   return bytes;
-}
-
-/** The bytes in base64; with CRLF between lines of 76 if `lines`. */
-export function inBase64(content: Uint8Array<ArrayBuffer> | LazyBytes, lines = false): LazyBytes {
-  const bytes = content instanceof Uint8Array;
-  return {
-    size: base64Length(bytes ? content.length : content.size, lines),
-    chunks: (reuse) => base64Chunks(bytes ? [content] : content.chunks(true), lines, reuse),
-  };
 }

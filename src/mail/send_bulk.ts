@@ -16,6 +16,8 @@ const OPTIONS = {
   timeout: true,
   idempotencyKey: true,
   concurrency: true,
+  start: true,
+  onProgress: true,
 } satisfies OptionNames<BulkOptions>;
 
 /**
@@ -27,7 +29,9 @@ const OPTIONS = {
  * Mailers whose provider takes batches get them (Resend: 100 messages each), which never merge recipients of
  * different messages; all others send one by one. `retrying`, `rateLimited` and `observed` keep batches.
  *
- * A caller that stops reading has sent the batches that were begun: one, if it stops within the first.
+ * A caller that stops reading has sent the batches that were begun: one, if it stops within the first. To go on
+ * later, keep `next` of `onProgress` and begin there with `start`; a bulk into {@linkcode outbox} under the same
+ * keys may simply be repeated.
  *
  * @throws {TypeError} when the messages cannot be iterated, or an option is not known
  * @throws {RangeError} when `concurrency` is not a positive integer
@@ -51,14 +55,16 @@ export function sendBulk(
 ): AsyncIterableIterator<BulkResult> {
   checkMailer(TASK, mailer);
   checkOptionNames(TASK, options, OPTIONS);
-  const { concurrency = 5, idempotencyKey } = options;
+  const { concurrency = 5, idempotencyKey, start = 0, onProgress } = options;
   checkInteger(TASK, "concurrency", concurrency);
   checkFunction(TASK, "idempotencyKey", idempotencyKey);
+  checkFunction(TASK, "onProgress", onProgress);
+  checkInteger(TASK, "start", start, 0);
   const open = (messages as AsyncIterable<Message>)?.[Symbol.asyncIterator] ??
     (messages as Iterable<Message>)?.[Symbol.iterator];
   need(typeof messages === "object" && open, "messages", "must be iterable");
   // The input is opened by the first `next()`: a bulk that is never read opens nothing.
   return (async function* () {
-    yield* new BulkRun(mailer, open.call(messages), { ...options, concurrency }).results();
+    yield* new BulkRun(mailer, open.call(messages), { ...options, concurrency, start }).results();
   })();
 }

@@ -1,5 +1,5 @@
 /** Copies sessions from one store to another, and removes the remains of ended ones. */
-import { sha256 } from "../session/_sha256.ts";
+import { sha256 } from "../sha256.ts";
 import { isRevoked } from "../session/_user_wide.ts";
 import type { SessionRecord } from "../session/session_record.ts";
 import type { IndexedSessionStore, SessionStore } from "../session/session_store.ts";

@@ -352,7 +352,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     const second = () =>
       secondary.call(
         "delete",
-        (store, signal) => store.delete(key, { why, next, absent: "bury", lasting: true, signal }),
+        (store, signal) => store.delete(key, { why, next, absent: "tombstone", lasting: true, signal }),
         { signal },
       );
     if (why === "revoked") return await Promise.allSettled([first, second()]);

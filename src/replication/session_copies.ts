@@ -220,7 +220,7 @@ export class SessionCopies {
     return await this.#replicator[side].call(
       "ship",
       (store: IndexedSessionStore, signal) =>
-        store.delete(key, { why, next, absent: "bury", lasting: true, signal }),
+        store.delete(key, { why, next, absent: "tombstone", lasting: true, signal }),
       { signal },
     );
   }

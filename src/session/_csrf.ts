@@ -6,7 +6,7 @@
  * another text every time.
  */
 import { base64ToBytes, bytesToBase64Url } from "../codec.ts";
-import { sha256 } from "./_sha256.ts";
+import { sha256 } from "../sha256.ts";
 
 const BYTES = 32;
 /** 64 bytes in the URL alphabet. */

@@ -31,13 +31,13 @@ export class RequestSession<Data> implements Session<Data> {
   }
 
   async data(): Promise<Readonly<Data>> {
-    const { values } = await this.#notes.view();
+    const { values } = await this.#notes.read();
     return await this.#notes.checked(applied(values, this.#notes.patch()));
   }
 
   async get<K extends keyof Data & string>(key: K): Promise<Data[K]> {
     if (this.#notes.source.checks) return (await this.data())[key];
-    const text = this.#notes.field(`d:${key}`, (await this.#notes.view()).values);
+    const text = this.#notes.field(`d:${key}`, (await this.#notes.read()).values);
     return (text === undefined ? undefined : decodeValue(text)) as Data[K];
   }
 
@@ -66,7 +66,7 @@ export class RequestSession<Data> implements Session<Data> {
 
   async takeFlash(key: string): Promise<unknown> {
     const field = `f:${key}`;
-    const text = (await this.#notes.view()).values[field];
+    const text = (await this.#notes.read()).values[field];
     if (text === undefined || this.#notes.isUnset(field)) return undefined;
     this.#notes.checkChangeable();
     if (!this.#notes.isSet(field)) this.#notes.put(field, undefined);
@@ -74,46 +74,46 @@ export class RequestSession<Data> implements Session<Data> {
   }
 
   async isNew(): Promise<boolean> {
-    return (await this.#notes.view()).record === undefined;
+    return (await this.#notes.read()).record === undefined;
   }
 
   async isDegraded(): Promise<boolean> {
-    return (await this.#notes.view()).degraded ?? false;
+    return (await this.#notes.read()).degraded ?? false;
   }
 
   async handle(): Promise<string> {
-    const { record } = await this.#notes.view();
+    const { record } = await this.#notes.read();
     if (record !== undefined && !this.#notes.rotates) return record.handle;
     if (record === undefined) this.#notes.create();
     return this.#notes.newHandle;
   }
 
   async userId(): Promise<string | undefined> {
-    return this.#notes.login ?? (await this.#notes.view()).record?.userId;
+    return this.#notes.login ?? (await this.#notes.read()).record?.userId;
   }
 
   async authenticatedAt(): Promise<number | undefined> {
     if (this.#notes.login !== undefined) return this.#notes.source.clock.now();
-    return (await this.#notes.view()).record?.authenticatedAt;
+    return (await this.#notes.read()).record?.authenticatedAt;
   }
 
   async isFresh(within: Duration): Promise<boolean> {
     const longest = toMilliseconds(within, "within");
     if (this.#notes.login !== undefined) return true;
-    const { record, degraded } = await this.#notes.view();
+    const { record, degraded } = await this.#notes.read();
     if (degraded || record?.authenticatedAt === undefined) return false;
     return this.#notes.source.clock.now() < record.authenticatedAt + longest;
   }
 
   async csrfToken(): Promise<string> {
-    const { record, secret } = await this.#notes.view();
+    const { record, secret } = await this.#notes.read();
     if (record !== undefined && !this.#notes.rotates) return csrfToken(secret ?? this.#notes.token!);
     if (record === undefined) this.#notes.create();
     return csrfToken(this.#notes.newToken);
   }
 
   async verifyCsrfToken(token: string | null | undefined): Promise<boolean> {
-    const { record, secret } = await this.#notes.found();
+    const { record, secret } = await this.#notes.readFound();
     const same = record !== undefined && isCsrfToken(token, secret ?? this.#notes.token!);
     if (!same) this.#notes.source.emit({ type: "csrf-rejected", ...(record && { handle: record.handle }) });
     return same;

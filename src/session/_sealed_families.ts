@@ -3,7 +3,7 @@
  */
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { Epochs, Sealed } from "./_sealed_value.ts";
-import { sha256 } from "./_sha256.ts";
+import { sha256 } from "../sha256.ts";
 import { atomicSessionStore } from "./atomic_session_store.ts";
 import { ALL_USERS, type SessionEnd, type SessionIndex, type UserSessions } from "./session_store.ts";
 import { endSealed, readSealed, rotateSealed, touchSealed } from "./session_transitions.ts";

@@ -113,8 +113,8 @@ export class SessionNotes<Data> {
   readonly source: SessionSource<Data>;
   /** The faults of the store while this request loaded; each is reported once. */
   readonly faults: Set<unknown> = new Set();
-  /** Whether the application has read the session, so that its response depends on the cookie. */
-  asked = false;
+  /** Whether the application has read or changed the session: its response is for one user alone. */
+  touched = false;
   /** The token of the session that was found; before that, the only one that was sent. */
   token: string | undefined;
   /** Whether changes of this request were dropped, as the session had ended meanwhile. */
@@ -177,16 +177,56 @@ export class SessionNotes<Data> {
       : ago <= this.source.clock.monotonic() - this.#openedAt + CLOCK_TOLERANCE;
   }
 
+  /**
+   * The session for a read of the application.
+   *
+   * @throws {HoldfastError} `session-committed` for a first read after the response has left, as that response does
+   * not say that it depends on the cookie: a cache would answer it to others
+   */
+  async read(): Promise<SessionView> {
+    this.#touch();
+    return await this.view();
+  }
+
+  /** The same without this request's changes. */
+  async readFound(): Promise<SessionView> {
+    this.#touch();
+    return await this.found();
+  }
+
+  #touch(): void {
+    if (this.#committed && !this.touched) {
+      throw new HoldfastError(
+        "session-committed",
+        "Cannot read the session for the first time as its response has left: read it before, in a stream too",
+      );
+    }
+    this.touched = true;
+  }
+
   /** What the cookie led to; a failed load may be tried again. */
   found(): Promise<SessionView> {
-    this.asked = true;
     if (this.tokens.length === 0) return Promise.resolve(NO_SESSION);
-    return this.#view ??= this.#find().catch((error) => {
+    return this.#view ??= this.#find();
+  }
+
+  async #find(): Promise<SessionView> {
+    try {
+      // The usual request has one token, which is the session's whatever became of it.
+      return this.tokens.length === 1
+        ? this.#dated(await this.source.load(this.tokens[0]!))
+        : await this.#findOne();
+    } catch (error) {
       this.#view = undefined;
       this.faults.add(error);
       this.source.fault(error);
       throw error;
-    });
+    }
+  }
+
+  /** The view with whether the session ended while this request was under way. */
+  #dated(view: SessionView): SessionView {
+    return view.endedAgo === undefined ? view : { ...view, endedMeanwhile: this.beganBefore(view.endedAgo) };
   }
 
   /**
@@ -194,19 +234,12 @@ export class SessionNotes<Data> {
    * nothing. If several are live none is used: the order of cookies proves nothing, and the use of a planted
    * one would log the victim in as the attacker.
    */
-  async #find(): Promise<SessionView> {
-    const views = await Promise.all(this.tokens.map(async (token) => {
-      const view = await this.source.load(token);
-      return view.endedAgo === undefined
-        ? view
-        : { ...view, endedMeanwhile: this.beganBefore(view.endedAgo) };
-    }));
+  async #findOne(): Promise<SessionView> {
+    const views = await Promise.all(
+      this.tokens.map(async (token) => this.#dated(await this.source.load(token))),
+    );
     const live = views.flatMap((view, i) => view.record === undefined ? [] : [i]);
-    this.token = live.length === 1
-      ? this.tokens[live[0]!]
-      : this.tokens.length === 1
-      ? this.tokens[0]
-      : undefined;
+    this.token = live.length === 1 ? this.tokens[live[0]!] : undefined;
     if (live.length === 1) return views[live[0]!]!;
     if (live.length > 1) return NO_SESSION;
     // Late for a rotation: the browser is about to get the new token, and nothing may overwrite it.
@@ -219,10 +252,7 @@ export class SessionNotes<Data> {
    * `login()`.
    */
   async view(): Promise<SessionView> {
-    if (this.#revoke) {
-      this.asked = true;
-      return NO_SESSION;
-    }
+    if (this.#revoke) return NO_SESSION;
     const view = await this.found();
     if (!this.changesUser(view)) return view;
     for (const field of this.#inherited) {
@@ -242,7 +272,9 @@ export class SessionNotes<Data> {
 
   /** Closes the session for changes, and answers them. */
   freeze(failed: boolean): SessionChanges {
+    const { touched } = this;
     this.checkOpen();
+    this.touched = touched; // a commit alone changes nothing
     this.#committed = true;
     return {
       patch: failed ? { set: {}, unset: [] } : this.patch(),
@@ -283,7 +315,7 @@ export class SessionNotes<Data> {
     throw new TypeError("Cannot read the session as its data does not match the schema");
   }
 
-  /** Refuses a change that nothing would come of. */
+  /** Refuses a change that nothing would come of, and notes that there is one. */
   checkOpen(): void {
     if (this.#committed) {
       throw new HoldfastError(
@@ -291,6 +323,7 @@ export class SessionNotes<Data> {
         "Cannot change the session as its request has committed it",
       );
     }
+    this.touched = true;
   }
 
   /** Refuses a change of a session that the request has ended. */
@@ -305,7 +338,7 @@ export class SessionNotes<Data> {
 
   /** Notes that a session must be stored, though it be empty: its handle or its CSRF token was handed out. */
   create(): void {
-    if (this.#committed) return;
+    if (this.#create || (this.#committed && Object.keys(this.#set).length > 0)) return;
     this.checkChangeable();
     this.#create = true;
   }

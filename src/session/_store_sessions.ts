@@ -30,7 +30,7 @@ import {
   type SessionSource,
   type SessionView,
 } from "./_session_notes.ts";
-import { sha256 } from "./_sha256.ts";
+import { sha256 } from "../sha256.ts";
 import { isRevoked, UserWide } from "./_user_wide.ts";
 import { atomicSessionStore } from "./atomic_session_store.ts";
 import type { Session } from "./session.ts";
@@ -70,6 +70,9 @@ export class StoreSessions<Data> implements Sessions<Data> {
   readonly #common: Common<Data>;
   readonly #source: SessionSource<Data>;
   readonly #migrates: boolean;
+  /** The token that was hashed last, and its key: a request that loads and commits asks twice. */
+  #lastToken: string | undefined;
+  #lastKey = "";
 
   constructor(store: AtomicStore | SessionStore, options: SessionsOptions<Schema>) {
     checkOptionNames("make sessions", options, optionNames());
@@ -108,7 +111,11 @@ export class StoreSessions<Data> implements Sessions<Data> {
    * other's.
    */
   #key(token: string): string {
-    return sha256(`${this.cookieName}=${token}`);
+    if (token !== this.#lastToken) {
+      this.#lastKey = sha256(`${this.cookieName}=${token}`);
+      this.#lastToken = token;
+    }
+    return this.#lastKey;
   }
 
   async #load(token: string): Promise<SessionView> {

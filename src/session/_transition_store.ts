@@ -1,5 +1,6 @@
 /** The session store over transitions, on any engine that runs them. */
 import { isStoreFull } from "../fault_class.ts";
+import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { sessionFields, type SessionRecord, sessionRecord } from "./session_record.ts";
@@ -27,7 +28,7 @@ export type Run = (
   key: string,
   input: Fields,
   options?: CallOptions,
-) => Promise<Fields>;
+) => Awaitable<Fields>;
 
 /** A session store that is nothing but its transitions. */
 export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
@@ -45,14 +46,16 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
   }
 
   async load(key: string, options?: CallOptions): Promise<SessionFound> {
-    const output = await this.#run(loadSession, key, {}, options);
+    const reply = this.#run(loadSession, key, {}, options);
+    const output = reply instanceof Promise ? await reply : reply;
     if (output.h !== undefined) return { state: "live", record: sessionRecord(output) };
     return ended(output);
   }
 
   async save(key: string, change: SessionChange, options?: CallOptions): Promise<SessionSaved> {
     const [transition, input] = step(change);
-    const output = await this.#run(transition, key, { ...input, keep: this.#keep }, options);
+    const reply = this.#run(transition, key, { ...input, keep: this.#keep }, options);
+    const output = reply instanceof Promise ? await reply : reply;
     if (output.done === "1") {
       return { state: "saved", record: change.type === "put" ? change.record : sessionRecord(output) };
     }
@@ -65,13 +68,16 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
     const input = {
       why,
       keep: this.#keep,
-      ...(absent === "bury" && { bury: "1" }),
+      ...(absent === "tombstone" && { bury: "1" }),
       ...(lasting && { lasting: "1" }),
       ...(next !== undefined && { next }),
     };
-    const output = await this.#run(endSession, key, input, options).catch((error) => {
-      return this.#forget(key, change, input, error);
-    });
+    let output: Fields;
+    try {
+      output = await this.#run(endSession, key, input, options);
+    } catch (error) {
+      output = await this.#forget(key, change, input, error);
+    }
     return output.h === undefined ? undefined : sessionRecord(output);
   }
 
@@ -79,13 +85,13 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
    * Deletes the record where a tombstone found no space: a logout must not leave the session alive. Lost is
    * the reason, so late requests of the session come with an unknown token. Where more depends on the
    * tombstone the fault is thrown instead: after a rotation it leads a late logout to the next session, a
-   * buried one keeps out a session that is being created, and a lasting one keeps out copies.
+   * tombstone keeps out a session that is being created, and a lasting one keeps out copies.
    */
   async #forget(key: string, change: SessionDelete, input: Fields, fault: unknown): Promise<Fields> {
     const { why, absent, lasting, next: _next, ...options } = change;
     if (!isStoreFull(fault) || why !== "revoked" || lasting) throw fault;
     const output = await this.#run(endSession, key, { ...input, forget: "1" }, options);
-    if (output.h === undefined && absent === "bury") throw fault;
+    if (output.h === undefined && absent === "tombstone") throw fault;
     return output;
   }
 

@@ -1,7 +1,7 @@
 /** Operations on all sessions of a user, or of all users. */
 import type { Clock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
-import { sha256 } from "./_sha256.ts";
+import { sha256 } from "../sha256.ts";
 import type { ListPage } from "../store/key_value_store.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
@@ -136,7 +136,7 @@ export class UserWide {
     userId: string,
   ): Promise<boolean> {
     // A session that is just being created finds the tombstone.
-    const last = await this.#store.delete(entry.key, { why: "revoked", absent: "bury" });
+    const last = await this.#store.delete(entry.key, { why: "revoked", absent: "tombstone" });
     await this.index.remove(user, entry.handle);
     if (last !== undefined) this.#emit({ type, handle: entry.handle, userId });
     return last !== undefined;

@@ -1,6 +1,7 @@
 /** Sessions over any engine that changes a key atomically: every call is one transition. */
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import { ask } from "../store/direct.ts";
 import type { CallOptions, ListPage } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
@@ -59,7 +60,7 @@ export function atomicSessionStore(
   const records = sessions.namespace("record");
   return new TransitionSessionStore(
     "atomic",
-    (transition, key, input, call) => records.transact(transition, key, input, call),
+    (transition, key, input, call) => ask(records, transition, key, input, call),
     new AtomicSessionIndex(sessions.namespace("user"), records),
     toMilliseconds(options.remember ?? "1m", "remember"),
   );

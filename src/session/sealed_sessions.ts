@@ -44,7 +44,7 @@ import {
   type SessionSource,
   type SessionView,
 } from "./_session_notes.ts";
-import { sha256 } from "./_sha256.ts";
+import { sha256 } from "../sha256.ts";
 import type { Session } from "./session.ts";
 import { type SessionCookie, sessionCookie } from "./session_cookie.ts";
 import type { SessionRecord } from "./session_record.ts";

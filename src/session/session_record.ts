@@ -76,7 +76,7 @@ export function sessionFields(record: SessionRecord): Fields {
 
 /** Converts flat strings to a record. */
 export function sessionRecord(fields: Fields): SessionRecord {
-  return {
+  const record: { -readonly [Name in keyof SessionRecord]: SessionRecord[Name] } = {
     handle: fields.h ?? "",
     version: Number(fields.n),
     createdAt: Number(fields.c),
@@ -86,10 +86,11 @@ export function sessionRecord(fields: Fields): SessionRecord {
     idleTimeout: Number(fields.i),
     endsAt: Number(fields.x),
     schemaVersion: Number(fields.s),
-    ...(fields.u !== undefined && { userId: fields.u }),
-    ...(fields.a !== undefined && { authenticatedAt: Number(fields.a) }),
     values: sessionValues(fields),
   };
+  if (fields.u !== undefined) record.userId = fields.u;
+  if (fields.a !== undefined) record.authenticatedAt = Number(fields.a);
+  return record;
 }
 
 /** Selects the data and the flash values. */

@@ -63,7 +63,7 @@ export function boundSession<Data>(
       }
       checkTransport(session, request, cookie);
       if (lost) response = problem(409, SESSION_ENDED);
-      if (cookie === undefined && !wasAsked(session)) return response;
+      if (cookie === undefined && !wasTouched(session)) return response;
       const changed = changeable(response);
       sessionHeaders(changed.headers, session, cookie);
       return changed;
@@ -76,6 +76,8 @@ export function boundSession<Data>(
  * used as they are, since Bun sets the content type of an original body alone.
  */
 function changeable(response: Response): Response {
+  // The Response of @hono/node-server forgets fields that are set before its body was looked at.
+  void response.bodyUsed;
   try {
     response.headers.delete("x-holdfast-probe");
     return response;
@@ -84,14 +86,14 @@ function changeable(response: Response): Response {
   }
 }
 
-/** Tells whether the application read the session, so that the response depends on the cookie. */
-export function wasAsked(session: Session<unknown>): boolean {
-  return notesOf(session)?.asked ?? false;
+/** Tells whether the application read or changed the session, so that the response is for one user alone. */
+export function wasTouched(session: Session<unknown>): boolean {
+  return notesOf(session)?.touched ?? false;
 }
 
 /**
- * Sets the caching headers: a response with the cookie is for one user alone, a response that was made after
- * reading the session varies with the cookie.
+ * Sets the caching headers: a response with the cookie is for one user alone, one that was made by reading or changing
+ * the session varies with the cookie.
  */
 export function sessionHeaders(
   headers: Headers,
@@ -103,7 +105,7 @@ export function sessionHeaders(
     headers.set("cache-control", "no-store");
   }
   const varies = /(^|,)\s*(cookie|\*)\s*(,|$)/i.test(headers.get("vary") ?? "");
-  if ((cookie !== undefined || wasAsked(session)) && !varies) headers.append("vary", "Cookie");
+  if ((cookie !== undefined || wasTouched(session)) && !varies) headers.append("vary", "Cookie");
 }
 
 /** The sources of sessions that have reported plain HTTP; each reports it once. */

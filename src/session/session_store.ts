@@ -17,7 +17,7 @@
  * - `save` runs `create` or `update` on the primary, whose answer has the whole record with its new `version`
  *   and its absolute `endsAt`; `save(key, { type: "put", record })` stores it on the secondary as it is,
  *   remaining time included, only where its version is newer and no tombstone is.
- * - `delete` runs on both sides and leaves a `lasting` tombstone on each, with `absent: "bury"` also where
+ * - `delete` runs on both sides and leaves a `lasting` tombstone on each, with `absent: "tombstone"` also where
  *   nothing is, so that a copy on its way is refused. Tombstones must outlast what is on its way
  *   (`atomicSessionStore(store, { remember })`).
  * - `index`: `add` and `remove` travel like saves, `revoke` like a delete. Epochs only grow; where two sides
@@ -194,11 +194,11 @@ export interface SessionDelete extends CallOptions {
   /** The reason that the tombstone gives to late requests. */
   readonly why: Exclude<SessionEnd, "expired">;
   /**
-   * The choice where no session is: `"bury"` writes a tombstone, so that a session which is just being
+   * The choice where no session is: `"tombstone"` writes a tombstone, so that a session which is just being
    * created is refused.
    * @default {"ignore"}
    */
-  readonly absent?: "ignore" | "bury" | undefined;
+  readonly absent?: "ignore" | "tombstone" | undefined;
   /**
    * Keeps the tombstone until the session would have ended by itself, for a store that may be set back to an
    * older state.

@@ -10,7 +10,9 @@ import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 
 /** A field as a number; what is none was not written by us and counts as long ago. */
 function int(text: string | undefined): number {
-  return Number(text ?? 0) || 0;
+  if (text === undefined) return 0;
+  const figure = Number(text);
+  return figure > 0 || figure < 0 ? figure : 0; // not a number is neither
 }
 
 function expiry(record: Fields): number {
@@ -23,7 +25,7 @@ function expiry(record: Fields): number {
  * it has been under way.
  */
 function gone(record: Fields | undefined, now: number): Fields | undefined {
-  if (record?.h === undefined) return {};
+  if (record === undefined || record.h === undefined) return {};
   if (record.g === undefined) return now < expiry(record) ? undefined : { g: "expired" };
   const ended: Record<string, string> = { g: record.g };
   if (record.t !== undefined) ended.ago = String(Math.max(0, now - int(record.t)));
@@ -31,19 +33,23 @@ function gone(record: Fields | undefined, now: number): Fields | undefined {
   return ended;
 }
 
-function kept(record: Fields, { keep }: Fields): Write {
+function kept(record: Fields, keep: string | undefined): Write {
   return { record, expiresAt: expiry(record) + int(keep), retention: "kept" };
 }
 
-function values(input: Fields): Fields {
-  return Object.fromEntries(Object.entries(input).filter(([field]) => /^[df]:/.test(field)));
+/** Copies the values and flash values of an input. */
+function setValues(next: Record<string, string>, input: Fields): void {
+  for (const field in input) {
+    if (field.startsWith("d:") || field.startsWith("f:")) next[field] = input[field]!;
+  }
 }
 
 /** `{}` → the record, `{ g, ago?, next? }` when it ended, or `{}`. */
 export const loadSession: Transition = {
   name: "session.load",
-  apply(record, _input, now) {
-    return { output: gone(record, now) ?? record! };
+  apply(record, _input, now): Step {
+    const ended = gone(record, now);
+    return { output: ended === undefined ? record! : ended };
   },
 };
 
@@ -58,11 +64,10 @@ export const createSession: Transition = {
     if (record !== undefined) {
       const ended = gone(record, now);
       if (ended === undefined && record.h === input.h) return { output: { done: "1", ...record } };
-      return { output: { done: "0", g: ended?.g ?? "revoked" } };
+      return { output: { done: "0", g: ended === undefined ? "revoked" : ended.g ?? "revoked" } };
     }
     const at = String(now);
     const next: Record<string, string> = {
-      ...values(input),
       h: input.h!,
       n: "1",
       c: input.c ?? at,
@@ -73,10 +78,11 @@ export const createSession: Transition = {
       x: input.x ?? String(now + int(input.life)),
       s: input.s!,
     };
+    setValues(next, input);
     if (input.u !== undefined) next.u = input.u;
     if (input.a !== undefined) next.a = input.a === "now" ? at : input.a;
     if (now >= expiry(next)) return { output: { done: "0", g: "expired" } };
-    return { output: { done: "1", ...next }, write: kept(next, input) };
+    return { output: { done: "1", ...next }, write: kept(next, input.keep) };
   },
 };
 
@@ -93,16 +99,16 @@ function commit(record: Fields | undefined, input: Fields, now: number): Step {
   const later = input.v !== undefined && int(known.s) > int(input.v);
   if (later || (input.if !== undefined && input.if !== known.n)) return { output: { done: "2", ...known } };
   const touched = String(Math.max(now, int(known.t)));
-  const next: Record<string, string> = {
-    ...known,
-    ...values(input),
-    n: String(int(known.n) + 1),
-    t: touched,
-  };
-  for (const field of Object.keys(input)) if (/^x:[df]:/.test(field)) delete next[field.slice(2)];
+  const next: Record<string, string> = { ...known };
+  setValues(next, input);
+  next.n = String(int(known.n) + 1);
+  next.t = touched;
+  for (const field in input) {
+    if (field.startsWith("x:d:") || field.startsWith("x:f:")) delete next[field.slice(2)];
+  }
   if (input.s !== undefined && int(input.s) > int(known.s)) next.s = input.s;
   if (input.k !== undefined) next.k = touched;
-  return { output: { done: "1", ...next }, write: kept(next, input) };
+  return { output: { done: "1", ...next }, write: kept(next, input.keep) };
 }
 
 /** Merges; repeating it is fine. */
@@ -112,8 +118,8 @@ export const commitSession: Transition = { name: "session.commit", apply: commit
 export const replaceSession: Transition = { name: "session.replace", apply: commit };
 
 /**
- * `{ keep, why, next?, bury?, lasting?, forget? }` → the record, of which only a tombstone is left; `{}` when another call was
- * first. `bury` leaves a tombstone where nothing was, too. `next` is the key of the session that continues this one: a
+ * `{ keep, why, next?, bury?, lasting?, forget? }` → the record, of which only a tombstone is left; `{}` when
+ * another call was first. `bury` leaves a tombstone where nothing was, too. `next` is the key of the session that continues this one: a
  * logout that comes late finds it there. A `lasting` tombstone stays until the session would have ended by itself.
  * With `forget` no tombstone is left: on a full store, a record may be deleted that may not grow or be pinned.
  */
@@ -121,7 +127,7 @@ export const endSession: Transition = {
   name: "session.end",
   apply(record, input, now): Step {
     const ended = gone(record, now);
-    if (ended?.g !== undefined || (ended !== undefined && input.bury === undefined)) return { output: {} };
+    if (ended !== undefined && (ended.g !== undefined || input.bury === undefined)) return { output: {} };
     if (input.forget !== undefined) {
       return ended === undefined ? { output: record!, write: { record: undefined } } : { output: {} };
     }
@@ -160,19 +166,27 @@ export const putSession: Transition = {
       return { output: { done: "2", ...record } };
     }
     if (now >= expiry(copy)) return { output: { done: "0", g: "expired" } };
-    return { output: { done: "1" }, write: kept(copy, { keep: keep! }) };
+    return { output: { done: "1" }, write: kept(copy, keep) };
   },
 };
 
-const until = (entry: string) => int(entry.slice(entry.lastIndexOf(":") + 1));
+/** The end that an entry of a user's record closes with. */
+function until(entry: string): number {
+  const parts = entry.split(":");
+  return int(parts[parts.length - 1]);
+}
 
 /** The record with the entries that still mean something, but for one. */
 function pruned(record: Fields | undefined, handle: string | undefined, now: number): Record<string, string> {
   const next: Record<string, string> = {};
-  for (const [field, value] of Object.entries(record ?? {})) {
-    if (!field.startsWith("h:") || (field !== `h:${handle}` && now < until(value))) next[field] = value;
+  next.n = "1";
+  if (record === undefined) return next;
+  for (const field in record) {
+    const value = record[field]!;
+    const other = handle === undefined || field !== "h:" + handle;
+    if (!field.startsWith("h:") || (other && now < until(value))) next[field] = value;
   }
-  next.n = String(int(record?.n) + 1);
+  next.n = String(int(record.n) + 1);
   return next;
 }
 
@@ -182,8 +196,8 @@ function pruned(record: Fields | undefined, handle: string | undefined, now: num
  */
 function listed(record: Fields, now: number): Write {
   let last = int(record.p);
-  for (const [field, value] of Object.entries(record)) {
-    if (field.startsWith("h:")) last = Math.max(last, until(value));
+  for (const field in record) {
+    if (field.startsWith("h:")) last = Math.max(last, until(record[field]!));
   }
   if (last <= now) return { record: undefined };
   // The epoch refuses revoked sessions: it must not be evicted.
@@ -193,7 +207,7 @@ function listed(record: Fields, now: number): Write {
 /** `{}` → what is known. */
 export const readUser: Transition = {
   name: "session.user.read",
-  apply: (record) => ({ output: record ?? {} }),
+  apply: (record): Step => ({ output: record ?? {} }),
 };
 
 /**
@@ -208,11 +222,15 @@ export const addToUser: Transition = {
       return { output: { done: "0" } };
     }
     const next = pruned(record, handle, now);
-    const others = Object.entries(next).filter(([field]) => field.startsWith("h:") && field !== `h:${from}`);
-    if (limit !== undefined && others.length >= int(limit)) {
-      return { output: { done: "2", ...Object.fromEntries(others) } };
+    const others: Record<string, string> = { done: "2" };
+    let count = 0;
+    for (const field in next) {
+      if (!field.startsWith("h:") || (from !== undefined && field === "h:" + from)) continue;
+      others[field] = next[field]!;
+      count++;
     }
-    next[`h:${handle}`] = `${key}:${now}:${ends}`;
+    if (limit !== undefined && count >= int(limit)) return { output: others };
+    next["h:" + handle!] = `${key!}:${now}:${ends!}`;
     return {
       output: { done: "1", b: String(Math.max(b === undefined ? now : int(b), epoch)) },
       write: listed(next, now),
@@ -224,7 +242,7 @@ export const addToUser: Transition = {
 export const removeFromUser: Transition = {
   name: "session.user.remove",
   apply(record, { handle }, now): Step {
-    if (record?.[`h:${handle}`] === undefined) return { output: {} };
+    if (record === undefined || record["h:" + handle!] === undefined) return { output: {} };
     return { output: {}, write: listed(pruned(record, handle, now), now) };
   },
 };
@@ -257,12 +275,13 @@ export const revokeUser: Transition = {
  */
 
 /** The handle that counts; what the store forgot counts only for a family that was never rotated. */
-function currentOf(record: Fields | undefined, { from, first }: Fields): string | undefined {
-  return record?.current ?? (first === undefined ? undefined : from);
+function currentOf(record: Fields | undefined, input: Fields): string | undefined {
+  if (record !== undefined && record.current !== undefined) return record.current;
+  return input.first === undefined ? undefined : input.from;
 }
 
-function remembered(record: Fields, now: number, { keep }: Fields): Write {
-  return { record, expiresAt: now + int(keep), retention: "protected" };
+function remembered(record: Fields, now: number, input: Fields): Write {
+  return { record, expiresAt: now + int(input.keep), retention: "protected" };
 }
 
 /** `{}` → `{ current?, ended?, idle? }`, where `idle` is how long ago it was last seen or ended, in milliseconds. */
@@ -283,7 +302,9 @@ export const readSealed: Transition = {
 export const rotateSealed: Transition = {
   name: "session.sealed.rotate",
   apply(record, input, now): Step {
-    if (record?.ended !== undefined) return { output: { done: "0", ended: record.ended } };
+    if (record !== undefined && record.ended !== undefined) {
+      return { output: { done: "0", ended: record.ended } };
+    }
     const current = currentOf(record, input);
     if (current === input.to) return { output: { done: "1" } };
     if (current !== input.from) return { output: { done: "0", ended: "rotated" } };
@@ -296,13 +317,21 @@ export const rotateSealed: Transition = {
 export const touchSealed: Transition = {
   name: "session.sealed.touch",
   apply(record, input, now): Step {
-    if (record?.ended !== undefined) return { output: { done: "0", ended: record.ended } };
+    if (record !== undefined && record.ended !== undefined) {
+      return { output: { done: "0", ended: record.ended } };
+    }
     if (currentOf(record, input) !== input.from) return { output: { done: "0", ended: "rotated" } };
     const next = { current: input.from!, touched: String(Math.max(now, int(record?.touched))) };
     // Of a family that was never rotated no more is lost than when it was last seen: strangers may not fill a
     // bounded store with such records.
-    const retention = input.first === undefined ? "protected" : "kept";
-    return { output: { done: "1" }, write: { ...remembered(next, now, input), retention } };
+    return {
+      output: { done: "1" },
+      write: {
+        record: next,
+        expiresAt: now + int(input.keep),
+        retention: input.first === undefined ? "protected" : "kept",
+      },
+    };
   },
 };
 
@@ -310,7 +339,9 @@ export const touchSealed: Transition = {
 export const endSealed: Transition = {
   name: "session.sealed.end",
   apply(record, input, now): Step {
-    if (record?.ended !== undefined) return { output: {}, write: remembered(record, now, input) };
+    if (record !== undefined && record.ended !== undefined) {
+      return { output: {}, write: remembered(record, now, input) };
+    }
     return { output: {}, write: remembered({ ended: input.why!, touched: String(now) }, now, input) };
   },
 };

@@ -14,22 +14,30 @@ export function namespacePath(path: string, name: string): string {
 
 const encoder = new TextEncoder();
 
-/** The key as the engine sees it. Bare keys stay the caller's own string, whose hash the runtime has already. */
-export function engineKey(path: string, key: string, maxBytes: number): string {
+/**
+ * Checks a key in the namespace at `path`.
+ *
+ * @throws {TypeError | RangeError} when it is no well-formed string, or too long for the engine
+ */
+export function checkKey(path: string, key: string, maxBytes: number): void {
   if (typeof key !== "string" || key === "" || !key.isWellFormed()) {
     throw new TypeError("Cannot use the key as it must be a non-empty, well-formed string");
   }
-  const full = enginePrefix(path, key);
-  // A code unit takes at most three bytes: only long keys need counting.
-  if (full.length * 3 > maxBytes) {
-    const bytes = encoder.encode(full).length;
+  // A code unit takes at most three bytes, and a colon or two come with the path: only long keys need counting.
+  if ((path.length + key.length + 2) * 3 > maxBytes) {
+    const bytes = encoder.encode(enginePrefix(path, key)).length;
     if (bytes > maxBytes) {
       throw new RangeError(
         `Cannot use the key as it must take at most ${maxBytes} bytes: current value is ${bytes}`,
       );
     }
   }
-  return full;
+}
+
+/** The key as the engine sees it. Bare keys stay the caller's own string, whose hash the runtime has already. */
+export function engineKey(path: string, key: string, maxBytes: number): string {
+  checkKey(path, key, maxBytes);
+  return enginePrefix(path, key);
 }
 
 /** The beginning, as the engine sees it, of all keys that begin with `prefix` in the namespace at `path`. */

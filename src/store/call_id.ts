@@ -9,9 +9,9 @@ import type { CallOptions } from "./key_value_store.ts";
 /** A symbol, so that options which are checked for unknown names may carry it. */
 const CALL_ID: unique symbol = Symbol("holdfast.call-id");
 
-/** Call options with a name. */
+/** Call options with a name, which is drawn when an engine asks for it: most do not. */
 interface NamedCall extends CallOptions {
-  readonly [CALL_ID]?: string;
+  readonly [CALL_ID]?: { name: string | undefined };
 }
 
 /**
@@ -19,13 +19,14 @@ interface NamedCall extends CallOptions {
  * first reply for a minute, whatever happened in between. Other engines run the transition again.
  */
 export function repeatable(options: CallOptions = {}): CallOptions {
-  const named: NamedCall = { ...options, [CALL_ID]: randomToken(12) };
+  const named: NamedCall = { ...options, [CALL_ID]: { name: undefined } };
   return named;
 }
 
 /** The name of a call, if it has one. */
 export function callIdOf(options: NamedCall | undefined): string | undefined {
-  return options?.[CALL_ID];
+  const id = options?.[CALL_ID];
+  return id && (id.name ??= randomToken(12));
 }
 
 /**

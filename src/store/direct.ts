@@ -1,21 +1,34 @@
-import type { TransactOptions } from "./atomic_store.ts";
+import type { AtomicStore, TransactOptions } from "./atomic_store.ts";
 import type { Awaitable } from "./engine.ts";
 import type { Fields, Transition } from "./transition.ts";
 
 /**
- * The key under which a store of our own runs a transition without a promise where its engine answers at once, as one in
- * this process does. It is for the hottest path alone: a hit of the cache. A store that wraps another one has none, and is
- * asked by `transact`.
+ * The key under which the `transact` of a store of our own carries its form without a promise. It hangs on the function, not on
+ * the store: a store that wraps another one, or whose `transact` was replaced, has another function, and is asked by that.
  */
 export const DIRECT: unique symbol = Symbol("holdfast.direct");
 
-/** A store that may answer without a promise. */
-export interface DirectStore {
-  /** Runs the transition; it throws where `transact` rejects. */
-  readonly [DIRECT]?: (
-    transition: Transition,
-    key: string,
-    input: Fields,
-    options?: TransactOptions,
-  ) => Awaitable<Fields>;
+/** A `transact` that may answer without a promise. It throws where `transact` rejects. */
+export type DirectTransact = (
+  this: AtomicStore,
+  transition: Transition,
+  key: string,
+  input: Fields,
+  options?: TransactOptions,
+) => Awaitable<Fields>;
+
+/**
+ * Runs a transition, without a promise where the store's engine answers at once, as one in this process does: a promise, and
+ * above all the timer that bounds it, cost more there than the call. What the engine refuses is then thrown at once.
+ */
+export function ask(
+  store: AtomicStore,
+  transition: Transition,
+  key: string,
+  input: Fields,
+  options?: TransactOptions,
+): Awaitable<Fields> {
+  const { transact } = store; // once: a store around another one may count what it is asked for
+  const direct = (transact as { readonly [DIRECT]?: DirectTransact })[DIRECT];
+  return (direct ?? transact).call(store, transition, key, input, options);
 }

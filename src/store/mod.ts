@@ -29,7 +29,7 @@
 export { toMilliseconds } from "../duration.ts";
 export { idempotencyTransitions } from "../idempotency/idempotency_transitions.ts";
 export { lockTransitions } from "../lock/lock_transitions.ts";
-export { outboxTransitions } from "../mail/outbox_transitions.ts";
+export { outboxTransitions } from "../outbox/outbox_transitions.ts";
 export { sessionTransitions } from "../session/session_transitions.ts";
 export { throttleTransitions } from "../throttle/throttle_transitions.ts";
 export type { TransactOptions, WatchOptions } from "./atomic_store.ts";

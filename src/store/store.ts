@@ -18,9 +18,10 @@ import {
 } from "./_options.ts";
 import { openCursor, sealCursor } from "./cursor.ts";
 import { checkEntries, checkEntry, checkKeys, checkTransition } from "./_arguments.ts";
-import { DIRECT } from "./direct.ts";
+import { DIRECT, type DirectTransact } from "./direct.ts";
 import { pages } from "./_pages.ts";
-import { engineKey, enginePrefix, localKey, namespacePath } from "./_keys.ts";
+import { checkKey, engineKey, enginePrefix, localKey, namespacePath } from "./_keys.ts";
+import { LOCAL, type LocalEngine, type LocallyKeyed } from "./local.ts";
 import type {
   AtomicStore,
   Conditional,
@@ -126,6 +127,8 @@ function completed(engine: AtomicEngine): KeyValueEngine {
       (async (key, ttl, options) =>
         (await engine.transact(touchValue, key, timed({}, ttl), options)).done === "1"),
   };
+  const { [LOCAL]: local } = engine as LocallyKeyed;
+  if (local) (full as { [LOCAL]?: typeof local })[LOCAL] = local.bind(engine);
   if (engine.getMany) full.getMany = engine.getMany.bind(engine);
   if (engine.setMany) full.setMany = engine.setMany.bind(engine);
   if (engine.deleteMany) full.deleteMany = engine.deleteMany.bind(engine);
@@ -140,11 +143,17 @@ class EngineStore implements KeyValueStore {
   readonly engine: string;
   readonly #engine: KeyValueEngine;
   protected readonly path: string;
+  /** The engine for this namespace alone, where it has such a form. */
+  protected readonly local: LocalEngine | undefined;
+  /** What is asked about one key, by the name that `key()` gives it. */
+  readonly #keyed: Pick<KeyValueEngine, "get" | "set" | "delete" | "touch">;
 
   constructor(engine: KeyValueEngine, path: string) {
     this.engine = engine.name;
     this.#engine = engine;
     this.path = path;
+    this.local = (engine as LocallyKeyed)[LOCAL]?.(path);
+    this.#keyed = this.local ?? engine;
   }
 
   get [BINDING](): StoreBinding {
@@ -152,8 +161,12 @@ class EngineStore implements KeyValueStore {
     return { object: binding, scope: JSON.stringify([name, scope, this.path]) };
   }
 
+  /** The key as `#keyed` knows it. */
   protected key(key: string): string {
-    return engineKey(this.path, key, this.#engine.limits.maxKeyBytes);
+    const { maxKeyBytes } = this.#engine.limits;
+    if (this.local === undefined) return engineKey(this.path, key, maxKeyBytes);
+    checkKey(this.path, key, maxKeyBytes);
+    return key;
   }
 
   protected encode(value: unknown): string {
@@ -171,7 +184,7 @@ class EngineStore implements KeyValueStore {
   // Awaits only what is a promise: an engine in this process answers at once, and each await costs it a third.
   async get<T = unknown>(key: string, options?: GetOptions<T>): Promise<T | undefined> {
     checkCall("get the value", options, GET_OPTIONS);
-    let text = this.#engine.get(this.key(key), options);
+    let text = this.#keyed.get(this.key(key), options);
     if (text instanceof Promise) text = await text;
     if (text === undefined) return undefined;
     const value = decodeValue(text);
@@ -181,23 +194,23 @@ class EngineStore implements KeyValueStore {
   async set(key: string, value: unknown, options?: SetOptions): Promise<void> {
     checkCall("set the value", options, SET_OPTIONS);
     const full = this.key(key);
-    const done = this.#engine.set(full, this.encode(value), milliseconds(options?.ttl), options);
+    const done = this.#keyed.set(full, this.encode(value), milliseconds(options?.ttl), options);
     if (done instanceof Promise) await done;
   }
 
   async delete(key: string, options?: CallOptions): Promise<boolean> {
     checkCall("delete the key", options, CALL_OPTIONS);
-    return await this.#engine.delete(this.key(key), options);
+    return await this.#keyed.delete(this.key(key), options);
   }
 
   async exists(key: string, options?: CallOptions): Promise<boolean> {
     checkCall("look for the key", options, CALL_OPTIONS);
-    return (await this.#engine.get(this.key(key), options)) !== undefined;
+    return (await this.#keyed.get(this.key(key), options)) !== undefined;
   }
 
   async touch(key: string, ttl: Duration, options?: CallOptions): Promise<boolean> {
     checkCall("touch the key", options, CALL_OPTIONS);
-    return await this.#engine.touch(this.key(key), toMilliseconds(ttl, "ttl"), options);
+    return await this.#keyed.touch(this.key(key), toMilliseconds(ttl, "ttl"), options);
   }
 
   async getMany<T = unknown>(keys: readonly string[], options?: GetOptions<T>): Promise<(T | undefined)[]> {
@@ -207,7 +220,7 @@ class EngineStore implements KeyValueStore {
     if (full.length === 0) return [];
     const texts = this.#engine.getMany
       ? await this.#engine.getMany(full, options)
-      : await Promise.all(full.map((key) => this.#engine.get(key, options)));
+      : await Promise.all(full.map((key) => this.#keyed.get(key, options)));
     return await Promise.all(texts.map((text) => {
       if (text === undefined) return undefined;
       const value = decodeValue(text);
@@ -225,20 +238,24 @@ class EngineStore implements KeyValueStore {
     );
     if (full.length === 0) return;
     if (this.#engine.setMany) await this.#engine.setMany(full, ttl, options);
-    else await Promise.all(full.map(([key, text]) => this.#engine.set(key, text, ttl, options)));
+    else await Promise.all(full.map(([key, text]) => this.#keyed.set(key, text, ttl, options)));
   }
 
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
     checkCall("delete the keys", options, CALL_OPTIONS);
     checkKeys("delete the keys", keys);
     const full = new Set(keys.map((key) => this.key(key))); // a key is counted once, however often it is named
-    return await this.#deleteMany([...full], options);
+    return await this.#deleteMany([...full], options, this.#keyed);
   }
 
-  async #deleteMany(keys: readonly string[], options: CallOptions | undefined): Promise<number> {
+  async #deleteMany(
+    keys: readonly string[],
+    options: CallOptions | undefined,
+    keyed: Pick<KeyValueEngine, "delete"> = this.#engine,
+  ): Promise<number> {
     if (keys.length === 0) return 0;
     if (this.#engine.deleteMany) return await this.#engine.deleteMany(keys, options);
-    const deleted = await Promise.all(keys.map((key) => this.#engine.delete(key, options)));
+    const deleted = await Promise.all(keys.map((key) => keyed.delete(key, options)));
     return deleted.filter(Boolean).length;
   }
 
@@ -289,6 +306,7 @@ class EngineStore implements KeyValueStore {
 
 class AtomicEngineStore extends EngineStore implements AtomicStore {
   readonly #atomic: AtomicEngine;
+  readonly #keyed: Pick<AtomicEngine, "transact" | "watch">;
   readonly #full: KeyValueEngine;
   readonly limits: EngineLimits;
   readonly watch?: (key: string, options: WatchOptions) => Promise<boolean>;
@@ -296,15 +314,18 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
   constructor(engine: AtomicEngine, full: KeyValueEngine, path: string) {
     super(full, path);
     this.#atomic = engine;
+    this.#keyed = this.local ?? engine;
     this.#full = full;
     this.limits = engine.limits;
+    // Here, as a statement at the top of the module would keep bundlers from dropping the class.
+    (AtomicEngineStore.prototype.transact as { [DIRECT]?: DirectTransact })[DIRECT] ??= transactDirectly;
     if (engine.watch) {
       this.watch = async (key, options) => {
         checkNeededOptions("watch the key", options, WATCH_OPTIONS, "a 'timeout'");
         const { timeout, since, field, signal } = options;
         const length = toMilliseconds(timeout, "timeout");
         signal?.throwIfAborted();
-        return await engine.watch!(this.key(key), { timeout: length, since, field, signal });
+        return await this.#keyed.watch!(this.key(key), { timeout: length, since, field, signal });
       };
     }
   }
@@ -317,17 +338,19 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
   ): Promise<Fields> {
     options?.signal?.throwIfAborted();
     checkTransition(transition, input);
-    const output = this.#atomic.transact(transition, this.key(key), input, options);
+    const output = this.#keyed.transact(transition, this.key(key), input, options);
     return output instanceof Promise ? await output : output;
   }
 
-  [DIRECT](
+  /** See {@linkcode DIRECT}: without the checks of arguments, which are our own there. */
+  transactDirectly(
     transition: Transition,
     key: string,
     input: Fields,
-    options?: TransactOptions,
+    options: TransactOptions | undefined,
   ): Awaitable<Fields> {
-    return this.#atomic.transact(transition, this.key(key), input, options);
+    options?.signal?.throwIfAborted();
+    return this.#keyed.transact(transition, this.key(key), input, options);
   }
 
   async increment(key: string, options: IncrementOptions = {}): Promise<Counter> {
@@ -386,6 +409,10 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
     return new AtomicEngineStore(this.#atomic, this.#full, namespacePath(this.path, name));
   }
 }
+
+const transactDirectly: DirectTransact = function (this: AtomicStore, transition, key, input, options) {
+  return (this as AtomicEngineStore).transactDirectly(transition, key, input, options);
+};
 
 function milliseconds(ttl: Duration | undefined): number | undefined {
   return ttl === undefined ? undefined : toMilliseconds(ttl, "ttl");

@@ -52,7 +52,7 @@ export interface Write {
 export type Retention = "evictable" | "kept" | "protected";
 
 /**
- * A named pure function over one key's record. The name is how an engine finds its native form (a Lua twin, a
+ * A named pure function over one key's record. The name is how an engine finds its native form (compiled Lua, a
  * method inside a Durable Object). Equal input on an equal record at an equal time gives an equal step.
  *
  * @category Transitions
@@ -74,6 +74,11 @@ export type Retention = "evictable" | "kept" | "protected";
 export interface Transition {
   /** `contract.verb`, unique within the module. */
   readonly name: string;
+  /**
+   * Whether it never writes, although its code could. Engines that run a native form then need not remember the call.
+   * @default {false}
+   */
+  readonly readOnly?: boolean | undefined;
   /** Decides on the record as it is (`undefined` when there is none or it has expired) at `now`, in milliseconds. */
   apply(record: Fields | undefined, input: Fields, now: number): Step;
 }

@@ -3,6 +3,11 @@
  * deadline, that deadline in milliseconds since the epoch.
  */
 import type { Fields, Step, Transition, Write } from "./transition.ts";
+import { isWhole } from "./whole_number.ts";
+
+/** The largest integer up to which every integer is exact, and the number of its digits. */
+const EXACT = 9_007_199_254_740_991;
+const DIGITS = 16;
 
 function value(text: string, ttl: string | undefined, now: number): Write {
   if (ttl === undefined) return { record: { v: text } };
@@ -15,23 +20,32 @@ function current(record: Fields | undefined): Fields {
   return record === undefined ? {} : { v: record.v ?? "\0" };
 }
 
+/** The decimal text of a stored integer; `undefined` when another value is stored. */
+function integerText(stored: string | undefined): string | undefined {
+  if (stored === undefined || !stored.startsWith("\t")) return undefined;
+  const digits = stored.slice(stored.startsWith("\t-") ? 2 : 1);
+  return isWhole(digits, DIGITS) ? stored.slice(1) : undefined;
+}
+
 /** `{}` → `{ v? }`. */
 export const getValue: Transition = {
   name: "value.get",
-  apply: (record) => ({ output: current(record) }),
+  apply: (record): Step => ({ output: current(record) }),
 };
 
 /** `{ v, ttl? }` → `{}`. */
 export const setValue: Transition = {
   name: "value.set",
-  apply: (_record, input, now) => ({ output: {}, write: value(input.v!, input.ttl, now) }),
+  apply: (_record, input, now): Step => ({ output: {}, write: value(input.v!, input.ttl, now) }),
 };
 
 /** `{}` → `{ v? }`: what was there, deleted. */
 export const takeValue: Transition = {
   name: "value.take",
-  apply: (record) =>
-    record === undefined ? { output: {} } : { output: current(record), write: { record: undefined } },
+  apply(record): Step {
+    if (record === undefined) return { output: {} };
+    return { output: current(record), write: { record: undefined } };
+  },
 };
 
 /** `{ ttl }` → `{ done }`. */
@@ -48,7 +62,8 @@ export const touchValue: Transition = {
 export const replaceValue: Transition = {
   name: "value.replace",
   apply(record, input, now): Step {
-    if (record?.v !== input.expected) return { output: { done: "0", ...current(record) } };
+    const stored = record === undefined ? undefined : record.v;
+    if (stored !== input.expected) return { output: { done: "0", ...current(record) } };
     return { output: { done: "1" }, write: value(input.v!, input.ttl, now) };
   },
 };
@@ -67,13 +82,15 @@ export const incrementValue: Transition = {
   name: "value.increment",
   apply(record, input, now): Step {
     if (record === undefined) {
-      const write = value("\t" + input.by, input.ttl, now);
-      return { output: { n: input.by!, ...(write.record!.e && { e: write.record!.e }) }, write };
+      const output: Record<string, string> = { n: input.by! };
+      if (input.ttl !== undefined) output.e = String(now + Number(input.ttl));
+      return { output, write: value("\t" + input.by!, input.ttl, now) };
     }
-    if (!/^\t-?[0-9]{1,16}$/.test(record.v ?? "\0")) return { output: { error: "not-an-integer" } };
-    const sum = Number(record.v!.slice(1)) + Number(input.by);
-    if (!Number.isSafeInteger(sum)) return { output: { error: "not-an-integer" } };
-    const next = { ...record, v: "\t" + sum };
+    const text = integerText(record.v);
+    if (text === undefined) return { output: { error: "not-an-integer" } };
+    const sum = Number(text) + Number(input.by);
+    if (sum > EXACT || sum < -EXACT) return { output: { error: "not-an-integer" } };
+    const next: Record<string, string> = { ...record, v: "\t" + String(sum) };
     if (record.e === undefined) return { output: { n: String(sum) }, write: { record: next } };
     return { output: { n: String(sum), e: record.e }, write: { record: next, expiresAt: Number(record.e) } };
   },

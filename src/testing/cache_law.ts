@@ -3,7 +3,8 @@ import { createCache } from "../cache/create_cache.ts";
 import { deferred } from "../deferred.ts";
 import { HoldfastError } from "../errors.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
-import { check, equal, rejection } from "./_check.ts";
+import { observedStore } from "../store/observed_store.ts";
+import { check, equal, rejection, until } from "./_check.ts";
 import { type Law, LawError, type StoreSubject } from "./law.ts";
 
 /** Caches of several isolates: each has a memory of its own, and the store in common. */
@@ -88,7 +89,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         const third = one!.get(key, slow.fill, HOUR);
         slow.answer(1);
         const waiting = settled(Promise.all([second, third]));
-        while (!waiting.done) await subject.wait(20);
+        await until(() => waiting.done, subject.wait, 60_000, "the calls end");
         equal([await second, await third], ["new", "new"], "calls that began after");
         equal(await one!.get(key, () => "another", HOUR), "new", "what is kept");
       }
@@ -138,7 +139,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       await slow.begun(0);
       slow.answer(0);
       const waiting = settled(Promise.all(calls));
-      while (!waiting.done) await subject.wait(20);
+      await until(() => waiting.done, subject.wait, 60_000, "the calls end");
       equal(new Set(await Promise.all(calls)).size, 1, "values");
       equal(slow.calls, 1, "calls of the origin");
     },
@@ -155,7 +156,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       equal(slow.calls, 1, "calls while it is extended");
       slow.answer(0);
       const waiting = settled(Promise.all([first, second]));
-      while (!waiting.done) await subject.wait(20);
+      await until(() => waiting.done, subject.wait, 60_000, "the calls end");
       equal([await first, await second], ["value", "value"], "the value of the one fill");
     },
   },
@@ -418,7 +419,9 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
     name: "refresh asks the origin although a value is fresh, once for all that ask meanwhile",
     async run(subject) {
-      const caches = isolates(subject, 2);
+      let answers = 0;
+      const watched = observedStore(subject.store, { onOperation: () => void answers++ });
+      const caches = [...isolates(subject, 1), ...isolates({ ...subject, store: watched }, 1)];
       await caches[0]!.set("key", "old", HOUR);
       await subject.wait(50);
       const slow = origin(["new"]);
@@ -426,11 +429,13 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const first = caches[0]!.get("key", slow.fill, again);
       await slow.begun(0);
       equal(await caches[1]!.get("key", slow.fill, HOUR), "old", "meanwhile");
+      const asked = answers;
       const second = caches[1]!.get("key", slow.fill, again);
-      await subject.wait(250);
+      // A slow engine has not seen the second refresh yet; from its answer on, it waits for the first.
+      await until(() => answers > asked, subject.wait, 10_000, "the second refresh reaches the store");
       slow.answer(0);
       const waiting = settled(Promise.all([first, second]));
-      while (!waiting.done) await subject.wait(20);
+      await until(() => waiting.done, subject.wait, 60_000, "the calls end");
       equal([await first, await second, slow.calls], ["new", "new", 1], "one refill");
       equal(await caches[1]!.get("key", slow.fill, HOUR), "new", "kept");
     },

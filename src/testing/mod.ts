@@ -25,6 +25,7 @@ export * from "./key_value_store_law.ts";
 export * from "./law.ts";
 export * from "./lock_law.ts";
 export * from "./mail_coordination_law.ts";
+export * from "./mail_outbox_law.ts";
 export * from "./mailer_law.ts";
 export * from "./manual_clock.ts";
 export * from "./outbox_law.ts";

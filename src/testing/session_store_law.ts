@@ -181,7 +181,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
   {
     name: "burying what is not there yet refuses it when it comes",
     async run({ store }) {
-      equal(await store.delete("key", { why: "revoked", absent: "bury" }), undefined, "delete");
+      equal(await store.delete("key", { why: "revoked", absent: "tombstone" }), undefined, "delete");
       equal(ending(await store.save("key", made())), { state: "ended", why: "revoked" }, "create");
     },
   },

@@ -9,6 +9,8 @@ import { HoldfastError } from "../errors.ts";
 import { faultClass, isStoreFull } from "../fault_class.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import { ask } from "../store/direct.ts";
+import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import {
@@ -173,7 +175,9 @@ class StoreThrottle implements Throttle {
     if (denied !== undefined) return denied;
     let decision: ThrottleDecision;
     try {
-      decision = await (cost === 0 ? this.#look(key, 0, options) : this.#take(key, cost, options));
+      const asked = cost === 0 ? this.#look(key, options) : this.#take(key, cost, options);
+      const output = asked instanceof Promise ? await asked : asked;
+      decision = cost === 0 ? this.#seen(output, 0) : this.#taken(output);
     } catch (error) {
       decision = await this.#withoutStore(error, options, (other) => other.check(key, options));
     }
@@ -184,7 +188,7 @@ class StoreThrottle implements Throttle {
   async peek(key: string, options?: CallOptions): Promise<ThrottleDecision> {
     checkOptionNames("peek", options, CALL_OPTIONS);
     try {
-      return await this.#look(key, 1, options);
+      return this.#seen(await this.#look(key, options), 1);
     } catch (error) {
       return await this.#withoutStore(error, options, (other) => other.peek(key, options));
     }
@@ -194,7 +198,7 @@ class StoreThrottle implements Throttle {
     checkOptionNames("refund", options, CALL_OPTIONS);
     const units = checkInteger("refund", "cost", cost);
     this.#denials?.forget(key);
-    return await this.#reporting(this.#take(key, -units, options), options);
+    return this.#taken(await this.#reporting(() => this.#take(key, -units, options), options));
   }
 
   async block(key: string, duration: Duration, options?: CallOptions): Promise<void> {
@@ -208,25 +212,32 @@ class StoreThrottle implements Throttle {
     );
     const input = { call: this.#settings.callIds.next(), duration: String(milliseconds) };
     this.#denials?.forget(key);
-    await this.#reporting(this.#ask(blockThrottle, key, input, options), options);
+    await this.#reporting(() => this.#ask(blockThrottle, key, input, options), options);
   }
 
   async reset(key: string, options?: CallOptions): Promise<boolean> {
     checkOptionNames("reset", options, CALL_OPTIONS);
     this.#denials?.forget(key);
-    return await this.#reporting(this.#withTimeout(this.#store.delete(key, options), options), options);
+    const deleted = () => this.#withTimeout(this.#store.delete(key, options), options, true);
+    return await this.#reporting(deleted, options);
   }
 
-  async #take(key: string, cost: number, options: CallOptions | undefined): Promise<ThrottleDecision> {
+  #take(key: string, cost: number, options: CallOptions | undefined): Awaitable<Fields> {
     const input = { cost: String(cost), call: this.#settings.callIds.next(), ...this.#settings.input };
-    const output = await this.#ask(checkThrottle, key, input, options);
+    return this.#ask(checkThrottle, key, input, options);
+  }
+
+  #taken(output: Fields): ThrottleDecision {
     const policies = this.policies.map((policy, i) => policyState(policy, output[`policy${i}`]!));
     return decision(policies, output["allowed"] === "1", Number(output["blockedFor"] ?? 0), false);
   }
 
+  #look(key: string, options: CallOptions | undefined): Awaitable<Fields> {
+    return this.#ask(peekThrottle, key, this.#settings.input, options);
+  }
+
   /** Whether `cost` units (0 or 1) would be admitted now. */
-  async #look(key: string, cost: 0 | 1, options: CallOptions | undefined): Promise<ThrottleDecision> {
-    const output = await this.#ask(peekThrottle, key, this.#settings.input, options);
+  #seen(output: Fields, cost: 0 | 1): ThrottleDecision {
     const blockedFor = Number(output["blockedFor"] ?? 0);
     const policies = this.policies.map((policy, i): PolicyState => {
       const state = policyState(policy, output[`policy${i}`]!);
@@ -236,23 +247,18 @@ class StoreThrottle implements Throttle {
     return decision(policies, allowed, blockedFor, false);
   }
 
-  async #ask(
+  /** What the store answers, bounded in time; an engine in this process answers at once and needs no bound. */
+  #ask(
     transition: Transition,
     key: string,
     input: Fields,
     options: CallOptions | undefined,
-  ): Promise<Fields> {
-    const writes = transition !== peekThrottle;
-    const output = await this.#withTimeout(
-      this.#store.transact(transition, key, input, options),
-      options,
-      writes,
-    );
-    if (output["error"] === undefined) return output;
-    throw new HoldfastError(
-      "corrupt-record",
-      "Cannot read the throttle's record as it is not a throttle's, or of another version",
-    );
+  ): Awaitable<Fields> {
+    const output = ask(this.#store, transition, key, input, options);
+    if (!(output instanceof Promise) && options?.signal === undefined) return sound(output);
+    // With a signal there is a promise in any case: it may abort before the caller hears of the answer.
+    const answer = Promise.resolve(output);
+    return this.#withTimeout(answer, options, transition !== peekThrottle).then(sound);
   }
 
   /** The decision after the store failed, or the fault itself. */
@@ -270,9 +276,9 @@ class StoreThrottle implements Throttle {
     return this.#blind(whenUnavailable === "allow" && !isStoreFull(error));
   }
 
-  async #reporting<T>(work: Promise<T>, options: CallOptions | undefined): Promise<T> {
+  async #reporting<T>(work: () => Awaitable<T>, options: CallOptions | undefined): Promise<T> {
     try {
-      return await work;
+      return await work();
     } catch (error) {
       this.#report(error, options);
       throw error;
@@ -298,7 +304,7 @@ class StoreThrottle implements Throttle {
     return decision(policies, allowed, 0, true);
   }
 
-  #withTimeout<T>(work: Promise<T>, options: CallOptions | undefined, writes = true): Promise<T> {
+  #withTimeout<T>(work: Promise<T>, options: CallOptions | undefined, writes: boolean): Promise<T> {
     return withTimeout(
       work,
       this.#settings.timeout,
@@ -310,6 +316,19 @@ class StoreThrottle implements Throttle {
         }),
     );
   }
+}
+
+/**
+ * The output itself.
+ *
+ * @throws {HoldfastError} `corrupt-record`
+ */
+function sound(output: Fields): Fields {
+  if (output["error"] === undefined) return output;
+  throw new HoldfastError(
+    "corrupt-record",
+    "Cannot read the throttle's record as it is not a throttle's, or of another version",
+  );
 }
 
 /** A policy and its figures: `remaining:reset:next:retry`. */

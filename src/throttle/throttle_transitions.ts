@@ -26,26 +26,9 @@
  * Every number is an integer below 2^53, in Lua as in JavaScript: limits and bursts are at most 10^9,
  * windows and the time in which a full burst comes back at most 730 days (`policies.ts` refuses the rest).
  */
-import type { Fields, Step, Transition, Write } from "../store/transition.ts";
-
-/**
- * How far the clocks of an engine may be apart (on Deno KV each isolate has its own). A counter that is
- * ahead of `now` by no more is believed; one that is further ahead is cut back. Cutting back at once would
- * let two isolates whose clocks differ by a few milliseconds open each other's windows again and again.
- */
-const CLOCK_SKEW = 1000;
-/**
- * A record ends at a multiple of this, so that most calls leave its end as it is. It is also how long the
- * id of a counted call is remembered at least: a copy of a call that arrives within ten seconds is not
- * counted again.
- */
-const DEADLINE_STEP = 10_000;
-/** How long `recentCalls` may be: about six ids, and short enough for Redis's compact form of a hash. */
-const RECENT_LENGTH = 64;
-/** No record needs to live longer than this: two of the longest windows. */
-const LONGEST_RECORD = 126_144_000_000;
-/** The largest integer up to which every integer is exact as a double. */
-const EXACT = 9_007_199_254_740_992;
+import type { Fields, Step, Transition } from "../store/transition.ts";
+import { isWhole } from "../store/whole_number.ts";
+import { CLOCK_SKEW, DEADLINE_STEP, EXACT, LONGEST_RECORD, RECENT_LENGTH } from "./throttle_limits.ts";
 
 /** One policy as the input names it. */
 interface Policy {
@@ -83,14 +66,7 @@ function scale(factor: number, by: number, divisor: number, roundUp: boolean): n
 
 /** The number of a text of 1 to 15 digits; -1 for any other text. */
 function wholeNumber(text: string | undefined): number {
-  if (text === undefined || text.length === 0 || text.length > 15) return -1;
-  let value = 0;
-  for (let i = 0; i < text.length; i++) {
-    const digit = text.charCodeAt(i) - 48;
-    if (digit < 0 || digit > 9) return -1;
-    value = value * 10 + digit;
-  }
-  return value;
+  return isWhole(text, 15) ? Number(text) : -1;
 }
 
 function parsePolicy(line: string): Policy {
@@ -259,17 +235,28 @@ function withCall(record: Fields | undefined, call: string): string {
   return (call + "," + (record?.["recentCalls"] ?? "")).slice(0, RECENT_LENGTH);
 }
 
+/** Whether a policy of the call has its counter in that field. */
+function isOwn(own: readonly Weighed[], field: string): boolean {
+  for (const { policy } of own) if (policy.field === field) return true;
+  return false;
+}
+
 /** The record with its new end. Moves the end only if it has to, and then drops counters that are over. */
-function withEnd(next: Record<string, string>, own: readonly Weighed[], end: number, now: number): Write {
+function withEnd(
+  next: Record<string, string>,
+  own: readonly Weighed[],
+  end: number,
+  now: number,
+): { readonly record: Fields; readonly expiresAt: number } {
   const before = wholeNumber(next["recordEnds"]);
   let longest = DEADLINE_STEP;
   for (const { policy } of own) longest = Math.max(longest, horizon(policy));
   if (before >= end && before <= now + longest + DEADLINE_STEP) return { record: next, expiresAt: before };
   const kept: Record<string, string> = {};
   let last = end;
-  for (const field of Object.keys(next)) {
+  for (const field in next) {
     const text = next[field]!;
-    if (field === "recentCalls" || own.some(({ policy }) => policy.field === field)) kept[field] = text;
+    if (field === "recentCalls" || isOwn(own, field)) kept[field] = text;
     else if (field !== "recordEnds") {
       const ends = field === "blockedUntil" ? Number(text) : foreignEnd(field, text, now);
       if (ends > 0) kept[field] = text;
@@ -311,11 +298,16 @@ function decide(record: Fields | undefined, input: Fields, cost: number, now: nu
   if (all === undefined) return { output: { error: "corrupt" } };
   const blockedFor = record === undefined ? 0 : Math.max(0, Number(record["blockedUntil"] ?? "0") - now);
   const repeated = isRepeated(record, input["call"]);
-  const fits = (cost < 0 || blockedFor === 0) && all.every(({ retry }) => retry === 0);
+  let fits = cost < 0 || blockedFor === 0;
+  let cut = false;
+  for (const weighed of all) {
+    if (weighed.retry !== 0) fits = false;
+    if (weighed.counter.cut) cut = true;
+  }
   const takes = fits && cost !== 0 && !repeated;
   // A denied call changes nothing, unless a counter had to be cut back: what is cut is written, or it would
   // be cut at every call and never end.
-  const writes = takes || (cost > 0 && !repeated && all.some(({ counter }) => counter.cut));
+  const writes = takes || (cost > 0 && !repeated && cut);
   const output: Record<string, string> = { allowed: fits || repeated ? "1" : "0" };
   if (blockedFor > 0) output["blockedFor"] = String(blockedFor);
   const next: Record<string, string> = writes ? { ...record } : {};
@@ -336,20 +328,28 @@ function decide(record: Fields | undefined, input: Fields, cost: number, now: nu
   if (blockedFor === 0) delete next["blockedUntil"];
   if (takes && input["call"] !== undefined) next["recentCalls"] = withCall(record, input["call"]!);
   // In a bounded engine a counter at its limit outlives the others, and a block every other record.
-  const retention = blockedFor > 0 ? "protected" : exhausted ? "kept" : "evictable";
-  return { output, write: { ...withEnd(next, all, now + lasts, now), retention } };
+  const { record: stored, expiresAt } = withEnd(next, all, now + lasts, now);
+  return {
+    output,
+    write: {
+      record: stored,
+      expiresAt,
+      retention: blockedFor > 0 ? "protected" : exhausted ? "kept" : "evictable",
+    },
+  };
 }
 
 /** Takes a cost from every policy, or from none; a negative cost gives back, whatever blocks the key. */
 export const checkThrottle: Transition = {
   name: "throttle.check",
-  apply: (record, input, now) => decide(record, input, Number(input["cost"]), now),
+  apply: (record, input, now): Step => decide(record, input, Number(input["cost"]), now),
 };
 
 /** Reads the state of every policy without changing anything. */
 export const peekThrottle: Transition = {
   name: "throttle.peek",
-  apply: (record, input, now) => decide(record, input, 0, now),
+  readOnly: true,
+  apply: (record, input, now): Step => decide(record, input, 0, now),
 };
 
 /**

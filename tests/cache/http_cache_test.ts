@@ -4,7 +4,7 @@ import { type AtomicStore, HoldfastError, memoryStore } from "@holdfast/edge";
 import { createCache } from "@holdfast/edge/cache";
 import { type HttpCacheOptions, withCache } from "@holdfast/edge/http";
 import { cache } from "@holdfast/edge/hono";
-import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
 const URL_ = "https://example.com/page";
@@ -345,4 +345,48 @@ Deno.test("cache() of Hono: a background refill has a context of its own, or doe
     await clock.advance(20_000);
     assertEquals([await get(), await get()], own ? ["1", "2"] : ["2", "2"]);
   }
+});
+
+Deno.test("withCache(): a handler that never answers keeps its URL from others for fillTimeout at most", async () => {
+  let calls = 0;
+  const handler = withCache((request) => {
+    if (++calls > 1) return new Response("answer", { headers: { "cache-control": "max-age=60" } });
+    return new Promise<Response>((_, reject) => {
+      request.signal.addEventListener("abort", () => reject(new Error("stopped")));
+    });
+  }, { store: memoryStore(), fillTimeout: 100 });
+  const hanging = handler(new Request("https://example.com/")).then(
+    () => "",
+    (error: Error) => error.message,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assertEquals(await (await handler(new Request("https://example.com/"))).text(), "answer");
+  assertEquals(await hanging, "stopped", "its signal has aborted");
+});
+
+Deno.test("withCache(): the request whose handler takes longer than fillTimeout gets its own answer, run once", async () => {
+  let calls = 0;
+  const handler = withCache(async () => {
+    calls++;
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    return new Response("late", { headers: { "cache-control": "max-age=60" } });
+  }, { store: memoryStore(), fillTimeout: 30 });
+  assertEquals([await (await handler(new Request("https://example.com/"))).text(), calls], ["late", 1]);
+});
+
+Deno.test("withCache(): one inside the other on one store: equal options are one, others are a TypeError, another name is another cache", async () => {
+  const store = memoryStore();
+  const page = () => new Response("page", { headers: { "cache-control": "max-age=60" } });
+  const ask = async (handler: (request: Request) => Promise<Response>) =>
+    await (await handler(new Request("https://example.com/"))).text();
+  assertEquals(await ask(withCache(withCache(page, { store, name: "a" }), { store, name: "a" })), "page");
+  await assertRejects(() => ask(withCache(withCache(page, { store, ttl: "1m" }), { store })), TypeError);
+  assertEquals(
+    await ask(withCache(withCache(page, { store, name: "inner", ttl: "1m" }), { store, name: "b" })),
+    "page",
+  );
+  const request = new Request("https://example.com/twice");
+  const twice = withCache(page, { store, name: "c" });
+  await (await twice(request)).text();
+  assertMatch((await twice(request)).headers.get("cache-status") ?? "", /hit/);
 });

@@ -1,10 +1,12 @@
 /**
- * Holds a Lua twin to its TypeScript original: random histories on one key under a virtual clock, each step's output and
- * record compared. A history is predicted here, then sent to a real Redis as one pipeline.
+ * Holds a transition in Lua, the compiled form and the fast path by hand, to its TypeScript original: random histories on
+ * one key under a virtual clock, each step's output and record compared. A history is predicted here, then sent to a real Redis as one pipeline.
  */
 import type { Fields, Transition } from "@holdfast/edge/engine";
-import { inputArgs, luaScript, type LuaTwin } from "../../adapters/upstash/_lua.ts";
-import { LUA_TWINS } from "../../adapters/upstash/_twins.ts";
+import { inputArgs, luaScript, unpacked, type UpstashScript } from "../../adapters/upstash/_lua.ts";
+import { fastPaths } from "../../adapters/upstash/compile/fast_paths.ts";
+import { outputOf } from "../../adapters/upstash/_replies.ts";
+import { allScripts } from "../../adapters/upstash/scripts.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { RedisError, type Reply, RespConnection } from "../support/resp.ts";
@@ -52,29 +54,56 @@ export interface CompareOptions {
   readonly jumps?: boolean;
   /** Steps on one record before it starts afresh. */
   readonly history?: number;
-  /** The twin of a transition, for planting a difference. */
-  readonly twin?: (name: string) => Omit<LuaTwin, "kind">;
+  /** The script of a transition, for planting a difference. */
+  readonly script?: (name: string) => UpstashScript;
+  /** Whether only the form with a fast path runs, where there is one, for a difference that is planted there. */
+  readonly fastOnly?: boolean;
 }
 
 const decoder = new TextDecoder();
 
-/** Twins with a difference planted in them, for tests that want to see it caught. */
-export function planted(from: string, to: string): Required<CompareOptions>["twin"] {
-  const found = Object.values(LUA_TWINS).some(({ lua, fast }) => (fast + lua).includes(from));
-  assert(found, `No twin says ${from}`);
-  return (name) => {
-    const { lua, fast, ...others } = LUA_TWINS[name]!;
-    return { ...others, lua: lua.replace(from, to), ...(fast && { fast: fast.replace(from, to) }) };
-  };
+/** Every script, by the name of its transition. */
+export const scripts: ReadonlyMap<string, UpstashScript> = new Map(
+  allScripts.flatMap((some) => [...unpacked(some)]),
+);
+
+/**
+ * Scripts with a difference planted in the source of a fast path, or else in compiled Lua, for tests that want to see it
+ * caught.
+ */
+export function planted(from: string, to: string): Required<CompareOptions>["script"] {
+  let changed = 0;
+  const all = new Map(Array.from(scripts, ([name, script]) => {
+    const fast = fastPaths[name]?.lua;
+    const inFast = fast?.includes(from) === true;
+    if (inFast || script.lua.includes(from)) changed++;
+    const other = inFast
+      ? { ...script, fast: fast!.replaceAll(from, to) }
+      : { ...script, lua: script.lua.replaceAll(from, to) };
+    return [name, other];
+  }));
+  assert(changed > 0, `No script says ${from}`);
+  return (name) => all.get(name)!;
 }
 
-/** Twins and one more, which stores its input as it is: records that are none of theirs. */
-export const damaging: Required<CompareOptions>["twin"] = (name) =>
-  name === "test.damage" ? { lua: "local function apply(r, i) return {}, i end" } : LUA_TWINS[name]!;
+/** A script that stores its input as it is. */
+export function storing(deadline = "nil"): UpstashScript {
+  const lua = `local function apply(r, i) return {output={}, write={record=i, expiresAt=${deadline}}} end`;
+  return { kind: "write", fields: [], lua };
+}
+
+/** The scripts and one more, which stores its input as it is: records that are none of theirs. */
+export const damaging: Required<CompareOptions>["script"] = (name) =>
+  name === "test.damage" ? storing() : scripts.get(name)!;
+
+/** The form without a fast path. */
+function plain({ kind, fields, lua }: UpstashScript): UpstashScript {
+  return { kind, fields, lua };
+}
 
 /** Runs histories until every case had its steps; throws on the first difference, with the seed that repeats it. */
 export async function compare(cases: readonly Case[], options: CompareOptions = {}): Promise<number> {
-  const { steps = 10_000, stride = 3000, history = 40, jumps = true, twin = (name) => LUA_TWINS[name]! } =
+  const { steps = 10_000, stride = 3000, history = 40, jumps = true, script = (name) => scripts.get(name)! } =
     options;
   if (collected) {
     collected.push(cases);
@@ -85,11 +114,21 @@ export async function compare(cases: readonly Case[], options: CompareOptions = 
   await using redis = await startRedis();
   const connection = await RespConnection.open(redis.port);
   try {
-    const shas = new Map<string, string>();
+    // With its fast path, and without.
+    const shas = new Map<string, readonly string[]>();
     for (const { transition } of cases) {
-      const [sha] = await connection.send(["SCRIPT", "LOAD", luaScript(twin(transition.name), true)]);
-      if (!(sha instanceof Uint8Array)) throw new Error(`the twin of ${transition.name} does not compile`);
-      shas.set(transition.name, decoder.decode(sha));
+      const own = script(transition.name);
+      const forms = own.fast && !options.fastOnly ? [own, plain(own)] : [own];
+      const loaded = await connection.send(...forms.map((form) => ["SCRIPT", "LOAD", luaScript(form, true)]));
+      shas.set(
+        transition.name,
+        loaded.map((sha) => {
+          if (sha instanceof Uint8Array) return decoder.decode(sha);
+          throw new Error(
+            `the script of ${transition.name} does not compile: ${(sha as RedisError).message}`,
+          );
+        }),
+      );
     }
     const counts = new Map<string, number>();
     let total = 0;
@@ -124,11 +163,11 @@ export async function compare(cases: readonly Case[], options: CompareOptions = 
         commands.push(
           [
             "EVALSHA",
-            shas.get(transition.name)!,
+            random.pick(shas.get(transition.name)!),
             "1",
             "key",
             String(now),
-            ...inputArgs(input, twin(transition.name).fields),
+            ...inputArgs(input, script(transition.name).fields),
           ],
           ["HGETALL", "key"],
         );
@@ -138,7 +177,7 @@ export async function compare(cases: readonly Case[], options: CompareOptions = 
       const replies = await connection.send(...commands);
       expected.forEach(({ name, input, output, stored }, i) => {
         const where = `SEED=${seed}: ${name} ${JSON.stringify(input)}, step ${i} of its history`;
-        const answer = answered(replies[1 + 2 * i]!, twin(name));
+        const answer = answered(replies[1 + 2 * i]!, script(name));
         assertEquals(answer, sorted(output), `the output differs: ${where}`);
         assertEquals(pairs(texts(replies[2 + 2 * i]!)), sorted(stored), `the record differs: ${where}`);
       });
@@ -149,12 +188,10 @@ export async function compare(cases: readonly Case[], options: CompareOptions = 
   }
 }
 
-/** A script answers one text, a tilde and JSON (an empty list is written like an empty object), or whole numbers. */
-function answered(reply: Reply, { output }: Pick<LuaTwin, "output">): [string, string][] {
-  if (Array.isArray(reply)) return sorted(output!(reply.map(Number))!);
-  if (typeof reply === "number" || typeof reply === "bigint") return sorted(output!([Number(reply)])!);
-  const flat = JSON.parse(texts([reply])[0]!.slice(1));
-  return pairs(Array.isArray(flat) ? flat : []);
+/** The output that the engine makes of a reply. */
+function answered(reply: Reply, { kind }: UpstashScript): [string, string][] {
+  if (reply instanceof RedisError) throw new Error(reply.message);
+  return sorted(outputOf(reply, kind));
 }
 
 function texts(reply: Reply): string[] {

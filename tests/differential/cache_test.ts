@@ -1,4 +1,4 @@
-/** The Lua of a cache, held to the original over random histories. */
+/** A cache says the same in Lua and in TypeScript. */
 import type { Fields } from "@holdfast/edge/engine";
 import { cacheTransitions } from "@holdfast/edge/cache";
 import type { Random } from "../support/random.ts";
@@ -61,5 +61,5 @@ for (const [what, cases] of Object.entries({ records, tags })) {
 }
 
 Deno.test("differential: a planted difference in a cache is caught", async () => {
-  await assertRejects(() => compare(records, { steps: 2000, twin: planted("math.max", "math.min") }));
+  await assertRejects(() => compare(records, { steps: 2000, script: planted("math.max", "math.min") }));
 });

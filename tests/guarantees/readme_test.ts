@@ -35,7 +35,7 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
   "idempotency": ["idempotency"],
   "throttles": ["throttle"],
   "sessions": ["session store", "session index", "sessions", "sessions of users"],
-  "outbox": ["outbox"],
+  "outbox": ["outbox", "mail outbox"],
 };
 
 function guarantees(readme: string): Record<string, Record<string, string>> {

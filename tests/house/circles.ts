@@ -16,6 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["src/lock", "src/idempotency", "src/throttle", "src/session", "src/cache", "src/outbox"],
   ["src/replication", "src/mail"],
   ["src/http"],
+  ["src/webhook"],
   ["adapters"],
   ["src/testing"],
 ];

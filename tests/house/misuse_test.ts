@@ -40,6 +40,7 @@ const mailer = holdfast.memoryMailer();
 const locks = holdfast.createLocks(store) as Any;
 const idempotency = holdfast.createIdempotency(store) as Any;
 const throttle = holdfast.createThrottle(store, { name: "misuse", limit: 100, window: "1m" }) as Any;
+const cacheOf = (createCache as Any)(store, { name: "misuse" });
 const box = holdfast.outbox(mailer, store) as Any;
 const observedStore = holdfast.observedStore(store, { onOperation() {} }) as Any;
 const kv = workersKvStore({ get() {}, getWithMetadata() {}, put() {}, delete() {}, list() {} } as Any);
@@ -187,6 +188,11 @@ const TABLE: Readonly<Record<string, readonly Misuse[]>> = {
     ...calls("a store", (one) => (createCache as Any)(one, { name: "c" }), [], [null], [5], [{}]),
     ...calls("options", (options) => (createCache as Any)(store, options), [], [null], [5], [[]]),
     ...calls("Cannot", withCache as Any, [], [null], [5], [{}]),
+    ...calls("options", (...rest) => cacheOf.set("a", 1, ...rest), [], [null], [5]),
+    ...calls("options", (...rest) => cacheOf.get("a", () => 1, ...rest), [], [null], [5]),
+    ...calls("'fill' must be a function", (fill) => cacheOf.get("a", fill, { ttl: 1 }), [], [null], [5]),
+    ...calls("array of keys", (keys) => cacheOf.getMany(keys, () => [], { ttl: 1 }), [], ["ab"], [null], [5]),
+    ...calls("array of keys", (keys) => cacheOf.invalidate(keys), [], [null], [5], [{}]),
   ],
   createThrottle: [
     ...calls("AtomicStore", (one) => js.createThrottle!(one, rule), ...NOT_A_STORE.map((one) => [one])),

@@ -7,6 +7,7 @@ import { type AtomicStore, createLocks } from "@holdfast/edge";
 import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
 import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { lock, type LockVariables } from "@holdfast/edge/hono";
+import { withLock } from "@holdfast/edge/http";
 import { type Probes, probing } from "../support/probes.ts";
 
 export { HoldfastObject };
@@ -56,10 +57,18 @@ app.post("/bare/:id", async (c) => {
   return c.text("done");
 });
 const untilBody = lock({ ...options, store, until: "body", renew: true });
-app.get("/text/:id", untilBody, async (c) => (await sleep(Number(c.req.query("ms"))), c.text("x")));
-app.get("/flow/:id", untilBody, (c) => {
-  const end = Date.now() + Number(c.req.query("ms"));
-  return c.body(
+app.get("/text/:id", untilBody, (c) => text(c.req.raw));
+app.get("/flow/:id", untilBody, (c) => flow(c.req.raw));
+app.post("/:kind/:id", (c) => work(c.req.raw));
+
+async function text(request: Request): Promise<Response> {
+  await sleep(msOf(request));
+  return new Response("x");
+}
+
+function flow(request: Request): Response {
+  const end = Date.now() + msOf(request);
+  return new Response(
     new ReadableStream<Uint8Array>({
       async pull(controller) {
         await sleep(20);
@@ -68,12 +77,36 @@ app.get("/flow/:id", untilBody, (c) => {
       },
     }),
   );
-});
-app.post("/:kind/:id", async (c) => {
-  await sleep(Number(c.req.query("ms")));
+}
+
+async function work(request: Request): Promise<Response> {
+  await sleep(msOf(request));
   finished++;
-  return c.text("done");
-});
+  return new Response("done");
+}
+
+function msOf(request: Request): number {
+  return Number(new URL(request.url).searchParams.get("ms"));
+}
+
+/** The same without a framework, by kind; `http-work` and so on. */
+interface Context {
+  readonly env: Env;
+  readonly ctx: { waitUntil(work: Promise<unknown>): void };
+}
+const byPath = {
+  ttl: "30s",
+  key: (request: Request) => new URL(request.url).pathname.split("/")[2]!,
+  store,
+} as const;
+const plain: Record<string, (request: Request, context: Context) => Promise<Response>> = {
+  "http-work": withLock<Context>(work, byPath),
+  "http-wait": withLock<Context>(work, { ...byPath, wait: "20s" }),
+  "http-fair": withLock<Context>(work, { ...byPath, wait: "20s", fair: true }),
+  "http-slow": withLock<Context>(work, { ...byPath, store: (context: Context) => slow(store(context), 400) }),
+  "http-text": withLock<Context>(text, { ...byPath, until: "body", renew: true }),
+  "http-flow": withLock<Context>(flow, { ...byPath, until: "body", renew: true }),
+};
 
 /** How long until the lock is free, in milliseconds. */
 async function freeAfter(env: Env, id: string): Promise<number> {
@@ -131,7 +164,9 @@ const driver = probing(probes);
 
 export default {
   async fetch(request: Request, env: Env, context: never): Promise<Response> {
-    const { hostname } = new URL(request.url);
+    const { hostname, pathname } = new URL(request.url);
+    const handler = plain[pathname.split("/")[1]!];
+    if (hostname === "app.test" && handler) return await handler(request, { env, ctx: context });
     return hostname === "app.test"
       ? await app.fetch(request, env, context)
       : await driver.fetch(request, env);

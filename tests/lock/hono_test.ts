@@ -3,7 +3,8 @@ import { Hono } from "hono";
 import { stream } from "hono/streaming";
 import { type AtomicStore, createLocks, HoldfastError, memoryStore } from "@holdfast/edge";
 import { lock, type LockMiddlewareOptions, type LockVariables } from "@holdfast/edge/hono";
-import { assert, assertEquals, assertThrows } from "../support/assert.ts";
+import { withLock } from "@holdfast/edge/http";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "../support/assert.ts";
 
 const post = { method: "POST" };
 
@@ -226,18 +227,30 @@ Deno.test("lock(): a store that does not answer holds a request no longer than t
   assertEquals(faults, ["timeout"]);
 });
 
-Deno.test("lock(): a key that is empty, too long or no text is the client's fault", async () => {
-  const { app } = setUp({ key: (c) => c.req.query("key") });
+Deno.test("lock(): a key that is empty, too long or not well-formed is the client's fault, one that is no string the application's", async () => {
+  const { app } = setUp({ key: (c) => c.req.query("key") ?? "" });
   app.post("/:id", (c) => c.text("done"));
   assertEquals((await app.request("/a?key=fine", post)).status, 200);
   for (const query of ["", "?key=", `?key=${"x".repeat(5000)}`]) {
     const response = await app.request(`/a${query}`, post);
     assertEquals([response.status, response.headers.get("content-type")], [400, "application/problem+json"]);
+    assertMatch((await response.json()).detail, query.length > 100 ? /too long/ : /empty or not well-formed/);
   }
-  for (const key of ["\ud800", 7, null]) {
-    const other = setUp({ key: () => key as string });
+  const broken = setUp({ key: () => "\ud800" });
+  broken.app.post("/:id", (c) => c.text("done"));
+  assertEquals((await broken.app.request("/a", post)).status, 400);
+  for (const key of [undefined, null, 5, {}, ["a"]]) {
+    const other = setUp({ key: () => key as unknown as string });
+    other.app.onError((error, c) => c.text(`${error.name}: ${error.message}`, 500));
     other.app.post("/:id", (c) => c.text("done"));
-    assertEquals((await other.app.request("/a", post)).status, 400);
+    const wanted =
+      `TypeError: Cannot lock requests as 'key' must return a string: current type is ${typeof key}`;
+    assertEquals(await (await other.app.request("/a", post)).text(), wanted);
+    const plain = withLock(() => new Response(), {
+      store: memoryStore(),
+      key: () => key as unknown as string,
+    });
+    await assertRejects(() => plain(new Request("https://shop.test/")), TypeError);
   }
 });
 

@@ -19,7 +19,7 @@ function test(name: string, run: (locks: Locks, upstash: UpstashServer) => Promi
       await using redis = await startRedis();
       await using upstash = await startUpstash(redis.port);
       const { url, token } = upstash;
-      const locks = createLocks(upstashStore({ url, token }, { timeout: 300 }));
+      const locks = createLocks(upstashStore({ url, token }, { timeout: 1000 }));
       // The scripts are known from here on, as they are in any database that is in use.
       const warm = await locks.acquire("warm", { ttl: 1000 });
       await warm!.extend();

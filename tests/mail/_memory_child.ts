@@ -3,7 +3,11 @@
  * is counted.
  */
 import { buildMime, type Mailer } from "@holdfast/edge/mail";
+import { brevoMailer } from "@holdfast/edge/brevo";
+import { cloudflareMailer } from "@holdfast/edge/cloudflare-email";
+import { dkimSigned } from "@holdfast/edge/dkim";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
+import { postmarkMailer } from "@holdfast/edge/postmark";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
 import { sesMailer } from "@holdfast/edge/ses";
@@ -13,6 +17,7 @@ import { AwsClient } from "aws4fetch";
 const [name, url, port, bytes] = Deno.args as [string, string, string, string];
 const client = new AwsClient({ accessKeyId: "AKIDEXAMPLE", secretAccessKey: "secret" });
 const ses = { region: "eu-central-1", client, baseUrl: url };
+const { privateKey } = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]) as CryptoKeyPair;
 const mailgun = { apiKey: "key", domain: "mg.example.com", baseUrl: url };
 
 const mailers: Record<string, () => Mailer> = {
@@ -21,6 +26,24 @@ const mailers: Record<string, () => Mailer> = {
   "ses": () => sesMailer(ses),
   "ses, raw": () => sesMailer({ ...ses, mime: buildMime }),
   "mailgun": () => mailgunMailer(mailgun),
+  "postmark": () => postmarkMailer({ serverToken: "token", baseUrl: url }),
+  "brevo": () => brevoMailer({ apiKey: "key", baseUrl: url }),
+  // A binding takes the bytes as they are; the server only has to see that they came.
+  "cloudflare": () =>
+    cloudflareMailer({
+      async send({ attachments }) {
+        const { content } = attachments![0]!;
+        let at = 0;
+        const body = new ReadableStream<Uint8Array>({
+          pull(controller) {
+            if (at >= content.length) return controller.close();
+            controller.enqueue(content.subarray(at, at += 65_536));
+          },
+        });
+        await (await fetch(url, { method: "POST", body })).body?.cancel();
+        return { messageId: "1" };
+      },
+    }),
   "mailgun, MIME": () => mailgunMailer({ ...mailgun, mime: buildMime }),
   "smtp": () =>
     smtpMailer({
@@ -29,6 +52,15 @@ const mailers: Record<string, () => Mailer> = {
       port: Number(port),
       security: "none",
       idleTimeout: 1,
+    }),
+  "smtp, DKIM": () =>
+    smtpMailer({
+      connector: denoConnector(),
+      host: "127.0.0.1",
+      port: Number(port),
+      security: "none",
+      idleTimeout: 1,
+      mime: dkimSigned(buildMime, { keys: [{ domain: "mg.example.com", selector: "a", privateKey }] }),
     }),
 };
 

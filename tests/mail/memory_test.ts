@@ -12,10 +12,27 @@ const USUAL = 20_000_000;
 /** The limit of this project's own: a copy of the file, and less than it once more in whatever form. */
 const FACTOR = 2.5;
 
-/** Mailgun takes 25 MB with everything, of which the MIME form of 20 MB would be 27. */
-const SIZES: Readonly<Record<string, number>> = { "mailgun, MIME": 18_000_000 };
+/** What the provider takes at most is less: the file in base64 must fit. */
+const SIZES: Readonly<Record<string, number>> = {
+  "mailgun, MIME": 18_000_000,
+  "cloudflare": 18_000_000,
+  "brevo": 14_000_000,
+  "postmark": 7_000_000,
+};
 
-const MAILERS = ["resend", "sendgrid", "ses", "ses, raw", "mailgun", "mailgun, MIME", "smtp"];
+const MAILERS = [
+  "resend",
+  "sendgrid",
+  "ses",
+  "ses, raw",
+  "mailgun",
+  "mailgun, MIME",
+  "postmark",
+  "brevo",
+  "cloudflare",
+  "smtp",
+  "smtp, DKIM",
+];
 
 /** Takes requests of any size, counts their bytes and keeps none. */
 async function startSink() {
@@ -25,9 +42,13 @@ async function startSink() {
     incoming.on("data", (chunk) => size += chunk.length);
     incoming.on("end", () => {
       received.push(size);
-      const status = incoming.url!.startsWith("/v3/mail/send") ? 202 : 200;
+      const status = incoming.url!.startsWith("/v3/mail/send")
+        ? 202
+        : incoming.url === "/v3/smtp/email"
+        ? 201
+        : 200;
       outgoing.writeHead(status, { "x-message-id": "1", "content-type": "application/json" });
-      outgoing.end(status === 202 ? "" : '{"id":"1","MessageId":"1"}');
+      outgoing.end(status === 202 ? "" : '{"id":"1","MessageId":"1","MessageID":"1","messageId":"1"}');
     });
   });
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
@@ -106,7 +127,7 @@ for (const name of MAILERS) {
           (grown / size).toFixed(2)
         } times`,
       );
-      assert(sink.received.at(-1)! > size, "the whole file arrived");
+      assert(sink.received.at(-1)! >= size, "the whole file arrived");
       assert(grown <= FACTOR * size, `${grown} bytes`);
     },
   });

@@ -27,7 +27,7 @@ const COUNT = Number(Deno.env.get("MIME_COUNT") ?? 200);
 
 function* corpus(): Generator<[name: string, message: Message]> {
   for (const [i, message] of handMade.entries()) {
-    yield [`hand-made ${i} (${message.subject.slice(0, 30)})`, message];
+    yield [`hand-made ${i} (${message.subject?.slice(0, 30)})`, message];
   }
   const random = new Random(SEED);
   for (let i = 0; i < COUNT; i++) yield [`seed ${SEED}, message ${i}`, randomMessage(random)];

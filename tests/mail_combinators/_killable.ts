@@ -4,7 +4,7 @@
  */
 import type { AtomicStore } from "@holdfast/edge";
 import type { Mailer } from "@holdfast/edge/mail";
-import { sentMail } from "../../src/mail/outbox_transitions.ts";
+import { finishItem } from "../../src/outbox/outbox_transitions.ts";
 
 /**
  * One life; it ends at its `steps`-th step, before it is done or after. A step is a call to the store or to
@@ -53,7 +53,7 @@ export class Life {
         return (...args: unknown[]) =>
           this.step(async () => {
             const result = await value.apply(target, args);
-            if (args[0] === sentMail) this.noted.add(args[1]);
+            if (args[0] === finishItem) this.noted.add(args[1]);
             return result;
           });
       },

@@ -45,7 +45,7 @@ class Provider {
       const failure = this.fail?.();
       await Promise.resolve();
       if (failure !== undefined) throw failure;
-      this.took.push(subject);
+      this.took.push(subject ?? "");
       return { mailer: name, id: String(this.took.length) };
     };
     this.mailer = { name, deduplicates, send };
@@ -476,7 +476,7 @@ Deno.test("sendBulk through each: an abort ends what is under way, answers for i
       ...provider.mailer,
       send: (message, options = {}) => {
         // By its number, not by who comes first: a fingerprint is hashed on other threads.
-        if (/ [01]$/.test(message.subject)) return provider.mailer.send(message, options);
+        if (/ [01]$/.test(message.subject!)) return provider.mailer.send(message, options);
         const { promise, reject } = Promise.withResolvers<never>();
         const stop = () => reject(error("p", "aborted", { delivery: "unknown", phase: "body" }));
         if (options.signal?.aborted) stop();

@@ -4,7 +4,7 @@
  * arrives, and none arrives twice but where its answer was lost. KILLS=2000 for more.
  */
 import { type AtomicStore, type Clock, memoryStore } from "@holdfast/edge";
-import { type Mailer, type Message, outbox, type OutboxOptions } from "@holdfast/edge/mail";
+import { type Mailer, type MailOutboxOptions, type Message, outbox } from "@holdfast/edge/mail";
 import { bytesToBase64Url } from "../../src/codec.ts";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { resendMailer } from "@holdfast/edge/resend";
@@ -52,7 +52,7 @@ async function run(
   place: Place,
   start: () => Promise<MailServer>,
   provider: (url: string) => Mailer,
-  more: OutboxOptions,
+  more: MailOutboxOptions,
   kills: number,
 ): Promise<Tally> {
   const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
@@ -62,7 +62,7 @@ async function run(
   const mailer = provider(server.url);
   for (let round = 0; tally.kills < kills; round++) {
     const store = place.room();
-    const options: OutboxOptions = {
+    const options: MailOutboxOptions = {
       clock: place.clock,
       lease: place.lease,
       delay: 1,
@@ -86,7 +86,7 @@ async function run(
           const before = arrivals();
           const key = await mailKey(sendOptions!.idempotencyKey!);
           const note = (heard: boolean) =>
-            arrivals() > before && taken.push({ subject: message.subject, life, key, heard });
+            arrivals() > before && taken.push({ subject: message.subject!, life, key, heard });
           try {
             const receipt = await mailer.send(message, sendOptions);
             note(true);
@@ -184,7 +184,7 @@ const client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
 const single: typeof fetch = (input, init) => fetch(input, { ...init, client });
 const resend = (baseUrl: string) => resendMailer({ apiKey: RESEND_KEY, baseUrl, fetch: single });
 const sendgrid = (baseUrl: string) => sendgridMailer({ apiKey: SENDGRID_KEY, baseUrl, fetch: single });
-const providers: [string, () => Promise<MailServer>, (url: string) => Mailer, OutboxOptions][] = [
+const providers: [string, () => Promise<MailServer>, (url: string) => Mailer, MailOutboxOptions][] = [
   ["deduplicating provider", startResend, resend, {}],
   ["other provider, held", startSendGrid, sendgrid, { whenUnknown: "hold" }],
   ["other provider, resent", startSendGrid, sendgrid, { whenUnknown: "resend" }],

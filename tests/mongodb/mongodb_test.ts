@@ -4,18 +4,10 @@ import { mongodbStore } from "@holdfast/edge/mongodb";
 import { MongoClient } from "mongodb";
 import { contracts } from "../support/contracts.ts";
 import { lawKept } from "../support/law_table.ts";
-import { ManualClock } from "../support/manual_clock.ts";
 import { startMongodb } from "../support/mongodb_server.ts";
+import { inVirtualTime } from "../support/virtual_time.ts";
 import { assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { report } from "../support/report.ts";
-
-/** Lets virtual time pass slowly enough for a renewal to travel: steps of 20 ms, each with a real pause. */
-async function passing(clock: ManualClock, milliseconds: number): Promise<void> {
-  for (let left = milliseconds; left > 0; left -= 20) {
-    await clock.advance(Math.min(20, left));
-    await new Promise((resolve) => setTimeout(resolve, Math.min(10, left)));
-  }
-}
 
 Deno.test({
   name: "MongoDB's protocol",
@@ -54,9 +46,8 @@ Deno.test({
       for (const [contract, list] of Object.entries(contracts)) {
         for (const law of list) {
           await t.step(`MongoDB: ${contract}: ${law.name}`, async () => {
-            const clock = new ManualClock();
-            const store = mongodbStore(collection, { prefix: `law ${prefixes++}`, clock });
-            await law.run({ store, clock, wait: (ms) => passing(clock, ms) });
+            const prefix = `law ${prefixes++}`;
+            await law.run(inVirtualTime((clock) => mongodbStore(collection, { prefix, clock })));
             lawKept("MongoDB", contract);
           });
         }

@@ -30,6 +30,9 @@ const WORKERS_MODULE = `declare module "cloudflare:workers" {
   export abstract class DurableObject { constructor(state: never, env: never); }
 }`;
 
+/** The compiler of transitions is a command of Deno's: it is on JSR alone. */
+const COMPILER = "adapters/upstash/compile";
+
 /** Relative specifiers, which tsc rewrites in `.js` files and leaves in `.d.ts` files. */
 const SPECIFIER = /((?:from|import)\s*\(?\s*"\.{1,2}\/[^"]*)\.ts"/g;
 
@@ -41,6 +44,9 @@ export async function buildNpm(out: string): Promise<NpmPackage> {
   await compile(out, folder);
   const imports = await rewriteDeclarations(folder);
   const config = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
+  for (const [name, file] of Object.entries<string>(config.exports)) {
+    if (file.includes(COMPILER)) delete config.exports[name];
+  }
   const manifest = npmManifest(config, imports, Deno.env.get("GITHUB_REPOSITORY"));
   await Deno.writeTextFile(`${folder}/package.json`, JSON.stringify(manifest, null, 2) + "\n");
   for (const file of ["README.md", "LICENSE", "CHANGELOG.md"]) {
@@ -73,6 +79,7 @@ async function compile(out: string, folder: string): Promise<void> {
     },
     files: [`${out}/cloudflare_workers.d.ts`, path("mod.ts")],
     include: [path("src"), path("adapters")],
+    exclude: [path(COMPILER)],
   };
   await Deno.writeTextFile(`${out}/tsconfig.json`, JSON.stringify(tsconfig, null, 2));
   await run(Deno.execPath(), ["run", "-A", "npm:typescript/tsc", "--project", `${out}/tsconfig.json`], root);

@@ -23,6 +23,7 @@ Deno.test("the tarball holds JavaScript and declarations, and every export of de
   assertEquals(strange, []);
   const { exports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
   for (const subpath of Object.keys(exports)) {
+    if (subpath === "./upstash/compile") continue; // a command of Deno's, on JSR alone
     const entry = built.manifest.exports[subpath];
     assert(typeof entry === "object", subpath);
     assert(files.has(entry.types) && files.has(entry.default), `${subpath} has no file`);
@@ -48,7 +49,12 @@ Deno.test("no module names a .ts file or Node, and none is missing", async () =>
 
 Deno.test("a fresh project under Node alone: installed, run, and type-checked in each module resolution", async () => {
   await using registry = await startRegistry(built);
-  await using project = await freshProject(registry, { type: "module", private: true }, "@holdfast/edge");
+  await using project = await freshProject(
+    registry,
+    { type: "module", private: true },
+    "@holdfast/edge",
+    "hono",
+  );
   await project.copy("app.ts");
   const exports = Object.keys(built.manifest.exports)
     .filter((subpath) => subpath !== "./package.json" && subpath !== "./durable-objects/object");

@@ -4,8 +4,8 @@ import pg from "pg";
 import postgres from "postgres";
 import { contracts } from "../support/contracts.ts";
 import { lawKept } from "../support/law_table.ts";
-import { ManualClock } from "../support/manual_clock.ts";
 import { startPostgres } from "../support/postgres_server.ts";
+import { inVirtualTime } from "../support/virtual_time.ts";
 
 Deno.test("Postgres keeps every law", async (t) => {
   await using server = await startPostgres();
@@ -23,9 +23,10 @@ Deno.test("Postgres keeps every law", async (t) => {
       for (const [contract, list] of Object.entries(contracts)) {
         for (const law of list) {
           await t.step(`${engine}: ${contract}: ${law.name}`, async () => {
-            const clock = new ManualClock();
-            const store = postgresStore(query, { prefix: `law ${count++}`, virtualTime: () => clock.now() });
-            await law.run({ store, clock, wait: (ms) => clock.advance(ms) });
+            const prefix = `law ${count++}`;
+            await law.run(inVirtualTime((clock) => {
+              return postgresStore(query, { prefix, virtualTime: () => clock.now() });
+            }));
             lawKept(engine, contract);
           });
         }

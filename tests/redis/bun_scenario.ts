@@ -2,7 +2,7 @@
 import { systemClock } from "@holdfast/edge";
 import { type BunRedisClient, redisStore } from "@holdfast/edge/redis";
 import { contracts } from "../support/contracts.ts";
-import { ManualClock } from "../support/manual_clock.ts";
+import { inVirtualTime } from "../support/virtual_time.ts";
 
 /** What Bun has. */
 interface Bun {
@@ -20,15 +20,10 @@ export async function scenario(
   let count = 0;
   for (const [contract, laws] of Object.entries(contracts)) {
     for (const law of laws) {
-      const clock = new ManualClock();
       const prefix = `bun ${count++}`;
       const subject = contract === "key-value store"
         ? { store: redisStore(client, { prefix }), wait: (ms: number) => systemClock.sleep(ms + 2) }
-        : {
-          store: redisStore(client, { prefix, virtualTime: () => clock.now() }),
-          clock,
-          wait: (ms: number) => clock.advance(ms),
-        };
+        : inVirtualTime((clock) => redisStore(client, { prefix, virtualTime: () => clock.now() }));
       try {
         await law.run({ ...subject, listsTwice: true });
         kept[contract] = (kept[contract] ?? 0) + 1;

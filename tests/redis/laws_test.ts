@@ -4,7 +4,7 @@ import { redisStore } from "@holdfast/edge/redis";
 import { prefixLaw } from "@holdfast/edge/testing";
 import { contracts } from "../support/contracts.ts";
 import { lawKept } from "../support/law_table.ts";
-import { ManualClock } from "../support/manual_clock.ts";
+import { inVirtualTime } from "../support/virtual_time.ts";
 import { startCluster, startRedis } from "../support/redis_server.ts";
 import { clients, clusterClients, type Connected } from "./_clients.ts";
 
@@ -14,15 +14,10 @@ async function keepsEveryLaw(t: Deno.TestContext, engine: string, { client }: Co
     for (const law of laws) {
       await t.step(`${engine}: ${contract}: ${law.name}`, async () => {
         const prefix = `${engine} ${count++}`;
-        const clock = new ManualClock();
         // Reads of many values and listings go by Redis' own expiry, which knows no virtual time.
         const subject = contract === "key-value store"
           ? { store: redisStore(client, { prefix }), wait: (ms: number) => systemClock.sleep(ms + 2) }
-          : {
-            store: redisStore(client, { prefix, virtualTime: () => clock.now() }),
-            clock,
-            wait: (ms: number) => clock.advance(ms),
-          };
+          : inVirtualTime((clock) => redisStore(client, { prefix, virtualTime: () => clock.now() }));
         await law.run({ ...subject, listsTwice: true });
         lawKept(engine, contract);
       });

@@ -180,7 +180,7 @@ export const cases: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   async "a logout and a rotation that leave different tombstones: a read leads to the session that goes on"() {
     const { store, primary, secondary } = setUp();
-    await primary.inner.delete("key", { why: "revoked", absent: "bury" });
+    await primary.inner.delete("key", { why: "revoked", absent: "tombstone" });
     await secondary.inner.save("key", CREATE);
     await secondary.inner.delete("key", { why: "rotated", next: "successor" });
     return withoutAge(await store.load("key"));

@@ -3,8 +3,9 @@
  * was replaced.
  */
 import { Hono } from "hono";
-import { memoryStore } from "@holdfast/edge";
+import { type AtomicStore, memoryStore } from "@holdfast/edge";
 import { idempotency, throttle } from "@holdfast/edge/hono";
+import { withIdempotency, withThrottle } from "@holdfast/edge/http";
 
 type Serve = (request: Request, env: unknown) => Response | Promise<Response>;
 
@@ -48,14 +49,26 @@ async function listen(serve: Serve): Promise<Running> {
   };
 }
 
-/** The statuses of two requests, and the keys that were counted. */
-export async function scenario(): Promise<{ statuses: number[]; keys: string[] }> {
-  const store = memoryStore();
+/** The statuses of two requests, and the keys that were counted, by Hono's helpers and by those without a framework. */
+export async function scenario(): Promise<Record<string, { statuses: number[]; keys: string[] }>> {
+  const rule = { name: "address", limit: 1, window: "1h" } as const;
+  const [one, two] = [memoryStore(), memoryStore()];
   const app = new Hono();
-  app.use(idempotency({ store, scope: "public" }));
-  app.use(throttle({ store, name: "address", limit: 1, window: "1h" }));
+  app.use(idempotency({ store: one, scope: "public" }));
+  app.use(throttle({ ...rule, store: one }));
   app.post("/", async (c) => c.text(await c.req.text()));
-  const server = await listen((request, env) => app.fetch(request, env as Record<string, unknown>));
+  const plain = withIdempotency(
+    withThrottle(async (request) => new Response(await request.text()), { ...rule, store: two }),
+    { store: two, scope: "public" },
+  );
+  return {
+    hono: await ask((request, env) => app.fetch(request, env as Record<string, unknown>), one),
+    plain: await ask((request, env) => plain(request, env as object), two),
+  };
+}
+
+async function ask(serve: Serve, store: AtomicStore): Promise<{ statuses: number[]; keys: string[] }> {
+  const server = await listen(serve);
   const statuses: number[] = [];
   for (let i = 0; i < 2; i++) {
     const response = await fetch(`http://127.0.0.1:${server.port}/`, {

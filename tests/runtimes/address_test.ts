@@ -3,9 +3,13 @@ import { assertEquals } from "../support/assert.ts";
 import { runIn } from "../support/runtimes.ts";
 import { workerdTest } from "../support/workerd.ts";
 
-workerdTest("throttle() inside idempotency() counts by the connection under Deno, Node and Bun", async () => {
-  for (const runtime of ["deno", "node", "bun"] as const) {
-    const found = await runIn(runtime, "tests/runtimes/address_scenario.ts", {});
-    assertEquals(found, { statuses: [200, 429], keys: ["ip:127.0.0.1"] }, runtime);
-  }
-});
+workerdTest(
+  "throttles inside idempotency count by the connection under Deno, Node and Bun, with Hono and without",
+  async () => {
+    for (const runtime of ["deno", "node", "bun"] as const) {
+      const found = await runIn(runtime, "tests/runtimes/address_scenario.ts", {});
+      const counted = { statuses: [200, 429], keys: ["ip:127.0.0.1"] };
+      assertEquals(found, { hono: counted, plain: counted }, runtime);
+    }
+  },
+);

@@ -146,7 +146,7 @@ const MEASURED: Record<string, () => Promise<string>> = {
     const minutes = await longest(async (milliseconds) => {
       const clock = new ManualClock();
       const store = atomicSessionStore(memoryStore({ clock }));
-      await store.delete("key", { why: "revoked", absent: "bury" });
+      await store.delete("key", { why: "revoked", absent: "tombstone" });
       await clock.advance(milliseconds);
       return (await store.load("key")).state === "ended";
     }) / 60_000;

@@ -94,7 +94,7 @@ Deno.test("sessions: a logout on a full store ends the session although no tombs
   const tombstones = atomicSessionStore(store);
   let fits = true;
   for (let i = 0; i < 300 && fits; i++) {
-    await tombstones.delete(`filler-${i}`, { why: "revoked", absent: "bury" }).catch((error) => {
+    await tombstones.delete(`filler-${i}`, { why: "revoked", absent: "tombstone" }).catch((error) => {
       assertEquals(error.code, "store-full");
       fits = false;
     });
@@ -127,12 +127,12 @@ Deno.test("sessions: a rotation, a burial and a replicated logout are refused in
   });
   await fill(store);
   for (let i = 0; i < 300; i++) {
-    await records.delete(`filler-${i}`, { why: "revoked", absent: "bury" }).catch(() => {});
+    await records.delete(`filler-${i}`, { why: "revoked", absent: "tombstone" }).catch(() => {});
   }
   for (
     const [key, change] of [
       ["key", { why: "rotated", next: "other" }],
-      ["nothing", { why: "revoked", absent: "bury" }],
+      ["nothing", { why: "revoked", absent: "tombstone" }],
       ["key", { why: "revoked", lasting: true }],
     ] as const
   ) {
@@ -140,7 +140,7 @@ Deno.test("sessions: a rotation, a burial and a replicated logout are refused in
     assertEquals(error.code, "store-full", JSON.stringify(change));
     assertEquals((await records.load("key")).state, "live");
   }
-  assertEquals((await records.delete("key", { why: "revoked", absent: "bury" }))?.handle, "h");
+  assertEquals((await records.delete("key", { why: "revoked", absent: "tombstone" }))?.handle, "h");
   assertEquals((await records.load("key")).state, "unknown");
 });
 

@@ -77,7 +77,7 @@ interface Subject {
   read(
     key: string,
   ): Promise<{ readonly values: Readonly<Record<string, string>>; readonly degraded: boolean } | undefined>;
-  delete(key: string, how: "ignore" | "bury" | "rotate"): Promise<void>;
+  delete(key: string, how: "ignore" | "tombstone" | "rotate"): Promise<void>;
   settle(): Promise<void>;
   readonly pending: number;
 }
@@ -413,7 +413,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
     for (const entry of await Promise.race([revoke, world.delay(8 * TIMEOUT).then(() => [])])) {
       const fate = fates.find(({ key }) => key === entry.key)!;
       fate.doomed = true;
-      const result = await attempt(fate, (subject) => subject.delete(entry.key, "bury"));
+      const result = await attempt(fate, (subject) => subject.delete(entry.key, "tombstone"));
       if ("answer" in result) fate.deleted = world.now;
     }
     count("users revoked");

@@ -9,7 +9,7 @@ import { createClient } from "@libsql/client";
 import { DatabaseSync } from "node:sqlite";
 import { contracts } from "../support/contracts.ts";
 import { lawKept } from "../support/law_table.ts";
-import { ManualClock } from "../support/manual_clock.ts";
+import { inVirtualTime } from "../support/virtual_time.ts";
 import { startWorkerd, workerdTest } from "../support/workerd.ts";
 
 async function keepsEveryLaw(
@@ -22,9 +22,8 @@ async function keepsEveryLaw(
   for (const [contract, list] of Object.entries(contracts)) {
     for (const law of list) {
       await t.step(`${engine}: ${contract}: ${law.name}`, async () => {
-        const clock = new ManualClock();
-        const store = open({ prefix: `law ${count++}`, virtualTime: () => clock.now() });
-        await law.run({ store, clock, wait: (ms) => clock.advance(ms) });
+        const prefix = `law ${count++}`;
+        await law.run(inVirtualTime((clock) => open({ prefix, virtualTime: () => clock.now() })));
         lawKept(engine, contract);
       });
     }

@@ -26,8 +26,11 @@ export class ManualClock implements Clock {
     });
   }
 
-  /** Moves on, waking sleepers in the order of their deadlines, each before time goes further. */
-  async advance(milliseconds: number): Promise<void> {
+  /**
+   * Moves on, waking sleepers in the order of their deadlines, each before time goes further; `settled` ends when what
+   * a sleeper began is over.
+   */
+  async advance(milliseconds: number, settled: () => Promise<void> = oneTurn): Promise<void> {
     const until = this.#now + milliseconds;
     for (;;) {
       const next = [...this.#sleepers].filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0];
@@ -35,9 +38,13 @@ export class ManualClock implements Clock {
       this.#now = Math.max(this.#now, next.at);
       this.#sleepers.delete(next);
       next.wake();
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      await settled();
     }
     this.#now = until;
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await settled();
   }
+}
+
+function oneTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
 }

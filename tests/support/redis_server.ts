@@ -22,7 +22,7 @@ export interface RedisServer extends AsyncDisposable {
 /** Starts a server with further arguments of the command line, which apply to its restarts too. */
 export async function startRedis(...args: string[]): Promise<RedisServer> {
   const binary = await (found ??= findRedis());
-  const port = freePort();
+  const port = args.includes("--cluster-enabled") ? freeClusterPort() : freePort();
   let process: Deno.ChildProcess | undefined;
   const server: RedisServer = {
     port,
@@ -33,7 +33,7 @@ export async function startRedis(...args: string[]): Promise<RedisServer> {
         stdout: "null",
         stderr: "null",
       }).spawn();
-      for (let i = 0; i < 200; i++) {
+      for (let i = 0; i < 1000; i++) {
         try {
           (await Deno.connect({ hostname: "127.0.0.1", port })).close();
           return;
@@ -108,6 +108,20 @@ export async function startCluster(size = 3): Promise<RedisCluster> {
       await Deno.remove(folder, { recursive: true });
     },
   };
+}
+
+/** A port whose bus port is free too: nodes of a cluster talk to each other 10,000 above. */
+function freeClusterPort(): number {
+  for (;;) {
+    const port = freePort();
+    if (port > 55_535) continue;
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port: port + 10_000 }).close();
+      return port;
+    } catch {
+      // taken: the next one
+    }
+  }
 }
 
 function freePort(): number {

@@ -44,8 +44,6 @@ export interface UpstashServerOptions {
   readonly maxRequest?: number;
   /** `upstash` takes the line that lets a script lock its keys; `plain` passes scripts on as they are. */
   readonly mode?: "upstash" | "plain";
-  /** A proxy that does not know the header `upstash-encoding` answers texts as they are. */
-  readonly ignoresEncoding?: boolean;
 }
 
 const REFUSED = new Set([
@@ -84,7 +82,7 @@ export async function startUpstash(
   redisPort: number,
   options: number | UpstashServerOptions = {},
 ): Promise<UpstashServer> {
-  const { maxRequest = 1_048_576, mode = "upstash", ignoresEncoding = false } = typeof options === "number"
+  const { maxRequest = 1_048_576, mode = "upstash" } = typeof options === "number"
     ? { maxRequest: options }
     : options;
   const idle: RespConnection[] = [];
@@ -184,7 +182,7 @@ export async function startUpstash(
         `ERR max request size exceeded. Limit: ${maxRequest} bytes, Actual: ${body.length} bytes`,
       );
     }
-    const base64 = !ignoresEncoding && request.headers.get("upstash-encoding") === "base64";
+    const base64 = request.headers.get("upstash-encoding") === "base64";
     const permitted = (commands: string[][]) => {
       if (given === READ_ONLY_TOKEN && !commands.every(([name = ""]) => READS.has(name.toUpperCase()))) {
         throw new Refusal(400, "NOPERM this user has no permissions to run the command");

@@ -34,6 +34,8 @@ export interface WorkerdOptions {
    * cancelled.
    */
   readonly self?: string;
+  /** Names of `send_email` bindings that it finds in `env`, and the addresses that each may send to. */
+  readonly sendEmail?: Readonly<Record<string, readonly string[]>>;
   /** Plain values it finds in `env`. */
   readonly vars?: Readonly<Record<string, string>>;
   /** A folder that keeps KV and objects over a restart; without one they die with the Worker. */
@@ -70,6 +72,14 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
       Object.entries(durableObjects).map(([name, className]) => [name, { className, useSQLite: sqlite }]),
     ),
     bindings: { ...vars },
+    ...(options.sendEmail && {
+      email: {
+        send_email: Object.entries(options.sendEmail).map(([name, allowed]) => ({
+          name,
+          allowed_destination_addresses: [...allowed],
+        })),
+      },
+    }),
     ...(persist === undefined ? {} : { kvPersist: `${persist}/kv`, durableObjectsPersist: `${persist}/do` }),
   };
   const bound = options.self === undefined ? settings : {

@@ -37,7 +37,7 @@ import { type RedisScripts, upstashStore } from "@holdfast/edge/upstash";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 import { type AtomicStore, createLocks, createSessions } from "@holdfast/edge";
 import type { Transition } from "@holdfast/edge/engine";
-import { type Mailer, memoryMailer, type Message, type Outbox, outbox } from "@holdfast/edge/mail";
+import { type Mailer, memoryMailer, type Message, type MailOutbox, outbox } from "@holdfast/edge/mail";
 
 /** Fails to compile when `T` is `any`, which satisfies everything and proves nothing. */
 type Real<T> = 0 extends 1 & T ? never : T;
@@ -243,7 +243,7 @@ const nobody: Message = { to: "jane@example.com", subject: "Hello", text: "Hello
 interface MailEnv extends Env {
   readonly RESEND_KEY: string;
 }
-const outboxOf = (env: MailEnv): Outbox =>
+const outboxOf = (env: MailEnv): MailOutbox =>
   outbox(resendMailer({ apiKey: env.RESEND_KEY }), durableObjectStore(env.HOLDFAST));
 export class Postman implements DurableObject {
   constructor(readonly ctx: DurableObjectState, readonly env: MailEnv) {}

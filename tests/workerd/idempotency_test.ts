@@ -7,7 +7,7 @@ import { report } from "../support/report.ts";
 import { startWorkerd, workerdTest } from "../support/workerd.ts";
 import type { Seen } from "./idempotency_worker.ts";
 
-workerdTest("idempotency() in workerd when clients leave", async (t) => {
+workerdTest("idempotency() and withIdempotency() in workerd when clients leave", async (t) => {
   await using worker = await startWorkerd({
     entry: new URL("./idempotency_worker.ts", import.meta.url),
     durableObjects: { HOLDFAST: "HoldfastObject" },
@@ -29,6 +29,14 @@ workerdTest("idempotency() in workerd when clients leave", async (t) => {
     assert(cancelled > seen.length / 2, `${what}: the clients leave before the answer`);
   };
   for (const engine of ["objects", "memory"]) {
+    await t.step(
+      `30 cancelled POSTs and 50 streams of withIdempotency(), 30 deliveries of webhook() on ${engine}: the same`,
+      async () => {
+        judge(await drive("/http/pay", engine, 30), `POSTs of withIdempotency() on ${engine}`);
+        judge(await drive("/http/stream", engine, 50), `streams of withIdempotency() on ${engine}`);
+        judge(await drive("/http/hook", engine, 30), `deliveries of a webhook() on ${engine}`);
+      },
+    );
     await t.step(
       `100 cancelled POSTs on ${engine}: 100 runs, and each retry gets the first answer`,
       async () => {

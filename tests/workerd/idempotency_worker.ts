@@ -2,11 +2,13 @@
  * An app whose clients leave, and the clients: `/drive` sends requests to the app through a service binding
  * and cancels them.
  */
-import { type Context, Hono } from "hono";
+import { Hono } from "hono";
 import { memoryStore } from "@holdfast/edge";
 import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durable-objects";
 import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { idempotency, type IdempotencyVariables } from "@holdfast/edge/hono";
+import { withIdempotency } from "@holdfast/edge/http";
+import { webhook } from "@holdfast/edge/webhooks";
 
 export { HoldfastObject };
 
@@ -43,33 +45,26 @@ function begin(key: string): Work {
 }
 
 /** A part of the work; where the client wants to leave, it goes on when the client has left. */
-async function takeStep(c: Context, work: Work): Promise<void> {
+async function takeStep(request: Request, key: string, work: Work): Promise<void> {
   await sleep(2 + Math.random() * 10);
-  const leaves = Number(c.req.header("leave-at") ?? -1) === work.step++;
-  for (let i = 0; leaves && i < 1000 && !left.has(c.var.idempotency.key); i++) await sleep(2);
+  const leaves = Number(request.headers.get("leave-at") ?? -1) === work.step++;
+  for (let i = 0; leaves && i < 1000 && !left.has(key); i++) await sleep(2);
 }
 
-const app = new Hono<{ Bindings: Env; Variables: IdempotencyVariables }>();
-app.use(
-  idempotency({
-    store: (c) => c.req.header("engine") === "memory" ? memory : durableObjectStore(c.env.HOLDFAST),
-    scope: "public",
-    lease: "5s",
-  }),
-);
-app.post("/pay", async (c) => {
-  const work = begin(c.var.idempotency.key);
-  const { order } = await c.req.json();
-  for (let i = 0; i < 6; i++) await takeStep(c, work);
+async function pay(request: Request, key: string): Promise<Response> {
+  const work = begin(key);
+  const { order } = await request.json();
+  for (let i = 0; i < 6; i++) await takeStep(request, key, work);
   work.live--;
   work.made = JSON.stringify({ order, receipt: crypto.randomUUID() });
-  return c.body(work.made);
-});
-app.post("/stream", (c) => {
-  const work = begin(c.var.idempotency.key);
+  return new Response(work.made);
+}
+
+function stream(request: Request, key: string): Response {
+  const work = begin(key);
   const encoder = new TextEncoder();
   const makeChunk = async () => {
-    await takeStep(c, work);
+    await takeStep(request, key, work);
     const chunk = `<${crypto.randomUUID()}>`;
     work.made += chunk;
     return encoder.encode(chunk);
@@ -77,7 +72,7 @@ app.post("/stream", (c) => {
   // Half of the handlers make chunks when they are asked, half by themselves.
   if (Math.random() < 0.5) {
     let left = 6;
-    return c.body(
+    return new Response(
       new ReadableStream<Uint8Array>({
         async pull(controller) {
           if (left-- > 0) return controller.enqueue(await makeChunk());
@@ -88,7 +83,7 @@ app.post("/stream", (c) => {
       }),
     );
   }
-  return c.body(
+  return new Response(
     new ReadableStream<Uint8Array>({
       async start(controller) {
         for (let i = 0; i < 6; i++) controller.enqueue(await makeChunk());
@@ -98,6 +93,42 @@ app.post("/stream", (c) => {
       cancel: () => void work.live--,
     }),
   );
+}
+
+const storeOf = (request: Request, env: Env) =>
+  request.headers.get("engine") === "memory" ? memory : durableObjectStore(env.HOLDFAST);
+
+const app = new Hono<{ Bindings: Env; Variables: IdempotencyVariables }>();
+app.use(idempotency({ store: (c) => storeOf(c.req.raw, c.env), scope: "public", lease: "5s" }));
+app.post("/pay", (c) => pay(c.req.raw, c.var.idempotency.key));
+app.post("/stream", (c) => stream(c.req.raw, c.var.idempotency.key));
+
+/** The same without a framework. A store needs the request here, so it travels in the context. */
+interface Context {
+  readonly env: Env;
+  readonly ctx: { waitUntil(work: Promise<unknown>): void };
+  readonly asked: Request;
+}
+const plain = withIdempotency<Context>((request, { idempotency }) => {
+  const { key } = idempotency!;
+  return new URL(request.url).pathname === "/http/pay" ? pay(request, key) : stream(request, key);
+}, { store: ({ asked, env }) => storeOf(asked, env), scope: "public", lease: "5s" });
+
+/** A webhook of the same work: the key is the id of its event. Who signs is no matter here. */
+const hook = webhook<never, Context>({
+  verify: ({ headers }) => ({
+    state: "verified",
+    events: [{ id: headers.get("idempotency-key")!, payload: undefined }],
+  }),
+  store: ({ asked, env }) => storeOf(asked, env),
+  name: "hook",
+  lease: "5s",
+  async handle(_event, { id, request }) {
+    const work = begin(id);
+    for (let i = 0; i < 6; i++) await takeStep(request, id, work);
+    work.live--;
+    work.made = `{"received":true}`; // what every delivery of it is answered
+  },
 });
 
 /** What a client saw whose first request was cancelled. */
@@ -158,6 +189,10 @@ async function client(env: Env, path: string, engine: string): Promise<Seen> {
 export default {
   async fetch(request: Request, env: Env, ctx: ConstructorParameters<typeof Hono>[0]): Promise<Response> {
     const { pathname, searchParams } = new URL(request.url);
+    if (pathname.startsWith("/http/")) {
+      const handler = pathname === "/http/hook" ? hook : plain;
+      return await handler(request, { env, ctx: ctx as unknown as Context["ctx"], asked: request });
+    }
     if (pathname !== "/drive") return await app.fetch(request, env, ctx as never);
     const count = Number(searchParams.get("count"));
     const clients = Array.from({ length: count }, async (_, i) => {

@@ -51,12 +51,18 @@ export function startMailgun(): Promise<MailServer> {
 }
 
 const FIELDS =
-  /^(?:from|to|cc|bcc|subject|text|html|attachment|inline|message|o:tag|o:deliverytime|h:.+|v:.+)$/;
+  /^(?:from|to|cc|bcc|subject|text|html|attachment|inline|message|o:tag|o:deliverytime|h:.+|v:.+|template|t:version|o:sending-ip|o:sending-ip-pool)$/;
+/** Fields with a yes or no. */
+const SWITCHES =
+  /^(?:t:text|o:(?:testmode|dkim|tracking|tracking-clicks|tracking-opens|require-tls|skip-verification))$/;
 
 function common(form: FormData): Pick<AcceptedMail, "id" | "tags" | "metadata" | "sendAt"> {
   const metadata: Record<string, string> = {};
   for (const [name, value] of form) {
-    if (!FIELDS.test(name)) throw new Refusal(400, `unknown field ${name}`);
+    if (name === "t:variables") JSON.parse(String(value));
+    else if (SWITCHES.test(name)) {
+      if (!/^(?:yes|no|htmlonly)$/.test(String(value))) throw new Refusal(400, name);
+    } else if (!FIELDS.test(name)) throw new Refusal(400, `unknown field ${name}`);
     if (name.startsWith("v:")) metadata[name.slice(2)] = String(value);
   }
   const tags = form.getAll("o:tag").map(String);
@@ -76,12 +82,15 @@ function common(form: FormData): Pick<AcceptedMail, "id" | "tags" | "metadata" |
 
 async function readForm(form: FormData): Promise<AcceptedMail> {
   const own = common(form);
-  for (const field of ["from", "to", "subject"]) {
+  const template = form.has("template");
+  for (const field of ["from", "to", ...(template ? [] : ["subject"])]) {
     if (!form.has(field)) throw new Refusal(400, `'${field}' parameter is missing`);
   }
   const text = form.get("text") as string | null ?? undefined;
   const html = form.get("html") as string | null ?? undefined;
-  if (!text && !html) throw new Refusal(400, "Need at least one of 'text' or 'html' parameters specified");
+  if (!text && !html && !template) {
+    throw new Refusal(400, "Need at least one of 'text' or 'html' parameters specified");
+  }
   const headers = Object.fromEntries(
     [...form].filter(([name]) => name.startsWith("h:")).map((
       [name, value],
@@ -111,7 +120,7 @@ async function readForm(form: FormData): Promise<AcceptedMail> {
     replyTo: replyTo === undefined
       ? []
       : replyTo.split(/,(?=(?:[^"]*"[^"]*")*[^"]*$)/).map((one) => mailbox(one, "reply-to")),
-    subject: String(form.get("subject")),
+    subject: String(form.get("subject") ?? ""),
     text,
     html,
     headers: lowerCase(others),

@@ -37,7 +37,9 @@ export function checkMime(bytes: Uint8Array, { eightBit = false } = {}): void {
   if (/\0/.test(text) || (!eightBit && /[^\0-\x7f]/.test(text))) throw new Refusal(400, "not 7-bit", "mime");
   const head = text.slice(0, text.indexOf("\r\n\r\n"));
   if (/^(?:bcc|resent-bcc)[ \t]*:/im.test(head)) throw new Refusal(400, "a Bcc header", "mime");
-  const names = [...head.matchAll(/^([!-9;-~]+):/gm)].map(([, name]) => name!.toLowerCase());
+  // A message has a signature for each key.
+  const names = [...head.matchAll(/^([!-9;-~]+):/gm)].map(([, name]) => name!.toLowerCase())
+    .filter((name) => name !== "dkim-signature");
   if (new Set(names).size < names.length) throw new Refusal(400, "a header is there twice", "mime");
   for (const line of head.split("\r\n")) {
     if (!/^(?:[!-9;-~]+:|[ \t]+\S)/.test(line)) {

@@ -1,6 +1,8 @@
 /** Every mailer that sends beside its provider, for the tests that all of them take. */
 import { buildMime, type Mailer } from "@holdfast/edge/mail";
+import { brevoMailer } from "@holdfast/edge/brevo";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
+import { postmarkMailer } from "@holdfast/edge/postmark";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
 import { sesMailer } from "@holdfast/edge/ses";
@@ -9,6 +11,9 @@ import { AwsClient } from "aws4fetch";
 import { Resend } from "resend";
 import type { AcceptedMail, MailFault, MailServer } from "./http_server.ts";
 import { MAILGUN_DOMAIN, MAILGUN_KEY, startMailgun } from "./mailgun_server.ts";
+import { BREVO_KEY, startBrevo } from "./brevo_server.ts";
+import { kitMailer } from "./kit_mailer.ts";
+import { POSTMARK_TOKEN, startPostmark } from "./postmark_server.ts";
 import { RESEND_KEY, startResend } from "./resend_server.ts";
 import { SENDGRID_KEY, startSendGrid } from "./sendgrid_server.ts";
 import { SES_CREDENTIALS, SES_REGION, SES_SESSION_TOKEN, startSes } from "./ses_server.ts";
@@ -54,6 +59,12 @@ export const providers: Readonly<Record<string, ProviderCase>> = {
     mailer: (baseUrl) =>
       mailgunMailer({ apiKey: MAILGUN_KEY, domain: MAILGUN_DOMAIN, baseUrl, mime: buildMime }),
   },
+  "postmark": {
+    start: startPostmark,
+    mailer: (baseUrl) => postmarkMailer({ serverToken: POSTMARK_TOKEN, baseUrl }),
+  },
+  "postmark, a mailer of one's own": { start: startPostmark, mailer: kitMailer },
+  "brevo": { start: startBrevo, mailer: (baseUrl) => brevoMailer({ apiKey: BREVO_KEY, baseUrl }) },
 };
 
 /** Those, and a mail server. */

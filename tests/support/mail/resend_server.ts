@@ -32,6 +32,8 @@ const FIELDS = [
   "tags",
   "attachments",
   "scheduled_at",
+  "template",
+  "topic_id",
 ];
 
 /** Starts it. */
@@ -132,13 +134,19 @@ function readMail(body: any): AcceptedMail {
     throw new Refusal(422, "an object is needed", "invalid_parameter");
   }
   onlyKnown(body, FIELDS, "the email");
-  for (const field of ["from", "to", "subject"]) {
+  const { template } = body;
+  if (template !== undefined) {
+    onlyKnown(template, ["id", "variables"], "the template");
+    if (typeof template.id !== "string") throw new Refusal(422, "template.id", "missing_required_field");
+    if (body.text || body.html) throw new Refusal(422, "a template and a body", "validation_error");
+  }
+  for (const field of template ? ["to"] : ["from", "to", "subject"]) {
     if (body[field] === undefined) {
       throw new Refusal(422, `Missing required field: ${field}`, "missing_required_field");
     }
   }
   const { text, html, headers = {}, tags = [], attachments = [], scheduled_at } = body;
-  if (!text && !html) {
+  if (!text && !html && !template) {
     throw new Refusal(422, "Missing required field: html or text", "missing_required_field");
   }
   for (const field of ["to", "cc", "bcc"]) {
@@ -166,7 +174,7 @@ function readMail(body: any): AcceptedMail {
     cc: mailboxes(body.cc, "cc"),
     bcc: mailboxes(body.bcc, "bcc"),
     replyTo: mailboxes(body.reply_to, "reply_to"),
-    subject: body.subject,
+    subject: body.subject ?? "",
     text,
     html,
     headers: lowerCase(headers),

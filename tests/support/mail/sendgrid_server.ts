@@ -29,6 +29,12 @@ const FIELDS = [
   "categories",
   "custom_args",
   "send_at",
+  "template_id",
+  "asm",
+  "mail_settings",
+  "tracking_settings",
+  "ip_pool_name",
+  "batch_id",
 ];
 const RESERVED =
   /^(?:x-sg-id|x-sg-eid|received|dkim-signature|content-type|content-transfer-encoding|to|from|subject|reply-to|cc|bcc)$/i;
@@ -61,11 +67,18 @@ function readMail(body: any): AcceptedMail {
   onlyKnown(body, FIELDS, "the mail");
   if (body.personalizations?.length !== 1) throw new Refusal(400, "personalizations", "personalizations");
   if (body.reply_to && body.reply_to_list) throw new Refusal(400, "reply_to and reply_to_list", "reply_to");
-  if (typeof body.subject !== "string" || body.subject === "") {
+  readSettings(body);
+  const template = body.template_id !== undefined;
+  if (
+    (body.subject !== undefined || !template) && (typeof body.subject !== "string" || body.subject === "")
+  ) {
     throw new Refusal(400, "a subject is needed", "subject");
   }
   const [personalization] = body.personalizations;
-  onlyKnown(personalization, ["to", "cc", "bcc"], "the personalization");
+  onlyKnown(personalization, ["to", "cc", "bcc", "dynamic_template_data"], "the personalization");
+  if (personalization.dynamic_template_data && !/^d-/.test(body.template_id)) {
+    throw new Refusal(400, "dynamic_template_data needs a dynamic template", "template_id");
+  }
   const to = people(personalization.to, "to");
   const cc = people(personalization.cc ?? [], "cc");
   const bcc = people(personalization.bcc ?? [], "bcc");
@@ -77,7 +90,9 @@ function readMail(body: any): AcceptedMail {
   }
   const content: { type: string; value: string }[] = body.content ?? [];
   const order = ["text/plain", "text/html", "text/calendar"];
-  if (content.length === 0) throw new Refusal(400, "content is needed", "content");
+  if (content.length === 0 && (!template || body.content)) {
+    throw new Refusal(400, "content is needed", "content");
+  }
   content.forEach(({ type, value }, i) => {
     if (typeof value !== "string" || value === "") throw new Refusal(400, "content.value", "content");
     if (!order.includes(type) || (i > 0 && order.indexOf(content[i - 1]!.type) >= order.indexOf(type))) {
@@ -104,7 +119,7 @@ function readMail(body: any): AcceptedMail {
     cc,
     bcc,
     replyTo: people(body.reply_to_list ?? (body.reply_to ? [body.reply_to] : []), "reply_to"),
-    subject: body.subject,
+    subject: body.subject ?? "",
     text: content.find(({ type }) => type === "text/plain")?.value,
     html: content.find(({ type }) => type === "text/html")?.value,
     headers: lowerCase(headers),
@@ -127,6 +142,35 @@ function readMail(body: any): AcceptedMail {
       };
     }),
   };
+}
+
+/** The settings of an account that a request may change. */
+// deno-lint-ignore no-explicit-any
+function readSettings(body: any): void {
+  const { asm, mail_settings, tracking_settings, ip_pool_name, batch_id, template_id } = body;
+  if (asm !== undefined) {
+    onlyKnown(asm, ["group_id", "groups_to_display"], "asm");
+    if (!Number.isInteger(asm.group_id)) throw new Refusal(400, "asm.group_id", "asm.group_id");
+  }
+  onlyKnown(mail_settings ?? {}, [
+    "bypass_list_management",
+    "bypass_spam_management",
+    "bypass_bounce_management",
+    "bypass_unsubscribe_management",
+    "footer",
+    "sandbox_mode",
+  ], "mail_settings");
+  onlyKnown(
+    tracking_settings ?? {},
+    ["click_tracking", "open_tracking", "subscription_tracking", "ganalytics"],
+    "tracking_settings",
+  );
+  for (const group of Object.values({ ...mail_settings, ...tracking_settings })) {
+    if (typeof (group as { enable: unknown }).enable !== "boolean") throw new Refusal(400, "enable");
+  }
+  for (const text of [ip_pool_name, batch_id, template_id]) {
+    if (text !== undefined && (typeof text !== "string" || text === "")) throw new Refusal(400, "a setting");
+  }
 }
 
 function people(list: unknown, what: string): Mailbox[] {

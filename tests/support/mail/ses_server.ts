@@ -143,6 +143,12 @@ async function readMail(body: any): Promise<AcceptedMail> {
     "ReplyToAddresses",
     "EmailTags",
     "ConfigurationSetName",
+    "TenantName",
+    "EndpointId",
+    "FromEmailAddressIdentityArn",
+    "FeedbackForwardingEmailAddress",
+    "FeedbackForwardingEmailAddressIdentityArn",
+    "ListManagementOptions",
     "Content",
   ], "the request");
   const { Destination = {}, EmailTags = [], Content = {} } = body;
@@ -173,15 +179,32 @@ async function readMail(body: any): Promise<AcceptedMail> {
     cc,
     bcc,
   };
-  onlyKnown(Content, ["Simple", "Raw"], "Content");
+  onlyKnown(Content, ["Simple", "Raw", "Template"], "Content");
+  onlyKnown(body.ListManagementOptions ?? {}, ["ContactListName", "TopicName"], "ListManagementOptions");
   if (Content.Raw) {
     onlyKnown(Content.Raw, ["Data"], "Raw");
     const raw = base64(Content.Raw.Data, "Raw.Data");
     checkMime(raw);
     return { ...await parseMime(raw), ...own };
   }
-  const { Subject, Body, Headers = [], Attachments = [] } = Content.Simple;
-  onlyKnown(Content.Simple, ["Subject", "Body", "Headers", "Attachments"], "Simple");
+  const { Template } = Content;
+  if (Template) {
+    const known = [
+      "TemplateName",
+      "TemplateArn",
+      "TemplateContent",
+      "TemplateData",
+      "Headers",
+      "Attachments",
+    ];
+    onlyKnown(Template, known, "Template");
+    if (!Template.TemplateName === !Template.TemplateArn) {
+      throw new Refusal(400, "one of TemplateName and TemplateArn", "BadRequestException");
+    }
+    JSON.parse(Template.TemplateData);
+  }
+  const { Subject, Body = {}, Headers = [], Attachments = [] } = Content.Simple ?? Template;
+  if (!Template) onlyKnown(Content.Simple, ["Subject", "Body", "Headers", "Attachments"], "Simple");
   onlyKnown(Body, ["Text", "Html"], "Body");
   for (const data of [Subject, Body.Text, Body.Html]) {
     if (data === undefined) continue;
@@ -201,7 +224,7 @@ async function readMail(body: any): Promise<AcceptedMail> {
     ...own,
     from: mailbox(ascii([body.FromEmailAddress])[0], "from"),
     replyTo: mailboxes(ascii(body.ReplyToAddresses), "reply-to"),
-    subject: Subject.Data,
+    subject: Subject?.Data ?? "",
     text: Body.Text?.Data,
     html: Body.Html?.Data,
     headers: lowerCase(headers),

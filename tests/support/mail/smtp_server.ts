@@ -5,7 +5,7 @@ import { Buffer } from "node:buffer";
 import type { AddressInfo } from "node:net";
 import { domainToASCII } from "node:url";
 import { SMTPServer } from "smtp-server";
-import { denoConnector, smtpMailer } from "@holdfast/edge/smtp";
+import { denoConnector, smtpEnvelope, smtpMailer } from "@holdfast/edge/smtp";
 import type { Mailer } from "@holdfast/edge/mail";
 import type { AcceptedMail, MailFault, MailServer } from "./http_server.ts";
 import { checkMime, parseMime } from "./parse.ts";
@@ -15,7 +15,14 @@ export function smtpTo(url: string): Mailer {
   const { hostname, port } = new URL(url);
   const connector = denoConnector();
   // These mailers are never closed: their idle connections must end before the test does.
-  return smtpMailer({ host: hostname, port: Number(port), security: "none", connector, idleTimeout: 100 });
+  return smtpMailer({
+    host: hostname,
+    port: Number(port),
+    security: "none",
+    connector,
+    idleTimeout: 100,
+    envelope: smtpEnvelope,
+  });
 }
 
 /** The replies of the HTTP providers as SMTP replies. */

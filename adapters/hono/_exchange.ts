@@ -1,0 +1,80 @@
+/** Between Hono's context and the helpers of `src/http`, which are written over an exchange. */
+import type { Exchange, Helper } from "../../src/http/exchange.ts";
+import { replace, type RouteContext, waitUntil } from "./_context.ts";
+import { readBody } from "./_request_body.ts";
+
+const runtimeRequests = new WeakMap<RouteContext, Request>();
+
+/**
+ * The request as the runtime made it, seen at the first call of this for a context. A runtime knows the
+ * connection by this object, and other middleware may replace `c.req.raw`.
+ */
+function runtimeRequest(c: RouteContext): Request {
+  let request = runtimeRequests.get(c);
+  if (request === undefined) runtimeRequests.set(c, request = c.req.raw);
+  return request;
+}
+
+/** The exchange of a request that comes through Hono. */
+export function honoExchange<C extends RouteContext>(c: C): Exchange<C> {
+  const original = runtimeRequest(c);
+  return {
+    get request() {
+      return c.req.raw;
+    },
+    context: c,
+    owner: c,
+    original,
+    connection: c.env,
+    has: (name) => c.get(name) !== undefined,
+    get: (name) => c.get(name),
+    waitUntil: (work) => waitUntil(c, work),
+    readBody: (maxBytes, fault) => readBody(c, maxBytes, fault),
+  };
+}
+
+/**
+ * Runs a helper as a middleware. What it hands to the routes is a variable of that name. An answer of its own
+ * is returned, so that Hono merges the headers that outer middleware has set before; an answer that it makes of
+ * the routes' replaces theirs.
+ */
+export async function pass<Value>(
+  c: RouteContext,
+  next: () => Promise<void>,
+  name: string,
+  helper: Helper<RouteContext, Value>,
+): Promise<Response | void> {
+  let served: Response | undefined;
+  const response = await helper(honoExchange(c), async (value) => {
+    if (value !== undefined) c.set(name, value);
+    await next();
+    return { response: served = c.res, error: c.error };
+  });
+  if (served === undefined) return response;
+  if (response !== served) replace(c, response);
+}
+
+/** Kept by callback: two middleware of equal options are one, and options are compared by identity. */
+const mapped = new WeakMap<object, unknown>();
+
+/**
+ * A callback that takes Hono's context, as one of a fetch handler. What is no function is handed on, for the
+ * check that says so.
+ */
+export function ofContext<Rest extends unknown[], Result>(
+  // deno-lint-ignore no-explicit-any
+  callback: ((c: any, ...rest: Rest) => Result) | undefined,
+): ((request: Request, c: RouteContext, ...rest: Rest) => Result) | undefined {
+  if (typeof callback !== "function") return callback;
+  const known = mapped.get(callback) ??
+    ((_request: Request, c: RouteContext, ...rest: Rest) => callback(c, ...rest));
+  mapped.set(callback, known);
+  return known as (request: Request, c: RouteContext, ...rest: Rest) => Result;
+}
+
+/** The options with some of them mapped. What is no object is handed on, for the check that says so. */
+export function mapOptions<Options>(options: Options, map: (options: Options) => object): Options | object {
+  return typeof options === "object" && options !== null && !Array.isArray(options)
+    ? { ...options, ...map(options) }
+    : options;
+}

@@ -1,0 +1,87 @@
+/**
+ * What the compiled Lua may call: our own short forms of the few helpers that `typescript-to-lua` asks for. Transitions
+ * work on strings, whole numbers, records and arrays; what is not here is outside the subset, and compiling it fails.
+ */
+
+/** By the name that the compiler uses; a value may call the ones in `NEEDS`. */
+export const LUA_LIBRARY: Readonly<Record<string, string>> = {
+  // Text of a whole number without an exponent; Lua would print 1.7e+12. A zero has no sign.
+  tostring: `local function tostring(value)
+  if type(value) == "number" then return string.format("%.0f", value + 0) end
+  return value
+end`,
+  // What Lua reads as a number and JavaScript does not: "inf" and "nan". The other way about: "".
+  __TS__Number: `local function __TS__Number(value)
+  local number = tonumber(value)
+  if number and number - number == 0 then return number end
+  return value == "" and 0 or 0 / 0
+end`,
+  __TS__ObjectAssign: `local function __TS__ObjectAssign(target, ...)
+  for _, source in ipairs({...}) do
+    if source then for name, value in pairs(source) do target[name] = value end end
+  end
+  return target
+end`,
+  __TS__ObjectKeys: `local function __TS__ObjectKeys(source)
+  local names = {}
+  for name in pairs(source) do names[#names + 1] = name end
+  return names
+end`,
+  __TS__Delete: `local function __TS__Delete(target, name) target[name] = nil return true end`,
+  __TS__ArraySort: `local function __TS__ArraySort(list, compare)
+  table.sort(list, function(a, b) return compare(nil, a, b) < 0 end)
+  return list
+end`,
+  __TS__StringSplit: `local function __TS__StringSplit(text, separator)
+  local parts, from = {}, 1
+  while true do
+    local at = string.find(text, separator, from, true)
+    if not at then break end
+    parts[#parts + 1] = string.sub(text, from, at - 1)
+    from = at + #separator
+  end
+  parts[#parts + 1] = string.sub(text, from)
+  return parts
+end`,
+  __TS__StringStartsWith: `local function __TS__StringStartsWith(text, start)
+  return string.sub(text, 1, #start) == start
+end`,
+  __TS__StringSlice: `local function __TS__StringSlice(text, from, to)
+  if to and to < 0 then to = #text + to end
+  return string.sub(text, from < 0 and from or from + 1, to)
+end`,
+  __TS__ObjectRest: `local function __TS__ObjectRest(source, used)
+  local rest = {}
+  for name, value in pairs(source) do if not used[name] then rest[name] = value end end
+  return rest
+end`,
+  __TS__StringIncludes:
+    `local function __TS__StringIncludes(text, part) return string.find(text, part, 1, true) ~= nil end`,
+  __TS__ArrayIncludes: `local function __TS__ArrayIncludes(list, item)
+  for _, value in ipairs(list) do if value == item then return true end end
+  return false
+end`,
+};
+
+/** A function of ours in TypeScript that has a form of its own in Lua. */
+export interface NativeForm {
+  /** The end of the path of the file that declares it. */
+  readonly file: string;
+  /** The function in Lua; it may use what surrounds `apply`. */
+  readonly lua: string;
+}
+
+/** By the function's name. The differential test holds both forms to each other. */
+export const NATIVE_FORMS: Readonly<Record<string, NativeForm>> = {
+  isWhole: {
+    file: "src/store/whole_number.ts",
+    lua: `local function isWhole(text, most)
+  return text ~= nil and #text <= most and string.find(text, "^%d+$") ~= nil
+end`,
+  },
+  // Redis knows its clock in microseconds; `micro` has those within `now`.
+  microseconds: {
+    file: "src/store/microseconds.ts",
+    lua: `local function microseconds(now) return now * 1000 + micro end`,
+  },
+};

@@ -1,0 +1,63 @@
+/**
+ * Durable Objects beside one that is written by hand for the task, in the same workerd: `deno task bench:objects`. Rounds take
+ * turns, one call after the other; the ratio of the medians is printed with the spread. Disk writes of a real data centre would
+ * make every ratio nearer to one.
+ */
+// deno-lint-ignore-file no-console
+import { startWorkerd } from "../tests/support/workerd.ts";
+import { median as middle, type Ratio, ratioOf, type Samples } from "./_rounds.ts";
+
+/** What the project promises itself, by the name of the call. */
+const TARGETS: Readonly<Record<string, number>> = {
+  "increment": 0.9,
+  "lock and release": 0.9,
+  "throttle check": 0.85,
+  "session load": 0.7,
+};
+
+/** A call beside the same by hand. */
+export interface ObjectFigure {
+  readonly name: string;
+  readonly ratio: Ratio;
+  readonly target: number;
+}
+
+const ROUNDS = Number(Deno.env.get("ROUNDS") ?? 15);
+const COUNT = Number(Deno.env.get("COUNT") ?? 300);
+
+/** Measures every call in turns. */
+export async function measureObjects(): Promise<{ samples: Samples; figures: ObjectFigure[] }> {
+  await using worker = await startWorkerd({
+    entry: new URL("_objects_worker.ts", import.meta.url),
+    durableObjects: { HOLDFAST: "HoldfastObject", FLOOR: "FloorObject" },
+  });
+  const names: string[] = await (await worker.fetch("/")).json();
+  const samples: Samples = {};
+  for (let round = -2; round < ROUNDS; round++) {
+    for (const name of names) {
+      const began = performance.now();
+      const response = await worker.fetch(`/?call=${encodeURIComponent(name)}&count=${COUNT}`);
+      if (await response.text() !== "done") throw new Error(`${name} failed`);
+      if (round >= 0) (samples[name] ??= []).push((performance.now() - began) * 1e6 / COUNT);
+    }
+  }
+  const figures = Object.entries(TARGETS).map(([name, target]) => {
+    return { name, target, ratio: ratioOf(samples[`${name}: holdfast`]!, samples[`${name}: by hand`]!) };
+  });
+  return { samples, figures };
+}
+
+if (import.meta.main) {
+  const { samples, figures } = await measureObjects();
+  for (const { name, ratio, target } of figures) {
+    const { median, least, most } = ratio;
+    const micros = (whose: string) => (middle(samples[`${name}: ${whose}`]!) / 1000).toFixed(0);
+    console.log(
+      `${name.padEnd(20)} ${median.toFixed(2)} (${least.toFixed(2)} to ${
+        most.toFixed(2)
+      }) target ${target} ` +
+        `· about ${micros("holdfast")} µs and ${micros("by hand")} µs`,
+    );
+  }
+  Deno.exit(0);
+}

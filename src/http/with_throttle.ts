@@ -1,0 +1,273 @@
+/** A throttle around a fetch handler, and the one implementation of Hono's `throttle()`. */
+import { HoldfastError } from "../errors.ts";
+import { sha256 } from "../secret.ts";
+import { planThrottle, type ThrottlePlan } from "../throttle/create_throttle.ts";
+import { givenPolicies } from "../throttle/policies.ts";
+import type { Throttle, ThrottleBaseOptions, ThrottleDecision } from "../throttle/throttle.ts";
+import {
+  checkFunction,
+  checkInteger,
+  checkNeededOptions,
+  checkOneOf,
+  checkStore,
+  type OptionNames,
+} from "../validate.ts";
+import { ADDRESS_OPTIONS, addressOf, checkAddressOptions } from "./client_address.ts";
+import {
+  around,
+  changeable,
+  type Exchange,
+  type FetchHandler,
+  type Helper,
+  safely,
+  storeOf,
+} from "./exchange.ts";
+import type { HttpThrottleOptions, ThrottleContext } from "./http_throttle.ts";
+import { problem, unavailable } from "./problem.ts";
+import { describe, RATE_LIMIT_HEADERS } from "./ratelimit_fields.ts";
+
+const OPTIONS = {
+  name: true,
+  whenUnavailable: true,
+  timeout: true,
+  onFault: true,
+  denyCache: true,
+  clock: true,
+  store: true,
+  key: true,
+  ...ADDRESS_OPTIONS,
+  skip: true,
+  cost: true,
+  costAfter: true,
+  headers: true,
+  policies: true,
+  limit: true,
+  window: true,
+  algorithm: true,
+  burst: true,
+} satisfies OptionNames<HttpThrottleOptions>;
+
+/**
+ * A function may make policies of what clients send: of those that were seen last, this many are kept
+ * checked.
+ */
+const MAX_PLANS = 100;
+
+const TASK = "throttle requests";
+
+/**
+ * Answers requests that come too often with a 429, `Retry-After` and problem+json, and tells every client
+ * its quota, on every kind of response. During an outage of the store requests pass unless
+ * `whenUnavailable` says otherwise: `"deny"` answers a 503. A store that is misconfigured throws, and
+ * `onFault` is called. A request that meets one instance twice counts once.
+ *
+ * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
+ * @throws {RangeError} when a number of the policies or options is out of range
+ * @throws {TypeError} when the name is missing, or an option is unknown or of another type
+ * @category HTTP
+ * @example
+ * ```ts
+ * import { memoryStore } from "@holdfast/edge";
+ * import { withThrottle } from "@holdfast/edge/http";
+ *
+ * const key = () => "all visitors together";
+ * const handler = withThrottle(
+ *   () => new Response("hello"),
+ *   { store: memoryStore(), name: "site", limit: 1, window: "1m", key },
+ * );
+ * const ask = async () => (await handler(new Request("https://example.com/"))).status;
+ * const statuses = [await ask(), await ask()];
+ * if (statuses.join() !== "200,429") throw new Error("unexpected");
+ * ```
+ */
+export function withThrottle<Context = unknown>(
+  handler: FetchHandler<Context & ThrottleContext>,
+  options: HttpThrottleOptions<Context>,
+): (request: Request, context?: Omit<Context, keyof ThrottleContext>) => Promise<Response> {
+  return around(handler, "throttle", undefined, throttleHelper(options)) as ReturnType<
+    typeof withThrottle<Context>
+  >;
+}
+
+/** The throttle of requests, whatever framework they come through. */
+export function throttleHelper<Context>(
+  options: HttpThrottleOptions<Context>,
+): Helper<Context, ThrottleDecision | undefined> {
+  checkOptions(options);
+  const { headers = "draft-11", whenUnavailable, skip, costAfter } = options;
+  const report = safely(options.onFault);
+  const throttleFor = throttles(options);
+  const keyOf = keys(options, report);
+  // By key: one instance on the app and on its route is one count, and a key that changes between is two.
+  const decided = new WeakMap<object, Map<string, ThrottleDecision>>();
+  return async (exchange, serve) => {
+    const { owner, request, context } = exchange;
+    const skipped = await skip?.(request, context);
+    const mine = skipped === true ? undefined : await throttleFor(exchange);
+    if (mine === undefined) return (await serve(undefined)).response;
+    const key = await keyOf(exchange);
+    if (key === undefined) return badRequest("The key of the request is empty or not well-formed");
+    const before = decided.get(owner)?.get(key);
+    if (before !== undefined) return (await serve(before)).response;
+    const cost = costOf(exchange, options, report);
+    if (cost === undefined) return badRequest("The cost of the request is not a whole number");
+    const decision = await mine.check(key, { cost });
+    decided.set(owner, (decided.get(owner) ?? new Map()).set(key, decision));
+    // Without a store there are no numbers, unless another throttle has some.
+    const style = decision.degraded && typeof whenUnavailable !== "object" ? "none" : headers;
+    if (!decision.allowed) {
+      if (decision.degraded && whenUnavailable === "deny") return unavailable();
+      const response = refusal(decision);
+      describe(response.headers, style, decision);
+      return response;
+    }
+    const { response, error } = await serve(decision);
+    let last = decision;
+    if (costAfter && error === undefined && !decision.degraded) {
+      const units = costAfter(response, exchange.request, context);
+      last = await settle(mine, key, { cost, units, decision }, report);
+    }
+    const own = changeable(response);
+    describe(own.headers, style, last);
+    return own;
+  };
+}
+
+/** Gives back what was taken too much, or takes what was too little, once the answer is known. */
+async function settle(
+  throttle: Throttle,
+  key: string,
+  { cost, units, decision }: { cost: number; units: unknown; decision: ThrottleDecision },
+  report: (error: unknown) => void,
+): Promise<ThrottleDecision> {
+  try {
+    checkInteger(TASK, "costAfter", units, 0);
+    const more = units as number - cost;
+    if (more < 0) return await throttle.refund(key, -more);
+    if (more === 0) return decision;
+    const taken = await throttle.check(key, { cost: more });
+    // The work is done: of a cost that is not there any more, what is left is taken.
+    if (taken.allowed || taken.remaining === 0) return taken;
+    return await throttle.check(key, { cost: Math.min(more, taken.remaining) });
+  } catch (error) {
+    report(error); // the answer is made: it goes out
+    return decision;
+  }
+}
+
+/** Checks what {@linkcode planThrottle} does not. */
+function checkOptions<Context>(options: HttpThrottleOptions<Context>): void {
+  checkNeededOptions(TASK, options, OPTIONS, "'store', 'name', 'limit' and 'window'");
+  const { key, cost = 1, headers = "draft-11", trustedProxies = 0, platform = "auto", store } = options;
+  checkOneOf(TASK, "headers", headers, RATE_LIMIT_HEADERS);
+  checkAddressOptions(TASK, options);
+  for (const name of ["key", "skip", "costAfter"] as const) checkFunction(TASK, name, options[name]);
+  if (typeof cost !== "function") checkInteger(TASK, "cost", cost, 0);
+  if (key !== undefined && (trustedProxies !== 0 || platform !== "auto")) {
+    const other = trustedProxies === 0 ? "platform" : "trustedProxies";
+    throw new TypeError(`Cannot ${TASK} as 'key' and '${other}' exclude each other`);
+  }
+  if (typeof store !== "function") checkStore(TASK, store);
+}
+
+/**
+ * The throttle of a request. It is made over the request's own store: a store may hold what only its
+ * request may use. What is kept between requests is the checked options here, and the denials per binding
+ * in `src/throttle`.
+ */
+function throttles<Context>(
+  options: HttpThrottleOptions<Context>,
+): (exchange: Exchange<Context>) => Throttle | undefined | Promise<Throttle | undefined> {
+  const { store, name, whenUnavailable, timeout, onFault, denyCache, clock } = options;
+  const base: ThrottleBaseOptions = { name, whenUnavailable, timeout, onFault, denyCache, clock };
+  const policies = givenPolicies(options, options.policies);
+  const over = (plan: ThrottlePlan): (exchange: Exchange<Context>) => Throttle => {
+    if (typeof store === "function") return ({ context }) => plan.over(storeOf(store, context));
+    const built = plan.over(store);
+    return () => built;
+  };
+  if (typeof policies !== "function") return over(planThrottle({ ...base, policies }));
+  planThrottle({ ...base, limit: 1, window: 1 }); // bad options fail here, not at the first request
+  const plans = new Map<string, (exchange: Exchange<Context>) => Throttle>();
+  return async (exchange) => {
+    const own = await policies(exchange.request, exchange.context);
+    if (Array.isArray(own) && own.length === 0) return undefined;
+    const text = JSON.stringify(own);
+    let plan = plans.get(text);
+    if (plan === undefined) {
+      plan = over(planThrottle({ ...base, policies: own }));
+      plans.set(text, plan);
+      if (plans.size > MAX_PLANS) plans.delete(plans.keys().next().value!);
+    }
+    return plan(exchange);
+  };
+}
+
+/**
+ * The key of a request; `undefined` for a key that no store takes.
+ *
+ * @throws {HoldfastError} `misconfigured` when there is no `key` and the runtime tells no address
+ */
+function keys<Context>(
+  options: HttpThrottleOptions<Context>,
+  report: (error: unknown) => void,
+): (exchange: Exchange<Context>) => Promise<string | undefined> {
+  let told = false;
+  return async (exchange) => {
+    if (options.key === undefined) {
+      const address = addressOf(exchange, options);
+      if (address !== undefined) return await short(`ip:${address}`);
+      const error = new HoldfastError(
+        "misconfigured",
+        "Cannot throttle by the client's address as the runtime does not tell it: give a 'key', the 'platform', or " +
+          "'trustedProxies' behind a proxy, and mount it before middleware that replaces the request",
+      );
+      if (!told) report(error); // every request fails: one report is enough
+      told = true;
+      throw error;
+    }
+    const key: unknown = await options.key(exchange.request, exchange.context);
+    if (typeof key !== "string") {
+      throw new TypeError(`Cannot throttle as 'key' must return a string: current type is ${typeof key}`);
+    }
+    return key === "" || !key.isWellFormed() ? undefined : await short(key);
+  };
+}
+
+/** The units that the request takes; `undefined` for a number that is no cost. */
+function costOf<Context>(
+  { request, context }: Exchange<Context>,
+  { cost = 1 }: HttpThrottleOptions<Context>,
+  report: (error: unknown) => void,
+): number | undefined {
+  if (typeof cost !== "function") return cost;
+  const units: unknown = cost(request, context);
+  if (Number.isSafeInteger(units) && (units as number) >= 0) return units as number;
+  const task = "Cannot throttle as 'cost' must return an integer of at least 0";
+  if (typeof units !== "number") throw new TypeError(`${task}: current type is ${typeof units}`);
+  report(new RangeError(`${task}: current value is ${units}`));
+  return undefined;
+}
+
+function badRequest(detail: string): Response {
+  return problem(400, "The request cannot be counted", { detail });
+}
+
+function refusal({ policies, retryAfter, blockedFor }: ThrottleDecision): Response {
+  const kind = blockedFor > 0 ? "abnormal-usage-detected" : "quota-exceeded";
+  const violated = policies.filter(({ retryAfter }) => retryAfter > 0).map(({ name }) => name);
+  return problem(429, "Too many requests", {
+    type: `https://iana.org/assignments/http-problem-types#${kind}`,
+    extensions: { "violated-policies": violated },
+    retryAfter,
+    ...(retryAfter === Infinity && { detail: "The request costs more than is ever available" }),
+  });
+}
+
+/**
+ * A key of a client's making may be longer than what an engine takes: beyond 128 characters its hash stands
+ * for it.
+ */
+async function short(key: string): Promise<string> {
+  return key.length > 128 || key.startsWith("sha256:") ? `sha256:${await sha256(key)}` : key;
+}

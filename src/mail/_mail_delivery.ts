@@ -1,0 +1,93 @@
+/** Delivery of the messages of an outbox by a mailer: what a receipt or an error means for the queue. */
+import { faultClass } from "../fault_class.ts";
+import type { Delivery, Outcome } from "../outbox/delivery.ts";
+import type { Fields } from "../store/transition.ts";
+import { unpackMessage } from "./_packed_message.ts";
+import { MailError, mailError } from "./mail_error.ts";
+import type { Mailer, Receipt } from "./mailer.ts";
+import { type PreparedMessage, prepareMessage } from "./message.ts";
+import { asMailError } from "./outcome.ts";
+
+/** The options of a mail outbox that concern sending. */
+export interface DeliverySettings {
+  readonly mailer: Mailer;
+  readonly attemptTimeout: number | undefined;
+  /**
+   * Whether an unknown outcome may be followed by another attempt although the mailer does not deduplicate.
+   */
+  readonly resend: boolean;
+  readonly onFault: ((error: unknown) => void) | undefined;
+}
+
+/** For one run, of which it counts the recipients that were refused for good. */
+export class MailDelivery implements Delivery {
+  readonly repeats: boolean;
+  rejected = 0;
+  readonly #settings: DeliverySettings;
+
+  constructor(settings: DeliverySettings) {
+    this.#settings = settings;
+    this.repeats = settings.resend || settings.mailer.deduplicates;
+  }
+
+  async deliver(item: Fields): Promise<Outcome> {
+    const outcome = await this.#send(item);
+    return outcome instanceof MailError ? this.#refused(outcome) : this.#taken(outcome);
+  }
+
+  /** The mailer took the message, for some recipients at least. */
+  #taken(receipt: Receipt): Outcome {
+    const { mailer, resend } = this.#settings;
+    const { rejected = [], deferred = [], unknown = [] } = receipt;
+    this.rejected += rejected.length;
+    const left = [...mailer.selectsRecipients ? deferred.map(({ address }) => address) : [], ...unknown];
+    if (left.length > 0) {
+      const doubt = unknown.length > 0;
+      return { state: "partial", left, again: !doubt || resend, unknown: doubt, code: "message-rejected" };
+    }
+    this.rejected += deferred.length; // this mailer cannot send to them alone
+    return { state: "done" };
+  }
+
+  /** The mailer did not take the message, or it is unknown whether it did. */
+  #refused(error: MailError): Outcome {
+    const unknown = error.delivery === "unknown";
+    // A misconfiguration is not the message's: it stays queued until it is mended, or until its attempts are
+    // used up.
+    const misconfigured = faultClass(error) === "misconfiguration" && error.code !== "unsupported";
+    if (misconfigured) this.#fault(error);
+    const again = error.retryable || misconfigured || (this.#settings.resend && unknown);
+    return { state: "failed", again, unknown, code: error.code, retryAfter: error.retryAfter };
+  }
+
+  #fault(error: MailError): void {
+    try {
+      this.#settings.onFault?.(error);
+    } catch {
+      // as the option says
+    }
+  }
+
+  /** Sends a message, to the recipients that are left. */
+  async #send(item: Fields): Promise<Receipt | MailError> {
+    const { mailer, attemptTimeout } = this.#settings;
+    let message: PreparedMessage;
+    let recipients: readonly string[] | undefined;
+    try {
+      message = prepareMessage(unpackMessage(item));
+      if (item.left !== undefined) recipients = JSON.parse(item.left) as readonly string[];
+    } catch (cause) {
+      return mailError(mailer.name, "corrupt-record", "the stored message cannot be read", { cause });
+    }
+    try {
+      const options = {
+        idempotencyKey: item.key,
+        timeout: attemptTimeout,
+        ...(recipients && { recipients }),
+      };
+      return await mailer.send(message, options);
+    } catch (error) {
+      return asMailError(mailer.name, error);
+    }
+  }
+}

@@ -1,0 +1,93 @@
+/** Requests whose body is JSON, in which files become base64 only while they are sent. */
+import { bytesToBase64 } from "../codec.ts";
+import type { MailRequest } from "./http_mailer.ts";
+import { inPieces, type LazyBytes, toBytes } from "./pieces.ts";
+
+/** A list for JSON, which leaves out `undefined`: an empty one is left out. */
+export function some<T>(list: readonly T[]): readonly T[] | undefined {
+  return list.length > 0 ? list : undefined;
+}
+
+/** Pairs as an object for JSON, likewise. */
+export function someOf(pairs: readonly (readonly [string, string])[]): Record<string, string> | undefined {
+  return pairs.length > 0 ? Object.fromEntries(pairs) : undefined;
+}
+
+/** Bytes that become base64 at once: a multiple of 3, so that only the last piece is padded. */
+const PIECE = 48 * 1024;
+
+/** The files of the request that is being written: `toJSON` cannot get them as an argument. */
+let writing: { readonly mark: string; readonly files: LazyBytes[] } | undefined;
+
+/**
+ * Bytes that stand in JSON as base64, and become it only while the request is sent.
+ *
+ * @category Mail
+ */
+export class Base64Content {
+  /** The bytes. */
+  readonly #content: LazyBytes;
+
+  /** Wraps the bytes of a file, or those that are made while they are read. */
+  constructor(content: Uint8Array<ArrayBuffer> | LazyBytes) {
+    this.#content = content instanceof Uint8Array
+      ? { size: content.length, chunks: () => [content] }
+      : content;
+  }
+
+  /** The base64 as one string, for clients that write JSON themselves; a mark in a request of ours. */
+  toJSON(): string {
+    if (!writing) return bytesToBase64(toBytes(this.#content));
+    const { size, chunks } = this.#content;
+    writing.files.push({ size: Math.ceil(size / 3) * 4, chunks: () => base64Chunks(chunks(true)) });
+    return writing.mark;
+  }
+}
+
+/** The bytes in base64, piece by piece, so that a big file is never held a second time. */
+function* base64Chunks(chunks: Iterable<Uint8Array<ArrayBuffer>>): Generator<Uint8Array<ArrayBuffer>> {
+  const encode = (bytes: Uint8Array) => new TextEncoder().encode(bytesToBase64(bytes));
+  let rest: Uint8Array<ArrayBuffer> = new Uint8Array();
+  for (const chunk of chunks) {
+    let bytes = chunk;
+    if (rest.length > 0) {
+      bytes = new Uint8Array(rest.length + chunk.length);
+      bytes.set(rest);
+      bytes.set(chunk, rest.length);
+    }
+    const end = bytes.length - bytes.length % 3;
+    for (let at = 0; at < end; at += PIECE) yield encode(bytes.subarray(at, Math.min(at + PIECE, end)));
+    rest = bytes.slice(end); // less than 3 bytes
+  }
+  if (rest.length > 0) yield encode(rest);
+}
+
+/**
+ * A request with a body of JSON, in which {@linkcode Base64Content} is written while it is sent.
+ *
+ * @category Mail
+ * @example
+ * ```ts
+ * import { Base64Content, jsonRequest } from "@holdfast/edge/mail";
+ * const { body } = jsonRequest("/send", { file: new Base64Content(new TextEncoder().encode("Hello")) });
+ * const text = await new Response(new Blob([...body.chunks()])).text();
+ * if (text !== '{"file":"SGVsbG8="}' || body.size !== text.length) throw new Error("unexpected");
+ * ```
+ */
+export function jsonRequest(
+  path: string,
+  json: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): MailRequest {
+  const mark = crypto.randomUUID(); // cannot be guessed, so no text of a message can stand for a file
+  const files: LazyBytes[] = [];
+  writing = { mark, files };
+  let text: string;
+  try {
+    text = JSON.stringify(json);
+  } finally {
+    writing = undefined;
+  }
+  const body = inPieces(text.split(mark).flatMap((part, i) => i === 0 ? [part] : [files[i - 1]!, part]));
+  return { path, headers: { "content-type": "application/json", ...headers }, body, json };
+}

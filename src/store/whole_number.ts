@@ -1,0 +1,9 @@
+/** Whether a text is a whole number without a sign, of at most `most` digits. */
+export function isWhole(text: string | undefined, most: number): boolean {
+  if (text === undefined || text.length === 0 || text.length > most) return false;
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) return false;
+  }
+  return true;
+}
