@@ -50,7 +50,7 @@ import {
 import { type CacheSettings, settingsOf } from "./cache_settings.ts";
 import { FillBatch } from "./fill_batch.ts";
 import { FillFlights } from "./fill_flights.ts";
-import { sharedFill } from "./shared_fill.ts";
+import { type RunningFill, sharedFill } from "./shared_fill.ts";
 import { StoreWeakCache } from "./weak_cache.ts";
 
 /**
@@ -107,6 +107,8 @@ interface Grant {
 interface Call<T> extends Question<T> {
   /** Names this call to the engine. */
   readonly filler: string;
+  /** Counts the calls of this isolate. */
+  readonly number: number;
   /** The counter of ended fills when the call began. */
   readonly began: number;
   /** Monotonic, before its first read was sent. */
@@ -123,7 +125,7 @@ class StoreCache implements Cache {
   readonly #settings: CacheSettings;
   readonly #flights = new FillFlights();
   /** Fills without the store, by key. */
-  readonly #uncached = new Map<string, Promise<unknown>>();
+  readonly #uncached = new Map<string, RunningFill>();
   /** Names of calls: a random part for this isolate, and a count. */
   #names: string | undefined;
   #calls = 0;
@@ -195,7 +197,7 @@ class StoreCache implements Cache {
     const began = this.#flights.count;
     const sentAt = this.#settings.clock.monotonic();
     const changes = this.#settings.near?.changes ?? 0;
-    return { key, fill, plan, filler, looked, began, sentAt, changes };
+    return { key, fill, plan, filler, number: this.#calls, looked, began, sentAt, changes };
   }
 
   /** A name that no other call has: what it costs to draw one at random is paid once. */
@@ -480,8 +482,10 @@ class StoreCache implements Cache {
     if (faultClass(error) !== "outage" || this.#settings.whenUnavailable === "throw") throw error;
     if (this.#uncached.has(key)) call.looked(); // or two batches could wait for each other
     else if (this.#uncached.size >= MAX_UNCACHED_FILLS) throw error;
-    const { lease, maxLifetime } = this.#settings;
-    const value = await sharedFill(this.#uncached, key, lease, plan.signal, async () => {
+    const { lease: patience, maxLifetime } = this.#settings;
+    const { number } = call;
+    const bounds = { number, latest: () => this.#calls, patience, signal: plan.signal };
+    const value = await sharedFill(this.#uncached, key, bounds, async () => {
       const { value } = await askOrigin(call, undefined, undefined, maxLifetime);
       return valueOf<T>(textOf(value));
     });

@@ -15,7 +15,7 @@ import type {
 import { cachedValue, PEEK_OPTIONS, textOf, validated, valueOf } from "./cache_entry.ts";
 import { type CachePlan, getPlan, keysOf, setPlan } from "./cache_plan.ts";
 import type { CacheSettings } from "./cache_settings.ts";
-import { sharedFill } from "./shared_fill.ts";
+import { type RunningFill, sharedFill } from "./shared_fill.ts";
 
 /** A value as a store that has no transitions keeps it. */
 interface Envelope {
@@ -36,7 +36,7 @@ export class StoreWeakCache implements WeakCache {
   readonly #store: KeyValueStore;
   readonly #settings: CacheSettings;
   /** Fills of this isolate that are under way, by key and form. */
-  readonly #fills = new Map<string, Promise<unknown>>();
+  readonly #fills = new Map<string, RunningFill>();
 
   /** Sends nothing yet. */
   constructor(store: KeyValueStore, settings: CacheSettings) {
@@ -119,7 +119,8 @@ export class StoreWeakCache implements WeakCache {
   #once<T>(key: string, fill: Fill<T>, plan: CachePlan, previous: T | undefined): Promise<T> {
     const name = JSON.stringify([key, plan.version]);
     const { lease } = this.#settings;
-    return sharedFill(this.#fills, name, lease, undefined, () => this.#fill(key, fill, plan, previous));
+    const bounds = { number: 0, latest: () => 0, patience: lease, signal: undefined };
+    return sharedFill(this.#fills, name, bounds, () => this.#fill(key, fill, plan, previous));
   }
 
   async #fill<T>(key: string, fill: Fill<T>, plan: CachePlan, previous: T | undefined): Promise<T> {

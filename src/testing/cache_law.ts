@@ -4,7 +4,7 @@ import { deferred } from "../deferred.ts";
 import { HoldfastError } from "../errors.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { observedStore } from "../store/observed_store.ts";
-import { check, equal, rejection, until } from "./_check.ts";
+import { check, equal, eventually, rejection, until } from "./_check.ts";
 import { type Law, LawError, type StoreSubject } from "./law.ts";
 
 /** Caches of several isolates: each has a memory of its own, and the store in common. */
@@ -345,6 +345,26 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       check(error instanceof HoldfastError, "a fault");
       broken.down = false;
       equal(await cache.get("key", () => "another", HOUR), "cached", "it is still there");
+    },
+  },
+  {
+    name:
+      "while the store is down one call asks at a time, and none takes an answer that was asked for before it began",
+    async run(subject) {
+      const broken = breakable(subject.store);
+      const cache = createCache(broken.store, { name: "cache", clock: subject.clock });
+      broken.down = true;
+      const slow = origin(["old", "new"]);
+      const ask = () => eventually(cache.get("key", slow.fill, HOUR), subject.wait, 20_000);
+      const first = ask();
+      await slow.begun(0);
+      const later = [ask(), ask(), ask()];
+      await subject.wait(50);
+      slow.answer(0);
+      equal(await first, "old", "the first call");
+      await slow.begun(1);
+      slow.answer(1);
+      equal([await Promise.all(later), slow.calls], [["new", "new", "new"], 2], "the calls that began later");
     },
   },
   {
