@@ -7,7 +7,7 @@ const results = await Deno.readTextFile(new URL("bench/results.md", root));
 /** The ratios of the results by the name of their line. */
 const ratios = new Map(
   Array.from(
-    results.matchAll(/^\| <a id="([^"]+)"><\/a>[^|]*\|[^|]*\| ([\d.]+) \|/gm),
+    results.matchAll(/^\| <a id="([^"]+)"><\/a>[^|]*\|[^|]*\|\s*([\d.]+)\s*\|/gm),
     ([, id, ratio]) => [id!, ratio!],
   ),
 );

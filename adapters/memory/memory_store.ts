@@ -69,11 +69,9 @@ class MemoryEngine implements AtomicEngine {
   constructor(maxEntries: number, clock: Clock) {
     this.#state = new MemoryState(maxEntries, clock);
     this.#root = new MemoryNamespace(this.#state, "");
-  }
-
-  /** The same engine for the keys of one namespace. */
-  [LOCAL](path: string): LocalEngine {
-    return path === "" ? this.#root : new MemoryNamespace(this.#state, path);
+    // The same engine for the keys of one namespace. A member whose name is computed would keep bundlers from
+    // dropping the class.
+    (this as { [LOCAL]?: (path: string) => LocalEngine })[LOCAL] = (path) => this.#at(path);
   }
 
   get(full: string): string | undefined {
