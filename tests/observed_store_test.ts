@@ -123,3 +123,28 @@ Deno.test("console.log(store) and JSON show neither keys nor values, whatever wr
     for (const text of texts) assert(!text.includes("canary"), text);
   }
 });
+
+Deno.test("observedStore(): 'around' is called around each call, outside 'onOperation', and its errors are the call's", async () => {
+  const seen: string[] = [];
+  const store = observedStore(memoryStore(), {
+    async around({ operation, engine }, run) {
+      seen.push(`begin ${operation} on ${engine}`);
+      try {
+        return await run();
+      } finally {
+        seen.push(`end ${operation}`);
+      }
+    },
+    onOperation: ({ operation, outcome }) => seen.push(`${operation} ${outcome}`),
+  });
+  await store.namespace("shelf").set("a", 1);
+  assertEquals(seen, ["begin set on memory", "set ok", "end set"]);
+  const refusing = observedStore(memoryStore(), { around: () => Promise.reject(new Error("no")) });
+  assertEquals((await assertRejects(() => refusing.get("a"))).message, "no");
+});
+
+Deno.test("observedStore() refuses to observe with no hook, or with one that is no function", () => {
+  assertThrows(() => observedStore(memoryStore(), {}), TypeError);
+  assertThrows(() => observedStore(memoryStore(), { around: true as never }), TypeError);
+  assertThrows(() => observedStore(memoryStore(), { around: undefined, onOperation: undefined }), TypeError);
+});

@@ -17,12 +17,13 @@ const TASK = "make a faulty store";
  * @category Testing
  * @example
  * ```ts
- * import { createLocks, memoryStore } from "@holdfast/edge";
+ * import { createIdempotency, memoryStore } from "@holdfast/edge";
  * import { faultyStore } from "@holdfast/edge/testing";
  *
- * const locks = createLocks(faultyStore(memoryStore(), ["lost-reply"]));
- * const lock = await locks.acquire("job", { ttl: "30s" }); // repeated by the same owner, who has the lock
- * if (lock === undefined) throw new Error("unexpected");
+ * let runs = 0;
+ * const idempotency = createIdempotency(faultyStore(memoryStore(), ["lost-reply"]));
+ * await idempotency.run("order:17", () => ++runs); // the lost reply is asked for again, by the same owner
+ * if (runs !== 1) throw new Error("unexpected");
  * ```
  */
 export function faultyStore<Store extends KeyValueStore>(store: Store, plan: FaultPlan): Store {

@@ -63,6 +63,13 @@ try {
     }
     assertEquals(missing, []);
   });
+  await check("every exported symbol is in the reference", async () => {
+    const pinned = await Deno.readTextFile(new URL("../house/exports.txt", import.meta.url));
+    const names = Array.from(pinned.matchAll(/^ {2}(\w+)$/gm), ([, name]) => name!);
+    const symbols = await (await fetch(`${url}/api/all_symbols.html`)).text();
+    assert(names.length > 300, `${names.length} names`);
+    assertEquals(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(symbols)), []);
+  });
 } finally {
   await browser.close();
   await server.shutdown();

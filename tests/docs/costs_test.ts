@@ -13,6 +13,7 @@ import { memoryMailer, outbox } from "@holdfast/edge/mail";
 import { postgresStore } from "@holdfast/edge/postgres";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assertEquals } from "../support/assert.ts";
+import { costsPlot, costsTable } from "./costs_plot.ts";
 import { startPostgres } from "../support/postgres_server.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { startUpstash } from "../support/upstash_server.ts";
@@ -159,21 +160,15 @@ Deno.test({
         (counted[what] ??= {})[engine] = String(run.count());
       }
     }
-    assertEquals(await tableOf("docs/engines/README.md"), counted);
+    const page = new URL("../../docs/engines/README.md", import.meta.url);
+    assertEquals(costsTable(await Deno.readTextFile(page)), counted);
   },
 });
 
-/** The table whose first column is "what", as the page has it. */
-async function tableOf(page: string): Promise<Record<string, Record<string, string>>> {
-  const lines = (await Deno.readTextFile(new URL(`../../${page}`, import.meta.url))).split("\n");
-  const cells = (line: string) => line.split("|").slice(1, -1).map((cell) => cell.trim());
-  const head = lines.findIndex((line) => line.startsWith("| what "));
-  const [, ...engines] = cells(lines[head]!);
-  const rows: Record<string, Record<string, string>> = {};
-  for (const line of lines.slice(head + 2)) {
-    if (!line.startsWith("|")) break;
-    const [what = "", ...values] = cells(line);
-    rows[what] = Object.fromEntries(engines.map((engine, i) => [engine, values[i]!]));
-  }
-  return rows;
-}
+Deno.test("the plot of costs is the table's", async () => {
+  const read = (path: string) => Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
+  assertEquals(
+    await read("docs/engines/costs.svg"),
+    costsPlot(costsTable(await read("docs/engines/README.md"))),
+  );
+});
