@@ -82,7 +82,7 @@ export const readCache: Transition = {
     const fresh = record === undefined ? 0 : figure(record.freshUntil) - now;
     if (
       record !== undefined && record.schema === input.schema && record.tags !== input.outdated &&
-      (fresh > 0 || isFilled(record, now))
+      isFilled(record, now)
     ) {
       output = {
         tags: record.tags!,
@@ -94,9 +94,7 @@ export const readCache: Transition = {
       };
       if (record.value !== undefined) output.value = record.value;
       else output.absent = "1";
-      const early = input.early === undefined
-        ? 0
-        : Math.floor(figure(record.took) * figure(input.early) / 1000);
+      const early = Math.floor(figure(record.took) * figure(input.early) / 1000);
       refill = fresh <= early ||
         (input.refresh !== undefined && now - figure(record.filledAt) >= figure(input.refresh));
     }
@@ -106,7 +104,7 @@ export const readCache: Transition = {
       now < figure(record.leaseEnds)
     ) {
       output.busy = String(figure(record.leaseEnds) - now);
-      output.holder = record.filler + " " + record.grant!;
+      output.holder = `${record.filler} ${record.grant!}`;
       return { output };
     }
     const repeated = record !== undefined && record.filler === input.filler;
@@ -206,7 +204,7 @@ export const raiseTag: Transition = {
   apply(record, input, now): Step {
     const count = record === undefined || record.v === undefined ? 0 : figure(record.v.split(":")[0]);
     const expiresAt = now + figure(input.ttl);
-    const next = { v: String(count + 1) + ":" + input.id!, e: String(expiresAt) };
+    const next = { v: `${count + 1}:${input.id!}`, e: String(expiresAt) };
     return { output: {}, write: { record: next, expiresAt } };
   },
 };

