@@ -17,6 +17,10 @@ export const bundles: Readonly<Record<string, string>> = {
   "withCache alone": `export { withCache } from "@holdfast/edge/http";`,
   "memory store alone": `export { memoryStore } from "@holdfast/edge";`,
   "./upstash": `export * from "@holdfast/edge/upstash";`,
+  "./upstash with throttles' scripts alone":
+    `export { createUpstashStore, throttleScripts } from "@holdfast/edge/upstash";`,
+  "./upstash with locks' scripts alone":
+    `export { createUpstashStore, lockScripts } from "@holdfast/edge/upstash";`,
   "./upstash with its contracts": `export * from "@holdfast/edge/upstash"; ${CONTRACTS}`,
   "./durable-objects (client)": `export * from "@holdfast/edge/durable-objects";`,
   "./durable-objects with its contracts": `export * from "@holdfast/edge/durable-objects"; ${CONTRACTS}`,

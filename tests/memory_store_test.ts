@@ -1,4 +1,13 @@
-import { type Clock, createIdempotency, createLocks, HoldfastError, memoryStore } from "@holdfast/edge";
+import {
+  type AtomicStore,
+  type Clock,
+  createIdempotency,
+  createLocks,
+  createSessions,
+  createThrottle,
+  HoldfastError,
+  memoryStore,
+} from "@holdfast/edge";
 import type { Transition } from "@holdfast/edge/engine";
 import { faultClass } from "../src/fault_class.ts";
 import { beginClaim } from "../src/idempotency/idempotency_transitions.ts";
@@ -142,6 +151,88 @@ Deno.test("expired records leave without being read", async () => {
   for (let i = 0; i < 100; i++) await store.set(`later-${i}`, "x", { ttl: 5 });
   const left = Math.max(...maps.map(({ size }) => size));
   assert(left >= 100 && left < 5000, `${left} entries are left`);
+});
+
+Deno.test("a namespace of more keys than one map holds has each of them once", async () => {
+  const store = memoryStore({ maxEntries: 200_000 }).namespace("large");
+  const count = 140_000;
+  for (let i = 0; i < count; i++) await store.set(`key:${i}`, i);
+  await store.set("key:139999", "again");
+  for (const i of [0, 1, 131_071, 131_072, 135_000, 139_998]) assertEquals(await store.get(`key:${i}`), i);
+  assertEquals(await store.get("key:139999"), "again");
+  for (let i = 130_000; i < count; i++) assertEquals(await store.delete(`key:${i}`), true);
+  assertEquals([await store.get("key:135000"), await store.delete("key:135000")], [undefined, false]);
+  await store.set("key:135000", "back");
+  const seen = new Set<string>();
+  let listed = 0;
+  for await (const key of store.list()) {
+    seen.add(key);
+    listed++;
+  }
+  assertEquals([seen.size, listed, seen.has("key:135000")], [130_001, 130_001, true]);
+  assertEquals((await store.clear()).deleted, 130_001);
+});
+
+Deno.test("stores of one namespace are the same, also after its last record has left", async () => {
+  const store = memoryStore();
+  const [one, other] = [store.namespace("a"), store.namespace("a")];
+  for (let i = 0; i < 3; i++) {
+    await one.set("key", i);
+    assertEquals(await other.get("key"), i);
+    assertEquals(await other.delete("key"), true);
+    assertEquals([await one.get("key"), await other.get("key")], [undefined, undefined]);
+    await other.set("key", "other");
+    assertEquals([await one.get("key"), await store.get("key")], ["other", undefined]);
+    await store.clear();
+    assertEquals(await one.exists("key"), false);
+  }
+});
+
+Deno.test("a list passes over what other namespaces hold, and a clear takes what lies inside with it", async () => {
+  const store = memoryStore();
+  for (const name of ["a", "ab", "a/b", "b"]) await store.namespace(name).set("key", name);
+  await store.namespace("a").namespace("inner").set("key", "inner");
+  await store.set("/a/:key", "bare");
+  await store.set("a", "bare");
+  const keys: string[] = [];
+  for await (const key of store.list()) keys.push(key);
+  assertEquals(keys.sort(), ["/a/:key", "a"]);
+  assertEquals((await store.namespace("a").clear()).deleted, 2);
+  assertEquals(await store.namespace("ab").get("key"), "ab");
+  assertEquals(await store.namespace("a/b").get("key"), "a/b");
+  assertEquals(await store.get("/a/:key"), "bare");
+});
+
+Deno.test("contracts ask a store around another one by its own transact", async () => {
+  const asked: string[] = [];
+  const around = (store: AtomicStore): AtomicStore =>
+    new Proxy(store, {
+      get(target, name) {
+        if (name === "namespace") return (space: string) => around(target.namespace(space));
+        const member = Reflect.get(target, name);
+        if (typeof member !== "function") return member;
+        return (...args: unknown[]) => {
+          if (name === "transact") asked.push((args[0] as Transition).name);
+          return Reflect.apply(member, target, args);
+        };
+      },
+    });
+  const store = around(memoryStore());
+  await createThrottle(store, { name: "test", limit: 1, window: "1m" }).check("key");
+  await createIdempotency(store).run("key", () => 1);
+  await (await createLocks(store).acquire("key", { ttl: "1m" }))!.release();
+  const sessions = createSessions(store);
+  const session = sessions.open(null);
+  session.set("n", 1);
+  await sessions.commit(session);
+  assertEquals(asked, [
+    "throttle.check",
+    "idempotency.begin",
+    "idempotency.complete",
+    "lock.acquire",
+    "lock.release",
+    "session.create",
+  ]);
 });
 
 Deno.test("memoryStore() refuses a bad size and an unknown option", () => {

@@ -1,4 +1,5 @@
 /** Hono by shape: what is used of it at run time. Two copies of Hono have types that refuse each other. */
+import { RequestValues } from "../../src/http/request_values.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 
 /**
@@ -70,6 +71,22 @@ export type RouteHandler = (c: any) => Promise<Response>;
  * @category Hono
  */
 export type StoreSource<C = RouteContext> = AtomicStore | ((c: C) => AtomicStore);
+
+const runtimeRequests = new RequestValues<Request>();
+
+/**
+ * The request as the runtime made it. A runtime knows the connection by this object, so middleware that replaces
+ * `c.req.raw` calls {@linkcode replaceRequest}.
+ */
+export function runtimeRequest(c: RouteContext): Request {
+  return runtimeRequests.get(c) ?? c.req.raw;
+}
+
+/** Gives later readers another request, and keeps the runtime's own for {@linkcode runtimeRequest}. */
+export function replaceRequest(c: RouteContext, request: Request): void {
+  runtimeRequests.set(c, runtimeRequest(c));
+  (c.req as { raw: Request }).raw = request;
+}
 
 /** Lets work outlive the response; returns `false` where the runtime has no way to. */
 export function waitUntil(c: RouteContext, work: Promise<unknown>): boolean {

@@ -1,36 +1,52 @@
 /** Between Hono's context and the helpers of `src/http`, which are written over an exchange. */
 import type { Exchange, Helper } from "../../src/http/exchange.ts";
-import { replace, type RouteContext, waitUntil } from "./_context.ts";
+import { replace, type RouteContext, runtimeRequest, waitUntil } from "./_context.ts";
 import { readBody } from "./_request_body.ts";
 
-const runtimeRequests = new WeakMap<RouteContext, Request>();
+/** A request that comes through Hono. One object a request: its methods stand on the prototype. */
+class HonoExchange<C extends RouteContext> implements Exchange<C> {
+  readonly context: C;
 
-/**
- * The request as the runtime made it, seen at the first call of this for a context. A runtime knows the
- * connection by this object, and other middleware may replace `c.req.raw`.
- */
-function runtimeRequest(c: RouteContext): Request {
-  let request = runtimeRequests.get(c);
-  if (request === undefined) runtimeRequests.set(c, request = c.req.raw);
-  return request;
+  constructor(c: C) {
+    this.context = c;
+  }
+
+  get request(): Request {
+    return this.context.req.raw;
+  }
+
+  get owner(): object {
+    return this.context;
+  }
+
+  get original(): Request {
+    return runtimeRequest(this.context);
+  }
+
+  get connection(): unknown {
+    return this.context.env;
+  }
+
+  has(name: string): boolean {
+    return this.context.get(name) !== undefined;
+  }
+
+  get(name: string): unknown {
+    return this.context.get(name);
+  }
+
+  waitUntil(work: Promise<unknown>): boolean {
+    return waitUntil(this.context, work);
+  }
+
+  async readBody(maxBytes: number, fault: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    return await readBody(this.context, maxBytes, fault);
+  }
 }
 
 /** The exchange of a request that comes through Hono. */
 export function honoExchange<C extends RouteContext>(c: C): Exchange<C> {
-  const original = runtimeRequest(c);
-  return {
-    get request() {
-      return c.req.raw;
-    },
-    context: c,
-    owner: c,
-    original,
-    connection: c.env,
-    has: (name) => c.get(name) !== undefined,
-    get: (name) => c.get(name),
-    waitUntil: (work) => waitUntil(c, work),
-    readBody: (maxBytes, fault) => readBody(c, maxBytes, fault),
-  };
+  return new HonoExchange(c);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { cachedHandler, type HttpCacheOptions } from "../../src/http/http_cache.ts";
-import { replace, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
+import { replace, replaceRequest, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
 
 /**
  * Options of {@linkcode cache}: those of {@linkcode withCache}, with Hono's context.
@@ -41,10 +41,9 @@ export function cache({ revalidate, store, ...options }: CacheMiddlewareOptions)
   const handler = cachedHandler<{ c: RouteContext; next: () => Promise<void> }>(
     async (request, { c, next }) => {
       if (revalidate) return await revalidate((fills.add(request), request), c);
-      const req = c.req as { raw: Request };
-      const { raw } = req;
-      req.raw = request; // the routes see the conditional request
-      await next().finally(() => req.raw = raw);
+      const { raw } = c.req;
+      replaceRequest(c, request); // the routes see the conditional request
+      await next().finally(() => replaceRequest(c, raw));
       return c.res;
     },
     {

@@ -66,7 +66,7 @@ export function idempotency<E extends HonoEnv = any>(
       fingerprint: ofContext(fingerprint),
     })) as HttpIdempotencyOptions<RouteContext>,
   );
-  return (async function idempotency(c: RouteContext, next: () => Promise<void>) {
-    return await pass(c, next, "idempotency", helper);
+  return (function idempotency(c: RouteContext, next: () => Promise<void>) {
+    return pass(c, next, "idempotency", helper);
   }) as HonoMiddleware<E, IdempotencyVariables>;
 }

@@ -57,7 +57,7 @@ export function lock<E extends HonoEnv = any>(
       RouteContext
     >,
   );
-  return (async function lock(c: RouteContext, next: () => Promise<void>) {
-    return await pass(c, next, "lock", helper);
+  return (function lock(c: RouteContext, next: () => Promise<void>) {
+    return pass(c, next, "lock", helper);
   }) as HonoMiddleware<E, LockVariables>;
 }

@@ -135,7 +135,7 @@ export function session<
         | MadeHttpSessionOptions<SchemaOutput<S>, RouteContext>,
     "session()",
   );
-  return (async function session(c: RouteContext, next: () => Promise<void>) {
-    return await pass(c, next, name, helper);
+  return (function session(c: RouteContext, next: () => Promise<void>) {
+    return pass(c, next, name, helper);
   }) as HonoMiddleware<E, SessionVariables<S, Key>>;
 }

@@ -108,7 +108,7 @@ export function throttle<E extends HonoEnv = any>(
       policies: typeof policies === "function" ? ofContext(policies) : policies,
     })) as HttpThrottleOptions<RouteContext>,
   );
-  return (async function throttle(c: RouteContext, next: () => Promise<void>) {
-    return await pass(c, next, "throttle", helper);
+  return (function throttle(c: RouteContext, next: () => Promise<void>) {
+    return pass(c, next, "throttle", helper);
   }) as HonoMiddleware<E, ThrottleVariables>;
 }

@@ -33,19 +33,6 @@ export type SmtpAuth =
     readonly mechanism?: "XOAUTH2" | SmtpMechanism | undefined;
   };
 
-/** A mechanism and the responses it consists of, in base64. */
-interface Mechanism {
-  readonly name: "PLAIN" | "LOGIN" | "XOAUTH2";
-  readonly responses: readonly string[];
-  /** Whether the first response may go with the command. */
-  readonly initial: boolean;
-  /**
-   * Whether a challenge after the last response is an error's text, which an empty line turns into the error
-   * itself.
-   */
-  readonly explains: boolean;
-}
-
 /**
  * Sends `AUTH`, or a response, and reads the reply; the secret is kept out of every account of what was sent.
  */
@@ -82,42 +69,37 @@ function isClean(value: unknown): boolean {
  */
 export async function mechanismsFor(auth: SmtpAuth, offered: ReadonlySet<string>): Promise<Authentication[]> {
   const { username, mechanism } = auth;
-  if (typeof mechanism === "object") {
-    if (!offered.has(mechanism.name)) throw unsupported("smtp", `${mechanism.name} with this server`);
-    const secret = "accessToken" in auth ? await accessToken(auth.accessToken) : auth.password;
-    return [(send) => mechanism.authenticate({ username, secret }, send)];
-  }
-  if ("accessToken" in auth) {
-    if (!offered.has("XOAUTH2")) throw unsupported("smtp", "authentication by token with this server");
-    const token = await accessToken(auth.accessToken);
-    const response = base64(`user=${username}\x01auth=Bearer ${token}\x01\x01`);
-    return [by({ name: "XOAUTH2", responses: [response], initial: true, explains: true })];
-  }
-  const { password } = auth;
-  const plain: Mechanism = {
-    name: "PLAIN",
-    responses: [base64(`\0${username}\0${password}`)],
-    initial: true,
-    explains: false,
-  };
-  const login: Mechanism = {
-    name: "LOGIN",
-    responses: [base64(username), base64(password)],
-    initial: false,
-    explains: false,
-  };
-  const usable = [plain, login].filter(({ name }) => offered.has(name) && (mechanism ?? name) === name);
-  if (usable.length === 0) throw unsupported("smtp", "authentication by password with this server");
-  return usable.map(by);
+  const byToken = "accessToken" in auth;
+  const own = typeof mechanism === "object" ? mechanism : undefined;
+  const wanted = own?.name ?? mechanism as string | undefined;
+  const names = wanted ? [wanted] : byToken ? ["XOAUTH2"] : ["PLAIN", "LOGIN"];
+  const usable = names.filter((name) => offered.has(name));
+  if (usable.length === 0) throw unsupported("smtp", `${names.join(" or ")} with this server`);
+  const secret = byToken ? await accessToken(auth.accessToken) : auth.password;
+  return usable.map((name) => (send) =>
+    own?.authenticate({ username, secret }, send) ??
+      authenticate(name, responsesOf(name, username, secret), send)
+  );
 }
 
-function by(mechanism: Mechanism): Authentication {
-  return (send) => authenticate(mechanism, send);
+/** The responses that a mechanism consists of, in base64. */
+function responsesOf(name: string, username: string, secret: string): string[] {
+  if (name === "LOGIN") return [base64(username), base64(secret)];
+  return [
+    base64(
+      name === "PLAIN" ? `\0${username}\0${secret}` : `user=${username}\x01auth=Bearer ${secret}\x01\x01`,
+    ),
+  ];
 }
 
-/** Goes through one mechanism and answers the server's last reply: 235 when it accepts. */
-async function authenticate(mechanism: Mechanism, send: AuthCommand): Promise<Reply> {
-  const { name, responses, initial, explains } = mechanism;
+/**
+ * Goes through one mechanism and answers the server's last reply: 235 when it accepts. LOGIN has no initial
+ * response; a challenge of XOAUTH2 after the last one is an error's text, which an empty line turns into the
+ * error itself.
+ */
+async function authenticate(name: string, responses: readonly string[], send: AuthCommand): Promise<Reply> {
+  const explains = name === "XOAUTH2";
+  const initial = name !== "LOGIN";
   const first = responses[0]!;
   // A longer line would break the limit: then the response waits for the server's challenge.
   const inline = initial && `AUTH ${name} ${first}\r\n`.length <= MAX_COMMAND;

@@ -80,7 +80,7 @@ export function upstashStore(
 ): AtomicStore {
   return createUpstashStore(redis, {
     ...options,
-    scripts: [...allScripts, ...checkScripts(options.scripts ?? [])],
+    scripts: [...allScripts, ...checkScripts(options.scripts === undefined ? [] : options.scripts)],
   });
 }
 

@@ -44,19 +44,13 @@ const GET_OPTIONS: OptionNames<CacheGetOptions> = {
 
 /** Checks the options of `set`. */
 export function setPlan(options: CacheEntryOptions, maxLifetime: number): CachePlan {
-  checkNeededOptions(TASK, options, SET_OPTIONS, "'ttl'");
-  return plan(options, maxLifetime);
+  return plan(options, SET_OPTIONS, maxLifetime);
 }
 
 /** Checks the options of `get`. Each hit does this: nothing is listed or parsed twice. */
-export function getPlan(options: CacheGetOptions, maxLifetime: number): CachePlan {
-  checkNeededOptions(TASK, options, GET_OPTIONS, "'ttl'");
-  return plan(options, maxLifetime);
-}
-
-/** Refuses what is no fill. */
-export function checkFill(fill: unknown): void {
+export function getPlan(fill: unknown, options: CacheGetOptions, maxLifetime: number): CachePlan {
   checkFunction(TASK, "fill", fill ?? null);
+  return plan(options, GET_OPTIONS, maxLifetime);
 }
 
 /** The keys of a call that takes one or several. */
@@ -66,15 +60,18 @@ export function keysOf(key: string | readonly string[]): readonly string[] {
   return keys;
 }
 
-function plan(options: CacheGetOptions, maxLifetime: number): CachePlan {
+function plan(
+  options: CacheGetOptions,
+  known: Readonly<Record<string, true>>,
+  maxLifetime: number,
+): CachePlan {
+  checkNeededOptions(TASK, options, known, "'ttl'");
   const { early = 0, refresh = false, version = "", waitUntil, schema, signal } = options;
   if (typeof version !== "string") {
     throw new TypeError(`Cannot ${TASK} as 'version' must be a string`);
   }
   if (!(typeof early === "number" && early >= 0 && early <= 100)) {
-    throw new RangeError(
-      `Cannot ${TASK} as 'early' must be from 0 to 100: current value is ${early}`,
-    );
+    throw new RangeError(`Cannot ${TASK} as 'early' must be from 0 to 100`);
   }
   checkFunction(TASK, "waitUntil", waitUntil);
   const made: CachePlan = {

@@ -36,7 +36,7 @@ import {
   validated,
   valueOf,
 } from "./cache_entry.ts";
-import { type CachePlan, checkFill, checkTags, getPlan, keysOf, setPlan } from "./cache_plan.ts";
+import { type CachePlan, checkTags, getPlan, keysOf, setPlan } from "./cache_plan.ts";
 import {
   abandonFill,
   expireCache,
@@ -140,8 +140,7 @@ class StoreCache implements Cache {
 
   // A hit costs little more than the store's own read: nothing is made here that only a miss or a wait needs.
   async get<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<T> {
-    checkFill(fill);
-    const plan = getPlan(options, this.#settings.maxLifetime);
+    const plan = getPlan(fill, options, this.#settings.maxLifetime);
     plan.signal?.throwIfAborted();
     if (this.#settings.near === undefined && plan.tags.length === 0 && plan.schema === undefined) {
       const filler = this.#nextName();
@@ -153,16 +152,14 @@ class StoreCache implements Cache {
   }
 
   async resolve<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<CacheAnswer<T>> {
-    checkFill(fill);
-    const plan = getPlan(options, this.#settings.maxLifetime);
+    const plan = getPlan(fill, options, this.#settings.maxLifetime);
     plan.signal?.throwIfAborted();
     return await this.#resolve(key, fill, plan);
   }
 
   async getMany<T>(keys: readonly string[], fill: FillMany<T>, options: CacheGetOptions<T>): Promise<T[]> {
-    checkFill(fill);
     checkArray("cache", "keys", keys);
-    const plan = getPlan(options, this.#settings.maxLifetime);
+    const plan = getPlan(fill, options, this.#settings.maxLifetime);
     plan.signal?.throwIfAborted();
     const batch = new FillBatch(keys, fill);
     return await Promise.all(keys.map(async (key, i) => {

@@ -13,7 +13,7 @@ import type {
   WeakCacheGetOptions,
 } from "./cache.ts";
 import { cachedValue, PEEK_OPTIONS, textOf, validated, valueOf } from "./cache_entry.ts";
-import { type CachePlan, checkFill, getPlan, keysOf, setPlan } from "./cache_plan.ts";
+import { type CachePlan, getPlan, keysOf, setPlan } from "./cache_plan.ts";
 import type { CacheSettings } from "./cache_settings.ts";
 import { sharedFill } from "./shared_fill.ts";
 
@@ -45,8 +45,7 @@ export class StoreWeakCache implements WeakCache {
   }
 
   async get<T>(key: string, fill: Fill<T>, options: WeakCacheGetOptions<T>): Promise<T> {
-    checkFill(fill);
-    const plan = getPlan(options, this.#settings.maxLifetime);
+    const plan = getPlan(fill, options, this.#settings.maxLifetime);
     refuseTags(options);
     plan.signal?.throwIfAborted();
     const found = await this.#find(key, plan.version, plan.schema, plan.signal);

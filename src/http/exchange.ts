@@ -39,7 +39,7 @@ export interface Exchange<Context> {
   readonly request: Request;
   /** What the application's callbacks are handed: the runtime's context, or Hono's `c`. */
   readonly context: Context;
-  /** The object that all helpers around one request see: the request, or Hono's `c`. */
+  /** The object that all helpers around one request share, and no other request: Hono's `c`, or one of our own. */
   readonly owner: object;
   /** The request as the runtime made it: runtimes know the connection by this object. */
   readonly original: Request;
@@ -76,7 +76,7 @@ export function fetchExchange<Context>(
   return {
     request,
     context,
-    owner: request,
+    owner: memberOf(context, OWNER) as object | undefined ?? {},
     original: request,
     connection: context,
     has: (name) => memberOf(context, name) !== undefined,
@@ -103,10 +103,11 @@ export function around<Context, Value>(
   }
   return async (request, given) => {
     const context = given as Context;
-    return await helper(fetchExchange(request, context, waitUntil), async (value) => {
+    const exchange = fetchExchange(request, context, waitUntil);
+    return await helper(exchange, async (value) => {
       // What hands nothing over hides nothing either: the same helper may stand around this one.
       const taken = value === undefined && memberOf(context, name) !== undefined;
-      const own = taken ? context : extendContext(context, { [name]: value });
+      const own = taken ? context : extendContext(context, { [name]: value, [OWNER]: exchange.owner });
       return { response: await handler(request, own as never) };
     });
   };
@@ -116,8 +117,14 @@ interface Waiting {
   waitUntil?(work: Promise<unknown>): void;
 }
 
-function memberOf(context: unknown, name: string): unknown {
-  return (Object(context) as Record<string, unknown>)[name];
+/**
+ * The member of a context that helpers around one request share. The request itself would not do: a test, or what
+ * repeats a request, may hand the same object in again.
+ */
+const OWNER = Symbol("holdfast.owner");
+
+function memberOf(context: unknown, name: string | symbol): unknown {
+  return (Object(context) as Record<string | symbol, unknown>)[name];
 }
 
 /**

@@ -34,6 +34,7 @@ import type {
 } from "./http_session.ts";
 import { problem, unavailable } from "./problem.ts";
 import { notePersonal } from "./request_notes.ts";
+import { RequestValues } from "./request_values.ts";
 
 /**
  * Gives every request its session as `context.session`, loaded at the first read, committed once after the
@@ -155,7 +156,7 @@ interface Mount {
 }
 
 /** The helpers of sessions that each request has passed. */
-const mounts = new WeakMap<object, Mount[]>();
+const mounts = new RequestValues<readonly Mount[]>();
 
 /** Whether the same sessions were mounted before. One with other options is refused: it would do nothing. */
 function isMounted(

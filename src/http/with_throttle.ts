@@ -25,6 +25,7 @@ import {
 import type { HttpThrottleOptions, ThrottleContext } from "./http_throttle.ts";
 import { problem, unavailable } from "./problem.ts";
 import { describe, RATE_LIMIT_HEADERS } from "./ratelimit_fields.ts";
+import { RequestValues } from "./request_values.ts";
 
 const OPTIONS = {
   name: true,
@@ -99,7 +100,7 @@ export function throttleHelper<Context>(
   const throttleFor = throttles(options);
   const keyOf = keys(options, report);
   // By key: one instance on the app and on its route is one count, and a key that changes between is two.
-  const decided = new WeakMap<object, Map<string, ThrottleDecision>>();
+  const decided = new RequestValues<Map<string, ThrottleDecision>>();
   return async (exchange, serve) => {
     const { owner, request, context } = exchange;
     const skipped = await skip?.(request, context);

@@ -1,5 +1,6 @@
 /** One-click unsubscription (RFC 8058): links that cannot be forged, and the handler behind them. */
 import { bytesToBase64Url } from "../codec.ts";
+import { readStream } from "../read_stream.ts";
 import { checkFunction, checkNeededOptions, type OptionNames } from "../validate.ts";
 import { parseAddress } from "./address.ts";
 
@@ -114,13 +115,8 @@ export function oneClick(options: OneClickOptions): OneClick {
       if (request.method !== "POST") {
         return answer(405, "This link takes GET and POST.", { allow: "GET, POST" });
       }
-      const type = request.headers.get("content-type") ?? "";
-      const length = Number(request.headers.get("content-length") ?? 0);
       // The signature is in the address: the body only tells a provider's POST from a stray one.
-      if (length > MAX_BODY || !/^(?:application\/x-www-form-urlencoded|multipart\/form-data)/i.test(type)) {
-        return answer(400, "The request is no unsubscription.");
-      }
-      const form = await request.formData().catch(() => undefined);
+      const form = await formOf(request);
       if (form?.get("List-Unsubscribe") !== "One-Click") {
         return answer(400, "The request is no unsubscription.");
       }
@@ -128,6 +124,18 @@ export function oneClick(options: OneClickOptions): OneClick {
       return answer(200, "You have been unsubscribed.");
     },
   };
+}
+
+/** The form of a request, if it has a small one. */
+async function formOf(request: Request): Promise<FormData | undefined> {
+  const type = request.headers.get("content-type") ?? "";
+  if (!/^(?:application\/x-www-form-urlencoded|multipart\/form-data)/i.test(type)) return undefined;
+  try {
+    const bytes = await readStream(request.body, MAX_BODY, request.signal);
+    return bytes && await new Response(bytes, { headers: { "content-type": type } }).formData();
+  } catch {
+    return undefined; // the client left, or what it sent is no form
+  }
 }
 
 function base64UrlBytes(text: string): Uint8Array<ArrayBuffer> {

@@ -217,7 +217,8 @@ export interface SmtpOptions {
   readonly requireTls?: boolean | undefined;
   /**
    * The whole message as text, headers and body, in place of one that is built from the fields; line breaks
-   * become CRLF. Of the fields only the addresses count, for the envelope.
+   * become CRLF. Of the fields only the addresses count, for the envelope. It is sent as it is: `mime`, and a
+   * signature with it, does not see it.
    */
   readonly raw?: string | undefined;
 }

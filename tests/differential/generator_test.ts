@@ -13,8 +13,8 @@ import {
 import type { UpstashScript } from "../../adapters/upstash/_lua.ts";
 import { type Compilers, compileTransitions } from "../../adapters/upstash/compile/compile_transitions.ts";
 import { loadCompilers } from "../../adapters/upstash/compile/compilers.ts";
-import { CONTRACTS } from "../../adapters/upstash/compile/contracts.ts";
-import { generated } from "../../adapters/upstash/compile/generate.ts";
+import { CONTRACTS } from "../house/contracts.ts";
+import { generated } from "../house/generate.ts";
 import { LUA_LIBRARY } from "../../adapters/upstash/compile/lua_library.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "../support/assert.ts";
 import { startRedis } from "../support/redis_server.ts";

@@ -44,9 +44,10 @@ Deno.test("Upstash, cold: 30 first calls in one tick all succeed on plain Redis 
       const results = await Promise.allSettled(firstCalls(store));
       const failed = results.filter(({ status }) => status === "rejected");
       assertEquals(failed, []);
-      const most = [3, 2, 3][round]!; // locks think first: one for them, one for the rest; one more where a script is unknown
+      // Locks think first: one request for them, one for the rest; after a flush each of the two may be sent again.
+      const most = [3, 2, 4][round]!;
       const made = proxy.requests().length;
-      assert(made <= most, `${made} requests, at most ${most}`);
+      assert(made <= most, `${made} requests in round ${round}, at most ${most}`);
       if (round === 1) await redis.send("SCRIPT", "FLUSH");
     }
     assertEquals(await store.get("counter"), 9);

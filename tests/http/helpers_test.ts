@@ -7,6 +7,7 @@ import { throttle } from "@holdfast/edge/hono";
 import {
   clientAddress,
   type ClientAddressOptions,
+  type SessionContext,
   withCache,
   withIdempotency,
   withLock,
@@ -199,6 +200,23 @@ Deno.test("withX(): every helper keeps the runtime alive by the waitUntil of { e
     assert(kept.length > 0, name);
     await Promise.all(kept);
   }
+});
+
+Deno.test("withX(): the same Request object, handed in again, is another request", async () => {
+  const store = memoryStore();
+  const seen: (number | undefined)[] = [];
+  const handler = withSession(
+    withThrottle<SessionContext>(async (_request, { session, throttle }) => {
+      seen.push(throttle?.remaining);
+      return new Response(String(await session.update("n", (n) => 1 + Number(n ?? 0))));
+    }, { ...rule, store }),
+    { store },
+  );
+  const request = new Request(url);
+  for (const context of [undefined, { own: 1 }, new (class Info {})()]) {
+    assertEquals(await (await handler(request, context)).text(), "1");
+  }
+  assertEquals(seen, [2, 1, 0]);
 });
 
 Deno.test("withLock(): several permits bound what runs at once, answered as the app says", async () => {

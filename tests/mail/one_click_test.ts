@@ -68,6 +68,14 @@ Deno.test("a link that was changed, and a request that is no unsubscription, cha
   assertEquals((await post(link, "List-Unsubscribe=One-Click")).status, 400);
   assertEquals((await post(link, new URLSearchParams({ "List-Unsubscribe": "no" }))).status, 400);
   assertEquals((await post(link, new URLSearchParams({ x: "y".repeat(10_000) }))).status, 400);
+  // Without a length, no more is read than a form may have.
+  let pulled = 0;
+  const endless = new ReadableStream<Uint8Array>({
+    pull: (controller) => controller.enqueue(new TextEncoder().encode(`x=${"y".repeat(1000)}&${pulled++}`)),
+  });
+  const headers = { "content-type": "application/x-www-form-urlencoded" };
+  const stream = new Request(link, { method: "POST", body: endless, headers, duplex: "half" } as RequestInit);
+  assertEquals([(await leave.handle(stream)).status, pulled < 20], [400, true]);
   assertEquals((await leave.handle(new Request(link, { method: "DELETE" }))).status, 405);
   const stranger = oneClick({ url, secret: secret.toUpperCase(), unsubscribe: () => {} });
   assertEquals((await post(await stranger.link("jane@example.com", "news"))).status, 403);

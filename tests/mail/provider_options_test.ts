@@ -4,9 +4,11 @@ import {
   MailError,
   memoryMailer,
   type Message,
+  outbox,
   type ProviderOptions,
   sendBulk,
 } from "@holdfast/edge/mail";
+import { memoryStore } from "@holdfast/edge";
 import { brevoMailer } from "@holdfast/edge/brevo";
 import { mailgunMailer } from "@holdfast/edge/mailgun";
 import { postmarkMailer } from "@holdfast/edge/postmark";
@@ -303,6 +305,14 @@ Deno.test("memoryMailer keeps the options of any provider, and builds a message 
   const [mail] = mailer.outbox;
   assertEquals(mail!.message.provider, templates["sendgrid"]!.options);
   assert(mail!.mime.size > 0);
+});
+
+Deno.test("an outbox keeps the options of a message until it is sent", async () => {
+  await using server = await providers["ses"]!.start();
+  const box = outbox(providers["ses"]!.mailer(server.url), memoryStore());
+  await box.send({ ...envelope, provider: templates["ses"]!.options });
+  assertEquals((await box.drain()).sent, 1);
+  await assertFields(server, templates["ses"]!.fields);
 });
 
 Deno.test("a mailer by the public kit takes at most 40 lines", async () => {

@@ -191,6 +191,10 @@ workerdTest("Durable Objects", async (t) => {
     assertEquals([written, again], [1, 1]); // an object of one key has no index; a lock's record keeps its deadline
   });
 
+  await t.step("the load of a session reads one row and writes none", async () => {
+    assertEquals(await probe(worker, "sessionLoad"), { sessions: 10, read: 1, written: 0 });
+  });
+
   await t.step("a class without our methods is a misconfiguration", async () => {
     const { code, retryable, ambiguous, message } = await probe(worker, "foreign");
     assertEquals([code, retryable, ambiguous], ["misconfigured", false, false]);

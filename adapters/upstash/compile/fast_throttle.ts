@@ -168,9 +168,8 @@ local reply = table.concat(figures, ',')
 `;
 
 /**
- * No block, nothing stale: only the fields of these policies are read, and only those that change are
- * written. In one run on a loaded machine, against the compiled form: fixed 27 to 89 µs, sliding 24 to 96, gcra 26 to 92,
- * two policies 48 to 160.
+ * No block, nothing stale: only the fields of these policies are read, and only those that change are written. Against the
+ * compiled form, in one run on a loaded machine: fixed 31 to 75 µs, sliding 30 to 86, gcra 29 to 84, two policies 47 to 126.
  */
 const check = (): FastPath => ({
   fields: ["cost", "call", "policy0"],

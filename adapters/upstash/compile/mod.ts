@@ -54,4 +54,7 @@ async function main({ args, cwd, writeTextFile }: Runtime): Promise<void> {
   await writeTextFile(out, text);
 }
 
-if (import.meta.main) await main((globalThis as unknown as { readonly Deno: Runtime }).Deno);
+// Not every runtime that types this knows `main`.
+if ((import.meta as { readonly main?: boolean }).main) {
+  await main((globalThis as unknown as { readonly Deno: Runtime }).Deno);
+}

@@ -2,14 +2,18 @@
  * `deno task generate`: compiles the transitions of every contract into `adapters/upstash/generated/`. With `--check` it
  * writes nothing, and fails when a file is not what the source gives.
  */
-import { type CompiledTransition, compileTransitions, minified } from "./compile_transitions.ts";
-import { loadCompilers } from "./compilers.ts";
+import {
+  type CompiledTransition,
+  compileTransitions,
+  minified,
+} from "../../adapters/upstash/compile/compile_transitions.ts";
+import { loadCompilers } from "../../adapters/upstash/compile/compilers.ts";
 import { CONTRACTS } from "./contracts.ts";
-import type { FastPath } from "./fast_path.ts";
-import { fastPaths } from "./fast_paths.ts";
-import { scriptsSource, sharedSource } from "./scripts_source.ts";
+import type { FastPath } from "../../adapters/upstash/compile/fast_path.ts";
+import { fastPaths } from "../../adapters/upstash/compile/fast_paths.ts";
+import { scriptsSource, sharedSource } from "../../adapters/upstash/compile/scripts_source.ts";
 
-const root = new URL("../../../", import.meta.url);
+const root = new URL("../../", import.meta.url);
 
 /** What `generated/` should have: texts by their paths in the repository. */
 export async function generated(directory: URL = root): Promise<Map<string, string>> {
