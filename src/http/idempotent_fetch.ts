@@ -89,14 +89,14 @@ const MAX_DELAY = 10_000;
  * ```ts
  * import { idempotentFetch } from "@holdfast/edge/http";
  *
- * const keys = new Set<string | null>();
+ * const keys: (string | null)[] = [];
  * const unreliable = (input: string | URL | Request, init?: RequestInit) => {
- *   keys.add(new Request(input, init).headers.get("idempotency-key"));
- *   return Promise.resolve(new Response(null, { status: keys.size === 1 && Math.random() < 0.5 ? 503 : 201 }));
+ *   keys.push(new Request(input, init).headers.get("idempotency-key"));
+ *   return Promise.resolve(new Response(null, { status: keys.length === 1 ? 503 : 201 })); // the first one fails
  * };
  * const pay = idempotentFetch(unreliable, { timeout: "20s" });
  * const response = await pay("https://bank.example/payments", { method: "POST", body: `{"amount":1}` });
- * if (response.status !== 201 || keys.size !== 1) throw new Error("unexpected");
+ * if (response.status !== 201 || keys[0] !== keys[1]) throw new Error("unexpected");
  * ```
  */
 export function idempotentFetch(
