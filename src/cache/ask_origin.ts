@@ -36,7 +36,7 @@ export async function askOrigin<T>(
   const value = await withTimeout(work, fillTimeout, undefined, () => {
     const error = new HoldfastError(
       "timeout",
-      `Cannot fill the value as the origin took over ${fillTimeout} ms`,
+      `Cannot fill the value within ${fillTimeout} ms`,
       { retryable: true },
     );
     over.abort(error);

@@ -90,7 +90,7 @@ function plan(
   };
   if (Math.max(made.ttl, made.absent ?? 0) + Math.max(made.stale, made.grace) > maxLifetime) {
     throw new RangeError(
-      `Cannot ${TASK} beyond the cache's 'maxLifetime': current value is ${maxLifetime} ms`,
+      `Cannot ${TASK} beyond 'maxLifetime': current value is ${maxLifetime} ms`,
     );
   }
   return made;
