@@ -1,11 +1,12 @@
 import { outbox } from "../mail/create_outbox.ts";
 import { MailError } from "../mail/mail_error.ts";
 import type { Message } from "../mail/message.ts";
-import type { MailOutbox, MailOutboxOptions, MailOutboxReport } from "../mail/outbox.ts";
-import type { OutboxEntry } from "../outbox/outbox.ts";
+import type { MailOutboxOptions, MailOutboxReport } from "../mail/outbox.ts";
 import { beginItem, extendItems, settleItem } from "../outbox/outbox_transitions.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import { deferred } from "../deferred.ts";
 import { check, equal, rejection } from "./_check.ts";
+import { drained, entriesOf } from "./_outboxes.ts";
 import { mortal, ScriptedMailer } from "./_scripted_mailer.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
@@ -103,7 +104,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       await wait(200);
       equal(await box.drain(), report({ sent: 2, inDoubt: 1 }), "after the lease");
       equal([...mailer.subjects()].sort(), ["number 0", "number 1", "number 2"], "taken");
-      equal((await entries(box, "in-doubt")).length, 1, "in doubt");
+      equal((await entriesOf(box, "in-doubt")).length, 1, "in doubt");
     },
   },
   {
@@ -126,8 +127,8 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const mailer = new ScriptedMailer(false);
       const box = outbox(mailer, store, { clock, lease: 150 });
       await box.send(mail("slow"));
-      const began = deferred();
-      const go = deferred();
+      const began = deferred<void>();
+      const go = deferred<void>();
       const slow = Object.create(mailer, {
         send: {
           value: async (message: Message) => {
@@ -153,8 +154,8 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     async run({ store, clock, wait }) {
       const mailer = new ScriptedMailer(false);
       await outbox(mailer, store, { clock }).send(mail("once"));
-      const asks = deferred();
-      const wake = deferred();
+      const asks = deferred<void>();
+      const wake = deferred<void>();
       const sleepy = new Proxy(store, {
         get(target, name) {
           const value = Reflect.get(target, name, target);
@@ -199,7 +200,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       mailer.script.push("lost-reply");
       equal(await box.drain(), report({ inDoubt: 1 }), "the report");
       equal(await box.drain(), report({}), "a second drain");
-      const [entry] = await entries(box, "in-doubt");
+      const [entry] = await entriesOf(box, "in-doubt");
       equal([entry!.id, entry!.attempts, entry!.code], [id, 1, "backend-unavailable"], "the entry");
       equal((await box.send(mail("one"), { idempotencyKey: "one" })).state, "in-doubt", "the key's state");
       equal([await box.requeue(id), await box.requeue(id)], [true, false], "requeue");
@@ -217,7 +218,11 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         const box = outbox(mailer, store, { clock, delay: 1, whenUnknown, name: String(deduplicates) });
         await box.send(mail("one"));
         mailer.script.push("lost-reply");
-        equal(await settle(box, wait), report({ sent: 1, repeated: 1, retried: 1 }), "the report");
+        equal(
+          await drained(box, report({}), wait),
+          report({ sent: 1, repeated: 1, retried: 1 }),
+          "the report",
+        );
         equal([mailer.attempts, mailer.accepted.length], [2, deduplicates ? 1 : 2], "attempts and taken");
       }
     },
@@ -229,9 +234,9 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const box = outbox(mailer, store, { clock, delay: 1, attempts: 3 });
       await box.send(mail("one"));
       mailer.script.push("lost-reply", "busy", "busy");
-      equal(await settle(box, wait), report({ retried: 2, inDoubt: 1 }), "the report");
+      equal(await drained(box, report({}), wait), report({ retried: 2, inDoubt: 1 }), "the report");
       equal(
-        (await entries(box)).map(({ state, attempts }) => [state, attempts]),
+        (await entriesOf(box)).map(({ state, attempts }) => [state, attempts]),
         [["in-doubt", 3]],
         "the entry",
       );
@@ -245,12 +250,12 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const box = outbox(mailer, store, { clock, delay: 1, attempts: 2 });
       const { id } = await box.send(mail("one"));
       mailer.script.push("busy", "busy");
-      equal(await settle(box, wait), report({ retried: 1, dead: 1 }), "the report");
-      const [entry] = await entries(box, "dead");
+      equal(await drained(box, report({}), wait), report({ retried: 1, dead: 1 }), "the report");
+      const [entry] = await entriesOf(box, "dead");
       equal([entry!.id, entry!.attempts, entry!.code], [id, 2, "rate-limited"], "the entry");
       check(await box.requeue(id), "requeue");
       mailer.script.push("busy");
-      equal(await settle(box, wait), report({ sent: 1, retried: 1 }), "after requeueing");
+      equal(await drained(box, report({}), wait), report({ sent: 1, retried: 1 }), "after requeueing");
       equal(mailer.subjects(), ["one"], "taken");
     },
   },
@@ -269,7 +274,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         [true, false, false],
         "discard",
       );
-      equal([await entries(box), await box.read(id)], [[], undefined], "what is left");
+      equal([await entriesOf(box), await box.read(id)], [[], undefined], "what is left");
       equal((await box.send(mail("good"), { idempotencyKey: "bad" })).state, "queued", "the key again");
     },
   },
@@ -282,7 +287,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const to = ["a@example.com", "b@example.com", "c@example.com"];
       await box.send({ ...mail("three"), to }, { idempotencyKey: "three" });
       mailer.script.push("defer:b@example.com", "busy", "defer:b@example.com");
-      equal(await settle(box, wait), report({ sent: 1, deferred: 1, retried: 3 }), "the report");
+      equal(await drained(box, report({}), wait), report({ sent: 1, deferred: 1, retried: 3 }), "the report");
       equal(mailer.accepted.map(({ recipients }) => recipients), [
         ["a@example.com", "c@example.com"],
         ["b@example.com"],
@@ -307,7 +312,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       outbox(mailer, victim.store, { clock, delay: 1, lease: 150 }).drain().catch(() => {});
       while (!victim.dead()) await new Promise((resolve) => setTimeout(resolve, 1));
       await wait(200);
-      equal(await settle(box, wait), report({ sent: 1 }), "the report");
+      equal(await drained(box, report({}), wait), report({ sent: 1 }), "the report");
       equal(
         mailer.accepted.map(({ recipients }) => recipients),
         [["a@example.com"], ["b@example.com"]],
@@ -322,9 +327,9 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const box = outbox(mailer, store, { clock, delay: 1, attempts: 2 });
       const { id } = await box.send({ ...mail("two"), to: ["a@example.com", "b@example.com"] });
       mailer.script.push("defer:b@example.com", "defer:b@example.com");
-      equal(await settle(box, wait), report({ deferred: 1, retried: 1, dead: 1 }), "the report");
+      equal(await drained(box, report({}), wait), report({ deferred: 1, retried: 1, dead: 1 }), "the report");
       check(await box.requeue(id), "requeue");
-      equal(await settle(box, wait), report({ sent: 1 }), "after requeueing");
+      equal(await drained(box, report({}), wait), report({ sent: 1 }), "after requeueing");
       equal(
         mailer.accepted.map(({ recipients }) => recipients),
         [["a@example.com"], ["b@example.com"]],
@@ -340,7 +345,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const box = outbox(mailer, store, { clock, delay: 1, onFault: (error) => void faults.push(error) });
       await box.send(mail("one"));
       mailer.script.push("unauthorized");
-      equal(await settle(box, wait), report({ sent: 1, retried: 1 }), "the report");
+      equal(await drained(box, report({}), wait), report({ sent: 1, retried: 1 }), "the report");
       equal(faults.map((fault) => fault instanceof MailError && fault.code), ["unauthorized"], "faults");
     },
   },
@@ -392,7 +397,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       await box.send(mail("too old"));
       await wait(200);
       equal(await box.drain(), report({ sent: 1, expired: 1 }), "the report");
-      equal([mailer.subjects(), await entries(box)], [["kept"], []], "taken, and what is left");
+      equal([mailer.subjects(), await entriesOf(box)], [["kept"], []], "taken, and what is left");
     },
   },
   {
@@ -407,19 +412,13 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         check(error instanceof MailError, `too large: ${error}`);
         equal([error.code, error.delivery], ["message-too-large", "not-sent"], "the error");
       }
-      equal(await entries(box), [], "queued");
+      equal(await entriesOf(box), [], "queued");
       const attachments = [{ filename: "fits", content: new Uint8Array(Math.floor(most * 0.7)) }];
       await box.send({ ...mail("fits 日本"), attachments });
       equal((await box.drain()).sent, 1, "what fits");
     },
   },
 ];
-
-function deferred(): { readonly promise: Promise<void>; resolve(): void } {
-  let resolve = () => {};
-  const promise = new Promise<void>((settle) => resolve = settle);
-  return { promise, resolve: () => resolve() };
-}
 
 function mail(subject: string): Message {
   return { from: "shop@example.com", to: "jane@example.com", subject, text: "Thank you." };
@@ -440,12 +439,6 @@ function report(counts: Partial<MailOutboxReport>): MailOutboxReport {
   };
 }
 
-async function entries(box: MailOutbox, state?: OutboxEntry["state"]): Promise<OutboxEntry[]> {
-  const all: OutboxEntry[] = [];
-  for await (const entry of box.list(state && { state })) all.push(entry);
-  return all;
-}
-
 /** A drainer that dies while the provider has taken its first message and not answered yet. */
 async function kill(mailer: ScriptedMailer, store: AtomicStore, options: MailOutboxOptions): Promise<void> {
   const victim = mortal(store);
@@ -454,15 +447,4 @@ async function kill(mailer: ScriptedMailer, store: AtomicStore, options: MailOut
   outbox(mailer, victim.store, options).drain({ concurrency: 1 }).catch(() => {});
   while (mailer.attempts === attempts) await new Promise((resolve) => setTimeout(resolve, 1));
   victim.kill();
-}
-
-/** Drains until nothing waits, and adds the reports up. */
-async function settle(box: MailOutbox, wait: (ms: number) => Promise<void>): Promise<MailOutboxReport> {
-  const sum: Record<string, number> = { ...report({}) } as Record<string, number>;
-  for (;;) {
-    const { nextAfter, ...counts } = await box.drain();
-    for (const [name, count] of Object.entries(counts)) sum[name]! += count;
-    if (nextAfter === undefined) return { ...sum, nextAfter } as unknown as MailOutboxReport;
-    await wait(nextAfter + 1);
-  }
 }

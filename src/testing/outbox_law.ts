@@ -1,8 +1,10 @@
+import { deferred } from "../deferred.ts";
 import { HoldfastError } from "../errors.ts";
 import { createOutbox } from "../outbox/create_outbox.ts";
-import type { Outbox, OutboxEntry, OutboxOptions, OutboxReport } from "../outbox/outbox.ts";
+import type { Outbox, OutboxOptions, OutboxReport } from "../outbox/outbox.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check, equal, rejection } from "./_check.ts";
+import { drained, entriesOf } from "./_outboxes.ts";
 import { mortal } from "./_scripted_mailer.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
@@ -95,16 +97,16 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         onFault: (error, context) => void faults.push([(error as Error).message, context.attempt]),
       });
       const { id } = await events.add({ number: 1 }, { key: "one" });
-      equal(await settle(events, wait), report({ retried: 2, dead: 1 }), "the report");
+      equal(await drained(events, report({}), wait), report({ retried: 2, dead: 1 }), "the report");
       equal(keys, [["one", 1], ["one", 2], ["one", 3]], "attempts");
       equal(faults, [["attempt 1", 1], ["attempt 2", 2], ["attempt 3", 3]], "faults");
-      const [entry] = await entries(events, "dead");
+      const [entry] = await entriesOf(events, "dead");
       equal([entry?.id, entry?.attempts, entry?.code], [id, 3, "failed"], "the entry");
       const final = box(store, () => {
         throw new TypeError("never");
       }, { clock, name: "final", retryIf: (error) => !(error instanceof TypeError) });
       await final.add({ number: 2 });
-      equal(await settle(final, wait), report({ dead: 1 }), "with retryIf");
+      equal(await drained(final, report({}), wait), report({ dead: 1 }), "with retryIf");
     },
   },
   {
@@ -121,7 +123,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       equal(await events.drain(), report({ done: 1 }), "afterwards");
       const other = await events.add({ number: 2 }, { key: "two" });
       equal([await events.discard(other.id), await events.discard(other.id)], [true, false], "discard");
-      equal([await events.drain(), await entries(events)], [report({}), []], "what is left");
+      equal([await events.drain(), await entriesOf(events)], [report({}), []], "what is left");
       equal((await events.add({ number: 3 }, { key: "two" })).state, "queued", "the key again");
     },
   },
@@ -134,7 +136,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         const keys: string[] = [];
         const events = box(store, (_item, { key }) => void keys.push(key), options);
         await events.add({ number: 1 }, { key: "one" });
-        const begun = Promise.withResolvers<void>();
+        const begun = deferred<void>();
         const victim = mortal(store);
         const dying = box(victim.store, (_item, { key }) => {
           keys.push(key);
@@ -176,7 +178,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         const error = await rejection(() => events.add({ number: 1, text: "x".repeat(most) }), "too large");
         check(error instanceof HoldfastError && error.code === "value-too-large", `too large: ${error}`);
       }
-      equal(await entries(events), [], "queued");
+      equal(await entriesOf(events), [], "queued");
     },
   },
 ];
@@ -197,21 +199,4 @@ function report(counts: Partial<OutboxReport>): OutboxReport {
     nextAfter: undefined,
     ...counts,
   };
-}
-
-async function entries(events: Outbox<Event>, state?: OutboxEntry["state"]): Promise<OutboxEntry[]> {
-  const all: OutboxEntry[] = [];
-  for await (const entry of events.list(state && { state })) all.push(entry);
-  return all;
-}
-
-/** Drains until nothing waits, and adds the reports up. */
-async function settle(events: Outbox<Event>, wait: (ms: number) => Promise<void>): Promise<OutboxReport> {
-  const sum: Record<string, number> = { ...report({}) } as Record<string, number>;
-  for (;;) {
-    const { nextAfter, ...counts } = await events.drain();
-    for (const [name, count] of Object.entries(counts)) sum[name]! += count;
-    if (nextAfter === undefined) return { ...sum, nextAfter } as unknown as OutboxReport;
-    await wait(nextAfter + 1);
-  }
 }
