@@ -1,5 +1,5 @@
 /** A store whose engine is the test Worker, reached over HTTP: what a client in another process sees. */
-import { type AtomicStore, HoldfastError, type KeyValueStore } from "@holdfast/edge";
+import { type AtomicStore, type Clock, HoldfastError, type KeyValueStore } from "@holdfast/edge";
 import {
   type AtomicEngine,
   type KeyValueEngine,
@@ -21,8 +21,11 @@ export function startLawWorker(token: string): Promise<Workerd> {
 /** Sends an operation on the engine with that name. */
 export type Send = (op: string, args: readonly unknown[], signal?: AbortSignal) => Promise<unknown>;
 
-/** Asks the Worker's `/store`, a few requests at a time: a burst of a thousand would run out of sockets. */
-export function sender(worker: Workerd, token: string, engine: string): Send {
+/**
+ * Asks the Worker's `/store`, a few requests at a time: a burst of a thousand would run out of sockets. Engines in
+ * virtual time follow `clock`.
+ */
+export function sender(worker: Workerd, token: string, engine: string, clock?: Clock): Send {
   let turns: Promise<unknown>[] = Array.from({ length: 32 }, () => Promise.resolve());
   return (op, args, signal) => {
     const [turn, ...others] = turns;
@@ -30,7 +33,7 @@ export function sender(worker: Workerd, token: string, engine: string): Send {
       const response = await worker.fetch("/store", {
         method: "POST",
         headers: { authorization: `Bearer ${token}` },
-        body: JSON.stringify({ engine, op, args }),
+        body: JSON.stringify({ engine, op, args, now: clock?.now() }),
         signal: signal ?? null,
       });
       const { value, error } = await response.json();

@@ -1,8 +1,10 @@
 /** Every law inside workerd, next to the bindings; and once more from outside, through the Worker over HTTP. */
 import type { AtomicStore, KeyValueStore } from "@holdfast/edge";
-import { keyValueStoreLaw, prefixLaw } from "@holdfast/edge/testing";
+import { keyValueStoreLaw, prefixLaw, type StoreSubject } from "@holdfast/edge/testing";
 import { contracts } from "../support/contracts.ts";
 import { lawKept } from "../support/law_table.ts";
+import { ManualClock } from "../support/manual_clock.ts";
+import { inVirtualTime } from "../support/virtual_time.ts";
 import { workerdTest } from "../support/workerd.ts";
 import { assertEquals } from "../support/assert.ts";
 import { httpAtomicStore, httpKeyValueStore, sender, startLawWorker } from "./_http_store.ts";
@@ -49,17 +51,19 @@ workerdTest("laws inside workerd", async (t) => {
 
 workerdTest("laws from outside workerd, over HTTP", async (t) => {
   await using worker = await startLawWorker(TOKEN);
-  const objects = httpAtomicStore(sender(worker, TOKEN, "Durable Objects"));
+  const clock = new ManualClock();
+  const objects = httpAtomicStore(sender(worker, TOKEN, "Durable Objects, virtual time", clock));
   const kv = httpKeyValueStore(sender(worker, TOKEN, "Workers KV"));
-  const engines: Record<string, [KeyValueStore, string[]]> = {
-    "Durable Objects, over HTTP": [objects, Object.keys(contracts)],
-    "Workers KV, over HTTP": [kv, ["key-value store"]],
+  const space = (store: KeyValueStore) => store.namespace(crypto.randomUUID()) as AtomicStore;
+  const engines: Record<string, [() => StoreSubject<AtomicStore>, string[]]> = {
+    "Durable Objects, over HTTP": [() => inVirtualTime(() => space(objects), clock), Object.keys(contracts)],
+    "Workers KV, over HTTP": [() => ({ store: space(kv), wait }), ["key-value store"]],
   };
-  for (const [engine, [store, names]] of Object.entries(engines)) {
+  for (const [engine, [subject, names]] of Object.entries(engines)) {
     for (const contract of names) {
       for (const law of contracts[contract]!) {
         await t.step(`${engine}: ${contract}: ${law.name}`, async () => {
-          await law.run({ store: store.namespace(crypto.randomUUID()) as AtomicStore, wait });
+          await law.run(subject());
           lawKept(engine, contract);
         });
       }

@@ -10,6 +10,7 @@ import { lawTransitions, prefixLaw } from "@holdfast/edge/testing";
 import { OUR_TRANSITIONS } from "../../adapters/durable_objects/_transitions.ts";
 import { contracts } from "../support/contracts.ts";
 import { ManualClock } from "../support/manual_clock.ts";
+import { inVirtualTime } from "../support/virtual_time.ts";
 
 interface Env {
   readonly HOLDFAST: HoldfastNamespace;
@@ -55,9 +56,10 @@ async function runPrefixLaw(env: Env, engine: string, index: number): Promise<vo
   });
 }
 
-/** The stores that a client reaches, in real time. */
+/** The stores that a client reaches: in real time, and on a clock that follows the client's. */
 const outside: Record<string, (env: Env) => KeyValueStore> = {
   "Durable Objects": ({ HOLDFAST }) => durableObjectStore(HOLDFAST, { shards: 4 }),
+  "Durable Objects, virtual time": ({ TIMED }) => durableObjectStore(TIMED, { shards: 4 }),
   "Workers KV": ({ CACHE }) => workersKvStore(CACHE),
 };
 
@@ -65,7 +67,7 @@ const transitions = [...OUR_TRANSITIONS, ...lawTransitions];
 
 async function runLaw(store: KeyValueStore, contract: string, index: number): Promise<void> {
   const space = store.namespace(crypto.randomUUID()) as AtomicStore;
-  await contracts[contract]![index]!.run({ store: space, clock, wait: (ms) => clock.advance(ms) });
+  await contracts[contract]![index]!.run(inVirtualTime(() => space, clock));
 }
 
 /** What a client outside may ask of the store: values travel encoded, as strings. */
@@ -93,9 +95,10 @@ export default {
       return new Response(null, { status: 401 });
     }
     const { pathname } = new URL(request.url);
-    const { engine, contract, index, op, args } = await request.json();
+    const { engine, contract, index, op, args, now } = await request.json();
     try {
       if (pathname === "/store") {
+        if (now > clock.now()) await clock.advance(now - clock.now());
         const store = outside[engine]!(env) as AtomicStore;
         return Response.json({ value: await operate(store, op, args) });
       }
