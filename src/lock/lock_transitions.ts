@@ -1,12 +1,16 @@
 /**
  * The transitions of a lock: one record for every kind (exclusive, shared, fair). Its fields:
  *
- * | field | content |
- * |---|---|
- * | `lock` | ten integers: `fence lapsed due head ends holders alone waiting first last` |
- * | `done` | the last eight ids that may never act again, newest first, joined by commas |
- * | `by:<owner>` | a holder: `h <until> <fence> <limit> <delay>`; a waiter: `q <number> <until> <limit> <front>` |
- * | `at:<number>` | the owner of the waiter with that number |
+ * | field         | type     | meaning                                                                      |
+ * |---------------|----------|------------------------------------------------------------------------------|
+ * | `lock`        | integers | the summary: `fence lapsed due head ends holders alone waiting first last`   |
+ * | `done`        | texts    | the last eight ids that may never act again, newest first, joined by commas  |
+ * | `by:<owner>`  | text     | a holder: `h <until> <fence> <limit> <delay>`                                |
+ * |               |          | a waiter (queued): `q <number> <until> <limit> <front>`                      |
+ * | `at:<number>` | text     | the owner of the waiter with that number                                     |
+ *
+ * `due`, `head`, `ends` and `until` are milliseconds since the epoch by the engine's clock, `delay` is milliseconds,
+ * `alone` and `front` are `0` or `1`.
  *
  * - `fence` is the last fencing token handed out. `lapsed` is the highest one whose holder did not release it
  *   itself (its lease ended, or it was forced or passed on), so that a repeated release can be told from a

@@ -61,7 +61,7 @@ export class StoredMailOutbox implements MailOutbox {
 
   async read(id: string, options?: CallOptions): Promise<PreparedMessage | undefined> {
     const fields = await this.#queue.read(id, options);
-    return fields.p === undefined ? undefined : prepareMessage(unpackMessage(fields));
+    return fields.body === undefined ? undefined : prepareMessage(unpackMessage(fields));
   }
 
   requeue(id: string, options?: CallOptions): Promise<boolean> {

@@ -121,7 +121,7 @@ class JsonOutbox<Item> implements Outbox<Item> {
     const wait = delay === undefined ? 0 : toMilliseconds(delay, "delay");
     const text = encodeValue(item);
     const due = wait === 0 ? 0 : this.#queue.settings.clock.now() + wait;
-    const entry = { key, fingerprint: await sha256(text), content: { p: text }, due };
+    const entry = { key, fingerprint: await sha256(text), content: { body: text }, due };
     if (this.#queue.isTooLarge(entry)) throw tooLarge(this.#queue.settings.store);
     signal?.throwIfAborted();
     const { id, state } = await this.#queue.queue(entry, { signal }, (_last, step) => step());
@@ -147,8 +147,8 @@ class JsonOutbox<Item> implements Outbox<Item> {
   list: Outbox<Item>["list"] = (options) => this.#queue.list(options);
 
   async read(id: string, options?: CallOptions): Promise<Item | undefined> {
-    const { p } = await this.#queue.read(id, options);
-    return p === undefined ? undefined : decodeValue(p) as Item;
+    const { body } = await this.#queue.read(id, options);
+    return body === undefined ? undefined : decodeValue(body) as Item;
   }
 
   requeue(id: string, options?: CallOptions): Promise<boolean> {
@@ -178,7 +178,7 @@ class Handler<Item> implements Delivery {
     const signal = AbortSignal.any([held(), over.signal]);
     const context: OutboxContext = { id, key: stored.key!, attempt: number, signal };
     try {
-      const item = decodeValue(stored.p!) as Item;
+      const item = decodeValue(stored.body!) as Item;
       const work = (async () => await handle(item, context))();
       await withTimeout(work, this.#timeout, signal, overdue);
       return { state: "done" };

@@ -63,7 +63,7 @@ export class StoredOutbox {
     const { retention, buckets, store } = this.settings;
     const id = await this.idOf(item.key);
     const due = { due: String(item.due), keep: String(retention) };
-    const input = { ...item.content, ...due, key: item.key, fp: item.fingerprint };
+    const input = { ...item.content, ...due, key: item.key, fingerprint: item.fingerprint };
     const put = await run(false, () => store.transact(putItem, itemKey(id), input, call));
     if (put.state === "mismatch" || put.state === "sent") return { id, state: put.state };
     const entry = { id, most: String(MOST_IN_BUCKET), ...due };

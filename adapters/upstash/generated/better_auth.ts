@@ -21,7 +21,7 @@ function U(a)return a==nil and 0 or T(L(a,":")[1])end`,
 function V(a,now)local next={}if a==nil then return next end for b in pairs(a)do if now<U(a[b])then next[b]=a[b]end end return next end`,
     `local
 function Q(a)local b=0
-local c=false for d in pairs(a)do b=math.max(b,U(a[d]))if F(d,"x:")then c=true end end if b==0 then return{record=nil}end return{record=a,expiresAt=b}end`,
+local c=false for d in pairs(a)do b=math.max(b,U(a[d]))if F(d,"out:")then c=true end end if b==0 then return{record=nil}end return{record=a,expiresAt=b}end`,
     partP,
   ],
   scripts: {
@@ -29,34 +29,34 @@ local c=false for d in pairs(a)do b=math.max(b,U(a[d]))if F(d,"x:")then c=true e
       kind: "read",
       fields: "",
       uses: "",
-      lua: `local apply=function(a)local b={}if a~=nil and a.v~=nil then b.v=a.v end return{output=b}end`,
+      lua: `local apply=function(a)local b={}if a~=nil and a.value~=nil then b.value=a.value end return{output=b}end`,
     },
     "better-auth.token.set": {
       kind: "write",
-      fields: "ttl v",
+      fields: "ttl value",
       uses: "0 1 2",
       lua: `local apply=function(a,b,now)local c
-local d d=b.v c=b.ttl if(a and a.g)~=nil then return{output={done="0"}}end if c==nil then return{output={done="1"},write={record={v=d}}}end
-local e=now+T(c)return{output={done="1"},write={record={v=d,e=A(e)},expiresAt=e}}end`,
+local d d=b.value c=b.ttl if(a and a.ended)~=nil then return{output={done="0"}}end if c==nil then return{output={done="1"},write={record={value=d}}}end
+local e=now+T(c)return{output={done="1"},write={record={value=d,ends=A(e)},expiresAt=e}}end`,
     },
     "better-auth.token.end": {
       kind: "write",
       fields: "keep",
       uses: "0 2",
-      lua: `local apply=function(a,b,now)local c c=b.keep if(a and a.g)~=nil then return{output={}}end
-local d=math.max(now+T(c),T(a and a.e))local e={}if a~=nil and a.v~=nil then e.v=a.v end return{output=e,write={record={g="1"},expiresAt=d}}end`,
+      lua: `local apply=function(a,b,now)local c c=b.keep if(a and a.ended)~=nil then return{output={}}end
+local d=math.max(now+T(c),T(a and a.ends))local e={}if a~=nil and a.value~=nil then e.value=a.value end return{output=e,write={record={ended="1"},expiresAt=d}}end`,
     },
     "better-auth.index.read": {
       kind: "read",
       fields: "",
       uses: "0 3 4 2 5 6",
-      lua: `local apply=function(a,b,now)local c=V(a,now)local d={}for e in pairs(c)do if F(e,"t:")then d[e]=c[e]end end return{output=d}end`,
+      lua: `local apply=function(a,b,now)local c=V(a,now)local d={}for e in pairs(c)do if F(e,"in:")then d[e]=c[e]end end return{output=d}end`,
     },
     "better-auth.index.merge": {
       kind: "write",
       fields: "",
       uses: "0 3 4 2 5 6 7",
-      lua: `local apply=function(a,b,now)local next=V(a,now)local c=V(b,now)for d in pairs(c)do if F(d,"t:")and next["x:"..string.sub(d,3)]==nil then next[d]=c[d]end end return{output={},write=Q(next)}end`,
+      lua: `local apply=function(a,b,now)local next=V(a,now)local c=V(b,now)for d in pairs(c)do if F(d,"in:")and next["out:"..string.sub(d,4)]==nil then next[d]=c[d]end end return{output={},write=Q(next)}end`,
     },
     "better-auth.index.remove": {
       kind: "write",
@@ -64,8 +64,8 @@ local d=math.max(now+T(c),T(a and a.e))local e={}if a~=nil and a.v~=nil then e.v
       uses: "8 0 3 4 1 2 5 6 7",
       lua: `local apply=function(a,b,now)local c
 local d d=b.token c=b.keep
-local next=V(a,now)local e="t:"..d
-local f="x:"..d next[f]=A(math.max(now+T(c),U(next[e]),U(next[f])))P(next,e)return{output={},write=Q(next)}end`,
+local next=V(a,now)local e="in:"..d
+local f="out:"..d next[f]=A(math.max(now+T(c),U(next[e]),U(next[f])))P(next,e)return{output={},write=Q(next)}end`,
     },
   },
 };

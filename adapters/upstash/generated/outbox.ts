@@ -42,8 +42,8 @@ local d d=a.attempt c=a.known b=a.base return A(d)..":"..A(c)..":"..A(b)end`,
       uses: "0 1 2 3",
       lua: `local apply=function(a,b,now)local c
 local d
-local e e=b.due d=b.keep c=R(b,{due=true,keep=true})if a~=nil then if a.fp~=c.fp then return{output={state="mismatch"}}end return{output={state=a.s=="s"and"sent"or"queued"}}end
-local f=math.max(now,B(e))+B(d)return{output={state="queued"},write={record=M({},c,{s="q",x=A(f)}),expiresAt=f}}end`,
+local e e=b.due d=b.keep c=R(b,{due=true,keep=true})if a~=nil then if a.fingerprint~=c.fingerprint then return{output={state="mismatch"}}end return{output={state=a.state=="sent"and"sent"or"queued"}}end
+local f=math.max(now,B(e))+B(d)return{output={state="queued"},write={record=M({},c,{state="queued",ends=A(f)}),expiresAt=f}}end`,
     },
     "outbox.add": {
       kind: "write",
@@ -89,31 +89,31 @@ local i=W(f[g])if i.state~="l"or i.owner~=d then h=true break end next[g]=X(M({}
     },
     "outbox.defer": {
       kind: "write",
-      fields: "a left owner",
+      fields: "attempt left owner",
       uses: "0 1",
       lua: `local apply=function(a,b)local c
 local d
-local e e=b.owner d=b.a c=b.left if a==nil or a.n~=d or a.w~=e then return{output={done="0"}}end return{output={done="1"},write={record=M({},a,{left=c,known=d}),expiresAt=B(a.x)}}end`,
+local e e=b.owner d=b.attempt c=b.left if a==nil or a.attempt~=d or a.owner~=e then return{output={done="0"}}end return{output={done="1"},write={record=M({},a,{left=c,known=d}),expiresAt=B(a.ends)}}end`,
     },
     "outbox.begin": {
       kind: "write",
-      fields: "a hold k owner",
+      fields: "attempt hold known owner",
       uses: "10 0 1 3",
       lua: `local apply=function(a,b)local c
 local d
 local e
-local f f=b.owner e=b.a d=b.k c=b.hold if a==nil then return{output={state="gone"}}end if a.s=="s"then return{output={state="sent"}}end
-local g=B(a.n or 0)local h=g==B(e)and a.w==f if g>=B(e)and not h then return{output={state="stale"}}end
-local i=h and B(a.e)or g
+local f f=b.owner e=b.attempt d=b.known c=b.hold if a==nil then return{output={state="gone"}}end if a.state=="sent"then return{output={state="sent"}}end
+local g=B(a.attempt or 0)local h=g==B(e)and a.owner==f if g>=B(e)and not h then return{output={state="stale"}}end
+local i=h and B(a.earlier)or g
 local j=i>math.max(B(d),B(a.known or 0))if j and c=="1"then return{output={state="doubt"}}end
-local k=M({},a,{state="go",unsure=j and"1"or"0"})for l,m in ipairs({"s","n","w","e","known","x"})do P(k,m)end return{output=k,write={record=M({},a,{n=e,w=f,e=A(i)}),expiresAt=B(a.x)}}end`,
+local k=M({},a,{state="go",unsure=j and"1"or"0"})for l,m in ipairs({"attempt","owner","earlier","known","ends"})do P(k,m)end return{output=k,write={record=M({},a,{attempt=e,owner=f,earlier=A(i)}),expiresAt=B(a.ends)}}end`,
     },
     "outbox.sent": {
       kind: "write",
-      fields: "fp remember",
+      fields: "fingerprint remember",
       uses: "0",
       lua: `local apply=function(a,b,now)local c
-local d d=b.fp c=b.remember return{output={},write={record={s="s",fp=d},expiresAt=now+B(c)}}end`,
+local d d=b.fingerprint c=b.remember return{output={},write={record={state="sent",fingerprint=d},expiresAt=now+B(c)}}end`,
     },
     "outbox.settle": {
       kind: "write",

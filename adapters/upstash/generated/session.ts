@@ -14,11 +14,11 @@ export const sessionScripts: UpstashScripts = {
     partA,
     partT,
     `local
-function V(a)return math.min(T(a.t)+T(a.i),T(a.x))end`,
+function V(a)return math.min(T(a.touched)+T(a.idle),T(a.ends))end`,
     `local
-function W(a,now)if a==nil or a.h==nil then return{}end if a.g==nil then
-local b if now<V(a)then b=nil else b={g="expired"}end return b end
-local c={g=a.g}if a.t~=nil then c.ago=A(math.max(0,now-T(a.t)))end if a.next~=nil then c.next=a.next end return c end`,
+function W(a,now)if a==nil or a.handle==nil then return{}end if a.why==nil then
+local b if now<V(a)then b=nil else b={why="expired"}end return b end
+local c={why=a.why}if a.touched~=nil then c.ago=A(math.max(0,now-T(a.touched)))end if a.next~=nil then c.next=a.next end return c end`,
     partM,
     partF,
     `local
@@ -29,17 +29,17 @@ function Q(a,b)return{record=a,expiresAt=V(a)+T(b)}end`,
     `local
 function Ab(a,b,now)local c=W(a,now)if c~=nil then return{output=M({done="0"},c)}end
 local d=a
-local e=b.v~=nil and T(d.s)>T(b.v)if e or b["if"]~=nil and b["if"]~=d.n then return{output=M({done="2"},d)}end
-local f=A(math.max(now,T(d.t)))local next=M({},d)X(next,b)next.n=A(T(d.n)+1)next.t=f for g in pairs(b)do if F(g,"x:d:")or F(g,"x:f:")then P(next,string.sub(g,3))end end if b.s~=nil and T(b.s)>T(d.s)then next.s=b.s end if b.k~=nil then next.k=f end return{output=M({done="1"},next),write=Q(next,b.keep)}end`,
+local e=b.writer~=nil and T(d.schema)>T(b.writer)if e or b.expected~=nil and b.expected~=d.version then return{output=M({done="2"},d)}end
+local f=A(math.max(now,T(d.touched)))local next=M({},d)X(next,b)next.version=A(T(d.version)+1)next.touched=f for g in pairs(b)do if F(g,"unset:")then P(next,string.sub(g,7))end end if b.schema~=nil and T(b.schema)>T(d.schema)then next.schema=b.schema end if b.checked~=nil then next.checked=f end return{output=M({done="1"},next),write=Q(next,b.keep)}end`,
     partR,
     partL,
     `local
 function U(a)local b=L(a,":")return T(b[#b])end`,
     `local
-function Y(a,b,now)local next={}next.n="1"if a==nil then return next end for c in pairs(a)do
-local d=a[c]local e=b==nil or c~="h:"..b if not F(c,"h:")or e and now<U(d)then next[c]=d end end next.n=A(T(a.n)+1)return next end`,
+function Y(a,b,now)local next={}next.version="1"if a==nil then return next end for c in pairs(a)do
+local d=a[c]local e=b==nil or c~="h:"..b if not F(c,"h:")or e and now<U(d)then next[c]=d end end next.version=A(T(a.version)+1)return next end`,
     `local
-function Z(a,now)local b=T(a.p)for c in pairs(a)do if F(c,"h:")then b=math.max(b,U(a[c]))end end if b<=now then return{record=nil}end return{record=a,expiresAt=b}end`,
+function Z(a,now)local b=T(a.epochEnds)for c in pairs(a)do if F(c,"h:")then b=math.max(b,U(a[c]))end end if b<=now then return{record=nil}end return{record=a,expiresAt=b}end`,
     `local
 function Ac(a,b)if a~=nil and a.current~=nil then return a.current end
 local c if b.first==nil then c=nil else c=b.from end return c end`,
@@ -55,21 +55,21 @@ function Aa(a,now,b)return{record=a,expiresAt=now+T(b.keep)}end`,
     },
     "session.create": {
       kind: "write",
-      fields: "a b c h i keep life s u x",
+      fields: "born created ends handle idle keep life login schema user",
       uses: "0 5 6 1 2 3 4 7 8",
       lua: `local apply=function(a,b,now)if a~=nil then
-local c=W(a,now)if c==nil and a.h==b.h then return{output=M({done="1"},a)}end return{output={done="0",g=c==nil and"revoked"or(c.g or"revoked")}}end
-local d=A(now)local next={h=b.h,n="1",c=b.c or d,t=d,k=d,b=b.b or d,i=b.i,x=b.x or A(now+T(b.life)),s=b.s}X(next,b)if b.u~=nil then next.u=b.u end if b.a~=nil then next.a=b.a=="now"and d or b.a end if now>=V(next)then return{output={done="0",g="expired"}}end return{output=M({done="1"},next),write=Q(next,b.keep)}end`,
+local c=W(a,now)if c==nil and a.handle==b.handle then return{output=M({done="1"},a)}end return{output={done="0",why=c==nil and"revoked"or(c.why or"revoked")}}end
+local d=A(now)local next={handle=b.handle,version="1",created=b.created or d,touched=d,checked=d,born=b.born or d,idle=b.idle,ends=b.ends or A(now+T(b.life)),schema=b.schema}X(next,b)if b.user~=nil then next.user=b.user end if b.login~=nil then next.login=b.login=="now"and d or b.login end if now>=V(next)then return{output={done="0",why="expired"}}end return{output=M({done="1"},next),write=Q(next,b.keep)}end`,
     },
     "session.commit": {
       kind: "write",
-      fields: "if k keep s v",
+      fields: "checked expected keep schema writer",
       uses: "9 0 5 6 1 2 3 4 7 8 10",
       lua: `local apply=Ab`,
     },
     "session.replace": {
       kind: "write",
-      fields: "if k keep s v",
+      fields: "checked expected keep schema writer",
       uses: "9 0 5 6 1 2 3 4 7 8 10",
       lua: `local apply=Ab`,
     },
@@ -77,19 +77,19 @@ local d=A(now)local next={h=b.h,n="1",c=b.c or d,t=d,k=d,b=b.b or d,i=b.i,x=b.x 
       kind: "write",
       fields: "bury forget keep lasting next why",
       uses: "0 1 2 3 4",
-      lua: `local apply=function(a,b,now)local c=W(a,now)if c~=nil and(c.g~=nil or b.bury==nil)then return{output={}}end if b.forget~=nil then return c==nil and({output=a,write={record=nil}})or({output={}})end
-local d={h=a and a.h or"",n=A(T(a and a.n)+1),g=b.why,t=A(now)}if b.next~=nil then d.next=b.next end
-local e=b.lasting==nil and 0 or T(a and a.x)return{output=c==nil and a or({}),write={record=d,expiresAt=math.max(now+T(b.keep),e)}}end`,
+      lua: `local apply=function(a,b,now)local c=W(a,now)if c~=nil and(c.why~=nil or b.bury==nil)then return{output={}}end if b.forget~=nil then return c==nil and({output=a,write={record=nil}})or({output={}})end
+local d={handle=a and a.handle or"",version=A(T(a and a.version)+1),why=b.why,touched=A(now)}if b.next~=nil then d.next=b.next end
+local e=b.lasting==nil and 0 or T(a and a.ends)return{output=c==nil and a or({}),write={record=d,expiresAt=math.max(now+T(b.keep),e)}}end`,
     },
     "session.put": {
       kind: "write",
-      fields: "if keep",
+      fields: "expected keep",
       uses: "0 5 11 2 3 8",
       lua: `local apply=function(a,b,now)local c
 local d
-local e e=b.keep d=b["if"]c=R(b,{keep=true,["if"]=true})if(a and a.g)~=nil then return{output={done="0",g=a.g}}end if(a and a.h)==nil and d~=nil then return{output={done="0"}}end
-local f if d==nil then f=T(a and a.n)>=T(c.n)else f=T(a and a.n)>T(c.n)end
-local g=f if(a and a.h)~=nil and(g or(d or a.n)~=a.n)then return{output=M({done="2"},a)}end if now>=V(c)then return{output={done="0",g="expired"}}end return{output={done="1"},write=Q(c,e)}end`,
+local e e=b.keep d=b.expected c=R(b,{keep=true,expected=true})if(a and a.why)~=nil then return{output={done="0",why=a.why}}end if(a and a.handle)==nil and d~=nil then return{output={done="0"}}end
+local f if d==nil then f=T(a and a.version)>=T(c.version)else f=T(a and a.version)>T(c.version)end
+local g=f if(a and a.handle)~=nil and(g or(d or a.version)~=a.version)then return{output=M({done="2"},a)}end if now>=V(c)then return{output={done="0",why="expired"}}end return{output={done="1"},write=Q(c,e)}end`,
     },
     "session.user.read": {
       kind: "read",
@@ -99,17 +99,17 @@ local g=f if(a and a.h)~=nil and(g or(d or a.n)~=a.n)then return{output=M({done=
     },
     "session.user.add": {
       kind: "write",
-      fields: "b ends from handle key limit",
+      fields: "born ends from handle key limit",
       uses: "0 12 6 1 2 13 14 15",
       lua: `local apply=function(a,b,now)local c
 local d
 local e
 local f
 local D
-local g g=b.handle D=b.key f=b.ends e=b.limit d=b.b c=b.from
-local h=T(a and a.e)if d~=nil and T(d)<h and(c==nil or c~=(a and a.y))then return{output={done="0"}}end
+local g g=b.handle D=b.key f=b.ends e=b.limit d=b.born c=b.from
+local h=T(a and a.epoch)if d~=nil and T(d)<h and(c==nil or c~=(a and a.spared))then return{output={done="0"}}end
 local next=Y(a,g,now)local i={done="2"}local j=0 for k in pairs(next)do do
-local l repeat if not F(k,"h:")or c~=nil and k=="h:"..c then l=true break end i[k]=next[k]j=j+1 l=true until true if not l then break end end end if e~=nil and j>=T(e)then return{output=i}end next["h:"..g]=D..":"..A(now)..":"..f return{output={done="1",b=A(math.max(d==nil and now or T(d),h))},write=Z(next,now)}end`,
+local l repeat if not F(k,"h:")or c~=nil and k=="h:"..c then l=true break end i[k]=next[k]j=j+1 l=true until true if not l then break end end end if e~=nil and j>=T(e)then return{output=i}end next["h:"..g]=D..":"..A(now)..":"..f return{output={done="1",born=A(math.max(d==nil and now or T(d),h))},write=Z(next,now)}end`,
     },
     "session.user.remove": {
       kind: "write",
@@ -123,8 +123,8 @@ local l repeat if not F(k,"h:")or c~=nil and k=="h:"..c then l=true break end i[
       uses: "9 0 12 6 1 2 13 14 15",
       lua: `local apply=function(a,b,now)local c
 local d
-local e e=b.remember d=b.except c=b.epoch if c~=nil and T(c)<=T(a and a.e)then return{output=a or({})}end
-local next=Y(a,nil,now)next.e=c or A(math.max(now,T(next.e))+1)next.p=A(math.max(now+T(e),T(next.p)))if d==nil then P(next,"y")else next.y=d end return{output=next,write=Z(next,now)}end`,
+local e e=b.remember d=b.except c=b.epoch if c~=nil and T(c)<=T(a and a.epoch)then return{output=a or({})}end
+local next=Y(a,nil,now)next.epoch=c or A(math.max(now,T(next.epoch))+1)next.epochEnds=A(math.max(now+T(e),T(next.epochEnds)))if d==nil then P(next,"spared")else next.spared=d end return{output=next,write=Z(next,now)}end`,
     },
     "session.sealed.read": {
       kind: "read",
