@@ -37,7 +37,7 @@ export const engines: Record<string, (random: Random, faults: number) => Promise
     const upstash = await startUpstash(redis.port);
     upstash.fault = () => someFault(random, faults);
     return {
-      store: () => upstashStore({ url: upstash.url, token: upstash.token }, { timeout: 1000 }),
+      store: () => upstashStore({ url: upstash.url, token: upstash.token }, { timeout: 10_000 }),
       servers: { redis, upstash },
       async close() {
         await upstash[Symbol.asyncDispose]();
