@@ -14,3 +14,21 @@ export async function eventually(
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+/**
+ * The answer of work that ends before a timer of so many milliseconds, begun with it. A machine that stands still makes
+ * the timers of the work late too, and they end in order: no time is measured.
+ */
+export async function soonerThan<T>(
+  milliseconds: number,
+  work: () => Promise<T>,
+  sentence = `it ends within ${milliseconds} ms`,
+): Promise<T> {
+  let over = false;
+  const timer = setTimeout(() => over = true, milliseconds);
+  const [settled] = await Promise.allSettled([work()]);
+  clearTimeout(timer);
+  if (over) throw new Error(`Expected that ${sentence}`);
+  if (settled.status === "rejected") throw settled.reason;
+  return settled.value;
+}
