@@ -24,6 +24,20 @@ export function checkOptionNames(
   known: Readonly<Record<string, true>>,
 ): void {
   if (options === undefined) return;
+  checkNames(task, options, known);
+  const { signal, clock } = options as { readonly signal?: unknown; readonly clock?: unknown };
+  if (signal !== undefined) checkSignal(task, signal);
+  if (clock !== undefined) {
+    checkMethods(task, "'clock' must be a Clock", clock, ["now", "monotonic", "sleep"]);
+  }
+}
+
+/**
+ * The same for options that are needed, and have neither a `signal` nor a `clock`.
+ *
+ * @throws {TypeError} when `options` is no object, or has a name that is not in `known`
+ */
+export function checkNames(task: string, options: unknown, known: Readonly<Record<string, true>>): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError(
       `Cannot ${task} as the options must be an object: current type is ${kindOf(options)}`,
@@ -36,11 +50,6 @@ export function checkOptionNames(
         `Cannot ${task} as it has no option '${name}': known are ${Object.keys(known).join(", ")}`,
       );
     }
-  }
-  const { signal, clock } = options as { readonly signal?: unknown; readonly clock?: unknown };
-  if (signal !== undefined) checkSignal(task, signal);
-  if (clock !== undefined) {
-    checkMethods(task, "'clock' must be a Clock", clock, ["now", "monotonic", "sleep"]);
   }
 }
 

@@ -64,7 +64,7 @@ Deno.test({
         (await sizes(bundles["./cache"]!)).gzipped
       } bytes alone, ${added} beside a store and locks\n`,
     );
-    assert(added <= 6144, `${added} bytes`);
+    assert(added <= 6_000, `${added} bytes`);
   },
 });
 

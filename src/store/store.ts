@@ -1,9 +1,9 @@
 /** Both kinds of stores, written once over an engine. */
+import { checked } from "../check_schema.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { checkInteger, checkMethods, checkNeededOptions, checkOptionNames } from "../validate.ts";
-import { checked } from "./_checked.ts";
 import { BINDING, type StoreBinding } from "./binding.ts";
 import {
   CALL_OPTIONS,
