@@ -144,7 +144,7 @@ function taken(read: () => number, clear: () => void): number {
 }
 
 Deno.test({
-  name: "the table of costs in docs/engines/README.md is what was counted",
+  name: "the table of costs in docs/engines/README.md shows the counted requests",
   sanitizeOps: false, // pg keeps sockets
   sanitizeResources: false,
   async fn() {
@@ -165,7 +165,7 @@ Deno.test({
   },
 });
 
-Deno.test("the plot of costs is the table's", async () => {
+Deno.test("the plot of costs shows the table's figures", async () => {
   const read = (path: string) => Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
   assertEquals(
     await read("docs/engines/costs.svg"),
