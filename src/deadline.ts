@@ -42,7 +42,7 @@ const LINGER = 12;
 function lineOf(milliseconds: number): Line {
   const open = lines.get(milliseconds);
   if (open) return open;
-  const timer = setTimeout(() => ring(line), milliseconds);
+  const timer = setTimeout(() => expire(line), milliseconds);
   const line: Line = { milliseconds, calls: new Set(), timer, first: undefined, lingers: false };
   lines.set(milliseconds, line);
   // On Workers a timer ends with the request that set it: only calls of the same moment share one.
@@ -51,13 +51,13 @@ function lineOf(milliseconds: number): Line {
 }
 
 /** Ends the calls whose time is over, and sets the timer for the next one. */
-function ring(line: Line): void {
+function expire(line: Line): void {
   const now = performance.now();
   for (const call of line.calls) {
     // Within a millisecond, which is what timers are rounded to.
     if (call !== line.first && call.until - now > 1) {
       line.first = call;
-      line.timer = setTimeout(() => ring(line), call.until - now);
+      line.timer = setTimeout(() => expire(line), call.until - now);
       return;
     }
     line.calls.delete(call);

@@ -215,29 +215,6 @@ export function storeOf<Context>(source: (context: Context) => AtomicStore, cont
   return store;
 }
 
-/**
- * A response whose headers can be changed. Those of a fetched response cannot, so it is copied; others are
- * used as they are, since Bun sets the content type of an original body alone.
- */
-export function changeable(response: Response): Response {
-  settleHeaders(response);
-  try {
-    response.headers.delete("x-holdfast-probe");
-    return response;
-  } catch {
-    return new Response(response.body, response);
-  }
-}
-
-/**
- * Makes the headers of a response the ones that a copy of it will have. The Response of `@hono/node-server` makes
- * its real one at the first look at its body, from what it was constructed with: fields that were set before
- * that are lost then.
- */
-export function settleHeaders(response: Response): void {
-  void response.bodyUsed;
-}
-
 /** A listener that cannot change an answer by what it throws. */
 export function safely(listener: ((error: unknown) => void) | undefined): (error: unknown) => void {
   return (error) => {

@@ -23,6 +23,7 @@ import { deferred } from "../deferred.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
+import { settleHeaders } from "../response.ts";
 import { randomToken, sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
@@ -45,7 +46,7 @@ import {
   storability,
   timesLeft,
 } from "./cache_policy.ts";
-import { type FetchHandler, settleHeaders, waitUntilOf } from "./exchange.ts";
+import { type FetchHandler, waitUntilOf } from "./exchange.ts";
 import { sameOptions } from "./_same_options.ts";
 import { fillingOptions, isPersonal, noteFilling } from "./request_notes.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";

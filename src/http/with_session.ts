@@ -1,4 +1,5 @@
 /** Sessions around a fetch handler, and the one implementation of Hono's `session()`. */
+import { changeable } from "../response.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
 import { createSessions } from "../session/create_sessions.ts";
 import type { Session } from "../session/session.ts";
@@ -18,14 +19,7 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
 import { checkFunction, checkOptionNames, type OptionNames } from "../validate.ts";
 import { sameOptions } from "./_same_options.ts";
-import {
-  around,
-  changeable,
-  type Exchange,
-  type FetchHandler,
-  type Helper,
-  type Served,
-} from "./exchange.ts";
+import { around, type Exchange, type FetchHandler, type Helper, type Served } from "./exchange.ts";
 import type {
   HttpSessionAnswerOptions,
   HttpSessionOptions,
