@@ -86,10 +86,7 @@ function setValues(next: Record<string, string>, input: Fields): void {
 /** `{}` → the record, `{ why, ago?, next? }` when it ended, or `{}`. */
 export const loadSession: Transition = {
   name: "session.load",
-  apply(record, _input, now): Step {
-    const ended = gone(record, now);
-    return { output: ended === undefined ? record! : ended };
-  },
+  apply: (record, _input, now): Step => ({ output: gone(record, now) ?? record! }),
 };
 
 /**
@@ -103,7 +100,7 @@ export const createSession: Transition = {
     if (record !== undefined) {
       const ended = gone(record, now);
       if (ended === undefined && record.handle === input.handle) return { output: { done: "1", ...record } };
-      return { output: { done: "0", why: ended === undefined ? "revoked" : ended.why ?? "revoked" } };
+      return { output: { done: "0", why: ended?.why ?? "revoked" } };
     }
     const at = String(now);
     const next: Record<string, string> = {
@@ -164,16 +161,17 @@ export const replaceSession: Transition = { name: "session.replace", apply: comm
 /**
  * `{ keep, why, next?, bury?, lasting?, forget? }` → the record, of which only a tombstone is left; `{}` when
  * another call was first. `bury` leaves a tombstone where nothing was, too. `next` is the key of the session that
- * continues this one: a logout that comes late finds it there. A `lasting` tombstone stays until the session would have ended by itself.
- * With `forget` no tombstone is left: on a full store, a record may be deleted that may not grow or be pinned.
+ * continues this one: a logout that comes late finds it there. A `lasting` tombstone stays until the session would
+ * have ended by itself. With `forget` no tombstone is left: on a full store, a record may be deleted that may not grow or be pinned.
  */
 export const endSession: Transition = {
   name: "session.end",
   apply(record, input, now): Step {
     const ended = gone(record, now);
     if (ended !== undefined && (ended.why !== undefined || input.bury === undefined)) return { output: {} };
+    const output = ended === undefined ? record! : {};
     if (input.forget !== undefined) {
-      return ended === undefined ? { output: record!, write: { record: undefined } } : { output: {} };
+      return ended === undefined ? { output, write: { record: undefined } } : { output };
     }
     const tombstone: Record<string, string> = {
       handle: record?.handle ?? "",
@@ -184,7 +182,7 @@ export const endSession: Transition = {
     if (input.next !== undefined) tombstone.next = input.next;
     const least = input.lasting === undefined ? 0 : int(record?.ends);
     return {
-      output: ended === undefined ? record! : {},
+      output,
       write: {
         record: tombstone,
         expiresAt: Math.max(now + int(input.keep), least),
@@ -322,8 +320,7 @@ export const revokeUser: Transition = {
 
 /** The handle that counts; what the store forgot counts only for a family that was never rotated. */
 function currentOf(record: Fields | undefined, input: Fields): string | undefined {
-  if (record !== undefined && record.current !== undefined) return record.current;
-  return input.first === undefined ? undefined : input.from;
+  return record?.current ?? (input.first === undefined ? undefined : input.from);
 }
 
 function remembered(record: Fields, now: number, input: Fields): Write {
@@ -341,6 +338,11 @@ export const readSealed: Transition = {
   },
 };
 
+/** Why the handle `from` does not count, or `undefined` if it does. */
+function refusal(record: Fields | undefined, input: Fields): string | undefined {
+  return record?.ended ?? (currentOf(record, input) === input.from ? undefined : "rotated");
+}
+
 /**
  * `{ from, to, first?, keep }` → `{ done: "1" }`, or `{ done: "0", ended }` when `from` is not what counts.
  * `first` says that `from` is the first of its family. Repeating it with the same `to` is fine.
@@ -348,12 +350,10 @@ export const readSealed: Transition = {
 export const rotateSealed: Transition = {
   name: "session.sealed.rotate",
   apply(record, input, now): Step {
-    if (record !== undefined && record.ended !== undefined) {
-      return { output: { done: "0", ended: record.ended } };
-    }
-    const current = currentOf(record, input);
-    if (current === input.to) return { output: { done: "1" } };
-    if (current !== input.from) return { output: { done: "0", ended: "rotated" } };
+    const ended = refusal(record, input);
+    const repeated = record?.ended === undefined && currentOf(record, input) === input.to;
+    if (repeated) return { output: { done: "1" } };
+    if (ended !== undefined) return { output: { done: "0", ended } };
     const next = { current: input.to!, touched: String(now) };
     return { output: { done: "1" }, write: remembered(next, now, input) };
   },
@@ -363,10 +363,8 @@ export const rotateSealed: Transition = {
 export const touchSealed: Transition = {
   name: "session.sealed.touch",
   apply(record, input, now): Step {
-    if (record !== undefined && record.ended !== undefined) {
-      return { output: { done: "0", ended: record.ended } };
-    }
-    if (currentOf(record, input) !== input.from) return { output: { done: "0", ended: "rotated" } };
+    const ended = refusal(record, input);
+    if (ended !== undefined) return { output: { done: "0", ended } };
     const next = { current: input.from!, touched: String(Math.max(now, int(record?.touched))) };
     // Of a family that was never rotated, eviction loses only when it was last seen. So its record is not protected:
     // requests of strangers must not fill a bounded store with records that cannot be evicted.
@@ -385,10 +383,8 @@ export const touchSealed: Transition = {
 export const endSealed: Transition = {
   name: "session.sealed.end",
   apply(record, input, now): Step {
-    if (record !== undefined && record.ended !== undefined) {
-      return { output: {}, write: remembered(record, now, input) };
-    }
-    return { output: {}, write: remembered({ ended: input.why!, touched: String(now) }, now, input) };
+    const ended = record?.ended === undefined ? { ended: input.why!, touched: String(now) } : record;
+    return { output: {}, write: remembered(ended, now, input) };
   },
 };
 
