@@ -2,8 +2,9 @@ import { type Clock, systemClock } from "./clock.ts";
 import { startTimer } from "./timer.ts";
 
 /**
- * Calls `run` after so many milliseconds, and returns a function that cancels it. On the runtime's own clock this needs no
- * promise, signal or listener, which cost ten times as much as the timer. A `background` timer keeps no process alive.
+ * Calls `run` after so many milliseconds, and returns a function that cancels it. On the runtime's own clock
+ * this needs no promise, signal or listener, which cost ten times as much as the timer. A `background` timer
+ * keeps no process alive.
  */
 export function callAfter(
   clock: Clock,

@@ -29,13 +29,13 @@ interface Line {
   lingers: boolean;
 }
 
-// A timer costs more than what it guards, so calls share one: those that run at the same time, and those of which one
-// follows the other at once.
+// A timer costs more than what it guards, so calls share one: those that run at the same time, and those of
+// which one follows the other at once.
 const lines = new Map<number, Line>();
 
 /**
- * The microtasks for which a timer outlives its last call. A caller that awaits one call and makes the next takes fewer, all
- * our layers included. No macrotask is waited for: after a test nothing is left.
+ * The microtasks for which a timer outlives its last call. A caller that awaits one call and makes the next
+ * takes fewer, all our layers included. No macrotask is waited for: after a test nothing is left.
  */
 const LINGER = 12;
 

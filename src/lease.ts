@@ -7,8 +7,9 @@
  * deadline is that monotonic time plus the length, less an allowance for clocks that run at different rates.
  * No wall clock takes part.
  *
- * The timers of a lease that is renewed keep no process alive, or one that ends without a release would never
- * end. The one of a lease that is not renewed does, until the lease is over: a caller may wait for its signal.
+ * The timers of a renewed lease keep no process alive: a program that forgets a release would never exit. The
+ * timer of a lease that is not renewed does keep it alive until the lease is over, as a caller may wait for
+ * its signal.
  */
 import type { Clock } from "./clock.ts";
 import { interruptible } from "./deadline.ts";
@@ -49,7 +50,8 @@ export interface LeaseOptions {
 }
 
 /**
- * The reason of a signal that has done its work. Without one it would get a DOMException of its own, with a stack.
+ * The reason of a signal that has done its work. Without one it would get a DOMException of its own, with a
+ * stack.
  */
 const OVER = "over";
 
@@ -73,8 +75,7 @@ export class Lease {
   #settled = false;
   /** True when the last extension was cut short by `maxHold`: another one would gain nothing. */
   #last = false;
-  // Made for those who look at the signal, and while an extension is under way: most leases end before
-  // either.
+  // Created when the signal is read, and for an extension under way: most leases end before either.
   #controller: AbortController | undefined;
   #ending: AbortController | undefined;
   /** Cancels the timer of the deadline. */
@@ -118,7 +119,7 @@ export class Lease {
     if (!fresh) return controller.signal;
     const { signal, lost } = this.#options;
     if (signal?.aborted) controller.abort(signal.reason);
-    // A lease that ended silently, after its work, has nothing to tell.
+    // A lease that ended after its work was done does not abort the signal.
     else if (this.#ended() && !this.#settled) controller.abort(lost(this.#over!));
     else this.#startTimer();
     return controller.signal;
@@ -241,7 +242,7 @@ export class Lease {
     this.#ending?.abort(OVER);
   }
 
-  /** Sets the timer of the deadline, for those who look at a signal. */
+  /** Sets the timer of the deadline, if a signal exists that must abort then. */
   #startTimer(): void {
     if (this.#controller === undefined && this.#ending === undefined) return;
     this.#cancelTimer?.();

@@ -15,9 +15,9 @@ export function changeable(response: Response): Response {
 }
 
 /**
- * Makes the headers of a response the ones that a copy of it will have. The Response of `@hono/node-server` makes
- * its real one at the first look at its body, from what it was constructed with: fields that were set before
- * that are lost then.
+ * Makes the headers of a response the ones that a copy of it will have. The Response of `@hono/node-server`
+ * makes its real one at the first look at its body, from what it was constructed with: fields that were set
+ * before that are lost then.
  */
 export function settleHeaders(response: Response): void {
   void response.bodyUsed;

@@ -82,8 +82,8 @@ export function wasTouched(session: Session<unknown>): boolean {
 }
 
 /**
- * Sets the caching headers: a response with the cookie is for one user alone, one that was made by reading or changing
- * the session varies with the cookie.
+ * Sets the caching headers: a response with the cookie is for one user alone, one that was made by reading or
+ * changing the session varies with the cookie.
  */
 export function sessionHeaders(
   headers: Headers,
