@@ -35,7 +35,7 @@ for (const [name, script] of Object.entries(entries)) {
 }
 
 Deno.test({
-  name: "bundle: what imports from node: is refused",
+  name: "bundle: an import from node: is refused",
   ...options,
   async fn() {
     const error = await assertRejects(() => bundle({ script: `export { readFile } from "node:fs";` }));
@@ -44,7 +44,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "bundle: who takes locks alone does not carry sessions",
+  name: "bundle: an app with locks alone carries no sessions",
   ...options,
   async fn() {
     const alone = (await bundle({ script: bundles["locks alone"]! })).code;

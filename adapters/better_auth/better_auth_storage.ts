@@ -119,7 +119,8 @@ export function betterAuthStorage(store: AtomicStore, options: BetterAuthStorage
   }
 
   /**
-   * A list of sessions as better-auth writes it, as fields: `in:<name>` is when a session ends, and its token.
+   * A list of sessions as better-auth writes it, as fields: `in:<name>` is when a session ends, and its
+   * token.
    */
   async function entries(index: string, value: string): Promise<Fields> {
     const list: unknown = JSON.parse(value);

@@ -1,21 +1,21 @@
 /**
- * The transitions under better-auth. Tokens come in as HMACs and values sealed: nothing in a record is readable.
- * Times are milliseconds since the epoch by the engine's clock.
+ * The transitions under better-auth. Tokens come in as HMACs and values sealed: nothing in a record is
+ * readable. Times are milliseconds since the epoch by the engine's clock.
  *
  * A token's record:
  *
- * | field   | type | meaning                                                                                   |
- * |---------|------|-------------------------------------------------------------------------------------------|
- * | `value` | text | the value; absent once the token was deleted                                              |
- * | `ends`  | time | when the value expires; absent if it never does                                           |
- * | `ended` | `1`  | a tombstone: the token was deleted, and is not stored again                               |
+ * | field   | type | meaning                                                     |
+ * | ------- | ---- | ----------------------------------------------------------- |
+ * | `value` | text | the value; absent once the token was deleted                |
+ * | `ends`  | time | when the value expires; absent if it never does             |
+ * | `ended` | `1`  | a tombstone: the token was deleted, and is not stored again |
  *
  * A user's index of sessions:
  *
- * | field         | type         | meaning                                                                     |
- * |---------------|--------------|-----------------------------------------------------------------------------|
- * | `in:<token>`  | `time:text`  | a listed session: when it ends, and its sealed token                        |
- * | `out:<token>` | time         | a removed session: until when it may not be listed again                    |
+ * | field         | type        | meaning                                                  |
+ * | ------------- | ----------- | -------------------------------------------------------- |
+ * | `in:<token>`  | `time:text` | a listed session: when it ends, and its sealed token     |
+ * | `out:<token>` | time        | a removed session: until when it may not be listed again |
  *
  * Invariant: what was removed wins over what is listed, whichever call comes first. better-auth reads a list,
  * changes it and writes it back, so a list that was read before a removal may arrive after it.
@@ -60,8 +60,8 @@ export const setToken: Transition = {
 };
 
 /**
- * `{ keep }` → `{ value? }`: the value, deleted. The tombstone stays for as long as the value would have lived,
- * and for `keep` milliseconds at least.
+ * `{ keep }` → `{ value? }`: the value, deleted. The tombstone stays for as long as the value would have
+ * lived, and for `keep` milliseconds at least.
  */
 export const endToken: Transition = {
   name: "better-auth.token.end",

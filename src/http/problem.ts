@@ -1,3 +1,4 @@
+import { problemResponse } from "../response.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
 
 /**
@@ -38,11 +39,11 @@ const OPTIONS = { type: true, detail: true, extensions: true, retryAfter: true }
 export function problem(status: number, title: string, options: ProblemOptions = {}): Response {
   checkOptionNames("make a problem response", options, OPTIONS);
   const { type = "about:blank", detail, extensions, retryAfter } = options;
-  const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
-  if (retryAfter !== undefined && Number.isFinite(retryAfter)) {
-    headers.set("retry-after", seconds(retryAfter));
-  }
-  return new Response(JSON.stringify({ type, title, status, detail, ...extensions }), { status, headers });
+  const wait = retryAfter !== undefined && Number.isFinite(retryAfter);
+  return problemResponse(
+    { type, title, status, detail, ...extensions },
+    wait ? { "retry-after": seconds(retryAfter) } : undefined,
+  );
 }
 
 /** The store is down: the request was not served, and nothing claims otherwise. */

@@ -1,4 +1,5 @@
 /** Sessions around a fetch handler, and the one implementation of Hono's `session()`. */
+import { changeable } from "../response.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
 import { createSessions } from "../session/create_sessions.ts";
 import type { Session } from "../session/session.ts";
@@ -18,14 +19,7 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
 import { checkFunction, checkOptionNames, type OptionNames } from "../validate.ts";
 import { sameOptions } from "./_same_options.ts";
-import {
-  around,
-  changeable,
-  type Exchange,
-  type FetchHandler,
-  type Helper,
-  type Served,
-} from "./exchange.ts";
+import { around, type Exchange, type FetchHandler, type Helper, type Served } from "./exchange.ts";
 import type {
   HttpSessionAnswerOptions,
   HttpSessionOptions,
@@ -38,15 +32,16 @@ import { RequestValues } from "./request_values.ts";
 
 /**
  * Gives every request its session as `context.session`, loaded at the first read, committed once after the
- * handler. A request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx, and when the
- * handler throws, its data is dropped, while revoking and rotating hold; likewise HEAD and OPTIONS: no session
- * begins there.
+ * handler. A request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx, and when
+ * the handler throws, its data is dropped, while revoking and rotating hold; likewise HEAD and OPTIONS: no
+ * session begins there.
  *
- * A request whose session ends under way never begins another: what it changed goes to the session that the same
- * user's rotation or login made of it, or the answer is a 409 (see `onConflict`) and no cookie changes.
+ * A request whose session ends under way never begins another: what it changed goes to the session that the
+ * same user's rotation or login made of it, or the answer is a 409 (see `onConflict`) and no cookie changes.
  *
- * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is called. The handler's
- * own errors are thrown on, also where they are outages of another store. A misconfiguration is thrown.
+ * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is called. The
+ * handler's own errors are thrown on, also where they are outages of another store. A misconfiguration is
+ * thrown.
  *
  * Around each other with equal options two are one. With other options, or when two share a cookie name, the
  * request fails with a `TypeError`: the second one would be ignored, or overwrite the first one's cookie.
@@ -74,7 +69,10 @@ export function withSession<S extends Schema = Schema<Record<string, unknown>>, 
   return around(handler, name, options.waitUntil, helper) as ReturnType<typeof withSession<S, Context>>;
 }
 
-/** The sessions of requests, whatever framework they come through, and the name under which they are handed on. */
+/**
+ * The sessions of requests, whatever framework they come through, and the name under which they are handed
+ * on.
+ */
 export function sessionHelper<S extends Schema, Context>(
   options: HttpSessionOptions<S, Context> | MadeHttpSessionOptions<SchemaOutput<S>, Context>,
   own = "withSession()",
@@ -101,8 +99,8 @@ export function sessionHelper<S extends Schema, Context>(
     try {
       served = await serve(current);
     } catch (thrown) {
-      // What no framework answers ends the request; what was revoked or rotated holds. An outage of the session's
-      // own store is answered as if the handler had looked at the session itself.
+      // What no framework answers ends the request; what was revoked or rotated holds. An outage of the
+      // session's own store is answered as if the handler had looked at the session itself.
       await mine.commit(current, { failed: true }).catch(() => undefined);
       if (isOwnOutage(current, thrown)) return unavailable();
       throw thrown;

@@ -1,5 +1,6 @@
 /** A throttle around a fetch handler, and the one implementation of Hono's `throttle()`. */
 import { HoldfastError } from "../errors.ts";
+import { changeable } from "../response.ts";
 import { sha256 } from "../secret.ts";
 import { planThrottle, type ThrottlePlan } from "../throttle/create_throttle.ts";
 import { givenPolicies } from "../throttle/policies.ts";
@@ -13,15 +14,7 @@ import {
   type OptionNames,
 } from "../validate.ts";
 import { ADDRESS_OPTIONS, addressOf, checkAddressOptions } from "./client_address.ts";
-import {
-  around,
-  changeable,
-  type Exchange,
-  type FetchHandler,
-  type Helper,
-  safely,
-  storeOf,
-} from "./exchange.ts";
+import { around, type Exchange, type FetchHandler, type Helper, safely, storeOf } from "./exchange.ts";
 import type { HttpThrottleOptions, ThrottleContext } from "./http_throttle.ts";
 import { problem, unavailable } from "./problem.ts";
 import { describe, RATE_LIMIT_HEADERS } from "./ratelimit_fields.ts";

@@ -20,8 +20,8 @@ export async function fingerprintOf(message: PreparedMessage, mailer: string): P
 
 /**
  * A message as fields: `body` is its JSON without the content of its files; `file0`, `file1` … are those in
- * base64, each a field of its own so that text outside Latin-1 does not double what they take. When it is to be
- * sent is not part of it.
+ * base64, each a field of its own so that text outside Latin-1 does not double what they take. When it is to
+ * be sent is not part of it.
  *
  * @throws {MailError} `attachment-unreadable`
  */

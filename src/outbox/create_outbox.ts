@@ -41,12 +41,12 @@ const OPTIONS = {
 const ADD = { signal: true, key: true, delay: true } satisfies OptionNames<AddOptions>;
 
 /**
- * Creates an outbox. An item takes two transitions to queue and three to deliver, and ten items share one more. It
- * holds up to `buckets × 500` items, each within the engine's value limit (Deno KV: 64 KiB, Durable Objects: 2 MB,
- * Upstash: 900 KB).
+ * Creates an outbox. An item takes two transitions to queue and three to deliver, and ten items share one
+ * more. It holds up to `buckets × 500` items, each within the engine's value limit (Deno KV: 64 KiB, Durable
+ * Objects: 2 MB, Upstash: 900 KB).
  *
- * An item is delivered at least once: a process that was killed during `handle` leaves it to the next one, after its
- * lease. So pass `key` on to the receiver, or let `handle` run under `idempotency.run(key, …)`.
+ * An item is delivered at least once: a process that was killed during `handle` leaves it to the next one,
+ * after its lease. So pass `key` on to the receiver, or let `handle` run under `idempotency.run(key, …)`.
  *
  * On Postgres and D1 an item commits together with the rows of the application: make the outbox over
  * `store.within(transaction)` and `add` there.

@@ -3,19 +3,19 @@
  *
  * An item's record is authoritative. Times are milliseconds since the epoch by the engine's clock:
  *
- * | field           | type       | meaning                                                                    |
- * |-----------------|------------|----------------------------------------------------------------------------|
- * | `state`         | text       | `queued`, or `sent` once it was delivered                                  |
- * | `fingerprint`   | text       | a hash of the content: the same key with other content is refused          |
- * | `key`           | text       | the key by which the receiver can recognise a repetition                   |
- * | `body`          | text       | the content                                                                |
- * | `file0`, …      | base64     | the content of attachments                                                 |
- * | `ends`          | time       | when the item may be forgotten                                             |
- * | `attempt`       | count      | the number of the attempt that began last                                  |
- * | `owner`         | text       | the drainer that began it                                                  |
- * | `earlier`       | count      | the number of the attempt that had begun before that one                   |
- * | `left`          | JSON array | the recipients that an attempt did not reach, when it reached only some    |
- * | `known`         | count      | the number of that attempt, as its outcome is known                        |
+ * | field         | type       | meaning                                                                 |
+ * | ------------- | ---------- | ----------------------------------------------------------------------- |
+ * | `state`       | text       | `queued`, or `sent` once it was delivered                               |
+ * | `fingerprint` | text       | a hash of the content: the same key with other content is refused       |
+ * | `key`         | text       | the key by which the receiver can recognise a repetition                |
+ * | `body`        | text       | the content                                                             |
+ * | `file0`, …    | base64     | the content of attachments                                              |
+ * | `ends`        | time       | when the item may be forgotten                                          |
+ * | `attempt`     | count      | the number of the attempt that began last                               |
+ * | `owner`       | text       | the drainer that began it                                               |
+ * | `earlier`     | count      | the number of the attempt that had begun before that one                |
+ * | `left`        | JSON array | the recipients that an attempt did not reach, when it reached only some |
+ * | `known`       | count      | the number of that attempt, as its outcome is known                     |
  *
  * Of a delivered item only `state` and `fingerprint` stay, for as long as a repetition must be recognised.
  *
@@ -35,8 +35,8 @@ function bucket(record: Fields): Write {
 }
 
 /**
- * `{ fingerprint, key, due, keep, body, file0… }` → `{ state }`: `queued`, `sent` when it was delivered before, or
- * `mismatch`. The item is kept for `keep` milliseconds after it is due.
+ * `{ fingerprint, key, due, keep, body, file0… }` → `{ state }`: `queued`, `sent` when it was delivered
+ * before, or `mismatch`. The item is kept for `keep` milliseconds after it is due.
  */
 export const putItem: Transition = {
   name: "outbox.put",
@@ -58,8 +58,8 @@ export const putItem: Transition = {
 };
 
 /**
- * `{ id, due, keep, most }` → `{ state }`: `queued`; `d` or `x` when the bucket has the item in doubt or as dead;
- * `full` when the bucket has `most` entries.
+ * `{ id, due, keep, most }` → `{ state }`: `queued`; `d` or `x` when the bucket has the item in doubt or as
+ * dead; `full` when the bucket has `most` entries.
  */
 export const addItem: Transition = {
   name: "outbox.add",
@@ -154,8 +154,9 @@ export const extendItems: Transition = {
 };
 
 /**
- * On an item: `{ owner, attempt, left }` → `{ done }`: the attempt reached some recipients, and further attempts
- * are for those in `left` alone. Its outcome is certain, so `known` keeps it from counting as unknown, also when the drainer ends before it settles the lease. Nothing is noted when a later attempt has
+ * On an item: `{ owner, attempt, left }` → `{ done }`: the attempt reached some recipients, and further
+ * attempts are for those in `left` alone. Its outcome is certain, so `known` keeps it from counting as
+ * unknown, also when the drainer ends before it settles the lease. Nothing is noted when a later attempt has
  * begun.
  */
 export const deferItem: Transition = {
@@ -176,10 +177,10 @@ export const deferItem: Transition = {
 };
 
 /**
- * On an item: `{ owner, attempt, known, hold }` → `{ state }`. `go` with its content, its `key`, the recipients
- * that are `left` if only some are, and `unsure` when an earlier attempt may have delivered it; from then on this
- * attempt has begun. `doubt` instead when one may have and `hold` is `1`. `sent` or `gone` when
- * there is nothing to deliver; `stale` when a later attempt began already.
+ * On an item: `{ owner, attempt, known, hold }` → `{ state }`. `go` with its content, its `key`, the
+ * recipients that are `left` if only some are, and `unsure` when an earlier attempt may have delivered it;
+ * from then on this attempt has begun. `doubt` instead when one may have and `hold` is `1`. `sent` or `gone`
+ * when there is nothing to deliver; `stale` when a later attempt began already.
  */
 export const beginItem: Transition = {
   name: "outbox.begin",
@@ -206,7 +207,8 @@ export const beginItem: Transition = {
 };
 
 /**
- * On an item: `{ fingerprint, remember }` → `{}`: it was delivered, which the record keeps for `remember` milliseconds.
+ * On an item: `{ fingerprint, remember }` → `{}`: it was delivered, which the record keeps for `remember`
+ * milliseconds.
  */
 export const finishItem: Transition = {
   name: "outbox.sent",
@@ -221,10 +223,10 @@ export const finishItem: Transition = {
 };
 
 /**
- * `{ id, owner, to, delay, code, known }` → `{ done }`: the end of a lease. `gone` when the item was delivered
- * or is no more, which holds for any later lease as well; `w` for another attempt after `delay`, `d` and `x`
- * for none. With `known` an attempt that certainly delivered nothing is noted as such; `back` takes an attempt
- * that never began out of the count.
+ * `{ id, owner, to, delay, code, known }` → `{ done }`: the end of a lease. `gone` when the item was
+ * delivered or is no more, which holds for any later lease as well; `w` for another attempt after `delay`,
+ * `d` and `x` for none. With `known` an attempt that certainly delivered nothing is noted as such; `back`
+ * takes an attempt that never began out of the count.
  */
 export const settleItem: Transition = {
   name: "outbox.settle",
@@ -253,8 +255,8 @@ export const settleItem: Transition = {
 };
 
 /**
- * `{ id, to }` → `{ done }`: a decision about an item that is not being delivered. `w` delivers a dead or doubtful
- * one again, its attempts counted anew; `gone` forgets it.
+ * `{ id, to }` → `{ done }`: a decision about an item that is not being delivered. `w` delivers a dead or
+ * doubtful one again, its attempts counted anew; `gone` forgets it.
  */
 export const resolveItem: Transition = {
   name: "outbox.resolve",

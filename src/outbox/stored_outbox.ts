@@ -56,8 +56,9 @@ export class StoredOutbox {
   }
 
   /**
-   * Queues an item in two steps: its record, then its entry in the index. An item is never delivered before the
-   * index has it, so a failed first step leaves nothing that is delivered; repeated, both steps change nothing.
+   * Queues an item in two steps: its record, then its entry in the index. An item is never delivered before
+   * the index has it, so a failed first step leaves nothing that is delivered; repeated, both steps change
+   * nothing.
    */
   async queue(item: NewItem, call: CallOptions, run: RunStep): Promise<Queued> {
     const { retention, buckets, store } = this.settings;

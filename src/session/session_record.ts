@@ -1,4 +1,7 @@
-/** The record of a session, and its form as flat strings: `session_transitions.ts` has the table of the fields. */
+/**
+ * The record of a session, and its form as flat strings: `session_transitions.ts` has the table of the
+ * fields.
+ */
 import type { Fields } from "../store/transition.ts";
 
 /**

@@ -1,49 +1,49 @@
 /**
  * The transitions of sessions: of a session's record, of what is known about a user, and of the families of
- * sealed sessions. Times are milliseconds since the epoch by the engine's clock, durations are milliseconds, both as
- * decimal integers.
+ * sealed sessions. Times are milliseconds since the epoch by the engine's clock, durations are milliseconds,
+ * both as decimal integers.
  *
- * A session's record. One that was ended leaves a tombstone, which has `handle`, `version`, `touched`, `why` and
- * perhaps `next`:
+ * A session's record. One that was ended leaves a tombstone, which has `handle`, `version`, `touched`, `why`
+ * and perhaps `next`:
  *
- * | field      | type     | meaning                                                                          |
- * |------------|----------|----------------------------------------------------------------------------------|
- * | `handle`   | text     | the public name of the session                                                   |
- * | `version`  | count    | the number of the write, from 1: the newer of two copies has the larger one      |
- * | `created`  | time     | the creation or the login; a rotation keeps it                                   |
- * | `touched`  | time     | the last write; of a tombstone, the end of the session                           |
- * | `checked`  | time     | the last comparison with the epochs                                              |
- * | `born`     | time     | what is compared with the epochs: never before the epoch at the login            |
- * | `idle`     | duration | the idle timeout                                                                 |
- * | `ends`     | time     | the end by the absolute timeout                                                  |
- * | `schema`   | count    | the schema version of the data; it never decreases                               |
- * | `user`     | text     | the user who is logged in; absent in an anonymous session                        |
- * | `login`    | time     | when that user logged in; absent in an anonymous session                         |
- * | `d:<name>` | text     | a value, encoded. One letter, as each value repeats it                           |
- * | `f:<name>` | text     | a flash value, encoded                                                           |
- * | `why`      | text     | of a tombstone: `revoked`, `rotated` …                                           |
- * | `next`     | text     | of a tombstone: the key of the session that continues this one                   |
+ * | field      | type     | meaning                                                                     |
+ * | ---------- | -------- | --------------------------------------------------------------------------- |
+ * | `handle`   | text     | the public name of the session                                              |
+ * | `version`  | count    | the number of the write, from 1: the newer of two copies has the larger one |
+ * | `created`  | time     | the creation or the login; a rotation keeps it                              |
+ * | `touched`  | time     | the last write; of a tombstone, the end of the session                      |
+ * | `checked`  | time     | the last comparison with the epochs                                         |
+ * | `born`     | time     | what is compared with the epochs: never before the epoch at the login       |
+ * | `idle`     | duration | the idle timeout                                                            |
+ * | `ends`     | time     | the end by the absolute timeout                                             |
+ * | `schema`   | count    | the schema version of the data; it never decreases                          |
+ * | `user`     | text     | the user who is logged in; absent in an anonymous session                   |
+ * | `login`    | time     | when that user logged in; absent in an anonymous session                    |
+ * | `d:<name>` | text     | a value, encoded. One letter, as each value repeats it                      |
+ * | `f:<name>` | text     | a flash value, encoded                                                      |
+ * | `why`      | text     | of a tombstone: `revoked`, `rotated` …                                      |
+ * | `next`     | text     | of a tombstone: the key of the session that continues this one              |
  *
  * A user's record:
  *
- * | field        | type  | meaning                                                                          |
- * |--------------|-------|----------------------------------------------------------------------------------|
- * | `version`    | count | the number of the write                                                          |
- * | `epoch`      | time  | sessions that were born before it are revoked; absent before the first revocation |
- * | `spared`     | text  | the handle of the one session that the epoch does not revoke                     |
- * | `epochEnds`  | time  | until when the epoch must be remembered                                          |
- * | `h:<handle>` | text  | a listed session: `<key>:<listed at>:<ends at>`                                  |
+ * | field        | type  | meaning                                                                 |
+ * | ------------ | ----- | ----------------------------------------------------------------------- |
+ * | `version`    | count | the number of the write                                                 |
+ * | `epoch`      | time  | sessions born before it are revoked; absent before the first revocation |
+ * | `spared`     | text  | the handle of the one session that the epoch does not revoke            |
+ * | `epochEnds`  | time  | until when the epoch must be remembered                                 |
+ * | `h:<handle>` | text  | a listed session: `<key>:<listed at>:<ends at>`                         |
  *
  * A family of sealed sessions (explained where its transitions begin):
  *
- * | field     | type | meaning                                                                           |
- * |-----------|------|-----------------------------------------------------------------------------------|
- * | `current` | text | the handle of the cookie that counts; absent: that of the first one               |
- * | `touched` | time | when the family was last seen, or ended                                           |
- * | `ended`   | text | why the family ended; absent while it lives                                       |
+ * | field     | type | meaning                                                             |
+ * | --------- | ---- | ------------------------------------------------------------------- |
+ * | `current` | text | the handle of the cookie that counts; absent: that of the first one |
+ * | `touched` | time | when the family was last seen, or ended                             |
+ * | `ended`   | text | why the family ended; absent while it lives                         |
  *
- * A session lives until it was idle for too long or is too old, whichever comes first; every transition checks
- * both. Its record stays a little longer (`keep`), so that late requests learn why it is gone.
+ * A session lives until it was idle for too long or is too old, whichever comes first; every transition
+ * checks both. Its record stays a little longer (`keep`), so that late requests learn why it is gone.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 
@@ -60,8 +60,8 @@ function expiry(record: Fields): number {
 
 /**
  * Why there is no session, or `undefined` when there is one: `{}`, or `{ why, ago?, next? }`. `ago` is how
- * many milliseconds ago it was ended: a duration by the engine's clock alone, which a request compares with the
- * time that it has been under way.
+ * many milliseconds ago it was ended: a duration by the engine's clock alone, which a request compares with
+ * the time that it has been under way.
  */
 function gone(record: Fields | undefined, now: number): Fields | undefined {
   if (record === undefined || record.handle === undefined) return {};
@@ -86,16 +86,14 @@ function setValues(next: Record<string, string>, input: Fields): void {
 /** `{}` → the record, `{ why, ago?, next? }` when it ended, or `{}`. */
 export const loadSession: Transition = {
   name: "session.load",
-  apply(record, _input, now): Step {
-    const ended = gone(record, now);
-    return { output: ended === undefined ? record! : ended };
-  },
+  apply: (record, _input, now): Step => ({ output: gone(record, now) ?? record! }),
 };
 
 /**
- * `{ keep, handle, idle, ends | life, schema, created?, born?, user?, login?, d:*, f:* }` → `{ done: "1" }` and
- * the record, or `{ done: "0", why? }` when the key is taken. `life` is the absolute timeout; `ends` and `created`
- * are those of the session that this one continues. Repeated with the same handle it answers the same.
+ * `{ keep, handle, idle, ends | life, schema, created?, born?, user?, login?, d:*, f:* }` → `{ done: "1" }`
+ * and the record, or `{ done: "0", why? }` when the key is taken. `life` is the absolute timeout; `ends` and
+ * `created` are those of the session that this one continues. Repeated with the same handle it answers the
+ * same.
  */
 export const createSession: Transition = {
   name: "session.create",
@@ -103,7 +101,7 @@ export const createSession: Transition = {
     if (record !== undefined) {
       const ended = gone(record, now);
       if (ended === undefined && record.handle === input.handle) return { output: { done: "1", ...record } };
-      return { output: { done: "0", why: ended === undefined ? "revoked" : ended.why ?? "revoked" } };
+      return { output: { done: "0", why: ended?.why ?? "revoked" } };
     }
     const at = String(now);
     const next: Record<string, string> = {
@@ -126,13 +124,13 @@ export const createSession: Transition = {
 };
 
 /**
- * `{ keep, d:*, f:*, unset:*, schema?, writer?, checked?, expected? }` → `{ done: "1" }` and the record;
- * `{ done: "2" }` and the record when it is not at version `expected`, or was written under a later schema version
- * than the writer's; or `{ done: "0", why?, ago?, next? }` when the session is gone. Sets and unsets just these
- * values and touches the session: what parallel requests wrote to other values stays.
+ * `{ keep, d:*, f:*, unset:*, schema?, writer?, checked?, expected? }` → `{ done: "1" }` and the record; `{
+ * done: "2" }` and the record when it is not at version `expected`, or was written under a later schema
+ * version than the writer's; or `{ done: "0", why?, ago?, next? }` when the session is gone. Sets and unsets
+ * just these values and touches the session: what parallel requests wrote to other values stays.
  *
- * Invariants: a session that is gone stays gone, its schema version and `touched` never decrease, and `version`
- * grows with each write.
+ * Invariants: a session that is gone stays gone, its schema version and `touched` never decrease, and
+ * `version` grows with each write.
  */
 function commit(record: Fields | undefined, input: Fields, now: number): Step {
   const ended = gone(record, now);
@@ -163,17 +161,19 @@ export const replaceSession: Transition = { name: "session.replace", apply: comm
 
 /**
  * `{ keep, why, next?, bury?, lasting?, forget? }` → the record, of which only a tombstone is left; `{}` when
- * another call was first. `bury` leaves a tombstone where nothing was, too. `next` is the key of the session that
- * continues this one: a logout that comes late finds it there. A `lasting` tombstone stays until the session would have ended by itself.
- * With `forget` no tombstone is left: on a full store, a record may be deleted that may not grow or be pinned.
+ * another call was first. `bury` leaves a tombstone where nothing was, too. `next` is the key of the session
+ * that continues this one: a logout that comes late finds it there. A `lasting` tombstone stays until the
+ * session would have ended by itself. With `forget` no tombstone is left: on a full store, a record may be
+ * deleted that may not grow or be pinned.
  */
 export const endSession: Transition = {
   name: "session.end",
   apply(record, input, now): Step {
     const ended = gone(record, now);
     if (ended !== undefined && (ended.why !== undefined || input.bury === undefined)) return { output: {} };
+    const output = ended === undefined ? record! : {};
     if (input.forget !== undefined) {
-      return ended === undefined ? { output: record!, write: { record: undefined } } : { output: {} };
+      return ended === undefined ? { output, write: { record: undefined } } : { output };
     }
     const tombstone: Record<string, string> = {
       handle: record?.handle ?? "",
@@ -184,7 +184,7 @@ export const endSession: Transition = {
     if (input.next !== undefined) tombstone.next = input.next;
     const least = input.lasting === undefined ? 0 : int(record?.ends);
     return {
-      output: ended === undefined ? record! : {},
+      output,
       write: {
         record: tombstone,
         expiresAt: Math.max(now + int(input.keep), least),
@@ -198,9 +198,11 @@ export const endSession: Transition = {
  * `{ keep, expected? }` and a record, which is stored as it is → one of
  *
  * - `{ done: "1" }`: stored.
- * - `{ done: "2" }` and the record that is there: it is newer; or as new and no version was expected; or not at the
+ * - `{ done: "2" }` and the record that is there: it is newer; or as new and no version was expected; or not
+ *   at the
  *   expected version.
- * - `{ done: "0", why? }`: the session ended here or has expired by now, or nothing is at the expected version.
+ * - `{ done: "0", why? }`: the session ended here or has expired by now, or nothing is at the expected
+ *   version.
  */
 export const putSession: Transition = {
   name: "session.put",
@@ -294,9 +296,9 @@ export const removeFromUser: Transition = {
 };
 
 /**
- * `{ remember, except?, epoch? }` → the record, with an epoch that is later than `born` of every session so far.
- * Entries stay until they are removed. An input `epoch` was decided elsewhere: it is taken over unchanged if it is
- * later than the one here.
+ * `{ remember, except?, epoch? }` → the record, with an epoch that is later than `born` of every session so
+ * far. Entries stay until they are removed. An input `epoch` was decided elsewhere: it is taken over
+ * unchanged if it is later than the one here.
  */
 export const revokeUser: Transition = {
   name: "session.user.revoke",
@@ -315,22 +317,24 @@ export const revokeUser: Transition = {
  * Sealed sessions live in their cookies. What a store knows of them, where there is one, is which cookie of a
  * family counts. A family is a login (or an anonymous beginning) and what its rotations made of it; its key
  * is the handle of its first session. Its record is `{ current?, touched?, ended? }`: the handle that counts
- * (absent: the first one), when it was last seen or ended, and why the family ended. As there is one record for all of
- * them, rotations and logouts have one order: of parallel rotations one wins, and a logout ends whatever they
- * made. The records are protected: one that was evicted would let a cookie live again.
+ * (absent: the first one), when it was last seen or ended, and why the family ended. As there is one record
+ * for all of them, rotations and logouts have one order: of parallel rotations one wins, and a logout ends
+ * whatever they made. The records are protected: one that was evicted would let a cookie live again.
  */
 
 /** The handle that counts; what the store forgot counts only for a family that was never rotated. */
 function currentOf(record: Fields | undefined, input: Fields): string | undefined {
-  if (record !== undefined && record.current !== undefined) return record.current;
-  return input.first === undefined ? undefined : input.from;
+  return record?.current ?? (input.first === undefined ? undefined : input.from);
 }
 
 function remembered(record: Fields, now: number, input: Fields): Write {
   return { record, expiresAt: now + int(input.keep), retention: "protected" };
 }
 
-/** `{}` → `{ current?, ended?, idle? }`, where `idle` is how long ago it was last seen or ended, in milliseconds. */
+/**
+ * `{}` → `{ current?, ended?, idle? }`, where `idle` is how long ago it was last seen or ended, in
+ * milliseconds.
+ */
 export const readSealed: Transition = {
   name: "session.sealed.read",
   apply(record, _input, now): Step {
@@ -341,6 +345,11 @@ export const readSealed: Transition = {
   },
 };
 
+/** Why the handle `from` does not count, or `undefined` if it does. */
+function refusal(record: Fields | undefined, input: Fields): string | undefined {
+  return record?.ended ?? (currentOf(record, input) === input.from ? undefined : "rotated");
+}
+
 /**
  * `{ from, to, first?, keep }` → `{ done: "1" }`, or `{ done: "0", ended }` when `from` is not what counts.
  * `first` says that `from` is the first of its family. Repeating it with the same `to` is fine.
@@ -348,12 +357,10 @@ export const readSealed: Transition = {
 export const rotateSealed: Transition = {
   name: "session.sealed.rotate",
   apply(record, input, now): Step {
-    if (record !== undefined && record.ended !== undefined) {
-      return { output: { done: "0", ended: record.ended } };
-    }
-    const current = currentOf(record, input);
-    if (current === input.to) return { output: { done: "1" } };
-    if (current !== input.from) return { output: { done: "0", ended: "rotated" } };
+    const ended = refusal(record, input);
+    const repeated = record?.ended === undefined && currentOf(record, input) === input.to;
+    if (repeated) return { output: { done: "1" } };
+    if (ended !== undefined) return { output: { done: "0", ended } };
     const next = { current: input.to!, touched: String(now) };
     return { output: { done: "1" }, write: remembered(next, now, input) };
   },
@@ -363,13 +370,11 @@ export const rotateSealed: Transition = {
 export const touchSealed: Transition = {
   name: "session.sealed.touch",
   apply(record, input, now): Step {
-    if (record !== undefined && record.ended !== undefined) {
-      return { output: { done: "0", ended: record.ended } };
-    }
-    if (currentOf(record, input) !== input.from) return { output: { done: "0", ended: "rotated" } };
+    const ended = refusal(record, input);
+    if (ended !== undefined) return { output: { done: "0", ended } };
     const next = { current: input.from!, touched: String(Math.max(now, int(record?.touched))) };
-    // Of a family that was never rotated, eviction loses only when it was last seen. So its record is not protected:
-    // requests of strangers must not fill a bounded store with records that cannot be evicted.
+    // Of a family that was never rotated, eviction loses only when it was last seen. So its record is not
+    // protected: requests of strangers must not fill a bounded store with records that cannot be evicted.
     return {
       output: { done: "1" },
       write: {
@@ -385,10 +390,8 @@ export const touchSealed: Transition = {
 export const endSealed: Transition = {
   name: "session.sealed.end",
   apply(record, input, now): Step {
-    if (record !== undefined && record.ended !== undefined) {
-      return { output: {}, write: remembered(record, now, input) };
-    }
-    return { output: {}, write: remembered({ ended: input.why!, touched: String(now) }, now, input) };
+    const ended = record?.ended === undefined ? { ended: input.why!, touched: String(now) } : record;
+    return { output: {}, write: remembered(ended, now, input) };
   },
 };
 

@@ -1,10 +1,10 @@
 /**
  * The transitions of plain values. A value's record:
  *
- * | field | type | meaning                                                                                      |
- * |-------|------|----------------------------------------------------------------------------------------------|
- * | `v`   | text | the value, encoded (`codec.ts`); of a counter, `"\t"` and an integer                         |
- * | `e`   | time | when it expires, in milliseconds since the epoch by the engine's clock; absent if it does not |
+ * | field | type | meaning                                                                               |
+ * | ----- | ---- | ------------------------------------------------------------------------------------- |
+ * | `v`   | text | the value, encoded (`codec.ts`); of a counter, `"\t"` and an integer                  |
+ * | `e`   | time | when it expires, in milliseconds since the epoch by the engine's clock; may be absent |
  *
  * The fields are letters, the only ones of all records: a store may hold millions of values of a few bytes.
  */
@@ -64,7 +64,10 @@ export const touchValue: Transition = {
   },
 };
 
-/** `{ expected?, v, ttl? }` → `{ done, v? }`: stores `v` if the value is the expected one; else answers the value. */
+/**
+ * `{ expected?, v, ttl? }` → `{ done, v? }`: stores `v` if the value is the expected one; else answers the
+ * value.
+ */
 export const replaceValue: Transition = {
   name: "value.replace",
   apply(record, input, now): Step {
@@ -84,8 +87,8 @@ export const removeValue: Transition = {
 };
 
 /**
- * `{ by, ttl? }` → `{ n, e? }`: the sum and its expiry, or `{ error }` when the value is not an integer or the sum is
- * not exact. Only the increment that creates the counter sets its expiry.
+ * `{ by, ttl? }` → `{ n, e? }`: the sum and its expiry, or `{ error }` when the value is not an integer or
+ * the sum is not exact. Only the increment that creates the counter sets its expiry.
  */
 export const incrementValue: Transition = {
   name: "value.increment",

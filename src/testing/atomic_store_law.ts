@@ -15,7 +15,8 @@ const push: Transition = {
 const drop: Transition = { name: "law.drop", apply: () => ({ output: {}, write: { record: undefined } }) };
 
 /**
- * The transitions that these laws add; an engine that looks transitions up by name must know them to be tested.
+ * The transitions that these laws add; an engine that looks transitions up by name must know them to be
+ * tested.
  *
  * @category Laws
  */

@@ -204,7 +204,8 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
       let cursor: string | undefined;
       let last: string | undefined;
       do {
-        // While a page is read, keys leave and come before it, in it and behind it, and one that was seen is written anew.
+        // While a page is read, keys leave and come before it, in it and behind it, and one that was seen is
+        // written anew.
         const left = [...leaving.splice(0, 2), ...leaving.splice(-2), ...(last === undefined ? [] : [last])];
         const came = [...coming.splice(0, 2), ...coming.splice(-2)];
         const [page] = await Promise.all([

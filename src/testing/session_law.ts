@@ -10,8 +10,8 @@ import type { Law, StoreSubject } from "./law.ts";
 export type { SessionSubject } from "./_sessions.ts";
 
 /**
- * Milliseconds after which a request is certainly later than the end of its session: longer than a call to any engine
- * takes, as what ended during the call counts as ended under way.
+ * Milliseconds after which a request is certainly later than the end of its session: longer than a call to
+ * any engine takes, as what ended during the call counts as ended under way.
  */
 const LATER = 1000;
 

@@ -222,7 +222,7 @@ async function startAuthRevoke(owner: Browser, token: string): Promise<void> {
 const token = "A".repeat(32);
 const session = JSON.stringify({ session: { token, userId: "ada" }, user: {} });
 
-Deno.test("betterAuthStorage() keeps what is deleted deleted, and lists merged, for as long as it matters", async () => {
+Deno.test("betterAuthStorage() never stores a deleted token again, and merges lists, until they expire", async () => {
   const clock = new ManualClock();
   const { get, set, delete: remove, getAndDelete, increment } = betterAuthStorage(memoryStore({ clock }), {
     secret,
@@ -257,7 +257,7 @@ Deno.test("betterAuthStorage() keeps what is deleted deleted, and lists merged, 
   assertEquals(taken.filter((value) => value !== null), ["{}"]);
 });
 
-Deno.test("betterAuthStorage() takes any key better-auth makes, and refuses what is no store or no list", async () => {
+Deno.test("betterAuthStorage() accepts every key of better-auth, and refuses an invalid store or list", async () => {
   const storage = betterAuthStorage(memoryStore(), { secret });
   for (
     const key of [

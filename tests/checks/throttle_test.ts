@@ -282,7 +282,7 @@ Deno.test("the model comparison catches a policy that is off by one", async () =
   });
 });
 
-Deno.test("the judge of crowds knows what is too many", () => {
+Deno.test("the judge of crowds flags more admissions than the bound", () => {
   const policy = { algorithm: "gcra", limit: 2, window: 1000, burst: 2 } as const;
   const at = (...times: number[]) => times.map((from) => ({ from, to: from, cost: 1 }));
   assertEquals(overAdmission(at(0, 0, 500, 1000), policy), 0);

@@ -138,7 +138,7 @@ Deno.test({
   },
 });
 
-Deno.test("Redis Cluster: a client that is none for clusters is told so, with the cause", async () => {
+Deno.test("Redis Cluster: a client without cluster support is an error that names the cause", async () => {
   await using cluster = await startCluster(1);
   const { Redis } = await import("ioredis");
   const redis = new Redis(cluster.ports[0]!, "127.0.0.1", { lazyConnect: true });

@@ -130,7 +130,7 @@ Deno.test("idempotency(): every malformed key is a 400 as problem+json, and two 
   assertEquals(await (await optional.request("/", post(undefined))).text(), "served");
 });
 
-Deno.test("idempotency(): the handler reads the body in any way it likes, chunked and multipart too", async () => {
+Deno.test("idempotency(): the handler can read the body by every method, chunked and multipart too", async () => {
   const mine = app({ fingerprint: (c) => c.req.path });
   mine.post("/json", async (c) => c.json([await c.req.json(), await c.req.text()]));
   mine.post("/raw", async (c) => c.text(await c.req.raw.text()));
@@ -296,7 +296,7 @@ Deno.test("idempotency(): a pinned request never runs again, whatever its outcom
   assertEquals(runs, { 500: 1, error: 1, odd: 1, breaks: 1 });
 });
 
-Deno.test("idempotency(): a stream is passed on as it comes, whatever it is called, and replayed when it has ended", async () => {
+Deno.test("idempotency(): a stream of any content type is passed on as it comes, and replayed when it has ended", async () => {
   for (const type of ["text/plain", "application/json", "text/event-stream", "application/octet-stream"]) {
     const go = Promise.withResolvers<void>();
     const mine = app().post("/", () => {
@@ -409,7 +409,7 @@ Deno.test("idempotency(): lost replies at every step change nothing: one run, on
   }
 });
 
-Deno.test("idempotency(): when the answer cannot be stored its client gets it all the same, and it is reported", async () => {
+Deno.test("idempotency(): an answer that cannot be stored still reaches its client, and the fault is reported", async () => {
   const faults: unknown[] = [];
   const store = faulty(memoryStore(), (name) => name === "idempotency.complete" ? "before" : undefined);
   const mine = app({ store, onFault: (error) => faults.push(error) }).post("/", (c) => c.text("done"));
@@ -803,7 +803,7 @@ Deno.test("idempotency(): a scope with a lone surrogate is an error: hashed, it 
   }
 });
 
-Deno.test("idempotency(): what an engine cannot hold is refused before the work runs", async () => {
+Deno.test("idempotency(): a response bound above the limit of the engine is refused before the work runs", async () => {
   const small = (maxValueLength: number) => {
     const store: AtomicStore = new Proxy(memoryStore(), {
       get(target, name) {
@@ -870,7 +870,7 @@ Deno.test("idempotency(): unknown options and values out of range are refused at
   });
 });
 
-Deno.test("idempotency(): a malformed key's problem tells what is wrong and what to send", async () => {
+Deno.test("idempotency(): the problem of a malformed key says why it is refused and what to send", async () => {
   const mine = app().post("/", (c) => c.text(""));
   const strict = app({ strict: true }).post("/", (c) => c.text(""));
   const detail = async (key: string, of: typeof mine = mine) =>

@@ -231,7 +231,7 @@ Deno.test("session(): a write beside a logout is a 409 without a cookie, beside 
   assertEquals(told, ["/"]);
 });
 
-Deno.test("session(): what throws no Error still ends the session it meant to end", async () => {
+Deno.test("session(): a handler that revokes and throws a non-Error still ends its session", async () => {
   const { app } = routes(memoryStore());
   const cookie = sent(await app.request("/login", post()));
   const thrown = await Promise.resolve(app.request("/odd", post(cookie))).then(() => "", (thrown) => thrown);
@@ -274,7 +274,7 @@ Deno.test("session(): a store that is down or hangs: 503 problem+json, no cookie
   assertEquals(await (await app.request("/read", post(cookie))).text(), "ada"); // nobody was logged out
 });
 
-Deno.test("session(): a store that throws what it likes is a 500, not an anonymous visitor and no success", async () => {
+Deno.test("session(): an unknown error of the store is a 500, neither an anonymous visitor nor a success", async () => {
   const { store, mood } = moody();
   const { app } = routes(store);
   const cookie = sent(await app.request("/login", post()));
@@ -330,7 +330,7 @@ Deno.test("session(): hostile cookies open nothing, cost no store call, and neve
   assertEquals(await sessions.open(`${name}a\r\nb`).isNew(), true);
 });
 
-Deno.test("session(): of duplicate cookies the one that lives counts, and it is reported", async () => {
+Deno.test("session(): of duplicate cookies the one with a live session counts, and a report is made", async () => {
   const { app, events } = routes(memoryStore());
   const cookie = sent(await app.request("/login", post()));
   const other = `__Host-session=${"B".repeat(43)}`;
@@ -348,7 +348,7 @@ Deno.test("session(): of duplicate cookies the one that lives counts, and it is 
   assertEquals(events.filter(({ type }) => type === "duplicate-cookie").length, 2);
 });
 
-Deno.test("session(): a flipped character, or an id from another world, is an unknown id, and never adopted", async () => {
+Deno.test("session(): a changed or invented token is unknown, and never adopted", async () => {
   const { app, events } = routes(memoryStore());
   const cookie = sent(await app.request("/login", post()));
   const flipped = cookie.slice(0, -1) + (cookie.endsWith("A") ? "B" : "A");
@@ -523,7 +523,7 @@ Deno.test("session(): a touch outlives the response where the runtime lets it, a
   assertEquals(events.some(({ type }) => type === "touch-failed"), false);
 });
 
-Deno.test("session({ sessions }): takes what was made elsewhere, and sealed ones; too large is a 500 without a cookie", async () => {
+Deno.test("session({ sessions }): accepts sessions made by the caller, sealed ones too; a cookie too large is a 500", async () => {
   const sessions = createSessions(memoryStore());
   const app = new Hono<App>();
   app.onError((error, c) => c.text(error instanceof HoldfastError ? error.code : "", 500));

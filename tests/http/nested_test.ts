@@ -57,7 +57,7 @@ Deno.test("idempotency() on the app and on the route with equal options is one",
   }
 });
 
-Deno.test("idempotency() twice with other options is a TypeError that says so, and the key is free again", async () => {
+Deno.test("idempotency() twice with other options is a TypeError that names them, and the key is free again", async () => {
   for (const store of sources()) {
     const options = { store, scope: "public" } as const;
     const { seen, ask } = twoOf(idempotency(options), idempotency({ ...options, lease: "10s" }));

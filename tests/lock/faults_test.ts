@@ -150,7 +150,7 @@ Deno.test("withLock(): the caller's signal aborts the lock's and ends its renewa
   await kept.release();
 });
 
-Deno.test("options that no function reads are refused, and handles and ids that cannot be", async () => {
+Deno.test("unknown options, invalid handles and invalid ids are refused", async () => {
   const locks = createLocks(memoryStore());
   const odd = { timeOut: 1 };
   assertThrows(() => createLocks(memoryStore(), odd as never), TypeError);

@@ -100,7 +100,7 @@ Deno.test("a wait that ends in line asks the store once more", async () => {
   await first.release();
 });
 
-Deno.test("a place that shows no sign of life is taken out of the line, and no other waits for it longer", async () => {
+Deno.test("a place without a sign of life leaves the line, and the others no longer wait for it", async () => {
   const clock = new ManualClock();
   const gate = new Gate();
   // Requests that were cancelled on Workers: their timers and promises never settle.

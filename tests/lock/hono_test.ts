@@ -293,7 +293,7 @@ Deno.test("lock(): the acquisition, the handler and the release go to waitUntil 
   assertEquals((await request).status, 200);
 });
 
-Deno.test("lock(): options that cannot be are refused when the app is built", () => {
+Deno.test("lock(): invalid options are refused when the app is built", () => {
   const store = memoryStore();
   const key = () => "k";
   assertThrows(() => lock({ store, key, ttl: 0 }), RangeError);

@@ -152,7 +152,7 @@ Deno.test("DKIM: the headers of one-click unsubscription are signed, and those t
   assert(text.split("\r\n").every((line) => line.length <= 78), "a long line");
 });
 
-Deno.test("DKIM: what SMTP and SES deliver is valid", async () => {
+Deno.test("DKIM: the signatures of messages that SMTP and SES deliver are valid", async () => {
   await using smtp = await startSmtp();
   const { hostname, port } = new URL(smtp.url);
   await using mailer = smtpMailer({
@@ -178,7 +178,7 @@ Deno.test("DKIM: what SMTP and SES deliver is valid", async () => {
   assertEquals((await parseMime(ses.accepted[0]!.raw!)).subject, "Hello");
 });
 
-Deno.test("DKIM: keys come from PEM, and what cannot sign is refused when the builder is made", async () => {
+Deno.test("DKIM: keys are PEM, and a key that cannot sign is refused when the builder is made", async () => {
   const pem = (label: string, bytes: ArrayBuffer) =>
     `-----BEGIN ${label}-----\n${
       Buffer.from(bytes).toString("base64").match(/.{1,64}/g)!.join("\n")

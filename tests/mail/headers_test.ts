@@ -54,7 +54,7 @@ Deno.test("a custom header in ASCII goes out as it was given, its inner spaces i
   assertMatch(await written("X-Note", "Grüße"), /^X-Note: =\?UTF-8\?B\?/);
 });
 
-Deno.test("an empty header, one outside ASCII where that means nothing, and one that cannot be folded are refused", () => {
+Deno.test("an empty header, a structured one outside ASCII, and one that cannot be folded are refused", () => {
   const bad: Record<string, string>[] = [
     { "X-Empty": "" },
     { "X-Empty": "   " },

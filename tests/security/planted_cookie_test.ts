@@ -55,7 +55,7 @@ for (
   });
 }
 
-Deno.test("planted cookie: what is read under a prefixed name is what the host itself set: any cookies of a sibling", () => {
+Deno.test("planted cookie: the value under a prefixed name is the one that the host set, among any cookies of a sibling", () => {
   const piece = fc.oneof(
     fc.constantFrom(
       ...SPACES,

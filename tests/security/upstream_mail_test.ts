@@ -187,7 +187,7 @@ for (const [name, make] of Object.entries(mailers)) {
   });
 }
 
-Deno.test("a mailer of another's that asks for 31 years parks a message for a day at most", async () => {
+Deno.test("a custom mailer with a Retry-After of 31 years parks a message for a day at most", async () => {
   const clock = new ManualClock();
   let asked = 0;
   const rude: Mailer = {
@@ -295,7 +295,7 @@ for (const [what, hostile] of Object.entries(LINES)) {
   }
 }
 
-Deno.test("smtp: the text of a refusal costs no more than its length, whatever it is made of", async () => {
+Deno.test("smtp: reading the text of a refusal takes time linear in its length, for any content", async () => {
   const texts = [
     "x".repeat(4000),
     "x@".repeat(2000),

@@ -72,7 +72,7 @@ function gated(store: AtomicStore, gate: Promise<void>): AtomicStore {
   });
 }
 
-Deno.test("a late write over a key-value store does not bring back what was ended", async () => {
+Deno.test("a late write to a key-value store does not revive an ended session", async () => {
   const clock = new ManualClock();
   const kv = memoryStore({ clock });
   const { promise: gate, resolve: open } = Promise.withResolvers<void>();
@@ -96,7 +96,7 @@ Deno.test("a late write over a key-value store does not bring back what was ende
   assertEquals(await store.exists("key"), false);
 });
 
-Deno.test("createSessions() needs `eventual: true` for an eventually consistent store, and refuses what is none", () => {
+Deno.test("createSessions() needs `eventual: true` for an eventually consistent store, and refuses an invalid store", () => {
   const weak = keyValueSessionStore(memoryStore());
   // @ts-expect-error its promise is weaker
   assertThrows(() => createSessions(weak), TypeError);
@@ -122,7 +122,7 @@ function parts(): Omit<SessionStore, "consistency"> {
   };
 }
 
-Deno.test("sessions on a store without an index: what a request needs works, what speaks of users throws", async () => {
+Deno.test("sessions on a store without an index: requests work, methods about users throw", async () => {
   const sessions = createSessions({ ...parts(), consistency: "atomic" as const });
   const session = sessions.open(null);
   session.login("ada");

@@ -41,24 +41,27 @@ local d=a[c]local e=b==nil or c~="h:"..b if not F(c,"h:")or e and now<U(d)then n
     `local
 function Z(a,now)local b=T(a.epochEnds)for c in pairs(a)do if F(c,"h:")then b=math.max(b,U(a[c]))end end if b<=now then return{record=nil}end return{record=a,expiresAt=b}end`,
     `local
-function Ac(a,b)if a~=nil and a.current~=nil then return a.current end
-local c if b.first==nil then c=nil else c=b.from end return c end`,
+function Aa(a,b)local c=a and a.current if c==nil then
+local d if b.first==nil then d=nil else d=b.from end c=d end return c end`,
     `local
-function Aa(a,now,b)return{record=a,expiresAt=now+T(b.keep)}end`,
+function Ac(a,b)local c=a and a.ended if c==nil then
+local d if Aa(a,b)==b.from then d=nil else d="rotated"end c=d end return c end`,
+    `local
+function Ad(a,now,b)return{record=a,expiresAt=now+T(b.keep)}end`,
   ],
   scripts: {
     "session.load": {
       kind: "read",
       fields: "",
       uses: "0 1 2 3 4",
-      lua: `local apply=function(a,b,now)local c=W(a,now)return{output=c==nil and a or c}end`,
+      lua: `local apply=function(a,b,now)return{output=W(a,now)or a}end`,
     },
     "session.create": {
       kind: "write",
       fields: "born created ends handle idle keep life login schema user",
       uses: "0 5 6 1 2 3 4 7 8",
       lua: `local apply=function(a,b,now)if a~=nil then
-local c=W(a,now)if c==nil and a.handle==b.handle then return{output=M({done="1"},a)}end return{output={done="0",why=c==nil and"revoked"or(c.why or"revoked")}}end
+local c=W(a,now)if c==nil and a.handle==b.handle then return{output=M({done="1"},a)}end return{output={done="0",why=c and c.why or"revoked"}}end
 local d=A(now)local next={handle=b.handle,version="1",created=b.created or d,touched=d,checked=d,born=b.born or d,idle=b.idle,ends=b.ends or A(now+T(b.life)),schema=b.schema}X(next,b)if b.user~=nil then next.user=b.user end if b.login~=nil then next.login=b.login=="now"and d or b.login end if now>=V(next)then return{output={done="0",why="expired"}}end return{output=M({done="1"},next),write=Q(next,b.keep)}end`,
     },
     "session.commit": {
@@ -77,9 +80,10 @@ local d=A(now)local next={handle=b.handle,version="1",created=b.created or d,tou
       kind: "write",
       fields: "bury forget keep lasting next why",
       uses: "0 1 2 3 4",
-      lua: `local apply=function(a,b,now)local c=W(a,now)if c~=nil and(c.why~=nil or b.bury==nil)then return{output={}}end if b.forget~=nil then return c==nil and({output=a,write={record=nil}})or({output={}})end
-local d={handle=a and a.handle or"",version=A(T(a and a.version)+1),why=b.why,touched=A(now)}if b.next~=nil then d.next=b.next end
-local e=b.lasting==nil and 0 or T(a and a.ends)return{output=c==nil and a or({}),write={record=d,expiresAt=math.max(now+T(b.keep),e)}}end`,
+      lua: `local apply=function(a,b,now)local c=W(a,now)if c~=nil and(c.why~=nil or b.bury==nil)then return{output={}}end
+local d=c==nil and a or({})if b.forget~=nil then return c==nil and({output=d,write={record=nil}})or({output=d})end
+local e={handle=a and a.handle or"",version=A(T(a and a.version)+1),why=b.why,touched=A(now)}if b.next~=nil then e.next=b.next end
+local f=b.lasting==nil and 0 or T(a and a.ends)return{output=d,write={record=e,expiresAt=math.max(now+T(b.keep),f)}}end`,
     },
     "session.put": {
       kind: "write",
@@ -138,23 +142,22 @@ local e=R(c,{touched=true})if d==nil then return{output=e}end return{output=M({}
     "session.sealed.rotate": {
       kind: "write",
       fields: "first from keep to",
-      uses: "0 1 16 2 17",
-      lua: `local apply=function(a,b,now)if a~=nil and a.ended~=nil then return{output={done="0",ended=a.ended}}end
-local G=Ac(a,b)if G==b.to then return{output={done="1"}}end if G~=b.from then return{output={done="0",ended="rotated"}}end
-local next={current=b.to,touched=A(now)}return{output={done="1"},write=Aa(next,now,b)}end`,
+      uses: "0 1 16 17 2 18",
+      lua: `local apply=function(a,b,now)local c=Ac(a,b)local d=(a and a.ended)==nil and Aa(a,b)==b.to if d then return{output={done="1"}}end if c~=nil then return{output={done="0",ended=c}}end
+local next={current=b.to,touched=A(now)}return{output={done="1"},write=Ad(next,now,b)}end`,
     },
     "session.sealed.touch": {
       kind: "write",
       fields: "first from keep",
-      uses: "0 1 16 2",
-      lua: `local apply=function(a,b,now)if a~=nil and a.ended~=nil then return{output={done="0",ended=a.ended}}end if Ac(a,b)~=b.from then return{output={done="0",ended="rotated"}}end
+      uses: "0 1 16 17 2",
+      lua: `local apply=function(a,b,now)local c=Ac(a,b)if c~=nil then return{output={done="0",ended=c}}end
 local next={current=b.from,touched=A(math.max(now,T(a and a.touched)))}return{output={done="1"},write={record=next,expiresAt=now+T(b.keep)}}end`,
     },
     "session.sealed.end": {
       kind: "write",
       fields: "keep why",
-      uses: "0 1 2 17",
-      lua: `local apply=function(a,b,now)if a~=nil and a.ended~=nil then return{output={},write=Aa(a,now,b)}end return{output={},write=Aa({ended=b.why,touched=A(now)},now,b)}end`,
+      uses: "0 1 2 18",
+      lua: `local apply=function(a,b,now)local c=(a and a.ended)==nil and({ended=b.why,touched=A(now)})or a return{output={},write=Ad(c,now,b)}end`,
     },
   },
 };
