@@ -1,4 +1,4 @@
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkNames, type OptionNames } from "../validate.ts";
 
 /**
  * Options of {@linkcode problem}: the members besides its status and title.
@@ -36,7 +36,12 @@ const OPTIONS = { type: true, detail: true, extensions: true, retryAfter: true }
  * ```
  */
 export function problem(status: number, title: string, options: ProblemOptions = {}): Response {
-  checkOptionNames("make a problem response", options, OPTIONS);
+  checkNames("make a problem response", options, OPTIONS);
+  return problemResponse(status, title, options);
+}
+
+/** The same for options of our own. */
+export function problemResponse(status: number, title: string, options: ProblemOptions = {}): Response {
   const { type = "about:blank", detail, extensions, retryAfter } = options;
   const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
   if (retryAfter !== undefined && Number.isFinite(retryAfter)) {
@@ -47,7 +52,7 @@ export function problem(status: number, title: string, options: ProblemOptions =
 
 /** The store is down: the request was not served, and nothing claims otherwise. */
 export function unavailable(): Response {
-  return problem(503, "The service is temporarily unavailable", {
+  return problemResponse(503, "The service is temporarily unavailable", {
     type: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
     retryAfter: 1000,
   });

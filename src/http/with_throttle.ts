@@ -12,7 +12,7 @@ import {
   checkStore,
   type OptionNames,
 } from "../validate.ts";
-import { ADDRESS_OPTIONS, addressOf, checkAddressOptions } from "./client_address.ts";
+import { addressOf, checkAddressOptions } from "./client_address.ts";
 import {
   around,
   changeable,
@@ -23,7 +23,7 @@ import {
   storeOf,
 } from "./exchange.ts";
 import type { HttpThrottleOptions, ThrottleContext } from "./http_throttle.ts";
-import { problem, unavailable } from "./problem.ts";
+import { problemResponse, unavailable } from "./problem.ts";
 import { describe, RATE_LIMIT_HEADERS } from "./ratelimit_fields.ts";
 import { RequestValues } from "./request_values.ts";
 
@@ -36,7 +36,9 @@ const OPTIONS = {
   clock: true,
   store: true,
   key: true,
-  ...ADDRESS_OPTIONS,
+  platform: true,
+  trustedProxies: true,
+  ipv6Prefix: true,
   skip: true,
   cost: true,
   costAfter: true,
@@ -251,13 +253,13 @@ function costOf<Context>(
 }
 
 function badRequest(detail: string): Response {
-  return problem(400, "The request cannot be counted", { detail });
+  return problemResponse(400, "The request cannot be counted", { detail });
 }
 
 function refusal({ policies, retryAfter, blockedFor }: ThrottleDecision): Response {
   const kind = blockedFor > 0 ? "abnormal-usage-detected" : "quota-exceeded";
   const violated = policies.filter(({ retryAfter }) => retryAfter > 0).map(({ name }) => name);
-  return problem(429, "Too many requests", {
+  return problemResponse(429, "Too many requests", {
     type: `https://iana.org/assignments/http-problem-types#${kind}`,
     extensions: { "violated-policies": violated },
     retryAfter,

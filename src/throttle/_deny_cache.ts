@@ -9,7 +9,7 @@ const MAX_DENIALS = 10_000;
 interface Denial {
   readonly decision: ThrottleDecision;
   readonly cost: number;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, "monotonic">;
   readonly since: number;
   readonly until: number;
 }
@@ -24,11 +24,11 @@ const denialsOfBinding = /* @__PURE__ */ new PerBinding<Map<string, Denial>>();
 export class DenyCache {
   readonly #denials: Map<string, Denial>;
   readonly #policies: string;
-  readonly #clock: Clock;
+  readonly #clock: Pick<Clock, "monotonic">;
   readonly #longest: number;
 
   /** `policies` tells throttles of one name apart that ask with other policies. */
-  constructor(store: object, policies: string, clock: Clock, longest: number) {
+  constructor(store: object, policies: string, clock: Pick<Clock, "monotonic">, longest: number) {
     this.#denials = denialsOfBinding.get(store, () => new Map());
     this.#policies = policies;
     this.#clock = clock;
