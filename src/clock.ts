@@ -17,9 +17,6 @@ export interface Clock {
   sleep(milliseconds: number, signal?: AbortSignal, background?: boolean): Promise<void>;
 }
 
-/** The runtime's monotonic time alone: what never sleeps does not carry the timers. */
-export const systemMonotonic: Pick<Clock, "monotonic"> = { monotonic: () => performance.now() };
-
 /**
  * The runtime's own clock.
  *

@@ -4,7 +4,7 @@
  * names `bcc`.
  */
 import { randomToken, sha256 } from "../secret.ts";
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkNames, type OptionNames } from "../validate.ts";
 import { type Address, needsSmtpUtf8 } from "./address.ts";
 import { type PreparedAttachment, readAttachments } from "./attachment.ts";
 import { encodeBytes, type EncodedBody, encodeText } from "./_body_encoding.ts";
@@ -114,7 +114,7 @@ const OPTIONS = {
  * ```
  */
 export async function buildMime(message: Message, options: MimeOptions = {}): Promise<MimeMessage> {
-  checkOptionNames("build a message", options, OPTIONS);
+  checkNames("build a message", options, OPTIONS);
   const prepared = prepareMessage(message);
   const { mailer = "MIME", idempotencyKey, date = new Date(), boundary = randomToken(18) } = options;
   const files = await readAttachments(prepared, mailer);

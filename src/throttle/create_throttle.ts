@@ -2,7 +2,7 @@
  * The throttle over an atomic store; the contract is in `throttle.ts`, the semantics in
  * `throttle_transitions.ts`.
  */
-import { type Clock, systemMonotonic } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import { withTimeout } from "../deadline.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
@@ -107,12 +107,12 @@ interface Settings {
   readonly onFault: (error: unknown) => void;
   readonly timeout: number;
   readonly denyCache: number | undefined;
-  readonly clock: Pick<Clock, "monotonic">;
+  readonly clock: Clock | undefined;
   readonly callIds: CallIds;
 }
 
 function settingsOf(options: ThrottleOptions): Settings {
-  const { whenUnavailable = "allow", onFault = () => {}, timeout = "1s", clock = systemMonotonic } = options;
+  const { whenUnavailable = "allow", onFault = () => {}, timeout = "1s", clock } = options;
   const name = checkName(options.name);
   if (!(["allow", "deny", "throw"].includes(whenUnavailable as string) || isThrottle(whenUnavailable))) {
     throw new TypeError(
