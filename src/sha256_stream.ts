@@ -44,7 +44,7 @@ export function sha256Bytes(chunks: Iterable<Uint8Array>): Uint8Array {
   return new Uint8Array(hash.buffer);
 }
 
-const schedule = new Int32Array(64);
+const schedule = /* @__PURE__ */ new Int32Array(64);
 
 /** One block of 64 bytes. The names of the variables are those of the standard. */
 function compress(state: Int32Array, bytes: Uint8Array, at: number): void {

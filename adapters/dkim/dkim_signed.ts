@@ -75,7 +75,7 @@ const HEADERS = (
  */
 export function dkimSigned(builder: MimeBuilder, options: DkimOptions): MimeBuilder {
   need(typeof builder === "function", "it needs a builder, such as buildMime");
-  checkNames(TASK, options, OPTIONS);
+  checkNames(TASK, options ?? null, OPTIONS);
   const { keys, headers = HEADERS, oversign = true } = options;
   need(Array.isArray(keys) && keys.length > 0, "'keys' must be a list, not empty");
   need(Array.isArray(headers), "'headers' must be a list");
@@ -161,7 +161,7 @@ type Signer = (fields: Selected, bodyHash: string, time: number) => Promise<stri
 
 /** Makes the header of one key. All that could fail is checked before. */
 function signerOf(key: DkimKey): Signer {
-  checkNames(`${TASK} with a key`, key, KEY);
+  checkNames(`${TASK} with a key`, key ?? null, KEY);
   const { domain, selector, privateKey } = key;
   for (const name of [domain, selector]) {
     need(/^[\w-]+(?:\.[\w-]+)*$/.test(name ?? ""), "'domain' and 'selector' must be DNS names in ASCII");

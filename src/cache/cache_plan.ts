@@ -37,10 +37,21 @@ const FILL_TIMEOUT = 60_000;
 /** Each tag is a key to read beside the value, and part of every record. */
 const MAX_TAGS = 32;
 
-const ENTRY = { ttl: true, stale: true, grace: true, tags: true, version: true, signal: true } as const;
-const SET_OPTIONS: OptionNames<CacheEntryOptions> = ENTRY;
+const SET_OPTIONS: OptionNames<CacheEntryOptions> = {
+  ttl: true,
+  stale: true,
+  grace: true,
+  tags: true,
+  version: true,
+  signal: true,
+};
 const GET_OPTIONS: OptionNames<CacheGetOptions> = {
-  ...ENTRY,
+  ttl: true,
+  stale: true,
+  grace: true,
+  tags: true,
+  version: true,
+  signal: true,
   absent: true,
   early: true,
   refresh: true,
