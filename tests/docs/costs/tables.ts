@@ -79,11 +79,16 @@ function overview(): string {
     `At the prices beyond what the plans include, read on ${READ_ON}: ${pages.join(", ")}.`;
 }
 
-/** The page with the generated part replaced, formatted. */
-async function filled(page: string, part: string): Promise<string> {
-  const [begin, end] = ["<!-- costs: written by tests/docs/costs/tables.ts -->", "<!-- end of costs -->"];
+const MARKS = ["<!-- costs: written by tests/docs/costs/tables.ts -->", "<!-- end of costs -->"] as const;
+
+/** The page with the part between the two marks replaced, formatted. */
+export async function filled(
+  page: string,
+  part: string,
+  [begin, end]: readonly [string, string] = MARKS,
+): Promise<string> {
   const [before, after] = [page.indexOf(begin), page.indexOf(end)];
-  if (before < 0 || after < before) throw new Error("the page has no place for the table");
+  if (before < 0 || after < before) throw new Error(`the page has no ${begin}`);
   const text = `${page.slice(0, before)}${begin}\n\n${part}\n\n${page.slice(after)}`;
   const formatter = new Deno.Command(Deno.execPath(), {
     args: ["fmt", "--quiet", "--ext=md", "-"],
