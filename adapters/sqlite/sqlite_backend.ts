@@ -2,6 +2,7 @@ import { systemClock } from "../../src/clock.ts";
 import { withTimeout } from "../../src/deadline.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
+import { mistakeOf } from "../../src/mistake.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
@@ -164,7 +165,7 @@ class SqliteBackend implements SqlBackend {
       } catch (error) {
         if (signal?.aborted) throw signal.reason;
         if (error instanceof HoldfastError) throw error;
-        const fault = this.#driver.fault(error, writes);
+        const fault = mistakeOf(this.name, error) ?? this.#driver.fault(error, writes);
         if (fault !== "busy") throw fault;
         if (attempt === BUSY_ATTEMPTS || systemClock.monotonic() >= ends) throw this.#late(false);
         await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100), signal);

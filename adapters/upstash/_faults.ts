@@ -4,6 +4,7 @@
  * value) never decides anything, and no message shows it.
  */
 import { HoldfastError, type HoldfastErrorCode, type HoldfastErrorOptions } from "../../src/errors.ts";
+import { mistakeOf } from "../../src/mistake.ts";
 
 /** An error reply of the server. Its message may quote the command and is never shown. */
 export class RedisReplyError extends Error {
@@ -191,6 +192,8 @@ export function fault(error: unknown, writes: boolean): unknown {
   if (isUnknownHost(error)) {
     return faultOf(misconfigured("no server has the name in the URL"), "ENOTFOUND", writes);
   }
+  const mistake = mistakeOf("Redis", error);
+  if (mistake) return mistake;
   const failed = lost(reply ? `it failed: ${reply.word}` : "the client failed");
   return writes ? failed : certain(failed);
 }
