@@ -2,8 +2,8 @@
 import { bytesToBase64Url } from "./codec.ts";
 
 /**
- * How many characters are drawn at a time: a call of the runtime costs many times what a token takes. Nothing is drawn before
- * the first token, as Workers have no randomness before a request.
+ * The number of characters that are drawn at a time: a call of the runtime costs many times what a token
+ * takes. Nothing is drawn before the first token, as Workers have no randomness before a request.
  */
 const POOL = 2048;
 

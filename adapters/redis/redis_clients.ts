@@ -5,7 +5,7 @@
 import type { RedisScripts } from "../upstash/_client.ts";
 
 /**
- * What the store uses of `Redis` and `Cluster` of `ioredis`, by shape.
+ * The part of `Redis` and `Cluster` of `ioredis` that the store uses, by shape.
  *
  * @category Stores
  */
@@ -20,8 +20,8 @@ export interface IoRedisClient {
 }
 
 /**
- * What the store uses of `createClient()`, `createClientPool()`, `createSentinel()` and `createCluster()` of
- * `redis`, by shape.
+ * The part that the store uses of `createClient()`, `createClientPool()`, `createSentinel()` and
+ * `createCluster()` of `redis`, by shape.
  *
  * @category Stores
  */
@@ -33,7 +33,7 @@ export interface NodeRedisClient {
 }
 
 /**
- * What the store uses of `RedisClient` of Bun, by shape.
+ * The part of `RedisClient` of Bun that the store uses, by shape.
  *
  * @category Stores
  */
@@ -53,7 +53,7 @@ export type RedisClient = IoRedisClient | NodeRedisClient | BunRedisClient | Red
 
 /** A client, fitted. */
 export interface FittedClient {
-  /** How a script is run. */
+  /** The way to run a script. */
   readonly scripts: RedisScripts;
   /** Whether it talks to a Redis Cluster. */
   readonly cluster: boolean;

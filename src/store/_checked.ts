@@ -1,7 +1,7 @@
 import { HoldfastError } from "../errors.ts";
 import type { Schema } from "../schema.ts";
 
-/** What the schema makes of a stored value. */
+/** The value as the schema validates it. */
 export async function checked<T>(value: unknown, schema: Schema<T>): Promise<T> {
   const result = await schema["~standard"].validate(value);
   if (result.issues === undefined) return result.value;

@@ -8,7 +8,7 @@ import { drained, entriesOf } from "./_outboxes.ts";
 import { mortal } from "./_scripted_mailer.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
-/** What the laws queue. */
+/** The items that the laws queue. */
 interface Event {
   readonly number: number;
   readonly text?: string;

@@ -21,7 +21,7 @@ const accepting: Schema<Data> = {
 };
 
 /**
- * What sessions promise on every engine.
+ * The promises of sessions on every engine.
  *
  * @category Laws
  */
