@@ -24,14 +24,46 @@ export function settleHeaders(response: Response): void {
 }
 
 /**
- * A response with a problem object (RFC 9457). No cache keeps it: it is about one request at one time.
+ * Options of `problem`: the members besides its status and title.
+ *
+ * @category HTTP
  */
-export function problemResponse(
-  problem: { readonly status: number; readonly title: string; readonly [member: string]: unknown },
-  headers?: Readonly<Record<string, string>>,
-): Response {
-  return new Response(JSON.stringify({ type: "about:blank", ...problem }), {
-    status: problem.status,
-    headers: { "content-type": "application/problem+json", "cache-control": "no-store", ...headers },
+export interface ProblemOptions {
+  /**
+   * The kind of problem, as a URI.
+   * @default {"about:blank"}
+   */
+  readonly type?: string | undefined;
+  /** The details of this occurrence; no keys and no values. */
+  readonly detail?: string | undefined;
+  /** Further members of the object. */
+  readonly extensions?: Readonly<Record<string, unknown>> | undefined;
+  /** Milliseconds after which to come back: becomes `Retry-After`, in whole seconds, at least one. */
+  readonly retryAfter?: number | undefined;
+}
+
+/**
+ * A response with a problem object (RFC 9457). No cache keeps it: it is about one request at one time. The options
+ * are our own, so their names are not checked.
+ */
+export function problemResponse(status: number, title: string, options: ProblemOptions = {}): Response {
+  const { type = "about:blank", detail, extensions, retryAfter } = options;
+  const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
+  if (retryAfter !== undefined && Number.isFinite(retryAfter)) {
+    headers.set("retry-after", seconds(retryAfter));
+  }
+  return new Response(JSON.stringify({ type, title, status, detail, ...extensions }), { status, headers });
+}
+
+/** The store is down: the request was not served, and nothing claims otherwise. */
+export function unavailable(): Response {
+  return problemResponse(503, "The service is temporarily unavailable", {
+    type: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+    retryAfter: 1000,
   });
+}
+
+/** Whole seconds, rounded up, at least one: a client that waits that long is never early. */
+export function seconds(milliseconds: number): string {
+  return String(Math.max(1, Math.ceil(milliseconds / 1000)));
 }

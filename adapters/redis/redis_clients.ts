@@ -14,6 +14,8 @@ export interface IoRedisClient {
   evalsha(sha: string, count: number, ...keysAndArgs: string[]): PromiseLike<unknown>;
   /** Runs a script. */
   eval(script: string, count: number, ...keysAndArgs: string[]): PromiseLike<unknown>;
+  /** Reads a hash. */
+  hgetall(key: string): PromiseLike<unknown>;
   /** Tells the client from others. */
   // deno-lint-ignore no-explicit-any
   defineCommand(name: string, definition: any): unknown;
@@ -30,6 +32,8 @@ export interface NodeRedisClient {
   evalSha(sha: string, options: { keys: string[]; arguments: string[] }): PromiseLike<unknown>;
   /** Runs a script. */
   eval(script: string, options: { keys: string[]; arguments: string[] }): PromiseLike<unknown>;
+  /** Reads a hash. */
+  hGetAll(key: string): PromiseLike<unknown>;
 }
 
 /**
@@ -57,6 +61,8 @@ export interface FittedClient {
   readonly scripts: RedisScripts;
   /** Whether it talks to a Redis Cluster. */
   readonly cluster: boolean;
+  /** The way to read a hash, where the client asks the primary itself. */
+  readonly hash?: (key: string) => PromiseLike<unknown>;
 }
 
 /** The methods by which clients are told apart. */
@@ -77,7 +83,9 @@ export function fitClient(client: RedisClient): FittedClient {
   }
   if (has("evalSha") && has("eval")) {
     // Of node-redis' clients only that of a cluster gives out the clients of its nodes.
-    return ofNodeRedis(client as NodeRedisClient, has("nodeClient") && "masters" in methods);
+    // A sentinel may ask a replica for what only reads, and has no `asap`; a client may keep a cache of its own.
+    const asksPrimary = has("asap") && methods.clientSideCache === undefined;
+    return ofNodeRedis(client as NodeRedisClient, has("nodeClient") && "masters" in methods, asksPrimary);
   }
   if (has("send") && !has("sendCommand") && "connected" in methods) return ofBun(client as BunRedisClient);
   if (has("evalsha") && has("eval")) {
@@ -102,15 +110,18 @@ function ofIoRedis(redis: IoRedisClient, cluster: boolean): FittedClient {
     evalsha: async (sha, keys, args) => await redis.evalsha(sha, keys.length, ...keys, ...args),
     eval: async (script, keys, args) => await redis.eval(script, keys.length, ...keys, ...args),
   };
-  return { scripts, cluster };
+  // A client of a cluster may send what only reads to a replica.
+  return cluster ? { scripts, cluster } : { scripts, cluster, hash: (key) => redis.hgetall(key) };
 }
 
-function ofNodeRedis(redis: NodeRedisClient, cluster: boolean): FittedClient {
+function ofNodeRedis(redis: NodeRedisClient, cluster: boolean, asksPrimary: boolean): FittedClient {
   const scripts: RedisScripts = {
     evalsha: async (sha, keys, args) => await redis.evalSha(sha, { keys, arguments: args }),
     eval: async (script, keys, args) => await redis.eval(script, { keys, arguments: args }),
   };
-  return { scripts, cluster };
+  return asksPrimary && !cluster
+    ? { scripts, cluster, hash: (key) => redis.hGetAll(key) }
+    : { scripts, cluster };
 }
 
 function ofBun(redis: BunRedisClient): FittedClient {
@@ -120,5 +131,5 @@ function ofBun(redis: BunRedisClient): FittedClient {
     evalsha: (sha, keys, args) => send("EVALSHA", sha, keys, args),
     eval: (script, keys, args) => send("EVAL", script, keys, args),
   };
-  return { scripts, cluster: false };
+  return { scripts, cluster: false, hash: (key) => redis.send("HGETALL", [key]) };
 }

@@ -83,7 +83,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
   const task = "make a Redis store";
   checkOptionNames(task, options, OPTIONS);
   checkFunction(task, "virtualTime", options.virtualTime);
-  const { scripts, cluster: detected } = fitClient(client);
+  const { scripts, cluster: detected, hash } = fitClient(client);
   const { cluster = detected } = options;
   if (typeof cluster !== "boolean") {
     throw new TypeError(`Cannot ${task} as 'cluster' must be a boolean: current type is ${typeof cluster}`);
@@ -97,7 +97,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
   return storeFromEngine(
     new UpstashEngine({
       name: "redis",
-      runner: clientRunner(scripts, book, { timeout, attemptTimeout }),
+      runner: clientRunner(scripts, book, { timeout, attemptTimeout }, hash),
       binding: client,
       book,
       keys: new KeySpace(options.prefix ?? "holdfast", cluster),

@@ -79,8 +79,20 @@ function checkClient(redis: RedisScripts): void {
 }
 
 /** Runs scripts on a client that was handed in, with time limits of our own. */
-export function clientRunner(redis: RedisScripts, book: ScriptBook, timeouts: Timeouts): ScriptRunner {
+export function clientRunner(
+  redis: RedisScripts,
+  book: ScriptBook,
+  timeouts: Timeouts,
+  hash?: (key: string) => PromiseLike<unknown>,
+): ScriptRunner {
   return {
+    ...(hash && {
+      hash: (key, signal) => {
+        const { timeout, attemptTimeout } = timeouts;
+        const limit = Math.min(timeout, attemptTimeout);
+        return withTimeout((async () => await hash(key))(), limit, signal, () => late(limit));
+      },
+    }),
     async run(script, keys, args, signal) {
       const deadline = performance.now() + timeouts.timeout;
       let sent = false;

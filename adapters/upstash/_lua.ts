@@ -30,7 +30,7 @@ export interface UpstashScript {
   readonly lua: string;
   /**
    * The usual case, written by hand: straight code inside a `repeat`. It returns its reply, or breaks before it has written
-   * anything. It finds its input in `ARGV`, as `inputArgs` makes it; `virtual` and `format` are defined, and where it says
+   * anything. It finds its input in `ARGV`, as `inputArgs` makes it; `format` is defined, and where it says
    * `READ_TIME`, `now` and `micro` from there on. Where the transition may write, it keeps its reply by `unlessDone` before
    * its first write.
    */
@@ -43,17 +43,18 @@ export interface UpstashScript {
  * @category Stores
  */
 export interface UpstashScripts {
-  /** Functions and constants in Lua. */
+  /** Functions and constants in Lua, each after those that it uses. A script has those that it names. */
   readonly parts: readonly string[];
   /** By the name of the transition. */
   readonly scripts: Readonly<
     Record<string, {
-      /** Whether it may write. */
-      readonly kind: "read" | "write";
+      /**
+       * What it does at most.
+       * @default {"write"}
+       */
+      readonly kind?: "read" | undefined;
       /** The fields of the input that travel without their names, with spaces between. */
       readonly fields: string;
-      /** The numbers of the parts that come first, with spaces between. */
-      readonly uses: string;
       /** What defines `apply`. */
       readonly lua: string;
       /** The usual case by hand. */
@@ -68,28 +69,59 @@ const unpackedScripts = new WeakMap<UpstashScripts, ReadonlyMap<string, UpstashS
 export function unpacked(scripts: UpstashScripts): ReadonlyMap<string, UpstashScript> {
   let all = unpackedScripts.get(scripts);
   if (all === undefined) {
-    const words = (text: string) => text === "" ? [] : text.split(" ");
-    all = new Map(
-      Object.entries(scripts.scripts).map(([name, { fields, uses, lua, ...others }]) => {
-        const parts = words(uses).map((part) => scripts.parts[Number(part)]);
-        return [name, { ...others, fields: words(fields), lua: [...parts, lua].join("\n") }];
-      }),
+    const words = (text: string): string[] => text.match(/\w+/g) ?? [];
+    const parts = scripts.parts.map((lua) => ({
+      lua,
+      name: /^local\s+(?:function )?(\w+)[=(]/.exec(lua)?.[1], // what defines several names is always taken
+      words: words(lua),
+    })).reverse();
+    unpackedScripts.set(
+      scripts,
+      all = new Map(
+        Object.entries(scripts.scripts).map(
+          ([name, { kind, fields, lua, ...others }]): [string, UpstashScript] => {
+            const used = new Set(words(lua));
+            const needed = [lua];
+            for (const part of parts) {
+              if (part.name !== undefined && !used.has(part.name)) continue;
+              needed.unshift(part.lua);
+              for (const word of part.words) used.add(word);
+            }
+            return [name, {
+              ...others,
+              kind: kind ?? "write",
+              fields: words(fields),
+              lua: needed.join("\n"),
+            }];
+          },
+        ),
+      ),
     );
-    unpackedScripts.set(scripts, all);
   }
   return all;
 }
 
+/** `now`, in milliseconds of the clock of Redis, and `micro`, the microseconds within it. */
+const TIME = `
+local t = redis.call('TIME')
+local micro = t[2] % 1000
+local now = t[1] * 1000 + (t[2] - micro) / 1000`;
+const INT = `
+local function int(n) return string.format('%d', n) end`;
+
 /**
- * `now`, in milliseconds: the clock of Redis, or in tests a virtual one, which comes before the other arguments. `micro`
- * are the microseconds within it.
+ * In tests, in front of a script: the first argument is the time, by which nothing expires by itself. What follows asks this
+ * `redis`, and is the very text that runs otherwise.
  */
-const time = (virtual: boolean) => `
-local function int(n) return string.format('%d', n) end
-${virtual ? VIRTUAL : TIME}`;
-const TIME = `local t = redis.call('TIME')
-local now, virtual, micro = t[1] * 1000 + math.floor(t[2] / 1000), false, t[2] % 1000`;
-const VIRTUAL = `local now, virtual, micro = tonumber(table.remove(ARGV, 1)), true, 0`;
+const VIRTUAL = `local clock, server = table.remove(ARGV, 1), redis
+local redis = {pcall = server.pcall, call = function(name, ...)
+  if name == 'TIME' then return {math.floor(clock / 1000) .. '', clock % 1000 * 1000 .. ''} end
+  if name ~= 'PEXPIREAT' then return server.call(name, ...) end
+end}
+`;
+
+/** A script under the clock of Redis, or under a virtual time. */
+const timed = (lua: string, virtual: boolean): string => virtual ? VIRTUAL + lua : lua;
 
 /**
  * Reads `record`; nil when there is none or it has expired. It is a hash, whose field `@` is its deadline,
@@ -105,7 +137,11 @@ if flat[1] then
 end
 `;
 
-/** Makes `nxt` the record until `deadline`, if it `changes`; writes what differs from what was read. */
+/**
+ * Makes `nxt` the record until `deadline`, if it `changes`; writes what differs from what was read. One command each, but for
+ * a record with more fields than unpack takes. Redis keeps a key through the millisecond that it is told, so it is told the
+ * one before: a value is read without a look at the clock.
+ */
 const WRITE = `
 if changes and not nxt then redis.call('DEL', KEYS[1]) elseif changes then
   deadline = deadline and int(deadline)
@@ -117,11 +153,10 @@ if changes and not nxt then redis.call('DEL', KEYS[1]) elseif changes then
     if value == nil then gone[#gone + 1] = name elseif value == flat[n + 1] then nxt[name] = nil end
   end
   for name, value in pairs(nxt) do set[#set + 1] = name set[#set + 1] = value end
-  -- One command each, but for a record with more fields than unpack takes.
   for n = 1, #set, 2000 do redis.call('HSET', KEYS[1], unpack(set, n, math.min(n + 1999, #set))) end
   for n = 1, #gone, 2000 do redis.call('HDEL', KEYS[1], unpack(gone, n, math.min(n + 1999, #gone))) end
   if not deadline then if was then redis.call('PERSIST', KEYS[1]) end
-  elseif not virtual and was ~= deadline then redis.call('PEXPIREAT', KEYS[1], deadline) end
+  elseif was ~= deadline then redis.call('PEXPIREAT', KEYS[1], int(deadline - 1)) end
 end
 `;
 
@@ -172,13 +207,12 @@ export function inputArgs(input: Fields, fields: readonly string[]): string[] {
   return args;
 }
 
-/** The text of a script. `ARGV`: the result of `inputArgs`. */
-export function luaScript(script: UpstashScript, virtual: boolean): string {
-  const { kind, lua, fast } = script;
-  const names = script.fields.map((name) => `'${name}'`);
-  return `${
-    fast ? fastPart(fast, kind, virtual) : time(virtual) + (kind === "read" ? "" : KNOWN)
-  }${READ}${lua}
+/** The text of a script. `ARGV`: the result of `inputArgs`, behind the virtual time where there is one. */
+export function luaScript({ kind, fields, lua, fast }: UpstashScript, virtual: boolean): string {
+  const names = fields.map((name) => `'${name}'`);
+  const reads = kind === "read";
+  return timed(
+    `${fast ? fastPart(fast) : ""}${TIME}${reads ? "" : INT + KNOWN}${READ}${lua}
 local input, names, out = {}, {${names}}, {}
 for n = 1, #names do
   local value = ARGV[n]
@@ -190,42 +224,37 @@ end
 for n = #names + 1, #ARGV, 2 do input[ARGV[n]] = ARGV[n + 1] end
 local step = apply(record, input, now)
 for name, value in pairs(step.output) do out[#out + 1] = name out[#out + 1] = value end
-${kind === "read" ? REPLY : CHANGE + WRITE + REMEMBER}`;
+${reads ? REPLY : CHANGE + WRITE + REMEMBER}`,
+    virtual,
+  );
 }
 
 const CHANGE = `
 local write = step.write
 local changes, nxt, deadline = write, write and write.record, write and write.expiresAt`;
 
-function fastPart(fast: string, kind: UpstashScript["kind"], virtual: boolean): string {
-  // A virtual time is an argument, which must be gone before the others are read.
-  const [early, late, here] = virtual
-    ? [time(true), "", ""]
-    : ["\nlocal virtual = false", time(false), TIME_HERE];
-  return `${early}
-local format = string.format
+const fastPart = (fast: string): string =>
+  `local format = string.format
 repeat
-${fast.replaceAll("READ_TIME", here)}
-until true${late}${kind === "read" ? "" : KNOWN}`;
-}
+${fast.replaceAll("READ_TIME", TIME)}
+until true`;
 
-const TIME_HERE = `local t = redis.call('TIME')
-local micro = t[2] % 1000
-local now = t[1] * 1000 + (t[2] - micro) / 1000`;
-
-/** Answers the time, and the record's pairs. */
+/** Answers the record's pairs as they are, and the clock: seconds, and the microseconds within them. */
 export const load = (virtual: boolean): string =>
-  `${time(virtual)}${READ}
-local out = {int(now)}
-for name, value in pairs(record or {}) do out[#out + 1] = name out[#out + 1] = value end
-${REPLY}`;
+  timed(
+    `local out, t = redis.call('HGETALL', KEYS[1]), redis.call('TIME')
+out[#out + 1] = t[1]
+out[#out + 1] = t[2]${REPLY}`,
+    virtual,
+  );
 
 /**
  * Writes if the record is still the one that was loaded. `ARGV`: the length of the list of loaded pairs,
  * those pairs, the deadline or an empty text, then the pairs of the next record (none: delete).
  */
 export const commit = (virtual: boolean): string =>
-  `${time(virtual)}${KNOWN}${READ}
+  timed(
+    `${TIME}${INT}${KNOWN}${READ}
 local count, left, same = tonumber(ARGV[1]), 0, true
 for _ in pairs(record or {}) do left = left + 1 end
 for n = 2, count + 1, 2 do
@@ -237,7 +266,9 @@ if same and left == 0 then
   out, changes, deadline = {'1'}, true, tonumber(ARGV[count + 2])
   for n = count + 3, #ARGV, 2 do nxt = nxt or {} nxt[ARGV[n]] = ARGV[n + 1] end
 end
-${WRITE}${REMEMBER}`;
+${WRITE}${REMEMBER}`,
+    virtual,
+  );
 
 /** Answers the encoded values of many keys; `false` for a missing one. */
 export const GET_MANY = `
@@ -249,12 +280,12 @@ ${REPLY}`;
 
 /**
  * Sets many keys. `KEYS`: the memory, then the keys. `ARGV`: milliseconds to live or empty, then a value per
- * key.
+ * key. A key of another program is an error at HLEN, before anything is written.
  */
 export const setMany = (virtual: boolean): string =>
-  `${time(virtual)}
+  timed(
+    `${TIME}${INT}
 local memory, there = table.remove(KEYS, 1), {}
--- A key of another program is an error here, before anything is written.
 for n, key in ipairs(KEYS) do there[n] = redis.call('HLEN', key) > 0 end
 ${unlessDone("'~[]'")}
 local ttl = tonumber(ARGV[1])
@@ -262,9 +293,11 @@ local e = ttl and int(now + ttl)
 for n, key in ipairs(KEYS) do
   if there[n] then redis.call('DEL', key) end
   redis.call('HSET', key, 'v', ARGV[n + 1], unpack(e and {'e', e, '@', e} or {}))
-  if e and not virtual then redis.call('PEXPIREAT', key, e) end
+  if e then redis.call('PEXPIREAT', key, int(e - 1)) end
 end
-return '~[]'`;
+return '~[]'`,
+    virtual,
+  );
 
 /** Deletes many keys and answers how many there were. `KEYS`: the memory, then the keys. */
 export const DELETE_MANY = `

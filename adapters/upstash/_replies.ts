@@ -39,6 +39,28 @@ export function outputOf(reply: unknown, kind: UpstashScript["kind"]): Fields {
   return fromPairs(listOf<string>(reply));
 }
 
+/** What HGETALL answers: a list of pairs or, where a client makes one of it, a map or an object. */
+export function recordOf(reply: unknown): Fields | undefined {
+  const pairs: unknown[] = Array.isArray(reply)
+    ? reply
+    : reply instanceof Map
+    ? [...reply].flat()
+    : typeof reply === "object" && reply !== null
+    ? Object.entries(reply).flat()
+    : [undefined];
+  const texts = pairs.map(textOf);
+  if (texts.includes(undefined)) throw strangeReply(reply);
+  return texts.length === 0 ? undefined : fromPairs(texts as string[]);
+}
+
+/** What `load` answers: the pairs of a record with its deadline `@`, and the clock. */
+export function loadedOf(reply: readonly string[]): { record: Fields | undefined; now: number } {
+  const now = Number(reply.at(-2)) * 1000 + Math.floor(Number(reply.at(-1)) / 1000);
+  const { "@": deadline, ...record } = fromPairs(reply.slice(0, -2));
+  const over = reply.length < 3 || deadline !== undefined && now >= Number(deadline);
+  return { record: over ? undefined : record, now };
+}
+
 /** Pairs as a record. */
 export function fromPairs(pairs: readonly string[]): Fields {
   const record: Record<string, string> = {};

@@ -46,7 +46,7 @@ const OWN: UpstashScripts = { parts: [], scripts: {} };
 /** Hashed scripts by the record that has them, one promise for each form; `OWN` stands for the engine's. */
 const hashedScripts = new WeakMap<object, Promise<readonly Script[]>[]>();
 
-/** Scripts under a virtual time are for tests; the others have no trace of it. */
+/** Scripts under a virtual time are for tests. */
 function hashed(scripts: UpstashScripts, keyLocking: boolean, virtual: boolean): Promise<readonly Script[]> {
   let forms = hashedScripts.get(scripts);
   if (forms === undefined) hashedScripts.set(scripts, forms = []);

@@ -5,7 +5,6 @@
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
 import { checkStore } from "../validate.ts";
-import { peekBody } from "./request_body.ts";
 
 /**
  * A fetch handler. `context` is what the runtime hands over beside the request: `ctx` on Workers, Hono's `c`.
@@ -54,13 +53,19 @@ export interface Exchange<Context> {
   get(name: string): unknown;
   /** Lets work outlive the response; returns `false` where the runtime has no way to. */
   waitUntil(work: Promise<unknown>): boolean;
-  /**
-   * The bytes of the body, or `undefined` when there are more than `maxBytes`; the handler still reads it.
-   *
-   * @throws {TypeError} with the text in `fault` when the body was read before
-   */
-  readBody(maxBytes: number, fault: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
 }
+
+/**
+ * Answers the bytes of a request's body, or `undefined` when there are more than `maxBytes`; the handler still reads it.
+ * Handed to the helpers that need it: the others do not carry it in their bundle.
+ *
+ * @throws {TypeError} with the text in `fault` when the body was read before
+ */
+export type BodyReader<Context> = (
+  exchange: Exchange<Context>,
+  maxBytes: number,
+  fault: string,
+) => Promise<Uint8Array<ArrayBuffer> | undefined>;
 
 /**
  * An option that keeps the runtime alive: `(work, { ctx }) => ctx.waitUntil(work)`.
@@ -85,10 +90,6 @@ export function fetchExchange<Context>(
     has: (name) => memberOf(context, name) !== undefined,
     get: (name) => memberOf(context, name),
     waitUntil: (work) => keep !== undefined && (keep(work), true),
-    async readBody(maxBytes, fault) {
-      if (request.bodyUsed || request.body?.locked) throw new TypeError(fault);
-      return await peekBody(request, maxBytes);
-    },
   };
 }
 

@@ -23,7 +23,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { deferred } from "../deferred.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { faultClass } from "../fault_class.ts";
+import { isOutage } from "../fault_class.ts";
 import { settleHeaders } from "../response.ts";
 import { randomToken, sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
@@ -337,7 +337,7 @@ interface NamedCache {
   readonly identity: object;
 }
 
-const identities = new PerBinding<object>();
+const identities = /* @__PURE__ */ new PerBinding<object>();
 
 /** The cache of a request: given, or made once per binding of the store. */
 function cacheSource<Context>(options: HttpCacheOptions<Context>): (context: Context) => NamedCache {
@@ -364,7 +364,7 @@ function cacheSource<Context>(options: HttpCacheOptions<Context>): (context: Con
     identity: identities.get(store.namespace(name), () => ({})),
   });
   if (typeof store === "function") {
-    const known = new PerBinding<NamedCache>();
+    const known = /* @__PURE__ */ new PerBinding<NamedCache>();
     return (context) => {
       const made = store(context);
       return known.get(made, () => named(made));
@@ -483,7 +483,7 @@ class Exchanges<Context> {
       if (response === undefined) return await this.#forward(request, "fwd=miss");
       return withFields(response, `fwd=stale; fwd-status=${response.status}`, this.#tags(request));
     }
-    if (!(error instanceof HoldfastError) || faultClass(error) !== "outage") throw error;
+    if (!isOutage(error)) throw error;
     if (this.#settings.whenUnavailable === "throw") throw error;
     return await this.#forward(request, "fwd=bypass; detail=store-unavailable");
   }

@@ -1,5 +1,5 @@
 /** Sessions around a fetch handler, and the one implementation of Hono's `session()`. */
-import { changeable } from "../response.ts";
+import { changeable, problemResponse, unavailable } from "../response.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
 import { createSessions } from "../session/create_sessions.ts";
 import type { Session } from "../session/session.ts";
@@ -26,7 +26,6 @@ import type {
   MadeHttpSessionOptions,
   SessionContext,
 } from "./http_session.ts";
-import { problem, unavailable } from "./problem.ts";
 import { notePersonal } from "./request_notes.ts";
 import { RequestValues } from "./request_values.ts";
 
@@ -87,7 +86,7 @@ export function sessionHelper<S extends Schema, Context>(
   for (const name of ["onConflict", "waitUntil"] as const) {
     checkFunction(`mount ${own}`, name, options[name]);
   }
-  const { onConflict = () => problem(409, SESSION_ENDED) } = options;
+  const { onConflict = () => problemResponse(409, SESSION_ENDED) } = options;
   const sessions = "sessions" in options ? made(options, own) : perStore(options, contextKey);
   const helper: Helper<Context, Session<SchemaOutput<S>> | undefined> = async (exchange, serve) => {
     if (isMounted(exchange, { contextKey, options, own })) return (await serve(undefined)).response;
@@ -129,7 +128,7 @@ async function finish<Data, Context>(
       onConflict: () => void (lost = true),
     });
   } catch (error) {
-    if (isLimit(error)) return problem(409, "There are too many sessions of this user");
+    if (isLimit(error)) return problemResponse(409, "There are too many sessions of this user");
     if (!isUnavailable(error)) throw error;
     // The application's own failure stays: it claims no success either.
     return outage || response.status < 500 ? unavailable() : response;
@@ -154,7 +153,7 @@ interface Mount {
 }
 
 /** The helpers of sessions that each request has passed. */
-const mounts = new RequestValues<readonly Mount[]>();
+const mounts = /* @__PURE__ */ new RequestValues<readonly Mount[]>();
 
 /** Whether the same sessions were mounted before. One with other options is refused: it would do nothing. */
 function isMounted(

@@ -71,7 +71,7 @@ const OPTIONS = {
 } satisfies OptionNames<IdempotencyOptions>;
 const CALL = { signal: true } satisfies OptionNames<CallOptions>;
 const BEGIN = {
-  ...CALL,
+  signal: true,
   fingerprint: true,
   lease: true,
   retention: true,
@@ -79,8 +79,17 @@ const BEGIN = {
   owner: true,
   waitUntil: true,
 } satisfies OptionNames<BeginOptions>;
-const COMPLETE = { ...CALL, retain: true } satisfies OptionNames<CompleteOptions>;
-const RUN = { ...BEGIN, storeIf: true } satisfies OptionNames<RunOptions>;
+const COMPLETE = { signal: true, retain: true } satisfies OptionNames<CompleteOptions>;
+const RUN = {
+  signal: true,
+  fingerprint: true,
+  lease: true,
+  retention: true,
+  wait: true,
+  owner: true,
+  waitUntil: true,
+  storeIf: true,
+} satisfies OptionNames<RunOptions>;
 
 /**
  * Creates idempotency over any atomic store.

@@ -27,7 +27,7 @@ interface Line {
   alone: boolean;
 }
 
-const gates = new PerBinding<Gate>();
+const gates = /* @__PURE__ */ new PerBinding<Gate>();
 
 /**
  * The gate of the store's binding and namespace: on Workers, where each request makes a store of its own, one

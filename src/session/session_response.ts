@@ -1,7 +1,7 @@
 /** The response of a request with a session, for handlers without a framework. */
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
-import { changeable, problemResponse } from "../response.ts";
+import { changeable, problemResponse, unavailable } from "../response.ts";
 import { notesOf, type RequestSession } from "./_request_session.ts";
 import { insecureRequest } from "./_insecure_request.ts";
 import type { Session } from "./session.ts";
@@ -57,17 +57,13 @@ export function boundSession<Data>(
         cookie = await sessions.commit(session, { onConflict, ...options, failed });
       } catch (error) {
         if (isLimit(error)) {
-          return problemResponse({ status: 409, title: "There are too many sessions of this user" });
+          return problemResponse(409, "There are too many sessions of this user");
         }
-        if (isUnavailable(error)) {
-          return problemResponse({ status: 503, title: "The service is temporarily unavailable" }, {
-            "retry-after": "1",
-          });
-        }
+        if (isUnavailable(error)) return unavailable();
         throw error;
       }
       checkTransport(session, request, cookie);
-      if (lost) response = problemResponse({ status: 409, title: SESSION_ENDED });
+      if (lost) response = problemResponse(409, SESSION_ENDED);
       if (cookie === undefined && !wasTouched(session)) return response;
       const changed = changeable(response);
       sessionHeaders(changed.headers, session, cookie);

@@ -1,6 +1,6 @@
 import { HoldfastError } from "../errors.ts";
 import type { KeyValueStore } from "../store/key_value_store.ts";
-import { check, equal, rejection } from "./_check.ts";
+import { check, equal, rejection, within } from "./_check.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
 const VALUES: readonly unknown[] = [
@@ -141,11 +141,13 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
   },
   {
     name: "a value expires at its deadline, for every method",
-    async run({ store, wait }) {
-      await store.set("short", 1, { ttl: 300 });
-      await store.set("long", 2, { ttl: "1h" });
-      equal(await store.get("short"), 1, "before");
-      await wait(300);
+    async run({ store, wait, clock }) {
+      const ttl = await within(300, clock, async (ttl) => {
+        await store.set("short", 1, { ttl });
+        await store.set("long", 2, { ttl: "1h" });
+        equal(await store.get("short"), 1, "before");
+      });
+      await wait(ttl);
       equal(await store.get("short"), undefined, "get");
       equal(await store.exists("short"), false, "exists");
       equal(await store.getMany(["short", "long"]), [undefined, 2], "getMany");
@@ -156,12 +158,14 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
   },
   {
     name: "touch() sets a new deadline, and set() without ttl removes it",
-    async run({ store, wait }) {
-      await store.set("touched", 1, { ttl: 250 });
-      await store.set("kept", 1, { ttl: 250 });
-      await store.set("kept", 2);
-      equal(await store.touch("touched", "1h"), true, "touch");
-      await wait(300);
+    async run({ store, wait, clock }) {
+      const ttl = await within(250, clock, async (ttl) => {
+        await store.set("touched", 1, { ttl });
+        await store.set("kept", 1, { ttl });
+        await store.set("kept", 2);
+        equal(await store.touch("touched", "1h"), true, "touch");
+      });
+      await wait(ttl + 50);
       equal(await store.getMany(["touched", "kept"]), [1, 2], "getMany");
     },
   },

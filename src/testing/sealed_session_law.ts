@@ -130,20 +130,28 @@ export const sealedSessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name:
-      "a request that only writes while its sealed session is revoked or rotated is refused, and seals no cookie",
+      "a request that writes while its sealed session is revoked or rotated is refused, and seals no cookie",
     async run({ store, clock, wait }) {
       const sessions = createSealedSessions({ keys: KEYS, clock, revocation: store });
-      for (const end of ["logout", "revokeUser", "rotate"] as const) {
+      const ends = ["logout", "revokeUser", "revokeAll", "rotate"] as const;
+      for (const [end, reads] of ends.flatMap((end) => [[end, false], [end, true]] as const)) {
         const cookie = await login(sessions);
         const slow = sessions.open(cookie);
+        if (reads) await slow.data();
         await wait(5);
         if (end === "logout") await logout(sessions, cookie);
         else if (end === "revokeUser") await sessions.revokeUser("ada");
+        else if (end === "revokeAll") await sessions.revokeAll();
         else await rotate(sessions, cookie);
         slow.set("draft", "of ada");
         let told = 0;
-        equal(await sessions.commit(slow, { onConflict: () => told++ }), undefined, `no cookie after ${end}`);
-        equal(told, 1, `told after ${end}`);
+        const what = `${end} and ${reads ? "a read before it" : "no read"}`;
+        equal(
+          await sessions.commit(slow, { onConflict: () => told++ }),
+          undefined,
+          `no cookie after ${what}`,
+        );
+        equal(told, 1, `told after ${what}`);
       }
       const cookie = await login(sessions);
       await logout(sessions, cookie);

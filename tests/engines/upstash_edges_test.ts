@@ -180,8 +180,7 @@ Deno.test("Upstash: Retry-After is bounded by a day", async () => {
 
 Deno.test("Upstash: a reply of 800 KB outside ASCII is read as it is, without a step for each byte", async () => {
   const value = "é".repeat(400_000);
-  const text = "~" + JSON.stringify(["v", value]);
-  const store = upstashStore(answering(() => Response.json({ result: text })));
+  const store = upstashStore(answering(() => Response.json({ result: ["v", value] })));
   await store.get("key"); // the scripts are hashed
   let callbacks = 0;
   const from = Uint8Array.from;

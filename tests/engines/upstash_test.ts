@@ -240,6 +240,38 @@ test("records with a time to live and remembered replies expire by themselves", 
   assertEquals(listed, ["counter"], "a remembered reply is no key of the store");
 });
 
+test("a value is read by one plain command, a read-only token's too", async (server, redis) => {
+  const store = upstashStore(server);
+  await store.set("a", ["é", 1], { ttl: "1m" });
+  await redis.send("HSET", "holdfast:other", "field", "of no value");
+  await store.get("a");
+  server.requests();
+  assertEquals(await store.get("a"), ["é", 1]);
+  assertEquals(await store.get("none"), undefined);
+  const reader = upstashStore({ url: server.url, token: "read-only-token" });
+  assertEquals(await reader.get("a"), ["é", 1]);
+  assertEquals((await assertRejects(() => store.get("other"), HoldfastError)).code, "corrupt-record");
+  const sent = server.requests().map(({ command }) => command);
+  assertEquals(sent, ["a", "none", "a", "other"].map((key) => ["HGETALL", `holdfast:${key}`]));
+});
+
+test("Redis drops a value at its deadline, however it was written", async (server, redis) => {
+  const store = upstashStore(server);
+  const number = async (...command: string[]) =>
+    Number(new TextDecoder().decode(await redis.send(...command) as Uint8Array));
+  await store.set("set", 1, { ttl: "1m" });
+  await store.setIfAbsent("absent", 1, { ttl: "1m" });
+  await store.setMany([["many", 1]], { ttl: "1m" });
+  await store.increment("count", { ttl: "1m" });
+  await store.set("touched", 1);
+  await store.touch("touched", "1m");
+  for (const key of ["set", "absent", "many", "count", "touched"]) {
+    // Redis keeps a key through the millisecond that it is told.
+    const kept = Number(await redis.send("PEXPIRETIME", `holdfast:${key}`));
+    assertEquals(kept + 1, await number("HGET", `holdfast:${key}`, "@"), key);
+  }
+});
+
 test("a key that another program wrote is a typed error, and stays", async (server, redis) => {
   const store = upstashStore(server);
   await redis.send("SET", "holdfast:theirs", "untouched");

@@ -4,8 +4,8 @@
  * are transitions in TypeScript or in Lua on a real Redis, as they are shipped or with one place changed.
  */
 import type { Fields, Transition } from "@holdfast/edge/engine";
-import { inputArgs, luaScript, unpacked, type UpstashScript } from "../../adapters/upstash/_lua.ts";
-import { fromPairs, outputOf } from "../../adapters/upstash/_replies.ts";
+import { inputArgs, load, luaScript, unpacked, type UpstashScript } from "../../adapters/upstash/_lua.ts";
+import { fromPairs, listOf, loadedOf, outputOf } from "../../adapters/upstash/_replies.ts";
 import { compileTransitions } from "../../adapters/upstash/compile/compile_transitions.ts";
 import { loadCompilers } from "../../adapters/upstash/compile/compilers.ts";
 import { allScripts } from "../../adapters/upstash/scripts.ts";
@@ -220,18 +220,21 @@ function textOf(reply: Reply): string {
   return decoder.decode(reply as Uint8Array);
 }
 
-/** Runs scripts on a Redis. */
-export function inLua(connection: RespConnection, scripts: ReadonlyMap<string, UpstashScript>): Executor {
+/** Runs scripts on a Redis; a transition without one decides on the record that was loaded, as in the engine. */
+export function inLua(
+  connection: RespConnection,
+  scripts: ReadonlyMap<string, UpstashScript>,
+  transitions: readonly Transition[],
+): Executor {
   const shas = new Map<string, string>();
+  const byName = new Map(transitions.map((transition) => [transition.name, transition]));
   return async (jobs) => {
     const commands: string[][] = [];
     for (const { transition, input, stored, now } of jobs) {
-      const script = scripts.get(transition)!;
+      const script = scripts.get(transition);
       if (!shas.has(transition)) {
-        shas.set(
-          transition,
-          textOf((await connection.send(["SCRIPT", "LOAD", luaScript(script, true)]))[0]!),
-        );
+        const text = script === undefined ? load(true) : luaScript(script, true);
+        shas.set(transition, textOf((await connection.send(["SCRIPT", "LOAD", text]))[0]!));
       }
       const flat = stored === undefined ? [] : Object.entries(stored.record).flat();
       if (stored?.deadline !== undefined) flat.push("@", String(stored.deadline));
@@ -244,7 +247,7 @@ export function inLua(connection: RespConnection, scripts: ReadonlyMap<string, U
         "1",
         "key",
         String(now),
-        ...inputArgs(input, script.fields),
+        ...inputArgs(input, script?.fields ?? []),
       ]);
       commands.push(["HGETALL", "key"]);
     }
@@ -252,10 +255,14 @@ export function inLua(connection: RespConnection, scripts: ReadonlyMap<string, U
     for (let from = 0; from < commands.length; from += 10_000) {
       for (const reply of await connection.send(...commands.slice(from, from + 10_000))) replies.push(reply);
     }
-    return jobs.map(({ transition }, i): Outcome => {
+    return jobs.map(({ transition, input }, i): Outcome => {
       const reply = replies[4 * i + 2]!;
       if (reply instanceof RedisError) throw new Error(reply.message);
-      const output = outputOf(reply, scripts.get(transition)!.kind);
+      const script = scripts.get(transition);
+      const loaded = script === undefined ? loadedOf(listOf(reply)) : undefined;
+      const output = loaded
+        ? byName.get(transition)!.apply(loaded.record, input, loaded.now).output
+        : outputOf(reply, script!.kind);
       const flat = (replies[4 * i + 3] as Reply[]).map(textOf);
       if (flat.length === 0) return { output, stored: undefined };
       const { "@": deadline, ...record } = fromPairs(flat);

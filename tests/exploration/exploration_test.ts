@@ -56,7 +56,7 @@ for (const { name, transitions, scenario, path, mutants } of SUBJECTS) {
 
   Deno.test(`explore: ${name}: no history of three callers breaks a promise`, async () => {
     await holds("TypeScript", inTypeScript(transitions));
-    await onRedis((connection) => holds("Lua", inLua(connection, shippedScripts)));
+    await onRedis((connection) => holds("Lua", inLua(connection, shippedScripts, transitions)));
   });
 
   Deno.test(`explore: ${name}: every mutant is caught, at its shortest history`, async () => {
@@ -64,7 +64,7 @@ for (const { name, transitions, scenario, path, mutants } of SUBJECTS) {
     const some = LONG === undefined ? mutants.slice(0, 1) : mutants;
     await onRedis(async (connection) => {
       for (const [from, to] of some) {
-        await breaks(from, inLua(connection, await mutantScripts(path, from, to)));
+        await breaks(from, inLua(connection, await mutantScripts(path, from, to), transitions));
       }
     });
   });

@@ -22,7 +22,9 @@ export async function generated(directory: URL = root): Promise<Map<string, stri
     contract,
     path,
     transitions: compileTransitions([decodeURIComponent(new URL(path, directory).pathname)], compilers)
-      .map((transition) => withFast(transition, fastPaths[transition.name])),
+      .map((transition) => withFast(transition, fastPaths[transition.name]))
+      // What only reads loads the record and decides here, in one request too.
+      .filter(({ kind, fast }) => kind === "write" || fast !== undefined),
   }));
   // Together, so that what is alike in several contracts gets the same names, which compresses well.
   const short = minified(all.map(({ transitions }) => transitions));

@@ -19,7 +19,6 @@ import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "
 
 const url = "https://shop.example/";
 const rule = { name: "api", limit: 3, window: "1h", key: () => "k" } as const;
-const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 function failing(code: "backend-unavailable" | "unauthorized"): AtomicStore {
   const fault = new HoldfastError(code, "Cannot use the store", {
@@ -221,14 +220,19 @@ Deno.test("withX(): the same Request object, handed in again, is another request
 
 Deno.test("withLock(): several permits bound the concurrent requests, and the app answers the others", async () => {
   const store = memoryStore();
-  let [live, most] = [0, 0];
+  let [live, most, refused] = [0, 0, 0];
+  const gate = Promise.withResolvers<void>();
   const handler = withLock(async () => {
     most = Math.max(most, ++live);
-    await pause(20);
+    await gate.promise;
     live--;
     return new Response();
   }, { store, key: () => "reports", permits: 3, status: 503 });
-  const answers = await Promise.all(Array.from({ length: 10 }, () => handler(new Request(url))));
+  const answers = await Promise.all(Array.from({ length: 10 }, async () => {
+    const answer = await handler(new Request(url));
+    if (answer.status === 503 && ++refused === 7) gate.resolve();
+    return answer;
+  }));
   const statuses = answers.map(({ status }) => status).sort();
   assertEquals([statuses.filter((status) => status === 200).length, most], [3, 3]);
   assert(answers.filter(({ status }) => status === 503).every(({ headers }) => headers.has("retry-after")));
@@ -282,13 +286,18 @@ Deno.test("throttles count after the answer: only failures", async () => {
 });
 
 Deno.test("throttles count after the answer: a crowd of parallel failures gets no further than one at a time", async () => {
-  let tries = 0;
+  let [tries, refused] = [0, 0];
+  const gate = Promise.withResolvers<void>();
   const handler = withThrottle(async () => {
     tries++;
-    await pause(10);
+    await gate.promise;
     return new Response(null, { status: 401 });
   }, { ...rule, store: memoryStore(), costAfter: ({ status }) => status === 401 ? 1 : 0 });
-  const answers = await Promise.all(Array.from({ length: 50 }, () => handler(new Request(url))));
+  const answers = await Promise.all(Array.from({ length: 50 }, async () => {
+    const answer = await handler(new Request(url));
+    if (answer.status === 429 && ++refused === 47) gate.resolve();
+    return answer;
+  }));
   assertEquals([tries, answers.filter(({ status }) => status === 429).length], [3, 47]);
 });
 

@@ -17,11 +17,11 @@ const options = { sanitizeOps: false, sanitizeResources: false }; // the clients
 async function commands(server: RedisServer): Promise<number> {
   const info = new TextDecoder().decode(await server.send("INFO", "commandstats") as Uint8Array);
   await server.send("CONFIG", "RESETSTAT");
-  // Only what a client sends: the commands inside a script are counted too.
-  return [...info.matchAll(/cmdstat_(?:evalsha|eval):calls=(\d+)/g)].reduce(
-    (sum, [, n]) => sum + Number(n),
-    0,
-  );
+  // Only what a client sends: the commands inside a script are counted too. What is read plainly has no script around it.
+  const calls = (names: string) =>
+    [...info.matchAll(new RegExp(`cmdstat_(?:${names}):calls=(\\d+)`, "g"))]
+      .reduce((sum, [, n]) => sum + Number(n), 0);
+  return calls("evalsha|eval") || calls("hgetall");
 }
 
 Deno.test({
@@ -60,6 +60,46 @@ Deno.test({
         await run("second");
         assertEquals(await commands(server), expected, `${name}: ${call}`);
       }
+    }
+  },
+});
+
+Deno.test({
+  name: "Redis: a value is read by a plain command, and by a script where a client might ask a replica",
+  ...options,
+  async fn() {
+    await using server = await startRedis();
+    await using cluster = await startCluster();
+    const cached = createClient({
+      url: `redis://127.0.0.1:${server.port}`,
+      RESP: 3,
+      clientSideCache: { ttl: 0, maxEntries: 0 },
+    });
+    await cached.connect();
+    const scripts = async (servers: readonly RedisServer[]) => {
+      const texts = await Promise.all(servers.map((one) => one.send("INFO", "commandstats")));
+      await Promise.all(servers.map((one) => one.send("CONFIG", "RESETSTAT")));
+      return texts.some((text) => /cmdstat_eval/.test(new TextDecoder().decode(text as Uint8Array)));
+    };
+    const read = async (client: RedisClient, servers: readonly RedisServer[]) => {
+      const store = redisStore(client, { prefix: "plain" });
+      await store.set("a", { text: "é" }, { ttl: "1m" });
+      await scripts(servers);
+      assertEquals([await store.get("a"), await store.get("none")], [{ text: "é" }, undefined]);
+      return await scripts(servers);
+    };
+    try {
+      for (const [name, connect] of Object.entries(clients)) {
+        await using connected = await connect(server.port);
+        assertEquals(await read(connected.client, [server]), false, name);
+      }
+      assertEquals(await read(cached as unknown as RedisClient, [server]), true, "a client with a cache");
+      for (const [name, connect] of Object.entries(clusterClients)) {
+        await using connected = await connect(cluster.ports);
+        assertEquals(await read(connected.client, cluster.nodes), true, name);
+      }
+    } finally {
+      cached.destroy();
     }
   },
 });

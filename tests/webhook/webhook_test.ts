@@ -413,11 +413,13 @@ async function deliverAll(
 ): Promise<{ effects: Map<string, number>; crashes: number; failures: number; deliveries: number }> {
   const chance = new Random(17);
   const random = () => chance.next();
+  // A stream of its own: however the deliveries take turns, the same works crash and fail, in the order of their dice.
+  const fate = new Random(17);
   const effects = new Map<string, number>();
   let [crashes, failures, deliveries] = [0, 0, 0];
   const work = async ({ id, signal }: WebhookDelivery, instance: Instance) => {
     await pause(random() * 5);
-    const dice = random();
+    const dice = fate.next();
     if (dice < 0.15 && crashes < 12) {
       crashes++;
       await instance.crash();

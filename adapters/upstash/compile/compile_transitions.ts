@@ -4,6 +4,7 @@
  */
 import { LUA_LIBRARY, NATIVE_FORMS } from "./lua_library.ts";
 import { minifyLua } from "./minify_lua.ts";
+import { tidyLua } from "./tidy_lua.ts";
 
 /** The compilers, as `import("typescript")` and `import("typescript-to-lua")` answer them. */
 export interface Compilers {
@@ -236,7 +237,7 @@ function luaOf(name: string, code: string, { ts, tstl }: Compilers): string[] {
     .replace(/^function apply\(/m, "local function apply(");
   // What a bounded engine evicts means nothing to Redis, which evicts by its own policy.
   const own = lua.replace(/,\s*retention = (?:[^,(){}\n]|\([^()]*\))+/g, "");
-  return [...library(name, lua), ...own.split(/\n(?=local )/)].filter((part) => part.trim() !== "");
+  return [...library(name, lua), ...tidyLua(own.split(/\n(?=local )/))].filter((part) => part.trim() !== "");
 }
 
 /** The helpers that the chunk calls. */

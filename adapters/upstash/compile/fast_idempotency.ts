@@ -16,7 +16,7 @@ if ends < leaseEnds then ends = leaseEnds end
 ends = format('%d', ends)
 redis.call('HSET', key, 'state', 'pending', 'owner', ARGV[1], 'claim', ARGV[2], 'fingerprint', fingerprint,
   'leaseEnds', format('%d', leaseEnds), 'attempt', '1', 'retentionEnds', ends, '@', ends)
-if not virtual then redis.call('PEXPIREAT', key, ends) end
+redis.call('PEXPIREAT', key, ends)
 return '=state,new,attempt,1'`,
 });
 
@@ -47,7 +47,7 @@ else
   redis.call('HSET', key, 'state', 'done', 'owner', ARGV[1], 'claim', ARGV[2], 'fingerprint', fingerprint,
     'attempt', ARGV[3], 'retentionEnds', ends, '@', ends, 'response', response)
 end
-if not virtual then redis.call('PEXPIREAT', key, ends) end
+redis.call('PEXPIREAT', key, ends)
 return '=state,stored'`,
 });
 

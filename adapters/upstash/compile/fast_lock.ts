@@ -42,7 +42,7 @@ if now >= due or now >= head then break end
 
 /** Keeps the record until `keep`, which has changed. */
 const KEEP = (): string => `
-if keep ~= deadline and not virtual then redis.call('PEXPIREAT', key, format('%d', keep)) end
+if keep ~= deadline then redis.call('PEXPIREAT', key, format('%d', keep)) end
 `;
 
 /** Makes `keep` of `ends`. */

@@ -135,8 +135,7 @@ end
 `;
 
 /** The key goes when all is over. */
-const MOVE = (): string =>
-  `if over ~= x and not virtual then redis.call('PEXPIREAT', key, format('%d', over)) end`;
+const MOVE = (): string => `if over ~= x then redis.call('PEXPIREAT', key, format('%d', over)) end`;
 
 /** Decides all `rules` on their `states`. Makes `figures`: whether it is allowed, and four numbers a policy. */
 const DECIDE = (): string => `

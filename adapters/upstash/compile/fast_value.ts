@@ -1,6 +1,6 @@
 /**
  * The usual calls of plain values, by hand: a value is read and written without its deadline's field where it has none, and
- * the clock is not read where nothing depends on it.
+ * the clock is not read where nothing depends on it. PEXPIREAT gets the millisecond before the deadline: see `WRITE`.
  */
 import type { FastPath } from "./fast_path.ts";
 import { unlessDone } from "../_lua.ts";
@@ -41,7 +41,7 @@ end
 READ_TIME
 local ends = format('%d', now + ttl)
 redis.call('HSET', key, 'v', value, 'e', ends, '@', ends)
-if not virtual then redis.call('PEXPIREAT', key, ends) end
+redis.call('PEXPIREAT', key, format('%d', ends - 1))
 return '='`,
 });
 
@@ -67,16 +67,16 @@ else
   sum = by
   if ttl then
 READ_TIME
-    ends = string.format('%d', now + ttl)
+    ends = format('%d', now + ttl)
   end
 end
-sum = string.format('%d', sum)
+sum = format('%d', sum)
 local reply = ends and '=n,' .. sum .. ',e,' .. ends or '=n,' .. sum
 ${unlessDone("reply")}
 if found[1] or not ends then redis.call('HSET', key, 'v', '\\t' .. sum)
 else
   redis.call('HSET', key, 'v', '\\t' .. sum, 'e', ends, '@', ends)
-  if not virtual then redis.call('PEXPIREAT', key, ends) end
+  redis.call('PEXPIREAT', key, format('%d', ends - 1))
 end
 return reply`,
 });

@@ -7,7 +7,7 @@
 const RESERVED = new Set(
   ("redis cjson string table math tonumber pairs ipairs type unpack next select error KEYS ARGV " +
     // What surrounds a chunk in a script.
-    "apply now micro virtual format READ_TIME " +
+    "apply now micro format READ_TIME " +
     "and break do else elseif end false for function if in local nil not or repeat return then true until while")
     .split(" "),
 );

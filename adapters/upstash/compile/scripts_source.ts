@@ -42,11 +42,8 @@ export function scriptsSource(
   const foreign = all.filter((part) => shared.includes(part)).map(constant);
   const parts = all.map((part) => shared.includes(part) ? constant(part) : literal(part));
   const scripts = transitions.map(({ name, kind, fields, parts, fast }) => {
-    const uses = parts.slice(0, -1).map((part) => all.indexOf(part));
     return `    ${JSON.stringify(name)}: {
-      kind: "${kind}",
-      fields: "${fields.join(" ")}",
-      uses: "${uses.join(" ")}",
+${kind === "write" ? "" : `      kind: "${kind}",\n`}      fields: "${fields.join(" ")}",
       lua: ${literal(parts.at(-1)!)},
 ${fast === undefined ? "" : `      fast: ${literal(fast)},\n`}    },
 `;
