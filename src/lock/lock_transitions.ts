@@ -353,7 +353,7 @@ function admit(
  * - `{ fence, until }`: granted. Repeated, the same owner has the same grant; its lease may get longer, never
  *   shorter.
  * - `{ remaining, ahead? }`: others have it, for about `remaining` milliseconds. With `wait` the owner is in
- *   the queue for so many milliseconds, behind at most `ahead` others; a full queue takes no one.
+ *   the queue for so many milliseconds, behind at most `ahead` others; a full queue takes no more.
  * - `{ done }`: this owner has released it, or it was taken away. A copy of the call that arrives late is
  *   not granted.
  * - `{}`: with `from`, the lock was to be passed on from that owner, which does not have it.

@@ -129,7 +129,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name:
-      "what a killed process had begun is delivered again with the same key; with whenUnknown: hold it is in doubt",
+      "an item that a killed process had begun is delivered again under its key; with whenUnknown: hold it is in doubt",
     async run({ store, clock, wait }) {
       for (const whenUnknown of ["again", "hold"] as const) {
         const options = { clock, lease: 150, name: whenUnknown, whenUnknown };

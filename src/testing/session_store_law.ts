@@ -52,8 +52,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name:
-      "the tombstone of a rotated session leads to the one that continues it, whatever ends it afterwards",
+    name: "the tombstone of a rotated session names its continuation, also after it is ended again",
     async run({ store }) {
       await create(store);
       await store.delete("key", { why: "rotated", next: "next" });
