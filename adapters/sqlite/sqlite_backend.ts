@@ -68,7 +68,9 @@ export interface SqliteDriver {
   readonly binding: object;
   /** Runs the statements in one transaction and one trip, and answers the rows of each. */
   run(statements: readonly SqliteStatement[]): Promise<readonly (readonly SqlRow[])[]>;
-  /** What an error of the client means; `busy` when another writer had the database and nothing happened. */
+  /**
+   * The meaning of an error of the client; `busy` when another writer had the database and nothing happened.
+   */
   fault(error: unknown, writes: boolean): HoldfastError | "busy";
 }
 

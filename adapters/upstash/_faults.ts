@@ -37,7 +37,7 @@ export function late(timeout: number, sent = true): HoldfastError {
   });
 }
 
-/** What an error reply means. */
+/** The meaning of an error reply. */
 interface Meaning {
   readonly code: HoldfastErrorCode;
   /** Ends the sentence "Cannot use Redis as …". */
@@ -134,14 +134,14 @@ const STATUSES: Readonly<Record<number, Meaning>> = {
 interface ErrorReply {
   /** The first word, in capitals. */
   readonly word: string;
-  /** What follows it. */
+  /** The text after it. */
   readonly rest: string;
 }
 
-/** What the official client writes in front of an error reply. */
+/** The text that the official client writes in front of an error reply. */
 const SDK_PREFIX = /^Command (?:\d+ \[ \w+ \] )?failed: /;
 
-/** What Redis before 7 writes in front of an error that a command of a script met. */
+/** The text that Redis before 7 writes in front of an error of a command in a script. */
 const SCRIPT_PREFIX = /^ERR Error running script \(call to f_\w+\): (?:@user_script: ?\d+: )+-?(?=[A-Z]+ )/;
 
 /** The server's reply inside an error of any client, or `undefined` when the error is the client's own. */

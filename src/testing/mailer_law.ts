@@ -492,8 +492,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
  */
 export const mailerFaultLaw: readonly Law<FailingMailerSubject>[] = [
   {
-    name:
-      "a lost answer leaves the delivery unknown, repeatable only under a key that the other side honours",
+    name: "a lost answer leaves the delivery unknown, repeatable only under a key that the provider honours",
     async run({ mailer, accepted, fail }) {
       fail("lost-reply");
       const without = await failed(mailer, message);

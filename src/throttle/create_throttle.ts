@@ -247,7 +247,9 @@ class StoreThrottle implements Throttle {
     return decision(policies, allowed, blockedFor, false);
   }
 
-  /** What the store answers, bounded in time; an engine in this process answers at once and needs no bound. */
+  /**
+   * The answer of the store, bounded in time; an engine in this process answers at once and needs no bound.
+   */
   #ask(
     transition: Transition,
     key: string,
@@ -337,7 +339,10 @@ function policyState({ name, limit, window }: ResolvedPolicy, figures: string): 
   return { name, limit, window, remaining, resetAfter, nextAfter, retryAfter: retry < 0 ? Infinity : retry };
 }
 
-/** Four integers between colons, by hand: each check reads them, and pieces of text cost more than all the rest. */
+/**
+ * Four integers between colons, by hand: each check reads them, and pieces of text cost more than all the
+ * rest.
+ */
 function numbersOf(figures: string): [number, number, number, number] {
   const numbers: [number, number, number, number] = [0, 0, 0, 0];
   for (let i = 0, at = 0; i < figures.length; i++) {
