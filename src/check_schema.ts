@@ -1,3 +1,5 @@
+/** Checks of a schema, and by it. */
+import { HoldfastError } from "./errors.ts";
 import type { Schema } from "./schema.ts";
 
 /**
@@ -13,4 +15,15 @@ export function checkSchema(task: string, schema: unknown): void {
   throw new TypeError(
     `Cannot ${task} as 'schema' must be a Standard Schema (zod, valibot, arktype): current type is ${typeof schema}`,
   );
+}
+
+/**
+ * What the schema makes of a value that is stored or about to be.
+ *
+ * @throws {HoldfastError} `schema-mismatch`
+ */
+export async function checked<T>(value: unknown, schema: Schema<T>): Promise<T> {
+  const result = await schema["~standard"].validate(value);
+  if (result.issues === undefined) return result.value;
+  throw new HoldfastError("schema-mismatch", "Cannot use the value as it does not match its schema");
 }

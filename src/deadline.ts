@@ -29,20 +29,20 @@ interface Line {
   lingers: boolean;
 }
 
-// A timer costs more than what it guards, so calls share one: those that run at the same time, and those of which one
-// follows the other at once.
+// A timer costs more than what it guards, so calls share one: those that run at the same time, and those of
+// which one follows the other at once.
 const lines = new Map<number, Line>();
 
 /**
- * The microtasks for which a timer outlives its last call. A caller that awaits one call and makes the next takes fewer, all
- * our layers included. No macrotask is waited for: after a test nothing is left.
+ * The microtasks for which a timer outlives its last call. A caller that awaits one call and makes the next
+ * takes fewer, all our layers included. No macrotask is waited for: after a test nothing is left.
  */
 const LINGER = 12;
 
 function lineOf(milliseconds: number): Line {
   const open = lines.get(milliseconds);
   if (open) return open;
-  const timer = setTimeout(() => ring(line), milliseconds);
+  const timer = setTimeout(() => expire(line), milliseconds);
   const line: Line = { milliseconds, calls: new Set(), timer, first: undefined, lingers: false };
   lines.set(milliseconds, line);
   // On Workers a timer ends with the request that set it: only calls of the same moment share one.
@@ -51,13 +51,13 @@ function lineOf(milliseconds: number): Line {
 }
 
 /** Ends the calls whose time is over, and sets the timer for the next one. */
-function ring(line: Line): void {
+function expire(line: Line): void {
   const now = performance.now();
   for (const call of line.calls) {
     // Within a millisecond, which is what timers are rounded to.
     if (call !== line.first && call.until - now > 1) {
       line.first = call;
-      line.timer = setTimeout(() => ring(line), call.until - now);
+      line.timer = setTimeout(() => expire(line), call.until - now);
       return;
     }
     line.calls.delete(call);

@@ -30,9 +30,13 @@ const MISCONFIGURATIONS: ReadonlySet<HoldfastErrorCode> = new Set<HoldfastErrorC
 
 /** Tells the class by the error's code, never by its message. */
 export function faultClass(error: unknown): FaultClass {
-  if (!(error instanceof HoldfastError)) return "other";
-  if (OUTAGES.has(error.code)) return "outage";
-  return MISCONFIGURATIONS.has(error.code) ? "misconfiguration" : "other";
+  if (isOutage(error)) return "outage";
+  return error instanceof HoldfastError && MISCONFIGURATIONS.has(error.code) ? "misconfiguration" : "other";
+}
+
+/** Whether a fault is an outage: what asks for no other class does not carry the codes of the others. */
+export function isOutage(error: unknown): error is HoldfastError {
+  return error instanceof HoldfastError && OUTAGES.has(error.code);
 }
 
 /**

@@ -7,12 +7,13 @@
  * deadline is that monotonic time plus the length, less an allowance for clocks that run at different rates.
  * No wall clock takes part.
  *
- * The timers of a lease that is renewed keep no process alive, or one that ends without a release would never
- * end. The one of a lease that is not renewed does, until the lease is over: a caller may wait for its signal.
+ * The timers of a renewed lease keep no process alive: a program that forgets a release would never exit. The
+ * timer of a lease that is not renewed does keep it alive until the lease is over, as a caller may wait for
+ * its signal.
  */
 import type { Clock } from "./clock.ts";
 import { interruptible } from "./deadline.ts";
-import { ringAfter } from "./ring_after.ts";
+import { callAfter } from "./call_after.ts";
 
 /** Options of {@linkcode Lease}: what was granted, and the way to extend it. */
 export interface LeaseOptions {
@@ -49,7 +50,8 @@ export interface LeaseOptions {
 }
 
 /**
- * The reason of a signal that has done its work. Without one it would get a DOMException of its own, with a stack.
+ * The reason of a signal that has done its work. Without one it would get a DOMException of its own, with a
+ * stack.
  */
 const OVER = "over";
 
@@ -73,15 +75,14 @@ export class Lease {
   #settled = false;
   /** True when the last extension was cut short by `maxHold`: another one would gain nothing. */
   #last = false;
-  // Made for those who look at the signal, and while an extension is under way: most leases end before
-  // either.
+  // Created when the signal is read, and for an extension under way: most leases end before either.
   #controller: AbortController | undefined;
   #ending: AbortController | undefined;
-  /** Takes back the timer of the deadline. */
-  #disarm: (() => void) | undefined;
+  /** Cancels the timer of the deadline. */
+  #cancelTimer: (() => void) | undefined;
   #renewing = false;
-  /** Takes back the timer of the next extension. */
-  #putOff: (() => void) | undefined;
+  /** Cancels the timer of the next extension. */
+  #cancelRenewal: (() => void) | undefined;
   /**
    * The last extension: they run one after the other, or it would be unknown which of two the engine saw
    * last.
@@ -118,9 +119,9 @@ export class Lease {
     if (!fresh) return controller.signal;
     const { signal, lost } = this.#options;
     if (signal?.aborted) controller.abort(signal.reason);
-    // A lease that ended silently, after its work, has nothing to tell.
+    // A lease that ended after its work was done does not abort the signal.
     else if (this.#ended() && !this.#settled) controller.abort(lost(this.#over!));
-    else this.#arm();
+    else this.#startTimer();
     return controller.signal;
   }
 
@@ -151,7 +152,7 @@ export class Lease {
   /** Ends renewal. The lease, its deadline and its signal stay as they are. */
   stop(): void {
     this.#renewing = false;
-    this.#putOff?.();
+    this.#cancelRenewal?.();
   }
 
   /**
@@ -191,14 +192,14 @@ export class Lease {
       if (this.#ended()) return false;
       throw error;
     } finally {
-      if (!this.#ended()) this.#arm();
+      if (!this.#ended()) this.#startTimer();
     }
   }
 
   /** Aborts at the end of the lease, also after {@linkcode settle}: what bounds an extension. */
   #untilOver(): AbortSignal {
     this.#ending ??= new AbortController();
-    this.#arm();
+    this.#startTimer();
     return this.#ending.signal;
   }
 
@@ -206,7 +207,7 @@ export class Lease {
   #renewLater(failed: boolean): void {
     const { clock, length } = this.#options;
     const due = failed ? length / 10 : this.#deadline - length * 2 / 3 - clock.monotonic();
-    this.#putOff = ringAfter(clock, Math.max(1, due), () => this.#renew(length), true);
+    this.#cancelRenewal = callAfter(clock, Math.max(1, due), () => this.#renew(length), true);
   }
 
   async #renew(length: number): Promise<void> {
@@ -234,22 +235,22 @@ export class Lease {
   #lose(why: string): void {
     if (this.#over !== undefined) return;
     this.#over = why;
-    this.#disarm?.();
+    this.#cancelTimer?.();
     this.stop();
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
     if (!this.#settled) this.#controller?.abort(this.#options.lost(why));
     this.#ending?.abort(OVER);
   }
 
-  /** Sets the timer of the deadline, for those who look at a signal. */
-  #arm(): void {
+  /** Sets the timer of the deadline, if a signal exists that must abort then. */
+  #startTimer(): void {
     if (this.#controller === undefined && this.#ending === undefined) return;
-    this.#disarm?.();
+    this.#cancelTimer?.();
     if (this.#ended()) return;
     const { clock, renew } = this.#options;
     const left = Math.max(0, this.#deadline - clock.monotonic());
-    this.#disarm = ringAfter(clock, left, () => {
-      if (!this.#ended()) this.#arm(); // a timer may be shorter than the lease, or fire early
+    this.#cancelTimer = callAfter(clock, left, () => {
+      if (!this.#ended()) this.#startTimer(); // a timer may be shorter than the lease, or fire early
     }, renew);
   }
 }

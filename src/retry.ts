@@ -2,7 +2,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { interruptible, withTimeout } from "./deadline.ts";
 import { deferred } from "./deferred.ts";
 import { HoldfastError } from "./errors.ts";
-import { ringAfter } from "./ring_after.ts";
+import { callAfter } from "./call_after.ts";
 
 const ATTEMPTS = 4;
 const FIRST_DELAY = 25;
@@ -70,7 +70,7 @@ async function within<T>(
 ): Promise<T> {
   if (clock === systemClock) return await withTimeout(work, milliseconds, signal, late);
   const timer = deferred<never>();
-  const done = ringAfter(clock, milliseconds, () => timer.reject(late()));
+  const done = callAfter(clock, milliseconds, () => timer.reject(late()));
   timer.promise.catch(() => {});
   try {
     return await interruptible(Promise.race([work, timer.promise]), signal);

@@ -5,19 +5,7 @@
  * @see https://csrc.nist.gov/pubs/fips/180-4/upd1/final
  */
 import { base64UrlCode, sha256 as sha256OfRuntime } from "./secret.ts";
-
-/**
- * The first 32 bits of the fractions of the roots of the first primes, as the standard defines its constants.
- */
-function fractions(count: number, root: (prime: number) => number): Int32Array {
-  const found = new Int32Array(count);
-  for (let n = 2, i = 0; i < count; n++) {
-    let prime = true;
-    for (let divisor = 2; divisor * divisor <= n; divisor++) if (n % divisor === 0) prime = false;
-    if (prime) found[i++] = (root(n) % 1) * 2 ** 32 | 0;
-  }
-  return found;
-}
+import { fractions } from "./sha256_constants.ts";
 
 const ROUNDS = /* @__PURE__ */ fractions(64, Math.cbrt);
 const START = /* @__PURE__ */ fractions(8, Math.sqrt);

@@ -1,39 +1,20 @@
 /** SHA-256 of bytes that come in pieces: Web Crypto hashes only what is held as a whole. */
+import { fractions } from "./sha256_constants.ts";
 
-/**
- * The first 32 bits of the fractional parts of a root of the first primes, as FIPS 180-4 defines its
- * constants.
- */
-function fractions(root: 2 | 3, count: number): Uint32Array {
-  const values = new Uint32Array(count);
-  for (let candidate = 2, n = 0; n < count; candidate++) {
-    let prime = true;
-    for (let divisor = 2; divisor * divisor <= candidate; divisor++) prime &&= candidate % divisor !== 0;
-    if (prime) values[n++] = fraction(candidate, root);
-  }
-  return values;
+let constants: Int32Array | undefined;
+
+/** The hash in hexadecimal digits. */
+export function sha256Hex(chunks: Iterable<Uint8Array>): string {
+  return Array.from(sha256Bytes(chunks), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Exact, by integers: doubles have too few digits for a cube root's 32 bits to be certain. */
-function fraction(value: number, root: 2 | 3): number {
-  const scaled = BigInt(value) << BigInt(32 * root);
-  let low = 0n;
-  for (let bit = 1n << 36n; bit > 0n; bit >>= 1n) {
-    const next = low | bit;
-    if ((root === 2 ? next * next : next * next * next) <= scaled) low = next;
-  }
-  return Number(BigInt.asUintN(32, low));
-}
-
-let constants: Uint32Array | undefined;
-
 /**
- * The hash in hexadecimal digits.
+ * The 32 bytes of the hash.
  *
  * @see https://csrc.nist.gov/pubs/fips/180-4/upd1/final
  */
-export function sha256Hex(chunks: Iterable<Uint8Array>): string {
-  const state = fractions(2, 8);
+export function sha256Bytes(chunks: Iterable<Uint8Array>): Uint8Array {
+  const state = fractions(8, Math.sqrt);
   const block = new Uint8Array(64);
   let used = 0;
   let length = 0;
@@ -58,14 +39,16 @@ export function sha256Hex(chunks: Iterable<Uint8Array>): string {
   last[used] = 0x80;
   new DataView(last.buffer).setBigUint64(last.length - 8, BigInt(length) * 8n);
   for (let at = 0; at < last.length; at += 64) compress(state, last, at);
-  return Array.from(state, (word) => word.toString(16).padStart(8, "0")).join("");
+  const hash = new DataView(new ArrayBuffer(32));
+  state.forEach((word, i) => hash.setInt32(4 * i, word));
+  return new Uint8Array(hash.buffer);
 }
 
-const schedule = new Int32Array(64);
+const schedule = /* @__PURE__ */ new Int32Array(64);
 
 /** One block of 64 bytes. The names of the variables are those of the standard. */
-function compress(state: Uint32Array, bytes: Uint8Array, at: number): void {
-  const k = constants ??= fractions(3, 64);
+function compress(state: Int32Array, bytes: Uint8Array, at: number): void {
+  const k = constants ??= fractions(64, Math.cbrt);
   const w = schedule;
   for (let t = 0; t < 16; t++) {
     const i = at + 4 * t;

@@ -23,6 +23,25 @@ export function checkOptionNames(
   options: unknown,
   known: Readonly<Record<string, true>>,
 ): void {
+  checkNames(task, options, known);
+  checkShared(task, options);
+}
+
+/** Checks what means the same in every function. */
+function checkShared(task: string, options: unknown): void {
+  const { signal, clock } = Object(options) as { readonly signal?: unknown; readonly clock?: unknown };
+  if (signal !== undefined) checkSignal(task, signal);
+  if (clock !== undefined) {
+    checkMethods(task, "'clock' must be a Clock", clock, ["now", "monotonic", "sleep"]);
+  }
+}
+
+/**
+ * The same for options that have neither a `signal` nor a `clock`.
+ *
+ * @throws {TypeError} when `options` is no object, or has a name that is not in `known`
+ */
+export function checkNames(task: string, options: unknown, known: Readonly<Record<string, true>>): void {
   if (options === undefined) return;
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError(
@@ -37,11 +56,6 @@ export function checkOptionNames(
       );
     }
   }
-  const { signal, clock } = options as { readonly signal?: unknown; readonly clock?: unknown };
-  if (signal !== undefined) checkSignal(task, signal);
-  if (clock !== undefined) {
-    checkMethods(task, "'clock' must be a Clock", clock, ["now", "monotonic", "sleep"]);
-  }
 }
 
 /**
@@ -55,8 +69,23 @@ export function checkNeededOptions(
   known: Readonly<Record<string, true>>,
   needed: string,
 ): void {
+  checkNeededNames(task, options, known, needed);
+  checkShared(task, options);
+}
+
+/**
+ * The same for needed options that have neither a `signal` nor a `clock`.
+ *
+ * @throws {TypeError} also when there are none, with the names that are `needed`
+ */
+export function checkNeededNames(
+  task: string,
+  options: unknown,
+  known: Readonly<Record<string, true>>,
+  needed: string,
+): void {
   if (options === undefined) throw new TypeError(`Cannot ${task} as the options are missing: give ${needed}`);
-  checkOptionNames(task, options, known);
+  checkNames(task, options, known);
 }
 
 /**

@@ -32,11 +32,11 @@ const faults: Record<string, { methods: (store: AtomicStore) => Partial<AtomicSt
     methods: (store) => ({
       set: (key, value, options) => store.set(key, value, { signal: options?.signal }),
     }),
-    law: "a value is dead at its deadline, for every way to look at it",
+    law: "a value expires at its deadline, for every method",
   },
   "always says it deleted something": {
     methods: (store) => ({ delete: (key, options) => store.delete(key, options).then(() => true) }),
-    law: "delete answers whether there was something",
+    law: "delete() answers whether the key existed",
   },
   "does not transact atomically": {
     methods: (store) => ({
@@ -94,7 +94,7 @@ Deno.test("an engine that clears beyond its namespace fails that law", async () 
     const root = memoryStore({ clock });
     return all(root, root);
   });
-  assertEquals([...failed.keys()], ["clear empties a namespace and the ones inside it, and nothing beside"]);
+  assertEquals([...failed.keys()], ["clear() empties a namespace and those inside it, and nothing else"]);
 });
 
 Deno.test("the intact engine fails none", async () => {

@@ -54,7 +54,7 @@ const REFUSED: Readonly<Record<string, unknown>> = {
   "a cycle": holding("self"),
 };
 
-Deno.test("encodeValue() refuses what JSON does not hold, at the top, in an array and in an object", () => {
+Deno.test("encodeValue() refuses values that JSON cannot hold, at the top, in an array and in an object", () => {
   const accepted: string[] = [];
   for (const [name, value] of Object.entries(REFUSED)) {
     const places = { top: value, array: [1, [value]], object: { a: { b: value } } };
@@ -90,7 +90,7 @@ Deno.test("encodeValue() names the type and never the value", () => {
   assert(/an instance of Map/.test(error.message) && !/secret/.test(error.message), error.message);
 });
 
-Deno.test("encodeValue() stores what toJSON answers: a Date and a URL come back as strings", () => {
+Deno.test("encodeValue() stores the result of toJSON: a Date and a URL come back as strings", () => {
   const date = new Date(0);
   const value = { at: date, to: new URL("https://example.com/"), price: new Money(5) };
   assertEquals(decodeValue(encodeValue(value)), {
@@ -121,7 +121,7 @@ Deno.test("500 levels are stored, more are refused, and neither overflows the st
   for (const levels of [502, 100_000]) assertThrows(() => encodeValue(nested(levels)), TypeError);
 });
 
-Deno.test("what JSON holds comes back as it was, objects of another realm and without a prototype too", () => {
+Deno.test("every JSON value comes back unchanged, also objects of another realm or without a prototype", () => {
   const plain = (value: unknown) => JSON.parse(JSON.stringify(value));
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {

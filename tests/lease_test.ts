@@ -24,7 +24,7 @@ function keep(options: Partial<LeaseOptions> = {}) {
   return { clock, lease, asked, since: () => clock.monotonic() - sentAt };
 }
 
-Deno.test("a lease that is not renewed ends before its length is over, and says so wherever it is asked", async () => {
+Deno.test("a lease that is not renewed ends before its length is over, in signal, held and assertHeld() alike", async () => {
   const { clock, lease } = keep();
   const { signal } = lease;
   assert(lease.held && lease.remaining < 1000 && !signal.aborted);
@@ -101,7 +101,7 @@ Deno.test("a lease that another holder has is lost at once", async () => {
   assert(signal.aborted && !lease.held);
 });
 
-Deno.test("maxHold ends a renewed lease whatever the work does", async () => {
+Deno.test("maxHold ends a renewed lease although the work goes on", async () => {
   const { clock, lease, asked } = keep({ renew: true, maxHold: 2500 });
   const { signal } = lease;
   await clock.advance(2400);

@@ -44,7 +44,7 @@ Deno.test("a store full of claims refuses new ones with store-full, and frees it
   assertEquals((await begin("c")).state, "new");
 });
 
-Deno.test("the wall clock decides about nothing: a lease lasts as long as it was taken for", async () => {
+Deno.test("a change of the wall clock changes no lease", async () => {
   const time = new ManualClock();
   let step = 0;
   const clock: Clock = {
@@ -99,7 +99,7 @@ Deno.test("clear() of many keys lets timers run meanwhile", async () => {
   assert(ticks >= 10, `${ticks} ticks`);
 });
 
-Deno.test("a list sees every key that stays, however many lists run and whatever else is written", async () => {
+Deno.test("a list sees every key that stays, beside other lists and writes", async () => {
   const store = memoryStore();
   for (let i = 0; i < 5000; i++) await store.set(`key-${i}`, i);
   const lists = Array.from({ length: 40 }, async (_, n) => {
@@ -120,7 +120,7 @@ Deno.test("a list sees every key that stays, however many lists run and whatever
   await Promise.all(lists);
 });
 
-Deno.test("a page looks at so many records and no more: a rare prefix gives empty pages", async () => {
+Deno.test("a page looks at a bounded number of records: a rare prefix gives empty pages", async () => {
   const store = memoryStore();
   for (let i = 0; i < 25_000; i++) await store.set(`key-${i}`, i);
   await store.set("rare", 1);
@@ -188,7 +188,7 @@ Deno.test("stores of one namespace are the same, also after its last record has 
   }
 });
 
-Deno.test("a list passes over what other namespaces hold, and a clear takes what lies inside with it", async () => {
+Deno.test("a list skips other namespaces, and a clear removes the namespaces inside", async () => {
   const store = memoryStore();
   for (const name of ["a", "ab", "a/b", "b"]) await store.namespace(name).set("key", name);
   await store.namespace("a").namespace("inner").set("key", "inner");

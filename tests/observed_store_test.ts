@@ -22,7 +22,7 @@ function setUp(store: AtomicStore = memoryStore()) {
   };
 }
 
-Deno.test("observedStore(): every contract is told by its transitions, in any namespace", async () => {
+Deno.test("observedStore(): reports each transition of every contract, in any namespace", async () => {
   const { store, operations } = setUp();
   await createLocks(store).withLock("key", { ttl: "1m" }, () => {});
   await createIdempotency(store.namespace("shop")).run("key", () => 1);
@@ -36,7 +36,7 @@ Deno.test("observedStore(): every contract is told by its transitions, in any na
   ]);
 });
 
-Deno.test("observedStore(): values are told by their methods, lists page by page", async () => {
+Deno.test("observedStore(): reports value calls by method, and lists page by page", async () => {
   const { store, operations } = setUp();
   await store.setMany(Array.from({ length: 5 }, (_, i) => [`key-${i}`, i]));
   assertEquals(await store.get("key-3"), 3);
@@ -46,7 +46,7 @@ Deno.test("observedStore(): values are told by their methods, lists page by page
   assertEquals(operations(), ["setMany ok", "get ok", "listPage ok", "increment ok", "clear ok"]);
 });
 
-Deno.test("observedStore(): a failure is told by its code, and stays the failure it was", async () => {
+Deno.test("observedStore(): reports a failure by its code, and rethrows it unchanged", async () => {
   const { store, operations } = setUp();
   await store.set("key", "text");
   assertEquals((await assertRejects(() => store.increment("key"), HoldfastError)).code, "not-an-integer");
@@ -56,7 +56,7 @@ Deno.test("observedStore(): a failure is told by its code, and stays the failure
   assertEquals(operations(), ["set ok", "increment not-an-integer", "get error", "get error"]);
 });
 
-Deno.test("observedStore(): what is told has times of the given clock, and nothing of keys and values", async () => {
+Deno.test("observedStore(): reports times of the given clock, and neither keys nor values", async () => {
   const clock = new ManualClock();
   const told: StoreOperation[] = [];
   const slow = new Proxy(memoryStore({ clock }), {
@@ -98,7 +98,7 @@ Deno.test("observedStore() has the binding of its store, in every namespace", ()
   }
 });
 
-Deno.test("observedStore() refuses options that it does not know", () => {
+Deno.test("observedStore() refuses unknown options", () => {
   const store = memoryStore();
   assertThrows(() => observedStore(store, { onOperation() {}, clocks: 1 } as never), TypeError);
   assertThrows(() => observedStore(store, { onOperation: "log" } as never), TypeError);

@@ -325,7 +325,7 @@ Deno.test("fencing tokens strictly increase, and two owners never hold at once",
   }));
 });
 
-Deno.test("what was stored under a key never changes until its retention is over", () => {
+Deno.test("an idempotent result never changes until its retention is over", () => {
   const step = fc.record({ gap: fc.nat(80), owner: fc.constantFrom("a", "b", "c"), complete: fc.boolean() });
   fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
     const run = cell();
@@ -366,7 +366,7 @@ Deno.test("any value that JSON can hold comes back, and any text and bytes", asy
   }));
 });
 
-Deno.test("no two places in any namespaces are the same place", async () => {
+Deno.test("no two keys of any namespaces have the same engine key", async () => {
   const keys: string[] = [];
   const store = storeFromEngine({
     name: "spy",

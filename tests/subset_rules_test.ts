@@ -6,7 +6,7 @@ function reports(source: string, file = "/repo/src/lock/lock_transitions.ts"): s
     .sort();
 }
 
-Deno.test("the subset: what does not compile to Lua is refused at its line", () => {
+Deno.test("the subset: code that does not compile to Lua is refused at its line", () => {
   assertEquals(reports(`const a = /x/.test("x");`), ["'.test()'", "A regular expression"]);
   assertEquals(reports("const a = new Map();"), ["'Map'", "'new'"]);
   assertEquals(reports("const a = [1].map((x) => x);"), ["'.map()'"]);

@@ -108,8 +108,8 @@ export function betterAuthStorage(store: AtomicStore, options: BetterAuthStorage
   }
 
   async function end(name: string): Promise<string | null> {
-    const { v } = await tokens.transact(endToken, name, { keep: String(KEEP) });
-    const value = await opened(name, v);
+    const { value: sealed } = await tokens.transact(endToken, name, { keep: String(KEEP) });
+    const value = await opened(name, sealed);
     const user = value === null ? undefined : userOf(value);
     if (user !== undefined) {
       const index = await vault.name(INDEX + user);
@@ -119,7 +119,7 @@ export function betterAuthStorage(store: AtomicStore, options: BetterAuthStorage
   }
 
   /**
-   * A list of sessions as better-auth writes it, as fields: `t:<name>` is until when a session lives, and its
+   * A list of sessions as better-auth writes it, as fields: `in:<name>` is when a session ends, and its
    * token.
    */
   async function entries(index: string, value: string): Promise<Fields> {
@@ -127,7 +127,7 @@ export function betterAuthStorage(store: AtomicStore, options: BetterAuthStorage
     if (!Array.isArray(list)) throw new TypeError("Cannot store the list of sessions as it must be an array");
     return Object.fromEntries(
       await Promise.all(list.map(async ({ token, expiresAt }) => [
-        `t:${await vault.name(token)}`,
+        `in:${await vault.name(token)}`,
         `${Math.floor(expiresAt)}:${await vault.seal(index, token)}`,
       ])),
     );
@@ -149,7 +149,7 @@ export function betterAuthStorage(store: AtomicStore, options: BetterAuthStorage
   return {
     async get(key) {
       const name = await vault.name(key);
-      if (TOKEN.test(key)) return await opened(name, (await tokens.transact(getToken, name, {})).v);
+      if (TOKEN.test(key)) return await opened(name, (await tokens.transact(getToken, name, {})).value);
       if (key.startsWith(INDEX)) return await listed(name, await indexes.transact(readIndex, name, {}));
       return await valueOf(name, await values.get(name));
     },
@@ -166,12 +166,12 @@ export function betterAuthStorage(store: AtomicStore, options: BetterAuthStorage
       }
       // What has no time left is not stored; what is there dies by itself at the same time.
       if (milliseconds !== undefined && milliseconds <= 0) return;
-      const v = await vault.seal(name, value);
-      if (!TOKEN.test(key)) return await values.set(name, v, { ttl: milliseconds });
+      const sealed = await vault.seal(name, value);
+      if (!TOKEN.test(key)) return await values.set(name, sealed, { ttl: milliseconds });
       await tokens.transact(
         setToken,
         name,
-        milliseconds === undefined ? { v } : { v, ttl: String(milliseconds) },
+        milliseconds === undefined ? { value: sealed } : { value: sealed, ttl: String(milliseconds) },
       );
     },
     async delete(key) {

@@ -6,7 +6,7 @@ import { unsupported } from "../../src/mail/mail_error.ts";
 import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import type { BrevoOptions } from "../../src/mail/provider_options.ts";
-import { checkNeededOptions, type OptionNames } from "../../src/validate.ts";
+import { checkNeededNames, type OptionNames } from "../../src/validate.ts";
 
 /**
  * The access to Brevo.
@@ -50,7 +50,7 @@ const MESSAGE = { templateId: true, params: true, batchId: true } satisfies Opti
  * ```
  */
 export function brevoMailer(access: BrevoAccess): Mailer {
-  checkNeededOptions("make a Brevo mailer", access, ACCESS, "an 'apiKey'");
+  checkNeededNames("make a Brevo mailer", access, ACCESS, "an 'apiKey'");
   const { apiKey, timeout, defaults } = access;
   need(typeof apiKey === "string" && /^[!-~]+$/.test(apiKey), "apiKey", "is missing");
   return httpMailer<BrevoOptions>({

@@ -4,7 +4,7 @@ import { type Answer, httpMailer, type Refusal, wireFiles, wireHeaders } from ".
 import { unsupported } from "../../src/mail/mail_error.ts";
 import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
-import { checkMethods, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkMethods, checkNames, type OptionNames } from "../../src/validate.ts";
 
 /**
  * The part of a `send_email` binding that is used.
@@ -117,7 +117,7 @@ const STATUS: Readonly<Record<string, number>> = {
  */
 export function cloudflareMailer(binding: EmailBinding, options: CloudflareMailerOptions = {}): Mailer {
   checkMethods(TASK, "it needs a 'send_email' binding, such as env.EMAIL", binding, ["send"]);
-  checkOptionNames(TASK, options, { timeout: true } satisfies OptionNames<CloudflareMailerOptions>);
+  checkNames(TASK, options, { timeout: true } satisfies OptionNames<CloudflareMailerOptions>);
   return httpMailer({
     name: NAME,
     timeout: options.timeout,

@@ -1,7 +1,7 @@
 import { base64ToBytes, bytesToBase64 } from "../../src/codec.ts";
 import type { MimeBuilder, MimeMessage } from "../../src/mail/mime.ts";
-import { sha256Hex } from "../../src/sha256_stream.ts";
-import { checkNeededOptions, type OptionNames } from "../../src/validate.ts";
+import { sha256Bytes } from "../../src/sha256_stream.ts";
+import { checkNames, type OptionNames } from "../../src/validate.ts";
 import { headerFields, relaxedBody, relaxedHeader } from "./_canonical.ts";
 
 /**
@@ -47,10 +47,10 @@ const OPTIONS = { keys: true, headers: true, oversign: true } satisfies OptionNa
 const KEY = { domain: true, selector: true, privateKey: true } satisfies OptionNames<DkimKey>;
 
 /** RFC 6376, 5.4.1, and the headers of one-click unsubscription, which RFC 8058 wants signed. */
-const HEADERS = [
-  "From,To,Cc,Reply-To,Subject,Date,Message-ID,In-Reply-To,References,MIME-Version,Content-Type",
-  "Content-Transfer-Encoding,List-Id,List-Unsubscribe,List-Unsubscribe-Post",
-].join().split(",");
+const HEADERS = (
+  "From,To,Cc,Reply-To,Subject,Date,Message-ID,In-Reply-To,References,MIME-Version,Content-Type," +
+  "Content-Transfer-Encoding,List-Id,List-Unsubscribe,List-Unsubscribe-Post"
+).split(",");
 
 /**
  * A builder of messages that signs what another one built: hand it to `smtpMailer`, `sesMailer` or
@@ -75,7 +75,7 @@ const HEADERS = [
  */
 export function dkimSigned(builder: MimeBuilder, options: DkimOptions): MimeBuilder {
   need(typeof builder === "function", "it needs a builder, such as buildMime");
-  checkNeededOptions(TASK, options, OPTIONS, "'keys'");
+  checkNames(TASK, options ?? null, OPTIONS);
   const { keys, headers = HEADERS, oversign = true } = options;
   need(Array.isArray(keys) && keys.length > 0, "'keys' must be a list, not empty");
   need(Array.isArray(headers), "'headers' must be a list");
@@ -85,7 +85,7 @@ export function dkimSigned(builder: MimeBuilder, options: DkimOptions): MimeBuil
   return async (message, own) => {
     const mime = await builder(message, own);
     const { head, body } = split(mime);
-    const bodyHash = bytesToBase64(hexBytes(sha256Hex(relaxedBody(body))));
+    const bodyHash = bytesToBase64(sha256Bytes(relaxedBody(body)));
     const fields = selected(headerFields(head), names, oversign);
     const time = Math.floor((own?.date ?? new Date()).getTime() / 1000);
     const all = await Promise.all(signers.map((sign) => sign(fields, bodyHash, time)));
@@ -99,23 +99,22 @@ function need(right: unknown, why: string): void {
 
 /** The head of a message, and its body from there on. */
 function split(mime: MimeMessage): { readonly head: string; readonly body: Iterable<Uint8Array> } {
-  let start = new Uint8Array();
   const chunks = mime.chunks()[Symbol.iterator]();
-  for (;;) {
-    const end = headEnd(start);
-    const { value, done } = end < 0 ? chunks.next() : { value: undefined, done: true };
-    if (value) start = joined(start, value);
-    if (!done) continue;
-    const at = end < 0 ? start.length : end;
-    const rest = { [Symbol.iterator]: () => chunks };
-    return {
-      head: new TextDecoder().decode(start.subarray(0, at)),
-      body: (function* () {
-        yield start.subarray(at + 4);
-        yield* rest;
-      })(),
-    };
+  let start = new Uint8Array();
+  let end = -1;
+  for (let next = chunks.next(); !next.done; next = chunks.next()) {
+    start = joined(start, next.value);
+    end = headEnd(start);
+    if (end >= 0) break;
   }
+  if (end < 0) end = start.length;
+  return {
+    head: new TextDecoder().decode(start.subarray(0, end)),
+    body: (function* () {
+      yield start.subarray(end + 4);
+      yield* { [Symbol.iterator]: () => chunks };
+    })(),
+  };
 }
 
 /** Where the empty line after the head begins, or -1. */
@@ -162,7 +161,7 @@ type Signer = (fields: Selected, bodyHash: string, time: number) => Promise<stri
 
 /** Makes the header of one key. All that could fail is checked before. */
 function signerOf(key: DkimKey): Signer {
-  checkNeededOptions(`${TASK} with a key`, key, KEY, "domain, selector and privateKey");
+  checkNames(`${TASK} with a key`, key ?? null, KEY);
   const { domain, selector, privateKey } = key;
   for (const name of [domain, selector]) {
     need(/^[\w-]+(?:\.[\w-]+)*$/.test(name ?? ""), "'domain' and 'selector' must be DNS names in ASCII");
@@ -230,10 +229,6 @@ export async function importDkimKey(pem: string): Promise<CryptoKey> {
   } catch (cause) {
     throw new TypeError(`Cannot ${TASK} as the key is neither RSA nor Ed25519`, { cause });
   }
-}
-
-function hexBytes(hex: string): Uint8Array {
-  return Uint8Array.from(hex.match(/../g)!, (byte) => parseInt(byte, 16));
 }
 
 /** The message behind its signatures. */

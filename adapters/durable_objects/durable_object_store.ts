@@ -1,3 +1,14 @@
+/**
+ * The store on Durable Objects, as seen by the Worker that calls them; `object.ts` is the other side.
+ *
+ * Every call is one RPC to the object of its key, which runs the transition on its own storage
+ * (`_records.ts`). Without `shards` each key has an object of its own: calls of different keys never wait for
+ * each other, and nothing can be listed. With `shards` a hash of the key picks one of so many objects, each
+ * with all of its keys in one table.
+ *
+ * A call is sent once. After a fault it is unknown whether the object has run it, so an error of a write is
+ * `ambiguous`, and the contract above decides whether to repeat it.
+ */
 import { systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
@@ -40,8 +51,8 @@ export interface HoldfastNamespace {
  */
 export interface DurableObjectStoreOptions {
   /**
-   * The number of objects that share the keys; a store that has it can `list` and `clear`. It is part of their names: with another
-   * number the store starts empty.
+   * The number of objects that share the keys; only a store with this option can `list` and `clear`. It is
+   * part of the objects' names: with another number the store starts empty.
    * @default {undefined} (every key has an object of its own)
    */
   readonly shards?: number | undefined;
@@ -176,7 +187,7 @@ class DurableObjectEngine implements AtomicEngine {
   ): Promise<void> {
     await this.#each(entries, ([key]) => key, async (name, some) => {
       for (const part of parts(some)) {
-        refuse(await this.#call(name, (stub) => stub.setMany(part, ttl), options, true));
+        throwRefusal(await this.#call(name, (stub) => stub.setMany(part, ttl), options, true));
       }
     });
   }
@@ -212,8 +223,9 @@ class DurableObjectEngine implements AtomicEngine {
   }
 
   /**
-   * The object compares its record with the version that the caller has seen: no change is missed, whichever call arrives first, and
-   * none after a restart of the object. The time that is left travels with each call, so no call outlives its waiter by much.
+   * Waits for a change of a record. The object compares its version with `since`, the one that the caller saw
+   * last: a change between the caller's read and this call is noticed, and so is one before a restart of the
+   * object. Each call carries the time that is left, so none outlives its waiter by much.
    */
   async watch(key: string, { timeout, since, field, signal }: EngineWatchOptions): Promise<boolean> {
     const { clock, until } = { clock: systemClock, until: systemClock.monotonic() + timeout };
@@ -230,11 +242,12 @@ class DurableObjectEngine implements AtomicEngine {
         if (!watched.refused) continue;
       } catch (error) {
         if (signal?.aborted) throw error;
-        // The object restarted, or the connection to it broke. Without a version a change may have been missed.
+        // The object restarted, or the connection broke. Without a version it is unknown whether the record
+        // has changed: the caller looks for itself.
         if (seen === undefined) return true;
       }
       await clock.sleep(Math.min(left, WATCH_RETRY * (0.5 + Math.random() / 2)), signal);
-      // An object with too many waiters does not notify: the caller asks for itself.
+      // An object with too many waiters does not notify them: the caller looks for itself.
       return true;
     }
   }
@@ -336,7 +349,8 @@ function hash(key: string): number {
   return (h ^ (h >>> 13)) >>> 0;
 }
 
-function refuse(refused: Refusal | undefined): void {
+/** Throws the error of a refusal that the object answered. */
+function throwRefusal(refused: Refusal | undefined): void {
   if (refused !== undefined) throw refusal(refused);
 }
 

@@ -72,7 +72,7 @@ export type RouteHandler = (c: any) => Promise<Response>;
  */
 export type StoreSource<C = RouteContext> = AtomicStore | ((c: C) => AtomicStore);
 
-const runtimeRequests = new RequestValues<Request>();
+const runtimeRequests = /* @__PURE__ */ new RequestValues<Request>();
 
 /**
  * The request as the runtime made it. A runtime knows the connection by this object, so middleware that replaces

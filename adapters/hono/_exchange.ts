@@ -1,7 +1,6 @@
 /** Between Hono's context and the helpers of `src/http`, which are written over an exchange. */
 import type { Exchange, Helper } from "../../src/http/exchange.ts";
 import { replace, type RouteContext, runtimeRequest, waitUntil } from "./_context.ts";
-import { readBody } from "./_request_body.ts";
 
 /** A request that comes through Hono. One object a request: its methods stand on the prototype. */
 class HonoExchange<C extends RouteContext> implements Exchange<C> {
@@ -37,10 +36,6 @@ class HonoExchange<C extends RouteContext> implements Exchange<C> {
 
   waitUntil(work: Promise<unknown>): boolean {
     return waitUntil(this.context, work);
-  }
-
-  async readBody(maxBytes: number, fault: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    return await readBody(this.context, maxBytes, fault);
   }
 }
 

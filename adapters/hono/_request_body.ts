@@ -1,5 +1,15 @@
 import { peekBody } from "../../src/http/request_body.ts";
+import type { Exchange } from "../../src/http/exchange.ts";
 import type { RouteContext } from "./_context.ts";
+
+/** The `BodyReader` of a route. */
+export function readRouteBody(
+  { context }: Pick<Exchange<RouteContext>, "context">,
+  maxBytes: number,
+  fault: string,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  return readBody(context, maxBytes, fault);
+}
 
 /**
  * The bytes of a request, or `undefined` when there are more than `maxBytes`; the handler still reads them in

@@ -2,6 +2,7 @@ import type { ClaimedRequest, HttpIdempotencyOptions } from "../../src/http/http
 import { idempotencyHelper } from "../../src/http/with_idempotency.ts";
 import type { RouteContext, StoreSource } from "./_context.ts";
 import { mapOptions, ofContext, pass } from "./_exchange.ts";
+import { readRouteBody } from "./_request_body.ts";
 import type { HonoContext, HonoEnv, HonoMiddleware } from "./_hono_types.ts";
 
 /**
@@ -65,6 +66,7 @@ export function idempotency<E extends HonoEnv = any>(
       scope: typeof scope === "function" ? ofContext(scope) : scope,
       fingerprint: ofContext(fingerprint),
     })) as HttpIdempotencyOptions<RouteContext>,
+    readRouteBody,
   );
   return (function idempotency(c: RouteContext, next: () => Promise<void>) {
     return pass(c, next, "idempotency", helper);

@@ -4,7 +4,7 @@ import { checkInteger, checkOptionNames, type OptionNames } from "../../src/vali
 import { readBody } from "./_request_body.ts";
 import type { Session } from "../../src/session/session.ts";
 import type { RouteContext, RouteMiddleware } from "./_context.ts";
-import { problem } from "../../src/http/problem.ts";
+import { problemResponse } from "../../src/response.ts";
 import type { SessionContextOptions } from "./session.ts";
 
 /** The default of `maxForm`, in bytes: forms with files send the token in the header. */
@@ -61,8 +61,8 @@ export function requireFresh(within: Duration, options: SessionContextOptions = 
   checkOptionNames("mount requireFresh()", options, CONTEXT_OPTIONS);
   return async function requireFresh(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     const session = sessionOf(c, options);
-    if (await session.userId() === undefined) return problem(401, "No user is logged in");
-    if (!await session.isFresh(within)) return problem(403, "The login is too long ago for this");
+    if (await session.userId() === undefined) return problemResponse(401, "No user is logged in");
+    if (!await session.isFresh(within)) return problemResponse(403, "The login is too long ago for this");
     await next();
   };
 }
@@ -95,7 +95,7 @@ export function requireCsrfToken(options: RequireCsrfTokenOptions = {}): RouteMi
   checkOptionNames("mount requireCsrfToken()", options, CSRF_OPTIONS);
   const { header = "x-csrf-token", field = "csrf_token", maxForm = MAX_FORM } = options;
   checkInteger("mount requireCsrfToken()", "maxForm", maxForm);
-  const rejected = () => problem(403, "The request does not carry the session's CSRF token");
+  const rejected = () => problemResponse(403, "The request does not carry the session's CSRF token");
   return async function requireCsrfToken(
     c: RouteContext,
     next: () => Promise<void>,
@@ -110,7 +110,7 @@ export function requireCsrfToken(options: RequireCsrfTokenOptions = {}): RouteMi
         maxForm,
         "Cannot read the form as its body was read before: mount requireCsrfToken() before that",
       );
-      if (body === undefined) return problem(413, "The form is too large");
+      if (body === undefined) return problemResponse(413, "The form is too large");
       token = await formField(body, c.req.header("content-type")!, field);
     }
     if (!await session.verifyCsrfToken(token)) return rejected();

@@ -3,6 +3,7 @@ import { webhookReceiver } from "../../src/webhook/create_webhook.ts";
 import type { WebhookOptions } from "../../src/webhook/webhook.ts";
 import type { RouteContext, RouteHandler } from "./_context.ts";
 import { honoExchange } from "./_exchange.ts";
+import { readRouteBody } from "./_request_body.ts";
 import type { HonoContext, HonoEnv } from "./_hono_types.ts";
 
 /**
@@ -46,7 +47,10 @@ export interface WebhookRouteOptions<S extends Schema = Schema, E extends HonoEn
 export function webhook<S extends Schema = Schema, E extends HonoEnv = any>(
   options: WebhookRouteOptions<S, E>,
 ): RouteHandler {
-  const receive = webhookReceiver<S, RouteContext>(options as WebhookOptions<S, RouteContext>);
+  const receive = webhookReceiver<S, RouteContext>(
+    options as WebhookOptions<S, RouteContext>,
+    readRouteBody,
+  );
   return async function webhook(c: RouteContext): Promise<Response> {
     return await receive(honoExchange(c));
   };

@@ -5,7 +5,7 @@ import { unsupported } from "../../src/mail/mail_error.ts";
 import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import type { MimeBuilder } from "../../src/mail/mime.ts";
-import { checkNeededOptions, type OptionNames } from "../../src/validate.ts";
+import { checkNeededNames, type OptionNames } from "../../src/validate.ts";
 import type { MailgunOptions } from "../../src/mail/provider_options.ts";
 import { MultipartForm } from "./_multipart_form.ts";
 
@@ -89,7 +89,7 @@ const MESSAGE = {
  * ```
  */
 export function mailgunMailer(access: MailgunAccess): Mailer {
-  checkNeededOptions("make a Mailgun mailer", access, ACCESS, "'apiKey' and 'domain'");
+  checkNeededNames("make a Mailgun mailer", access, ACCESS, "'apiKey' and 'domain'");
   const { apiKey, domain, region = "us", timeout, mime, defaults } = access;
   need(
     typeof apiKey === "string" && /^[!-~]+$/.test(apiKey) && /^[a-z\d.-]+$/i.test(domain ?? ""),

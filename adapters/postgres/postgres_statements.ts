@@ -1,5 +1,6 @@
 /** Every statement that the engine sends; `SqlOperations` has the order of their values. */
 
+import { sha256 } from "../../src/secret.ts";
 import type { SqlOperations } from "../../src/store/sql_engine.ts";
 
 /** The statements for one table. */
@@ -34,14 +35,13 @@ export interface StatementOptions {
  */
 function notify(channel: string | undefined): string {
   if (channel === undefined) return "1";
-  return `pg_notify('${channel}', encode(sha256(convert_to(prefix || chr(1) || chr(3) || key, 'UTF8')), 'hex'))`;
+  const digest = "sha256(convert_to(prefix || chr(1) || chr(3) || key, 'UTF8'))";
+  return `pg_notify('${channel}', translate(encode(${digest}, 'base64'), '+/=', '-_'))`;
 }
 
 /** The payload that tells of a row; no escaped key or prefix has U+0003 behind U+0001. */
-export async function topicOf(prefix: string, key: string): Promise<string> {
-  const text = new TextEncoder().encode(`${prefix}\u0001\u0003${key}`);
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", text));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+export function topicOf(prefix: string, key: string): Promise<string> {
+  return sha256(`${prefix}\u0001\u0003${key}`);
 }
 
 /** `table` is checked and quoted already. */
@@ -81,13 +81,13 @@ from (select 1) one left join ${table} r on r.prefix = $1 and r.key = $2`,
     remove: `with written as (
   delete from ${table} where prefix = $1 and key = $2 and version = $3 returning ${told}
 ) ${answer}`,
-    get: `select record, expires_at from ${table} where prefix = $1 and key = $2 and ${live}`,
+    get: `select record from ${table} where prefix = $1 and key = $2 and ${live}`,
     set: `insert into ${table} (prefix, key, record, version, expires_at)
 values ($1, $2, $3, $4, ${now} + $5::bigint) ${replace}`,
     delete: `delete from ${table} where prefix = $1 and key = $2 returning ${live} as live, ${told}`,
     touch: `update ${table} set expires_at = ${now} + $3::bigint, version = $4
 where prefix = $1 and key = $2 and ${live} returning ${told}`,
-    getMany: `select key, record, expires_at from ${table}
+    getMany: `select key, record from ${table}
 where prefix = $1 and key in (select jsonb_array_elements_text($2::text::jsonb)) and ${live}`,
     setMany: `insert into ${table} (prefix, key, record, version, expires_at)
 select $1, item ->> 0, item ->> 1, $3, ${now} + $4::bigint from jsonb_array_elements($2::text::jsonb) item ${replace}`,

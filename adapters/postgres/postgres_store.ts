@@ -114,18 +114,17 @@ export function postgresStore(query: PostgresQuery, options: PostgresStoreOption
   const task = "make a Postgres store";
   if (typeof query !== "function") {
     throw new TypeError(
-      `Cannot ${task} as it needs a function that runs a query: it is of type ${typeof query}`,
+      `Cannot ${task} as it needs a function that runs a query: current type is ${typeof query}`,
     );
   }
   checkOptionNames(task, options, OPTIONS);
   checkFunction(task, "listen", options.listen);
   const { table = "holdfast", prefix = "" } = options;
-  const parts = String(table).split(".");
-  if (parts.length > 2 || !parts.every((part) => /^[A-Za-z_][A-Za-z0-9_]{0,50}$/.test(part))) {
+  if (typeof table !== "string" || !/^[A-Za-z_]\w{0,50}(\.[A-Za-z_]\w{0,50})?$/.test(table)) {
     throw new TypeError(`Cannot ${task} as 'table' must be a name of letters, digits and underscores`);
   }
   checkPrefix(prefix);
-  const name = parts.map((part) => `"${part}"`).join(".");
+  const name = `"${table.replace(".", '"."')}"`;
   const backend = new PostgresBackend(query, name, options, true);
   const store = (backend: PostgresBackend, alone: boolean) =>
     storeFromEngine(new SqlEngine(backend, { prefix, virtualTime: options.virtualTime, alone }));

@@ -6,7 +6,7 @@ import { unsupported } from "../../src/mail/mail_error.ts";
 import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import type { PostmarkOptions } from "../../src/mail/provider_options.ts";
-import { checkNeededOptions, type OptionNames } from "../../src/validate.ts";
+import { checkNeededNames, type OptionNames } from "../../src/validate.ts";
 
 /**
  * The access to Postmark.
@@ -57,7 +57,7 @@ const MESSAGE = {
  * ```
  */
 export function postmarkMailer(access: PostmarkAccess): Mailer {
-  checkNeededOptions("make a Postmark mailer", access, ACCESS, "a 'serverToken'");
+  checkNeededNames("make a Postmark mailer", access, ACCESS, "a 'serverToken'");
   const { serverToken, timeout, defaults } = access;
   need(typeof serverToken === "string" && /^[!-~]+$/.test(serverToken), "serverToken", "is missing");
   const headers = { "x-postmark-server-token": serverToken, accept: "application/json" };

@@ -19,7 +19,7 @@ import { mailError, unsupported } from "../../src/mail/mail_error.ts";
 import type { BatchOptions, BulkSender, Mailer, Receipt } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import type { ResendOptions } from "../../src/mail/provider_options.ts";
-import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkNames, type OptionNames } from "../../src/validate.ts";
 import { groupBySize } from "./group_by_size.ts";
 
 /**
@@ -120,13 +120,13 @@ export function resendMailer(
   access: ResendClient | ResendAccess,
   options: ResendMailerOptions = {},
 ): Mailer {
-  checkOptionNames(
+  checkNames(
     TASK,
     options,
     { timeout: true, defaults: true } satisfies OptionNames<ResendMailerOptions>,
   );
   const byKey = typeof access === "object" && access !== null && "apiKey" in access;
-  if (byKey) checkOptionNames(TASK, access, ACCESS);
+  if (byKey) checkNames(TASK, access, ACCESS);
   need(
     byKey ? isKey(access.apiKey) : typeof access?.post === "function",
     "apiKey",

@@ -6,7 +6,7 @@ import { unsupported } from "../../src/mail/mail_error.ts";
 import type { Mailer } from "../../src/mail/mailer.ts";
 import type { PreparedMessage } from "../../src/mail/message.ts";
 import type { SendGridOptions } from "../../src/mail/provider_options.ts";
-import { checkNeededOptions, type OptionNames } from "../../src/validate.ts";
+import { checkNeededNames, type OptionNames } from "../../src/validate.ts";
 
 /**
  * The access to SendGrid.
@@ -70,7 +70,7 @@ const MESSAGE = {
  * ```
  */
 export function sendgridMailer(access: SendGridAccess): Mailer {
-  checkNeededOptions("make a SendGrid mailer", access, ACCESS, "an 'apiKey'");
+  checkNeededNames("make a SendGrid mailer", access, ACCESS, "an 'apiKey'");
   const { apiKey, region = "global", timeout, defaults } = access;
   need(typeof apiKey === "string" && /^[!-~]+$/.test(apiKey), "apiKey", "is missing");
   need(region === "global" || region === "eu", "region", 'must be "global" or "eu"');

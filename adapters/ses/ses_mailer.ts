@@ -17,7 +17,7 @@ import type { PreparedMessage } from "../../src/mail/message.ts";
 import type { MimeBuilder } from "../../src/mail/mime.ts";
 import { toBytes } from "../../src/mail/pieces.ts";
 import type { SesOptions } from "../../src/mail/provider_options.ts";
-import { checkNeededOptions, type OptionNames } from "../../src/validate.ts";
+import { checkNeededNames, type OptionNames } from "../../src/validate.ts";
 import { sha256Hex } from "../../src/sha256_stream.ts";
 
 /**
@@ -120,7 +120,7 @@ const MESSAGE = {
  * ```
  */
 export function sesMailer(access: SesAccess): Mailer {
-  checkNeededOptions("make an SES mailer", access, ACCESS, "'region' and 'client'");
+  checkNeededNames("make an SES mailer", access, ACCESS, "'region' and 'client'");
   const { region, client, defaults, timeout, mime } = access;
   need(/^[a-z\d-]+$/.test(region ?? "") && client, "region", "or 'client' is missing");
   need(!mime || typeof mime === "function", "mime", "must be a function");

@@ -1,4 +1,4 @@
-import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkNames, type OptionNames } from "../../src/validate.ts";
 import type { SmtpAddress, SmtpConnector, SmtpSocket } from "./socket.ts";
 
 /**
@@ -51,7 +51,7 @@ interface DenoNet {
  * ```
  */
 export function denoConnector(options: DenoConnectorOptions = {}): SmtpConnector {
-  checkOptionNames(
+  checkNames(
     "make a connector",
     options,
     { caCerts: true } satisfies OptionNames<DenoConnectorOptions>,

@@ -1,4 +1,4 @@
-import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkNames, type OptionNames } from "../../src/validate.ts";
 import type { SmtpAddress, SmtpConnector, SmtpSocket } from "./socket.ts";
 
 /**
@@ -52,7 +52,7 @@ interface NodeTls {
  * ```
  */
 export function nodeConnector(options: NodeConnectorOptions = {}): SmtpConnector {
-  checkOptionNames("make a connector", options, { ca: true } satisfies OptionNames<NodeConnectorOptions>);
+  checkNames("make a connector", options, { ca: true } satisfies OptionNames<NodeConnectorOptions>);
   const { ca } = options;
   const module = <T>(name: string): T =>
     (globalThis as unknown as { process: { getBuiltinModule(name: string): T } }).process.getBuiltinModule(

@@ -1,11 +1,11 @@
 /** The options of a message over SMTP: its own envelope, VERP, notifications, and a message given whole. */
 import { need, parseAddress } from "../../src/mail/address.ts";
-import type { PreparedMessage } from "../../src/mail/message.ts";
+import { needBody, type PreparedMessage } from "../../src/mail/message.ts";
 import { unsupported } from "../../src/mail/mail_error.ts";
-import { needBody, optionsFor } from "../../src/mail/own_options.ts";
+import { optionsFor } from "../../src/mail/own_options.ts";
 import { selectRecipients } from "../../src/mail/partial.ts";
 import type { SmtpNotifications, SmtpOptions } from "../../src/mail/provider_options.ts";
-import { checkOneOf, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkNames, checkOneOf, type OptionNames } from "../../src/validate.ts";
 import type { EnvelopePlan, LetterContent, SmtpEnvelopes } from "./_letter.ts";
 import { verpAddress } from "./verp.ts";
 
@@ -94,8 +94,8 @@ function recipientsOf(
 }
 
 function checkOptions({ envelope, verp, dsn = {}, raw }: SmtpOptions): void {
-  checkOptionNames(`${TASK}.envelope`, envelope, ENVELOPE);
-  checkOptionNames(`${TASK}.dsn`, dsn, DSN);
+  checkNames(`${TASK}.envelope`, envelope, ENVELOPE);
+  checkNames(`${TASK}.dsn`, dsn, DSN);
   need(!verp || envelope?.from === undefined, "verp", "takes the place of 'envelope.from'");
   if (dsn.notify !== undefined && dsn.notify !== "never") {
     need(Array.isArray(dsn.notify) && dsn.notify.length > 0, "dsn.notify", 'must be a list, or "never"');

@@ -11,7 +11,13 @@ import { type Message, type PreparedMessage, prepareMessage } from "../../src/ma
 import { buildMime, type MimeBuilder } from "../../src/mail/mime.ts";
 import { partialReceipt, selectRecipients } from "../../src/mail/partial.ts";
 import type { SmtpOptions } from "../../src/mail/provider_options.ts";
-import { checkInteger, checkNeededOptions, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import {
+  checkInteger,
+  checkNames,
+  checkNeededNames,
+  checkSignal,
+  type OptionNames,
+} from "../../src/validate.ts";
 import { isAuth, type SmtpAuth } from "./_auth.ts";
 import type { StepTimeouts } from "./_connection.ts";
 import { Deadline } from "./_deadline.ts";
@@ -195,7 +201,7 @@ export interface SmtpMailer extends Mailer, AsyncDisposable {
  * ```
  */
 export function smtpMailer(options: SmtpMailerOptions): SmtpMailer {
-  checkNeededOptions(TASK, options, OPTIONS, "'connector' and 'host'");
+  checkNeededNames(TASK, options, OPTIONS, "'connector' and 'host'");
   const { maxConnections = 5, maxMessages = 100, maxWaiting = 1000 } = options;
   const settings = settingsOf(options);
   const limits: PoolLimits = {
@@ -205,7 +211,7 @@ export function smtpMailer(options: SmtpMailerOptions): SmtpMailer {
     idleTimeout: toMilliseconds(options.idleTimeout ?? "10s", "idleTimeout"),
   };
   need(!options.mime || typeof options.mime === "function", "'mime' must be a function");
-  checkOptionNames(`${TASK} with these 'defaults'`, options.defaults, options.envelope?.options ?? {});
+  checkNames(`${TASK} with these 'defaults'`, options.defaults, options.envelope?.options ?? {});
   return new Smtp(settings, limits, toMilliseconds(options.timeout ?? "5m", "timeout"), options);
 }
 
@@ -251,7 +257,7 @@ function settingsOf(options: SmtpMailerOptions): SessionSettings {
   need(isHost(host), "'host' must be a host name or an IP address");
   need(name === undefined || isHost(name), "'name' must be a host name or an address in brackets");
   if (auth !== undefined) {
-    checkOptionNames(`${TASK} with this 'auth'`, auth, AUTH);
+    checkNames(`${TASK} with this 'auth'`, auth, AUTH);
     const fields = "'auth' must be { username, password } or { username, accessToken }";
     need(isAuth(auth), `${fields}, of strings without control characters, and not empty`);
     const open = security === "none" && !options.allowPlaintextAuth;
@@ -277,7 +283,7 @@ function settingsOf(options: SmtpMailerOptions): SessionSettings {
 }
 
 function stepTimeouts(timeouts: SmtpTimeouts = {}): StepTimeouts {
-  checkOptionNames(TASK, timeouts, TIMEOUTS);
+  checkNames(TASK, timeouts, TIMEOUTS);
   const step = (name: keyof SmtpTimeouts, fallback: Duration) =>
     toMilliseconds(timeouts[name] ?? fallback, `timeouts.${name}`);
   return {
@@ -409,8 +415,9 @@ export type SmtpVerifyOptions = Pick<SendOptions, "signal" | "timeout">;
  * ```
  */
 export async function verifySmtp(options: SmtpMailerOptions, call: SmtpVerifyOptions = {}): Promise<void> {
-  checkNeededOptions(TASK, options, OPTIONS, "'connector' and 'host'");
-  checkOptionNames("verify", call, { signal: true, timeout: true } satisfies OptionNames<SmtpVerifyOptions>);
+  checkNeededNames(TASK, options, OPTIONS, "'connector' and 'host'");
+  checkNames("verify", call, { signal: true, timeout: true } satisfies OptionNames<SmtpVerifyOptions>);
+  if (call.signal !== undefined) checkSignal("verify", call.signal);
   const timeout = toMilliseconds(call.timeout ?? options.timeout ?? "5m", "timeout");
   const session = new Session(settingsOf(options), { recipients: Infinity, messages: Infinity });
   const deadline = new Deadline(timeout, call.signal);

@@ -83,7 +83,7 @@ export function sqliteStore(driver: SqliteDriver, options: SqliteStoreOptions = 
   const task = `make a store on ${driver.name}`;
   checkOptionNames(task, options, OPTIONS);
   const { table = "holdfast", prefix = "", timeout = "10s", virtualTime } = options;
-  if (typeof table !== "string" || !/^[A-Za-z_][A-Za-z0-9_]{0,50}$/.test(table)) {
+  if (typeof table !== "string" || !/^[A-Za-z_]\w{0,50}$/.test(table)) {
     throw new TypeError(`Cannot ${task} as 'table' must be a name of letters, digits and underscores`);
   }
   checkPrefix(prefix);

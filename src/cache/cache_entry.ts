@@ -1,6 +1,6 @@
 /** The answer of the store about a key, parsed. */
+import { checked } from "../check_schema.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
-import { HoldfastError } from "../errors.ts";
 import type { Schema } from "../schema.ts";
 import type { OptionNames } from "../validate.ts";
 import type { CachedValue, PeekOptions } from "./cache.ts";
@@ -93,9 +93,7 @@ export function textOf(value: unknown): string | undefined {
  */
 export async function validated<T>(value: unknown, schema: Schema | undefined): Promise<T> {
   if (schema === undefined || value === undefined) return value as T;
-  const result = await schema["~standard"].validate(value);
-  if (result.issues === undefined) return result.value as T;
-  throw new HoldfastError("schema-mismatch", "Cannot use the value as it does not match its schema");
+  return await checked(value, schema as Schema<T>);
 }
 
 /** The text that is compared: each tag with its version, `""` for one that was never invalidated. */

@@ -1,6 +1,13 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { Schema } from "../schema.ts";
-import { checkArray, checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../validate.ts";
+import {
+  checkArray,
+  checkFunction,
+  checkInteger,
+  checkNeededOptions,
+  checkOneOf,
+  type OptionNames,
+} from "../validate.ts";
 import type { CacheEntryOptions, CacheGetOptions, FillLifetime } from "./cache.ts";
 
 /** The options of a call, checked, with every duration in milliseconds. */
@@ -30,10 +37,21 @@ const FILL_TIMEOUT = 60_000;
 /** Each tag is a key to read beside the value, and part of every record. */
 const MAX_TAGS = 32;
 
-const ENTRY = { ttl: true, stale: true, grace: true, tags: true, version: true, signal: true } as const;
-const SET_OPTIONS: OptionNames<CacheEntryOptions> = ENTRY;
+const SET_OPTIONS: OptionNames<CacheEntryOptions> = {
+  ttl: true,
+  stale: true,
+  grace: true,
+  tags: true,
+  version: true,
+  signal: true,
+};
 const GET_OPTIONS: OptionNames<CacheGetOptions> = {
-  ...ENTRY,
+  ttl: true,
+  stale: true,
+  grace: true,
+  tags: true,
+  version: true,
+  signal: true,
   absent: true,
   early: true,
   refresh: true,
@@ -139,13 +157,9 @@ const NO_TAGS: readonly string[] = [];
 /** The tags, sorted, each once. */
 export function checkTags(tags: readonly string[]): readonly string[] {
   if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === "string" && tag !== "")) {
-    throw new TypeError("Cannot use the tags as each must be a non-empty string");
+    throw new TypeError(`Cannot ${TASK} as each of 'tags' must be a non-empty string`);
   }
   const names = [...new Set(tags)].sort();
-  if (names.length > MAX_TAGS) {
-    throw new RangeError(
-      `Cannot use the tags as there may be at most ${MAX_TAGS}: current count is ${names.length}`,
-    );
-  }
+  checkInteger(TASK, "tags.length", names.length, 0, MAX_TAGS);
   return names;
 }

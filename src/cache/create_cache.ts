@@ -1,6 +1,6 @@
 import { interruptible } from "../deadline.ts";
 import { HoldfastError } from "../errors.ts";
-import { faultClass } from "../fault_class.ts";
+import { isOutage } from "../fault_class.ts";
 import { Lease } from "../lease.ts";
 import { retry } from "../retry.ts";
 import { randomToken } from "../secret.ts";
@@ -479,7 +479,7 @@ class StoreCache implements Cache {
     plan.signal?.throwIfAborted();
     if (!(error instanceof HoldfastError)) throw error;
     this.#settings.report(error);
-    if (faultClass(error) !== "outage" || this.#settings.whenUnavailable === "throw") throw error;
+    if (!isOutage(error) || this.#settings.whenUnavailable === "throw") throw error;
     if (this.#uncached.has(key)) call.looked(); // or two batches could wait for each other
     else if (this.#uncached.size >= MAX_UNCACHED_FILLS) throw error;
     const { lease: patience, maxLifetime } = this.#settings;

@@ -1,3 +1,4 @@
+import { deferred } from "../deferred.ts";
 import type { Fill, FillMany } from "./cache.ts";
 
 /** One call of the origin for all keys of a `getMany` that were granted at their first look. */
@@ -7,22 +8,19 @@ export class FillBatch<T> {
   readonly #granted: number[] = [];
   readonly #pending: Set<number>;
   #values: Promise<Map<number, T>> | undefined;
-  #start!: () => void;
-  readonly #complete: Promise<void>;
+  readonly #complete = deferred<void>();
 
   /** Begins with every key's first look ahead. */
   constructor(keys: readonly string[], fill: FillMany<T>) {
     this.#keys = keys;
     this.#fill = fill;
     this.#pending = new Set(keys.keys());
-    this.#complete = new Promise((resolve) => this.#start = resolve);
-    if (keys.length === 0) this.#start();
   }
 
   /** Notes that a key needs no fill now. */
   looked(index: number): void {
     this.#pending.delete(index);
-    if (this.#pending.size === 0) this.#start();
+    if (this.#pending.size === 0) this.#complete.resolve();
   }
 
   /** The fill of one key: part of the batch at the first look, a call of its own later. */
@@ -31,7 +29,7 @@ export class FillBatch<T> {
       if (!this.#pending.has(index)) return (await this.#fill([this.#keys[index]!], { signal }))[0] as T;
       this.#granted.push(index);
       this.looked(index);
-      await this.#complete;
+      await this.#complete.promise;
       this.#values ??= this.#ask(signal);
       return (await this.#values).get(index) as T;
     };

@@ -1,6 +1,6 @@
 import { interruptible } from "../deadline.ts";
 import { HoldfastError } from "../errors.ts";
-import { faultClass } from "../fault_class.ts";
+import { isOutage } from "../fault_class.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import { checkOptionNames } from "../validate.ts";
 import { askOrigin } from "./ask_origin.ts";
@@ -105,7 +105,7 @@ export class StoreWeakCache implements WeakCache {
       signal?.throwIfAborted();
       if (!(error instanceof HoldfastError)) throw error;
       this.#settings.report(error);
-      if (faultClass(error) !== "outage" || this.#settings.whenUnavailable === "throw") throw error;
+      if (!isOutage(error) || this.#settings.whenUnavailable === "throw") throw error;
       return undefined;
     }
     if (found?.version !== version) return undefined;

@@ -5,7 +5,7 @@ import { HoldfastError } from "../errors.ts";
 import type { Claim, Completion, Hold, Idempotency } from "../idempotency/idempotency.ts";
 import type { Exchange, Served } from "./exchange.ts";
 import type { ClaimedRequest } from "./http_idempotency.ts";
-import { problem } from "./problem.ts";
+import { problemResponse } from "../response.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
 import {
   around,
@@ -199,5 +199,7 @@ export function notRetained(status?: number): Response {
   const served = status === undefined
     ? "The request was served"
     : `The request was served with status ${status}`;
-  return problem(409, "The response was not retained", { detail: `${served}; its response was not kept` });
+  return problemResponse(409, "The response was not retained", {
+    detail: `${served}; its response was not kept`,
+  });
 }

@@ -34,7 +34,7 @@ export function parseDirectives(text: string | null): Directives {
 }
 
 /** The longest lifetime that counts: 2^31 seconds, as RFC 9111 §1.2.2 has it. */
-const MAX_SECONDS = 2 ** 31;
+const MAX_SECONDS = 2_147_483_648;
 
 /** A directive's seconds in milliseconds; `undefined` where it is missing, `NaN` where it is no whole number. */
 export function directiveTime(directives: Directives, name: string): number | undefined {

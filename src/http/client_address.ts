@@ -1,4 +1,4 @@
-import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkInteger, checkNames, checkOneOf, type OptionNames } from "../validate.ts";
 import type { Exchange } from "./exchange.ts";
 
 /**
@@ -52,14 +52,11 @@ export interface ClientAddressOptions {
   readonly ipv6Prefix?: number | undefined;
 }
 
-/** The names of {@linkcode ClientAddressOptions}, for helpers that take them among their own. */
-export const ADDRESS_OPTIONS = {
+const OPTIONS = {
   platform: true,
   trustedProxies: true,
   ipv6Prefix: true,
-} satisfies OptionNames<
-  ClientAddressOptions
->;
+} satisfies OptionNames<ClientAddressOptions>;
 
 /** The header that each platform sets itself. */
 const HEADERS = {
@@ -105,14 +102,15 @@ export function clientAddress(
   connection?: unknown,
   options: ClientAddressOptions = {},
 ): string | undefined {
-  checkAddressOptions("tell the client's address", options);
+  const task = "tell the client's address";
+  checkNames(task, options, OPTIONS);
+  checkAddressOptions(task, options);
   return addressOf({ request, original: request, connection }, options);
 }
 
 /** Checks the options of an address among those of a helper. */
 export function checkAddressOptions(task: string, options: ClientAddressOptions): void {
   const { platform = "auto", trustedProxies = 0, ipv6Prefix = 64 } = options;
-  if (task.startsWith("tell")) checkOptionNames(task, options, ADDRESS_OPTIONS);
   checkOneOf(task, "platform", platform, PLATFORMS);
   checkInteger(task, "trustedProxies", trustedProxies, 0);
   checkInteger(task, "ipv6Prefix", ipv6Prefix, 1, 128);

@@ -5,7 +5,6 @@
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
 import { checkStore } from "../validate.ts";
-import { peekBody } from "./request_body.ts";
 
 /**
  * A fetch handler. `context` is what the runtime hands over beside the request: `ctx` on Workers, Hono's `c`.
@@ -25,8 +24,8 @@ export interface Served {
 }
 
 /**
- * A helper: answers a request itself, or has it served and makes its answer of that one's. `serve` runs what is
- * behind it, with the value that it hands there, and is called at most once.
+ * A helper: answers a request itself, or has it served and makes its answer of that one's. `serve` runs what
+ * is behind it, with the value that it hands there, and is called at most once.
  */
 export type Helper<Context, Value> = (
   exchange: Exchange<Context>,
@@ -39,7 +38,10 @@ export interface Exchange<Context> {
   readonly request: Request;
   /** What the application's callbacks are handed: the runtime's context, or Hono's `c`. */
   readonly context: Context;
-  /** The object that all helpers around one request share, and no other request: Hono's `c`, or one of our own. */
+  /**
+   * The object that all helpers around one request share, and no other request: Hono's `c`, or one of our
+   * own.
+   */
   readonly owner: object;
   /** The request as the runtime made it: runtimes know the connection by this object. */
   readonly original: Request;
@@ -51,13 +53,19 @@ export interface Exchange<Context> {
   get(name: string): unknown;
   /** Lets work outlive the response; returns `false` where the runtime has no way to. */
   waitUntil(work: Promise<unknown>): boolean;
-  /**
-   * The bytes of the body, or `undefined` when there are more than `maxBytes`; the handler still reads it.
-   *
-   * @throws {TypeError} with the text in `fault` when the body was read before
-   */
-  readBody(maxBytes: number, fault: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
 }
+
+/**
+ * Answers the bytes of a request's body, or `undefined` when there are more than `maxBytes`; the handler still reads it.
+ * Handed to the helpers that need it: the others do not carry it in their bundle.
+ *
+ * @throws {TypeError} with the text in `fault` when the body was read before
+ */
+export type BodyReader<Context> = (
+  exchange: Exchange<Context>,
+  maxBytes: number,
+  fault: string,
+) => Promise<Uint8Array<ArrayBuffer> | undefined>;
 
 /**
  * An option that keeps the runtime alive: `(work, { ctx }) => ctx.waitUntil(work)`.
@@ -82,10 +90,6 @@ export function fetchExchange<Context>(
     has: (name) => memberOf(context, name) !== undefined,
     get: (name) => memberOf(context, name),
     waitUntil: (work) => keep !== undefined && (keep(work), true),
-    async readBody(maxBytes, fault) {
-      if (request.bodyUsed || request.body?.locked) throw new TypeError(fault);
-      return await peekBody(request, maxBytes);
-    },
   };
 }
 
@@ -118,8 +122,8 @@ interface Waiting {
 }
 
 /**
- * The member of a context that helpers around one request share. The request itself would not do: a test, or what
- * repeats a request, may hand the same object in again.
+ * The member of a context that helpers around one request share. The request itself would not do: a test, or
+ * what repeats a request, may hand the same object in again.
  */
 const OWNER = Symbol("holdfast.owner");
 
@@ -128,8 +132,8 @@ function memberOf(context: unknown, name: string | symbol): unknown {
 }
 
 /**
- * The way to let work outlive the response: the option, or where platforms have it, which is the context itself,
- * the `ctx` of `{ env, ctx }`, and SvelteKit's `event.platform`. `undefined` where there is none.
+ * The way to let work outlive the response: the option, or where platforms have it, which is the context
+ * itself, the `ctx` of `{ env, ctx }`, and SvelteKit's `event.platform`. `undefined` where there is none.
  */
 export function waitUntilOf<Context>(
   context: Context,
@@ -152,9 +156,9 @@ export function waitUntilOf<Context>(
 class View {}
 
 /**
- * The context with more members. A plain object is copied, its getters unread: Astro's `clientAddress` throws where
- * there is none. Objects of a runtime (Workers' `ctx`, Bun's server)
- * have methods and getters that refuse another `this`, so those are reached through a view.
+ * The context with more members. A plain object is copied, its getters unread: Astro's `clientAddress` throws
+ * where there is none. Objects of a runtime (Workers' `ctx`, Bun's server) have methods and getters that
+ * refuse another `this`, so those are reached through a view.
  */
 export function extendContext<Context, More extends object>(context: Context, more: More): Context & More {
   if (typeof context !== "object" || context === null) return { ...more } as Context & More;
@@ -213,29 +217,6 @@ export function storeOf<Context>(source: (context: Context) => AtomicStore, cont
   const store = source(context);
   checkStore("use what 'store' returned", store);
   return store;
-}
-
-/**
- * A response whose headers can be changed. Those of a fetched response cannot, so it is copied; others are
- * used as they are, since Bun sets the content type of an original body alone.
- */
-export function changeable(response: Response): Response {
-  settleHeaders(response);
-  try {
-    response.headers.delete("x-holdfast-probe");
-    return response;
-  } catch {
-    return new Response(response.body, response);
-  }
-}
-
-/**
- * Makes the headers of a response the ones that a copy of it will have. The Response of `@hono/node-server` makes
- * its real one at the first look at its body, from what it was constructed with: fields that were set before
- * that are lost then.
- */
-export function settleHeaders(response: Response): void {
-  void response.bodyUsed;
 }
 
 /** A listener that cannot change an answer by what it throws. */

@@ -1,5 +1,6 @@
 /**
- * A shared HTTP cache (RFC 9111) around a fetch handler, for plain Workers, `Deno.serve`, Bun, Next, SvelteKit or Astro.
+ * A shared HTTP cache (RFC 9111) around a fetch handler, for plain Workers, `Deno.serve`, Bun, Next,
+ * SvelteKit or Astro.
  *
  * ```ts
  * import { memoryStore } from "@holdfast/edge";
@@ -22,7 +23,8 @@ import { type Clock, systemClock } from "../clock.ts";
 import { deferred } from "../deferred.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { faultClass } from "../fault_class.ts";
+import { isOutage } from "../fault_class.ts";
+import { settleHeaders } from "../response.ts";
 import { randomToken, sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
@@ -45,7 +47,7 @@ import {
   storability,
   timesLeft,
 } from "./cache_policy.ts";
-import { type FetchHandler, settleHeaders, waitUntilOf } from "./exchange.ts";
+import { type FetchHandler, waitUntilOf } from "./exchange.ts";
 import { sameOptions } from "./_same_options.ts";
 import { fillingOptions, isPersonal, noteFilling } from "./request_notes.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
@@ -58,7 +60,9 @@ import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
 export interface HttpCacheOptions<Context = unknown> {
   /** The store, or a function that gets it from a request's context. */
   readonly store?: AtomicStore | ((context: Context) => AtomicStore) | undefined;
-  /** A cache that was made already: to invalidate its tags, or to keep responses in memory too, by its `near`. */
+  /**
+   * A cache that was made already: to invalidate its tags, or to keep responses in memory too, by its `near`.
+   */
   readonly cache?: Cache | undefined;
   /**
    * The namespace of the cache on `store`.
@@ -72,7 +76,9 @@ export interface HttpCacheOptions<Context = unknown> {
   readonly key?: ((request: Request) => string) | undefined;
   /** The tags of a request's response, for `invalidateTags`; the response carries them in `Cache-Tag`. */
   readonly tags?: ((request: Request) => readonly string[]) | undefined;
-  /** How long a response is fresh that says nothing about it. Without it, such a response is not fresh at all. */
+  /**
+   * How long a response is fresh that says nothing about it. Without it, such a response is not fresh at all.
+   */
   readonly ttl?: Duration | undefined;
   /** Guesses freshness from `Last-Modified`: a tenth of the time since then, at most this long. */
   readonly heuristics?: Duration | undefined;
@@ -92,30 +98,32 @@ export interface HttpCacheOptions<Context = unknown> {
    */
   readonly bodyTimeout?: Duration | undefined;
   /**
-   * The longest that a handler may take while other requests wait for its answer. Then its request's signal aborts, and
-   * the next request asks anew; the request that asked waits on for its own answer.
+   * The longest that a handler may take while other requests wait for its answer. Then its request's signal
+   * aborts, and the next request asks anew; the request that asked waits on for its own answer.
    * @default {"1m"}
    */
   readonly fillTimeout?: Duration | undefined;
   /**
-   * The fate of a response with `Set-Cookie`: `"pass"`: it is not kept; `"strip"`: it is kept, without its cookies for all
-   * but the first; `"store"`: everyone gets the first one's cookie, as RFC 9111 §7.3 allows.
+   * The fate of a response with `Set-Cookie`: `"pass"`: it is not kept; `"strip"`: it is kept, without its
+   * cookies for all but the first; `"store"`: everyone gets the first one's cookie, as RFC 9111 §7.3 allows.
    * @default {"pass"}
    */
   readonly whenSetCookie?: "pass" | "strip" | "store" | undefined;
   /**
-   * Whether a request's Cache-Control is honoured: a client's reload asks the handler again, once for all that reload
-   * meanwhile. `no-store` and `only-if-cached` are honoured always.
+   * Whether a request's Cache-Control is honoured: a client's reload asks the handler again, once for all
+   * that reload meanwhile. `no-store` and `only-if-cached` are honoured always.
    * @default {true}
    */
   readonly clientDirectives?: boolean | undefined;
   /**
-   * Whether a response's `stale-while-revalidate` is followed: a stale response is answered while the handler is asked in
-   * the background. Only where the handler may run when its request was answered already.
+   * Whether a response's `stale-while-revalidate` is followed: a stale response is answered while the handler
+   * is asked in the background. Only where the handler may run when its request was answered already.
    * @default {true}
    */
   readonly staleWhileRevalidate?: boolean | undefined;
-  /** Lets work outlive a response; by default the context's own `waitUntil`, or its `ctx`'s, where it has one. */
+  /**
+   * Lets work outlive a response; by default the context's own `waitUntil`, or its `ctx`'s, where it has one.
+   */
   readonly waitUntil?: ((work: Promise<unknown>, context: Context) => void) | undefined;
   /**
    * The behaviour while the store is down: `"fill"` asks the handler; `"throw"` throws the fault.
@@ -154,7 +162,10 @@ const OPTIONS: OptionNames<HttpCacheOptions> = {
 
 /** The form of what is stored; another one is filled anew. */
 const FORM = "1";
-/** A URL that is known to have no response to keep is not waited for, for so long: its requests run side by side. */
+/**
+ * A URL that is known to have no response to keep is not waited for, for so long: its requests run side by
+ * side.
+ */
 const PASS_TTL = 10_000;
 /** The same after a server error: shorter, as it may pass. */
 const ERROR_PASS_TTL = 1000;
@@ -209,11 +220,12 @@ class Flight {
 }
 
 /**
- * Answers requests from a shared cache, and asks the handler for what is missing or stale: once, for all isolates and all
- * requests that ask for it meanwhile. What may be kept, and how long, is the response's to say, under RFC 9111.
+ * Answers requests from a shared cache, and asks the handler for what is missing or stale: once, for all
+ * isolates and all requests that ask for it meanwhile. What may be kept, and how long, is the response's to
+ * say, under RFC 9111.
  *
- * A response for which the session was read or changed is never kept, whichever of {@linkcode withSession} and this is
- * the outer one.
+ * A response for which the session was read or changed is never kept, whichever of {@linkcode withSession}
+ * and this is the outer one.
  *
  * @throws {TypeError} for unknown options, and where neither a store nor a cache is given; for a request that is answered
  * for the same cache already, by one around this with other options
@@ -324,7 +336,7 @@ interface NamedCache {
   readonly identity: object;
 }
 
-const identities = new PerBinding<object>();
+const identities = /* @__PURE__ */ new PerBinding<object>();
 
 /** The cache of a request: given, or made once per binding of the store. */
 function cacheSource<Context>(options: HttpCacheOptions<Context>): (context: Context) => NamedCache {
@@ -351,7 +363,7 @@ function cacheSource<Context>(options: HttpCacheOptions<Context>): (context: Con
     identity: identities.get(store.namespace(name), () => ({})),
   });
   if (typeof store === "function") {
-    const known = new PerBinding<NamedCache>();
+    const known = /* @__PURE__ */ new PerBinding<NamedCache>();
     return (context) => {
       const made = store(context);
       return known.get(made, () => named(made));
@@ -432,7 +444,10 @@ class Exchanges<Context> {
     );
   }
 
-  /** A method that may change something: the handler's answer, and the end of what was cached of it (RFC 9111 §4.4). */
+  /**
+   * A method that may change something: the handler's answer, and the end of what was cached of it (RFC 9111
+   * §4.4).
+   */
   async #unsafe(request: Request): Promise<Response> {
     const response = await this.#handler(request, this.#context);
     const { method, url, headers } = request;
@@ -467,7 +482,7 @@ class Exchanges<Context> {
       if (response === undefined) return await this.#forward(request, "fwd=miss");
       return withFields(response, `fwd=stale; fwd-status=${response.status}`, this.#tags(request));
     }
-    if (!(error instanceof HoldfastError) || faultClass(error) !== "outage") throw error;
+    if (!isOutage(error)) throw error;
     if (this.#settings.whenUnavailable === "throw") throw error;
     return await this.#forward(request, "fwd=bypass; detail=store-unavailable");
   }
@@ -476,7 +491,10 @@ class Exchanges<Context> {
     return withFields(await this.#handler(request, this.#context), status, this.#tags(request));
   }
 
-  /** The key of a request. Requests with Authorization have one of their own: what is kept for them is kept for few. */
+  /**
+   * The key of a request. Requests with Authorization have one of their own: what is kept for them is kept
+   * for few.
+   */
   async #key(request: Request, authorized = request.headers.has("authorization")): Promise<string> {
     const given = this.#settings.key?.(request) ?? request.url.split("#", 1)[0]!;
     const key = given.length > MAX_KEY || /[^\x20-\x7e]/.test(given)
@@ -489,7 +507,9 @@ class Exchanges<Context> {
     return this.#settings.tags?.(request) ?? [];
   }
 
-  /** The key of a variant of the URL: it goes by the name in the URL's first response, and is lost with that. */
+  /**
+   * The key of a variant of the URL: it goes by the name in the URL's first response, and is lost with that.
+   */
   async #variantKey({ vary, variants }: CachedResponse, request: Request): Promise<string> {
     const said = vary.map((name) => [name, request.headers.get(name)]);
     return `${variants} ${await sha256(JSON.stringify(said))}`;
@@ -716,8 +736,9 @@ class Exchanges<Context> {
   }
 
   /**
-   * The whole body for the store: `undefined` where it is too large, fails, or takes too long. The client gets it as it
-   * comes, and its end when it is stored: a client that has seen the last byte may come back at once.
+   * The whole body for the store: `undefined` where it is too large, fails, or takes too long. The client
+   * gets it as it comes, and its end when it is stored: a client that has seen the last byte may come back at
+   * once.
    */
   async #body(
     request: Request,
@@ -792,7 +813,8 @@ function withFields(response: Response, status: string, tags: readonly string[])
   try {
     own.headers.append("cache-status", `Holdfast; ${status}`);
   } catch {
-    // A fetched response's fields cannot be changed. A status that no response may be made with is passed on as it is.
+    // A fetched response's fields cannot be changed. A status that no response may be made with is passed on
+    // as it is.
     if (response.status > 599) return response;
     own = new Response(response.body, response);
     own.headers.append("cache-status", `Holdfast; ${status}`);

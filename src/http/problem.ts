@@ -1,23 +1,7 @@
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { type ProblemOptions, problemResponse } from "../response.ts";
+import { checkNames, type OptionNames } from "../validate.ts";
 
-/**
- * Options of {@linkcode problem}: the members besides its status and title.
- *
- * @category HTTP
- */
-export interface ProblemOptions {
-  /**
-   * The kind of problem, as a URI.
-   * @default {"about:blank"}
-   */
-  readonly type?: string | undefined;
-  /** The details of this occurrence; no keys and no values. */
-  readonly detail?: string | undefined;
-  /** Further members of the object. */
-  readonly extensions?: Readonly<Record<string, unknown>> | undefined;
-  /** Milliseconds after which to come back: becomes `Retry-After`, in whole seconds, at least one. */
-  readonly retryAfter?: number | undefined;
-}
+export type { ProblemOptions };
 
 const OPTIONS = { type: true, detail: true, extensions: true, retryAfter: true } satisfies OptionNames<
   ProblemOptions
@@ -36,24 +20,6 @@ const OPTIONS = { type: true, detail: true, extensions: true, retryAfter: true }
  * ```
  */
 export function problem(status: number, title: string, options: ProblemOptions = {}): Response {
-  checkOptionNames("make a problem response", options, OPTIONS);
-  const { type = "about:blank", detail, extensions, retryAfter } = options;
-  const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
-  if (retryAfter !== undefined && Number.isFinite(retryAfter)) {
-    headers.set("retry-after", seconds(retryAfter));
-  }
-  return new Response(JSON.stringify({ type, title, status, detail, ...extensions }), { status, headers });
-}
-
-/** The store is down: the request was not served, and nothing claims otherwise. */
-export function unavailable(): Response {
-  return problem(503, "The service is temporarily unavailable", {
-    type: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
-    retryAfter: 1000,
-  });
-}
-
-/** Whole seconds, rounded up, at least one: a client that waits that long is never early. */
-export function seconds(milliseconds: number): string {
-  return String(Math.max(1, Math.ceil(milliseconds / 1000)));
+  checkNames("make a problem response", options, OPTIONS);
+  return problemResponse(status, title, options);
 }

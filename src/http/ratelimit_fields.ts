@@ -1,5 +1,5 @@
 import type { PolicyState, ThrottleDecision } from "../throttle/throttle.ts";
-import { seconds } from "./problem.ts";
+import { seconds } from "../response.ts";
 
 /**
  * The header fields that tell a client its quota, by the draft that defines them.

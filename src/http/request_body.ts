@@ -1,4 +1,15 @@
 import { readStream } from "../read_stream.ts";
+import type { Exchange } from "./exchange.ts";
+
+/** The `BodyReader` of a plain fetch handler. */
+export async function readBody(
+  { request }: Pick<Exchange<unknown>, "request">,
+  maxBytes: number,
+  fault: string,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  if (request.bodyUsed || request.body?.locked) throw new TypeError(fault);
+  return await peekBody(request, maxBytes);
+}
 
 /**
  * Reads the bytes of a request's body and leaves the request unread: its `json()`, `text()`, `formData()` and

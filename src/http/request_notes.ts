@@ -6,9 +6,9 @@
 import { RequestValues } from "./request_values.ts";
 
 /** Ways to ask whether the answer is one person's. */
-const personal = new RequestValues<readonly (() => boolean)[]>();
+const personal = /* @__PURE__ */ new RequestValues<readonly (() => boolean)[]>();
 /** The caches that are filled with the answer, each with its options. */
-const filling = new RequestValues<Map<object, object>>();
+const filling = /* @__PURE__ */ new RequestValues<Map<object, object>>();
 
 /**
  * Notes a way to ask whether the answer depends on who asked: a session that was read or changed. It is asked late,

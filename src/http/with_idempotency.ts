@@ -1,7 +1,7 @@
 /** Idempotency around a fetch handler, and the one implementation of Hono's `idempotency()`. */
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { faultClass, isStoreFull } from "../fault_class.ts";
+import { isOutage, isStoreFull } from "../fault_class.ts";
 import { idempotencyKeyProblem, readIdempotencyKey } from "./idempotency_key.ts";
 import { requestFingerprint } from "./request_fingerprint.ts";
 import { maxStoredBody } from "./stored_response.ts";
@@ -18,10 +18,19 @@ import {
 } from "../validate.ts";
 import { Mounts, twice } from "./_nested.ts";
 import { sameOptions } from "./_same_options.ts";
-import { around, type Exchange, type FetchHandler, type Helper, perStore, safely } from "./exchange.ts";
+import {
+  around,
+  type BodyReader,
+  type Exchange,
+  type FetchHandler,
+  type Helper,
+  perStore,
+  safely,
+} from "./exchange.ts";
 import type { ClaimedRequest, HttpIdempotencyOptions, IdempotencyContext } from "./http_idempotency.ts";
 import { notRetained, replay, Serving } from "./_idempotent_serving.ts";
-import { problem, unavailable } from "./problem.ts";
+import { problemResponse, unavailable } from "../response.ts";
+import { readBody } from "./request_body.ts";
 
 const OPTIONS = {
   store: true,
@@ -49,7 +58,7 @@ const MEBIBYTE = 1_048_576;
 const NAME = "idempotency";
 /** The default of `maxHold`, in milliseconds. */
 const LONGEST_HOLD = 3_600_000;
-const mounts = new Mounts<ClaimedRequest>();
+const mounts = /* @__PURE__ */ new Mounts<ClaimedRequest>();
 
 /**
  * Serves a request once per Idempotency-Key; duplicates get the first answer, with `Idempotency-Replayed:
@@ -110,7 +119,7 @@ export function withIdempotency<Context = unknown>(
   handler: FetchHandler<Context & IdempotencyContext>,
   options: HttpIdempotencyOptions<Context>,
 ): (request: Request, context?: Omit<Context, keyof IdempotencyContext>) => Promise<Response> {
-  const helper = idempotencyHelper(options);
+  const helper = idempotencyHelper(options, readBody);
   return around(handler, "idempotency", options.waitUntil, helper) as ReturnType<
     typeof withIdempotency<Context>
   >;
@@ -119,6 +128,7 @@ export function withIdempotency<Context = unknown>(
 /** The idempotency of requests, whatever framework they come through. */
 export function idempotencyHelper<Context>(
   options: HttpIdempotencyOptions<Context>,
+  readBody: BodyReader<Context>,
 ): Helper<Context, ClaimedRequest | undefined> {
   checkOptions(options);
   const { required = true, methods = ["POST", "PATCH"], wait, storeIf = isKept } = options;
@@ -144,7 +154,7 @@ export function idempotencyHelper<Context>(
       if (!sameOptions(holder.options, options)) throw twice(TASK, "idempotency() or withIdempotency()");
       return (await serve(undefined)).response;
     }
-    const fingerprint = await fingerprintOf(exchange, options);
+    const fingerprint = await fingerprintOf(exchange, readBody, options);
     if (fingerprint instanceof Response) return fingerprint;
     const claimAndServe = async (): Promise<Response> => {
       let begun: Awaited<ReturnType<Idempotency["begin"]>>;
@@ -153,7 +163,7 @@ export function idempotencyHelper<Context>(
         begun = await keys.begin(id, { fingerprint, wait, waitUntil });
       } catch (error) {
         if (error instanceof HoldfastError) onFault(error);
-        if (faultClass(error) !== "outage") throw error;
+        if (!isOutage(error)) throw error;
         // Strangers may have filled the store with keys: that must not open it.
         if (whenUnavailable !== "allow" || isStoreFull(error)) return unavailable();
         return (await serve(undefined)).response;
@@ -245,13 +255,13 @@ async function identify<Context>(
   { strict = false, scope }: HttpIdempotencyOptions<Context>,
 ): Promise<Identity | Response> {
   if (header === undefined) {
-    return problem(400, "Idempotency-Key is missing", {
+    return problemResponse(400, "Idempotency-Key is missing", {
       detail: "This operation needs an Idempotency-Key header",
     });
   }
   const key = readIdempotencyKey(header, strict);
   if (key === undefined) {
-    return problem(400, "Idempotency-Key is malformed", {
+    return problemResponse(400, "Idempotency-Key is malformed", {
       detail: idempotencyKeyProblem(header, strict),
     });
   }
@@ -262,14 +272,16 @@ async function identify<Context>(
 /** Reads what a request asks for, or answers why it cannot. */
 async function fingerprintOf<Context>(
   exchange: Exchange<Context>,
+  readBody: BodyReader<Context>,
   { maxRequest = MEBIBYTE, fingerprint }: HttpIdempotencyOptions<Context>,
 ): Promise<string | Response> {
-  const body = await exchange.readBody(
+  const body = await readBody(
+    exchange,
     maxRequest,
     "Cannot compare the request as its body is already being read: put idempotency before that",
   );
   if (body === undefined) {
-    return problem(413, "The request is too large", {
+    return problemResponse(413, "The request is too large", {
       detail: `At most ${maxRequest} bytes can be compared`,
     });
   }
@@ -292,9 +304,9 @@ function refusal(begun: Exclude<Awaited<ReturnType<Idempotency["begin"]>>, { sta
     case "completed":
       return replay(begun.response);
     case "in-progress":
-      return problem(409, "A request is outstanding for this Idempotency-Key", { retryAfter: 1000 });
+      return problemResponse(409, "A request is outstanding for this Idempotency-Key", { retryAfter: 1000 });
     case "mismatch":
-      return problem(422, "Idempotency-Key is already used", {
+      return problemResponse(422, "Idempotency-Key is already used", {
         detail: "The key belongs to another request",
       });
     case "not-retained":

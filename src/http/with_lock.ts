@@ -1,7 +1,7 @@
 /** A lock around a fetch handler, and the one implementation of Hono's `lock()`. */
 import { deferred } from "../deferred.ts";
 import { HoldfastError } from "../errors.ts";
-import { faultClass } from "../fault_class.ts";
+import { isOutage } from "../fault_class.ts";
 import { planAcquire } from "../lock/acquire_plan.ts";
 import { createLocks } from "../lock/create_locks.ts";
 import type { AcquireOptions, Lock, Locks } from "../lock/lock.ts";
@@ -19,7 +19,7 @@ import {
   type Served,
 } from "./exchange.ts";
 import type { HttpLockOptions, LockContext } from "./http_lock.ts";
-import { problem, unavailable } from "./problem.ts";
+import { problemResponse, unavailable } from "../response.ts";
 
 const OPTIONS = {
   store: true,
@@ -45,7 +45,7 @@ const TASK = "lock requests";
 const NAME = "lock";
 /** The title of the answer to a key that no store takes. */
 const NO_KEY = "The request names nothing that can be locked";
-const mounts = new Mounts<Lock>();
+const mounts = /* @__PURE__ */ new Mounts<Lock>();
 
 /**
  * Lets one request at a time through per key, or as many as `permits` says. The handler has the lock as
@@ -105,7 +105,7 @@ export function lockHelper<Context>(options: HttpLockOptions<Context>): Helper<C
   const refuse = (error: unknown): Response => {
     if (!(error instanceof HoldfastError)) throw error;
     report(error);
-    if (faultClass(error) !== "outage" || whenUnavailable === "throw") throw error;
+    if (!isOutage(error) || whenUnavailable === "throw") throw error;
     return unavailable();
   };
   return async (exchange, run) => {
@@ -115,7 +115,7 @@ export function lockHelper<Context>(options: HttpLockOptions<Context>): Helper<C
       throw new TypeError(`Cannot ${TASK} as 'key' must return a string: current type is ${typeof found}`);
     }
     if (found === "" || !found.isWellFormed()) {
-      return problem(400, NO_KEY, { detail: "The name is empty or not well-formed" });
+      return problemResponse(400, NO_KEY, { detail: "The name is empty or not well-formed" });
     }
     const mount = { store, name, key: found, options };
     const handed = exchange.get("lock");
@@ -125,7 +125,7 @@ export function lockHelper<Context>(options: HttpLockOptions<Context>): Helper<C
     const entry = await enter(locks, found, acquire, exchange, unread?.signal).catch(refuse);
     if (entry instanceof Response) return entry;
     if ("remaining" in entry) {
-      return problem(status, "Another request is working on this", { retryAfter: entry.remaining });
+      return problemResponse(status, "Another request is working on this", { retryAfter: entry.remaining });
     }
     mounts.note(mount, entry.lock, handed);
     return await serve(exchange, run, { lock: entry.lock, unread, ttl, report });
@@ -171,7 +171,7 @@ async function enter(
     return { remaining: (await locks.inspect(key)).remaining };
   } catch (error) {
     // The store refuses what is too long for it, before anything is sent: bad input of the client.
-    if (error instanceof RangeError) return problem(400, NO_KEY, { detail: "The name is too long" });
+    if (error instanceof RangeError) return problemResponse(400, NO_KEY, { detail: "The name is too long" });
     throw error;
   }
 }

@@ -1,4 +1,5 @@
 /** Sessions around a fetch handler, and the one implementation of Hono's `session()`. */
+import { changeable, problemResponse, unavailable } from "../response.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
 import { createSessions } from "../session/create_sessions.ts";
 import type { Session } from "../session/session.ts";
@@ -18,35 +19,28 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
 import { checkFunction, checkOptionNames, type OptionNames } from "../validate.ts";
 import { sameOptions } from "./_same_options.ts";
-import {
-  around,
-  changeable,
-  type Exchange,
-  type FetchHandler,
-  type Helper,
-  type Served,
-} from "./exchange.ts";
+import { around, type Exchange, type FetchHandler, type Helper, type Served } from "./exchange.ts";
 import type {
   HttpSessionAnswerOptions,
   HttpSessionOptions,
   MadeHttpSessionOptions,
   SessionContext,
 } from "./http_session.ts";
-import { problem, unavailable } from "./problem.ts";
 import { notePersonal } from "./request_notes.ts";
 import { RequestValues } from "./request_values.ts";
 
 /**
  * Gives every request its session as `context.session`, loaded at the first read, committed once after the
- * handler. A request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx, and when the
- * handler throws, its data is dropped, while revoking and rotating hold; likewise HEAD and OPTIONS: no session
- * begins there.
+ * handler. A request that neither reads nor changes it costs nothing and gets no cookie. On a 5xx, and when
+ * the handler throws, its data is dropped, while revoking and rotating hold; likewise HEAD and OPTIONS: no
+ * session begins there.
  *
- * A request whose session ends under way never begins another: what it changed goes to the session that the same
- * user's rotation or login made of it, or the answer is a 409 (see `onConflict`) and no cookie changes.
+ * A request whose session ends under way never begins another: what it changed goes to the session that the
+ * same user's rotation or login made of it, or the answer is a 409 (see `onConflict`) and no cookie changes.
  *
- * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is called. The handler's
- * own errors are thrown on, also where they are outages of another store. A misconfiguration is thrown.
+ * When the store is down, the answer is a 503, the cookie stays as it is, and `onFault` is called. The
+ * handler's own errors are thrown on, also where they are outages of another store. A misconfiguration is
+ * thrown.
  *
  * Around each other with equal options two are one. With other options, or when two share a cookie name, the
  * request fails with a `TypeError`: the second one would be ignored, or overwrite the first one's cookie.
@@ -74,7 +68,10 @@ export function withSession<S extends Schema = Schema<Record<string, unknown>>, 
   return around(handler, name, options.waitUntil, helper) as ReturnType<typeof withSession<S, Context>>;
 }
 
-/** The sessions of requests, whatever framework they come through, and the name under which they are handed on. */
+/**
+ * The sessions of requests, whatever framework they come through, and the name under which they are handed
+ * on.
+ */
 export function sessionHelper<S extends Schema, Context>(
   options: HttpSessionOptions<S, Context> | MadeHttpSessionOptions<SchemaOutput<S>, Context>,
   own = "withSession()",
@@ -89,7 +86,7 @@ export function sessionHelper<S extends Schema, Context>(
   for (const name of ["onConflict", "waitUntil"] as const) {
     checkFunction(`mount ${own}`, name, options[name]);
   }
-  const { onConflict = () => problem(409, SESSION_ENDED) } = options;
+  const { onConflict = () => problemResponse(409, SESSION_ENDED) } = options;
   const sessions = "sessions" in options ? made(options, own) : perStore(options, contextKey);
   const helper: Helper<Context, Session<SchemaOutput<S>> | undefined> = async (exchange, serve) => {
     if (isMounted(exchange, { contextKey, options, own })) return (await serve(undefined)).response;
@@ -101,8 +98,8 @@ export function sessionHelper<S extends Schema, Context>(
     try {
       served = await serve(current);
     } catch (thrown) {
-      // What no framework answers ends the request; what was revoked or rotated holds. An outage of the session's
-      // own store is answered as if the handler had looked at the session itself.
+      // What no framework answers ends the request; what was revoked or rotated holds. An outage of the
+      // session's own store is answered as if the handler had looked at the session itself.
       await mine.commit(current, { failed: true }).catch(() => undefined);
       if (isOwnOutage(current, thrown)) return unavailable();
       throw thrown;
@@ -131,7 +128,7 @@ async function finish<Data, Context>(
       onConflict: () => void (lost = true),
     });
   } catch (error) {
-    if (isLimit(error)) return problem(409, "There are too many sessions of this user");
+    if (isLimit(error)) return problemResponse(409, "There are too many sessions of this user");
     if (!isUnavailable(error)) throw error;
     // The application's own failure stays: it claims no success either.
     return outage || response.status < 500 ? unavailable() : response;
@@ -156,7 +153,7 @@ interface Mount {
 }
 
 /** The helpers of sessions that each request has passed. */
-const mounts = new RequestValues<readonly Mount[]>();
+const mounts = /* @__PURE__ */ new RequestValues<readonly Mount[]>();
 
 /** Whether the same sessions were mounted before. One with other options is refused: it would do nothing. */
 function isMounted(

@@ -1,5 +1,6 @@
 /** A throttle around a fetch handler, and the one implementation of Hono's `throttle()`. */
 import { HoldfastError } from "../errors.ts";
+import { changeable, problemResponse, unavailable } from "../response.ts";
 import { sha256 } from "../secret.ts";
 import { planThrottle, type ThrottlePlan } from "../throttle/create_throttle.ts";
 import { givenPolicies } from "../throttle/policies.ts";
@@ -12,18 +13,9 @@ import {
   checkStore,
   type OptionNames,
 } from "../validate.ts";
-import { ADDRESS_OPTIONS, addressOf, checkAddressOptions } from "./client_address.ts";
-import {
-  around,
-  changeable,
-  type Exchange,
-  type FetchHandler,
-  type Helper,
-  safely,
-  storeOf,
-} from "./exchange.ts";
+import { addressOf, checkAddressOptions } from "./client_address.ts";
+import { around, type Exchange, type FetchHandler, type Helper, safely, storeOf } from "./exchange.ts";
 import type { HttpThrottleOptions, ThrottleContext } from "./http_throttle.ts";
-import { problem, unavailable } from "./problem.ts";
 import { describe, RATE_LIMIT_HEADERS } from "./ratelimit_fields.ts";
 import { RequestValues } from "./request_values.ts";
 
@@ -36,7 +28,9 @@ const OPTIONS = {
   clock: true,
   store: true,
   key: true,
-  ...ADDRESS_OPTIONS,
+  platform: true,
+  trustedProxies: true,
+  ipv6Prefix: true,
   skip: true,
   cost: true,
   costAfter: true,
@@ -251,13 +245,13 @@ function costOf<Context>(
 }
 
 function badRequest(detail: string): Response {
-  return problem(400, "The request cannot be counted", { detail });
+  return problemResponse(400, "The request cannot be counted", { detail });
 }
 
 function refusal({ policies, retryAfter, blockedFor }: ThrottleDecision): Response {
   const kind = blockedFor > 0 ? "abnormal-usage-detected" : "quota-exceeded";
   const violated = policies.filter(({ retryAfter }) => retryAfter > 0).map(({ name }) => name);
-  return problem(429, "Too many requests", {
+  return problemResponse(429, "Too many requests", {
     type: `https://iana.org/assignments/http-problem-types#${kind}`,
     extensions: { "violated-policies": violated },
     retryAfter,

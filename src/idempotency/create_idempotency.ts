@@ -1,6 +1,12 @@
 /**
  * Idempotency over an atomic store; the contract is in `idempotency.ts`, the semantics in
  * `idempotency_transitions.ts`.
+ *
+ * `begin` claims a key for a lease, `hold` renews the lease while the work runs, and `complete` stores the
+ * result, or `abandon` frees the key. `run` does all of it. Each call is retried until its timeout, which is
+ * safe as the transitions answer a repetition the same. A `begin` that fails without a known outcome may have
+ * claimed the key: its claim is given back in the background, so that the next caller need not wait for the
+ * lease.
  */
 import { type Clock, systemClock } from "../clock.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
@@ -65,7 +71,7 @@ const OPTIONS = {
 } satisfies OptionNames<IdempotencyOptions>;
 const CALL = { signal: true } satisfies OptionNames<CallOptions>;
 const BEGIN = {
-  ...CALL,
+  signal: true,
   fingerprint: true,
   lease: true,
   retention: true,
@@ -73,8 +79,17 @@ const BEGIN = {
   owner: true,
   waitUntil: true,
 } satisfies OptionNames<BeginOptions>;
-const COMPLETE = { ...CALL, retain: true } satisfies OptionNames<CompleteOptions>;
-const RUN = { ...BEGIN, storeIf: true } satisfies OptionNames<RunOptions>;
+const COMPLETE = { signal: true, retain: true } satisfies OptionNames<CompleteOptions>;
+const RUN = {
+  signal: true,
+  fingerprint: true,
+  lease: true,
+  retention: true,
+  wait: true,
+  owner: true,
+  waitUntil: true,
+  storeIf: true,
+} satisfies OptionNames<RunOptions>;
 
 /**
  * Creates idempotency over any atomic store.
@@ -357,7 +372,7 @@ class StoreIdempotency implements Idempotency {
           key,
           attempt,
           pin,
-          get signal() { // made for those who look: most work does not
+          get signal() { // created when it is read: most work never does
             return hold.signal;
           },
         });
@@ -383,7 +398,7 @@ class StoreIdempotency implements Idempotency {
     try {
       text = encodeResult(result);
     } catch (error) {
-      // The caller learns of it, and no one does the work again.
+      // The caller gets the error. The key is completed without a result, so that the work is not done again.
       await this.#quietly(this.#complete(claim, undefined));
       throw error;
     }
@@ -488,7 +503,7 @@ function sound(output: Fields): Fields {
   );
 }
 
-/** Refuses what `begin` did not answer: its state, its key, or nothing. */
+/** Refuses a claim that is not one of `begin`'s, as its whole outcome, a key or `undefined`. */
 function checkClaim(task: string, claim: unknown): void {
   const { key, owner, id } = Object(claim) as Partial<Claim>;
   if (typeof key === "string" && typeof owner === "string" && typeof id === "string") return;

@@ -1,17 +1,17 @@
 /**
- * The transitions of idempotency. A record has these fields; numbers are whole milliseconds since the epoch
- * unless noted.
+ * The transitions of idempotency. A record has these fields; times are milliseconds since the epoch by the
+ * engine's clock, as decimal integers.
  *
- * | field          | in states      | meaning                                                            |
- * |----------------|----------------|--------------------------------------------------------------------|
- * | `state`        | all            | `pending`: claimed. `done`: completed. `abandoned`: a tombstone.    |
- * | `owner`        | all            | the id of the claimant                                             |
- * | `claim`        | all            | the id of the latest call of `begin` that got the claim            |
- * | `retentionEnds`| all            | when the record ends                                               |
- * | `fingerprint`  | pending, done  | what the key stands for                                            |
- * | `attempt`      | pending, done  | 1, and one more for each claimant that was replaced after its lease |
- * | `leaseEnds`    | pending        | when another caller may replace the claimant                       |
- * | `response`     | done           | the response; absent when it was not kept                          |
+ * | field           | type  | in states     | meaning                                                 |
+ * | --------------- | ----- | ------------- | ------------------------------------------------------- |
+ * | `state`         | text  | all           | `pending`: claimed; `done`; `abandoned`: a tombstone    |
+ * | `owner`         | text  | all           | the id of the claimant                                  |
+ * | `claim`         | text  | all           | the id of the latest call of `begin` that got the claim |
+ * | `retentionEnds` | time  | all           | when the record ends                                    |
+ * | `fingerprint`   | text  | pending, done | the fingerprint of the request under the key            |
+ * | `attempt`       | count | pending, done | 1, and one more for each claimant that was replaced     |
+ * | `leaseEnds`     | time  | pending       | when another caller may replace the claimant            |
+ * | `response`      | text  | done          | the response; absent when it was not kept               |
  *
  * Anything else under the key is corrupt or of another version: every transition says so and leaves it alone.
  *

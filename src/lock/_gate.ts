@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { canResolveElsewhere, LOOK_INTERVAL } from "../cross_request.ts";
 import { deferred } from "../deferred.ts";
-import { ringAfter } from "../ring_after.ts";
+import { callAfter } from "../call_after.ts";
 import { PerBinding } from "../store/binding.ts";
 
 /** How often a waiting acquisition shows that it is alive, in milliseconds. */
@@ -27,7 +27,7 @@ interface Line {
   alone: boolean;
 }
 
-const gates = new PerBinding<Gate>();
+const gates = /* @__PURE__ */ new PerBinding<Gate>();
 
 /**
  * The gate of the store's binding and namespace: on Workers, where each request makes a store of its own, one
@@ -163,7 +163,7 @@ export class Place {
       const wake = () => turn.resolve();
       signal?.addEventListener("abort", wake, { once: true });
       const length = Math.min(this.#wakes ? BEAT : LOOK_INTERVAL, left);
-      const takeBack = ringAfter(this.#clock, length, wake);
+      const takeBack = callAfter(this.#clock, length, wake);
       await turn.promise;
       takeBack();
       signal?.removeEventListener("abort", wake);
@@ -190,7 +190,7 @@ export class Place {
 
   #keepBeating(): void {
     const began = this.#clock.monotonic();
-    this.#stopBeating = ringAfter(this.#clock, BEAT, () => {
+    this.#stopBeating = callAfter(this.#clock, BEAT, () => {
       this.#beat(began);
       this.#keepBeating();
     });

@@ -1,3 +1,10 @@
+/**
+ * A lock that is held: its lease, and its release.
+ *
+ * A failed release is retried, as it would leave the key locked until the lease ends. Repeating it is safe:
+ * the transition answers the same owner the same. After a lost reply `overtaken` proves nothing, since the
+ * first attempt may have released the lock before the next holder came: the result is then `unconfirmed`.
+ */
 import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
@@ -15,7 +22,7 @@ import { extendLock, releaseLock } from "./lock_transitions.ts";
 
 const CALL_OPTIONS = { signal: true, timeout: true } satisfies OptionNames<LockCallOptions>;
 
-/** Where a lock lives, and whose time bounds it. */
+/** The key of an acquisition, its owner, and what its calls need. */
 export interface Place {
   readonly store: AtomicStore;
   readonly gate: Gate;
@@ -26,7 +33,7 @@ export interface Place {
   readonly timeout: number;
 }
 
-/** What was granted. */
+/** The grant of an acquisition. */
 export interface Grant {
   readonly ttl: number;
   /** The holder's own monotonic time before the request was sent: the lease began no earlier. */
@@ -39,7 +46,7 @@ export interface Grant {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The most attempts of one release. */
+/** The maximum number of attempts of one release. */
 const RELEASE_ATTEMPTS = 3;
 
 /** What is known about a release. */
@@ -51,7 +58,7 @@ export interface ReleaseAttempt {
 
 /** Options of {@linkcode releaseWithRetry}. */
 export interface ReleaseRetryOptions {
-  /** The name of all attempts, also of an earlier release whose outcome is unknown. */
+  /** The call id of all attempts; a release that repeats an unconfirmed one has the same. */
   readonly call?: CallOptions | undefined;
   /** The end of the holder's lease. */
   readonly until?: number | undefined;
@@ -60,8 +67,9 @@ export interface ReleaseRetryOptions {
 }
 
 /**
- * Releases what an owner has or waits for; repeating it is safe. With `until`, the end of a holder's lease,
- * it is retried after a delay while that lasts. Without, at once: an orphaned acquisition.
+ * Releases the lock of an owner, or its place in the queue. With `until`, the end of a holder's lease, a
+ * failure is retried after a delay, until then. Without it the acquisition is orphaned, and a failure is
+ * retried at once.
  */
 export async function releaseWithRetry(
   { store, clock, key, owner }: Place,
@@ -73,7 +81,7 @@ export async function releaseWithRetry(
     try {
       const reply = ask(store, releaseLock, key, input, call);
       const { result } = reply instanceof Promise ? await reply : reply;
-      // An earlier attempt may have been the one that released it, before another holder came.
+      // An earlier attempt may have released the lock before another holder came.
       const unsure = ambiguous && result === "overtaken";
       return { result: unsure ? "unconfirmed" : result as Release, ambiguous };
     } catch (error) {
@@ -95,7 +103,7 @@ export async function releaseOrphan(place: Place, pending: Promise<unknown>): Pr
   place.gate.notify(place.key);
 }
 
-/** The fault of a call that took too long. */
+/** The error of a call that exceeded its timeout. */
 export function overdue(task: string): HoldfastError {
   return new HoldfastError("timeout", `Cannot ${task} as the engine did not reply in time`, {
     retryable: true,
@@ -103,7 +111,10 @@ export function overdue(task: string): HoldfastError {
   });
 }
 
-/** The lock that {@linkcode Locks.acquire} answers. What must not be printed is private. */
+/**
+ * The lock that {@linkcode Locks.acquire} returns. Its owner and its store are private: printing it shows no
+ * secret.
+ */
 export class HeldLock implements Lock {
   readonly key: string;
   readonly fencingToken: number;
@@ -114,7 +125,7 @@ export class HeldLock implements Lock {
   readonly #leaseEnd: () => number;
   #expiresAt: number;
   #release: Promise<Release> | undefined;
-  /** The name of the release: one that is asked for again, after a lost reply, is the same call. */
+  /** The call id of the release. A release that is repeated after a lost reply is the same call. */
   #releaseCall: CallOptions | undefined;
   #ambiguous = false;
 
@@ -199,7 +210,7 @@ export class HeldLock implements Lock {
       this.#ambiguous = attempt.ambiguous;
       return attempt.result;
     } finally {
-      // What is not known may be asked again.
+      // An unconfirmed release may be repeated.
       if (attempt === undefined || attempt.result === "unconfirmed") this.#release = undefined;
       this.#place.gate.notify(this.key);
     }
@@ -209,7 +220,7 @@ export class HeldLock implements Lock {
     await this.release();
   }
 
-  /** Ends renewal; the lease lasts as long as it does. */
+  /** Ends renewal. The lease keeps its present end. */
   stopRenewal(): void {
     this.#lease.stop();
   }

@@ -44,7 +44,11 @@ export interface AcquirePlan {
 const HOLD_OPTIONS = { ttl: true, renew: true, maxHold: true, signal: true, timeout: true } as const;
 
 const ACQUIRE_OPTIONS = {
-  ...HOLD_OPTIONS,
+  ttl: true,
+  renew: true,
+  maxHold: true,
+  signal: true,
+  timeout: true,
   wait: true,
   fair: true,
   permits: true,

@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { interruptible } from "../deadline.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { faultClass } from "../fault_class.ts";
+import { isOutage } from "../fault_class.ts";
 import { leaseDeadline } from "../lease.ts";
 import { retry } from "../retry.ts";
 import { randomToken } from "../secret.ts";
@@ -44,7 +44,7 @@ import type {
 import { acquireLock, forceLock, inspectLock, lookLock } from "./lock_transitions.ts";
 
 const CALL_OPTIONS = { signal: true, timeout: true } satisfies OptionNames<LockCallOptions>;
-const FORCE_OPTIONS = { ...CALL_OPTIONS, id: true } satisfies OptionNames<ForceReleaseOptions>;
+const FORCE_OPTIONS = { signal: true, timeout: true, id: true } satisfies OptionNames<ForceReleaseOptions>;
 const LOCKS_OPTIONS = { name: true, clock: true, timeout: true } satisfies OptionNames<LocksOptions>;
 
 /**
@@ -204,7 +204,7 @@ class StoreLocks implements Locks {
 
   /** What follows from a fault: an outage is waited out, any other fault is thrown. */
   #again(error: unknown, backoff: number): Asked {
-    if (!(error instanceof HoldfastError) || faultClass(error) !== "outage") throw error;
+    if (!isOutage(error)) throw error;
     return { do: "repeat", failure: error, backoff: nextBackoff(backoff, PAUSE, Math.random()) };
   }
 

@@ -1,17 +1,22 @@
 /**
  * The transitions of a lock: one record for every kind (exclusive, shared, fair). Its fields:
  *
- * | field | content |
- * |---|---|
- * | `lock` | ten integers: `fence lapsed due head ends holders alone waiting first last` |
- * | `done` | the last eight ids that may never act again, newest first, joined by commas |
- * | `by:<owner>` | a holder: `h <until> <fence> <limit> <delay>`; a waiter: `q <number> <until> <limit> <front>` |
- * | `at:<number>` | the owner of the waiter with that number |
+ * | field         | type     | meaning                                                                     |
+ * | ------------- | -------- | --------------------------------------------------------------------------- |
+ * | `lock`        | integers | the summary: `fence lapsed due head ends holders alone waiting first last`  |
+ * | `done`        | texts    | the last eight ids that may never act again, newest first, joined by commas |
+ * | `by:<owner>`  | text     | a holder: `h <until> <fence> <limit> <delay>`                               |
+ * |               |          | a waiter (queued): `q <number> <until> <limit> <front>`                     |
+ * | `at:<number>` | text     | the owner of the waiter with that number                                    |
+ *
+ * `due`, `head`, `ends` and `until` are milliseconds since the epoch by the engine's clock, `delay` is
+ * milliseconds, `alone` and `front` are `0` or `1`.
  *
  * - `fence` is the last fencing token handed out. `lapsed` is the highest one whose holder did not release it
  *   itself (its lease ended, or it was forced or passed on), so that a repeated release can be told from a
  *   late one.
- * - `due`: before that time no holder ends by itself; 0 without holders. It is exact for a single holder; with
+ * - `due`: before that time no holder ends by itself; 0 without holders. It is exact for a single holder;
+ *   with
  *   several it may be earlier than the true time, never later.
  * - `head`: when the ticket of the first waiter ends; 0 without waiters. Those behind it may have ended
  *   earlier: they are removed when they become the first, or with the next sweep.
@@ -20,9 +25,9 @@
  *   queue) summarize the rest.
  *
  * With the summary an engine that keeps fields apart (a Redis hash) decides the usual calls by a few fields,
- * however long the queue is; see `adapters/upstash/compile/fast_lock.ts`. Invariant: after each write, the first
- * waiter cannot be let in. Only time changes that, at `due` or `head`: what happens then is a sweep, which
- * reads the whole record. A queue that moves on without dead waiters and lapsed leases needs none.
+ * however long the queue is; see `adapters/upstash/compile/fast_lock.ts`. Invariant: after each write, the
+ * first waiter cannot be let in. Only time changes that, at `due` or `head`: what happens then is a sweep,
+ * which reads the whole record. A queue that moves on without dead waiters and lapsed leases needs none.
  *
  * What becomes free goes to the first waiter at once, for as long as a reply may take: the waiter asks again
  * and gets its whole lease, or is passed over. The fence outlives the holders. A fence that was lost starts
@@ -192,7 +197,10 @@ function serialize(state: LockRecord, now: number): Write {
   return { record, expiresAt, retention: ends > now ? "protected" : "evictable" };
 }
 
-/** Notes when a holder ends by itself. The ends of others are not known to the fast path, which reads few fields. */
+/**
+ * Notes when a holder ends by itself. The ends of others are not known to the fast path, which reads few
+ * fields.
+ */
 function noteHolder(state: LockRecord, end: number): void {
   state.due = state.holders.length === 1 ? end : Math.min(state.due, end);
   state.ends = Math.max(state.ends, end);
@@ -305,7 +313,9 @@ function enqueue(
   return true;
 }
 
-/** The holder that this call has or gets; `undefined` when others have the lock, or it cannot be passed on. */
+/**
+ * The holder that this call has or gets; `undefined` when others have the lock, or it cannot be passed on.
+ */
 function admit(
   state: LockRecord,
   input: Fields,

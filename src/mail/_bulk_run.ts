@@ -1,6 +1,9 @@
 /**
- * One run of `sendBulk`: reads batches, sends as many at once as the plan allows, and yields their results in
- * order.
+ * One run of `sendBulk`: reads batches, sends as many at once as the window allows, and yields their results
+ * in order.
+ *
+ * Nothing is read ahead of the window, so memory is bounded, and a caller that stops reading has sent little.
+ * A batch that was begun is always finished, as its messages may have been sent already.
  */
 import { openBulk } from "./_bulk_sender.ts";
 import type { BulkOptions, BulkResult } from "./bulk.ts";
@@ -17,12 +20,12 @@ interface BulkItem {
 
 type Outcome = Receipt | MailError;
 
-/** The options, with what has a default decided. */
+/** The options, with their defaults. */
 export type BulkSettings = BulkOptions & { readonly concurrency: number; readonly start: number };
 
 /**
- * The number of batches that may be under way after so many were read by the caller: 1, 2, 4 … up to the
- * maximum.
+ * The number of batches that may be under way after the caller has read so many: 1, 2, 4 … up to
+ * `concurrency`. It starts with one, so that a caller that stops at the first result has sent one batch.
  */
 export function windowSize(batchesRead: number, concurrency: number): number {
   return Math.min(concurrency, 2 ** batchesRead);
@@ -70,8 +73,8 @@ export class BulkRun {
       if (this.#failure) throw this.#failure.reason;
     } finally {
       this.#more = false;
-      abortable(undefined, () => this.#input.return?.()).catch(() => {}); // it may be busy for ever
-      // Those that were begun are sent all the same.
+      abortable(undefined, () => this.#input.return?.()).catch(() => {}); // not awaited: it may never settle
+      // Batches that were begun are finished and counted.
       for (const outcomes of await Promise.all(this.#batches)) this.#count(outcomes);
       await this.#sender.close?.();
     }
@@ -91,7 +94,10 @@ export class BulkRun {
     }
   }
 
-  /** The outcomes of the oldest batch; none when another batch was begun first. */
+  /**
+   * The outcomes of the oldest batch, or an empty list when another batch was begun first: the window may
+   * have space.
+   */
   async #nextBatch(): Promise<Outcome[]> {
     const window = windowSize(this.#batchesRead, this.#options.concurrency);
     if (this.#more && this.#batches.length < window) this.#reading ??= this.#readBatch();
@@ -140,7 +146,7 @@ export class BulkRun {
     }
   }
 
-  /** Sends what is valid of a batch; one outcome per slot, in order. */
+  /** Sends the valid messages of a batch; one outcome per slot, in order. */
   async #sendBatch(slots: readonly (BulkItem | MailError)[]): Promise<Outcome[]> {
     const { signal, timeout } = this.#options;
     const items = slots.filter((slot): slot is BulkItem => !(slot instanceof MailError));
@@ -158,7 +164,7 @@ export class BulkRun {
   }
 }
 
-/** The outcomes of a batch. A message that the sender gave no answer for has an unknown delivery. */
+/** The outcomes of a batch. The delivery of a message without a result of the sender is unknown. */
 export async function settledBatch(
   mailer: string,
   count: number,

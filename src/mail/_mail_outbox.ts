@@ -61,7 +61,7 @@ export class StoredMailOutbox implements MailOutbox {
 
   async read(id: string, options?: CallOptions): Promise<PreparedMessage | undefined> {
     const fields = await this.#queue.read(id, options);
-    return fields.p === undefined ? undefined : prepareMessage(unpackMessage(fields));
+    return fields.body === undefined ? undefined : prepareMessage(unpackMessage(fields));
   }
 
   requeue(id: string, options?: CallOptions): Promise<boolean> {
@@ -86,7 +86,7 @@ export class StoredMailOutbox implements MailOutbox {
       if (signal?.aborted) {
         throw mailError(this.name, "aborted", "the signal was aborted", { delivery, cause: error });
       }
-      if (!ours && !isTimeout(error)) throw error;
+      if (!ours && !isSignalTimeout(error)) throw error;
       if (ours && error.code === "value-too-large") throw this.#tooLarge(error);
       throw mailError(this.name, ours ? error.code : "timeout", "its store failed", {
         delivery,
@@ -112,6 +112,7 @@ function callSignal({ signal, timeout }: SendOptions): AbortSignal | undefined {
   return signal ? AbortSignal.any([signal, late]) : late;
 }
 
-function isTimeout(error: unknown): boolean {
+/** The reason of `AbortSignal.timeout()`: the call took longer than its `timeout`. */
+function isSignalTimeout(error: unknown): boolean {
   return error instanceof DOMException && error.name === "TimeoutError";
 }

@@ -19,16 +19,18 @@ export async function fingerprintOf(message: PreparedMessage, mailer: string): P
 }
 
 /**
- * A message as fields: `p` is its JSON without the content of its files, `f0`, `f1` … are those in base64,
- * each a field of its own so that text outside Latin-1 does not double what they take. When it is to be sent
- * is not part of it.
+ * A message as fields: `body` is its JSON without the content of its files; `file0`, `file1` … are those in
+ * base64, each a field of its own so that text outside Latin-1 does not double what they take. When it is to
+ * be sent is not part of it.
  *
  * @throws {MailError} `attachment-unreadable`
  */
 export async function packMessage(message: PreparedMessage, mailer: string): Promise<Fields> {
   const { sendAt: _, ...rest } = message;
-  const fields: Record<string, string> = { p: JSON.stringify(rest) };
-  (await readAttachments(message, mailer)).forEach(({ bytes }, i) => fields[`f${i}`] = bytesToBase64(bytes));
+  const fields: Record<string, string> = { body: JSON.stringify(rest) };
+  (await readAttachments(message, mailer)).forEach(({ bytes }, i) =>
+    fields[`file${i}`] = bytesToBase64(bytes)
+  );
   return fields;
 }
 
@@ -39,10 +41,10 @@ export async function packMessage(message: PreparedMessage, mailer: string): Pro
  */
 export function unpackMessage(fields: Fields): Message {
   try {
-    const message = JSON.parse(fields.p!) as PreparedMessage;
+    const message = JSON.parse(fields.body!) as PreparedMessage;
     const attachments = message.attachments.map((file, i) => ({
       ...file,
-      content: base64ToBytes(fields[`f${i}`]!),
+      content: base64ToBytes(fields[`file${i}`]!),
     }));
     return { ...message, attachments };
   } catch (cause) {

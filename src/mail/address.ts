@@ -2,7 +2,7 @@
  * Email addresses, read strictly: an address that servers might read in two ways is refused, as is one that
  * could end a line.
  */
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkNames, type OptionNames } from "../validate.ts";
 
 /**
  * A mailbox.
@@ -31,7 +31,7 @@ const NO_ATOM = /^$|^\.|\.\.|\.$|[\s\p{C}\p{Z}()<>[\]:;@\\,"]/u;
 const QUOTED = /^"(?:[^"\\]|\\[ -~])*"$/;
 const DOMAIN = /^localhost$|^(?:(?!-)[a-z\d-]{1,63}(?<!-)\.)+(?!\d+$|-)[a-z\d-]{1,63}(?<!-)$/;
 const ONE = "must be one address: local@domain or Name <local@domain>";
-const QUOTES = `${ONE}, and a name with , ; : . or other signs needs quotes: "Doe, Jane" <jane@example.com>`;
+const QUOTES = `${ONE}, and quotes around a name with signs such as , ; : or .`;
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 
 /**
@@ -92,7 +92,7 @@ export function parseAddress(input: AddressInput, what = "address"): Address {
     }
   } else {
     need(typeof input === "object" && input, what, ONE);
-    checkOptionNames(
+    checkNames(
       `send as '${what}' is given`,
       input,
       { name: true, address: true } satisfies OptionNames<Address>,

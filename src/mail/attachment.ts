@@ -1,4 +1,4 @@
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkNames, type OptionNames } from "../validate.ts";
 import { need, shortText } from "./address.ts";
 import { mailError } from "./mail_error.ts";
 
@@ -70,7 +70,7 @@ function lastPart(path: string): string {
 export function prepareAttachment(attachment: Attachment, index: number): PreparedAttachment {
   const what = `attachments[${index}]`;
   need(typeof attachment === "object" && attachment, what, "must be an object");
-  checkOptionNames(`send as '${what}' is given`, attachment, ATTACHMENT);
+  checkNames(`send as '${what}' is given`, attachment, ATTACHMENT);
   const { content, contentId } = attachment;
   const filename = lastPart(shortText(attachment.filename, `${what}.filename`));
   need(filename !== "", `${what}.filename`, "must end with a file's name");

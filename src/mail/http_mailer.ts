@@ -9,12 +9,12 @@ import { needsSmtpUtf8 } from "./address.ts";
 import { readAttachments } from "./attachment.ts";
 import { MailError, mailError, unsupported } from "./mail_error.ts";
 import { checkSendOptions, type Mailer, type Receipt, type SendOptions } from "./mailer.ts";
-import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "./message.ts";
+import { type Message, needBody, type PreparedMessage, prepareMessage, recipientsOf } from "./message.ts";
 import { abortable, abortReason } from "./outcome.ts";
 import { selectRecipients } from "./partial.ts";
 import type { LazyBytes } from "./pieces.ts";
-import { checkOptionNames } from "../validate.ts";
-import { needBody, optionsFor } from "./own_options.ts";
+import { checkNames } from "../validate.ts";
+import { optionsFor } from "./own_options.ts";
 
 const DEFAULT_TIMEOUT = "30s";
 
@@ -178,7 +178,7 @@ export interface Refusal {
  * others.
  */
 export function httpMailer<Options extends object>(provider: Provider<Options>): Mailer {
-  checkOptionNames("make a mailer with these 'defaults'", provider.defaults, provider.options ?? {});
+  checkNames("make a mailer with these 'defaults'", provider.defaults, provider.options ?? {});
   const { name, deduplicates = false, selectsRecipients = false } = provider;
   toMilliseconds(provider.timeout ?? DEFAULT_TIMEOUT, "timeout");
   return {

@@ -1,5 +1,6 @@
 /** Requests whose body is JSON, in which files become base64 only while they are sent. */
 import { bytesToBase64 } from "../codec.ts";
+import { concatBytes } from "../read_stream.ts";
 import type { MailRequest } from "./http_mailer.ts";
 import { inPieces, type LazyBytes, toBytes } from "./pieces.ts";
 
@@ -49,12 +50,7 @@ function* base64Chunks(chunks: Iterable<Uint8Array<ArrayBuffer>>): Generator<Uin
   const encode = (bytes: Uint8Array) => new TextEncoder().encode(bytesToBase64(bytes));
   let rest: Uint8Array<ArrayBuffer> = new Uint8Array();
   for (const chunk of chunks) {
-    let bytes = chunk;
-    if (rest.length > 0) {
-      bytes = new Uint8Array(rest.length + chunk.length);
-      bytes.set(rest);
-      bytes.set(chunk, rest.length);
-    }
+    const bytes = rest.length > 0 ? concatBytes([rest, chunk]) : chunk;
     const end = bytes.length - bytes.length % 3;
     for (let at = 0; at < end; at += PIECE) yield encode(bytes.subarray(at, Math.min(at + PIECE, end)));
     rest = bytes.slice(end); // less than 3 bytes

@@ -4,7 +4,7 @@
  * mailer of your own is two fields and a method: `name`, `deduplicates` and `send`.
  */
 import type { Duration } from "../duration.ts";
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkNames, checkSignal, type OptionNames } from "../validate.ts";
 import { need } from "./address.ts";
 import type { Message, PreparedMessage } from "./message.ts";
 
@@ -173,7 +173,8 @@ const SEND_OPTIONS = {
  * list of addresses
  */
 export function checkSendOptions(options: SendOptions | undefined): void {
-  checkOptionNames("send", options, SEND_OPTIONS);
+  checkNames("send", options, SEND_OPTIONS);
+  if (options?.signal !== undefined) checkSignal("send", options.signal);
   checkIdempotencyKey(options?.idempotencyKey);
   const recipients: unknown = options?.recipients;
   need(

@@ -2,7 +2,7 @@
  * The one message model. A message is a plain object; `prepareMessage` checks it once, by the rules of all
  * mailers together, and freezes a copy, so no mailer checks or cleans anything again.
  */
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkNames, type OptionNames } from "../validate.ts";
 import { type Address, type AddressInput, headerText, need, parseAddress, shortText } from "./address.ts";
 import { type Attachment, prepareAttachment, type PreparedAttachment } from "./attachment.ts";
 import { MAX_WORD } from "./encoded_word.ts";
@@ -172,15 +172,14 @@ const prepared = new WeakSet<object>();
 export function prepareMessage(message: Message): PreparedMessage {
   if (prepared.has(message)) return message as PreparedMessage;
   need(typeof message === "object" && message, "message", "must be an object");
-  checkOptionNames("send as the message is given", message, MESSAGE);
-  checkOptionNames("send as 'calendar' is given", message.calendar, CALENDAR);
-  checkOptionNames("send as 'unsubscribe' is given", message.unsubscribe, UNSUBSCRIBE);
+  checkNames("send as the message is given", message, MESSAGE);
+  checkNames("send as 'calendar' is given", message.calendar, CALENDAR);
+  checkNames("send as 'unsubscribe' is given", message.unsubscribe, UNSUBSCRIBE);
   const { text, html, calendar, sendAt, provider } = message;
   need(!provider || typeof provider === "object", "provider", "must be an object");
   // A template may bring what is missing: the mailer that reads the options tells.
   const subject = headerText(message.subject ?? (provider && ""), "subject");
-  need(provider || subject.trim(), "subject", "must not be empty");
-  need(provider || (text ?? html), "text", "or 'html' must be there");
+  needBody({ subject, text, html }, provider ?? undefined);
   need(!sendAt || (sendAt instanceof Date && sendAt.getTime() >= 0), "sendAt", "must be valid");
   need(!calendar || /^[A-Z]{3,14}$/.test(calendar.method), "calendar.method", "must be valid");
   const seen = new Set<string>();
@@ -208,6 +207,15 @@ export function prepareMessage(message: Message): PreparedMessage {
   need(new Set(ids).size === ids.length, "attachments", "must not share a contentId");
   prepared.add(result);
   return result;
+}
+
+/** Refuses a message without subject or body unless a template brings them, or may. */
+export function needBody(
+  { subject, text, html }: Pick<PreparedMessage, "subject" | "text" | "html">,
+  template: unknown,
+): void {
+  need(template !== undefined || subject.trim(), "subject", "must not be empty");
+  need(template !== undefined || (text ?? html), "text", "or 'html' must be there");
 }
 
 /** All recipients, in the order to, cc, bcc. */

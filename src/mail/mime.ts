@@ -3,8 +3,8 @@
  * 7-bit but for addresses outside ASCII, every line ends with CRLF and stays below 998 bytes, and no header
  * names `bcc`.
  */
-import { randomToken, sha256 } from "../secret.ts";
-import { checkOptionNames, type OptionNames } from "../validate.ts";
+import { sha256 } from "../secret.ts";
+import { checkNames, type OptionNames } from "../validate.ts";
 import { type Address, needsSmtpUtf8 } from "./address.ts";
 import { type PreparedAttachment, readAttachments } from "./attachment.ts";
 import { encodeBytes, type EncodedBody, encodeText } from "./_body_encoding.ts";
@@ -114,12 +114,12 @@ const OPTIONS = {
  * ```
  */
 export async function buildMime(message: Message, options: MimeOptions = {}): Promise<MimeMessage> {
-  checkOptionNames("build a message", options, OPTIONS);
+  checkNames("build a message", options, OPTIONS);
   const prepared = prepareMessage(message);
-  const { mailer = "MIME", idempotencyKey, date = new Date(), boundary = randomToken(18) } = options;
+  const { mailer = "MIME", idempotencyKey, date = new Date(), boundary = crypto.randomUUID() } = options;
   const files = await readAttachments(prepared, mailer);
   const domain = prepared.from.address.slice(prepared.from.address.lastIndexOf("@") + 1);
-  const messageId = `<${idempotencyKey ? await sha256(idempotencyKey) : randomToken(18)}@${domain}>`;
+  const messageId = `<${idempotencyKey ? await sha256(idempotencyKey) : crypto.randomUUID()}@${domain}>`;
   const to = selectRecipients(prepared, options.recipients);
   const part = bodyPart(prepared, files, boundary);
   const content = inPieces([

@@ -1,6 +1,5 @@
 /** The check that a message with options of providers reaches only mailers that it names. */
-import { checkOptionNames } from "../validate.ts";
-import { need } from "./address.ts";
+import { checkNames } from "../validate.ts";
 import { unsupported } from "./mail_error.ts";
 import type { PreparedMessage } from "./message.ts";
 
@@ -19,12 +18,6 @@ export function optionsFor<Options extends object>(
   const { provider } = message;
   const own = provider?.[mailer] as Options | undefined;
   if (provider && !own) throw unsupported(mailer, `options of ${Object.keys(provider).join(", ")}`);
-  checkOptionNames(`send as 'provider.${mailer}' is given`, own, known);
+  checkNames(`send as 'provider.${mailer}' is given`, own, known);
   return { ...defaults, ...own } as Options;
-}
-
-/** Refuses a message without subject or body unless a template brings them. */
-export function needBody({ subject, text, html }: PreparedMessage, template: unknown): void {
-  need(template !== undefined || subject, "subject", "must be there");
-  need(template !== undefined || (text ?? html), "text", "or 'html' must be there");
 }

@@ -1,7 +1,7 @@
 /** A list of addresses that get no more mail, in front of a mailer. */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
-import { faultClass } from "../fault_class.ts";
+import { isOutage } from "../fault_class.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import { checkFunction, checkMethods, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 import { openBulk } from "./_bulk_sender.ts";
@@ -324,10 +324,10 @@ class Suppressing implements SuppressingMailer {
       return new Map(found.flatMap((one) => one ? [[one.address, one]] : []));
     } catch (cause) {
       this.#report(cause);
-      if (whenUnavailable === "allow" && faultClass(cause) === "outage") return new Map();
+      if (whenUnavailable === "allow" && isOutage(cause)) return new Map();
       const code = signal?.aborted ? "aborted" : "backend-unavailable";
       throw mailError(this.name, code, "its suppression list cannot be read", {
-        retryable: !signal?.aborted && faultClass(cause) === "outage",
+        retryable: !signal?.aborted && isOutage(cause),
         cause,
       });
     }

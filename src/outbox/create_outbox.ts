@@ -41,12 +41,12 @@ const OPTIONS = {
 const ADD = { signal: true, key: true, delay: true } satisfies OptionNames<AddOptions>;
 
 /**
- * Creates an outbox. An item takes two transitions to queue and three to deliver, and ten items share one more. It
- * holds up to `buckets × 500` items, each within the engine's value limit (Deno KV: 64 KiB, Durable Objects: 2 MB,
- * Upstash: 900 KB).
+ * Creates an outbox. An item takes two transitions to queue and three to deliver, and ten items share one
+ * more. It holds up to `buckets × 500` items, each within the engine's value limit (Deno KV: 64 KiB, Durable
+ * Objects: 2 MB, Upstash: 900 KB).
  *
- * An item is delivered at least once: a process that was killed during `handle` leaves it to the next one, after its
- * lease. So pass `key` on to the receiver, or let `handle` run under `idempotency.run(key, …)`.
+ * An item is delivered at least once: a process that was killed during `handle` leaves it to the next one,
+ * after its lease. So pass `key` on to the receiver, or let `handle` run under `idempotency.run(key, …)`.
  *
  * On Postgres and D1 an item commits together with the rows of the application: make the outbox over
  * `store.within(transaction)` and `add` there.
@@ -121,7 +121,7 @@ class JsonOutbox<Item> implements Outbox<Item> {
     const wait = delay === undefined ? 0 : toMilliseconds(delay, "delay");
     const text = encodeValue(item);
     const due = wait === 0 ? 0 : this.#queue.settings.clock.now() + wait;
-    const entry = { key, fingerprint: await sha256(text), content: { p: text }, due };
+    const entry = { key, fingerprint: await sha256(text), content: { body: text }, due };
     if (this.#queue.isTooLarge(entry)) throw tooLarge(this.#queue.settings.store);
     signal?.throwIfAborted();
     const { id, state } = await this.#queue.queue(entry, { signal }, (_last, step) => step());
@@ -147,8 +147,8 @@ class JsonOutbox<Item> implements Outbox<Item> {
   list: Outbox<Item>["list"] = (options) => this.#queue.list(options);
 
   async read(id: string, options?: CallOptions): Promise<Item | undefined> {
-    const { p } = await this.#queue.read(id, options);
-    return p === undefined ? undefined : decodeValue(p) as Item;
+    const { body } = await this.#queue.read(id, options);
+    return body === undefined ? undefined : decodeValue(body) as Item;
   }
 
   requeue(id: string, options?: CallOptions): Promise<boolean> {
@@ -178,7 +178,7 @@ class Handler<Item> implements Delivery {
     const signal = AbortSignal.any([held(), over.signal]);
     const context: OutboxContext = { id, key: stored.key!, attempt: number, signal };
     try {
-      const item = decodeValue(stored.p!) as Item;
+      const item = decodeValue(stored.body!) as Item;
       const work = (async () => await handle(item, context))();
       await withTimeout(work, this.#timeout, signal, overdue);
       return { state: "done" };

@@ -152,8 +152,8 @@ export class Drainer {
   async #deliver(job: Job, lease: Lease): Promise<void> {
     const begun = await this.#note(beginItem, itemKey(job.id), {
       owner: job.owner,
-      a: String(job.attempt),
-      k: String(job.known),
+      attempt: String(job.attempt),
+      known: String(job.known),
       hold: this.#delivery.repeats ? "0" : "1",
     });
     const unsure = begun.unsure === "1";
@@ -178,7 +178,7 @@ export class Drainer {
   async #conclude(job: Job, begun: Fields, outcome: Outcome, unsure: boolean): Promise<void> {
     if (outcome.state === "done") {
       const remember = String(this.#settings.remember);
-      await this.#note(finishItem, itemKey(job.id), { fp: begun.fp!, remember });
+      await this.#note(finishItem, itemKey(job.id), { fingerprint: begun.fingerprint!, remember });
       this.#report.done++;
       if (unsure) this.#report.repeated++;
       return await this.#settle(job, "gone", "");
@@ -186,7 +186,7 @@ export class Drainer {
     const exhausted = job.count >= this.#settings.attempts;
     if (outcome.state === "partial") {
       const { left, unknown, again, code } = outcome;
-      const note = { owner: job.owner, a: String(job.attempt), left: JSON.stringify(left) };
+      const note = { owner: job.owner, attempt: String(job.attempt), left: JSON.stringify(left) };
       await this.#note(deferItem, itemKey(job.id), note);
       if (!again || exhausted) return await this.#giveUp(job, unknown, again ? code : "in-doubt");
       this.#report.left += left.length;

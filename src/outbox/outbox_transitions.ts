@@ -1,22 +1,26 @@
 /**
- * The transitions of the outbox. Two kinds of records, so that each change is one key's:
+ * The transitions of the outbox. There are two kinds of records, so that each change concerns one key.
  *
- * An item's record is authoritative:
+ * An item's record is authoritative. Times are milliseconds since the epoch by the engine's clock:
  *
- * | field | meaning |
- * |---|---|
- * | `s` | `q` while it waits, `s` once it was delivered |
- * | `fp` | the fingerprint of its content; kept after delivery for as long as a repetition must be recognised |
- * | `key` | its key, by which the receiver can recognise a repetition |
- * | `p`, `f0` … | its content |
- * | `x` | the time at which it may be forgotten |
- * | `n`, `w` | the number of the attempt that began last, and its owner |
- * | `e` | the number of the attempt before that |
- * | `left` | what an attempt that reached only some recipients has left, as a JSON array |
- * | `known` | the number of that attempt: nothing is unknown of it |
+ * | field         | type       | meaning                                                                 |
+ * | ------------- | ---------- | ----------------------------------------------------------------------- |
+ * | `state`       | text       | `queued`, or `sent` once it was delivered                               |
+ * | `fingerprint` | text       | a hash of the content: the same key with other content is refused       |
+ * | `key`         | text       | the key by which the receiver can recognise a repetition                |
+ * | `body`        | text       | the content                                                             |
+ * | `file0`, …    | base64     | the content of attachments                                              |
+ * | `ends`        | time       | when the item may be forgotten                                          |
+ * | `attempt`     | count      | the number of the attempt that began last                               |
+ * | `owner`       | text       | the drainer that began it                                               |
+ * | `earlier`     | count      | the number of the attempt that had begun before that one                |
+ * | `left`        | JSON array | the recipients that an attempt did not reach, when it reached only some |
+ * | `known`       | count      | the number of that attempt, as its outcome is known                     |
  *
- * A bucket is an index of some hundred items, `{ <id>: "state:time:attempt:known:base:owner:until:code" }`; the fields
- * are described in `outbox_entry.ts`.
+ * Of a delivered item only `state` and `fingerprint` stay, for as long as a repetition must be recognised.
+ *
+ * A bucket is an index of some hundred items: its fields are their ids, each with the text
+ * `state:time:attempt:known:base:owner:until:code`. `outbox_entry.ts` describes these parts.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 import { type Entry, readEntry, writeEntry } from "./outbox_entry.ts";
@@ -31,27 +35,31 @@ function bucket(record: Fields): Write {
 }
 
 /**
- * `{ fp, key, due, keep, p, f0… }` → `{ state }`: `queued`, `sent` when it was already, or `mismatch`. It is
- * kept `keep` beyond the time it is due.
+ * `{ fingerprint, key, due, keep, body, file0… }` → `{ state }`: `queued`, `sent` when it was delivered
+ * before, or `mismatch`. The item is kept for `keep` milliseconds after it is due.
  */
 export const putItem: Transition = {
   name: "outbox.put",
   apply(record, { due, keep, ...message }, now): Step {
     if (record !== undefined) {
-      if (record.fp !== message.fp) return { output: { state: "mismatch" } };
-      return { output: { state: record.s === "s" ? "sent" : "queued" } };
+      if (record.fingerprint !== message.fingerprint) return { output: { state: "mismatch" } };
+      return { output: { state: record.state === "sent" ? "sent" : "queued" } };
     }
     const expiresAt = Math.max(now, Number(due)) + Number(keep);
     return {
       output: { state: "queued" },
-      write: { record: { ...message, s: "q", x: String(expiresAt) }, expiresAt, retention: "protected" },
+      write: {
+        record: { ...message, state: "queued", ends: String(expiresAt) },
+        expiresAt,
+        retention: "protected",
+      },
     };
   },
 };
 
 /**
- * `{ id, due, keep, most }` → `{ state }`: `queued` (`w` or `l`), `d` or `x` when it is known already as
- * that, `full` when the bucket has `most` entries.
+ * `{ id, due, keep, most }` → `{ state }`: `queued`; `d` or `x` when the bucket has the item in doubt or as
+ * dead; `full` when the bucket has `most` entries.
  */
 export const addItem: Transition = {
   name: "outbox.add",
@@ -146,20 +154,22 @@ export const extendItems: Transition = {
 };
 
 /**
- * On an item: `{ owner, a, left }` → `{ done }`: attempt `a` reached some recipients, and further attempts
- * are for those in `left` alone. What it left is certain, so `known` keeps `a` from counting as
+ * On an item: `{ owner, attempt, left }` → `{ done }`: the attempt reached some recipients, and further
+ * attempts are for those in `left` alone. Its outcome is certain, so `known` keeps it from counting as
  * unknown, also when the drainer ends before it settles the lease. Nothing is noted when a later attempt has
  * begun.
  */
 export const deferItem: Transition = {
   name: "outbox.defer",
-  apply(record, { owner, a, left }): Step {
-    if (record === undefined || record.n !== a || record.w !== owner) return { output: { done: "0" } };
+  apply(record, { owner, attempt, left }): Step {
+    if (record === undefined || record.attempt !== attempt || record.owner !== owner) {
+      return { output: { done: "0" } };
+    }
     return {
       output: { done: "1" },
       write: {
-        record: { ...record, left: left!, known: a! },
-        expiresAt: Number(record.x),
+        record: { ...record, left: left!, known: attempt! },
+        expiresAt: Number(record.ends),
         retention: "protected",
       },
     };
@@ -167,29 +177,29 @@ export const deferItem: Transition = {
 };
 
 /**
- * On an item: `{ owner, a, k, hold }` → `{ state }`. `go` with its content, its `key`, the
- * recipients that are `left` if only some are, and `unsure` when an earlier attempt may have delivered it; from
- * then on attempt `a` has begun. `doubt` instead when one may have and `hold` is `1`. `sent` or `gone` when
- * there is nothing to deliver; `stale` when a later attempt began already.
+ * On an item: `{ owner, attempt, known, hold }` → `{ state }`. `go` with its content, its `key`, the
+ * recipients that are `left` if only some are, and `unsure` when an earlier attempt may have delivered it;
+ * from then on this attempt has begun. `doubt` instead when one may have and `hold` is `1`. `sent` or `gone`
+ * when there is nothing to deliver; `stale` when a later attempt began already.
  */
 export const beginItem: Transition = {
   name: "outbox.begin",
-  apply(record, { owner, a, k, hold }): Step {
+  apply(record, { owner, attempt, known, hold }): Step {
     if (record === undefined) return { output: { state: "gone" } };
-    if (record.s === "s") return { output: { state: "sent" } };
-    const begun = Number(record.n ?? 0);
-    const again = begun === Number(a) && record.w === owner;
-    if (begun >= Number(a) && !again) return { output: { state: "stale" } };
-    const earlier = again ? Number(record.e) : begun;
-    const unsure = earlier > Math.max(Number(k), Number(record.known ?? 0));
+    if (record.state === "sent") return { output: { state: "sent" } };
+    const begun = Number(record.attempt ?? 0);
+    const again = begun === Number(attempt) && record.owner === owner;
+    if (begun >= Number(attempt) && !again) return { output: { state: "stale" } };
+    const earlier = again ? Number(record.earlier) : begun;
+    const unsure = earlier > Math.max(Number(known), Number(record.known ?? 0));
     if (unsure && hold === "1") return { output: { state: "doubt" } };
     const output: Record<string, string> = { ...record, state: "go", unsure: unsure ? "1" : "0" };
-    for (const own of ["s", "n", "w", "e", "known", "x"]) delete output[own];
+    for (const own of ["attempt", "owner", "earlier", "known", "ends"]) delete output[own];
     return {
       output,
       write: {
-        record: { ...record, n: a!, w: owner!, e: String(earlier) },
-        expiresAt: Number(record.x),
+        record: { ...record, attempt: attempt!, owner: owner!, earlier: String(earlier) },
+        expiresAt: Number(record.ends),
         retention: "protected",
       },
     };
@@ -197,21 +207,26 @@ export const beginItem: Transition = {
 };
 
 /**
- * On an item: `{ fp, remember }` → `{}`: it was delivered, which the record keeps for `remember` milliseconds.
+ * On an item: `{ fingerprint, remember }` → `{}`: it was delivered, which the record keeps for `remember`
+ * milliseconds.
  */
 export const finishItem: Transition = {
   name: "outbox.sent",
-  apply: (_record, { fp, remember }, now): Step => ({
+  apply: (_record, { fingerprint, remember }, now): Step => ({
     output: {},
-    write: { record: { s: "s", fp: fp! }, expiresAt: now + Number(remember), retention: "protected" },
+    write: {
+      record: { state: "sent", fingerprint: fingerprint! },
+      expiresAt: now + Number(remember),
+      retention: "protected",
+    },
   }),
 };
 
 /**
- * `{ id, owner, to, delay, code, known }` → `{ done }`: the end of a lease. `gone` when the item was delivered
- * or is no more, which holds for any later lease as well; `w` for another attempt after `delay`, `d` and `x`
- * for none. With `known` an attempt that certainly delivered nothing is noted as such; `back` takes an attempt
- * that never began out of the count.
+ * `{ id, owner, to, delay, code, known }` → `{ done }`: the end of a lease. `gone` when the item was
+ * delivered or is no more, which holds for any later lease as well; `w` for another attempt after `delay`,
+ * `d` and `x` for none. With `known` an attempt that certainly delivered nothing is noted as such; `back`
+ * takes an attempt that never began out of the count.
  */
 export const settleItem: Transition = {
   name: "outbox.settle",
@@ -240,8 +255,8 @@ export const settleItem: Transition = {
 };
 
 /**
- * `{ id, to }` → `{ done }`: a decision about an item that is not being delivered. `w` delivers a dead or doubtful
- * one again, its attempts counted anew; `gone` forgets it.
+ * `{ id, to }` → `{ done }`: a decision about an item that is not being delivered. `w` delivers a dead or
+ * doubtful one again, its attempts counted anew; `gone` forgets it.
  */
 export const resolveItem: Transition = {
   name: "outbox.resolve",

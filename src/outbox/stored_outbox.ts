@@ -56,14 +56,15 @@ export class StoredOutbox {
   }
 
   /**
-   * Queues an item in two steps: its record, then its entry in the index. An item is never delivered before the
-   * index has it, so a failed first step leaves nothing that is delivered; repeated, both steps change nothing.
+   * Queues an item in two steps: its record, then its entry in the index. An item is never delivered before
+   * the index has it, so a failed first step leaves nothing that is delivered; repeated, both steps change
+   * nothing.
    */
   async queue(item: NewItem, call: CallOptions, run: RunStep): Promise<Queued> {
     const { retention, buckets, store } = this.settings;
     const id = await this.idOf(item.key);
     const due = { due: String(item.due), keep: String(retention) };
-    const input = { ...item.content, ...due, key: item.key, fp: item.fingerprint };
+    const input = { ...item.content, ...due, key: item.key, fingerprint: item.fingerprint };
     const put = await run(false, () => store.transact(putItem, itemKey(id), input, call));
     if (put.state === "mismatch" || put.state === "sent") return { id, state: put.state };
     const entry = { id, most: String(MOST_IN_BUCKET), ...due };

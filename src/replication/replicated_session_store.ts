@@ -1,4 +1,15 @@
-/** The store behind `replicatedSessions`. */
+/**
+ * The store behind `replicatedSessions`.
+ *
+ * It promises: a save that resolves is on the primary, and on the secondary as far as `strategy` says; a
+ * session that was ended is never live again; of concurrent deletes one returns the record.
+ *
+ * Each call asks one side or both, lets a pure plan decide on the answers, and executes the plan: `planRead`
+ * (`read_plan.ts`) decides what a read answers, `planEnd` and `planRotation` (`end_plan.ts`) what becomes of
+ * a delete. What a side lacks after the call is queued under the session's key (`replication_queue.ts`) and
+ * shipped by `SessionCopies`, which decides which of two different records counts. The place in the queue is
+ * reserved before the write: a full queue must refuse a save while nothing has happened yet.
+ */
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
@@ -60,7 +71,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   async #load(key: string, signal: AbortSignal | undefined): Promise<SessionFound> {
-    // Its end may not have reached either side yet: in this isolate it counts at once.
+    // A queued end may not have reached either side yet. In this isolate it counts at once.
     const end = this.#replicator.pending("session", key)?.end;
     if (end !== undefined) {
       const { why, next } = end;
@@ -80,7 +91,10 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     return next.found;
   }
 
-  /** Both are asked at once; the secondary once more where the answer depends on it. */
+  /**
+   * Asks both sides in parallel. With `confirm` a live session needs the secondary's word that it was not
+   * ended there, so a secondary that failed is asked once more.
+   */
   async #askBoth(key: string, signal: AbortSignal | undefined) {
     const answers = await Promise.allSettled([
       this.#ask("primary", key, signal),
@@ -164,7 +178,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
       throw await this.#saveFailed(key, entry, error, copied);
     }
     if (saved.state !== "saved") {
-      // The secondary may have taken what the primary refused: they are compared.
+      // The secondary may have stored the parallel change that the primary refused: compares the two.
       if (entry !== undefined) replicator.queue.settle(entry, copied !== undefined);
       return saved;
     }
@@ -186,8 +200,8 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   /**
-   * The primary knows no such session. If it lost it, it gets the copy back, and the change is made once
-   * more.
+   * Saves a session that the primary does not know. If the secondary has a copy, the primary lost the
+   * session: it gets the copy back, and the change is made once more.
    */
   async #saveRestored(
     key: string,
@@ -198,7 +212,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
       const restored = await this.#copies.restore(key, signal);
       if (restored.state !== "live") return restored;
     } catch (error) {
-      // A primary that is trusted alone says that there is no such session.
+      // With `degrade` the primary's word is enough while the secondary is away.
       const away = this.#replicator.settings.whenUnavailable === "degrade" && !isPermanent(error);
       if (!away || mayHaveHappened(error) || signal?.aborted) throw error;
       return { state: "unknown" };
@@ -207,8 +221,8 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   /**
-   * The primary did not confirm a save. What a parallel write did on the secondary decides what its caller
-   * is told.
+   * The error of a save that the primary did not confirm. If the parallel write reached the secondary, the
+   * save is not lost: it is queued for the primary, and the error says where it is.
    */
   async #saveFailed(
     key: string,
@@ -225,7 +239,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
       await replicator.failed("session", key, entry, error);
       return error;
     }
-    // Newer than what the primary has: the primary gets it when it is back.
+    // The secondary has the newer record: the primary gets it when it answers again.
     entry.work.compare = true;
     replicator.queue.doubt(entry, 2 * replicator.settings.attemptTimeout);
     const committed = copy.status === "fulfilled" ? "secondary" : "neither";
@@ -241,16 +255,18 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   ): Promise<void> {
     const replicator = this.#replicator;
     const [copy] = await Promise.allSettled([copied]);
-    // Not before: a shipment under way would answer for it to its own waiters.
+    // Recorded after the parallel write has settled: a shipment under way takes along every record that it
+    // finds, and its waiters would get the outcome of this write.
     if (entry !== undefined) recordWrite(entry.work, record, replicator.clock.monotonic());
     if (entry !== undefined && copy.status === "rejected" && mayHaveHappened(copy.reason)) {
-      // Its effect may come late, and on top of what is shipped now.
+      // The parallel write may take effect after what is shipped now: the key is looked at again later.
       replicator.queue.doubt(entry, 2 * replicator.settings.attemptTimeout, true);
       return await replicator.acknowledged(replicator.queue.shipped(entry), "primary");
     }
     const there = copy.status === "fulfilled" ? copy.value : undefined;
     if (entry !== undefined && there?.state === "saved" && sameChange(there.record, record)) {
-      // Both have it. That the two clocks wrote different times is mended in the background.
+      // Both sides have the change, with the times of two clocks: a shipment in the background copies the
+      // primary's.
       replicator.queue.settle(entry, true);
       return replicator.keepAlive(entry);
     }
@@ -362,9 +378,9 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   /**
-   * The primary returned nothing: another caller was first, or it does not know the session, which proves
-   * nothing, as it may have restarted empty. Then it gets a tombstone, so that nothing late makes the session
-   * again, and the secondary's record counts.
+   * Finds out why the primary's delete returned nothing. Either another caller was first, or the primary does
+   * not know the session. The latter proves nothing, as a primary may have restarted empty: it gets a
+   * tombstone, so that no late write creates the session again, and the secondary's record is the answer.
    */
   async #askPrimary(
     key: string,
@@ -408,9 +424,9 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
     replicator.queue.settle(entry, true, true);
     if (!worthWaiting(error)) throw new NotReplicatedError(committed, true, error);
     await replicator.acknowledged(replicator.queue.shipped(entry), committed);
-    // Of several callers one gets the session, also if the primary returned it to a later attempt.
+    // A later attempt may have got the record from the primary. It belongs to the caller whose end is queued.
     if (ending === end) last ??= end.taken;
-    // Whether this call or another one ended the session on the primary cannot be told any more.
+    // It is unknown whether this call ended the session on the primary, or another one.
     if (doubtful && last === undefined) throw new NotReplicatedError("primary", false, error);
     return last;
   }

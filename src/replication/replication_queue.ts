@@ -171,7 +171,7 @@ export class ReplicationQueue<Work> {
     return promise;
   }
 
-  /** Ends all waiting; what is still in the queue stays there and is not tried again. */
+  /** Ends all delays and rejects all waiters. Pending entries stay in the queue and are not tried again. */
   stop(): void {
     this.#stopped = true;
     const stopped = new HoldfastError("not-replicated", "Cannot go on shipping as the store was closed");
@@ -203,7 +203,10 @@ export class ReplicationQueue<Work> {
     if (urgent || entry.attempts === 0) this.#wake(entry);
   }
 
-  /** Decides what is next for an entry that is neither shipped nor delayed. */
+  /**
+   * Moves an entry on after any change of its state. Exactly one of these holds afterwards: it is being
+   * shipped, it waits for a timer, it is ready, it is held by a write, or it has left the queue.
+   */
   #next(entry: Entry<Work>): void {
     if (entry.running || this.#entries.get(entry.key) !== entry) return;
     if (entry.timer !== undefined) {
@@ -304,11 +307,13 @@ export class ReplicationQueue<Work> {
     // Failures while a side is away do not count.
     if (!outage()) entry.attempts++;
     const exhausted = entry.attempts >= attempts;
-    // What must be delivered outlasts outages, but not a side that is misconfigured: that is reported
-    // instead.
-    if (isPermanent(error) ? exhausted || !mustDeliver(entry.work) : exhausted && !mustDeliver(entry.work)) {
+    // A permanent fault (a misconfiguration) is given up at once, and after the last attempt if the work must
+    // be delivered. Any other fault is given up after the last attempt, and never if the work must be
+    // delivered.
+    const must = mustDeliver(entry.work);
+    if (isPermanent(error) ? exhausted || !must : exhausted && !must) {
       entry.attempts = 0;
-      // Only looked at: nothing that a caller was told of is given up.
+      // A watched key is only looked at. It holds no change that a caller waits for, so nothing is dropped.
       if (!entry.watched) dropped(entry, error);
       this.#notify(entry, generation, (waiter) => waiter.reject(error));
       return;
@@ -333,7 +338,11 @@ export class ReplicationQueue<Work> {
     entry.timer = undefined;
   }
 
-  /** Full jitter, doubling up to a cap. */
+  /**
+   * The delay before the next attempt: full jitter, doubling up to `MAX_DELAY`, on top of the time that the
+   * server asked for. An open circuit is waited for instead, as an attempt before would fail at once. Without
+   * retry budget the delay is at its maximum: when most shipments fail, retries must not add to the load.
+   */
   #backoff(entry: Entry<Work>, error: unknown): number {
     const { delay, random } = this.#options;
     if (error instanceof CircuitOpenError) return (error.retryAfter ?? 0) + 1 + random() * delay;

@@ -1,4 +1,12 @@
-/** Ships copies of sessions to the secondary, and gives a primary that lost records its sessions back. */
+/**
+ * Ships copies of sessions to the secondary, and restores the sessions of a primary that lost them.
+ *
+ * Versions order the writes of one history: the record with the larger one is newer. When the primary loses
+ * records and goes on from an older version, or from none, a session has two histories, and their versions
+ * mean nothing to each other. Then the copy's history counts: `restore` raises the copy's version by
+ * `VERSION_GAP`, so that every record of the other history is older, and its writers learn by the distance
+ * that their writes are lost (`continues`).
+ */
 import { HoldfastError } from "../errors.ts";
 import type { SessionRecord } from "../session/session_record.ts";
 import type {
@@ -15,8 +23,9 @@ import type { Ending, Work } from "./work.ts";
 /** A record returned longer ago, in milliseconds, is loaded again before it is shipped. */
 const FRESH = 5_000;
 /**
- * What a restored record's version grows by: more than the writes that the primary may have made and lost, so
- * that records of the lost history are older than the restored one.
+ * The number by which a restore raises the version: more than the writes that the primary may have made and
+ * lost, so that all of them are older than the restored record. Two versions that differ by half of it or
+ * more belong to two histories.
  */
 const VERSION_GAP = 1_000_000;
 /** The number of times a comparison is repeated because another isolate changed the copy meanwhile. */
@@ -32,8 +41,9 @@ export class SessionCopies {
   /**
    * Gives the secondary's copy back to a primary that lost it, or tells the primary that the session ended.
    *
-   * Records of the lost history may still be on their way to the secondary. So the copy first leaps ahead of
-   * them there, in one step: of two histories one goes on, and the writers of the other are told.
+   * Records of the lost history may still be on their way to the secondary. So the version is raised there
+   * first, by a write that is bound to the version that was read: late records are then refused as older, and
+   * of two isolates that restore at once one succeeds.
    *
    * @throws {HoldfastError} `contention` when the copy changes all the time
    */
@@ -48,7 +58,7 @@ export class SessionCopies {
         return copy;
       }
       if (copy.state !== "live") return copy;
-      // Asked after the copy answered: unless the primary lost it, it has what the copy has.
+      // Asked after the copy answered: a primary that lost nothing has at least the copy's version by then.
       const known = await primary.call("load", (store, signal) => store.load(key, { signal }), { signal });
       if (isEnded(known)) await this.end("secondary", key, known, signal);
       if (known.state === "ended") {
@@ -57,12 +67,12 @@ export class SessionCopies {
       if (known.state === "live" && known.record.version >= copy.record.version) return known;
       const { version: ifVersion } = copy.record;
       const put = { type: "put", record: { ...copy.record, version: ifVersion + VERSION_GAP } } as const;
-      const leapt = await secondary.call(
+      const raised = await secondary.call(
         "repair",
         (store, signal) => store.save(key, { ...put, ifVersion }, { signal }),
         { signal },
       );
-      if (leapt.state !== "saved") continue;
+      if (raised.state !== "saved") continue;
       return await this.#putBack(key, put, signal);
     }
     throw contention();
@@ -98,8 +108,8 @@ export class SessionCopies {
     let found: SessionFound = record !== undefined && clock.monotonic() - record.at < FRESH
       ? { state: "live", record: record.value }
       : await primary.call("load", (store, signal) => store.load(id, { signal }));
-    let goesOn = true;
-    if (found.state === "live") goesOn = await this.copy(id, found.record);
+    let counts = true;
+    if (found.state === "live") counts = await this.copy(id, found.record);
     else if (isEnded(found)) await this.end("secondary", id, found);
     else found = await this.#restoreIfLive(id, found);
     work.lostWrites -= lostWrites;
@@ -107,7 +117,7 @@ export class SessionCopies {
     // version: the primary may have lost it with the others.
     if (work.pendingVersion === pendingVersion) work.pendingVersion = work.lateVersion;
     // A write that the primary lost before it was shipped is gone, and its waiter must be told.
-    const gone = lostWrites > 0 || (pendingVersion > 0 && !(goesOn && continues(found, pendingVersion)));
+    const gone = lostWrites > 0 || (pendingVersion > 0 && !(counts && continues(found, pendingVersion)));
     if (gone) throw new NotReplicatedError("neither", false);
   }
 
@@ -146,8 +156,8 @@ export class SessionCopies {
       // The same change under two clocks: the primary's times count.
       const same = sameChange(saved.record, record);
       if (same && (await this.#put("secondary", key, record, record.version)).state === "saved") return true;
-      const goesOn = same ? undefined : await this.#resolve(key, record, saved.record);
-      if (goesOn !== undefined) return goesOn;
+      const counts = same ? undefined : await this.#resolve(key, record, saved.record);
+      if (counts !== undefined) return counts;
     }
     throw contention();
   }
@@ -169,20 +179,20 @@ export class SessionCopies {
       return false;
     }
     const now = known.record;
-    const goesOn = continues(known, record.version) &&
+    const counts = continues(known, record.version) &&
       (now.version > record.version || sameRecord(now, record));
-    if (sameRecord(now, there)) return goesOn;
+    if (sameRecord(now, there)) return counts;
     if (now.version > there.version) {
       // Written meanwhile: copied here, in case its own isolate does not.
       const copied = await this.copy(key, now);
-      return goesOn && copied;
+      return counts && copied;
     }
     // Two different changes made this version, on either side. The primary's counts, under a version of its
     // own, so that no write which is bound to the old one mistakes it for the other.
     const next = { ...now, version: now.version + 1 };
     if ((await this.#put("primary", key, next, now.version)).state !== "saved") return undefined;
     const copied = await this.copy(key, next);
-    return goesOn && copied;
+    return counts && copied;
   }
 
   async #put(
@@ -198,7 +208,9 @@ export class SessionCopies {
     );
   }
 
-  /** Gives the primary the secondary's tombstone, and with it the way to the session that continues this one. */
+  /**
+   * Gives the primary the secondary's tombstone, and with it the way to the session that continues this one.
+   */
   async #endPrimary(key: string, why: SessionDelete["why"]): Promise<void> {
     const copy = await this.#replicator.secondary.call(
       "compare",
@@ -232,16 +244,19 @@ function contention(): HoldfastError {
   });
 }
 
-/** True if the history of what was found goes on from that version. */
+/**
+ * True if the write that made `version` is part of what was found: a record that is at least as new, with no
+ * restore between the two. A tombstone contains every write.
+ */
 function continues(found: SessionFound, version: number): boolean {
   if (found.state !== "live") return found.state === "ended";
   return found.record.version >= version && found.record.version < version + VERSION_GAP / 2;
 }
 
 /**
- * Notes the record that a write returned, to be shipped, and counts writes of which it shows that the primary
- * lost them. Answers arrive in any order, and one with an older version says nothing about the newer ones;
- * unless a restored record is known, whose history lacks it.
+ * Notes the record that a write returned, to be shipped, and counts the writes that it proves lost. Answers
+ * arrive in any order. One with an older version is a late answer; if a restore lies between, its write was
+ * lost. One with a newer version proves the noted write lost if a restore lies between those two.
  */
 export function recordWrite(work: Work, record: SessionRecord, at: number): void {
   const { version } = record;

@@ -74,10 +74,12 @@ export class SealedFamilies {
     ]);
   }
 
-  /** Reads again whether the cookie is valid, just before another one is sealed in its place. */
+  /**
+   * Reads again whether the cookie is valid, just before another one is sealed in its place: its family may have
+   * ended since the request read it, and an epoch may have revoked it.
+   */
   async counts(sealed: Sealed): Promise<boolean> {
-    const known = await this.#families.transact(readSealed, keyOf(sealed), {});
-    return known.ended === undefined && (known.current ?? sealed.family) === sealed.record.handle;
+    return (await this.state(sealed)).ended === undefined;
   }
 
   /**

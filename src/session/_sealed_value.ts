@@ -25,23 +25,26 @@ export interface Sealed {
   readonly epochs: Epochs;
 }
 
-/** The content as text. Cookies are small: what is at its default is left out. */
+/**
+ * The content as text: the fields of the record (`session_transitions.ts` lists them) and `secret`, `family`,
+ * `allEpoch` and `userEpoch`. Cookies are small: what is at its default is left out.
+ */
 export function sealedText({ record, secret, family, epochs }: Sealed): string {
-  const fields: Record<string, string> = { ...sessionFields(record), z: secret };
+  const fields: Record<string, string> = { ...sessionFields(record), secret };
   if (family !== record.handle) fields.family = family;
-  if (epochs.all > 0) fields.all = String(epochs.all);
-  if (epochs.user > 0) fields.user = String(epochs.user);
+  if (epochs.all > 0) fields.allEpoch = String(epochs.all);
+  if (epochs.user > 0) fields.userEpoch = String(epochs.user);
   return JSON.stringify(fields);
 }
 
-/** The content that such a text stands for. */
+/** Reads such a text. */
 export function sealedValue(text: string): Sealed {
   const fields = JSON.parse(text) as Fields;
   const record = sessionRecord(fields);
   return {
     record,
-    secret: fields.z!,
+    secret: fields.secret!,
     family: fields.family ?? record.handle,
-    epochs: { all: Number(fields.all ?? 0), user: Number(fields.user ?? 0) },
+    epochs: { all: Number(fields.allEpoch ?? 0), user: Number(fields.userEpoch ?? 0) },
   };
 }

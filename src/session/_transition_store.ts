@@ -48,7 +48,7 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
   async load(key: string, options?: CallOptions): Promise<SessionFound> {
     const reply = this.#run(loadSession, key, {}, options);
     const output = reply instanceof Promise ? await reply : reply;
-    if (output.h !== undefined) return { state: "live", record: sessionRecord(output) };
+    if (output.handle !== undefined) return { state: "live", record: sessionRecord(output) };
     return ended(output);
   }
 
@@ -78,7 +78,7 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
     } catch (error) {
       output = await this.#forget(key, change, input, error);
     }
-    return output.h === undefined ? undefined : sessionRecord(output);
+    return output.handle === undefined ? undefined : sessionRecord(output);
   }
 
   /**
@@ -91,7 +91,7 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
     const { why, absent, lasting, next: _next, ...options } = change;
     if (!isStoreFull(fault) || why !== "revoked" || lasting) throw fault;
     const output = await this.#run(endSession, key, { ...input, forget: "1" }, options);
-    if (output.h === undefined && absent === "tombstone") throw fault;
+    if (output.handle === undefined && absent === "tombstone") throw fault;
     return output;
   }
 
@@ -101,11 +101,11 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
 }
 
 /** What is left of a session. */
-function ended({ g, ago, next }: Fields): Extract<SessionSaved, { readonly state: "ended" | "unknown" }> {
-  if (g === undefined) return { state: "unknown" };
+function ended({ why, ago, next }: Fields): Extract<SessionSaved, { readonly state: "ended" | "unknown" }> {
+  if (why === undefined) return { state: "unknown" };
   return {
     state: "ended",
-    why: g as SessionEnd,
+    why: why as SessionEnd,
     ...(ago !== undefined && { ago: Number(ago) }),
     ...(next !== undefined && { next }),
   };
@@ -117,31 +117,31 @@ function step(change: SessionChange): [Transition, Fields] {
     const { record, ifVersion } = change;
     return [putSession, {
       ...sessionFields(record),
-      ...(ifVersion !== undefined && { if: String(ifVersion) }),
+      ...(ifVersion !== undefined && { expected: String(ifVersion) }),
     }];
   }
   const input: Record<string, string> = {};
   if (change.type === "update") {
     Object.assign(input, change.set);
-    for (const field of change.unset ?? []) input[`x:${field}`] = "";
-    if (change.schemaVersion !== undefined) input.s = String(change.schemaVersion);
-    if (change.writerVersion !== undefined) input.v = String(change.writerVersion);
-    if (change.checked) input.k = "now";
+    for (const field of change.unset ?? []) input[`unset:${field}`] = "";
+    if (change.schemaVersion !== undefined) input.schema = String(change.schemaVersion);
+    if (change.writerVersion !== undefined) input.writer = String(change.writerVersion);
+    if (change.checked) input.checked = "1";
     if (change.ifVersion === undefined) return [commitSession, input];
-    input.if = String(change.ifVersion);
+    input.expected = String(change.ifVersion);
     return [replaceSession, input];
   }
   Object.assign(input, change.values);
-  input.h = change.handle;
-  input.i = String(change.idleTimeout);
-  input.s = String(change.schemaVersion);
+  input.handle = change.handle;
+  input.idle = String(change.idleTimeout);
+  input.schema = String(change.schemaVersion);
   if (change.continues === undefined) input.life = String(change.absoluteTimeout);
   else {
-    input.c = String(change.continues.createdAt);
-    input.x = String(change.continues.endsAt);
+    input.created = String(change.continues.createdAt);
+    input.ends = String(change.continues.endsAt);
   }
-  if (change.bornAt !== undefined) input.b = String(change.bornAt);
-  if (change.userId !== undefined) input.u = change.userId;
-  if (change.authenticatedAt !== undefined) input.a = String(change.authenticatedAt);
+  if (change.bornAt !== undefined) input.born = String(change.bornAt);
+  if (change.userId !== undefined) input.user = change.userId;
+  if (change.authenticatedAt !== undefined) input.login = String(change.authenticatedAt);
   return [createSession, input];
 }

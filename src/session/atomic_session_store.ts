@@ -88,11 +88,11 @@ class AtomicSessionIndex implements SessionIndex {
     };
     if (limit !== undefined) input.limit = String(limit);
     if (continues !== undefined) {
-      input.b = String(continues.bornAt);
+      input.born = String(continues.bornAt);
       input.from = continues.handle;
     } else if (replaces !== undefined) input.from = replaces;
     const output = await this.#users.transact(addToUser, user, input, call);
-    if (output.done === "1") return { state: "added", bornAt: Number(output.b) };
+    if (output.done === "1") return { state: "added", bornAt: Number(output.born) };
     return output.done === "0" ? { state: "stale" } : { state: "full", entries: entriesOf(output) };
   }
 
@@ -123,8 +123,8 @@ class AtomicSessionIndex implements SessionIndex {
 
 function known(fields: Fields): UserSessions {
   return {
-    epoch: Number(fields.e ?? 0),
-    ...(fields.y !== undefined && { spared: fields.y }),
+    epoch: Number(fields.epoch ?? 0),
+    ...(fields.spared !== undefined && { spared: fields.spared }),
     entries: entriesOf(fields),
   };
 }

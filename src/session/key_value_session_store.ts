@@ -100,9 +100,9 @@ async function run(
   const record = fieldsOf(tombstone) ?? fieldsOf(stored);
   const { output, write } = transition.apply(record, input, now);
   if (write?.record === undefined) return output;
-  const ends = write.record.g === undefined ? 0 : Number(record?.x ?? 0) + Number(input.keep);
+  const ends = write.record.why === undefined ? 0 : Number(record?.ends ?? 0) + Number(input.keep);
   const ttl = Math.max(write.expiresAt ?? 0, ends) - now;
-  if (write.record.g === undefined) await records.set(RECORD + key, write.record, { ...options, ttl });
+  if (write.record.why === undefined) await records.set(RECORD + key, write.record, { ...options, ttl });
   else {
     await records.set(TOMBSTONE + key, write.record, { ...options, ttl });
     await records.delete(RECORD + key, options);
@@ -112,7 +112,7 @@ async function run(
 
 /** Reads a record; anything else counts as absent. */
 function fieldsOf(value: unknown): Fields | undefined {
-  return typeof value === "object" && value !== null && "h" in value ? value as Fields : undefined;
+  return typeof value === "object" && value !== null && "handle" in value ? value as Fields : undefined;
 }
 
 /** Each entry and each epoch has a key of its own, so that no write ever loses another one's. */

@@ -188,7 +188,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     const now = clock.now();
     const state = now >= record.endsAt ? undefined : await this.#families?.state(sealed);
     if (state?.ended !== undefined) return { ...NO_SESSION, ended: state.ended, endedAgo: state.endedAgo };
-    // A store that saw the session later than its cookie was sealed knows better when it was last used.
+    // The store may have seen the session after its cookie was sealed: the later use counts.
     const idle = Math.min(now - record.touchedAt, state?.idle ?? Infinity);
     if (now >= record.endsAt || idle >= record.idleTimeout) {
       emit({ type: "expired", handle: record.handle });
@@ -230,7 +230,8 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     if (!changed && !notes.loaded) return undefined;
     const looked = notes.loaded;
     const view = await notes.view();
-    // The view may have dropped from the notes what was computed from another user's values.
+    // Asked again after the view was loaded: for a login of another user it drops changes that were computed
+    // from the previous user's values.
     const patch = login === undefined ? changes.patch : notes.patch();
     const touchDue = this.#families !== undefined && (view.idle ?? 0) >= this.#common.touchEvery;
     const plan = planSealed(view, changes, patch, { touchDue, looked });
@@ -244,7 +245,10 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     return await this.#execute(notes, view, login, plan);
   }
 
-  /** Seals what was planned. The store's word comes last: a cookie that does not count is not handed out. */
+  /**
+   * Seals the planned values. The store is asked last, as sealing may fail: once it has accepted the new
+   * handle, the old cookie is worth nothing, and the new one must exist.
+   */
   async #execute(
     notes: SessionNotes<Data>,
     view: SessionView,
@@ -272,7 +276,9 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     return cookie;
   }
 
-  /** Drops what the request changed, and says so: nothing continues a sealed session but its next cookie. */
+  /**
+   * Drops the changes of the request and reports the conflict: there is no record that could still take them.
+   */
   #drop(notes: SessionNotes<Data>, patch: Patch, handle?: string): undefined {
     notes.lost ||= matters(patch);
     this.#common.emit({ type: "conflict", ...(handle !== undefined && { handle }) });
@@ -331,7 +337,10 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     return { ...old, record: { ...record, handle: notes.newHandle, version: 1 }, secret: notes.newToken };
   }
 
-  /** Whether the new cookie may be handed out. */
+  /**
+   * Whether the new cookie may be handed out. An update needs the old handle to be the current one still, a
+   * rotation replaces it in the same step, a login ends the old family and always succeeds.
+   */
   async #claim(
     step: SealedPlan["step"],
     old: Sealed | undefined,
@@ -341,7 +350,8 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
     if (this.#families === undefined || old === undefined) return true;
     if (step === "update") return await this.#families.counts(old);
     if (step === "rotate") return await this.#families.rotate(old, next.record.handle, now);
-    // A login never depends on the session that it came with.
+    // Not refused if the old family has ended meanwhile: a login does not depend on the session of its
+    // request.
     await this.#families.end(old, "rotated", now);
     return true;
   }
@@ -380,8 +390,8 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
   }
 
   /**
-   * A login over cookies of which none counts ends what they lead to, or the new session would not count
-   * either.
+   * Ends the families of all cookies of the request, for a login where none of several cookies is valid: next
+   * time the browser would send them again beside the new one.
    */
   async #endDuplicates({ tokens }: SessionNotes<Data>): Promise<void> {
     if (tokens.length < 2) return;

@@ -1,8 +1,6 @@
 /**
- * The record of a session, and its form as flat strings: `{ h, n, c, t, k, b, i, x, s, u?, a?, d:*, f:* }`:
- * public handle, version, created, last touched, last compared with the epochs, `bornAt`, idle timeout,
- * absolute end, schema version, user, authenticated, data and flash values. The tombstone of an ended session
- * is `{ h, n, g }`, where `g` is the reason.
+ * The record of a session, and its form as flat strings: `session_transitions.ts` has the table of the
+ * fields.
  */
 import type { Fields } from "../store/transition.ts";
 
@@ -60,36 +58,36 @@ export function sessionExpiry(record: SessionRecord): number {
 export function sessionFields(record: SessionRecord): Fields {
   return {
     ...record.values,
-    h: record.handle,
-    n: String(record.version),
-    c: String(record.createdAt),
-    t: String(record.touchedAt),
-    k: String(record.checkedAt),
-    b: String(record.bornAt),
-    i: String(record.idleTimeout),
-    x: String(record.endsAt),
-    s: String(record.schemaVersion),
-    ...(record.userId !== undefined && { u: record.userId }),
-    ...(record.authenticatedAt !== undefined && { a: String(record.authenticatedAt) }),
+    handle: record.handle,
+    version: String(record.version),
+    created: String(record.createdAt),
+    touched: String(record.touchedAt),
+    checked: String(record.checkedAt),
+    born: String(record.bornAt),
+    idle: String(record.idleTimeout),
+    ends: String(record.endsAt),
+    schema: String(record.schemaVersion),
+    ...(record.userId !== undefined && { user: record.userId }),
+    ...(record.authenticatedAt !== undefined && { login: String(record.authenticatedAt) }),
   };
 }
 
 /** Converts flat strings to a record. */
 export function sessionRecord(fields: Fields): SessionRecord {
   const record: { -readonly [Name in keyof SessionRecord]: SessionRecord[Name] } = {
-    handle: fields.h ?? "",
-    version: Number(fields.n),
-    createdAt: Number(fields.c),
-    touchedAt: Number(fields.t),
-    checkedAt: Number(fields.k),
-    bornAt: Number(fields.b),
-    idleTimeout: Number(fields.i),
-    endsAt: Number(fields.x),
-    schemaVersion: Number(fields.s),
+    handle: fields.handle ?? "",
+    version: Number(fields.version),
+    createdAt: Number(fields.created),
+    touchedAt: Number(fields.touched),
+    checkedAt: Number(fields.checked),
+    bornAt: Number(fields.born),
+    idleTimeout: Number(fields.idle),
+    endsAt: Number(fields.ends),
+    schemaVersion: Number(fields.schema),
     values: sessionValues(fields),
   };
-  if (fields.u !== undefined) record.userId = fields.u;
-  if (fields.a !== undefined) record.authenticatedAt = Number(fields.a);
+  if (fields.user !== undefined) record.userId = fields.user;
+  if (fields.login !== undefined) record.authenticatedAt = Number(fields.login);
   return record;
 }
 

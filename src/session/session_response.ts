@@ -1,6 +1,7 @@
 /** The response of a request with a session, for handlers without a framework. */
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
+import { changeable, problemResponse, unavailable } from "../response.ts";
 import { notesOf, type RequestSession } from "./_request_session.ts";
 import { insecureRequest } from "./_insecure_request.ts";
 import type { Session } from "./session.ts";
@@ -55,14 +56,14 @@ export function boundSession<Data>(
         const failed = response.status >= 500 || onlyLooks(request.method);
         cookie = await sessions.commit(session, { onConflict, ...options, failed });
       } catch (error) {
-        if (isLimit(error)) return problem(409, "There are too many sessions of this user");
-        if (isUnavailable(error)) {
-          return problem(503, "The service is temporarily unavailable", { "retry-after": "1" });
+        if (isLimit(error)) {
+          return problemResponse(409, "There are too many sessions of this user");
         }
+        if (isUnavailable(error)) return unavailable();
         throw error;
       }
       checkTransport(session, request, cookie);
-      if (lost) response = problem(409, SESSION_ENDED);
+      if (lost) response = problemResponse(409, SESSION_ENDED);
       if (cookie === undefined && !wasTouched(session)) return response;
       const changed = changeable(response);
       sessionHeaders(changed.headers, session, cookie);
@@ -71,29 +72,14 @@ export function boundSession<Data>(
   });
 }
 
-/**
- * A response whose headers can be changed. Those of a fetched response cannot, so it is copied; others are
- * used as they are, since Bun sets the content type of an original body alone.
- */
-function changeable(response: Response): Response {
-  // The Response of @hono/node-server forgets fields that are set before its body was looked at.
-  void response.bodyUsed;
-  try {
-    response.headers.delete("x-holdfast-probe");
-    return response;
-  } catch {
-    return new Response(response.body, response);
-  }
-}
-
 /** Tells whether the application read or changed the session, so that the response is for one user alone. */
 export function wasTouched(session: Session<unknown>): boolean {
   return notesOf(session)?.touched ?? false;
 }
 
 /**
- * Sets the caching headers: a response with the cookie is for one user alone, one that was made by reading or changing
- * the session varies with the cookie.
+ * Sets the caching headers: a response with the cookie is for one user alone, one that was made by reading or
+ * changing the session varies with the cookie.
  */
 export function sessionHeaders(
   headers: Headers,
@@ -137,11 +123,4 @@ export function checkTransport(
   else if (!reported.has(source)) source.warn(error);
   reported.add(source);
   if (insecure === "certain") throw error;
-}
-
-function problem(status: number, title: string, headers: Record<string, string> = {}): Response {
-  return new Response(JSON.stringify({ type: "about:blank", title, status }), {
-    status,
-    headers: { "content-type": "application/problem+json", "cache-control": "no-store", ...headers },
-  });
 }

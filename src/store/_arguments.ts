@@ -32,8 +32,7 @@ export function checkEntry<T>(entry: T): T {
 
 function noPairs(value: unknown): TypeError {
   return new TypeError(
-    "Cannot set the values as they must be pairs of a key and a value, such as Object.entries() makes: " +
-      `current type is ${typeof value}`,
+    `Cannot set the values as they must be pairs, [key, value]: current type is ${typeof value}`,
   );
 }
 

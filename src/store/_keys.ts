@@ -12,7 +12,7 @@ export function namespacePath(path: string, name: string): string {
   return (path || "/") + name.replace(/[%/:]/g, encodeURIComponent) + "/";
 }
 
-const encoder = new TextEncoder();
+const encoder = /* @__PURE__ */ new TextEncoder();
 
 /**
  * Checks a key in the namespace at `path`.

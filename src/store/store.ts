@@ -1,9 +1,9 @@
 /** Both kinds of stores, written once over an engine. */
+import { checked } from "../check_schema.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { checkInteger, checkMethods, checkNeededOptions, checkOptionNames } from "../validate.ts";
-import { checked } from "./_checked.ts";
 import { BINDING, type StoreBinding } from "./binding.ts";
 import {
   CALL_OPTIONS,
@@ -154,9 +154,12 @@ class EngineStore implements KeyValueStore {
     this.path = path;
     this.local = (engine as LocallyKeyed)[LOCAL]?.(path);
     this.#keyed = this.local ?? engine;
+    // Here, as a member with a computed name would keep bundlers from dropping the class.
+    if (!(BINDING in this)) Object.defineProperty(EngineStore.prototype, BINDING, { get: toldBinding });
   }
 
-  get [BINDING](): StoreBinding {
+  /** See {@linkcode BINDING}. */
+  tellBinding(): StoreBinding {
     const { name, binding = this.#engine, scope = "" } = this.#engine;
     return { object: binding, scope: JSON.stringify([name, scope, this.path]) };
   }
@@ -408,6 +411,10 @@ class AtomicEngineStore extends EngineStore implements AtomicStore {
   override namespace(name: string): AtomicStore {
     return new AtomicEngineStore(this.#atomic, this.#full, namespacePath(this.path, name));
   }
+}
+
+function toldBinding(this: EngineStore): StoreBinding {
+  return this.tellBinding();
 }
 
 const transactDirectly: DirectTransact = function (this: AtomicStore, transition, key, input, options) {

@@ -1,6 +1,12 @@
 /**
- * The transitions of plain values. A value's record is `{ v, e? }`: its encoded text and, when it has a
- * deadline, that deadline in milliseconds since the epoch.
+ * The transitions of plain values. A value's record:
+ *
+ * | field | type | meaning                                                                               |
+ * | ----- | ---- | ------------------------------------------------------------------------------------- |
+ * | `v`   | text | the value, encoded (`codec.ts`); of a counter, `"\t"` and an integer                  |
+ * | `e`   | time | when it expires, in milliseconds since the epoch by the engine's clock; may be absent |
+ *
+ * The fields are letters, the only ones of all records: a store may hold millions of values of a few bytes.
  */
 import type { Fields, Step, Transition, Write } from "./transition.ts";
 import { isWhole } from "./whole_number.ts";
@@ -15,7 +21,7 @@ function value(text: string, ttl: string | undefined, now: number): Write {
   return { record: { v: text, e: String(expiresAt) }, expiresAt };
 }
 
-/** What is there; a record that is no value shows as a text that the codec never writes. */
+/** The value of a record. A record of another contract answers a text that the codec refuses to decode. */
 function current(record: Fields | undefined): Fields {
   return record === undefined ? {} : { v: record.v ?? "\0" };
 }
@@ -39,7 +45,7 @@ export const setValue: Transition = {
   apply: (_record, input, now): Step => ({ output: {}, write: value(input.v!, input.ttl, now) }),
 };
 
-/** `{}` → `{ v? }`: what was there, deleted. */
+/** `{}` → `{ v? }`: deletes the value and answers it. */
 export const takeValue: Transition = {
   name: "value.take",
   apply(record): Step {
@@ -48,7 +54,7 @@ export const takeValue: Transition = {
   },
 };
 
-/** `{ ttl }` → `{ done }`. */
+/** `{ ttl }` → `{ done }`: the value expires `ttl` milliseconds from now. */
 export const touchValue: Transition = {
   name: "value.touch",
   apply(record, input, now): Step {
@@ -58,7 +64,10 @@ export const touchValue: Transition = {
   },
 };
 
-/** `{ expected?, v, ttl? }` → `{ done, v? }`: `v` is what stood in the way. */
+/**
+ * `{ expected?, v, ttl? }` → `{ done, v? }`: stores `v` if the value is the expected one; else answers the
+ * value.
+ */
 export const replaceValue: Transition = {
   name: "value.replace",
   apply(record, input, now): Step {
@@ -68,7 +77,7 @@ export const replaceValue: Transition = {
   },
 };
 
-/** `{ expected }` → `{ done }`. */
+/** `{ expected }` → `{ done }`: deletes the value if it is the expected one. */
 export const removeValue: Transition = {
   name: "value.remove",
   apply(record, input): Step {
@@ -77,7 +86,10 @@ export const removeValue: Transition = {
   },
 };
 
-/** `{ by, ttl? }` → `{ n, e? }`, or `{ error }` when there is no integer to add to. */
+/**
+ * `{ by, ttl? }` → `{ n, e? }`: the sum and its expiry, or `{ error }` when the value is not an integer or
+ * the sum is not exact. Only the increment that creates the counter sets its expiry.
+ */
 export const incrementValue: Transition = {
   name: "value.increment",
   apply(record, input, now): Step {

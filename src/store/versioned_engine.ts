@@ -7,7 +7,7 @@
  * in the write's condition that decides. The guess is the state that the engine saw last, or that the key is
  * absent.
  */
-import { type Clock, systemClock } from "../clock.ts";
+import { systemClock } from "../clock.ts";
 import { type Deferred, deferred } from "../deferred.ts";
 import { HoldfastError } from "../errors.ts";
 import { interruptible } from "../deadline.ts";
@@ -152,8 +152,8 @@ export class VersionedTransactions {
     options?: TransactOptions,
   ): Promise<Fields> {
     const { signal, onVersion } = options ?? {};
-    const job: Job = { transition, input, signal, onVersion, outcome: deferred() };
     if (!this.#coalesce) return await this.#transact(transition, key, input, signal, onVersion);
+    const job: Job = { transition, input, signal, onVersion, outcome: deferred() };
     const waiting = this.#waiting.get(key);
     if (waiting === undefined) {
       this.#waiting.set(key, [job]);
@@ -195,8 +195,7 @@ export class VersionedTransactions {
         let write: Write | undefined;
         settle = jobs.map(({ transition, input, outcome }) => {
           try {
-            const expired = write?.expiresAt !== undefined && now >= write.expiresAt;
-            const step = transition.apply(expired ? undefined : write ? write.record : record, input, now);
+            const step = applied(transition, write ?? { record }, input, now);
             write = step.write ?? write;
             return () => outcome.resolve(step.output);
           } catch (error) {
@@ -243,8 +242,10 @@ export class VersionedTransactions {
       }
       [state, guessed] = [reply, false];
       // The first conflict brought the state itself; after more of them the writers are spread out.
-      if (attempt > 1) await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100), signal);
-      if (attempt > 1) state = undefined;
+      if (attempt > 1) {
+        await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100), signal);
+        state = undefined;
+      }
     }
     throw contention(`other writers changed it first ${attempts} times`);
   }
@@ -305,7 +306,6 @@ export class VersionedTransactions {
  */
 class BackendTime {
   readonly #virtual: (() => number) | undefined;
-  readonly #clock: Clock = systemClock;
   #time = 0;
   #at = -Infinity;
 
@@ -320,23 +320,27 @@ class BackendTime {
   learn(now: number): void {
     const estimate = this.#estimate();
     // A reply that was long on its way is no news; a clock that was set back is.
-    if (this.#at !== -Infinity && now < estimate && now > estimate - 2000) return;
-    [this.#time, this.#at] = [now, this.#clock.monotonic()];
+    if (this.known && now < estimate && now > estimate - 2000) return;
+    [this.#time, this.#at] = [now, systemClock.monotonic()];
   }
 
   /** The time at which a transition decides: that of the reply, or the estimate for a guess. */
   of(state: StoredRecord, guessed: boolean): number {
-    if (this.#virtual) return this.#virtual();
-    return guessed ? this.#estimate() : state.now;
+    return this.#virtual?.() ?? (guessed ? this.#estimate() : state.now);
   }
 
   #estimate(): number {
-    return Math.floor(this.#time + (this.#clock.monotonic() - this.#at) * 0.999);
+    return Math.floor(this.#time + (systemClock.monotonic() - this.#at) * 0.999);
   }
 }
 
-function applied(transition: Transition, state: StoredRecord, input: Fields, now: number): Step {
-  const { record, expiresAt } = state;
+/** One step of a transition: a record whose deadline has passed is absent. */
+function applied(
+  transition: Transition,
+  { record, expiresAt }: Pick<Write, "record"> & { readonly expiresAt?: number | undefined },
+  input: Fields,
+  now: number,
+): Step {
   return transition.apply(expiresAt !== undefined && now >= expiresAt ? undefined : record, input, now);
 }
 

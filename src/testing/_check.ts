@@ -60,3 +60,26 @@ export async function eventually<T>(
   await until(() => settled, wait, most, `something happens within ${most} ms`);
   return await promise;
 }
+
+/**
+ * Takes steps that hold only before `ttl` milliseconds have passed. Where time is real, a busy machine may need longer
+ * for them: a failure then says nothing, and they are taken again with twice the time.
+ *
+ * @returns the time with which they held
+ */
+export async function within(
+  ttl: number,
+  clock: StoreSubject<unknown>["clock"],
+  steps: (ttl: number) => Promise<void>,
+): Promise<number> {
+  const now = () => clock?.now() ?? Date.now();
+  for (let given = ttl;; given *= 2) {
+    const began = now();
+    try {
+      await steps(given);
+      return given;
+    } catch (error) {
+      if (now() - began < given || given > 30_000) throw error;
+    }
+  }
+}

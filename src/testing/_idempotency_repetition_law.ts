@@ -121,7 +121,7 @@ export const idempotencyRepetitionLaw: readonly Law<StoreSubject<AtomicStore>>[]
     },
   },
   {
-    name: "a copy that arrives late, and after other calls, changes nothing that others did",
+    name: "a copy of a call that arrives after other calls does not change what they did",
     async run({ store, wait }) {
       for (const [n, { before, call, others }] of HARMLESS.entries()) {
         for (const key of [`once-${n}`, `twice-${n}`]) await play(store, key, [...before, call, ...others]);

@@ -40,7 +40,7 @@ function wire(store: AtomicStore) {
 /** Laws of requests that arrive twice. */
 export const lockCopiesLaw: readonly Law<Subject>[] = [
   {
-    name: "a copy of an acquisition has the same grant, and never makes the lease shorter",
+    name: "a repeated acquisition gets the same grant, and never shortens the lease",
     async run({ store }) {
       const lock = wire(store);
       const first = await lock.acquire("a", { ttl: "2000" });
@@ -51,7 +51,8 @@ export const lockCopiesLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "a copy of an acquisition that arrives after the release is not granted, also after others",
+    name:
+      "a copy of an acquisition that arrives after its release is not granted, even after other acquisitions",
     async run({ store }) {
       const lock = wire(store);
       const { fence } = await lock.acquire("a");
@@ -67,7 +68,7 @@ export const lockCopiesLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "a release that overtakes its acquisition holds: the acquisition is not granted",
+    name: "an acquisition that arrives after its own release is not granted",
     async run({ store }) {
       const lock = wire(store);
       await lock.release("a");
@@ -76,7 +77,7 @@ export const lockCopiesLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "a copy of a waiter's request keeps its place, and after it left it is in no queue",
+    name: "a repeated request of a waiter keeps its place, and does not queue again after the waiter left",
     async run({ store }) {
       const lock = wire(store);
       const { fence } = await lock.acquire("a");
@@ -91,7 +92,7 @@ export const lockCopiesLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "a copy of an extension never makes the lease shorter, and revives none that was released",
+    name: "a repeated extension never shortens the lease, and never revives a released one",
     async run({ store }) {
       const lock = wire(store);
       const { fence } = await lock.acquire("a");
@@ -108,7 +109,7 @@ export const lockCopiesLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "a copy of a release answers the same, at once and after others, and takes nothing from them",
+    name: "a repeated release answers the same, also after other acquisitions, and does not affect them",
     async run({ store }) {
       const lock = wire(store);
       const { fence } = await lock.acquire("a");
@@ -126,7 +127,7 @@ export const lockCopiesLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "a copy of a forced release answers the same, and takes nothing from holders that came after",
+    name: "a repeated forced release answers the same, and does not affect later holders",
     async run({ store, clock }) {
       const lock = wire(store);
       const { fence } = await lock.acquire("a");
@@ -166,7 +167,7 @@ export const lockCopiesLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "a handle opens its own key only, also one of acquireAll()",
+    name: "a handle resumes the lock of its own key only, also with acquireAll()",
     async run({ store, clock }) {
       const locks = createLocks(store, { clock });
       const set = await locks.acquireAll(["a", "b"], { ttl: Number(TTL) });

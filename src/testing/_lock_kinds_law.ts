@@ -57,7 +57,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "no acquisition passes the queue of a fair lock, and a waiter that gives up leaves it",
+    name: "no acquisition overtakes the queue of a fair lock, and a waiter that gives up leaves the queue",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const first = held(await locks.acquire("key", { ttl: TTL }), "the first");
@@ -93,7 +93,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "permits let that many in, and one without permits has the lock alone",
+    name: "a lock has at most as many holders as permits, and an acquisition without permits is exclusive",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const options = { ttl: TTL, permits: 3 };
@@ -149,7 +149,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "acquireAll() acquires all keys or none, and crossing callers never wait for each other",
+    name: "acquireAll() acquires all keys or none, and callers with the same keys never deadlock",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const b = held(await locks.acquire("b", { ttl: TTL }), "b");
@@ -176,7 +176,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "a lock goes on in another process, under a higher token, and only there",
+    name: "a lock that another process resumes has a higher token there, and is lost here",
     async run({ store, wait, clock }) {
       const [here, there] = [createLocks(store, { clock }), createLocks(store, { clock })];
       const giver = held(await here.acquire("key", { ttl: TTL }), "the giver");
@@ -198,7 +198,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "lockDelay keeps the key after a lease that ended without a release, and only then",
+    name: "lockDelay keeps the key locked after a lease that ended without a release, and only then",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const options = { ...BRIEF, lockDelay: 400 };
@@ -217,7 +217,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "forceRelease() takes the lock away, and its holder is told",
+    name: "forceRelease() takes the lock from its holder, and aborts the holder's signal",
     async run({ store, clock }) {
       const locks = createLocks(store, { clock });
       equal(await locks.forceRelease("key"), false, "an unknown key");
@@ -253,7 +253,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "bad input is refused before anything is sent, and odd keys are keys",
+    name: "bad input is refused before anything is sent, and unusual keys work",
     async run({ store, clock }) {
       const locks = createLocks(store, { clock });
       const bad = async (options: Record<string, unknown>, type: typeof Error, key = "key") => {
@@ -288,7 +288,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     },
   },
   {
-    name: "every call that is aborted rejects with the reason and leaves nothing behind",
+    name: "an aborted call rejects with the signal's reason and leaves nothing behind",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const reason = new Error("enough");

@@ -15,7 +15,8 @@ const push: Transition = {
 const drop: Transition = { name: "law.drop", apply: () => ({ output: {}, write: { record: undefined } }) };
 
 /**
- * The transitions that these laws add; an engine that looks transitions up by name must know them to be tested.
+ * The transitions that these laws add; an engine that looks transitions up by name must know them to be
+ * tested.
  *
  * @category Laws
  */
@@ -47,7 +48,7 @@ export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "incrementing what is no safe integer is a typed error and changes nothing",
+    name: "incrementing a value that is not a safe integer is a typed error and changes nothing",
     async run({ store }) {
       for (const value of ["5", 1.5, null, [1], Number.MAX_SAFE_INTEGER]) {
         await store.set("value", value);
@@ -65,7 +66,7 @@ export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "of 100 that set an absent key one does, and the others learn who",
+    name: "of 100 concurrent setIfAbsent() calls one sets the key, and the others get its value",
     async run({ store }) {
       const answers = await Promise.all(
         Array.from({ length: 100 }, (_, i) => store.setIfAbsent("leader", i)),
@@ -85,7 +86,7 @@ export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "compareAndSet and compareAndDelete act on just what was expected",
+    name: "compareAndSet() and compareAndDelete() act only on the expected value",
     async run({ store }) {
       equal(await store.compareAndSet("key", 1, 2), { set: false, current: undefined }, "absent");
       equal(await store.compareAndSet("key", undefined, { n: 1 }), { set: true }, "from nothing");
@@ -101,7 +102,7 @@ export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "of 100 that take a value one gets it",
+    name: "of 100 concurrent getAndDelete() calls one gets the value",
     async run({ store }) {
       await store.set("prize", { gold: 1 });
       const taken = await Promise.all(Array.from({ length: 100 }, () => store.getAndDelete("prize")));
@@ -109,7 +110,7 @@ export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "of parallel calls that delete the same keys, one counts each key",
+    name: "when parallel calls delete the same keys, each key is counted by one of them",
     async run({ store }) {
       const keys = Array.from({ length: 60 }, (_, i) => `key-${i}`);
       await store.setMany(keys.map((key) => [key, 1]));
@@ -119,7 +120,7 @@ export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "conditional calls refuse what JSON does not hold, and options that they do not know",
+    name: "conditional calls refuse values that JSON cannot hold, and unknown options",
     async run({ store }) {
       const map = new Map();
       const bad = { tll: "1m" } as never;
@@ -152,7 +153,7 @@ export const atomicStoreLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a record that is no value is a typed error, not a value",
+    name: "reading another contract's record as a value is a typed error",
     async run({ store }) {
       await store.transact(push, "foreign", { item: "x" });
       const error = await rejection(() => store.get("foreign"), "get");

@@ -178,7 +178,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a failing origin is asked once a round, and its own error reaches every waiter of the isolate",
+    name: "a failing origin is asked once per round, and every waiter of the isolate gets its error",
     async run(subject) {
       const [one] = isolates(subject, 1);
       const gate = deferred<void>();
@@ -201,7 +201,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "an origin that throws `undefined` or a string rejects with just that",
+    name: "get() rejects with the very value that the origin throws, also `undefined` or a string",
     async run(subject) {
       const [one] = isolates(subject, 1);
       for (const thrown of [undefined, "a text"]) {
@@ -274,7 +274,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "absent, null and not cached are three things, and an absence is kept only where asked",
+    name: "absent, null and not cached are three states, and an absence is cached only with the option",
     async run(subject) {
       const [one, two] = isolates(subject, 2);
       let calls = 0;
@@ -301,7 +301,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "every caller gets the value as it is kept: what JSON changes is changed for the first one too",
+    name: "every caller gets the value as it is stored, the first caller too",
     async run(subject) {
       const [one] = isolates(subject, 1);
       const when = new Date(0);
@@ -368,7 +368,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "the near tier is late by at most its ttl, and own changes are seen at once",
+    name: "the near tier is stale for at most its ttl, and shows changes of its own process at once",
     async run(subject) {
       const [one, two] = isolates(subject, 2, { near: { ttl: 200 } });
       await one!.set("key", 1, HOUR);
@@ -437,7 +437,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "refresh asks the origin although a value is fresh, once for all that ask meanwhile",
+    name: "refresh() asks the origin although a value is fresh, once for all concurrent callers",
     async run(subject) {
       let answers = 0;
       const watched = observedStore(subject.store, { onOperation: () => void answers++ });
@@ -461,7 +461,7 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "resolve tells how a value was come by, how old it is and how long it stays fresh",
+    name: "resolve() answers the source of a value, its age and how long it stays fresh",
     async run(subject) {
       const [one] = isolates(subject, 1);
       const options = { ttl: 60_000, grace: "1h" } as const;

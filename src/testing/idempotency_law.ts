@@ -12,7 +12,7 @@ import type { Law, StoreSubject } from "./law.ts";
  */
 export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
-    name: "of 100 parallel begins one is new, the others are in progress with a time to come back",
+    name: "of 100 parallel begins one is new, the others are in progress with retryAfter",
     async run({ store, clock }) {
       const idempotency = createIdempotency(store, { clock });
       const begun = await Promise.all(Array.from({ length: 100 }, () => idempotency.begin("key")));
@@ -64,7 +64,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a late completer changes nothing and gets the winner's response",
+    name: "a completion after another claimant's changes nothing and gets the stored response",
     async run({ store, wait, clock }) {
       const idempotency = createIdempotency(store, { clock, lease: 100 });
       const late = await idempotency.begin("key");
@@ -124,7 +124,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "run() works once, gives all callers its result, and runs again after an error",
+    name: "run() runs the work once, gives all callers its result, and runs it again after an error",
     async run({ store, clock, wait }) {
       const idempotency = createIdempotency(store, { clock });
       let runs = 0;
@@ -232,7 +232,8 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a held claim outlives its lease, and its signal aborts when another caller took it over",
+    name:
+      "a held claim is extended beyond its lease, and its signal aborts when another caller takes it over",
     async run({ store, wait, clock }) {
       const idempotency = createIdempotency(store, { clock, lease: 400 });
       const begun = await idempotency.begin("key");
@@ -369,7 +370,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "the caller's abort ends the extending of its claim, which then ends by its lease",
+    name: "after its caller's abort a claim is no longer extended, and ends with its lease",
     async run({ store, wait, clock }) {
       const idempotency = createIdempotency(store, { clock, lease: 400 });
       const begun = await idempotency.begin("key");

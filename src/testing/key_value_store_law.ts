@@ -1,6 +1,6 @@
 import { HoldfastError } from "../errors.ts";
 import type { KeyValueStore } from "../store/key_value_store.ts";
-import { check, equal, rejection } from "./_check.ts";
+import { check, equal, rejection, within } from "./_check.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
 const VALUES: readonly unknown[] = [
@@ -92,7 +92,7 @@ async function all(keys: AsyncIterable<string>): Promise<string[]> {
  */
 export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
   {
-    name: "a missing key is undefined, absent and not deleted",
+    name: "a missing key reads as undefined, does not exist and cannot be deleted",
     async run({ store }) {
       equal(await store.get("missing"), undefined, "get");
       equal(await store.exists("missing"), false, "exists");
@@ -123,7 +123,7 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "keys are taken as they are",
+    name: "every string is a key, and no two strings are the same key",
     async run({ store }) {
       for (const key of KEYS) await store.set(key, key);
       for (const key of KEYS) equal(await store.get(key), key, "get");
@@ -131,7 +131,7 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "delete answers whether there was something",
+    name: "delete() answers whether the key existed",
     async run({ store }) {
       await store.set("key", 0);
       equal(await store.delete("key"), true, "the first time");
@@ -140,12 +140,14 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "a value is dead at its deadline, for every way to look at it",
-    async run({ store, wait }) {
-      await store.set("short", 1, { ttl: 300 });
-      await store.set("long", 2, { ttl: "1h" });
-      equal(await store.get("short"), 1, "before");
-      await wait(300);
+    name: "a value expires at its deadline, for every method",
+    async run({ store, wait, clock }) {
+      const ttl = await within(300, clock, async (ttl) => {
+        await store.set("short", 1, { ttl });
+        await store.set("long", 2, { ttl: "1h" });
+        equal(await store.get("short"), 1, "before");
+      });
+      await wait(ttl);
       equal(await store.get("short"), undefined, "get");
       equal(await store.exists("short"), false, "exists");
       equal(await store.getMany(["short", "long"]), [undefined, 2], "getMany");
@@ -155,18 +157,20 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "touch gives a value a new deadline, and set without ttl takes it away",
-    async run({ store, wait }) {
-      await store.set("touched", 1, { ttl: 250 });
-      await store.set("kept", 1, { ttl: 250 });
-      await store.set("kept", 2);
-      equal(await store.touch("touched", "1h"), true, "touch");
-      await wait(300);
+    name: "touch() sets a new deadline, and set() without ttl removes it",
+    async run({ store, wait, clock }) {
+      const ttl = await within(250, clock, async (ttl) => {
+        await store.set("touched", 1, { ttl });
+        await store.set("kept", 1, { ttl });
+        await store.set("kept", 2);
+        equal(await store.touch("touched", "1h"), true, "touch");
+      });
+      await wait(ttl + 50);
       equal(await store.getMany(["touched", "kept"]), [1, 2], "getMany");
     },
   },
   {
-    name: "many values travel in the order asked",
+    name: "getMany() answers in the order of the keys",
     async run({ store }) {
       const keys = Array.from({ length: 250 }, (_, i) => `key-${i}`);
       await store.setMany(keys.map((key, i) => [key, i]));
@@ -177,7 +181,7 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "list answers the keys with a prefix, page by page",
+    name: "list() answers the keys with a prefix, page by page",
     async run({ store }) {
       for (let i = 0; i < 25; i++) await store.set(`a-${i}`, i);
       await store.set("b", 1);
@@ -194,7 +198,7 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "list pages lose and repeat no key under concurrent inserts and deletes",
+    name: "list() neither loses nor repeats a key under concurrent inserts and deletes",
     async run({ store, listsTwice = false }) {
       const named = (offset: number) =>
         Array.from({ length: 30 }, (_, i) => `k-${String(3 * i + offset).padStart(3, "0")}`);
@@ -204,7 +208,8 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
       let cursor: string | undefined;
       let last: string | undefined;
       do {
-        // While a page is read, keys leave and come before it, in it and behind it, and one that was seen is written anew.
+        // While a page is read, keys leave and come before it, in it and behind it, and one that was seen is
+        // written anew.
         const left = [...leaving.splice(0, 2), ...leaving.splice(-2), ...(last === undefined ? [] : [last])];
         const came = [...coming.splice(0, 2), ...coming.splice(-2)];
         const [page] = await Promise.all([
@@ -223,7 +228,7 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "namespaces never meet each other or a bare key",
+    name: "namespaces share no key with each other or with the store around them",
     async run({ store }) {
       const places: [KeyValueStore, string][] = [
         [store, "a:b:c"],
@@ -242,7 +247,7 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "clear empties a namespace and the ones inside it, and nothing beside",
+    name: "clear() empties a namespace and those inside it, and nothing else",
     async run({ store }) {
       const room = store.namespace("room");
       const beside = [store, store.namespace("room2"), store.namespace("roo"), store.namespace("Room")];
@@ -276,7 +281,7 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "a value that JSON does not hold is a TypeError, at the top, in an array and in an object",
+    name: "a value that JSON cannot hold is a TypeError, at the top, in an array and in an object",
     async run({ store }) {
       const cycle: Record<string, unknown> = {};
       cycle.self = cycle;
@@ -298,7 +303,7 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "a cursor that is none, or of another list, is a TypeError",
+    name: "an invalid cursor, or one of another list, is a TypeError",
     async run({ store }) {
       await store.setMany(Array.from({ length: 12 }, (_, i) => [`a-${i}`, i] as const));
       const { cursor } = await store.listPage({ prefix: "a-", limit: 5 });
@@ -324,7 +329,7 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "an option that no call knows is a TypeError, and nothing happens",
+    name: "an unknown option is a TypeError, and nothing is changed",
     async run({ store }) {
       const bad = { tll: "1m" } as never;
       const calls: Record<string, () => unknown> = {
@@ -349,7 +354,7 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
     },
   },
   {
-    name: "deleteMany counts a key once, however often it is named",
+    name: "deleteMany() counts a key once although it is named twice",
     async run({ store }) {
       await store.set("key", 1);
       equal(await store.deleteMany(["key", "no", "key", "key"]), 1, "deleteMany");

@@ -75,7 +75,7 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a holder whose lease ended knows, and an expired lease is not revived",
+    name: "the end of a lease aborts its signal, and an expired lease cannot be extended",
     async run({ store, wait, clock }) {
       const lock = await createLocks(store, { clock }).acquire("key", BRIEF);
       check(lock && !lock.signal.aborted, "held at first");
@@ -89,7 +89,7 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "extend() makes the lease end that long from now",
+    name: "extend() sets the end of the lease to that time from now",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
       const lock = await locks.acquire("key", { ttl: 200 });
@@ -119,7 +119,8 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "withLock() releases whatever happens, and throws lock-timeout when the lock was not free",
+    name:
+      "withLock() releases the lock also after an error, and throws lock-timeout when the lock is not free",
     async run({ store, clock }) {
       const locks = createLocks(store, { clock });
       equal(await locks.withLock("key", { ttl: TTL }, () => 7), 7, "the result");

@@ -38,7 +38,8 @@ export const mailCoordinationLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "idempotent: what was not sent frees the key, a lost reply keeps it in doubt for every isolate",
+    name:
+      "idempotent: a message that was not sent frees its key; after a lost reply the key stays in doubt everywhere",
     async run({ store, clock }) {
       const mailer = new ScriptedMailer(false);
       const isolate = () => idempotent(mailer, createIdempotency(store, { clock }));

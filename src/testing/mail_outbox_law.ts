@@ -17,7 +17,7 @@ import type { Law, StoreSubject } from "./law.ts";
  */
 export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   {
-    name: "a message is sent from another outbox on the store, as it was written, under its key",
+    name: "another outbox on the same store sends a queued message, unchanged and under its key",
     async run({ store, clock }) {
       const mailer = new ScriptedMailer(true);
       const message: Message = {
@@ -150,7 +150,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a drainer that slept beyond its lease sends nothing that another one has begun",
+    name: "a drainer that slept beyond its lease sends no message that another drainer has begun",
     async run({ store, clock, wait }) {
       const mailer = new ScriptedMailer(false);
       await outbox(mailer, store, { clock }).send(mail("once"));
@@ -192,7 +192,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a lost reply is in doubt and not sent again until it is requeued",
+    name: "a message whose reply was lost is in doubt, and not sent again until it is requeued",
     async run({ store, clock }) {
       const mailer = new ScriptedMailer(false);
       const box = outbox(mailer, store, { clock });
@@ -228,7 +228,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "an outcome that was unknown once is never called dead",
+    name: "a message with an attempt of unknown outcome ends in doubt, never dead",
     async run({ store, clock, wait }) {
       const mailer = new ScriptedMailer(true);
       const box = outbox(mailer, store, { clock, delay: 1, attempts: 3 });
@@ -260,7 +260,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a refusal is final, stops nothing else, and a discarded message is gone with its key",
+    name: "a refused message is not retried and stops no other message; a discarded one frees its key",
     async run({ store, clock }) {
       const mailer = new ScriptedMailer(false);
       const box = outbox(mailer, store, { clock });
@@ -365,7 +365,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a limit is kept, an abort takes nothing more, and the rest stays due",
+    name: "drain() keeps its limit, takes no message after an abort, and leaves the rest due",
     async run({ store, clock }) {
       const mailer = new ScriptedMailer(false);
       const box = outbox(mailer, store, { clock, buckets: 1, attempts: 1 });
@@ -401,7 +401,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "what the engine cannot hold is refused before anything is queued",
+    name: "a message that the engine cannot hold is refused before anything is queued",
     async run({ store, clock }) {
       const most = store.limits.maxValueLength;
       if (most > 2_100_000) return; // the laws should not need that much memory

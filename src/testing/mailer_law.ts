@@ -182,7 +182,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
     },
   },
   {
-    name: "what it does not support it refuses before anything is sent, and everything else arrives",
+    name: "an unsupported feature is refused before anything is sent, and every supported one arrives",
     async run({ mailer, accepted }) {
       const { to: _, ...nobody } = message;
       const wishes: Partial<Message>[] = [
@@ -353,7 +353,8 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
     },
   },
   {
-    name: "a file that cannot be read sends nothing, and a function is asked again",
+    name:
+      "with an unreadable attachment nothing is sent, and a content function is called again at the next attempt",
     async run({ mailer, accepted }) {
       const broken = () =>
         new ReadableStream<Uint8Array>({
@@ -378,7 +379,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
     },
   },
   {
-    name: "the same key sends once where it deduplicates, and another message under it is refused",
+    name: "a mailer that deduplicates sends once per key, and refuses another message under the same key",
     async run({ mailer, accepted }) {
       const options: SendOptions = { idempotencyKey: "order-17" };
       const first = await mailer.send(message, options);
@@ -393,7 +394,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
     },
   },
   {
-    name: "a bulk has one result per message, in order, and what is not valid stops nothing",
+    name: "a bulk has one result per message, in order, and an invalid message stops no other",
     async run({ mailer, accepted }) {
       const results = await collect(mailer, numbered(25, (i) => i % 10 === 3));
       equal(results.map(({ index }) => index), Array.from({ length: 25 }, (_, i) => i), "indexes");
@@ -440,7 +441,8 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
     },
   },
   {
-    name: "an aborted bulk answers for what it read, reads no more, and rejects with the reason",
+    name:
+      "an aborted bulk yields a result for each message it read, reads no more, and rejects with the reason",
     async run({ mailer, accepted }) {
       const controller = new AbortController();
       let read = 0;
@@ -465,7 +467,8 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
     },
   },
   {
-    name: "a bulk whose input fails answers for what it read, then rejects as the input did",
+    name:
+      "a bulk whose input fails yields a result for each message it read, then rejects with the input's error",
     async run({ mailer }) {
       const results: BulkResult[] = [];
       const broken = function* () {
@@ -511,7 +514,7 @@ export const mailerFaultLaw: readonly Law<FailingMailerSubject>[] = [
     },
   },
   {
-    name: "in a bulk, too, a lost answer leaves each delivery unknown, and each is taken once",
+    name: "after a lost answer each delivery of a bulk is unknown, and each message was taken once",
     async run({ mailer, accepted, fail }) {
       fail("lost-reply");
       const results = await collect(mailer, numbered(12, () => false));
@@ -524,7 +527,7 @@ export const mailerFaultLaw: readonly Law<FailingMailerSubject>[] = [
     },
   },
   {
-    name: "a busy other side took nothing, and the message may be repeated",
+    name: "a busy provider took nothing, and the message may be sent again",
     async run({ mailer, accepted, fail }) {
       fail("busy");
       const error = await failed(mailer, message);
@@ -550,7 +553,8 @@ export const mailerFaultLaw: readonly Law<FailingMailerSubject>[] = [
     },
   },
   {
-    name: "a silent other side is a timeout, and an abort ends the wait; both leave the delivery unknown",
+    name:
+      "a provider that does not answer is a timeout, and an abort ends the wait; both leave the delivery unknown",
     async run({ mailer, fail }) {
       await mailer.send(message); // what follows is not about connecting
       fail("silent");

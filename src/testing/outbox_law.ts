@@ -83,7 +83,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "an error asks for another attempt until the last one, is reported, and retryIf may end it at once",
+    name: "an error is reported and retried until the last attempt, unless retryIf refuses",
     async run({ store, clock, wait }) {
       const faults: unknown[] = [];
       const keys: unknown[] = [];
@@ -110,7 +110,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a dead item is delivered when it is requeued; a discarded one is gone with its key",
+    name: "a dead item is delivered when it is requeued; a discarded one frees its key",
     async run({ store, clock }) {
       let broken = true;
       const events = box(store, () => {
@@ -167,7 +167,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "what the engine cannot hold, and what is no JSON, is refused before anything is queued",
+    name: "an item that the engine or JSON cannot hold is refused before anything is queued",
     async run({ store, clock }) {
       const events = box(store, () => {}, { clock });
       for (const item of [undefined, () => {}, new Map(), { number: NaN }]) {

@@ -57,7 +57,7 @@ export const sealedSessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a logout ends a sealed session and whatever its rotations made, before and beside it",
+    name: "a logout ends a sealed session and all its rotations, earlier and concurrent ones",
     async run({ store, clock }) {
       const sessions = createSealedSessions({ keys: KEYS, clock, revocation: store });
       const first = await login(sessions);
@@ -81,7 +81,7 @@ export const sealedSessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "what revokes sealed sessions goes by the store's clock alone",
+    name: "revocations of sealed sessions depend on the store's clock alone",
     async run({ store, clock }) {
       for (const skew of [-5_000, 5_000]) {
         const now = () => (clock?.now() ?? Date.now()) + skew;
@@ -98,7 +98,8 @@ export const sealedSessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "the sealed session that a revocation spares survives rotations and writes, until the next one",
+    name:
+      "the sealed session that a revocation spares survives rotations and writes, until the next revocation",
     async run({ store, clock }) {
       const sessions = createSealedSessions({ keys: KEYS, clock, revocation: store });
       const [mine, other] = [await login(sessions), await login(sessions)];
@@ -112,7 +113,7 @@ export const sealedSessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "reading keeps a sealed session in use without a cookie, and without a request it goes idle",
+    name: "reading keeps a sealed session alive without a new cookie; without requests it ends as idle",
     async run({ store, wait, clock }) {
       const options = { keys: KEYS, clock, revocation: store, idleTimeout: 500, touchEvery: 50 } as const;
       const sessions = createSealedSessions(options);
@@ -129,20 +130,28 @@ export const sealedSessionLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name:
-      "a request that only writes while its sealed session is revoked or rotated is refused, and seals no cookie",
+      "a request that writes while its sealed session is revoked or rotated is refused, and seals no cookie",
     async run({ store, clock, wait }) {
       const sessions = createSealedSessions({ keys: KEYS, clock, revocation: store });
-      for (const end of ["logout", "revokeUser", "rotate"] as const) {
+      const ends = ["logout", "revokeUser", "revokeAll", "rotate"] as const;
+      for (const [end, reads] of ends.flatMap((end) => [[end, false], [end, true]] as const)) {
         const cookie = await login(sessions);
         const slow = sessions.open(cookie);
+        if (reads) await slow.data();
         await wait(5);
         if (end === "logout") await logout(sessions, cookie);
         else if (end === "revokeUser") await sessions.revokeUser("ada");
+        else if (end === "revokeAll") await sessions.revokeAll();
         else await rotate(sessions, cookie);
         slow.set("draft", "of ada");
         let told = 0;
-        equal(await sessions.commit(slow, { onConflict: () => told++ }), undefined, `no cookie after ${end}`);
-        equal(told, 1, `told after ${end}`);
+        const what = `${end} and ${reads ? "a read before it" : "no read"}`;
+        equal(
+          await sessions.commit(slow, { onConflict: () => told++ }),
+          undefined,
+          `no cookie after ${what}`,
+        );
+        equal(told, 1, `told after ${what}`);
       }
       const cookie = await login(sessions);
       await logout(sessions, cookie);

@@ -43,7 +43,7 @@ export const sessionIndexLaw: readonly Law<StoreSubject<SessionIndex>>[] = [
     },
   },
   {
-    name: "parallel additions lose nothing, and no more than the limit get in",
+    name: "parallel additions lose no entry and never exceed the limit",
     async run({ store: index }) {
       const names = Array.from({ length: 20 }, (_, i) => `h${i}`);
       await Promise.all(names.map((handle) => add(index, handle)));
@@ -57,7 +57,7 @@ export const sessionIndexLaw: readonly Law<StoreSubject<SessionIndex>>[] = [
     },
   },
   {
-    name: "a session that continues one takes its place under the limit",
+    name: "a session that continues another takes its place under the limit",
     async run({ store: index }) {
       const bornAt = await add(index, "a");
       const continues = { handle: "a", bornAt };
@@ -65,7 +65,7 @@ export const sessionIndexLaw: readonly Law<StoreSubject<SessionIndex>>[] = [
     },
   },
   {
-    name: "revoking makes what was born before stale, but for the one spared, and later ones are born after",
+    name: "a revocation makes earlier sessions stale, except the spared one, and no later session",
     async run({ store: index }) {
       const [a, b] = [await add(index, "a"), await add(index, "b")];
       const revoked = await index.revoke("ada", { except: "b", remember: 60_000 });
@@ -82,7 +82,7 @@ export const sessionIndexLaw: readonly Law<StoreSubject<SessionIndex>>[] = [
     },
   },
   {
-    name: "an epoch that was decided elsewhere is taken over as it is, where it is later",
+    name: "an epoch from another store is taken over unchanged if it is later",
     async run({ store: index }) {
       const bornAt = await add(index, "a");
       const epoch = bornAt + 100_000;
@@ -94,7 +94,7 @@ export const sessionIndexLaw: readonly Law<StoreSubject<SessionIndex>>[] = [
     },
   },
   {
-    name: "an epoch is remembered for as long as asked, entries or not",
+    name: "an epoch is remembered for the requested time, with or without entries",
     async run({ store: index, wait }) {
       const { epoch } = await index.revoke("ada", { remember: 500 });
       await wait(100);
@@ -104,7 +104,7 @@ export const sessionIndexLaw: readonly Law<StoreSubject<SessionIndex>>[] = [
     },
   },
   {
-    name: "of a login and a revocation at once, one is first, and both know it",
+    name: "a concurrent login and revocation have one order, and both results agree with it",
     async run({ store: index }) {
       for (let i = 0; i < 10; i++) {
         const [bornAt, revoked] = await Promise.all([

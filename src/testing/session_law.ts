@@ -10,8 +10,8 @@ import type { Law, StoreSubject } from "./law.ts";
 export type { SessionSubject } from "./_sessions.ts";
 
 /**
- * Milliseconds after which a request is certainly later than the end of its session: longer than a call to any engine
- * takes, as what ended during the call counts as ended under way.
+ * Milliseconds after which a request is certainly later than the end of its session: longer than a call to
+ * any engine takes, as what ended during the call counts as ended under way.
  */
 const LATER = 1000;
 
@@ -38,7 +38,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "what one request sets the next one reads, typed values exact",
+    name: "a value that one request sets is read by the next one, with its exact type",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const cookie = await begin(sessions, (session) => {
@@ -166,7 +166,8 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "nothing reaches another user's login, or a rotation from a request that began after it",
+    name:
+      "a request never writes into another user's login, nor through the old token into a rotation that preceded it",
     async run({ store, clock, wait }) {
       const sessions = createSessions(store, { clock });
       const old = await begin(sessions, (session) => session.login("ada"));
@@ -191,7 +192,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "login changes the token, keeps the data, and kills the old token",
+    name: "login changes the token, keeps the data, and ends the old token",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const before = await begin(sessions, (session) => session.set("cart", ["rope"]));
@@ -206,7 +207,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "of two parallel rotations one wins, the other stays silent, and nothing is lost",
+    name: "of two parallel rotations one wins, the other sets no cookie, and no change is lost",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const cookie = await begin(sessions, (session) => session.set("x", 1));
@@ -293,7 +294,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "a failed request drops its data, while revoking holds",
+    name: "a failed request stores no data, but its revocation takes effect",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const cookie = await begin(sessions, (session) => session.set("x", 1));
@@ -342,7 +343,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "a session in use is touched and held against the epochs once per touchEvery, no more",
+    name: "a session in use is touched and compared with the epochs once per touchEvery, no more",
     async run({ store: subject, wait, clock }) {
       const { store, calls } = counted(subject);
       const sessions = createSessions(store, { clock, touchEvery: 500 });
@@ -361,7 +362,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "an update computed from what was there is computed again when another request was faster",
+    name: "update() is computed again when another request changed the session first",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const cookie = await begin(sessions, (session) => session.set("n", 0));
@@ -406,7 +407,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "a login depends on no session that it came with",
+    name: "a login succeeds although the session of its request was rotated meanwhile",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const cookie = await begin(sessions, (session) => session.set("x", 1));
@@ -423,7 +424,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "a login begins a new life: what was left of the old one does not shorten it",
+    name: "a login starts a new absolute timeout",
     async run({ store, wait, clock }) {
       const sessions = createSessions(store, { clock, absoluteTimeout: 600 });
       const cookie = await begin(sessions, (session) => session.set("x", 1));
@@ -534,7 +535,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "a version never goes down: an earlier one of the application is refused, and writes nothing",
+    name: "the schema version never decreases: an earlier version of the application writes nothing",
     async run({ store, clock }) {
       const events: SessionEvent[] = [];
       // Run twice on the same data it would leave nothing of the money.
@@ -565,7 +566,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "an instance that cannot migrate does not claim that it did",
+    name: "an instance that cannot migrate leaves the schema version as it is",
     async run({ store, clock }) {
       const cookie = await begin(createSessions(store, { clock }), (session) => session.set("dollars", 5));
       const without = createSessions(store, { clock, version: 2 }); // neither migrate nor a schema
@@ -688,7 +689,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "sessions of another cookie never accept a token, although they share the store",
+    name: "a token of one cookie is not accepted under another cookie's name, although both share the store",
     async run({ store, clock }) {
       const users = createSessions(store, { clock, cookie: { name: "__Host-user" } });
       const admins = createSessions(store, { clock, cookie: { name: "__Host-admin" } });
@@ -702,7 +703,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "what is fresh is fresh for as long as asked, and only after a login",
+    name: "a session is fresh for the requested time after a login, and only then",
     async run({ store, wait, clock }) {
       const sessions = createSessions(store, { clock });
       equal(await sessions.open(null).isFresh("1m"), false, "without a login");

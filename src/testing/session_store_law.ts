@@ -67,7 +67,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name: "a created session comes back as it was made, under the store's own times",
+    name: "a created session is loaded unchanged, with the store's own times",
     async run({ store }) {
       const record = await create(store, { userId: "ada", authenticatedAt: "now", schemaVersion: 7 });
       equal(await store.load("key"), { state: "live", record }, "load");
@@ -90,7 +90,8 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name: "creating twice with one handle answers the same, with another the key is taken",
+    name:
+      "creating a session again with the same handle answers the same; with another handle the key is taken",
     async run({ store }) {
       const record = await create(store);
       equal(await store.save("key", made()), { state: "saved", record }, "the same");
@@ -99,7 +100,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name: "an update merges its values into what is there and makes it a version newer",
+    name: "an update merges its values into the record and increments its version",
     async run({ store }) {
       await create(store);
       const saved = await store.save("key", { type: "update", set: { "d:c": "3" }, unset: ["d:a"] });
@@ -136,7 +137,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name: "of many that delete a session one gets it, and none ever gets it back",
+    name: "of concurrent deletes one returns the session, and it never comes back",
     async run({ store }) {
       const record = await create(store);
       const taken = await Promise.all(
@@ -160,7 +161,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name: "what ended tells how long ago, and what continues it",
+    name: "an ended session answers how long ago it ended, and the key that continues it",
     async run({ store, wait }) {
       await create(store);
       await store.delete("key", { why: "rotated", next: "another" });
@@ -179,7 +180,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name: "burying what is not there yet refuses it when it comes",
+    name: "a tombstone written before its session refuses the session",
     async run({ store }) {
       equal(await store.delete("key", { why: "revoked", absent: "tombstone" }), undefined, "delete");
       equal(ending(await store.save("key", made())), { state: "ended", why: "revoked" }, "create");
@@ -202,7 +203,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name: "a session ends when it is too old, whatever touches it, and so does what continues it",
+    name: "a session ends at its absolute timeout although it is touched, and so does its continuation",
     async run({ store, wait }) {
       const { createdAt, endsAt } = await create(store, { absoluteTimeout: 500 });
       const continues = { createdAt, endsAt };
@@ -216,7 +217,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name: "a put stores a copy as it is, where it is newer, with the time it has left",
+    name: "a put stores a newer copy unchanged, with its remaining time",
     async run({ store, wait }) {
       const record = await create(store, { idleTimeout: 700 });
       const newer = { ...record, version: 5, values: { "d:a": "5" } };
@@ -272,7 +273,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name: "what comes back belongs to the caller alone",
+    name: "a returned record is the caller's own copy",
     async run({ store }) {
       await create(store);
       const record = await load(store);

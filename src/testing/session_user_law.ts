@@ -33,7 +33,7 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "a list shows what lives: not what was logged out, ended, or left behind by a rotation",
+    name: "a list shows live sessions only: none that was logged out, ended or rotated",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const [out, ended, rotated] = await Promise.all([1, 2, 3].map(() => login(sessions)));
@@ -78,7 +78,7 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "a session that was revoked without an entry cannot be rotated into a new life",
+    name: "a revoked session without an entry in the index cannot be rotated",
     async run({ store, wait, clock }) {
       const sessions = createSessions(store, { clock });
       const cookie = await login(sessions);
@@ -110,7 +110,7 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "revoking a user beats a login in flight or lists it",
+    name: "revoking a user ends a concurrent login, or lists it",
     async run({ store, clock }) {
       for (let moment = 0; moment < 6; moment++) {
         const user = `user:${moment}`;
@@ -176,7 +176,7 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "a user has as many sessions as allowed: the oldest makes room, or the login is refused",
+    name: "a user has at most the allowed number of sessions: the oldest is ended, or the login is refused",
     async run({ store, wait, clock }) {
       const events: SessionEvent[] = [];
       const onEvent = (event: SessionEvent) => events.push(event);
@@ -213,7 +213,7 @@ export const sessionUserLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name: "logging in as another user leaves nothing of the one before in their list",
+    name: "logging in as another user removes the session from the previous user's list",
     async run({ store, clock }) {
       const sessions = createSessions(store, { clock });
       const session = sessions.open(await login(sessions));

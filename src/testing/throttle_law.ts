@@ -172,7 +172,7 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a blocked key is denied until the block ends or is reset, and a refund counts all the same",
+    name: "a blocked key is denied until the block ends or is reset; a refund still counts",
     async run({ store, wait }) {
       const throttle = strict(store, { limit: 5, window: "7d" });
       await throttle.check("key", { cost: 3 });
@@ -264,7 +264,7 @@ export const throttleLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name: "a peek answers the same whatever is repeated, and leaves the record as it is",
+    name: "a repeated peek answers the same and leaves the record unchanged",
     async run({ store }) {
       const throttle = strict(store, { limit: 5, window: "7d", algorithm: "fixed-window" });
       await throttle.check("key", { cost: 2 });

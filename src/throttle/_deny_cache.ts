@@ -5,11 +5,15 @@ import type { ThrottleDecision } from "./throttle.ts";
 /** A bound, as keys may be made of what clients send. */
 const MAX_DENIALS = 10_000;
 
+/** The time that denials need: the whole clock of the runtime would bring its timers into the bundle. */
+type Monotonic = Pick<Clock, "monotonic">;
+const RUNTIME: Monotonic = { monotonic: () => performance.now() };
+
 /** A denial that the store answered. Plain data: nothing of the request that it was for. */
 interface Denial {
   readonly decision: ThrottleDecision;
   readonly cost: number;
-  readonly clock: Clock;
+  readonly clock: Monotonic;
   readonly since: number;
   readonly until: number;
 }
@@ -24,14 +28,14 @@ const denialsOfBinding = /* @__PURE__ */ new PerBinding<Map<string, Denial>>();
 export class DenyCache {
   readonly #denials: Map<string, Denial>;
   readonly #policies: string;
-  readonly #clock: Clock;
+  readonly #clock: Monotonic;
   readonly #longest: number;
 
   /** `policies` tells throttles of one name apart that ask with other policies. */
-  constructor(store: object, policies: string, clock: Clock, longest: number) {
+  constructor(store: object, policies: string, clock: Monotonic | undefined, longest: number) {
     this.#denials = denialsOfBinding.get(store, () => new Map());
     this.#policies = policies;
-    this.#clock = clock;
+    this.#clock = clock ?? RUNTIME;
     this.#longest = longest;
   }
 

@@ -2,11 +2,11 @@
  * The throttle over an atomic store; the contract is in `throttle.ts`, the semantics in
  * `throttle_transitions.ts`.
  */
-import { type Clock, systemClock } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import { withTimeout } from "../deadline.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { faultClass, isStoreFull } from "../fault_class.ts";
+import { isOutage, isStoreFull } from "../fault_class.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { ask } from "../store/direct.ts";
@@ -107,12 +107,12 @@ interface Settings {
   readonly onFault: (error: unknown) => void;
   readonly timeout: number;
   readonly denyCache: number | undefined;
-  readonly clock: Clock;
+  readonly clock: Clock | undefined;
   readonly callIds: CallIds;
 }
 
 function settingsOf(options: ThrottleOptions): Settings {
-  const { whenUnavailable = "allow", onFault = () => {}, timeout = "1s", clock = systemClock } = options;
+  const { whenUnavailable = "allow", onFault = () => {}, timeout = "1s", clock } = options;
   const name = checkName(options.name);
   if (!(["allow", "deny", "throw"].includes(whenUnavailable as string) || isThrottle(whenUnavailable))) {
     throw new TypeError(
@@ -269,7 +269,7 @@ class StoreThrottle implements Throttle {
   ): Promise<ThrottleDecision> {
     const { whenUnavailable } = this.#settings;
     this.#report(error, options);
-    if (whenUnavailable === "throw" || options?.signal?.aborted || faultClass(error) !== "outage") {
+    if (whenUnavailable === "throw" || options?.signal?.aborted || !isOutage(error)) {
       throw error;
     }
     if (typeof whenUnavailable === "object") return { ...await ask(whenUnavailable), degraded: true };

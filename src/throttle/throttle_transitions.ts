@@ -4,14 +4,17 @@
  *
  * The record:
  *
- * | field | value |
- * |---|---|
- * | `recordEnds` | when all counters, blocks and remembered calls are over, milliseconds since the epoch |
- * | `blockedUntil` | the end of a block, absent without one |
- * | `recentCalls` | ids of the last calls that were counted, newest first, with commas, at most 64 characters |
- * | `gcra:window:limit:burst:name` | a counter `since:used`: units taken since then, returned ones too |
- * | `fixed:window:name` | a counter `since:used`: units taken in the calendar window that began then |
- * | `sliding:window:name` | a counter `since:used:earlier`: the same, and units taken in the window before |
+ * | field                          | type    | meaning                                                    |
+ * | ------------------------------ | ------- | ---------------------------------------------------------- |
+ * | `recordEnds`                   | time    | when counters, blocks and remembered calls are over        |
+ * | `blockedUntil`                 | time    | the end of a block; absent without one                     |
+ * | `recentCalls`                  | texts   | ids of the last calls that were counted, newest first      |
+ * | `gcra:window:limit:burst:name` | counter | `since:used`: units taken since then                       |
+ * | `fixed:window:name`            | counter | `since:used`: units of the calendar window that began then |
+ * | `sliding:window:name`          | counter | `since:used:earlier`: also those of the window before      |
+ *
+ * Times are milliseconds since the epoch by the engine's clock; `since` is one, too. A GCRA counter also
+ * counts units that have come back since. The ids are joined by commas, at most 64 characters.
  *
  * A counter's field says what it counts, so a policy never reads the counter of another unit, window or
  * algorithm. What calendar windows count does not depend on the limit: they keep their count when the limit

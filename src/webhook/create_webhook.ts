@@ -3,9 +3,10 @@ import { systemClock } from "../clock.ts";
 import { checkSchema } from "../check_schema.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { faultClass } from "../fault_class.ts";
-import { type Exchange, fetchExchange, perStore, safely } from "../http/exchange.ts";
-import { problem, unavailable } from "../http/problem.ts";
+import { isOutage } from "../fault_class.ts";
+import { type BodyReader, type Exchange, fetchExchange, perStore, safely } from "../http/exchange.ts";
+import { problemResponse, unavailable } from "../response.ts";
+import { readBody } from "../http/request_body.ts";
 import { createIdempotency } from "../idempotency/create_idempotency.ts";
 import type { Claim, Idempotency } from "../idempotency/idempotency.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
@@ -79,7 +80,7 @@ const TASK = "receive webhooks";
 export function webhook<S extends Schema = Schema, Context = unknown>(
   options: WebhookOptions<S, Context>,
 ): (request: Request, context?: Context) => Promise<Response> {
-  const receive = webhookReceiver(options);
+  const receive = webhookReceiver(options, readBody);
   return async (request, context) =>
     await receive(fetchExchange(request, context as Context, options.waitUntil));
 }
@@ -87,10 +88,11 @@ export function webhook<S extends Schema = Schema, Context = unknown>(
 /** The receiver of deliveries, whatever framework they come through. */
 export function webhookReceiver<S extends Schema, Context>(
   options: WebhookOptions<S, Context>,
+  readBody: BodyReader<Context>,
 ): (exchange: Exchange<Context>) => Promise<Response> {
   checkOptions(options);
   const opened = perStore(options.store, (store) => openStore(store, options as WebhookOptions));
-  return async (exchange) => await new Receiving(exchange, options, opened).receive();
+  return async (exchange) => await new Receiving(exchange, readBody, options, opened).receive();
 }
 
 function checkOptions<S extends Schema, Context>(options: WebhookOptions<S, Context>): void {
@@ -154,16 +156,19 @@ type Outcome =
 /** The receiving of one delivery. */
 class Receiving<S extends Schema, Context> {
   readonly #exchange: Exchange<Context>;
+  readonly #readBody: BodyReader<Context>;
   readonly #options: WebhookOptions<S, Context>;
   readonly #opened: (context: Context) => OpenedStore;
   readonly #report: (error: unknown) => void;
 
   constructor(
     exchange: Exchange<Context>,
+    readBody: BodyReader<Context>,
     options: WebhookOptions<S, Context>,
     opened: (context: Context) => OpenedStore,
   ) {
     this.#exchange = exchange;
+    this.#readBody = readBody;
     this.#options = options;
     this.#opened = opened;
     this.#report = safely(options.onFault);
@@ -173,23 +178,26 @@ class Receiving<S extends Schema, Context> {
     const { request, context } = this.#exchange;
     const { verify, maxBody = MEBIBYTE, clock = systemClock } = this.#options;
     if (request.method !== "POST") {
-      const response = problem(405, "A webhook is a POST");
+      const response = problemResponse(405, "A webhook is a POST");
       response.headers.set("allow", "POST");
       return response;
     }
-    const body = await this.#exchange.readBody(
+    const body = await this.#readBody(
+      this.#exchange,
       maxBody,
       "Cannot verify the webhook as its body was read before: its signature is over the raw bytes",
     );
     if (body === undefined) {
-      return problem(413, "The webhook is too large", { detail: `At most ${maxBody} bytes are read` });
+      return problemResponse(413, "The webhook is too large", {
+        detail: `At most ${maxBody} bytes are read`,
+      });
     }
     const verdict = await verify({ headers: request.headers, body, now: clock.now() }, context);
     switch (verdict.state) {
       case "refused":
-        return problem(403, "The webhook is not authentic", { detail: verdict.reason });
+        return problemResponse(403, "The webhook is not authentic", { detail: verdict.reason });
       case "malformed":
-        return problem(400, "The webhook cannot be read", { detail: verdict.reason });
+        return problemResponse(400, "The webhook cannot be read", { detail: verdict.reason });
       case "answered":
         return verdict.response;
     }
@@ -211,7 +219,7 @@ class Receiving<S extends Schema, Context> {
         const ttl = opened.retention;
         const held = await opened.nonces.setIfAbsent(await sha256(nonce), await sha256(binds), { ttl });
         if (!held.set && held.current !== await sha256(binds)) {
-          return problem(403, "The webhook is not authentic", {
+          return problemResponse(403, "The webhook is not authentic", {
             detail: "Its signature was used for another body",
           });
         }
@@ -232,7 +240,7 @@ class Receiving<S extends Schema, Context> {
       if (fault !== undefined) throw (fault as { readonly error: unknown }).error;
     } catch (error) {
       if (error instanceof HoldfastError) this.#report(error);
-      if (faultClass(error) !== "outage") throw error;
+      if (!isOutage(error)) throw error;
       return unavailable();
     }
     return this.#answer(outcomes);
@@ -307,16 +315,16 @@ class Receiving<S extends Schema, Context> {
     for (const { error } of failed) this.#report(error);
     if (failed.length > 0) {
       if (this.#options.onFault === undefined) throw failed[0]!.error;
-      return problem(500, "The webhook was not worked off");
+      return problemResponse(500, "The webhook was not worked off");
     }
     const rejected = outcomes.find((outcome) => outcome.state === "rejected");
     if (rejected) return rejected.response;
     const waits = outcomes.flatMap((outcome) => outcome.state === "busy" ? outcome.retryAfter : []);
     if (waits.length > 0) {
-      return problem(409, "Another delivery is being worked on", { retryAfter: Math.max(...waits) });
+      return problemResponse(409, "Another delivery is being worked on", { retryAfter: Math.max(...waits) });
     }
     if (outcomes.some(({ state }) => state === "invalid")) {
-      return problem(422, "The webhook is not of a form that is expected");
+      return problemResponse(422, "The webhook is not of a form that is expected");
     }
     const [only] = outcomes;
     if (outcomes.length === 1 && only?.state === "done" && only.response) return only.response;

@@ -41,7 +41,11 @@ export function startAuth(storage: BetterAuthStorage, options: { readonly refres
       max: 10_000,
       storage: "secondary-storage",
       customRules: {
-        "/sign-in/email": (request) => ({ window: 2, max: request.headers.has("x-limited") ? 3 : 10_000 }),
+        // The header says how many may try in so many seconds.
+        "/sign-in/email": (request) => {
+          const [max = 10_000, window = 2] = request.headers.get("x-limited")?.split("/").map(Number) ?? [];
+          return { window, max };
+        },
       },
     },
     advanced: { ipAddress: { ipAddressHeaders: ["x-real-ip"] } },

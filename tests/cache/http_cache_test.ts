@@ -99,7 +99,7 @@ Deno.test("withCache() keeps a response per variant, and forgets all of them aft
   assertEquals([(await s.get(en)).text, (await s.get(de)).text], ["answer 4", "answer 5"]);
 });
 
-Deno.test("withCache() is not told by a fill under way what a POST has ended", async () => {
+Deno.test("withCache() never serves a fill that began before a POST ended it", async () => {
   const s = site({ "cache-control": "max-age=60" });
   let release!: () => void;
   const gate = new Promise<void>((resolve) => release = resolve);
@@ -171,7 +171,7 @@ Deno.test("withCache() answers no stale response that must be revalidated, and p
   assertEquals([(await s.get()).status, (await s.get({ "cache-control": "max-stale" })).status], [503, 503]);
 });
 
-Deno.test("withCache() makes heads and single ranges of what it has, and passes others on", async () => {
+Deno.test("withCache() serves HEAD and single ranges from a stored response, and passes other ranges on", async () => {
   const s = site({ "cache-control": "max-age=60", etag: '"v1"' });
   await s.get({}, "HEAD");
   await s.get({ range: "bytes=0-1" });
@@ -187,7 +187,7 @@ Deno.test("withCache() makes heads and single ranges of what it has, and passes 
   assertEquals(s.requests.length, 3);
 });
 
-Deno.test("withCache() honours what a client asks of a cache, or does not", async () => {
+Deno.test("withCache() honours the cache directives of a request, or ignores them by option", async () => {
   const s = site({ "cache-control": "max-age=60" });
   assertEquals((await s.get({ "cache-control": "only-if-cached" })).status, 504);
   await s.get();
@@ -201,7 +201,7 @@ Deno.test("withCache() honours what a client asks of a cache, or does not", asyn
   assertEquals((await deaf.get({ "cache-control": "no-cache" })).text, "answer 1");
 });
 
-Deno.test("withCache() passes on what is too large, as it comes, and keeps bytes exactly", async () => {
+Deno.test("withCache() streams a response that is too large to store, and keeps bytes exactly", async () => {
   const bytes = Uint8Array.from({ length: 5000 }, (_, i) => i % 256);
   const large = site({}, { maxBody: 4999 });
   large.answer = () =>
@@ -282,7 +282,7 @@ Deno.test("withCache() asks the handler while the store is down, throws a miscon
   assertEquals([error.code, faults.length > 0], ["unauthorized", true]);
 });
 
-Deno.test("withCache() throws what the handler throws, a fault of a store of its own included", async () => {
+Deno.test("withCache() throws the handler's own errors, also a fault of the handler's store", async () => {
   for (
     const thrown of [new RangeError("mine"), new HoldfastError("backend-unavailable", "mine"), undefined]
   ) {
@@ -293,7 +293,7 @@ Deno.test("withCache() throws what the handler throws, a fault of a store of its
   }
 });
 
-Deno.test("withCache() refuses options that cannot be before any request", () => {
+Deno.test("withCache() refuses invalid options before any request", () => {
   const store = memoryStore();
   const make = (options: unknown) => () => withCache(() => new Response(), options as HttpCacheOptions);
   assertThrows(make({}), TypeError);

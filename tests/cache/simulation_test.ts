@@ -33,7 +33,7 @@ const MODELS: readonly EngineModel[] = ["one clock", "the callers' clocks"];
 
 for (const model of MODELS) {
   Deno.test(
-    `simulated cache, ${model}: no read answers what an acknowledged invalidation ended`,
+    `simulated cache, ${model}: no read answers a value that an acknowledged invalidation removed`,
     DYING,
     async () => {
       const verdict = await lives(HISTORIES, { model, faults: 0.2 });

@@ -1,5 +1,5 @@
 /** The engines that contracts are checked on: one entry each. */
-import { type AtomicStore, memoryStore } from "@holdfast/edge";
+import { type AtomicStore, memoryStore, systemClock } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { postgresStore } from "@holdfast/edge/postgres";
 import { libsqlStore } from "@holdfast/edge/sqlite";
@@ -37,7 +37,7 @@ export const engines: Record<string, (random: Random, faults: number) => Promise
     const upstash = await startUpstash(redis.port);
     upstash.fault = () => someFault(random, faults);
     return {
-      store: () => upstashStore({ url: upstash.url, token: upstash.token }, { timeout: 1000 }),
+      store: () => upstashStore({ url: upstash.url, token: upstash.token }, { timeout: 10_000 }),
       servers: { redis, upstash },
       async close() {
         await upstash[Symbol.asyncDispose]();
@@ -71,11 +71,12 @@ export const engines: Record<string, (random: Random, faults: number) => Promise
       },
     };
   },
-  // Over HTTP, in real time. Locks there are checked inside workerd, where their waiters can listen: tests/lock/objects_test.ts.
+  // Over HTTP, in real time as this process has it: workerd's own time stands still while it works, so a busy object takes
+  // a request for older than it is. Locks there are checked inside workerd, where their waiters can listen: tests/lock/objects_test.ts.
   async "Durable Objects"(random, faults) {
     const token = crypto.randomUUID();
     const worker = await startLawWorker(token);
-    const store = httpAtomicStore(sender(worker, token, "Durable Objects"));
+    const store = httpAtomicStore(sender(worker, token, "Durable Objects, virtual time", systemClock));
     return {
       store: () => faultyStore(store, random, faults),
       async close() {
@@ -85,3 +86,16 @@ export const engines: Record<string, (random: Random, faults: number) => Promise
     };
   },
 };
+
+/**
+ * What a run found; of another run where the result is not good and the machine's wall clock, which engines go by, was
+ * corrected meanwhile.
+ */
+export async function steadily<T>(run: () => Promise<T>, good: (found: T) => boolean): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    const offset = Date.now() - performance.now();
+    const found = await run();
+    const stepped = Math.abs(Date.now() - performance.now() - offset) >= 2;
+    if (good(found) || !stepped || attempt === 5) return found;
+  }
+}

@@ -21,7 +21,7 @@ function history(text: string): Event[] {
   return recorder.events;
 }
 
-Deno.test("the checker passes what is right and flags what is planted", () => {
+Deno.test("the checker passes correct histories and flags planted violations", () => {
   const judged = (text: string, permits = 1) => {
     const { overlaps, notIncreasing } = mutualExclusion(history(text), permits);
     return [overlaps, notIncreasing];
@@ -39,7 +39,7 @@ Deno.test("the checker passes what is right and flags what is planted", () => {
   assertEquals(judged("a+1 b+2 c+3 a- b- c-", 2), [1, 0], "a third with two permits");
 });
 
-Deno.test("the register counts what was overwritten unseen, and tokens prevent it", () => {
+Deno.test("the register counts lost updates, and fencing tokens prevent them", () => {
   const plain = new FencedRegister();
   const [a, b] = [plain.read(undefined)!, plain.read(undefined)!];
   assertEquals([plain.write(undefined, a + 1), plain.write(undefined, b + 1), plain.lost], [true, true, 1]);

@@ -69,7 +69,7 @@ Deno.test("compile: the guide's own transition, in a fresh folder, takes one req
   }
 });
 
-Deno.test("compile: what is outside the subset is an error that names the transition and the construct", async () => {
+Deno.test("compile: code outside the subset is an error that names the transition and the construct", async () => {
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(

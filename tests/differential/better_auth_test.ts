@@ -10,7 +10,7 @@ const keep = (random: Random) => ({ keep: String(1 + random.below(5000)) });
 const tokens: Record<string, Case["input"]> = {
   "better-auth.token.get": () => ({}),
   "better-auth.token.set": (random) => ({
-    v: random.pick(["", "{}", "\u{1F600}"]),
+    value: random.pick(["", "{}", "\u{1F600}"]),
     ...(random.chance(0.7) ? { ttl: String(1 + random.below(5000)) } : {}),
   }),
   "better-auth.token.end": keep,
@@ -21,7 +21,7 @@ const indexes: Record<string, Case["input"]> = {
     Object.fromEntries(
       ["a", "b", "c"].filter(() => random.chance(0.5)).map((
         name,
-      ) => [`t:${name}`, `${around(random, now)}${random.pick(["", ":sealed", ":a:b"])}`]),
+      ) => [`in:${name}`, `${around(random, now)}${random.pick(["", ":sealed", ":a:b"])}`]),
     ),
   "better-auth.index.remove": (random) => ({ token: token(random), ...keep(random) }),
 };

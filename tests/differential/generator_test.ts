@@ -98,7 +98,7 @@ function casesOf(contract: string): Promise<(readonly Case[])[]> {
 
 for (const [fault, plant] of Object.entries(PLANTS)) {
   for (const contract of plant.contracts) {
-    Deno.test(`differential: ${fault} in what the compiler makes of ${contract} is caught`, async () => {
+    Deno.test(`differential: ${fault} in the compiled Lua of ${contract} is caught`, async () => {
       const all = await casesOf(contract);
       assert(all.length > 0);
       const compiled = compiledWith(contract, plant);
@@ -116,7 +116,7 @@ for (const [fault, plant] of Object.entries(PLANTS)) {
   }
 }
 
-Deno.test("generate: the committed scripts are what the sources give", async () => {
+Deno.test("generate: the committed scripts are those that the sources compile to", async () => {
   for (const [path, text] of await generated()) {
     assertEquals(await Deno.readTextFile(new URL(path, root)), text, `run \`deno task generate\`: ${path}`);
   }
@@ -140,7 +140,7 @@ Deno.test("generate: every transition that writes or has a fast path has a scrip
   assertEquals([...scripts.keys()].sort(), needed.map(({ name }) => name).sort());
 });
 
-Deno.test("generate: a changed line of a transition changes the answer of Redis, and a forgotten generate is told", async () => {
+Deno.test("generate: a changed line of a transition changes Redis's answer, and a forgotten generate is reported", async () => {
   const copy = await Deno.makeTempDir();
   try {
     for (const folder of ["src", "adapters"]) {

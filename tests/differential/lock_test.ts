@@ -104,7 +104,7 @@ Deno.test("differential: locks: Lua and TypeScript agree on every step", async (
   report(`locks: ${await compare(cases)} steps`);
 });
 
-Deno.test("differential: locks: a full queue and a full house agree too", async () => {
+Deno.test("differential: locks: full queues and full sets of holders agree too", async () => {
   report(`crowded locks: ${await compare(crowd, { ...CROWDED, steps: 600 })} steps`);
 });
 

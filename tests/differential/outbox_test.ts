@@ -40,24 +40,27 @@ const bucketInputs: Record<string, Case["input"]> = {
 /** A message's. */
 const mailInputs: Record<string, Case["input"]> = {
   "outbox.put": (random, _record, now) => ({
-    fp: random.pick(["one", "two"]),
+    fingerprint: random.pick(["one", "two"]),
     key: "order-17",
-    p: '{"text":"Grüße 😀"}',
-    ...(random.chance(0.5) && { f0: "AAEC" }),
+    body: '{"text":"Grüße 😀"}',
+    ...(random.chance(0.5) && { file0: "AAEC" }),
     ...due(random, now),
   }),
   "outbox.begin": (random, record) => ({
     owner: random.pick(OWNERS),
-    a: String(Math.max(1, Number(record?.n ?? 0) + random.below(4) - 1)),
-    k: some(random, 4),
+    attempt: String(Math.max(1, Number(record?.attempt ?? 0) + random.below(4) - 1)),
+    known: some(random, 4),
     hold: flag(random),
   }),
   "outbox.defer": (random, record) => ({
-    owner: random.pick([record?.w ?? "ann", random.pick(OWNERS)]),
-    a: random.pick([record?.n ?? "1", some(random, 4)]),
+    owner: random.pick([record?.owner ?? "ann", random.pick(OWNERS)]),
+    attempt: random.pick([record?.attempt ?? "1", some(random, 4)]),
     left: random.pick(['["jane@example.com"]', '["jane@example.com","j\u00f6rg@example.com"]']),
   }),
-  "outbox.sent": (random) => ({ fp: random.pick(["one", "two"]), remember: String(1 + random.below(5000)) }),
+  "outbox.sent": (random) => ({
+    fingerprint: random.pick(["one", "two"]),
+    remember: String(1 + random.below(5000)),
+  }),
   "outbox.read": () => ({}),
 };
 

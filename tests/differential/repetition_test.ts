@@ -129,7 +129,7 @@ Deno.test("repetition: every script has inputs", async () => {
   assertEquals([...scripts.keys()].filter((name) => !names.includes(name)), []);
 });
 
-Deno.test("repetition: reads change nothing; what the other transitions do by themselves is printed", async () => {
+Deno.test("repetition: reads change nothing; the effect of repeating other transitions is printed", async () => {
   const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
   const table: string[] = [];
   const wrong: string[] = [];

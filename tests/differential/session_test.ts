@@ -2,7 +2,7 @@ import { type Fields, sessionTransitions } from "@holdfast/edge/engine";
 import type { Random } from "../support/random.ts";
 import { type Case, compare } from "./_differential.ts";
 
-const FIELDS = ["d:a", "d:b", "f:a", "d:__proto__", "d:\u{1F600}", "d:x:d:a"];
+const FIELDS = ["d:a", "d:b", "f:a", "d:__proto__", "d:\u{1F600}", "d:unset:d:a"];
 const some = (random: Random, chance: number) => FIELDS.filter(() => random.chance(chance));
 const handle = (random: Random) => random.pick(["h1", "h2", "h3", "undefined"]);
 const keep = (random: Random) => ({ keep: String(1 + random.below(3000)) });
@@ -15,10 +15,10 @@ function commit(random: Random): Fields {
   return {
     ...keep(random),
     ...values(random),
-    ...Object.fromEntries(some(random, 0.2).map((field) => [`x:${field}`, ""])),
-    ...maybe(random, { s: String(1 + random.below(3)) }),
-    ...maybe(random, { v: String(1 + random.below(3)) }),
-    ...maybe(random, { k: "now" }),
+    ...Object.fromEntries(some(random, 0.2).map((field) => [`unset:${field}`, ""])),
+    ...maybe(random, { schema: String(1 + random.below(3)) }),
+    ...maybe(random, { writer: String(1 + random.below(3)) }),
+    ...maybe(random, { checked: "1" }),
   };
 }
 
@@ -28,20 +28,20 @@ const sessions: Record<string, Case["input"]> = {
   "session.create": (random, _record, now) => ({
     ...keep(random),
     ...values(random),
-    h: handle(random),
-    i: String(1 + random.below(5000)),
-    s: String(1 + random.below(3)),
+    handle: handle(random),
+    idle: String(1 + random.below(5000)),
+    schema: String(1 + random.below(3)),
     ...(random.chance(0.5)
       ? { life: String(1 + random.below(9000)) }
-      : { x: around(random, now), c: around(random, now) }),
-    ...maybe(random, { b: around(random, now) }),
-    ...maybe(random, { u: "ada" }),
-    ...maybe(random, { a: random.chance(0.5) ? "now" : around(random, now) }),
+      : { ends: around(random, now), created: around(random, now) }),
+    ...maybe(random, { born: around(random, now) }),
+    ...maybe(random, { user: "ada" }),
+    ...maybe(random, { login: random.chance(0.5) ? "now" : around(random, now) }),
   }),
   "session.commit": commit,
   "session.replace": (random, record) => ({
     ...commit(random),
-    if: random.chance(0.7) ? record?.n ?? "1" : String(random.below(5)),
+    expected: random.chance(0.7) ? record?.version ?? "1" : String(random.below(5)),
   }),
   "session.end": (random) => ({
     ...keep(random),
@@ -54,16 +54,16 @@ const sessions: Record<string, Case["input"]> = {
   "session.put": (random, record, now) => ({
     ...keep(random),
     ...values(random),
-    h: handle(random),
-    n: String(Number(record?.n ?? 1) + random.below(3) - 1),
-    c: around(random, now),
-    t: around(random, now),
-    k: around(random, now),
-    b: around(random, now),
-    i: String(1 + random.below(5000)),
-    x: around(random, now),
-    s: "1",
-    ...maybe(random, { if: random.chance(0.7) ? record?.n ?? "1" : "2" }),
+    handle: handle(random),
+    version: String(Number(record?.version ?? 1) + random.below(3) - 1),
+    created: around(random, now),
+    touched: around(random, now),
+    checked: around(random, now),
+    born: around(random, now),
+    idle: String(1 + random.below(5000)),
+    ends: around(random, now),
+    schema: "1",
+    ...maybe(random, { expected: random.chance(0.7) ? record?.version ?? "1" : "2" }),
   }),
 };
 
@@ -75,8 +75,8 @@ const users: Record<string, Case["input"]> = {
     ends: around(random, now),
     ...maybe(random, { limit: String(1 + random.below(3)) }),
     ...maybe(random, {
-      b: random.chance(0.5) && record?.e !== undefined
-        ? String(Number(record.e) + random.below(3) - 1)
+      born: random.chance(0.5) && record?.epoch !== undefined
+        ? String(Number(record.epoch) + random.below(3) - 1)
         : around(random, now),
       ...maybe(random, { from: handle(random) }),
     }),
@@ -85,7 +85,7 @@ const users: Record<string, Case["input"]> = {
   "session.user.revoke": (random, record, now) => ({
     remember: String(1 + random.below(5000)),
     ...maybe(random, { except: handle(random) }),
-    ...maybe(random, { epoch: random.pick([record?.e ?? "7", String(now - 5 + random.below(10))]) }),
+    ...maybe(random, { epoch: random.pick([record?.epoch ?? "7", String(now - 5 + random.below(10))]) }),
   }),
 };
 

@@ -20,7 +20,12 @@ export async function buildSite(): Promise<string> {
   await Deno.mkdir(new URL(".vitepress/", pages), { recursive: true });
   await Deno.mkdir(new URL("public/", pages));
   for (const page of await markdownFiles(root)) await copyPage(page, pages);
-  await Deno.copyFile(new URL("docs/engines/costs.svg", root), new URL("docs/engines/costs.svg", pages));
+  for (const plot of ["costs", "hot-keys"]) {
+    await Deno.copyFile(
+      new URL(`docs/engines/${plot}.svg`, root),
+      new URL(`docs/engines/${plot}.svg`, pages),
+    );
+  }
   await Deno.copyFile(new URL("docs/llms.txt", root), new URL("public/llms.txt", pages));
   await Deno.writeTextFile(new URL(".vitepress/config.mjs", pages), await configuration());
   await Deno.mkdir(new URL(".vitepress/theme/", pages));

@@ -96,7 +96,7 @@ Deno.test("Deno KV: isolates that contend for a key lose nothing", async () => {
   }
 });
 
-Deno.test("Deno KV: what was stored on disk is there when it is opened again", async () => {
+Deno.test("Deno KV: values stored on disk are there when the database is opened again", async () => {
   const path = await Deno.makeTempFile();
   {
     using kv = await Deno.openKv(path);
@@ -128,7 +128,7 @@ Deno.test("Deno KV: clear goes beyond the limit of one atomic operation", async 
   assertEquals((await kv.get(["mine"])).value, "untouched");
 });
 
-Deno.test("Deno KV: a waiter hears of a release without asking again and again", async () => {
+Deno.test("Deno KV: a waiter is notified of a release, without polling", async () => {
   using real = await Deno.openKv(":memory:");
   const { kv, trips } = counted(real);
   const locks = createLocks(denoKvStore(kv));
@@ -184,7 +184,7 @@ Deno.test("Deno KV: a call that is given up rejects at once, and one that still 
   assertEquals((await store.increment("n")).value, 2);
 });
 
-Deno.test("Deno KV: what never replies is a timeout, ambiguous if it writes", async () => {
+Deno.test("Deno KV: a call without a reply is a timeout, ambiguous if it writes", async () => {
   using real = await Deno.openKv(":memory:");
   const store = denoKvStore(silent(real).kv, { timeout: 30 });
   const flags = async (call: () => Promise<unknown>) => {
@@ -250,7 +250,7 @@ function clockOf(clock: ManualClock): Omit<ManualClock, "advance"> {
   };
 }
 
-Deno.test("denoKvStore() refuses what is no Deno KV", () => {
+Deno.test("denoKvStore() refuses an object that is not a Deno KV", () => {
   assertThrows(() => denoKvStore({} as DenoKv), TypeError);
 });
 
@@ -317,7 +317,7 @@ Deno.test("Deno KV: 4,096 calls wait for one key, one more is refused, and anoth
   assertEquals((await store.increment("hot")).value, 4098);
 });
 
-Deno.test("Deno KV: the time of a call covers its wait for the key, and what was not begun is not done later", async () => {
+Deno.test("Deno KV: the timeout of a call includes its wait for the key, and a call that timed out there never runs", async () => {
   using real = await Deno.openKv(":memory:");
   const { kv, speak } = silent(real);
   const store = denoKvStore(kv, { timeout: 50 });
@@ -330,7 +330,7 @@ Deno.test("Deno KV: the time of a call covers its wait for the key, and what was
   assertEquals((await store.increment("n")).value, 1);
 });
 
-Deno.test("Deno KV: what follows a prefix is the first string behind all that begin with it", () => {
+Deno.test("Deno KV: the end of a prefix is the first string after all strings that begin with it", () => {
   const texts = ["a", "z", "\0", "\ud7ff", "\ue000", "\uffff", "\u{10ffff}", "\u{10fffe}", "é", "\u{1F600}"];
   const bytes = (text: string) =>
     new TextEncoder().encode(text).join(" ").replace(/\d+/g, (n) => n.padStart(3, "0"));

@@ -2,6 +2,7 @@
 import { fileStore } from "../../examples/file-engine/file_store.ts";
 import { assert } from "../support/assert.ts";
 import { contracts } from "../support/contracts.ts";
+import { inVirtualTime } from "../support/virtual_time.ts";
 
 for (const [contract, list] of Object.entries(contracts)) {
   for (const law of list) {
@@ -9,10 +10,14 @@ for (const [contract, list] of Object.entries(contracts)) {
     const quiet = { sanitizeOps: false, sanitizeResources: false };
     Deno.test(`file engine: ${contract}: ${law.name}`, quiet, async () => {
       const folder = await Deno.makeTempDir();
+      const { now } = Date;
       try {
-        const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms + 2));
-        await law.run({ store: fileStore(folder), wait });
+        await law.run(inVirtualTime((clock) => {
+          Date.now = () => clock.now(); // the engine's only clock
+          return fileStore(folder);
+        }));
       } finally {
+        Date.now = now;
         await Deno.remove(folder, { recursive: true });
       }
     });

@@ -9,6 +9,7 @@ import { type RedisScripts, upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { contracts } from "../support/contracts.ts";
 import { type RedisCluster, startCluster } from "../support/redis_server.ts";
+import { inVirtualTime } from "../support/virtual_time.ts";
 
 const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms + 2));
 
@@ -120,14 +121,20 @@ Deno.test({
         assertEquals((await other!.clear()).deleted, 50);
       });
       // One client is enough for all contracts; the other shows that the stores are the same. Sessions are left out: they
-      // use what is tested here, and wait for real time to pass.
+      // use what is tested here.
       for (const [contract, laws] of Object.entries(contracts)) {
         if (contract.startsWith("session")) continue;
         if (name !== "ioredis Cluster" && !contract.endsWith("store")) continue;
         for (const law of laws) {
           await t.step(`${name}: ${contract}: ${law.name}`, async () => {
-            const store = upstashStore(fitted.client, { prefix: crypto.randomUUID() });
-            await law.run({ store, wait, listsTwice: true });
+            const prefix = crypto.randomUUID();
+            // Reads of many values and listings go by Redis' own expiry, which knows no virtual time.
+            const subject = contract === "key-value store"
+              ? { store: upstashStore(fitted.client, { prefix }), wait }
+              : inVirtualTime((clock) =>
+                upstashStore(fitted.client, { prefix, virtualTime: () => clock.now() })
+              );
+            await law.run({ ...subject, listsTwice: true });
           });
         }
       }
@@ -138,7 +145,7 @@ Deno.test({
   },
 });
 
-Deno.test("Redis Cluster: a client that is none for clusters is told so, with the cause", async () => {
+Deno.test("Redis Cluster: a client without cluster support is an error that names the cause", async () => {
   await using cluster = await startCluster(1);
   const { Redis } = await import("ioredis");
   const redis = new Redis(cluster.ports[0]!, "127.0.0.1", { lazyConnect: true });

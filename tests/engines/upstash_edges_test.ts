@@ -405,7 +405,7 @@ Deno.test("Upstash: at most 10,000 calls or 64 MiB wait for replies, the next is
   assertEquals(again.code, "timeout", "there is room again");
 });
 
-Deno.test("Upstash: timeout bounds the whole call, attemptTimeout one request; what was not sent is certain", async () => {
+Deno.test("Upstash: timeout bounds the whole call, attemptTimeout one request; an unsent call is not ambiguous", async () => {
   const { connection, requests } = silent();
   const store = upstashStore(connection, { timeout: 200, attemptTimeout: 50 });
   const error = await assertRejects(() => store.increment("key"), HoldfastError);
@@ -424,7 +424,7 @@ Deno.test("Upstash: timeout bounds the whole call, attemptTimeout one request; w
   assertEquals(requests() - before, 1);
 });
 
-Deno.test("Upstash: a client that answers NOSCRIPT for ever ends at the time limit of the call", async () => {
+Deno.test("Upstash: a client that always answers NOSCRIPT ends at the timeout of the call", async () => {
   const slow = (error: string) => async () => {
     await new Promise((resolve) => setTimeout(resolve, 40));
     throw Object.assign(new Error(error), { name: "ReplyError" });
@@ -517,7 +517,7 @@ Deno.test({
   },
 });
 
-Deno.test("Upstash: what is remembered of a call is in the database for a minute, under the store's prefix", async () => {
+Deno.test("Upstash: the remembered reply of a call is kept for a minute, under the store's prefix", async () => {
   await using redis = await startRedis();
   await using server = await startUpstash(redis.port);
   const tcp = new IoRedis(redis.port, "127.0.0.1", { lazyConnect: true });

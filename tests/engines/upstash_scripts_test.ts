@@ -29,7 +29,7 @@ Deno.test("Upstash: with the scripts of throttles alone a throttle takes one req
   assert(requests >= 2 && requests <= 4, `${requests} requests`); // two may be scripts that the server learns
 });
 
-Deno.test("Upstash: what is no list of scripts is refused", () => {
+Deno.test("Upstash: an invalid list of scripts is refused", () => {
   const connection = { url: "https://example.upstash.io", token: "secret" };
   for (const scripts of [undefined, null, {}, "all", [undefined], [{}], [{ scripts: {} }]]) {
     assertThrows(() => createUpstashStore(connection, { scripts: scripts as never }), TypeError);

@@ -28,7 +28,11 @@ export const outbox: Subject<Known> = {
       const [verb, owner = "", a = "", k = ""] = name.split(" ");
       const due = { due: "0", keep: "1000000" };
       if (verb === "put") {
-        return { transition: "outbox.put", key: "item", input: { fp: "f", key: "k", p: "content", ...due } };
+        return {
+          transition: "outbox.put",
+          key: "item",
+          input: { fingerprint: "f", key: "k", body: "content", ...due },
+        };
       }
       if (verb === "add") {
         return { transition: "outbox.add", key: "bucket", input: { id: "i", most: "5", ...due } };
@@ -41,10 +45,10 @@ export const outbox: Subject<Known> = {
         };
       }
       if (verb === "begin") {
-        return { transition: "outbox.begin", key: "item", input: { owner, a, k, hold: "0" } };
+        return { transition: "outbox.begin", key: "item", input: { owner, attempt: a, known: k, hold: "0" } };
       }
       if (verb === "sent") {
-        return { transition: "outbox.sent", key: "item", input: { fp: "f", remember: "1000000" } };
+        return { transition: "outbox.sent", key: "item", input: { fingerprint: "f", remember: "1000000" } };
       }
       const to = verb === "retry" ? { to: "w", known: "1" } : { to: "gone", known: "0" };
       return {
@@ -86,13 +90,16 @@ export const outbox: Subject<Known> = {
     },
   },
   mutants: [
-    [`if (record.s === "s") return { output: { state: "sent" } };\n    const begun`, "const begun"],
-    [`if (begun >= Number(a) && !again) return { output: { state: "stale" } };`, ""],
+    [`if (record.state === "sent") return { output: { state: "sent" } };\n    const begun`, "const begun"],
+    [`if (begun >= Number(attempt) && !again) return { output: { state: "stale" } };`, ""],
     [
       "if (now >= entry.time) due.push({ id, entry });",
       "if (now >= entry.time - 5) due.push({ id, entry });",
     ],
-    ["const again = begun === Number(a) && record.w === owner;", "const again = begun >= Number(a);"],
+    [
+      "const again = begun === Number(attempt) && record.owner === owner;",
+      "const again = begun >= Number(attempt);",
+    ],
     ["const time = now + Number(lease);", "const time = now;"],
   ],
 };

@@ -20,13 +20,13 @@ interface Known {
 const CALLS: Readonly<Record<string, { readonly transition: string; readonly input: Fields }>> = {
   create: {
     transition: "session.create",
-    input: { ...KEEP, h: "handle", i: String(IDLE), life: String(LIFE), s: "1" },
+    input: { ...KEEP, handle: "handle", idle: String(IDLE), life: String(LIFE), schema: "1" },
   },
   load: { transition: "session.load", input: {} },
   "commit a": { transition: "session.commit", input: { ...KEEP, "d:a": "1" } },
   "commit b": { transition: "session.commit", input: { ...KEEP, "d:b": "1" } },
-  "replace a": { transition: "session.replace", input: { ...KEEP, if: "1", "d:ra": "1" } },
-  "replace b": { transition: "session.replace", input: { ...KEEP, if: "1", "d:rb": "1" } },
+  "replace a": { transition: "session.replace", input: { ...KEEP, expected: "1", "d:ra": "1" } },
+  "replace b": { transition: "session.replace", input: { ...KEEP, expected: "1", "d:rb": "1" } },
   end: { transition: "session.end", input: { ...KEEP, why: "revoked", bury: "1" } },
 };
 const VALUES: Readonly<Record<string, string>> = {
@@ -51,7 +51,7 @@ export const session: Subject<Known> = {
       // One that is over already is left as it is.
       const over = known.born > 0 && (now >= known.born + LIFE || now >= known.touched + IDLE);
       if (name === "end") return { ...known, ended: known.ended || !over };
-      const shown = output.h !== undefined && output.g === undefined;
+      const shown = output.handle !== undefined && output.why === undefined;
       if (!shown) return known;
       if (known.ended) throw new Error("A session that was ended is never shown again");
       if (known.born > 0 && now >= known.born + LIFE) {
@@ -78,22 +78,28 @@ export const session: Subject<Known> = {
   },
   mutants: [
     [
-      "if (record.g === undefined) return now < expiry(record)",
-      "if (record.g === undefined) return now < expiry(record) + 5",
+      "if (record.why === undefined) return now < expiry(record)",
+      "if (record.why === undefined) return now < expiry(record) + 5",
     ],
-    ["Math.min(int(record.t) + int(record.i), int(record.x))", "int(record.t) + int(record.i)"],
+    [
+      "Math.min(int(record.touched) + int(record.idle), int(record.ends))",
+      "int(record.touched) + int(record.idle)",
+    ],
     [
       "  const next: Record<string, string> = { ...known };\n  setValues",
-      "  const next: Record<string, string> = { h: known.h!, n: known.n!, i: known.i!, x: known.x!, t: known.t!, s: known.s! };\n  setValues",
+      "  const next: Record<string, string> = { handle: known.handle!, version: known.version!, idle: known.idle!, ends: known.ends!, touched: known.touched!, schema: known.schema! };\n  setValues",
     ],
     [
-      `(input.if !== undefined && input.if !== known.n)`,
-      `(input.if !== undefined && int(input.if) > int(known.n))`,
+      `(input.expected !== undefined && input.expected !== known.version)`,
+      `(input.expected !== undefined && int(input.expected) > int(known.version))`,
     ],
     [
-      "(ended.g !== undefined || input.bury === undefined)",
-      "(ended.g !== undefined || input.bury !== undefined)",
+      "(ended.why !== undefined || input.bury === undefined)",
+      "(ended.why !== undefined || input.bury !== undefined)",
     ],
-    ["  next.n = String(int(known.n) + 1);\n  next.t", "  next.n = known.n!;\n  next.t"],
+    [
+      "  next.version = String(int(known.version) + 1);\n  next.touched",
+      "  next.version = known.version!;\n  next.touched",
+    ],
   ],
 };

@@ -221,7 +221,7 @@ const rest: Record<string, (server: UpstashServer) => AtomicStore> = {
 };
 
 Deno.test({
-  name: "fault table: what Upstash answers, through our transport and @upstash/redis",
+  name: "fault table: each answer of Upstash, through our transport and @upstash/redis",
   sanitizeOps: false,
   sanitizeResources: false,
   async fn(t) {

@@ -180,7 +180,7 @@ for (const [fault, { open, ...row }] of Object.entries(local)) {
 }
 
 Deno.test(
-  "helpers, fault table: memory, full of what must not be evicted",
+  "helpers, fault table: memory, full of protected records",
   { sanitizeOps: false },
   async () => {
     const store = memoryStore({ maxEntries: 1 });

@@ -52,7 +52,7 @@ function guarantees(readme: string): Record<string, Record<string, string>> {
   return rows;
 }
 
-Deno.test("the README promises on every engine just what was run there", async () => {
+Deno.test("the README promises for each engine exactly the laws that ran on it", async () => {
   const table = keptLaws();
   report("\nLaws kept, by engine:\n\n" + lawTable(table) + "\n");
   const rows = guarantees(await Deno.readTextFile("README.md"));

@@ -136,7 +136,7 @@ const histories: Record<string, { model: Model<never, never, never>; right: Line
   },
 };
 
-Deno.test("linearizability: the checker takes what is right and rejects what is wrong", async (t) => {
+Deno.test("linearizability: the checker accepts linearizable histories and rejects others", async (t) => {
   for (const [name, { model, right, wrong }] of Object.entries(histories)) {
     await t.step(name, () => {
       const judge = (lines: Line[]) => isLinearizable(model, operations(lines) as Operation<never, never>[]);

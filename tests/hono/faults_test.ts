@@ -35,7 +35,7 @@ const post = (headers: Record<string, string> = {}, body: BodyInit | null = null
 });
 const key = (value = '"k"') => ({ "Idempotency-Key": value });
 
-Deno.test("idempotency(): quoted and bare are one key; what is no key is a 400", async () => {
+Deno.test("idempotency(): quoted and bare are one key; an invalid key is a 400", async () => {
   let runs = 0;
   const app = new Hono();
   app.post("/", idempotency({ store: memoryStore(), scope: "public" }), (c) => c.json(++runs));
@@ -261,7 +261,7 @@ Deno.test("session(): a failed request keeps its data to itself, and a thrown no
   );
 });
 
-Deno.test("throttle(): every response says where the client stands, also when the handler threw", async () => {
+Deno.test("throttle(): every response has the client's quota, also when the handler threw", async () => {
   const app = new Hono();
   app.onError((_error, c) => c.text("broken", 500));
   app.use(throttle({ store: memoryStore(), limit: 3, window: "1m", name: 'a"b', key: () => "k" }));
@@ -303,7 +303,7 @@ Deno.test("throttle(): one host's IPv6 addresses count as one, and X-Forwarded-F
   ]);
 });
 
-Deno.test("lock(): one request at a time per key, 409 or 423 for the others, released whatever happens", async () => {
+Deno.test("lock(): one request at a time per key, 409 or 423 for the others, released also after an error", async () => {
   const store = memoryStore();
   const gate = Promise.withResolvers<void>();
   const app = new Hono();

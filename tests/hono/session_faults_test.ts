@@ -157,7 +157,7 @@ Deno.test("session(): a binding that is not there is an error that says so, not 
   }
 });
 
-Deno.test("unknown options are refused by every function of sessions, and undefined ones are as if absent", async () => {
+Deno.test("every function of sessions refuses unknown options, and treats undefined ones as absent", async () => {
   const store = memoryStore();
   const keys = [{ id: "a", secret: "A".repeat(43) }] as const;
   const sessions = createSessions(store);

@@ -84,7 +84,7 @@ Deno.test("throttle(): the fields are on every kind of response, also when the h
   }
 });
 
-Deno.test("throttle(): what is thrown but no Error goes through, and was counted", async () => {
+Deno.test("throttle(): a thrown non-Error passes through, and its request was counted", async () => {
   const mine = app({ limit: 1 }).get("/", () => {
     throw "no error at all";
   });
@@ -172,7 +172,7 @@ Deno.test("throttle(): policies and cost may depend on the request; no policy is
   assertEquals(await ask({ plan: "paid", cost: "40" }) > 50, true);
 });
 
-Deno.test("throttle(): in an outage: allow, deny, throw, or what another throttle says", async () => {
+Deno.test("throttle(): in an outage: allow, deny, throw, or the decision of a fallback throttle", async () => {
   for (const how of ["hang", "error"] as const) {
     const base = { store: silent(how), timeout: 20 };
     const faults: unknown[] = [];
@@ -208,7 +208,7 @@ const MISCONFIGURATIONS = [
   "unsupported",
 ] as const;
 
-Deno.test("throttle(): a misconfigured store throws on the first request and is reported, whatever is chosen for outages", async () => {
+Deno.test("throttle(): a misconfigured store throws on the first request and is reported, with every whenUnavailable", async () => {
   for (const code of MISCONFIGURATIONS) {
     const fallback = createThrottle(memoryStore(), { name: "local", limit: 1, window: "1m" });
     for (const whenUnavailable of ["allow", "deny", "throw", fallback] as const) {
@@ -344,7 +344,7 @@ Deno.test("throttle(): the connection is known by the runtime's request, althoug
   assertEquals(statuses, [200, 200, 429]);
 });
 
-Deno.test("throttle(): a client's own long key is one of a fixed length, and never another's", async () => {
+Deno.test("throttle(): a long key is hashed to a fixed length, and never collides with another", async () => {
   const mine = app({ limit: 1, key: (c) => c.req.header("key") }).get("/", (c) => c.text(""));
   const ask = async (key: string) => (await mine.request("/", { headers: { key } })).status;
   const long = "x".repeat(10_000);
@@ -414,7 +414,7 @@ Deno.test("throttle(): the fields of the largest policy are structured fields, a
   assertEquals(fields.get("ratelimit"), '"caf??";r=0;t=999999999999999');
 });
 
-Deno.test("throttle(): policies of a request's making are checked, and kept for the last 100 of them", async () => {
+Deno.test("throttle(): policies that a request determines are checked, and the last 100 of them are kept", async () => {
   const policies = (c: { req: { query(name: string): string | undefined } }) => [
     { limit: Number(c.req.query("limit")), window: "1m" },
   ];
@@ -427,7 +427,7 @@ Deno.test("throttle(): policies of a request's making are checked, and kept for 
   assertMatch(await (await mine.request("/?limit=0")).text(), /^RangeError: .*'limit'/);
 });
 
-Deno.test("throttle(): options that make no sense fail when the app is made", () => {
+Deno.test("throttle(): invalid options fail when the app is made", () => {
   for (const bad of [{ limit: 0 }, { window: 0 }, { limit: 1.5 }, { burst: 0 }, { policies: [] }]) {
     assertThrows(() => app(bad as Partial<ThrottleMiddlewareOptions>), RangeError);
   }
@@ -472,7 +472,7 @@ Deno.test("throttle(): options that make no sense fail when the app is made", ()
   });
 });
 
-Deno.test("throttle(): one instance that a request meets twice counts it once per key", async () => {
+Deno.test("throttle(): an instance that a request passes twice counts it once per key", async () => {
   const store = memoryStore();
   const seen: (number | undefined)[] = [];
   let keys = () => "k";

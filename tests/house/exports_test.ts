@@ -7,7 +7,7 @@ const symbols = [...surface].flatMap(([subpath, found]) =>
   found.map((symbol) => ({ ...symbol, at: `${subpath} ${symbol.name}` }))
 );
 
-Deno.test("the exports of every subpath are those of exports.txt; `deno task exports --pin` writes others", async () => {
+Deno.test("the exports of every subpath are those of exports.txt, which `deno task exports --pin` writes", async () => {
   assertEquals(surfaceText(surface), await pinnedSurface());
 });
 
@@ -16,7 +16,7 @@ Deno.test("the entry point exports at most 75 names", () => {
   assert(count <= 75, `${count} names`);
 });
 
-Deno.test("every exported symbol has a doc comment and a category; `deno task exports --categories` writes those", () => {
+Deno.test("every exported symbol has a doc comment and a category, which `deno task exports --categories` writes", () => {
   assertEquals(symbols.filter(({ documented }) => !documented).map(({ at }) => at), []);
   assertEquals(symbols.filter(({ category }) => category === undefined).map(({ at }) => at), []);
 });

@@ -19,7 +19,6 @@ import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "
 
 const url = "https://shop.example/";
 const rule = { name: "api", limit: 3, window: "1h", key: () => "k" } as const;
-const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 function failing(code: "backend-unavailable" | "unauthorized"): AtomicStore {
   const fault = new HoldfastError(code, "Cannot use the store", {
@@ -34,7 +33,7 @@ function failing(code: "backend-unavailable" | "unauthorized"): AtomicStore {
   return store;
 }
 
-Deno.test("withX(): around each other in any order, the handler gets what each hands on", async () => {
+Deno.test("withX(): nested in any order, the handler gets the value of each helper", async () => {
   const store = memoryStore();
   const handler = withSession(
     withLock(
@@ -58,7 +57,7 @@ Deno.test("withX(): around each other in any order, the handler gets what each h
   assertMatch(response.headers.get("ratelimit")!, /^"api";r=2/);
 });
 
-Deno.test("withX(): a context with methods and getters of a runtime's own is seen through, at every depth", async () => {
+Deno.test("withX(): the handler sees a runtime's context with its methods and getters, at every depth of nesting", async () => {
   class Info {
     #address = "10.0.0.9";
     get remoteAddr() {
@@ -102,7 +101,7 @@ Deno.test("withX(): a getter of a plain context is read by the handler alone", a
   assertEquals(await (await handler(new Request(url), context)).text(), "1 object object");
 });
 
-Deno.test("withX(): what a handler throws is thrown on; the claim is free, the lock released, the quota used", async () => {
+Deno.test("withX(): an error of the handler is thrown on; the claim is free, the lock released, the quota used", async () => {
   const store = memoryStore();
   let fails = true;
   const handler = withIdempotency(
@@ -140,7 +139,7 @@ Deno.test("withSession(): an outage of its store is a 503, also where the handle
   assertEquals((await assertRejects(() => own(new Request(url)))).message, "another store");
 });
 
-Deno.test("withSession(): a handler that throws keeps no data, but what it revoked is revoked", async () => {
+Deno.test("withSession(): a handler that throws stores no data, but its revocations take effect", async () => {
   const store = memoryStore();
   let step: "set" | "revoke" | "look" = "set";
   const handler = withSession(async (_request, { session }) => {
@@ -163,7 +162,7 @@ Deno.test("withSession(): a handler that throws keeps no data, but what it revok
   assertEquals(await (await ask()).text(), "undefined");
 });
 
-Deno.test("withSession(): around itself with equal options it is one; with others, or one cookie for two, it is an error", async () => {
+Deno.test("withSession(): nested with equal options it is one; other options for the same cookie are an error", async () => {
   const store = memoryStore();
   const options = { store };
   const handler = withSession(
@@ -219,16 +218,21 @@ Deno.test("withX(): the same Request object, handed in again, is another request
   assertEquals(seen, [2, 1, 0]);
 });
 
-Deno.test("withLock(): several permits bound what runs at once, answered as the app says", async () => {
+Deno.test("withLock(): several permits bound the concurrent requests, and the app answers the others", async () => {
   const store = memoryStore();
-  let [live, most] = [0, 0];
+  let [live, most, refused] = [0, 0, 0];
+  const gate = Promise.withResolvers<void>();
   const handler = withLock(async () => {
     most = Math.max(most, ++live);
-    await pause(20);
+    await gate.promise;
     live--;
     return new Response();
   }, { store, key: () => "reports", permits: 3, status: 503 });
-  const answers = await Promise.all(Array.from({ length: 10 }, () => handler(new Request(url))));
+  const answers = await Promise.all(Array.from({ length: 10 }, async () => {
+    const answer = await handler(new Request(url));
+    if (answer.status === 503 && ++refused === 7) gate.resolve();
+    return answer;
+  }));
   const statuses = answers.map(({ status }) => status).sort();
   assertEquals([statuses.filter((status) => status === 200).length, most], [3, 3]);
   assert(answers.filter(({ status }) => status === 503).every(({ headers }) => headers.has("retry-after")));
@@ -282,13 +286,18 @@ Deno.test("throttles count after the answer: only failures", async () => {
 });
 
 Deno.test("throttles count after the answer: a crowd of parallel failures gets no further than one at a time", async () => {
-  let tries = 0;
+  let [tries, refused] = [0, 0];
+  const gate = Promise.withResolvers<void>();
   const handler = withThrottle(async () => {
     tries++;
-    await pause(10);
+    await gate.promise;
     return new Response(null, { status: 401 });
   }, { ...rule, store: memoryStore(), costAfter: ({ status }) => status === 401 ? 1 : 0 });
-  const answers = await Promise.all(Array.from({ length: 50 }, () => handler(new Request(url))));
+  const answers = await Promise.all(Array.from({ length: 50 }, async () => {
+    const answer = await handler(new Request(url));
+    if (answer.status === 429 && ++refused === 47) gate.resolve();
+    return answer;
+  }));
   assertEquals([tries, answers.filter(({ status }) => status === 429).length], [3, 47]);
 });
 
@@ -303,7 +312,7 @@ Deno.test("throttles count after the answer: by weight, as far as units are left
   assertEquals([await other.ask(), other.faults.length, faults.length], ['200 "api";r=2', 2, 0]);
 });
 
-Deno.test("throttles let through what is skipped, without a request to the store", async () => {
+Deno.test("throttles let skipped requests pass, without a request to the store", async () => {
   const { ask, stores } = both({ skip: (request) => request.headers.has("health") }, () => 200);
   for (let i = 0; i < 5; i++) assertEquals(await ask({ health: "1" }), "200 -");
   assertEquals(await ask(), '200 "api";r=2');
@@ -315,7 +324,7 @@ Deno.test("throttles let through what is skipped, without a request to the store
   }
 });
 
-Deno.test("clientAddress(): each platform tells it in its own place, and no other place counts", () => {
+Deno.test("clientAddress(): reads the address where each platform puts it, and nowhere else", () => {
   const claims = {
     "cf-connecting-ip": "10.0.0.1",
     "x-real-ip": "10.0.0.2",
@@ -357,7 +366,7 @@ Deno.test("clientAddress(): each platform tells it in its own place, and no othe
   }
 });
 
-Deno.test("clientAddress(): one client is a prefix of IPv6, as long as the app says", () => {
+Deno.test("clientAddress(): an IPv6 client is a prefix, whose length is an option", () => {
   const ask = (address: string, ipv6Prefix?: number) =>
     clientAddress(new Request(url), { remoteAddr: { hostname: address } }, { ipv6Prefix });
   const full = "2001:0db8:abcd:1234:5678:9abc:def0:0001";
@@ -389,7 +398,7 @@ Deno.test("withThrottle(): without an address every request fails, and the fault
   assertEquals([served, faults.length, (faults[0] as HoldfastError).code], [0, 1, "misconfigured"]);
 });
 
-Deno.test("withX(): a handler that is none, and options that make no sense, fail when the app is made", () => {
+Deno.test("withX(): an invalid handler and invalid options fail when the app is made", () => {
   const store = memoryStore();
   const handler = () => new Response();
   const none = undefined as never;

@@ -38,7 +38,7 @@ async function withClock<T>(work: (clock: ManualClock) => Promise<T>): Promise<T
   }
 }
 
-Deno.test("idempotentFetch(): answers lost on their way do not charge twice: each call is done once on the server", async () => {
+Deno.test("idempotentFetch(): lost answers do not charge twice: the server does each call once", async () => {
   const charged: string[] = [];
   let lost = 0;
   const handler = withIdempotency(async (request) => {
@@ -100,7 +100,7 @@ Deno.test("idempotentFetch(): a key of the caller's, or the request's own; none 
   assertEquals(sent.length, 4);
 });
 
-Deno.test("idempotentFetch(): what is final is returned at once; a 409 is retried when it says when", async () => {
+Deno.test("idempotentFetch(): a final answer is returned at once; a 409 with Retry-After is retried", async () => {
   await withClock(async (clock) => {
     for (const status of [200, 400, 401, 404, 409, 422, 501]) {
       const { fetch, sent } = scripted([new Response(null, { status })]);

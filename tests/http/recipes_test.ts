@@ -37,8 +37,11 @@ Deno.test("recipes: a cron runs once per tick over ten instances, also when the 
   // An instance that crashes: its claim is kept by nobody, as its timers do not run on.
   const dead = new ManualClock();
   const crashed = createIdempotency(store, { name: "cron", lease: "30s", clock: dead });
-  void oncePerTick(crashed, "report", 60_000, () => new Promise(() => {}), { now: minute + 120_000 });
-  await pause(1);
+  const began = Promise.withResolvers<void>();
+  void oncePerTick(crashed, "report", 60_000, () => (began.resolve(), new Promise(() => {})), {
+    now: minute + 120_000,
+  });
+  await began.promise;
   const others = [wake(minute + 120_000), wake(minute + 120_010)];
   for (let i = 0; i < 40; i++) await clock.advance(1000);
   await Promise.all(others);
@@ -60,7 +63,7 @@ Deno.test("recipes: one instance leads at a time; when it ends or dies another o
   const candidate = () => {
     const end = new AbortController();
     ends.push(end);
-    return lead(locks, "indexer", work, { signal: end.signal, ttl: "5s" });
+    return lead(locks, "indexer", work, { signal: end.signal, ttl: "1m" });
   };
   await Promise.all([candidate(), candidate(), candidate()]);
   assertEquals(most, 1);
@@ -75,7 +78,7 @@ Deno.test("recipes: one instance leads at a time; when it ends or dies another o
     assert(term.fencingToken > dead.fencingToken);
     end.abort();
     return Promise.resolve();
-  }, { signal: end.signal, ttl: "5s" });
+  }, { signal: end.signal, ttl: "1m" });
 });
 
 Deno.test("recipes: the shape of Web Locks: shared and exclusive, ifAvailable, a signal, the result of the work", async () => {

@@ -130,7 +130,7 @@ function judge(ops: readonly Op[], seen: Seen, maxBytes: number): void {
 const LENGTH = Number(Deno.env.get("TEE_LENGTH") ?? 7);
 
 for (const maxBytes of [10, 1, 0]) {
-  Deno.test(`a tee serves client and store right in every interleaving of ${LENGTH} operations, up to ${maxBytes} bytes kept`, async () => {
+  Deno.test(`a tee serves client and store correctly in every interleaving of ${LENGTH} operations, up to ${maxBytes} bytes kept`, async () => {
     let count = 0;
     for (const ops of orders(LENGTH)) {
       for (const eager of [true, false]) {

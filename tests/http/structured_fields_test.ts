@@ -110,7 +110,7 @@ Deno.test("parseItem() reads every kind of value, alone and between spaces", () 
   }
 });
 
-Deno.test("parseItem() refuses what is no value, and whatever follows one", () => {
+Deno.test("parseItem() refuses an invalid value, and any text after a value", () => {
   for (const text of BAD) assertEquals([text, parseItem(text)], [text, undefined]);
   for (const [text] of GOOD) {
     for (const rest of ["\t", " x", ",", ", 1", '"', "=", " ;a", "\u00a0"]) {

@@ -92,7 +92,7 @@ Deno.test("a begin without an owner that reports a failure leaves no claim, whic
   }
 });
 
-Deno.test("a begin whose first try may have taken effect is ambiguous, whatever later tries say, and leaves no claim", async () => {
+Deno.test("a begin whose first attempt may have taken effect is ambiguous despite later attempts, and leaves no claim", async () => {
   const store = memoryStore();
   const { store: far } = network(store, (name, count) => {
     if (name !== "begin") return "deliver";

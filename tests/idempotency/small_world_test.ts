@@ -148,7 +148,7 @@ function explore(semantics: Semantics): number {
   return seen.size;
 }
 
-Deno.test("in no world of two callers and doubled, late and lost messages do two work at once, or two answers exist", () => {
+Deno.test("small world: with doubled, late and lost messages never two callers work at once, and never two answers exist", () => {
   const count = explore(REAL);
   assert(count > 10_000, `explored ${count} worlds`);
 });

@@ -27,7 +27,7 @@ for (const compatibilityDate of ["2026-07-01", "2024-09-01"]) {
             const { free, finished, after } = await probe(`leave?kind=${kind}`);
             report(`lock(): free ${free} ms after the client left; the handler needed 350 more`);
             assertEquals([finished, after], [1, 200]);
-            assert(free < 5000, `free after ${free} ms, with a ttl of 30 s`);
+            assert(free < 60_000, `free after ${free} ms, with a ttl of ten minutes`);
           }
         },
       );
@@ -36,7 +36,7 @@ for (const compatibilityDate of ["2026-07-01", "2024-09-01"]) {
         for (const kind of ["slow", "http-slow"]) {
           const { free, after } = await probe(`leave?kind=${kind}`);
           assertEquals(after, 200);
-          assert(free < 5000, `free after ${free} ms, with a ttl of 30 s`);
+          assert(free < 60_000, `free after ${free} ms, with a ttl of ten minutes`);
         }
       });
 
@@ -53,7 +53,7 @@ for (const compatibilityDate of ["2026-07-01", "2024-09-01"]) {
             socket.close();
             const { free } = await probe(`free?id=${id}`);
             report(`lock(), ${kind}: free ${free} ms after the client left, ${after} ms after it asked`);
-            assert(free < 16_000, `free after ${free} ms, with a ttl of 30 s`);
+            assert(free < 60_000, `free after ${free} ms, with a ttl of ten minutes`);
           };
           await Promise.all(
             [5, 60, 150, 320, 400].flatMap((after) =>
@@ -70,7 +70,8 @@ for (const compatibilityDate of ["2026-07-01", "2024-09-01"]) {
             const { answers, took, free } = await probe(`queue?kind=${kind}`);
             report(`lock(), ${kind}: ten served ${took} ms after the release, ten others had left`);
             assertEquals(answers, Array.from({ length: 20 }, (_, i) => i % 2 === 0 ? "left" : 200));
-            assert(took < 15_000 && free < 5000, `served after ${took} ms, free after ${free} ms`);
+            // Ten dead in a row would cost three seconds each until they count as such, and their leases where they held it.
+            assert(took < 25_000 && free < 60_000, `served after ${took} ms, free after ${free} ms`);
           },
         );
       }

@@ -8,6 +8,7 @@ import { durableObjectStore, type HoldfastNamespace } from "@holdfast/edge/durab
 import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { lock, type LockVariables } from "@holdfast/edge/hono";
 import { withLock } from "@holdfast/edge/http";
+import { eventually } from "../support/eventually.ts";
 import { type Probes, probing } from "../support/probes.ts";
 
 export { HoldfastObject };
@@ -37,20 +38,23 @@ function slow(store: AtomicStore, ms: number): AtomicStore {
   });
 }
 
-let finished = 0;
+/** How many handlers began, and how many came to their end. */
+let [begun, finished] = [0, 0];
 const app = new Hono<{ Variables: LockVariables; Bindings: Env }>();
 // A store per request, as bindings are only there.
 const store = (c: { env: Env }) => durableObjectStore(c.env.HOLDFAST);
 const key = (c: { req: { param(name: string): string } }) => c.req.param("id");
-const options = { ttl: "30s", key } as const;
+/** Far longer than any test: what is free sooner was released. */
+const TTL = "10m";
+const options = { ttl: TTL, key } as const;
 app.post("/work/:id", lock({ ...options, store }));
-app.post("/wait/:id", lock({ ...options, store, wait: "20s" }));
-app.post("/fair/:id", lock({ ...options, store, wait: "20s", fair: true }));
+app.post("/wait/:id", lock({ ...options, store, wait: "2m" }));
+app.post("/fair/:id", lock({ ...options, store, wait: "2m", fair: true }));
 app.post("/slow/:id", lock({ ...options, store: (c) => slow(store(c), 400) }));
 // Without waitUntil: a cancelled request just stops, and no `finally` of it runs.
 app.post("/bare/:id", async (c) => {
   const locks = createLocks(store(c));
-  const held = await locks.acquire(c.req.param("id"), { ttl: "2s", wait: "20s" });
+  const held = await locks.acquire(c.req.param("id"), { ttl: "2s", wait: "2m" });
   if (!held) return c.text("taken", 409);
   await sleep(Number(c.req.query("ms")));
   await held.release();
@@ -80,6 +84,7 @@ function flow(request: Request): Response {
 }
 
 async function work(request: Request): Promise<Response> {
+  begun++;
   await sleep(msOf(request));
   finished++;
   return new Response("done");
@@ -95,34 +100,37 @@ interface Context {
   readonly ctx: { waitUntil(work: Promise<unknown>): void };
 }
 const byPath = {
-  ttl: "30s",
+  ttl: TTL,
   key: (request: Request) => new URL(request.url).pathname.split("/")[2]!,
   store,
 } as const;
 const plain: Record<string, (request: Request, context: Context) => Promise<Response>> = {
   "http-work": withLock<Context>(work, byPath),
-  "http-wait": withLock<Context>(work, { ...byPath, wait: "20s" }),
-  "http-fair": withLock<Context>(work, { ...byPath, wait: "20s", fair: true }),
+  "http-wait": withLock<Context>(work, { ...byPath, wait: "2m" }),
+  "http-fair": withLock<Context>(work, { ...byPath, wait: "2m", fair: true }),
   "http-slow": withLock<Context>(work, { ...byPath, store: (context: Context) => slow(store(context), 400) }),
   "http-text": withLock<Context>(text, { ...byPath, until: "body", renew: true }),
   "http-flow": withLock<Context>(flow, { ...byPath, until: "body", renew: true }),
 };
 
+async function inspect(env: Env, id: string) {
+  return await createLocks(durableObjectStore(env.HOLDFAST)).inspect(id);
+}
+
 /** How long until the lock is free, in milliseconds. */
 async function freeAfter(env: Env, id: string): Promise<number> {
-  const locks = createLocks(durableObjectStore(env.HOLDFAST));
   const began = Date.now();
-  while ((await locks.inspect(id)).held && Date.now() - began < 20_000) await sleep(20);
+  while ((await inspect(env, id)).held && Date.now() - began < 120_000) await sleep(20);
   return Date.now() - began;
 }
 
-/** Sends a request and leaves after so long, or waits for the status. */
-async function post(env: Env, path: string, leave = Infinity): Promise<number | "left"> {
+/** Sends a request and leaves when `leave` ends, or waits for the status. */
+async function post(env: Env, path: string, leave?: () => Promise<void>): Promise<number | "left"> {
   const controller = new AbortController();
   const request = env.SELF.fetch(`http://app.test${path}`, { method: "POST", signal: controller.signal });
-  if (leave === Infinity) return (await request).status;
+  if (leave === undefined) return (await request).status;
   request.catch(() => {});
-  await sleep(leave);
+  await leave();
   controller.abort();
   return "left";
 }
@@ -131,8 +139,14 @@ const probes: Probes<Env> = {
   /** The client leaves in the middle of the handler, or of the acquisition. */
   async leave(env, query) {
     const [kind, id] = [query.get("kind")!, crypto.randomUUID()];
-    finished = 0;
-    await post(env, `/${kind}/${id}?ms=500`, 150);
+    [begun, finished] = [0, 0];
+    await post(env, `/${kind}/${id}?ms=500`, async () => {
+      // A slow store answers long after it granted the lock.
+      if (kind.endsWith("slow")) {
+        return await eventually(async () => (await inspect(env, id)).held, "it is locked");
+      }
+      await eventually(() => begun === 1, "the handler begins");
+    });
     const free = await freeAfter(env, id);
     return { free, finished, after: await post(env, `/work/${id}?ms=1`) };
   },
@@ -146,13 +160,16 @@ const probes: Probes<Env> = {
   async queue(env, query) {
     const [kind, id] = [query.get("kind")!, crypto.randomUUID()];
     const locks = createLocks(durableObjectStore(env.HOLDFAST));
-    const holder = (await locks.acquire(id, { ttl: "1m" }))!;
+    const holder = (await locks.acquire(id, { ttl: TTL }))!;
+    let left = 0;
     const requests: Promise<number | "left">[] = [];
     for (let i = 0; i < 20; i++) {
-      requests.push(post(env, `/${kind}/${id}?ms=5`, i % 2 === 0 ? 400 : Infinity));
+      const leave = () => sleep(400).then(() => void left++);
+      requests.push(post(env, `/${kind}/${id}?ms=5`, i % 2 === 0 ? leave : undefined));
       await sleep(5);
     }
-    await sleep(1000);
+    await eventually(() => left === 10, "ten have left");
+    await sleep(500);
     const began = Date.now();
     await holder.release();
     const answers = await Promise.all(requests);

@@ -4,6 +4,7 @@ import { type AtomicStore, createLocks, HoldfastError, type LockHandle, memorySt
 import { upstashStore } from "@holdfast/edge/upstash";
 import { outputOf } from "../../adapters/upstash/_replies.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { eventually, soonerThan } from "../support/eventually.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { RespConnection } from "../support/resp.ts";
 import { startUpstash } from "../support/upstash_server.ts";
@@ -43,10 +44,9 @@ Deno.test("timeout bounds every call on a store that does not answer, retries in
     forceRelease: () => locks.forceRelease("key"),
   };
   for (const [name, call] of Object.entries(calls)) {
-    const began = performance.now();
-    const error = await assertRejects(call, HoldfastError);
+    // The default is 10 s.
+    const error = await soonerThan(9000, () => assertRejects(call, HoldfastError), `${name} ends in time`);
     assertEquals([error.code, error.retryable], ["timeout", true], name);
-    assert(performance.now() - began < 3000, `${name} took ${performance.now() - began} ms`);
   }
   assertEquals([await lock.release(), await other.release({ timeout: 20 })], ["unconfirmed", "unconfirmed"]);
 });
@@ -54,13 +54,9 @@ Deno.test("timeout bounds every call on a store that does not answer, retries in
 Deno.test("a call's own timeout goes before that of its Locks, and one that waits may take both", async () => {
   const store = through(memoryStore(), () => new Promise(() => {}));
   const locks = createLocks(store, { timeout: "1m" });
-  const began = performance.now();
-  const error = await assertRejects(
-    () => locks.acquire("key", { ...TTL, wait: 100, timeout: 50 }),
-    HoldfastError,
-  );
+  const work = () => locks.acquire("key", { ...TTL, wait: 100, timeout: 50 });
+  const error = await soonerThan(9000, () => assertRejects(work, HoldfastError));
   assertEquals(error.code, "timeout");
-  assert(performance.now() - began < 3000);
 });
 
 Deno.test("an acquisition that waits goes on over any outage, also one that is not marked as retryable", async () => {
@@ -128,7 +124,7 @@ Deno.test("a release of an orphaned acquisition is handed to waitUntil", async (
     signal: controller.signal,
     waitUntil: (promise) => work.push(promise),
   });
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await eventually(async () => (await createLocks(memory).inspect("key")).held, "it is acquired");
   controller.abort(new Error("enough"));
   await assertRejects(() => acquiring);
   const locks = createLocks(memory);
@@ -154,7 +150,7 @@ Deno.test("withLock(): the caller's signal aborts the lock's and ends its renewa
   await kept.release();
 });
 
-Deno.test("options that no function reads are refused, and handles and ids that cannot be", async () => {
+Deno.test("unknown options, invalid handles and invalid ids are refused", async () => {
   const locks = createLocks(memoryStore());
   const odd = { timeOut: 1 };
   assertThrows(() => createLocks(memoryStore(), odd as never), TypeError);

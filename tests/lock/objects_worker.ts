@@ -5,6 +5,8 @@ import { HoldfastObject } from "@holdfast/edge/durable-objects/object";
 import { faultyStore } from "../checks/faulty_store.ts";
 import { heldLock, runWorkload } from "../checks/lock_workload.ts";
 import { Random } from "../support/random.ts";
+import { eventually } from "../support/eventually.ts";
+import { ManualClock } from "../support/manual_clock.ts";
 import { ownProcess } from "../support/own_process.ts";
 import { type Probes, probing } from "../support/probes.ts";
 
@@ -12,9 +14,18 @@ export { HoldfastObject };
 
 interface Env {
   readonly HOLDFAST: HoldfastNamespace;
+  readonly TIMED: HoldfastNamespace;
 }
 
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+/** Time that passes when a probe says so, for the probe's locks and the objects of `TIMED`. */
+const clock = new ManualClock();
+
+/** An object on that clock. */
+export class TimedObject extends HoldfastObject {
+  protected override now(): number {
+    return clock.now();
+  }
+}
 
 /** Counts calls to the objects. */
 function counted(namespace: HoldfastNamespace) {
@@ -34,14 +45,14 @@ function counted(namespace: HoldfastNamespace) {
 
 const probes: Probes<Env> = {
   /**
-   * Many wait in one queue; who they are, how long after the release before it each had its turn, what it
-   * cost.
+   * Many wait in one queue: who they are, and what it cost. The clock stands still while each has its turn, so no
+   * waiter that sleeps is served.
    */
-  async fair({ HOLDFAST }, query) {
+  async fair({ TIMED }, query) {
     const waiters = Number(query.get("waiters"));
-    const { namespace, calls } = counted(HOLDFAST);
+    const { namespace, calls } = counted(TIMED);
     const prefix = crypto.randomUUID();
-    const locks = () => createLocks(ownProcess(durableObjectStore(namespace, { prefix })));
+    const locks = () => createLocks(ownProcess(durableObjectStore(namespace, { prefix })), { clock });
     const first = await locks().acquire("key", { ttl: "1m" });
     const order: number[] = [];
     let released = 0;
@@ -52,16 +63,16 @@ const probes: Probes<Env> = {
         const lock = await locks().acquire("key", { ttl: "1m", wait: "1m", fair: true });
         slowest = Math.max(slowest, performance.now() - released);
         order.push(i);
-        await sleep(2);
         released = performance.now();
         await lock!.release();
       };
       waiting.push(waiter());
-      while ((await locks().inspect("key")).waiting <= i) await sleep(1);
+      await eventually(async () => (await locks().inspect("key")).waiting > i, "it has its place");
     }
-    await sleep(500);
+    let quiet = 0;
+    await eventually(() => quiet === (quiet = calls.length), "all listen");
     calls.length = 0;
-    await sleep(1500);
+    await clock.advance(1500);
     const idle = calls.length;
     released = performance.now();
     await first!.release();
@@ -75,14 +86,13 @@ const probes: Probes<Env> = {
     const { namespace, calls } = counted(HOLDFAST);
     const prefix = crypto.randomUUID();
     const locks = () => createLocks(durableObjectStore(namespace, { prefix }));
-    const first = await locks().acquire("key", { ttl: "1m" });
+    const first = await locks().acquire("key", { ttl: "5m" });
     const order: number[] = [];
     const waiting = Array.from({ length: waiters }, async (_, i) => {
-      const lock = await locks().acquire("key", { ttl: "1m", wait: "1m" });
+      const lock = await locks().acquire("key", { ttl: "5m", wait: "5m" });
       if (lock) order.push(i);
       await lock?.release();
     });
-    await sleep(20);
     const began = performance.now();
     await first!.release();
     await Promise.all(waiting);
@@ -90,7 +100,7 @@ const probes: Probes<Env> = {
   },
 
   /** How long the object is asked to wait, and how many calls are open after a short wait. */
-  async brief({ HOLDFAST }) {
+  async brief({ HOLDFAST }, query) {
     const lengths: number[] = [];
     let open = 0;
     const namespace: HoldfastNamespace = {
@@ -106,25 +116,25 @@ const probes: Probes<Env> = {
     };
     const locks = createLocks(durableObjectStore(namespace, { prefix: crypto.randomUUID() }));
     await locks.acquire("key", { ttl: "1m" });
-    const refused = await locks.acquire("key", { ttl: "1m", wait: "100ms" });
-    await sleep(50);
+    const refused = await locks.acquire("key", { ttl: "1m", wait: Number(query.get("wait")) });
+    await eventually(() => open === 0, "no call is open");
     return { refused: refused === undefined, lengths, open };
   },
 
   /** More waits on one key than an object takes. */
   async full({ HOLDFAST }, query) {
     const stub = HOLDFAST.getByName(crypto.randomUUID());
-    const waits = Array.from(
-      { length: Number(query.get("waits")) },
-      () => stub.watch("key", undefined, 3000),
-    );
-    await sleep(500);
+    let refused = 0;
+    const waits = Array.from({ length: Number(query.get("waits")) }, async () => {
+      const ended = await stub.watch("key", undefined, 60_000);
+      if (ended.refused) refused++;
+      return ended.changed;
+    });
+    // They arrive in order: once the last is refused, all others wait.
+    await eventually(() => refused === Number(query.get("refused")), "those too many are refused");
     await stub.setMany([["key", "value"]], undefined);
-    const ended = await Promise.all(waits);
-    return {
-      changed: ended.filter(({ changed }) => changed).length,
-      refused: ended.filter(({ refused }) => refused).length,
-    };
+    const changed = await Promise.all(waits);
+    return { changed: changed.filter((changed) => changed).length, refused };
   },
 
   async check({ HOLDFAST }, query) {

@@ -2,9 +2,11 @@
  * Waiters at work: order, promptness, and how often the store is asked. `gate_test.ts` has those of one
  * process.
  */
-import { type AtomicStore, createLocks, memoryStore } from "@holdfast/edge";
-import { ownProcess } from "../support/own_process.ts";
+import { type AtomicStore, type Clock, createLocks, memoryStore } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
+import { eventually } from "../support/eventually.ts";
+import { ManualClock } from "../support/manual_clock.ts";
+import { ownProcess } from "../support/own_process.ts";
 import { report } from "../support/report.ts";
 
 /** Counts transitions. */
@@ -29,39 +31,41 @@ function counted(store: AtomicStore): { store: AtomicStore; calls: () => number 
   };
 }
 
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 const WAITERS = 50;
 
 /** The engines that can notify. */
-const engines: Record<string, () => AtomicStore> = {
-  memory: () => memoryStore(),
+const engines: Record<string, (clock: Clock) => AtomicStore> = {
+  memory: (clock) => memoryStore({ clock }),
 };
 
 for (const [engine, open] of Object.entries(engines)) {
   Deno.test(`${engine}: ${WAITERS} waiters on a fair lock are served in order, each within 50 ms, without polling`, async () => {
-    const { store, calls } = counted(open());
-    const locks = createLocks(store);
-    const processes = Array.from({ length: WAITERS }, () => createLocks(ownProcess(store)));
+    const clock = new ManualClock();
+    const { store, calls } = counted(open(clock));
+    const locks = createLocks(store, { clock });
+    const processes = Array.from({ length: WAITERS }, () => createLocks(ownProcess(store), { clock }));
     const first = await locks.acquire("key", { ttl: "1m" });
     const order: number[] = [];
     let released = 0;
     let slowest = 0;
     const waiters = processes.map(async (locks, i) => {
       const lock = await locks.acquire("key", { ttl: "1m", wait: "1m", fair: true });
-      slowest = Math.max(slowest, performance.now() - released);
+      slowest = Math.max(slowest, clock.now() - released);
       order.push(i);
-      await sleep(2);
-      released = performance.now();
+      await clock.sleep(2);
+      released = clock.now();
       assertEquals(await lock!.release(), "released");
     });
-    await sleep(100);
-    assertEquals((await locks.inspect("key")).waiting, WAITERS);
+    await eventually(async () => (await locks.inspect("key")).waiting === WAITERS, "all wait");
     calls();
-    await sleep(1500);
+    await clock.advance(1500);
     assertEquals(calls(), 0, "no waiter asks while nothing happens");
-    released = performance.now();
+    released = clock.now();
     await first!.release();
-    await Promise.all(waiters);
+    const served = Promise.all(waiters);
+    await eventually(async () => (await clock.advance(1), order.length === WAITERS), "all are served");
+    await clock.advance(2);
+    await served;
     const asked = calls();
     report(
       `${engine}: slowest hand-over ${slowest.toFixed(1)} ms, ${asked} calls for ${WAITERS} waiters`,
@@ -75,8 +79,9 @@ for (const [engine, open] of Object.entries(engines)) {
 }
 
 Deno.test("a waiter that vanished delays a queue by its second at most, also several in a row", async () => {
-  const store = memoryStore();
-  const locks = createLocks(store);
+  const clock = new ManualClock();
+  const store = memoryStore({ clock });
+  const locks = createLocks(store, { clock });
   const first = await locks.acquire("key", { ttl: "1m" });
   // Stores that never answer again: what crashed processes look like from outside.
   let dead = false;
@@ -93,41 +98,42 @@ Deno.test("a waiter that vanished delays a queue by its second at most, also sev
   });
   const controller = new AbortController();
   const gone = [1, 2].map(() =>
-    createLocks(ownProcess(crashing)).acquire("key", {
+    createLocks(ownProcess(crashing), { clock }).acquire("key", {
       ttl: "1m",
       wait: "1m",
       fair: true,
       signal: controller.signal,
     })
   );
-  await sleep(20);
+  const waiting = async () => (await locks.inspect("key")).waiting;
+  await eventually(async () => await waiting() === 2, "two wait");
   const waiter = locks.acquire("key", { ttl: "1m", wait: "1m", fair: true });
-  await sleep(20);
-  assertEquals((await locks.inspect("key")).waiting, 3);
+  await eventually(async () => await waiting() === 3, "a third waits");
   dead = true;
-  const released = performance.now();
+  const released = clock.now();
   await first!.release();
-  const lock = await waiter;
-  const delay = performance.now() - released;
-  assertEquals(await lock?.release(), "released");
-  assert(delay >= 1990, "each was given its chance");
-  assert(delay < 2 * 1000 + 5000 + 500, `the delay was ${delay} ms`);
+  let delay: number | undefined;
+  const served = waiter.then((lock) => (delay = clock.now() - released, lock));
+  await eventually(async () => (await clock.advance(10), delay !== undefined), "it is served");
+  assertEquals(await (await served)?.release(), "released");
+  assert(delay! >= 1990, "each was given its chance");
+  assert(delay! < 2 * 1000 + 5000 + 500, `the delay was ${delay} ms`);
   controller.abort();
   await Promise.allSettled(gone);
 });
 
 Deno.test("a full queue of 256 processes turns none away for good", async () => {
   const store = memoryStore();
-  const first = await createLocks(store).acquire("key", { ttl: "1m" });
+  const first = await createLocks(store).acquire("key", { ttl: "5m" });
   let served = 0;
   const waiters = Array.from({ length: 300 }, async () => {
     const locks = createLocks(ownProcess(store));
-    const lock = await locks.acquire("key", { ttl: "1m", wait: "20s", fair: true });
+    const lock = await locks.acquire("key", { ttl: "5m", wait: "4m", fair: true });
     if (lock) served++;
     await lock?.release();
   });
-  await sleep(100);
-  assertEquals((await createLocks(store).inspect("key")).waiting, 256);
+  const waiting = async () => (await createLocks(store).inspect("key")).waiting;
+  await eventually(async () => await waiting() === 256, "the queue is full");
   await first!.release();
   await Promise.all(waiters);
   assertEquals(served, 300);

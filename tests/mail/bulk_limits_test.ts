@@ -137,7 +137,7 @@ Deno.test("retrying: a batch whose reply was lost is repeated as a whole under i
   assertEquals([server.requests.length, keys.size], [3, 1]);
 });
 
-Deno.test("what is repeated of a batch: all when the batch can be, else what was certainly not sent", () => {
+Deno.test("a repeated batch is the whole one when the mailer deduplicates it, else the messages that were certainly not sent", () => {
   const error = (
     delivery: "not-sent" | "unknown",
     retryable: boolean,

@@ -47,7 +47,7 @@ Deno.test("a result comes while the input still waits for its next message", asy
   assertEquals((await results.next()).done, true);
 });
 
-Deno.test("a caller that stops reading has sent nothing that was still to be read", async () => {
+Deno.test("after a caller stops reading, no message that was not read yet is sent", async () => {
   const mailer = memoryMailer();
   const { opened, open } = gate();
   let closed = false;
@@ -86,7 +86,7 @@ Deno.test("a silent input does not keep an abort waiting", async () => {
   assertEquals((await next).message, "enough");
 });
 
-Deno.test("what comes out of order goes out in order, and no more than the window is held", async () => {
+Deno.test("results that arrive out of order are yielded in order, and at most the window is held", async () => {
   let under = 0;
   let most = 0;
   let pulled = 0;
@@ -144,7 +144,7 @@ Deno.test("keys are asked for once per message, in order, before it is sent", as
   assertEquals(mailer.outbox.length, 2);
 });
 
-Deno.test("a sender that throws or answers for some fails its own messages, as unknown", async () => {
+Deno.test("a sender that throws or omits results fails just its own messages, as unknown", async () => {
   const results: BulkResult[] = [];
   let batches = 0;
   const mailer = batching(2, () => {

@@ -24,7 +24,7 @@ for (const law of mailerLaw) {
   });
 }
 
-Deno.test("cloudflare: each code of the service says what became of the message", async () => {
+Deno.test("cloudflare: each error code has a delivery and tells whether to retry", async () => {
   const table: [code: string, ours: string, delivery: string, retryable: boolean][] = [
     ["E_RATE_LIMIT_EXCEEDED", "rate-limited", "not-sent", true],
     ["E_DAILY_LIMIT_EXCEEDED", "quota-exceeded", "not-sent", false],
@@ -45,7 +45,7 @@ Deno.test("cloudflare: each code of the service says what became of the message"
   }
 });
 
-Deno.test("cloudflare: what the service has no place for is unsupported, and no binding is a TypeError", async () => {
+Deno.test("cloudflare: a feature that the service lacks is unsupported, and a missing binding is a TypeError", async () => {
   const service = startCloudflareEmail();
   const mailer = cloudflareMailer(service.binding);
   const refused: Partial<Message>[] = [

@@ -173,7 +173,7 @@ const cases: Record<string, Case> = {
 };
 
 for (const [provider, { read, events }] of Object.entries(cases)) {
-  Deno.test(`${provider}: each event is read as what it says of the address`, () => {
+  Deno.test(`${provider}: each event becomes the right report about its address`, () => {
     for (const [kind, event] of events) {
       const found = read(event);
       assertEquals(
@@ -193,7 +193,7 @@ for (const [provider, { read, events }] of Object.entries(cases)) {
     assertEquals([receipt.suppressed?.[0]?.kind, memory.outbox.length], ["bounce", 1]);
   });
 
-  Deno.test(`${provider}: what is no event of it, or no address, is no report and no error`, () => {
+  Deno.test(`${provider}: an unknown event or an invalid address is neither a report nor an error`, () => {
     const strange: unknown[] = [undefined, null, 7, "x", "{", [], {}, [null], {
       type: "email.bounced",
       data: null,

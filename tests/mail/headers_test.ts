@@ -54,7 +54,7 @@ Deno.test("a custom header in ASCII goes out as it was given, its inner spaces i
   assertMatch(await written("X-Note", "Grüße"), /^X-Note: =\?UTF-8\?B\?/);
 });
 
-Deno.test("an empty header, one outside ASCII where that means nothing, and one that cannot be folded are refused", () => {
+Deno.test("an empty header, a structured one outside ASCII, and one that cannot be folded are refused", () => {
   const bad: Record<string, string>[] = [
     { "X-Empty": "" },
     { "X-Empty": "   " },
@@ -134,8 +134,8 @@ Deno.test("the body encoder is linear: ten times the text takes about ten times 
   const small = time(`${line}\n`.repeat(100));
   const large = time(`${line}\n`.repeat(2000));
   report(`encoder: 100 KB in ${small.toFixed(2)} ms, 2 MB in ${large.toFixed(2)} ms`);
-  // It took 2.3 s per MB: more than a hundred times this bound.
-  assert(large < 1000, `${large} ms for 2 MB`);
+  // It took 2.3 s per MB, on a machine with nothing else to do: a few milliseconds are enough.
+  assert(large < 3000, `${large} ms for 2 MB`);
   for (
     const text of [
       "x".repeat(3_000_000),

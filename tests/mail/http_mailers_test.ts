@@ -310,7 +310,7 @@ Deno.test("resend: ids that cannot be assigned to messages are given to none", a
   assertEquals(await answer("what?"), ["unknown", "unknown", "unknown"]);
 });
 
-Deno.test("resend: a quota is no rate limit, and a key in use is not a key used otherwise", async () => {
+Deno.test("resend: an exhausted quota and a rate limit have different codes, and so do a busy key and a reused key", async () => {
   await using server = await startResend();
   for (
     const mailer of [
@@ -436,7 +436,7 @@ Deno.test("mailgun: 401 tells to look at the region; each region has its address
   ]);
 });
 
-Deno.test("what a provider forbids is unsupported, by name, before anything is sent", async () => {
+Deno.test("a feature that a provider forbids is unsupported, by name, before anything is sent", async () => {
   const many = (count: number) => Array.from({ length: count }, (_, i) => `r${i}@example.com`);
   const { to: _, ...nobody } = message;
   const secret = { ...nobody, bcc: "secret@example.com" };
@@ -558,7 +558,7 @@ eachProvider(
   },
 );
 
-Deno.test("a mailer that could not work is not made", () => {
+Deno.test("a mailer with unusable options is refused when it is made", () => {
   // deno-lint-ignore no-explicit-any
   const nothing: any = {};
   assertThrows(() => resendMailer(nothing), TypeError);

@@ -65,7 +65,7 @@ Deno.test("a message shows its text, headers, envelope, files and source; its HT
   assertEquals(file.response.headers.get("x-content-type-options"), "nosniff");
 });
 
-Deno.test("nothing of a message becomes markup of the page, which has no script at all", async () => {
+Deno.test("no part of a message becomes markup of the page, which has no script", async () => {
   const { get } = await setup();
   for (const path of ["/mail", "/mail/0", `/mail?q=${encodeURIComponent(hostile)}`]) {
     const { response, text } = await get(path);
@@ -74,7 +74,7 @@ Deno.test("nothing of a message becomes markup of the page, which has no script 
   }
 });
 
-Deno.test("other paths are not the page's, and what is not there is a 404", async () => {
+Deno.test("other paths are passed on, and a missing message is a 404", async () => {
   const { page, get } = await setup();
   assertEquals(page(new Request("http://localhost/mailbox")), undefined);
   for (const path of ["/mail/7", "/mail/x", "/mail/0/other", "/mail/0/files/9", "/mail/-1"]) {

@@ -172,7 +172,7 @@ for (const [way, { start, mailer: make, most, cannot }] of Object.entries(ways))
   });
 }
 
-Deno.test("MIME: nodemailer's own builder says the same, where it can", async () => {
+Deno.test("MIME: nodemailer's builder makes the same messages, where it supports them", async () => {
   let same = 0;
   for (const [name, message] of corpus()) {
     const own = prepareMessage(message);

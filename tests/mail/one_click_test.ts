@@ -38,7 +38,7 @@ Deno.test("the link of a message unsubscribes by POST, as RFC 8058 has it, in bo
   assertEquals(gone, ["jane@example.com news & more", "jane@example.com news & more"]);
 });
 
-Deno.test("a GET unsubscribes nobody: it shows a page whose button does, and that names no address", async () => {
+Deno.test("a GET does not unsubscribe: it shows a page with a button, without the address", async () => {
   const { gone, leave } = setup();
   const response = await leave.handle(new Request(await leave.link("jane@example.com")));
   const page = await response.text();

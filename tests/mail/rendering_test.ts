@@ -39,7 +39,7 @@ Deno.test("a renderer may make subject, text and files, and sees the message", a
   ]);
 });
 
-Deno.test("what cannot be rendered is an error, and nothing is sent or queued", async () => {
+Deno.test("a body that cannot be rendered is an error, and nothing is sent or queued", async () => {
   const memory = memoryMailer();
   const box = outbox(memory, memoryStore());
   const failing = rendering(box, (body: string) => {

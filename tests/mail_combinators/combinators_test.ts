@@ -91,7 +91,7 @@ Deno.test("retrying: gives up after its attempts, with waits that are random par
   assert(new Set(totals).size > 3, `they must differ: ${totals}`);
 });
 
-Deno.test("retrying: a Retry-After is waited for in full, and not begun when it goes beyond the deadline", async () => {
+Deno.test("retrying: a Retry-After is waited for in full, or not at all when it goes beyond the deadline", async () => {
   const clock = new ManualClock();
   const provider = new Provider("p").then(after(5000));
   const sending = retrying(provider.mailer, { clock, delay: 10 }).send(message);
@@ -104,7 +104,7 @@ Deno.test("retrying: a Retry-After is waited for in full, and not begun when it 
   assertEquals([failed.retryAfter, late.asked.length], [5000, 1]);
 });
 
-Deno.test("retrying: the deadline ends an attempt under way, as a timeout that says what is known", async () => {
+Deno.test("retrying: the deadline ends an attempt under way, as a timeout with the right delivery", async () => {
   const clock = new ManualClock();
   const provider = new Provider("p");
   const mailer: Mailer = {
@@ -141,7 +141,7 @@ Deno.test("retrying: an abort ends a wait; nothing is asked again", async () => 
   assertEquals([failed.code, failed.delivery, provider.asked.length], ["aborted", "not-sent", 1]);
 });
 
-Deno.test("retrying: what cannot succeed is not repeated", async () => {
+Deno.test("retrying: a failure that is not retryable is not repeated", async () => {
   for (const code of ["message-rejected", "unauthorized", "unsupported", "fingerprint-mismatch"] as const) {
     const provider = new Provider("p", true).then([code]);
     await assertRejects(() => retrying(provider.mailer).send(message), MailError);
@@ -169,7 +169,7 @@ Deno.test("failover: a mailer that failed is asked last until its cooldown, or i
   assertEquals((await mailer.send(message)).mailer, "a");
 });
 
-Deno.test("failover: what the message lacks stops it, what a provider lacks does not", async () => {
+Deno.test("failover: an invalid message stops it, an unsupported feature of one provider does not", async () => {
   const moves: [HoldfastErrorCode, boolean][] = [
     ["unsupported", true],
     ["message-too-large", true],
@@ -205,7 +205,7 @@ Deno.test("failover: a misconfigured mailer is reported to onFault although anot
   assertEquals(faults.map((fault) => (fault as MailError).code), ["unauthorized"]);
 });
 
-Deno.test("failover: when all fail the error says the best there is to say", async () => {
+Deno.test("failover: when all mailers fail, the error is the one that allows the earliest retry", async () => {
   const a = new Provider("a").then(["unauthorized"]);
   const b = new Provider("b").then(after(3000));
   const c = new Provider("c").then(after(2000));
@@ -332,7 +332,7 @@ Deno.test("idempotent: of many at once one sends, all get its receipt, on any is
   assertEquals(provider.asked.map(({ idempotencyKey }) => idempotencyKey), ["order-17"]);
 });
 
-Deno.test("idempotent: what was not sent frees the key; another message or other bytes under it are refused", async () => {
+Deno.test("idempotent: an unsent message frees the key; another message or other bytes under it are refused", async () => {
   const provider = new Provider("p").then(busy);
   const mailer = idempotent(provider.mailer, createIdempotency(memoryStore()));
   const keyed = { idempotencyKey: "order-17" };
@@ -375,7 +375,7 @@ Deno.test("idempotent: a holder that died leaves the key in doubt, unless the pr
   }
 });
 
-Deno.test("idempotent: a receipt whose outcome could not be noted is the caller's all the same", async () => {
+Deno.test("idempotent: a receipt that could not be stored is returned to its caller", async () => {
   const kv = await Deno.openKv(":memory:");
   const provider = new Provider("p");
   provider.fail = () => void kv.close();
@@ -569,7 +569,7 @@ Deno.test("outbox: the memory engine refuses new work rather than drop a message
   assertEquals((await box.drain()).sent, 9);
 });
 
-Deno.test("mailers around mailers refuse options that are none before anything happens", async () => {
+Deno.test("mailers around mailers refuse invalid options before anything is sent", async () => {
   const { mailer } = new Provider("p");
   const throttle = createThrottle(memoryStore(), { name: "mail", limit: 1, window: "1s" });
   const bad: (() => unknown)[] = [

@@ -37,7 +37,7 @@ Deno.test("by default an unknown outcome stops; with 'next' another mailer sends
   }
 });
 
-Deno.test("what was unknown once stays so, whatever the others say, and is not repeatable", async () => {
+Deno.test("a delivery that was unknown once stays unknown after the other mailers, and is not retryable", async () => {
   const others: [MailError["code"], Partial<MailError>][] = [
     ["backend-unavailable", { retryable: true }],
     ["unauthorized", {}],

@@ -105,7 +105,7 @@ for (const [name, { start, mailer }] of Object.entries(senders)) {
   });
 }
 
-Deno.test("what certainly was not sent is sent by the next provider, once, and the first is asked last for a while", async () => {
+Deno.test("a message that was certainly not sent is sent by the next provider, once, and the first is asked last for a while", async () => {
   for (const [name, { start, mailer }] of Object.entries(providers)) {
     await using first = await start();
     await using second = await start();
@@ -163,7 +163,7 @@ Deno.test("retrying keeps one key through every attempt, and waits as long as th
   assert(performance.now() - began >= 100, "twice 50 ms");
 });
 
-Deno.test("an unknown outcome stays unknown, whatever a later attempt says, and no other provider is asked", async () => {
+Deno.test("an unknown outcome stays unknown despite later attempts, and no other provider is asked", async () => {
   const { start, mailer } = providers.resend!;
   await using server = await start();
   await using second = await start();

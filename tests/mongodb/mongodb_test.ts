@@ -93,7 +93,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a MongoDB that is not there is an outage; what cannot be is refused",
+  name: "an unreachable MongoDB is an outage; invalid options are refused",
   sanitizeOps: false,
   sanitizeResources: false,
   async fn() {

@@ -73,7 +73,7 @@ Deno.test("otelStore() makes a client span of each call, a child of the request'
   assert(!JSON.stringify(found.map(({ name, attributes }) => [name, attributes])).includes("secret-key"));
 });
 
-Deno.test("otelStore() tells the code of a failed call, and its message nowhere", async () => {
+Deno.test("otelStore() records the code of a failed call, and never its message", async () => {
   const { tracer, meter, spans, metrics } = sdk();
   const store = otelStore(faultyStore(memoryStore(), ["unauthorized"]), { tracer, meter });
   await assertRejects(() => store.get("secret-key"));
@@ -109,7 +109,7 @@ Deno.test("otelMailer() shows attempts inside retrying(), and the messages of a 
   assert(!JSON.stringify(duration).includes("ada@"));
 });
 
-Deno.test("a tracer or a meter that is none is refused, and one of the two is enough", async () => {
+Deno.test("an invalid tracer or meter is refused, and one of the two is enough", async () => {
   assertThrows(() => otelStore(memoryStore(), undefined as never), TypeError);
   assertThrows(() => otelStore(memoryStore(), { tracer: {} as never }), TypeError);
   assertThrows(() => otelMailer(memoryMailer(), { meter: {} as never }), TypeError);

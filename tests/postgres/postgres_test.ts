@@ -187,7 +187,7 @@ Deno.test("Postgres", async (t) => {
   }
 });
 
-Deno.test("a Postgres that is not there is an outage, a wrong password is not", async () => {
+Deno.test("an unreachable Postgres is an outage, a wrong password is not", async () => {
   await using server = await startPostgres();
   const refused = new pg.Pool({ connectionString: "postgres://postgres@127.0.0.1:1/postgres" });
   const missing = new pg.Pool({ connectionString: server.url.replace(/postgres$/, "nothing") });
@@ -208,7 +208,7 @@ Deno.test("a Postgres that is not there is an outage, a wrong password is not", 
   }
 });
 
-Deno.test("postgresStore() refuses what cannot be, before any I/O", async () => {
+Deno.test("postgresStore() refuses invalid arguments before any I/O", async () => {
   const query: PostgresQuery = () => Promise.reject(new Error("no I/O"));
   const cases: unknown[][] = [
     [undefined],

@@ -62,7 +62,7 @@ Deno.test("Postgres: a lock is handed over by notification, through pg and postg
   }
 });
 
-Deno.test("Postgres: watch() tells of every kind of write, of its own key alone, and ends in time", async () => {
+Deno.test("Postgres: watch() reports every kind of write to its own key alone, and ends in time", async () => {
   await using server = await startPostgres();
   const pool = new pg.Pool({ connectionString: server.url, max: 8 });
   const sql = postgres(server.url, { max: 1, onnotice: () => {} });

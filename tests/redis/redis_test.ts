@@ -105,7 +105,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Redis: a server that forgot its scripts is taught them again, by every client",
+  name: "Redis: scripts that the server lost are loaded again, by every client",
   ...options,
   async fn() {
     await using server = await startRedis();
@@ -127,7 +127,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Redis: killed and started again, the store goes on; calls meanwhile are outages",
+  name: "Redis: after a restart of a killed server the store works again; calls meanwhile are outages",
   ...options,
   async fn() {
     await using server = await startRedis();
@@ -181,7 +181,7 @@ Deno.test({
   },
 });
 
-Deno.test("redisStore() knows its clients, and says what to do with others", async () => {
+Deno.test("redisStore() accepts each supported client, and names the remedy for others", async () => {
   const refused = (client: unknown, word: RegExp, options?: RedisStoreOptions) => {
     const error = assertThrows(() => redisStore(client as RedisClient, options), TypeError);
     assert(word.test(error.message), error.message);

@@ -8,7 +8,7 @@ const script = new URL("./_drain_process.ts", import.meta.url).pathname;
 const config = new URL("../../deno.json", import.meta.url).pathname;
 const REQUESTS = 12;
 
-Deno.test("close() under SIGTERM and SIGINT ships what is pending before the process ends", async () => {
+Deno.test("close() under SIGTERM and SIGINT ships pending work before the process ends", async () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     const folder = await Deno.makeTempDir();
     const paths = [`${folder}/first`, `${folder}/second`];

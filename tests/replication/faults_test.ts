@@ -110,7 +110,7 @@ Deno.test("a rotation changes nothing while a side is unreachable", async () => 
   }
 });
 
-Deno.test("a sync save that only the secondary took says so, and reaches the primary", async () => {
+Deno.test("a sync save that only the secondary stored reports that, and reaches the primary", async () => {
   const { clock, primary, store, both } = setUp({ strategy: "sync" });
   await settled(clock, store.save("key", create));
   primary.mode = "down";
@@ -170,7 +170,7 @@ Deno.test("an outage is reported once, when it opens the circuit", async () => {
   await clock.advance(0);
 });
 
-Deno.test("what waits for a late effect takes no place in the queue, and leaves it in the end", async () => {
+Deno.test("work that waits for a late effect takes no place in the queue, and ends in time", async () => {
   const { clock, primary, store } = setUp({ queueSize: 2 });
   primary.mode = "hanging";
   for (const key of ["one", "two", "three", "four", "five"]) {

@@ -165,7 +165,7 @@ Deno.test("async: while the secondary is away saves of a key coalesce, and one p
   await store.close();
 });
 
-Deno.test("acknowledged: a save that the secondary does not take tells that the primary has it, and arrives later", async () => {
+Deno.test("acknowledged: a save that only the primary stored rejects with that fact, and reaches the secondary later", async () => {
   const { clock, primary, secondary, store } = setUp({ strategy: "acknowledged" });
   secondary.mode = "hanging";
   const error = await assertRejects(() => settled(clock, store.save("key", create())), NotReplicatedError);
@@ -324,7 +324,7 @@ Deno.test("a full queue rejects, waits or ships inline before anything is writte
   }
 });
 
-Deno.test("a save that waits for room continues when there is some", async () => {
+Deno.test("a save that waits for space in the queue continues when there is some", async () => {
   const { clock, secondary, store } = setUp({ queueSize: 1 });
   secondary.mode = "down";
   await store.save("one", create("one"));
@@ -335,7 +335,7 @@ Deno.test("a save that waits for room continues when there is some", async () =>
   await store.close();
 });
 
-Deno.test("attempts during an outage do not count: what is pending is shipped when it is over", async () => {
+Deno.test("attempts during an outage do not count: pending work is shipped after the outage", async () => {
   const { clock, primary, secondary, store, dropped } = setUp();
   secondary.mode = "down";
   await store.save("key", create());
@@ -478,7 +478,7 @@ Deno.test("acknowledged: a save whose answer arrives after the primary lost it r
   await Promise.all([ours.close(), other.close()]);
 });
 
-Deno.test("recover() ships what an isolate that died had in the outbox", async () => {
+Deno.test("recover() ships the pending work of a dead isolate", async () => {
   const clock = new ManualClock();
   const outbox = memoryStore({ clock });
   const [primary, secondary] = [new Side(clock), new Side(clock)];
@@ -506,7 +506,7 @@ Deno.test("recover() ships what an isolate that died had in the outbox", async (
   await lives.close();
 });
 
-Deno.test("an isolate that dies before a rotation began leaves no mark that would end the session", async () => {
+Deno.test("an isolate that dies before its rotation begins leaves no outbox mark that ends the session", async () => {
   const clock = new ManualClock();
   const outbox = memoryStore({ clock });
   const [primary, secondary] = [new Side(clock), new Side(clock)];
@@ -546,7 +546,7 @@ Deno.test("a save without a place that may have happened is in the outbox before
   await lives.close();
 });
 
-Deno.test("close() ships what is pending; later saves ship before they answer", async () => {
+Deno.test("close() ships pending work; later saves ship before they answer", async () => {
   const { secondary, store } = setUp();
   await store.save("key", create());
   assertEquals(await store.close(), { pending: 0 });

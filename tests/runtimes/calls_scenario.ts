@@ -24,6 +24,9 @@ type App = Hono<{ Variables: IdempotencyVariables & ThrottleVariables }>;
 const BYTES = Uint8Array.from({ length: 256 }, (_, i) => i);
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
+/** The client of the stream that is left early has left; set anew by each scenario. */
+let left: Promise<void>;
+
 /** An app whose handlers count how often they ran. */
 function makeApp(store: AtomicStore, runs: Record<string, number>): App {
   const app: App = new Hono();
@@ -34,7 +37,7 @@ function makeApp(store: AtomicStore, runs: Record<string, number>): App {
     "/keys/*",
     idempotency({ store, scope: (c) => c.req.header("user") ?? "ada", maxRequest: 64, maxResponse: 600 }),
   );
-  app.use("/wait/*", idempotency({ store, scope: "public", name: "wait", wait: "10s" }));
+  app.use("/wait/*", idempotency({ store, scope: "public", name: "wait", wait: "1m" }));
   app.post(
     "/keys/pay",
     async (c) =>
@@ -58,12 +61,14 @@ function makeApp(store: AtomicStore, runs: Record<string, number>): App {
     c.var.idempotency.pin();
     return c.text(String(ran("pinned")), 500);
   });
-  app.post("/keys/stream", () => {
+  app.post("/keys/stream", (c) => {
     ran("stream");
     let chunk = 0;
     const body = new ReadableStream<Uint8Array>({
       async pull(controller) {
         await pause(20);
+        // The rest of this one comes when its client has left.
+        if (chunk === 1 && c.var.idempotency.key === "early") await left;
         if (chunk === 3) return controller.close();
         controller.enqueue(new TextEncoder().encode(`<${chunk++}>`));
       },
@@ -109,6 +114,8 @@ async function seen(response: Response): Promise<unknown> {
 
 /** Does it all, in order. */
 export async function scenario({ upstash }: CallsInput): Promise<unknown[]> {
+  let leave = () => {};
+  left = new Promise((resolve) => leave = resolve);
   const store = (upstash ? upstashStore(upstash) : memoryStore()).namespace(crypto.randomUUID());
   const runs: Record<string, number> = {};
   const app = makeApp(store, runs);
@@ -161,7 +168,8 @@ export async function scenario({ upstash }: CallsInput): Promise<unknown[]> {
   const first = new TextDecoder().decode((await early.read()).value);
   list.push(["first chunk", first, (await post("/keys/stream", "early")).status]);
   await early.cancel();
-  await pause(500);
+  leave();
+  while ((await post("/keys/stream", "early")).status === 409) await pause(20);
   await note("after its client left", post("/keys/stream", "early"));
   const slow = await Promise.all(Array.from({ length: 10 }, () => post("/wait/slow", "slow")));
   list.push(["ten at once", await Promise.all(slow.map((response) => response.text()))]);

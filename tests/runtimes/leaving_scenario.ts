@@ -168,7 +168,7 @@ async function leaving(port: number, clients: number, path: string, step: number
     const uploading = step < 0;
     const reached = async () => {
       if (uploading) return await sleep(15);
-      for (let n = 0; n < 2000 && !((works.get(key)?.step ?? -1) >= step); n++) await sleep(1);
+      for (let n = 0; n < 20_000 && !((works.get(key)?.step ?? -1) >= step); n++) await sleep(1);
     };
     await sendAndLeave(
       port,
@@ -176,7 +176,7 @@ async function leaving(port: number, clients: number, path: string, step: number
       reached,
     );
     const post = async () => {
-      for (let tries = 0; tries < 200; tries++) {
+      for (let tries = 0; tries < 1500; tries++) {
         const response = await fetch(`http://127.0.0.1:${port}${path}`, {
           method: "POST",
           headers: {

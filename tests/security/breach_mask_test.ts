@@ -10,7 +10,7 @@ for (
     sealed: createSealedSessions({ keys: [KEYS[0]] }),
   })
 ) {
-  Deno.test(`breach mask: ${kind}: every answer has another text, each of them is good, and no other is`, async () => {
+  Deno.test(`breach mask: ${kind}: every answer has another token text, each is accepted, and no other is`, async () => {
     const first = sessions.open(null);
     const tokens = [await first.csrfToken(), await first.csrfToken()];
     const cookie = (await sessions.commit(first))!.split(";")[0]!;

@@ -50,7 +50,7 @@ const folder = new URL("canary/", import.meta.url);
 const areas = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => !name.startsWith("_"))
   .sort();
 
-Deno.test("canary: the ways of printing do find a secret where there is one", () => {
+Deno.test("canary: each way of printing shows a planted secret", () => {
   class Leaky {
     readonly token = "a-secret-token";
     #kept = "hidden";

@@ -64,7 +64,7 @@ const engines: Record<string, (use: (store: Store) => Promise<void>) => Promise<
 for (const [engine, open] of Object.entries(engines)) {
   // On two sides a rotation is several times as many calls.
   const beat = engine.startsWith("replicated") ? 8 : 2;
-  Deno.test(`logout race: ${engine}: a rotation beside a logout dies with it, whoever was first`, () =>
+  Deno.test(`logout race: ${engine}: a rotation in parallel to a logout ends with it, in either order`, () =>
     open(async (store) => {
       const sessions = createSessions(store);
       for (let i = 0; i < 20; i++) {

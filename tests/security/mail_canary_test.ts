@@ -124,7 +124,7 @@ Deno.test("no error of a mailer over HTTP prints a key, an address, a text or an
   }
 });
 
-Deno.test("no error of the SMTP mailer prints credentials or addresses, at whatever step and whatever the server repeats", async () => {
+Deno.test("no error of the SMTP mailer prints credentials or addresses, at any step and after any reply", async () => {
   const password = { username: `${CANARY}user`, password: `${CANARY}pass` };
   const token = { username: `${CANARY}user`, accessToken: `${CANARY}token` };
   const echoing = (code: number): Deviation => async (peer, line) => {

@@ -99,7 +99,7 @@ async function protectedState(store: AtomicStore, clock: ManualClock) {
   };
 }
 
-Deno.test("hostile records of every kind neither revive, unblock nor open anything", async () => {
+Deno.test("hostile records of every kind revive no session, unblock no key and open no lock", async () => {
   for (const together of [false, true]) {
     const clock = new ManualClock();
     const store = memoryStore({ maxEntries: MAX_ENTRIES, clock });

@@ -55,7 +55,7 @@ for (
   });
 }
 
-Deno.test("planted cookie: what is read under a prefixed name is what the host itself set: any cookies of a sibling", () => {
+Deno.test("planted cookie: the value under a prefixed name is the one that the host set, among any cookies of a sibling", () => {
   const piece = fc.oneof(
     fc.constantFrom(
       ...SPACES,
@@ -129,12 +129,15 @@ Deno.test("planted cookie: the reader and a browser agree on every name and valu
 Deno.test("planted cookie: a header of any size is read in time that grows with its length alone", () => {
   const sizes = [20_000, 200_000];
   for (const fill of ["; ", " ", "=", "\t\t;", `${NAME}; `, `${NAME}=`]) {
+    // The fastest of several: a busy machine may stop any of them for a while.
     const [small, large] = sizes.map((size) => {
       const header = fill.repeat(size / fill.length) + NAME;
-      cookieValues(header, NAME);
-      const start = performance.now();
-      cookieValues(header, NAME);
-      return performance.now() - start;
+      const times = Array.from({ length: 5 }, () => {
+        const start = performance.now();
+        cookieValues(header, NAME);
+        return performance.now() - start;
+      });
+      return Math.min(...times);
     });
     // Ten times as long: a reader that rescans takes a hundred times as long, and seconds.
     assert(large! < 40 * small! + 200, `${JSON.stringify(fill)}: ${small} ms, then ${large} ms`);

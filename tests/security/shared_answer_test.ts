@@ -137,7 +137,7 @@ Deno.test("shared answer: a session that is read for the first time after its re
   }
 });
 
-Deno.test("shared answer: what was read before the response may be read in its stream", async () => {
+Deno.test("shared answer: a value that was read before the response may be read again in its stream", async () => {
   const app = new Hono<App>();
   app.use(session({ store: memoryStore() }));
   app.get("/page", async (c) => {

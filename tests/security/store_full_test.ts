@@ -43,7 +43,7 @@ function full(store: AtomicStore): AtomicStore {
   });
 }
 
-Deno.test("throttle: a check that meets a full store is denied, whatever an outage would have allowed", async () => {
+Deno.test("throttle: a check on a full store is denied, also with whenUnavailable 'allow'", async () => {
   const faults: unknown[] = [];
   const onFault = (error: unknown) => faults.push((error as HoldfastError).code);
   const store = full(memoryStore());
@@ -144,7 +144,7 @@ Deno.test("sessions: a rotation, a burial and a replicated logout are refused in
   assertEquals((await records.load("key")).state, "unknown");
 });
 
-Deno.test("sealed sessions: a logout that cannot be stored is an error, never a promise", async () => {
+Deno.test("sealed sessions: a logout that cannot be stored is an error", async () => {
   const store = memoryStore({ maxEntries: 200 });
   const sealed = createSealedSessions({
     keys: [{ id: "a", secret: new Uint8Array(32).fill(1) }],

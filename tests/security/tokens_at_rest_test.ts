@@ -78,7 +78,7 @@ Deno.test("tokens at rest: another secret reads nothing, and a value moved to an
   await assertRejects(() => storage.get("verification:ada"));
 });
 
-Deno.test("tokens at rest: sessions: a store holds hashes, whatever happened to the session", async () => {
+Deno.test("tokens at rest: sessions: a store holds hashes alone, after every kind of change", async () => {
   const seen: string[] = [];
   const store = new Proxy(memoryStore(), {
     get(target, name) {

@@ -187,7 +187,7 @@ for (const [name, make] of Object.entries(mailers)) {
   });
 }
 
-Deno.test("a mailer of another's that asks for 31 years parks a message for a day at most", async () => {
+Deno.test("a custom mailer with a Retry-After of 31 years parks a message for a day at most", async () => {
   const clock = new ManualClock();
   let asked = 0;
   const rude: Mailer = {
@@ -230,7 +230,8 @@ Deno.test("SendGrid: 202 is sent, and a captive portal's 200 is not", async () =
 
 Deno.test("an abort without a reason is an abort everywhere, and says whether anything was sent", async () => {
   for (const [name, make] of Object.entries(mailers)) {
-    await using server = await startHostile(() => {});
+    const arrived = Promise.withResolvers<void>();
+    await using server = await startHostile(() => arrived.resolve());
     const early = await assertRejects(
       () => make(server.url).send(message, { signal: abortedWithNull() }),
       MailError,
@@ -238,7 +239,7 @@ Deno.test("an abort without a reason is an abort everywhere, and says whether an
     assertEquals([early.code, early.delivery], ["aborted", "not-sent"], name);
     const controller = new AbortController();
     const sending = make(server.url).send(message, { signal: controller.signal });
-    setTimeout(() => controller.abort(null), 100);
+    arrived.promise.then(() => controller.abort(null));
     const late = await assertRejects(() => sending, MailError);
     assertEquals([late.code, late.delivery, late.retryable], ["aborted", "unknown", false], name);
   }
@@ -295,7 +296,7 @@ for (const [what, hostile] of Object.entries(LINES)) {
   }
 }
 
-Deno.test("smtp: the text of a refusal costs no more than its length, whatever it is made of", async () => {
+Deno.test("smtp: reading the text of a refusal takes time linear in its length, for any content", async () => {
   const texts = [
     "x".repeat(4000),
     "x@".repeat(2000),
@@ -312,6 +313,6 @@ Deno.test("smtp: the text of a refusal costs no more than its length, whatever i
     const ms = performance.now() - began;
     assertEquals([error.code, error.status], ["message-rejected", 550]);
     assert((error.cause as Error).message.length < 1000);
-    assert(ms < 1000, `${ms} ms for ${text.slice(0, 4)}…`);
+    assert(ms < TIME, `${ms} ms for ${text.slice(0, 4)}…`);
   }
 });

@@ -37,7 +37,7 @@ Deno.test("copySessions(): cookies work on the other side, with the time they ha
   assertEquals(await Promise.all(cookies.map((cookie) => after.open(cookie).isNew())), [true, true, true]);
 });
 
-Deno.test("copySessions(): a dry run writes nothing, a second run copies nothing, what is newer or ended there stays", async () => {
+Deno.test("copySessions(): a dry run writes nothing, a second run copies nothing, and newer or ended sessions stay", async () => {
   const { from, to, after, login } = setUp();
   const [used, ended] = await Promise.all(["ada", "bob", "eve"].map(login));
   assertEquals((await copySessions(from, to, { dryRun: true })).copied, 3);
@@ -55,7 +55,7 @@ Deno.test("copySessions(): a dry run writes nothing, a second run copies nothing
   assertEquals(await after.open(ended).isNew(), true);
 });
 
-Deno.test("copySessions(): goes on where it broke off, reports how far it is, and one bad session stops nothing", async () => {
+Deno.test("copySessions(): resumes after a stop, reports its progress, and skips a session that fails", async () => {
   const { from, to, login } = setUp();
   for (let i = 0; i < 10; i++) await login(`user:${i}`);
   const cursors: (string | undefined)[] = [];
@@ -90,7 +90,7 @@ Deno.test("copySessions(): goes on where it broke off, reports how far it is, an
   await assertRejects(() => copySessions(from, to, { dryrun: true } as object), TypeError);
 });
 
-Deno.test("copySessions(): what was revoked without an entry is not copied, nor what was revoked over there", async () => {
+Deno.test("copySessions(): copies no session that an epoch of either side revoked", async () => {
   const { clock, from, to, before, after, login } = setUp();
   await login("ada");
   const user = (await from.index.keys()).keys[0]!;
@@ -134,7 +134,7 @@ Deno.test("copySessions(): onto two stores and off them again, as when a second 
   assertEquals((await createSessions(last, { clock }).listSessions("ada")).length, 1);
 });
 
-Deno.test("sweepSessions(): ends what an epoch condemns, and purges where the store can", async () => {
+Deno.test("sweepSessions(): ends sessions that an epoch revoked, and purges where the store can", async () => {
   const { clock, from, before, login } = setUp();
   await Promise.all(["ada", "bob"].map(login));
   const { sha256 } = await import("../../src/secret.ts");

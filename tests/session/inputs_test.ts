@@ -47,7 +47,7 @@ Deno.test("sessions: a user id is a non-empty, well-formed string everywhere, or
   }
 });
 
-Deno.test("sessions: what is no Cookie header, no request, no key, no schema or no option is named", () => {
+Deno.test("sessions: an invalid Cookie header, request, key, schema or option is named by the error", () => {
   const sessions = createSessions(untouched());
   const sealed = createSealedSessions({ keys: KEYS });
   const request = new Request("https://shop.test/");
@@ -90,7 +90,7 @@ Deno.test("sessions: an idle timeout beyond the absolute one is refused; the def
   assertEquals((await sessions.commit(short))!.includes("; Max-Age=300;"), true);
 });
 
-Deno.test("sessions: a Secure cookie that may have come over plain HTTP is told once, on the console where nothing listens", async () => {
+Deno.test("sessions: a Secure cookie over what may be plain HTTP is reported once, on the console without a listener", async () => {
   const lines: unknown[] = [];
   const { warn } = console;
   console.warn = (line: unknown) => void lines.push(line);

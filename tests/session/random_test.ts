@@ -121,7 +121,7 @@ async function history(seed: number): Promise<void> {
   if (faults.rate === 0) assert(listed.length === users.length, "what is listed lives");
 }
 
-Deno.test("random histories: what ended stays ended, nothing acknowledged is lost, every living session is listed", async () => {
+Deno.test("random histories: ended sessions stay ended, no acknowledged write is lost, every live session is listed", async () => {
   const only = Deno.env.get("SEED");
   const seeds = Number(Deno.env.get("SEEDS") ?? 200);
   const first = Math.floor(Math.random() * 2 ** 30);

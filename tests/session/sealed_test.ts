@@ -9,7 +9,7 @@ const never = () => {
   throw new Error("a sealed session has no store");
 };
 
-Deno.test("sealed: what one request sets the next one reads, and nothing but the cookie carries it", async () => {
+Deno.test("sealed: a value that one request sets is read by the next one, from the cookie alone", async () => {
   const sessions = createSealedSessions({ keys: [key("a", 1)] });
   const first = sessions.open(null);
   first.set("cart", ["rope"]);

@@ -60,24 +60,25 @@ for (const law of [...sessionLaw, ...sessionUserLaw].filter(promised)) {
   });
 }
 
-/** The store, whose sets wait for the gate. */
-function gated(store: AtomicStore, gate: Promise<void>): AtomicStore {
+/** The store, whose sets are told and wait for the gate. */
+function gated(store: AtomicStore, gate: Promise<void>, told: () => void): AtomicStore {
   return new Proxy(store, {
     get(target, name) {
       const value = Reflect.get(target, name);
-      if (name === "namespace") return (space: string) => gated(target.namespace(space), gate);
-      if (name === "set") return (...args: unknown[]) => gate.then(() => value.apply(target, args));
+      if (name === "namespace") return (space: string) => gated(target.namespace(space), gate, told);
+      if (name === "set") return (...args: unknown[]) => (told(), gate.then(() => value.apply(target, args)));
       return typeof value === "function" ? value.bind(target) : value;
     },
   });
 }
 
-Deno.test("a late write over a key-value store does not bring back what was ended", async () => {
+Deno.test("a late write to a key-value store does not revive an ended session", async () => {
   const clock = new ManualClock();
   const kv = memoryStore({ clock });
   const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
   const store = keyValueSessionStore(kv, { clock });
-  const slow = keyValueSessionStore(gated(kv, gate), { clock });
+  const slow = keyValueSessionStore(gated(kv, gate, asked.resolve), { clock });
   await store.save("key", {
     type: "create",
     handle: "h",
@@ -87,7 +88,7 @@ Deno.test("a late write over a key-value store does not bring back what was ende
     values: {},
   });
   const write = slow.save("key", { type: "update", set: { "d:x": "1" } }); // has read what was there
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await asked.promise;
   await store.delete("key", { why: "revoked" });
   open();
   assertEquals((await write).state, "saved"); // it believes so
@@ -96,7 +97,7 @@ Deno.test("a late write over a key-value store does not bring back what was ende
   assertEquals(await store.exists("key"), false);
 });
 
-Deno.test("createSessions() needs `eventual: true` for an eventually consistent store, and refuses what is none", () => {
+Deno.test("createSessions() needs `eventual: true` for an eventually consistent store, and refuses an invalid store", () => {
   const weak = keyValueSessionStore(memoryStore());
   // @ts-expect-error its promise is weaker
   assertThrows(() => createSessions(weak), TypeError);
@@ -122,7 +123,7 @@ function parts(): Omit<SessionStore, "consistency"> {
   };
 }
 
-Deno.test("sessions on a store without an index: what a request needs works, what speaks of users throws", async () => {
+Deno.test("sessions on a store without an index: requests work, methods about users throw", async () => {
   const sessions = createSessions({ ...parts(), consistency: "atomic" as const });
   const session = sessions.open(null);
   session.login("ada");

@@ -4,7 +4,7 @@ import { sourcesModule, sourcesOf } from "../../examples/shop/make_sources.ts";
 
 const shop = new URL("../../examples/shop/", import.meta.url);
 
-Deno.test("sources.ts is what make_sources.ts makes of shop.ts, about ten lines a card", async () => {
+Deno.test("sources.ts is generated from shop.ts by make_sources.ts, about ten lines a card", async () => {
   const source = await Deno.readTextFile(new URL("shop.ts", shop));
   assertEquals(await Deno.readTextFile(new URL("sources.ts", shop)), sourcesModule(source));
   const sources = Object.values(sourcesOf(source));

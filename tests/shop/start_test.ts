@@ -57,11 +57,11 @@ Deno.test("start: the banner's curl lines answer as written, a second start on t
   }
 });
 
-Deno.test("start: a PORT that is none is refused", async () => {
+Deno.test("start: an invalid PORT is refused", async () => {
   for (const port of ["http", "-1", "65536", "80.5"]) await refused(port, /^PORT must be/);
 });
 
-Deno.test("start: a store that is none, or half an address, is refused", async () => {
+Deno.test("start: an unknown store and an incomplete address are refused", async () => {
   await refused("0", /^--store must be deno-kv, memory or upstash/, "--store=paper");
   await refused("0", /^--store=upstash needs a token and a url/, "--store=upstash", "--token=secret");
   await refused("0", /--stroe/, "--stroe=memory");

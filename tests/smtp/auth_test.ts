@@ -8,7 +8,7 @@ import { failure, message, setup } from "./_setup.ts";
 
 const account = { username: "account", password: "secret" };
 
-Deno.test("EHLO names the socket's address, or the machine where its name has a domain, or what the option says", async () => {
+Deno.test("EHLO names the socket's address, the machine's name if it has a domain, or the option's value", async () => {
   await using here = setup(polite());
   await here.mailer.send(message);
   const [ehlo] = here.server.connections[0]!.heard;

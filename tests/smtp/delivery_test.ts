@@ -158,7 +158,7 @@ Deno.test("a reply that is lost after the last dot: unknown, and sent once", asy
   assertEquals(here.server.connections.map(({ heard }) => dots(heard)), [2]);
 });
 
-Deno.test("a server that answers more than it was asked loses the connection, not the order of answers", async () => {
+Deno.test("a server that sends more replies than commands loses the connection, and no reply is misread", async () => {
   await using here = setup(polite({ dot: (peer) => peer.say("250 ok", "250 and again") }));
   await here.mailer.send(message);
   await here.mailer.send(message);
@@ -302,7 +302,7 @@ Deno.test("30 MB from a stream arrive to the byte", async () => {
   assertEquals(await sha256(new Uint8Array(taken)), await sha256(bytes));
 });
 
-Deno.test("an attachment that cannot be read: nothing is said to the server", async () => {
+Deno.test("an attachment that cannot be read: nothing is sent to the server", async () => {
   await using here = setup(polite());
   const content = () => Promise.reject(new Error("gone"));
   const error = await failure(here.mailer.send({ ...message, attachments: [{ filename: "a", content }] }));

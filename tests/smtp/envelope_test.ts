@@ -81,7 +81,7 @@ Deno.test("VERP: each recipient has a sender of its own that names it, and a ref
   assertEquals([error.code, error.status], ["message-rejected", 550]);
 });
 
-Deno.test("verpRecipient() reads what verpAddress() wrote, for any local part", () => {
+Deno.test("verpRecipient() reverses verpAddress(), for any local part", () => {
   for (const local of ["jane", "jane+tag", "a=b", "o'neill", "x_y.z", '"a b"', "jörg", "50%"]) {
     const sender = verpAddress("bounces@example.com", `${local}@example.net`);
     assertEquals(verpRecipient(sender), `${local}@example.net`);
@@ -112,7 +112,7 @@ Deno.test("notifications are asked for in the words of RFC 3461, in xtext", asyn
   ]);
 });
 
-Deno.test("what the server does not offer is unsupported, before the message is sent", async () => {
+Deno.test("an extension that the server does not offer is unsupported, before the message is sent", async () => {
   const cases: [SmtpOptions, RegExp][] = [
     [{ dsn: { notify: "never" } }, /'dsn' with this server/],
     [{ requireTls: true }, /'requireTls' with this server/],

@@ -52,7 +52,7 @@ workerdTest("encryption × authentication, and certificates that are refused, in
   const fails: MatrixCase[] = [
     { name: "another's certificate, tls", host: "localhost", port: wrongTls!, security: "tls" },
     {
-      name: "another's certificate, starttls",
+      name: "a certificate of another host, starttls",
       host: "localhost",
       port: wrongStartTls!,
       security: "starttls",

@@ -26,7 +26,7 @@ Deno.test("MD5 and its HMAC agree with the runtime's for 400 lengths, and with R
   );
 });
 
-Deno.test("SCRAM-SHA-256 says what RFC 7677's example says", async () => {
+Deno.test("SCRAM-SHA-256 sends the messages of RFC 7677's example", async () => {
   const exchange = scramExchange("user", "pencil", "rOprNGfwEbeRWgbNEkqO");
   assertEquals(exchange.begin, "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
   const nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";

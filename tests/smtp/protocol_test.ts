@@ -50,7 +50,7 @@ Deno.test("replies that come byte by byte are read as if they had come at once",
   assertEquals(id, "N0");
 });
 
-Deno.test("with PIPELINING the envelope goes out in one piece, without it nothing is said before its turn", async () => {
+Deno.test("with PIPELINING the envelope goes out in one piece, without it each command waits for its reply", async () => {
   const early: number[] = [];
   const waiting = (extensions: string[]) => (peer: Peer) =>
     polite({
@@ -119,7 +119,7 @@ Deno.test("a server that waits for a message without recipients is sent a lone d
   assertEquals(heard.slice(heard.indexOf("DATA")).slice(0, 2), ["DATA", "."]);
 });
 
-Deno.test("a server that refuses and leaves is understood, whatever it left unanswered", async () => {
+Deno.test("a server that refuses and disconnects is understood, also with commands unanswered", async () => {
   for (const step of ["MAIL", "RCPT"] as const) {
     const leave = async (peer: Peer) => {
       await peer.say("550 5.7.1 no");
@@ -155,7 +155,7 @@ Deno.test("an address outside ASCII needs SMTPUTF8, and is unsupported without i
   assertEquals(heard[2], `RCPT TO:<${String.fromCharCode(...new TextEncoder().encode("jöhn@example.com"))}>`);
 });
 
-Deno.test("whatever is in a message, its bytes are 7-bit, so no server needs 8BITMIME", async () => {
+Deno.test("the bytes of every message are 7-bit, so no server needs 8BITMIME", async () => {
   await using here = setup(polite({}, []));
   const attachments = [{ filename: "ü.bin", content: new Uint8Array([0, 128, 255]) }];
   await here.mailer.send({ ...message, subject: "Grüße 🎉", html: "<p>🎉</p>", attachments });
@@ -185,7 +185,7 @@ Deno.test("a server without EHLO is spoken to with HELO, but never when encrypti
   assertEquals(strict.said(), [["EHLO"]]);
 });
 
-Deno.test("starttls: what comes behind the server's reply in plain text is refused, at once or later", async () => {
+Deno.test("starttls: plain text after the server's reply is refused, at once or later", async () => {
   for (const pause of [0, 30]) {
     const script = async (peer: Peer) => {
       await peer.say("220 hi");
@@ -319,7 +319,7 @@ Deno.test("quota, rate and authentication have other codes than a refused messag
   }
 });
 
-Deno.test("what SMTP has no place for is unsupported, and a bad message is refused, before anything is said", async () => {
+Deno.test("a feature that SMTP lacks is unsupported, and a bad message is refused, before anything is sent", async () => {
   await using here = setup(polite());
   for (const more of [{ tags: ["a"] }, { metadata: { a: "b" } }, { sendAt: new Date() }]) {
     assertEquals((await failure(here.mailer.send({ ...message, ...more }))).code, "unsupported");

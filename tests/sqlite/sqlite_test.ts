@@ -92,7 +92,7 @@ Deno.test("purge() deletes expired records in slices and leaves live ones", asyn
   assertEquals(await store.get("live"), 1);
 });
 
-Deno.test("a missing table, a wrong file and a wrong argument say what to do", async () => {
+Deno.test("a missing table, a wrong file and a wrong argument are errors that name the remedy", async () => {
   using database = new DatabaseSync(":memory:");
   const missing = await assertRejects(() => nodeSqliteStore(database).set("a", 1), HoldfastError);
   assertEquals([missing.code, missing.retryable], ["misconfigured", false]);

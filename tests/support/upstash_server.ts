@@ -34,8 +34,11 @@ export interface UpstashServer extends AsyncDisposable {
   readonly token: string;
   /** Every request since the last look; looking forgets. */
   requests(): LoggedRequest[];
-  /** Decides what goes wrong with the next requests; answers undefined for those that go well. */
-  fault: ((request: LoggedRequest) => Fault | undefined) | undefined;
+  /**
+   * Decides what goes wrong with the next requests; answers undefined for those that go well. A request waits for its
+   * promise: a test can hold it back until something else has happened.
+   */
+  fault: ((request: LoggedRequest) => Fault | undefined | Promise<Fault | undefined>) | undefined;
 }
 
 /** Options of {@linkcode startUpstash}. */
@@ -223,7 +226,7 @@ export async function startUpstash(
       syncToken: request.headers.get("upstash-sync-token"),
     };
     log.push(logged);
-    const fault = server.fault?.(logged);
+    const fault = await server.fault?.(logged);
     if (fault && "delay" in fault) await systemClock.sleep(fault.delay, closing.signal).catch(() => {});
     if (closing.signal.aborted) return "drop";
     if (fault && "copy" in fault) {

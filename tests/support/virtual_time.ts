@@ -6,8 +6,11 @@ import type { AtomicStore } from "@holdfast/edge";
 import type { StoreSubject } from "@holdfast/edge/testing";
 import { ManualClock } from "./manual_clock.ts";
 
-/** Real milliseconds after which time moves on although a call has no answer: it may wait for that time. */
-const PATIENCE = 2000;
+/**
+ * Real milliseconds after which time moves on although a call has no answer: it may wait for that time. No law makes such
+ * a call, and a busy machine must not look like one.
+ */
+const PATIENCE = 15_000;
 
 /** A store on a clock of its own, and the way to move it. */
 export function inVirtualTime(

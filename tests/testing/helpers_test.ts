@@ -108,7 +108,7 @@ Deno.test("linksOf() finds each link once, in text and in HTML, without the sent
   assertEquals(linksOf(mailer.outbox[0]!), ["https://shop.example/a?x=1&y=2", "https://shop.example/b"]);
 });
 
-Deno.test("a plan that is none, and what is no store or mailer, is refused", () => {
+Deno.test("an invalid plan, store or mailer is refused", () => {
   assertThrows(() => faultyStore(memoryStore(), "lost-reply" as never), TypeError);
   assertThrows(() => faultyStore({} as never, []), TypeError);
   assertThrows(() => faultyMailer(memoryMailer(), undefined as never), TypeError);

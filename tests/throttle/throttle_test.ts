@@ -245,7 +245,7 @@ Deno.test("a deny cache keeps 10,000 denials, the latest", async () => {
   assertEquals(asked.count, 1, "the one before it");
 });
 
-Deno.test("the name is the throttle's; one rule bears it, and each of several policies has its own", async () => {
+Deno.test("a single rule has the throttle's name, and each of several policies has its own", async () => {
   const store = memoryStore();
   const rule = { limit: 1, window: "1m" } as const;
   assertEquals(createThrottle(store, { name: "api", ...rule }).policies[0]!.name, "api");

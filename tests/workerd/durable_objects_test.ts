@@ -42,7 +42,7 @@ function namespace(transact: () => Promise<never>): { names: unknown[]; namespac
   };
 }
 
-Deno.test("durableObjectStore(): what Cloudflare says about a failure decides about repeating it", async () => {
+Deno.test("durableObjectStore(): Cloudflare's flags of a failure decide whether the call is repeated", async () => {
   const said = {
     overloaded: { overloaded: true, retryable: true },
     reset: { durableObjectReset: true, remote: true },
@@ -80,7 +80,7 @@ Deno.test("durableObjectStore(): an object that never replies is a timeout, an a
   assertEquals(hanging.names, [named, named]);
 });
 
-Deno.test("durableObjectStore(): no key of an object of its own is the name of a shard", async () => {
+Deno.test("durableObjectStore(): the name of a key's own object is never the name of a shard", async () => {
   const own = namespace(() => Promise.reject(new Error("no")));
   const shared = namespace(() => Promise.reject(new Error("no")));
   await assertRejects(() => durableObjectStore(shared.namespace, { shards: 1 }).increment("key"));
@@ -101,7 +101,7 @@ Deno.test("durableObjectStore(): a stub without methods is a misconfiguration th
   }
 });
 
-Deno.test("durableObjectStore() refuses what is no binding, and options that are bad or unknown", () => {
+Deno.test("durableObjectStore() refuses an invalid binding, and bad or unknown options", () => {
   assertThrows(() => durableObjectStore({} as HoldfastNamespace), TypeError);
   const { namespace: fine } = namespace(() => Promise.reject());
   for (const shards of [0, -1, 1.5, NaN]) {

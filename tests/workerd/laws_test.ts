@@ -39,13 +39,13 @@ workerdTest("laws inside workerd", async (t) => {
     }
   }
   assertEquals(refused.filter((name) => keyValueStoreLaw.some((law) => law.name === name)), [
-    "keys are taken as they are",
-    "a value is dead at its deadline, for every way to look at it",
-    "many values travel in the order asked",
-    "list answers the keys with a prefix, page by page",
-    "list pages lose and repeat no key under concurrent inserts and deletes",
-    "clear empties a namespace and the ones inside it, and nothing beside",
-    "a cursor that is none, or of another list, is a TypeError",
+    "every string is a key, and no two strings are the same key",
+    "a value expires at its deadline, for every method",
+    "getMany() answers in the order of the keys",
+    "list() answers the keys with a prefix, page by page",
+    "list() neither loses nor repeats a key under concurrent inserts and deletes",
+    "clear() empties a namespace and those inside it, and nothing else",
+    "an invalid cursor, or one of another list, is a TypeError",
   ]);
 });
 

@@ -49,7 +49,7 @@ Deno.test("workersKvStore(): other failures are typed, ambiguous where a write m
   ]);
 });
 
-Deno.test("workersKvStore(): what never replies is a timeout", async () => {
+Deno.test("workersKvStore(): a call without a reply is a timeout", async () => {
   const never = () => new Promise<never>(() => {});
   const store = workersKvStore({ getWithMetadata: never, put: never, delete: never, list: never }, {
     timeout: 20,
@@ -58,7 +58,7 @@ Deno.test("workersKvStore(): what never replies is a timeout", async () => {
   assertEquals([error.code, error.retryable, error.ambiguous], ["timeout", true, true]);
 });
 
-Deno.test("workersKvStore() refuses what is no binding, a long prefix, a cacheTtl below 30 seconds, an unknown option", () => {
+Deno.test("workersKvStore() refuses an invalid binding, a long prefix, a cacheTtl below 30 seconds, an unknown option", () => {
   const kv = failing("");
   assertThrows(() => workersKvStore({} as KvNamespace), TypeError);
   assertThrows(() => workersKvStore(kv, { cacheTTL: "1m" } as never), TypeError);

@@ -21,29 +21,29 @@ function S(a)return a==nil and 0 or R(M(a,":")[1])end`,
 function T(a,now)local next={}if a==nil then return next end for b in pairs(a)do if now<S(a[b])then next[b]=a[b]end end return next end`,
     `local
 function O(a)local b=0
-local c=false for d in pairs(a)do b=math.max(b,S(a[d]))if F(d,"x:")then c=true end end if b==0 then return{record=nil}end return{record=a,expiresAt=b}end`,
+local c=false for d in pairs(a)do b=math.max(b,S(a[d]))if F(d,"out:")then c=true end end if b==0 then return{record=nil}end return{record=a,expiresAt=b}end`,
     partN,
   ],
   scripts: {
     "better-auth.token.set": {
-      fields: "ttl v",
-      lua: `local apply=function(a,b,now)local c,d=b.v,b.ttl if(a and a.g)~=nil then return{output={done="0"}}end if d==nil then return{output={done="1"},write={record={v=c}}}end
-local e=now+R(d)return{output={done="1"},write={record={v=c,e=A(e)},expiresAt=e}}end`,
+      fields: "ttl value",
+      lua: `local apply=function(a,b,now)local c,d=b.value,b.ttl if(a and a.ended)~=nil then return{output={done="0"}}end if d==nil then return{output={done="1"},write={record={value=c}}}end
+local e=now+R(d)return{output={done="1"},write={record={value=c,ends=A(e)},expiresAt=e}}end`,
     },
     "better-auth.token.end": {
       fields: "keep",
-      lua: `local apply=function(a,b,now)local c=b.keep if(a and a.g)~=nil then return{output={}}end
-local d=math.max(now+R(c),R(a and a.e))local e={}if a~=nil and a.v~=nil then e.v=a.v end return{output=e,write={record={g="1"},expiresAt=d}}end`,
+      lua: `local apply=function(a,b,now)local c=b.keep if(a and a.ended)~=nil then return{output={}}end
+local d=math.max(now+R(c),R(a and a.ends))local e={}if a~=nil and a.value~=nil then e.value=a.value end return{output=e,write={record={ended="1"},expiresAt=d}}end`,
     },
     "better-auth.index.merge": {
       fields: "",
-      lua: `local apply=function(a,b,now)local next=T(a,now)local c=T(b,now)for d in pairs(c)do if F(d,"t:")and next["x:"..string.sub(d,3)]==nil then next[d]=c[d]end end return{output={},write=O(next)}end`,
+      lua: `local apply=function(a,b,now)local next=T(a,now)local c=T(b,now)for d in pairs(c)do if F(d,"in:")and next["out:"..string.sub(d,4)]==nil then next[d]=c[d]end end return{output={},write=O(next)}end`,
     },
     "better-auth.index.remove": {
       fields: "keep token",
       lua: `local apply=function(a,b,now)local c,d=b.token,b.keep
-local next=T(a,now)local e="t:"..c
-local f="x:"..c next[f]=A(math.max(now+R(d),S(next[e]),S(next[f])))N(next,e)return{output={},write=O(next)}end`,
+local next=T(a,now)local e="in:"..c
+local f="out:"..c next[f]=A(math.max(now+R(d),S(next[e]),S(next[f])))N(next,e)return{output={},write=O(next)}end`,
     },
   },
 };

@@ -31,8 +31,8 @@ function W(a)local b,c,d=a.attempt,a.known,a.base return A(b)..":"..A(c)..":"..A
       fields: "due keep",
       lua: `local apply=function(a,b,now)local c
 local d
-local e e=b.due d=b.keep c=P(b,{due=true,keep=true})if a~=nil then if a.fp~=c.fp then return{output={state="mismatch"}}end return{output={state=a.s=="s"and"sent"or"queued"}}end
-local f=math.max(now,B(e))+B(d)return{output={state="queued"},write={record=K({},c,{s="q",x=A(f)}),expiresAt=f}}end`,
+local e e=b.due d=b.keep c=P(b,{due=true,keep=true})if a~=nil then if a.fingerprint~=c.fingerprint then return{output={state="mismatch"}}end return{output={state=a.state=="sent"and"sent"or"queued"}}end
+local f=math.max(now,B(e))+B(d)return{output={state="queued"},write={record=K({},c,{state="queued",ends=A(f)}),expiresAt=f}}end`,
     },
     "outbox.add": {
       fields: "due id keep most",
@@ -64,20 +64,20 @@ local h repeat
 local i=U(f[g])if i.state~="l"or i.owner~=c then h=true break end next[g]=V(K({},i,{time=now+B(d)}))e=e+1 h=true until true if not h then break end end end return e==0 and({output={held="0"}})or({output={held=A(e)},write=T(next)})end`,
     },
     "outbox.defer": {
-      fields: "a left owner",
-      lua: `local apply=function(a,b)local c,d,e=b.owner,b.a,b.left if a==nil or a.n~=d or a.w~=c then return{output={done="0"}}end return{output={done="1"},write={record=K({},a,{left=e,known=d}),expiresAt=B(a.x)}}end`,
+      fields: "attempt left owner",
+      lua: `local apply=function(a,b)local c,d,e=b.owner,b.attempt,b.left if a==nil or a.attempt~=d or a.owner~=c then return{output={done="0"}}end return{output={done="1"},write={record=K({},a,{left=e,known=d}),expiresAt=B(a.ends)}}end`,
     },
     "outbox.begin": {
-      fields: "a hold k owner",
-      lua: `local apply=function(a,b)local c,d,e,f=b.owner,b.a,b.k,b.hold if a==nil then return{output={state="gone"}}end if a.s=="s"then return{output={state="sent"}}end
-local g=B(a.n or 0)local h=g==B(d)and a.w==c if g>=B(d)and not h then return{output={state="stale"}}end
-local i=h and B(a.e)or g
+      fields: "attempt hold known owner",
+      lua: `local apply=function(a,b)local c,d,e,f=b.owner,b.attempt,b.known,b.hold if a==nil then return{output={state="gone"}}end if a.state=="sent"then return{output={state="sent"}}end
+local g=B(a.attempt or 0)local h=g==B(d)and a.owner==c if g>=B(d)and not h then return{output={state="stale"}}end
+local i=h and B(a.earlier)or g
 local j=i>math.max(B(e),B(a.known or 0))if j and f=="1"then return{output={state="doubt"}}end
-local k=K({},a,{state="go",unsure=j and"1"or"0"})for l,m in ipairs({"s","n","w","e","known","x"})do N(k,m)end return{output=k,write={record=K({},a,{n=d,w=c,e=A(i)}),expiresAt=B(a.x)}}end`,
+local k=K({},a,{state="go",unsure=j and"1"or"0"})for l,m in ipairs({"attempt","owner","earlier","known","ends"})do N(k,m)end return{output=k,write={record=K({},a,{attempt=d,owner=c,earlier=A(i)}),expiresAt=B(a.ends)}}end`,
     },
     "outbox.sent": {
-      fields: "fp remember",
-      lua: `local apply=function(a,b,now)local c,d=b.fp,b.remember return{output={},write={record={s="s",fp=c},expiresAt=now+B(d)}}end`,
+      fields: "fingerprint remember",
+      lua: `local apply=function(a,b,now)local c,d=b.fingerprint,b.remember return{output={},write={record={state="sent",fingerprint=c},expiresAt=now+B(d)}}end`,
     },
     "outbox.settle": {
       fields: "code delay id known owner to",

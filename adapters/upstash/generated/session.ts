@@ -16,11 +16,11 @@ export const sessionScripts: UpstashScripts = {
     partA,
     partR,
     `local
-function T(a)return math.min(R(a.t)+R(a.i),R(a.x))end`,
+function T(a)return math.min(R(a.touched)+R(a.idle),R(a.ends))end`,
     `local
-function U(a,now)if a==nil or a.h==nil then return{}end if a.g==nil then
-local b if now<T(a)then b=nil else b={g="expired"}end return b end
-local c={g=a.g}if a.t~=nil then c.ago=A(math.max(0,now-R(a.t)))end if a.next~=nil then c.next=a.next end return c end`,
+function U(a,now)if a==nil or a.handle==nil then return{}end if a.why==nil then
+local b if now<T(a)then b=nil else b={why="expired"}end return b end
+local c={why=a.why}if a.touched~=nil then c.ago=A(math.max(0,now-R(a.touched)))end if a.next~=nil then c.next=a.next end return c end`,
     `local
 function V(next,a)for b in pairs(a)do if F(b,"d:")or F(b,"f:")then next[b]=a[b]end end end`,
     `local
@@ -29,58 +29,62 @@ function O(a,b)return{record=a,expiresAt=T(a)+R(b)}end`,
     `local
 function Z(a,b,now)local c=U(a,now)if c~=nil then return{output=K({done="0"},c)}end
 local d=a
-local e=b.v~=nil and R(d.s)>R(b.v)if e or b["if"]~=nil and b["if"]~=d.n then return{output=K({done="2"},d)}end
-local f=A(math.max(now,R(d.t)))local next=K({},d)V(next,b)next.n=A(R(d.n)+1)next.t=f for g in pairs(b)do if F(g,"x:d:")or F(g,"x:f:")then N(next,string.sub(g,3))end end if b.s~=nil and R(b.s)>R(d.s)then next.s=b.s end if b.k~=nil then next.k=f end return{output=K({done="1"},next),write=O(next,b.keep)}end`,
+local e=b.writer~=nil and R(d.schema)>R(b.writer)if e or b.expected~=nil and b.expected~=d.version then return{output=K({done="2"},d)}end
+local f=A(math.max(now,R(d.touched)))local next=K({},d)V(next,b)next.version=A(R(d.version)+1)next.touched=f for g in pairs(b)do if F(g,"unset:")then N(next,string.sub(g,7))end end if b.schema~=nil and R(b.schema)>R(d.schema)then next.schema=b.schema end if b.checked~=nil then next.checked=f end return{output=K({done="1"},next),write=O(next,b.keep)}end`,
     partP,
     partM,
     `local
 function S(a)local b=M(a,":")return R(b[#b])end`,
     `local
-function W(a,b,now)local next={}next.n="1"if a==nil then return next end for c in pairs(a)do
-local d=a[c]local e=b==nil or c~="h:"..b if not F(c,"h:")or e and now<S(d)then next[c]=d end end next.n=A(R(a.n)+1)return next end`,
+function W(a,b,now)local next={}next.version="1"if a==nil then return next end for c in pairs(a)do
+local d=a[c]local e=b==nil or c~="h:"..b if not F(c,"h:")or e and now<S(d)then next[c]=d end end next.version=A(R(a.version)+1)return next end`,
     `local
-function X(a,now)local b=R(a.p)for c in pairs(a)do if F(c,"h:")then b=math.max(b,S(a[c]))end end if b<=now then return{record=nil}end return{record=a,expiresAt=b}end`,
+function X(a,now)local b=R(a.epochEnds)for c in pairs(a)do if F(c,"h:")then b=math.max(b,S(a[c]))end end if b<=now then return{record=nil}end return{record=a,expiresAt=b}end`,
     `local
-function Aa(a,b)if a~=nil and a.current~=nil then return a.current end
-local c if b.first==nil then c=nil else c=b.from end return c end`,
+function Y(a,b)local c=a and a.current if c==nil then
+local d if b.first==nil then d=nil else d=b.from end c=d end return c end`,
     `local
-function Y(a,now,b)return{record=a,expiresAt=now+R(b.keep)}end`,
+function Aa(a,b)local c=a and a.ended if c==nil then
+local d if Y(a,b)==b.from then d=nil else d="rotated"end c=d end return c end`,
+    `local
+function Ab(a,now,b)return{record=a,expiresAt=now+R(b.keep)}end`,
   ],
   scripts: {
     "session.create": {
-      fields: "a b c h i keep life s u x",
+      fields: "born created ends handle idle keep life login schema user",
       lua: `local apply=function(a,b,now)if a~=nil then
-local c=U(a,now)if c==nil and a.h==b.h then return{output=K({done="1"},a)}end return{output={done="0",g=c==nil and"revoked"or(c.g or"revoked")}}end
-local d=A(now)local next={h=b.h,n="1",c=b.c or d,t=d,k=d,b=b.b or d,i=b.i,x=b.x or A(now+R(b.life)),s=b.s}V(next,b)if b.u~=nil then next.u=b.u end if b.a~=nil then next.a=b.a=="now"and d or b.a end if now>=T(next)then return{output={done="0",g="expired"}}end return{output=K({done="1"},next),write=O(next,b.keep)}end`,
+local c=U(a,now)if c==nil and a.handle==b.handle then return{output=K({done="1"},a)}end return{output={done="0",why=c and c.why or"revoked"}}end
+local d=A(now)local next={handle=b.handle,version="1",created=b.created or d,touched=d,checked=d,born=b.born or d,idle=b.idle,ends=b.ends or A(now+R(b.life)),schema=b.schema}V(next,b)if b.user~=nil then next.user=b.user end if b.login~=nil then next.login=b.login=="now"and d or b.login end if now>=T(next)then return{output={done="0",why="expired"}}end return{output=K({done="1"},next),write=O(next,b.keep)}end`,
     },
     "session.commit": {
-      fields: "if k keep s v",
+      fields: "checked expected keep schema writer",
       lua: `local apply=Z`,
     },
     "session.replace": {
-      fields: "if k keep s v",
+      fields: "checked expected keep schema writer",
       lua: `local apply=Z`,
     },
     "session.end": {
       fields: "bury forget keep lasting next why",
-      lua: `local apply=function(a,b,now)local c=U(a,now)if c~=nil and(c.g~=nil or b.bury==nil)then return{output={}}end if b.forget~=nil then return c==nil and({output=a,write={record=nil}})or({output={}})end
-local d={h=a and a.h or"",n=A(R(a and a.n)+1),g=b.why,t=A(now)}if b.next~=nil then d.next=b.next end
-local e=b.lasting==nil and 0 or R(a and a.x)return{output=c==nil and a or({}),write={record=d,expiresAt=math.max(now+R(b.keep),e)}}end`,
+      lua: `local apply=function(a,b,now)local c=U(a,now)if c~=nil and(c.why~=nil or b.bury==nil)then return{output={}}end
+local d=c==nil and a or({})if b.forget~=nil then return c==nil and({output=d,write={record=nil}})or({output=d})end
+local e={handle=a and a.handle or"",version=A(R(a and a.version)+1),why=b.why,touched=A(now)}if b.next~=nil then e.next=b.next end
+local f=b.lasting==nil and 0 or R(a and a.ends)return{output=d,write={record=e,expiresAt=math.max(now+R(b.keep),f)}}end`,
     },
     "session.put": {
-      fields: "if keep",
+      fields: "expected keep",
       lua: `local apply=function(a,b,now)local c
 local d
-local e e=b.keep d=b["if"]c=P(b,{keep=true,["if"]=true})if(a and a.g)~=nil then return{output={done="0",g=a.g}}end if(a and a.h)==nil and d~=nil then return{output={done="0"}}end
-local f if d==nil then f=R(a and a.n)>=R(c.n)else f=R(a and a.n)>R(c.n)end
-local g=f if(a and a.h)~=nil and(g or(d or a.n)~=a.n)then return{output=K({done="2"},a)}end if now>=T(c)then return{output={done="0",g="expired"}}end return{output={done="1"},write=O(c,e)}end`,
+local e e=b.keep d=b.expected c=P(b,{keep=true,expected=true})if(a and a.why)~=nil then return{output={done="0",why=a.why}}end if(a and a.handle)==nil and d~=nil then return{output={done="0"}}end
+local f if d==nil then f=R(a and a.version)>=R(c.version)else f=R(a and a.version)>R(c.version)end
+local g=f if(a and a.handle)~=nil and(g or(d or a.version)~=a.version)then return{output=K({done="2"},a)}end if now>=T(c)then return{output={done="0",why="expired"}}end return{output={done="1"},write=O(c,e)}end`,
     },
     "session.user.add": {
-      fields: "b ends from handle key limit",
-      lua: `local apply=function(a,b,now)local c,D,d,e,f,g=b.handle,b.key,b.ends,b.limit,b.b,b.from
-local h=R(a and a.e)if f~=nil and R(f)<h and(g==nil or g~=(a and a.y))then return{output={done="0"}}end
+      fields: "born ends from handle key limit",
+      lua: `local apply=function(a,b,now)local c,D,d,e,f,g=b.handle,b.key,b.ends,b.limit,b.born,b.from
+local h=R(a and a.epoch)if f~=nil and R(f)<h and(g==nil or g~=(a and a.spared))then return{output={done="0"}}end
 local next=W(a,c,now)local i={done="2"}local j=0 for k in pairs(next)do do
-local l repeat if not F(k,"h:")or g~=nil and k=="h:"..g then l=true break end i[k]=next[k]j=j+1 l=true until true if not l then break end end end if e~=nil and j>=R(e)then return{output=i}end next["h:"..c]=D..":"..A(now)..":"..d return{output={done="1",b=A(math.max(f==nil and now or R(f),h))},write=X(next,now)}end`,
+local l repeat if not F(k,"h:")or g~=nil and k=="h:"..g then l=true break end i[k]=next[k]j=j+1 l=true until true if not l then break end end end if e~=nil and j>=R(e)then return{output=i}end next["h:"..c]=D..":"..A(now)..":"..d return{output={done="1",born=A(math.max(f==nil and now or R(f),h))},write=X(next,now)}end`,
     },
     "session.user.remove": {
       fields: "handle",
@@ -88,23 +92,22 @@ local l repeat if not F(k,"h:")or g~=nil and k=="h:"..g then l=true break end i[
     },
     "session.user.revoke": {
       fields: "epoch except remember",
-      lua: `local apply=function(a,b,now)local c,d,e=b.remember,b.except,b.epoch if e~=nil and R(e)<=R(a and a.e)then return{output=a or({})}end
-local next=W(a,nil,now)next.e=e or A(math.max(now,R(next.e))+1)next.p=A(math.max(now+R(c),R(next.p)))if d==nil then N(next,"y")else next.y=d end return{output=next,write=X(next,now)}end`,
+      lua: `local apply=function(a,b,now)local c,d,e=b.remember,b.except,b.epoch if e~=nil and R(e)<=R(a and a.epoch)then return{output=a or({})}end
+local next=W(a,nil,now)next.epoch=e or A(math.max(now,R(next.epoch))+1)next.epochEnds=A(math.max(now+R(c),R(next.epochEnds)))if d==nil then N(next,"spared")else next.spared=d end return{output=next,write=X(next,now)}end`,
     },
     "session.sealed.rotate": {
       fields: "first from keep to",
-      lua: `local apply=function(a,b,now)if a~=nil and a.ended~=nil then return{output={done="0",ended=a.ended}}end
-local G=Aa(a,b)if G==b.to then return{output={done="1"}}end if G~=b.from then return{output={done="0",ended="rotated"}}end
-local next={current=b.to,touched=A(now)}return{output={done="1"},write=Y(next,now,b)}end`,
+      lua: `local apply=function(a,b,now)local c=Aa(a,b)local d=(a and a.ended)==nil and Y(a,b)==b.to if d then return{output={done="1"}}end if c~=nil then return{output={done="0",ended=c}}end
+local next={current=b.to,touched=A(now)}return{output={done="1"},write=Ab(next,now,b)}end`,
     },
     "session.sealed.touch": {
       fields: "first from keep",
-      lua: `local apply=function(a,b,now)if a~=nil and a.ended~=nil then return{output={done="0",ended=a.ended}}end if Aa(a,b)~=b.from then return{output={done="0",ended="rotated"}}end
+      lua: `local apply=function(a,b,now)local c=Aa(a,b)if c~=nil then return{output={done="0",ended=c}}end
 local next={current=b.from,touched=A(math.max(now,R(a and a.touched)))}return{output={done="1"},write={record=next,expiresAt=now+R(b.keep)}}end`,
     },
     "session.sealed.end": {
       fields: "keep why",
-      lua: `local apply=function(a,b,now)if a~=nil and a.ended~=nil then return{output={},write=Y(a,now,b)}end return{output={},write=Y({ended=b.why,touched=A(now)},now,b)}end`,
+      lua: `local apply=function(a,b,now)local c=(a and a.ended)==nil and({ended=b.why,touched=A(now)})or a return{output={},write=Ab(c,now,b)}end`,
     },
   },
 };

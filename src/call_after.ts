@@ -2,22 +2,23 @@ import { type Clock, systemClock } from "./clock.ts";
 import { startTimer } from "./timer.ts";
 
 /**
- * Calls `ring` after that long. What it returns takes it back: on the runtime's own clock without a promise, a signal and a
- * listener, which cost ten times as much as the timer.
+ * Calls `run` after so many milliseconds, and returns a function that cancels it. On the runtime's own clock
+ * this needs no promise, signal or listener, which cost ten times as much as the timer. A `background` timer
+ * keeps no process alive.
  */
-export function ringAfter(
+export function callAfter(
   clock: Clock,
   milliseconds: number,
-  ring: () => void,
+  run: () => void,
   background = false,
 ): () => void {
   if (clock === systemClock) {
-    const timer = startTimer(milliseconds, background, ring);
+    const timer = startTimer(milliseconds, background, run);
     return () => clearTimeout(timer);
   }
   const over = new AbortController();
   clock.sleep(milliseconds, over.signal, background).then(() => {
-    if (!over.signal.aborted) ring();
+    if (!over.signal.aborted) run();
   }, () => {});
   return () => over.abort("over"); // without a reason it would make an exception, with a stack
 }

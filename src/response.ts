@@ -1,0 +1,69 @@
+/** Responses as sessions and the helpers of `src/http` make and change them. */
+
+/**
+ * A response whose headers can be changed. Those of a fetched response cannot, so it is copied; others are
+ * used as they are, since Bun sets the content type of an original body alone.
+ */
+export function changeable(response: Response): Response {
+  settleHeaders(response);
+  try {
+    response.headers.delete("x-holdfast-probe");
+    return response;
+  } catch {
+    return new Response(response.body, response);
+  }
+}
+
+/**
+ * Makes the headers of a response the ones that a copy of it will have. The Response of `@hono/node-server`
+ * makes its real one at the first look at its body, from what it was constructed with: fields that were set
+ * before that are lost then.
+ */
+export function settleHeaders(response: Response): void {
+  void response.bodyUsed;
+}
+
+/**
+ * Options of `problem`: the members besides its status and title.
+ *
+ * @category HTTP
+ */
+export interface ProblemOptions {
+  /**
+   * The kind of problem, as a URI.
+   * @default {"about:blank"}
+   */
+  readonly type?: string | undefined;
+  /** The details of this occurrence; no keys and no values. */
+  readonly detail?: string | undefined;
+  /** Further members of the object. */
+  readonly extensions?: Readonly<Record<string, unknown>> | undefined;
+  /** Milliseconds after which to come back: becomes `Retry-After`, in whole seconds, at least one. */
+  readonly retryAfter?: number | undefined;
+}
+
+/**
+ * A response with a problem object (RFC 9457). No cache keeps it: it is about one request at one time. The options
+ * are our own, so their names are not checked.
+ */
+export function problemResponse(status: number, title: string, options: ProblemOptions = {}): Response {
+  const { type = "about:blank", detail, extensions, retryAfter } = options;
+  const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
+  if (retryAfter !== undefined && Number.isFinite(retryAfter)) {
+    headers.set("retry-after", seconds(retryAfter));
+  }
+  return new Response(JSON.stringify({ type, title, status, detail, ...extensions }), { status, headers });
+}
+
+/** The store is down: the request was not served, and nothing claims otherwise. */
+export function unavailable(): Response {
+  return problemResponse(503, "The service is temporarily unavailable", {
+    type: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+    retryAfter: 1000,
+  });
+}
+
+/** Whole seconds, rounded up, at least one: a client that waits that long is never early. */
+export function seconds(milliseconds: number): string {
+  return String(Math.max(1, Math.ceil(milliseconds / 1000)));
+}
