@@ -7,7 +7,6 @@ import { withTimeout } from "../deadline.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { isOutage, isStoreFull } from "../fault_class.ts";
-import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { ask } from "../store/direct.ts";
 import type { Awaitable } from "../store/engine.ts";
@@ -140,7 +139,8 @@ class CallIds {
   #calls = 0;
 
   next(): string {
-    this.#start ??= randomToken(4);
+    // No secret, and short: a record remembers as many names as 64 characters hold.
+    this.#start ??= (crypto.getRandomValues(new Uint32Array(1))[0]! % 36 ** 6).toString(36);
     return this.#start + (this.#calls++).toString(36);
   }
 }
