@@ -2,9 +2,12 @@
  * One request on its way through a helper, as its framework has it. Every helper is written once over this;
  * `withX` in this folder and the middleware for Hono only make an exchange of what they are handed.
  */
+import { dropRejection } from "../safely.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
 import { checkStore } from "../validate.ts";
+
+export { safely } from "../safely.ts";
 
 /**
  * A fetch handler. `context` is what the runtime hands over beside the request: `ctx` on Workers, Hono's `c`.
@@ -139,7 +142,7 @@ export function waitUntilOf<Context>(
   context: Context,
   waitUntil: WaitUntilOption<Context> | undefined,
 ): ((work: Promise<unknown>) => void) | undefined {
-  if (waitUntil) return (work) => waitUntil(work, context);
+  if (waitUntil) return (work) => void dropRejection(waitUntil(work, context));
   const { ctx, executionCtx, platform } = Object(context) as {
     readonly ctx?: Waiting;
     readonly executionCtx?: Waiting;
@@ -217,15 +220,4 @@ export function storeOf<Context>(source: (context: Context) => AtomicStore, cont
   const store = source(context);
   checkStore("use what 'store' returned", store);
   return store;
-}
-
-/** A listener that cannot change an answer by what it throws. */
-export function safely(listener: ((error: unknown) => void) | undefined): (error: unknown) => void {
-  return (error) => {
-    try {
-      listener?.(error);
-    } catch {
-      // a listener that throws changes no answer
-    }
-  };
 }

@@ -25,6 +25,7 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { isOutage } from "../fault_class.ts";
 import { settleHeaders } from "../response.ts";
+import { safely } from "../safely.ts";
 import { randomToken, sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
@@ -321,13 +322,7 @@ function settingsOf<Context>(options: HttpCacheOptions<Context>): Settings<Conte
       false,
     ]),
     whenUnavailable: checkOneOf(task, "whenUnavailable", whenUnavailable, ["fill", "throw"] as const),
-    report(error) {
-      try {
-        options.onFault?.(error);
-      } catch {
-        // a callback that throws must not change an answer
-      }
-    },
+    report: safely(options.onFault),
   };
 }
 

@@ -7,6 +7,7 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { readStream } from "../read_stream.ts";
 import { parseRetryAfter } from "../retry_after.ts";
+import { safely } from "../safely.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 
 /**
@@ -41,7 +42,7 @@ export interface IdempotentFetchOptions {
    * @default {1_048_576}
    */
   readonly maxRequest?: number | undefined;
-  /** Called with every fault and answer after which the request is sent again. */
+  /** Called with every fault and answer after which the request is sent again. What it throws is dropped. */
   readonly onRetry?: ((cause: unknown) => void) | undefined;
   /**
    * The clock of the timeouts and pauses.
@@ -134,7 +135,7 @@ export function idempotentFetch(
         if (response !== undefined) return response;
         throw fault;
       }
-      onRetry?.(response ?? fault);
+      safely(onRetry)(response ?? fault);
       response?.body?.cancel().catch(() => {});
       await clock.sleep(delay, signal);
     }

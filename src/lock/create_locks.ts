@@ -14,6 +14,7 @@ import { HoldfastError } from "../errors.ts";
 import { isOutage } from "../fault_class.ts";
 import { leaseDeadline } from "../lease.ts";
 import { retry } from "../retry.ts";
+import { dropRejection } from "../safely.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { LeaseCall, repeatable } from "../store/call_id.ts";
@@ -153,7 +154,7 @@ class StoreLocks implements Locks {
       turn?.leave();
       if (attempt.loose) {
         const released = releaseOrphan(place, attempt.pending);
-        plan.waitUntil?.(released);
+        dropRejection(plan.waitUntil?.(released));
       }
     }
   }

@@ -7,6 +7,7 @@ import { withTimeout } from "../deadline.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { isOutage, isStoreFull } from "../fault_class.ts";
+import { safely } from "../safely.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { ask } from "../store/direct.ts";
 import type { Awaitable } from "../store/engine.ts";
@@ -111,7 +112,7 @@ interface Settings {
 }
 
 function settingsOf(options: ThrottleOptions): Settings {
-  const { whenUnavailable = "allow", onFault = () => {}, timeout = "1s", clock } = options;
+  const { whenUnavailable = "allow", onFault, timeout = "1s", clock } = options;
   const name = checkName(options.name);
   if (!(["allow", "deny", "throw"].includes(whenUnavailable as string) || isThrottle(whenUnavailable))) {
     throw new TypeError(
@@ -125,7 +126,7 @@ function settingsOf(options: ThrottleOptions): Settings {
     policies,
     input: policyFields(policies),
     whenUnavailable,
-    onFault,
+    onFault: safely(onFault),
     timeout: toMilliseconds(timeout, "timeout"),
     denyCache: options.denyCache === undefined ? undefined : toMilliseconds(options.denyCache, "denyCache"),
     clock,
@@ -290,11 +291,7 @@ class StoreThrottle implements Throttle {
   /** Tells the listener, unless the fault is the caller's own: bad input or an abort. */
   #report(error: unknown, options: CallOptions | undefined): void {
     if (options?.signal?.aborted || error instanceof TypeError || error instanceof RangeError) return;
-    try {
-      this.#settings.onFault(error);
-    } catch {
-      // A listener that throws changes no decision.
-    }
+    this.#settings.onFault(error);
   }
 
   /** A decision without the store. */
