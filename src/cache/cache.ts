@@ -291,7 +291,7 @@ export interface Cache extends WeakCache {
   set(key: string, value: unknown, options: CacheEntryOptions): Promise<void>;
   /** The same for several keys, in their order, with one call of the origin for all that are missing. */
   getMany<T>(keys: readonly string[], fill: FillMany<T>, options: CacheGetOptions<T>): Promise<T[]>;
-  /** Makes the value stale now: it is refilled, and answered meanwhile where `stale` or `grace` allow; `false` where nothing is cached. */
+  /** Ends the value's `ttl` now: its `stale` and `grace` count from now, and without them nothing is left; `false` where nothing is cached. */
   expire(key: string, options?: CallOptions): Promise<boolean>;
   /** Invalidates every value that was filled or set with one of the tags. */
   invalidateTags(tags: readonly string[], options?: CallOptions): Promise<void>;
