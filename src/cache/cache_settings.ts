@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
+import { safely } from "../safely.ts";
 import { checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../validate.ts";
 import type { CacheOptions } from "./cache.ts";
 import { NearCache } from "./near_cache.ts";
@@ -47,13 +48,7 @@ export function settingsOf(options: CacheOptions): CacheSettings {
     maxLifetime: toMilliseconds(options.maxLifetime ?? "7d", "maxLifetime"),
     timeout: toMilliseconds(options.timeout ?? "2s", "timeout"),
     whenUnavailable: checkOneOf(task, "whenUnavailable", whenUnavailable, ["fill", "throw"] as const),
-    report(error) {
-      try {
-        onFault?.(error);
-      } catch {
-        // a listener that throws must not change an answer
-      }
-    },
+    report: safely(onFault),
     clock,
   };
 }

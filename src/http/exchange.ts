@@ -2,9 +2,12 @@
  * One request on its way through a helper, as its framework has it. Every helper is written once over this;
  * `withX` in this folder and the middleware for Hono only make an exchange of what they are handed.
  */
+import { dropRejection } from "../safely.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
 import { checkStore } from "../validate.ts";
+
+export { safely } from "../safely.ts";
 
 /**
  * A fetch handler. `context` is what the runtime hands over beside the request: `ctx` on Workers, Hono's `c`.
@@ -36,7 +39,7 @@ export type Helper<Context, Value> = (
 export interface Exchange<Context> {
   /** The request; a framework may replace it while it is served. */
   readonly request: Request;
-  /** What the application's callbacks are handed: the runtime's context, or Hono's `c`. */
+  /** The context that the application's callbacks get: the runtime's context, or Hono's `c`. */
   readonly context: Context;
   /**
    * The object that all helpers around one request share, and no other request: Hono's `c`, or one of our
@@ -45,7 +48,7 @@ export interface Exchange<Context> {
   readonly owner: object;
   /** The request as the runtime made it: runtimes know the connection by this object. */
   readonly original: Request;
-  /** Where the runtime tells the connection: its info, server, environment. */
+  /** The objects in which the runtime tells the connection: its info, server, environment. */
   readonly connection: unknown;
   /** Whether what is behind would find a value of that name already. */
   has(name: string): boolean;
@@ -139,7 +142,7 @@ export function waitUntilOf<Context>(
   context: Context,
   waitUntil: WaitUntilOption<Context> | undefined,
 ): ((work: Promise<unknown>) => void) | undefined {
-  if (waitUntil) return (work) => waitUntil(work, context);
+  if (waitUntil) return (work) => void dropRejection(waitUntil(work, context));
   const { ctx, executionCtx, platform } = Object(context) as {
     readonly ctx?: Waiting;
     readonly executionCtx?: Waiting;
@@ -217,15 +220,4 @@ export function storeOf<Context>(source: (context: Context) => AtomicStore, cont
   const store = source(context);
   checkStore("use what 'store' returned", store);
   return store;
-}
-
-/** A listener that cannot change an answer by what it throws. */
-export function safely(listener: ((error: unknown) => void) | undefined): (error: unknown) => void {
-  return (error) => {
-    try {
-      listener?.(error);
-    } catch {
-      // a listener that throws changes no answer
-    }
-  };
 }

@@ -14,6 +14,7 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import { retry } from "../retry.ts";
+import { dropRejection, safely } from "../safely.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { LeaseCall, repeatable } from "../store/call_id.ts";
@@ -136,7 +137,7 @@ class StoreIdempotency implements Idempotency {
     this.#retention = toMilliseconds(retention, "retention");
     this.#maxHold = options.maxHold === undefined ? undefined : toMilliseconds(options.maxHold, "maxHold");
     this.#timeout = toMilliseconds(timeout, "timeout");
-    this.#report = options.onFault ?? (() => {});
+    this.#report = safely(options.onFault);
     this.#checkLease(this.#lease);
   }
 
@@ -242,7 +243,7 @@ class StoreIdempotency implements Idempotency {
   #giveBack(key: string, owner: string, claim: string, waitUntil: BeginOptions["waitUntil"]): void {
     const work = this.#retry(abandonClaim, key, { owner, claim }, undefined).catch(() => {});
     try {
-      waitUntil?.(work);
+      dropRejection(waitUntil?.(work));
     } catch {
       // without it the runtime may end the work early, and the lease ends by itself
     }

@@ -5,6 +5,7 @@
  * Nothing is read ahead of the window, so memory is bounded, and a caller that stops reading has sent little.
  * A batch that was begun is always finished, as its messages may have been sent already.
  */
+import { safely } from "../safely.ts";
 import { openBulk } from "./_bulk_sender.ts";
 import type { BulkOptions, BulkResult } from "./bulk.ts";
 import { MailError } from "./mail_error.ts";
@@ -87,11 +88,7 @@ export class BulkRun {
     this.#failed += failed;
     this.#sent += outcomes.length - failed;
     const next = this.#options.start + this.#sent + this.#failed;
-    try {
-      this.#options.onProgress?.({ sent: this.#sent, failed: this.#failed, next });
-    } catch {
-      // as the option says
-    }
+    safely(this.#options.onProgress)({ sent: this.#sent, failed: this.#failed, next });
   }
 
   /**

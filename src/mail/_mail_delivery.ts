@@ -1,6 +1,7 @@
 /** Delivery of the messages of an outbox by a mailer: what a receipt or an error means for the queue. */
 import { faultClass } from "../fault_class.ts";
 import type { Delivery, Outcome } from "../outbox/delivery.ts";
+import { safely } from "../safely.ts";
 import type { Fields } from "../store/transition.ts";
 import { unpackMessage } from "./_packed_message.ts";
 import { MailError, mailError } from "./mail_error.ts";
@@ -55,17 +56,9 @@ export class MailDelivery implements Delivery {
     // A misconfiguration is not the message's: it stays queued until it is mended, or until its attempts are
     // used up.
     const misconfigured = faultClass(error) === "misconfiguration" && error.code !== "unsupported";
-    if (misconfigured) this.#fault(error);
+    if (misconfigured) safely(this.#settings.onFault)(error);
     const again = error.retryable || misconfigured || (this.#settings.resend && unknown);
     return { state: "failed", again, unknown, code: error.code, retryAfter: error.retryAfter };
-  }
-
-  #fault(error: MailError): void {
-    try {
-      this.#settings.onFault?.(error);
-    } catch {
-      // as the option says
-    }
   }
 
   /** Sends a message, to the recipients that are left. */

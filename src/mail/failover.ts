@@ -1,6 +1,7 @@
 /** Several mailers as one: the next is asked when it is certain that the one before did not send. */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
+import { safely } from "../safely.ts";
 import { randomToken } from "../secret.ts";
 import { faultClass } from "../fault_class.ts";
 import {
@@ -128,7 +129,7 @@ class Failover implements Mailer {
   readonly #weighted: boolean;
   readonly #cooldown: number;
   readonly #goesOn: boolean;
-  readonly #onFault: FailoverOptions["onFault"];
+  readonly #onFault: (error: unknown) => void;
   readonly #clock: Clock;
 
   constructor(mailers: readonly Mailer[], options: FailoverOptions) {
@@ -140,7 +141,7 @@ class Failover implements Mailer {
     this.#weighted = weights !== undefined;
     this.#cooldown = toMilliseconds(cooldown ?? "30s", "cooldown");
     this.#goesOn = whenUnknown === "next";
-    this.#onFault = onFault;
+    this.#onFault = safely(onFault);
     this.#clock = clock ?? systemClock;
   }
 
@@ -218,17 +219,9 @@ class Failover implements Mailer {
   #judge(choice: Choice, error: MailError): void {
     if (UNSUPPORTED_CODES.includes(error.code) || error.code === "aborted") return;
     if (!mayBeAnothers(error) && error.delivery === "not-sent") return; // the message's fault
-    if (faultClass(error) === "misconfiguration") this.#report(error);
+    if (faultClass(error) === "misconfiguration") this.#onFault(error);
     choice.downUntil = this.#clock.monotonic() +
       Math.max(this.#cooldown, Math.min(error.retryAfter ?? 0, 86_400_000));
-  }
-
-  #report(error: MailError): void {
-    try {
-      this.#onFault?.(error);
-    } catch {
-      // A callback decides nothing about the message.
-    }
   }
 
   #allFailed(errors: readonly MailError[], unsure: boolean): MailError {

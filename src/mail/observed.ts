@@ -1,6 +1,7 @@
 /** Reports what a mailer does, for measurements. */
 import { type Clock, systemClock } from "../clock.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
+import { safely } from "../safely.ts";
 import { checkFunction, checkNeededOptions, type OptionNames } from "../validate.ts";
 import { openBulk } from "./_bulk_sender.ts";
 import { checkMailer } from "./_combinator.ts";
@@ -93,7 +94,7 @@ class Observed implements Mailer {
   readonly deduplicates: boolean;
   readonly selectsRecipients: boolean;
   readonly #mailer: Mailer;
-  readonly #hook: ObservedOptions["onOperation"];
+  readonly #hook: (operation: MailOperation) => void;
   readonly #around: ObservedOptions["around"];
   readonly #clock: Clock;
 
@@ -102,7 +103,7 @@ class Observed implements Mailer {
     this.deduplicates = mailer.deduplicates;
     this.selectsRecipients = mailer.selectsRecipients ?? false;
     this.#mailer = mailer;
-    this.#hook = onOperation;
+    this.#hook = safely(onOperation);
     this.#around = around;
     this.#clock = clock;
   }
@@ -145,19 +146,15 @@ class Observed implements Mailer {
   #report(operation: MailOperation["operation"], since: number, outcome: Receipt | MailError): void {
     const error = outcome instanceof MailError ? outcome : undefined;
     const receipt = outcome instanceof MailError ? undefined : outcome;
-    try {
-      this.#hook?.({
-        contract: "mailer",
-        operation,
-        engine: this.name,
-        durationMs: this.#clock.monotonic() - since,
-        outcome: error?.code ?? "sent",
-        ...(error && { delivery: error.delivery }),
-        ...(receipt?.rejected?.length && { rejected: receipt.rejected.length }),
-        ...(receipt?.deferred?.length && { deferred: receipt.deferred.length }),
-      });
-    } catch {
-      // as the option says
-    }
+    this.#hook({
+      contract: "mailer",
+      operation,
+      engine: this.name,
+      durationMs: this.#clock.monotonic() - since,
+      outcome: error?.code ?? "sent",
+      ...(error && { delivery: error.delivery }),
+      ...(receipt?.rejected?.length && { rejected: receipt.rejected.length }),
+      ...(receipt?.deferred?.length && { deferred: receipt.deferred.length }),
+    });
   }
 }

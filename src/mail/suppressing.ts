@@ -2,6 +2,7 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { isOutage } from "../fault_class.ts";
+import { safely } from "../safely.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import { checkFunction, checkMethods, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 import { openBulk } from "./_bulk_sender.ts";
@@ -245,7 +246,7 @@ class Suppressing implements SuppressingMailer {
     return { mailer: this.name, id: undefined, accepted: [], suppressed };
   }
 
-  /** Sends a batch without those of its messages that nobody is left for. */
+  /** Sends a batch without its messages that have no recipient left. */
   #batch(
     inner: BulkSender,
     messages: readonly PreparedMessage[],
@@ -334,11 +335,7 @@ class Suppressing implements SuppressingMailer {
   }
 
   #report(error: unknown): void {
-    try {
-      this.#options.onFault?.(error);
-    } catch {
-      // as the option says
-    }
+    safely(this.#options.onFault)(error);
   }
 }
 

@@ -3,6 +3,7 @@ import { decodeValue, encodeValue } from "../codec.ts";
 import { withTimeout } from "../deadline.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
+import { safely } from "../safely.ts";
 import { randomToken, sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
@@ -184,37 +185,29 @@ class Handler<Item> implements Delivery {
       return { state: "done" };
     } catch (error) {
       if (!signal.aborted) over.abort(error);
-      this.#report(error, context);
-      return this.#failed(error);
+      safely(this.#options.onFault)(error, context);
+      return await this.#failed(error);
     }
   }
 
-  #failed(error: unknown): Outcome {
+  async #failed(error: unknown): Promise<Outcome> {
     const ours = error instanceof HoldfastError;
     return {
       state: "failed",
       code: ours ? error.code : "failed",
-      again: this.#retries(error),
+      again: await this.#retries(error),
       unknown: ours && error.ambiguous,
       ...(ours && { retryAfter: error.retryAfter }),
     };
   }
 
   /** The choice of `retryIf`; one that throws asks for another attempt, which loses nothing. */
-  #retries(error: unknown): boolean {
+  async #retries(error: unknown): Promise<boolean> {
     if (error instanceof HoldfastError && error.code === "corrupt-record") return false;
     try {
-      return this.#options.retryIf?.(error) ?? true;
+      return await this.#options.retryIf?.(error) ?? true;
     } catch {
       return true;
-    }
-  }
-
-  #report(error: unknown, context: OutboxContext): void {
-    try {
-      this.#options.onFault?.(error, context);
-    } catch {
-      // as the option says
     }
   }
 }

@@ -126,7 +126,7 @@ export async function copySessions(
     }));
     counts.seen += page.keys.length;
     cursor = page.cursor;
-    onProgress?.({ ...counts, errors: [...errors], ...(cursor !== undefined && { cursor }) });
+    await onProgress?.({ ...counts, errors: [...errors], ...(cursor !== undefined && { cursor }) });
   } while (cursor !== undefined);
   return { ...counts, errors };
 }
@@ -229,7 +229,7 @@ export async function sweepSessions(
     }));
     counts.seen += page.keys.length;
     cursor = page.cursor;
-    onProgress?.({ ...counts, ...(cursor !== undefined && { cursor }) });
+    await onProgress?.({ ...counts, ...(cursor !== undefined && { cursor }) });
   } while (cursor !== undefined);
   return counts;
 }

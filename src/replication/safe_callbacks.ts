@@ -3,6 +3,7 @@
  * the queue.
  */
 import { type Clock, systemClock } from "../clock.ts";
+import { dropRejection, safely } from "../safely.ts";
 import type {
   DroppedReplication,
   ReplicatedSessionsOptions,
@@ -26,9 +27,7 @@ export interface SafeCallbacks {
  */
 export function safeCallbacks(options: ReplicatedSessionsOptions): SafeCallbacks {
   const { clock = systemClock, random = Math.random, waitUntil, onDropped, onOperation } = options;
-  const onFault = (error: unknown, context: ReplicationFaultContext) => {
-    ignoring(() => options.onFault?.(error, context));
-  };
+  const onFault = safely(options.onFault);
   const or = <T>(operation: ReplicationFaultContext["operation"], call: () => T, other: () => T): T => {
     try {
       return call();
@@ -53,10 +52,10 @@ export function safeCallbacks(options: ReplicatedSessionsOptions): SafeCallbacks
       },
     },
     random: random === Math.random ? random : () => or("random", random, Math.random),
-    waitUntil: (work) => or("waitUntil", () => waitUntil?.(work), () => {}),
+    waitUntil: (work) => or("waitUntil", () => void dropRejection(waitUntil?.(work)), () => {}),
     onFault,
-    onDropped: (dropped) => ignoring(() => onDropped?.(dropped)),
-    onOperation: onOperation && ((operation) => ignoring(() => onOperation(operation))),
+    onDropped: safely(onDropped),
+    onOperation: onOperation && safely(onOperation),
   };
 }
 
@@ -64,15 +63,4 @@ export function safeCallbacks(options: ReplicatedSessionsOptions): SafeCallbacks
 function steady(read: (failed: () => number) => number): () => number {
   let last = 0;
   return () => last = read(() => last);
-}
-
-/** Calls a listener whose errors are its own. */
-function ignoring(listener: () => unknown): void {
-  try {
-    const result = listener();
-    // An async listener's rejection must not become an unhandled one.
-    if (result instanceof Promise) result.catch(() => {});
-  } catch {
-    // see above
-  }
 }

@@ -4,9 +4,10 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
 import { checkSchema } from "../check_schema.ts";
+import { safely } from "../safely.ts";
 import type { Schema } from "../schema.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
-import { interpreter, quietly } from "./_interpret.ts";
+import { interpreter } from "./_interpret.ts";
 import type { SessionSource, SessionView } from "./_session_notes.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
@@ -59,7 +60,7 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
     checkFunction("make sessions", name, options[name]);
   }
   const clock: Clock = options.clock ?? systemClock;
-  const emit: (event: SessionEvent) => void = quietly(options.onEvent);
+  const emit: (event: SessionEvent) => void = safely(options.onEvent);
   const version = checkInteger("make sessions", "version", options.version ?? 1);
   const schema = options.schema as Schema<Data> | undefined;
   if (schema !== undefined) checkSchema("make sessions", schema);
@@ -115,7 +116,7 @@ function faults(
   onFault: CommonOptions["onFault"],
 ): Pick<SessionSource<unknown>, "fault" | "warn" | "isOwnFault"> {
   const own = new WeakSet<object>();
-  const report = quietly(onFault);
+  const report = safely(onFault);
   return {
     fault(error) {
       if (isExpected(error)) return;

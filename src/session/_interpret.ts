@@ -65,14 +65,3 @@ function encoded(data: Record<string, unknown>): Fields {
   const fields = Object.entries(data).filter(([, value]) => value !== undefined);
   return Object.fromEntries(fields.map(([name, value]) => [`d:${name}`, encodeValue(value)]));
 }
-
-/** The listener, without what it throws: that must not decide what becomes of a session. */
-export function quietly<T>(listener: ((about: T) => void) | undefined): (about: T) => void {
-  return (about) => {
-    try {
-      listener?.(about);
-    } catch {
-      // the listener's own affair
-    }
-  };
-}

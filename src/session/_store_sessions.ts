@@ -2,6 +2,7 @@
 import { systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
+import { dropRejection } from "../safely.ts";
 import type { Schema } from "../schema.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { Fields } from "../store/transition.ts";
@@ -150,7 +151,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
     const changes = notes.freeze(options.failed ?? false);
     try {
       const cookie = await this.#commit(notes, changes, options);
-      if (notes.lost) options.onConflict?.();
+      if (notes.lost) await options.onConflict?.();
       return cookie;
     } catch (error) {
       if (!notes.faults.has(error)) this.#common.fault(error);
@@ -318,7 +319,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
         fault(error);
       },
     );
-    if (waitUntil === undefined || waitUntil(work) === false) await work;
+    if (waitUntil === undefined || dropRejection(waitUntil(work)) === false) await work;
   }
 
   /** Stores a new session, listed first: one that cannot be listed must not exist. */

@@ -19,6 +19,7 @@
  * accepted in place of one of another kind. The first key seals, all keys open.
  */
 import { HoldfastError } from "../errors.ts";
+import { dropRejection } from "../safely.ts";
 import { KeyRing, type SealingKey } from "./_key_ring.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
@@ -212,7 +213,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
         if (changes.login === undefined) return gone;
       }
       const cookie = await this.#commit(notes, changes, options);
-      if (notes.lost) options.onConflict?.();
+      if (notes.lost) await options.onConflict?.();
       return cookie;
     } catch (error) {
       if (!notes.faults.has(error)) this.#common.fault(error);
@@ -362,7 +363,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
       emit({ type: "touch-failed", handle: sealed.record.handle });
       fault(error);
     });
-    if (waitUntil === undefined || waitUntil(work) === false) await work;
+    if (waitUntil === undefined || dropRejection(waitUntil(work)) === false) await work;
   }
 
   async #seal(sealed: Sealed, now: number): Promise<string> {

@@ -1,6 +1,7 @@
 /** Reports the calls of a store, for measurements and traces. */
 import { type Clock, systemClock } from "../clock.ts";
 import { HoldfastError, type HoldfastErrorCode } from "../errors.ts";
+import { safely } from "../safely.ts";
 import {
   checkFunction,
   checkMethods,
@@ -90,6 +91,7 @@ export function observedStore<Store extends KeyValueStore>(
   if (onOperation === undefined && around === undefined) {
     throw new TypeError("Cannot observe the store as there is no hook: give an 'onOperation' or an 'around'");
   }
+  const report = safely(onOperation);
   async function reported<T>(operation: string, work: () => T | Promise<T>): Promise<T> {
     if (around === undefined) return await measured(operation, work);
     const call: StoreCall = { contract: "store", operation, engine: store.engine };
@@ -108,11 +110,7 @@ export function observedStore<Store extends KeyValueStore>(
       throw error;
     } finally {
       const durationMs = clock.monotonic() - since;
-      try {
-        onOperation({ contract: "store", operation, engine: store.engine, durationMs, outcome });
-      } catch {
-        // as the option says
-      }
+      report({ contract: "store", operation, engine: store.engine, durationMs, outcome });
     }
   }
   const observed: Store = new Proxy(store, {
