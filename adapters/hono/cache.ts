@@ -46,9 +46,9 @@ export function cache({ revalidate, store, ...options }: CacheMiddlewareOptions)
   }
   const fills = new WeakSet<Request>(); // requests that are fills themselves: they pass
   const handler = cachedHandler<Exchange>(
-    (request, exchange) => {
-      if (revalidate) return revalidate((fills.add(request), request), exchange.c);
-      return exchange.asked = askRoutes(request, exchange);
+    async (request, exchange) => {
+      if (revalidate) return await revalidate((fills.add(request), request), exchange.c);
+      return await (exchange.asked = askRoutes(request, exchange));
     },
     {
       ...options,
