@@ -18,7 +18,7 @@ export function checkSchema(task: string, schema: unknown): void {
 }
 
 /**
- * What the schema makes of a value that is stored or about to be.
+ * The value as the schema validates it, when it is read and before it is stored.
  *
  * @throws {HoldfastError} `schema-mismatch`
  */

@@ -9,20 +9,21 @@
 import { HoldfastError } from "./errors.ts";
 
 /**
- * The deepest nesting that is stored. A cycle is deeper than any bound, so it ends here too; runtimes keep a stack for several
- * times as much.
+ * The deepest nesting that is stored. A cycle is deeper than any bound, so it ends here too; runtimes keep a
+ * stack for several times as much.
  */
 const MAX_DEPTH = 500;
 
 /**
  * Writes a value as text: strings and `Uint8Array` exactly, everything else as JSON.
  *
- * What JSON does not hold is refused, however deep it lies. Three things come back in another form: an object with a `toJSON`
- * (a `Date`, a `URL`) as what that answers, `-0` as `0`, and a property that is `undefined` not at all. A subclass of `Uint8Array`
- * comes back as a plain one.
+ * A value that JSON cannot hold is refused at any depth. Three things come back in another form: an object
+ * with a `toJSON` (a `Date`, a `URL`) as what that answers, `-0` as `0`, and a property that is `undefined`
+ * not at all. A subclass of `Uint8Array` comes back as a plain one.
  *
  * @throws {TypeError} for a bigint, NaN, Infinity, a function, a symbol, `undefined` (but as a property), a Map, a Set, a Promise,
- * an Error, an ArrayBuffer, every other instance of a class without `toJSON`, a cycle, and nesting beyond 500 levels
+ * an Error, an ArrayBuffer, every other instance of a class without `toJSON`, a cycle, and nesting beyond 500
+ * levels
  */
 export function encodeValue(value: unknown): string {
   if (typeof value === "string") {

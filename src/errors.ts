@@ -1,41 +1,74 @@
 /**
- * Why an operation failed; stable across releases, made for `switch`.
+ * The reason why an operation failed; stable across releases, made for `switch`.
  *
  * @category Errors
  */
 export type HoldfastErrorCode =
+  /** The store or provider could not be reached, or failed on its side. */
   | "backend-unavailable"
+  /** The call took longer than its `timeout` or `attemptTimeout`. */
   | "timeout"
+  /** The value exceeds the limit of the engine. */
   | "value-too-large"
+  /** The engine has no space, and may not evict what it holds. */
   | "store-full"
+  /** The counter holds another value, or would leave the safe integers. */
   | "not-an-integer"
+  /** The record was not written by this version of the module, or was damaged. */
   | "corrupt-record"
+  /** The stored value does not match the schema. */
   | "schema-mismatch"
+  /** `withLock()` did not get the lock within `wait`. */
   | "lock-timeout"
+  /** The lease of the lock ended while it was in use. */
   | "lock-lost"
+  /** The claim of the work ended, or was given back. */
   | "claim-lost"
+  /** Another caller runs the work under this key. */
   | "in-progress"
+  /** The key was used for another request, message or item. */
   | "fingerprint-mismatch"
+  /** The work was done before, and its result was not kept. */
   | "response-not-retained"
+  /** The session was used after its commit, when no request would see the change. */
   | "session-committed"
+  /** The login was refused, as the sessions of the user were revoked meanwhile. */
   | "session-unavailable"
+  /** The user has as many sessions as allowed. */
   | "session-limit"
+  /** The sealed session exceeds what browsers keep in a cookie. */
   | "cookie-too-large"
+  /** A change is not on both sides of a replicated store. */
   | "not-replicated"
+  /** Too many calls, messages or changes wait already. */
   | "queue-full"
+  /** The engine does not know the transition: the deployed object is older, or it is not registered. */
   | "transition-unknown"
+  /** Others changed the record first, at every attempt. */
   | "contention"
+  /** The message is not valid: a field is missing or malformed. */
   | "invalid-message"
+  /** The engine or provider does not have this feature. */
   | "unsupported"
+  /** The credentials were refused, or do not permit the call. */
   | "unauthorized"
+  /** A setting of the deployment is wrong: the message names it. */
   | "misconfigured"
+  /** The server takes no writes: a replica, or a database set to read only. */
   | "read-only"
+  /** The server asks to wait; see `retryAfter`. */
   | "rate-limited"
+  /** The quota of the account or the plan is used up. */
   | "quota-exceeded"
+  /** The provider refused the message for its content or its recipients. */
   | "message-rejected"
+  /** The message exceeds the limit of the provider or the store. */
   | "message-too-large"
+  /** The content of an attachment could not be read. */
   | "attachment-unreadable"
+  /** The message may have been sent, and is not sent again by itself. */
   | "in-doubt"
+  /** The signal of the call was aborted. */
   | "aborted";
 
 /**
@@ -77,7 +110,7 @@ export interface HoldfastErrorOptions {
 export class HoldfastError extends Error {
   /** Survives minifiers. */
   override readonly name: string = "HoldfastError";
-  /** Why it failed. */
+  /** The reason. */
   readonly code: HoldfastErrorCode;
   /** Whether the same call may succeed when repeated. */
   readonly retryable: boolean;

@@ -70,7 +70,7 @@ export class Lease {
   /** The end that no extension goes beyond. */
   readonly #latest: number;
   #deadline: number;
-  /** Why it is over; once set it stays. */
+  /** The reason why the lease is over; once set it never changes. */
   #over: string | undefined;
   #settled = false;
   /** True when the last extension was cut short by `maxHold`: another one would gain nothing. */

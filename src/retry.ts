@@ -4,8 +4,11 @@ import { deferred } from "./deferred.ts";
 import { HoldfastError } from "./errors.ts";
 import { callAfter } from "./call_after.ts";
 
+/** With four attempts the three delays between them take 350 ms at most: 50 + 100 + 200. */
 const ATTEMPTS = 4;
-const FIRST_DELAY = 25;
+/** The longest first delay, in milliseconds; each further one is twice as long, up to `MAX_DELAY`. */
+const FIRST_DELAY = 50;
+/** The longest delay, in milliseconds. A server that asks for more is left to the caller. */
 const MAX_DELAY = 1000;
 
 /** Options of {@linkcode retry}. */
@@ -27,7 +30,8 @@ export interface RetryOptions {
 
 /**
  * Repeats a call after a retryable fault, with exponential backoff and jitter. Only for calls that may be
- * repeated.
+ * repeated. By default it gives up after four attempts; with `until` it goes on to that time, in delays of
+ * half a second to a second.
  *
  * Once an attempt was ambiguous the whole call is: a later refusal does not tell what the earlier attempt
  * did.
@@ -52,7 +56,6 @@ export async function retry<T>(call: () => T | Promise<T>, options: RetryOptions
       const delay = Math.max(backoff(attempt), error.retryAfter ?? 0);
       const now = clock.monotonic();
       const last = attempt >= attempts && now >= until;
-      // A server that asks for more than the longest delay is not asked again here.
       if (!error.retryable || last || delay > MAX_DELAY || now + delay >= deadline) {
         throw error.ambiguous === ambiguous ? error : asAmbiguous(error);
       }
@@ -81,7 +84,7 @@ async function within<T>(
 
 /** The delay after a failed attempt, in milliseconds, between half and all of 50, 100, 200 … 1000. */
 function backoff(attempt: number): number {
-  return Math.min(MAX_DELAY, FIRST_DELAY * 2 ** attempt) * (0.5 + Math.random() / 2);
+  return Math.min(MAX_DELAY, FIRST_DELAY * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
 }
 
 function overdue(ambiguous: boolean): HoldfastError {

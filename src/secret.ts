@@ -1,8 +1,8 @@
 /** Random tokens and hashes, from the runtime's Web Crypto alone. */
 
 /**
- * How many characters are drawn at a time: a call of the runtime costs many times what a token takes. Nothing is drawn before
- * the first token, as Workers have no randomness before a request.
+ * The number of characters that are drawn at a time: a call of the runtime costs many times what a token
+ * takes. Nothing is drawn before the first token, as Workers have no randomness before a request.
  */
 const POOL = 2048;
 

@@ -13,7 +13,7 @@ import {
 } from "./better_auth_transitions.ts";
 
 /**
- * What better-auth asks of its `secondaryStorage`. The five are plain functions: better-auth calls some of
+ * The `secondaryStorage` that better-auth expects. The five are plain functions: better-auth calls some of
  * them unbound.
  *
  * @category better-auth
@@ -52,7 +52,9 @@ export interface BetterAuthStorageOptions {
 
 const OPTIONS = { secret: true, name: true } satisfies OptionNames<BetterAuthStorageOptions>;
 
-/** How long a deletion is remembered at least, in milliseconds: longer than any request is under way. */
+/**
+ * The minimum time for which a deletion is remembered, in milliseconds: longer than any request is under way.
+ */
 const KEEP = 86_400_000;
 /** A session's token, as better-auth makes them; nothing else that it stores looks like this. */
 const TOKEN = /^[A-Za-z0-9]{32}$/;

@@ -86,7 +86,8 @@ export interface DenoKvStoreOptions {
    */
   readonly timeout?: Duration | undefined;
   /**
-   * The clock of deadlines: a record of one isolate ends for another earlier or later by as much as their clocks differ.
+   * The clock of deadlines: a record of one isolate ends for another earlier or later by as much as their
+   * clocks differ.
    * @default {systemClock}
    */
   readonly clock?: Clock | undefined;
@@ -146,13 +147,16 @@ const MOST_KEY_BYTES = 2048;
 /** Also the number of checks in one commit that a self-hosted server takes. */
 const MOST_READ = 10;
 
-/** How many batches of a `deleteMany` are on their way at once. */
+/** The number of batches of a `deleteMany` that are sent at the same time. */
 const PARALLEL_BATCHES = 8;
 
-/** How often a commit is tried that others overtake. */
+/** The maximum number of attempts of a commit that others overtake. */
 const MOST_TRIES = 64;
 
-/** How many jobs may wait for one key: a client that chooses keys cannot fill the memory with them. */
+/**
+ * The maximum number of jobs that wait for one key: a client that chooses keys cannot fill the memory with
+ * them.
+ */
 const MOST_WAITING = 4096;
 
 class DenoKvEngine implements AtomicEngine {
@@ -260,8 +264,8 @@ class DenoKvEngine implements AtomicEngine {
   }
 
   /**
-   * Queues a job for its key. The first job of a key works the queue off, all that wait in one commit, until it is empty. A job
-   * ends with its own time or signal, wherever it stands.
+   * Queues a job for its key. The first job of a key works the queue off, all that wait in one commit, until
+   * it is empty. A job ends with its own time or signal, wherever it stands.
    */
   transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Promise<Fields> {
     const { signal, onVersion } = options ?? {};
@@ -291,7 +295,10 @@ class DenoKvEngine implements AtomicEngine {
     }
   }
 
-  /** Runs all jobs as one transition, each on the record that the one before left; one that fails leaves the others alone. */
+  /**
+   * Runs all jobs as one transition, each on the record that the one before left; one that fails leaves the
+   * others alone.
+   */
   async #commit(key: string, jobs: readonly Job[]): Promise<void> {
     let settle: (() => void)[] = [];
     const together: Transition = {

@@ -117,7 +117,7 @@ function split(mime: MimeMessage): { readonly head: string; readonly body: Itera
   };
 }
 
-/** Where the empty line after the head begins, or -1. */
+/** The position of the empty line after the head, or -1. */
 function headEnd(bytes: Uint8Array): number {
   for (let i = bytes.indexOf(13); i >= 0; i = bytes.indexOf(13, i + 1)) {
     if (bytes[i + 2] === 13 && bytes[i + 3] === 10) return i;

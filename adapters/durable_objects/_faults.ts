@@ -1,5 +1,6 @@
 /** The errors of calls to objects, in the classes of `src/fault_class.ts`. */
 import { HoldfastError } from "../../src/errors.ts";
+import { mistakeOf } from "../../src/mistake.ts";
 import type { Refusal } from "./rpc.ts";
 
 /** The delay before an overloaded object is called again. */
@@ -55,6 +56,8 @@ export function objectFault(cause: unknown, writes: boolean): HoldfastError {
       { cause },
     );
   }
+  const mistake = mistakeOf("the object", cause);
+  if (mistake) return mistake;
   const reset = durableObjectReset === true;
   const why = reset ? "it was reset" : "the call to it failed";
   return new HoldfastError("backend-unavailable", `Cannot use the object as ${why}`, {

@@ -35,7 +35,8 @@ const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "af
 export type LocationHint = "wnam" | "enam" | "sam" | "weur" | "eeur" | "apac" | "oc" | "afr" | "me";
 
 /**
- * What we use of a `DurableObjectNamespace<HoldfastObject>`, by shape: the binding from `env`.
+ * The part of a `DurableObjectNamespace<HoldfastObject>` that the store uses, by shape: the binding from
+ * `env`.
  *
  * @category Stores
  */

@@ -1,6 +1,6 @@
 /**
- * The class of the objects behind `durableObjectStore()`: your Worker exports it, your `wrangler.toml` binds it. This is the
- * one entry point that runs on Cloudflare alone.
+ * The class of the objects behind `durableObjectStore()`: your Worker exports it, your `wrangler.toml` binds
+ * it. This is the one entry point that runs on Cloudflare alone.
  *
  * ```ts ignore
  * import { durableObjectStore } from "@holdfast/edge/durable-objects";
@@ -37,7 +37,7 @@ import type { Refusal, Transacted, Watched } from "./rpc.ts";
 export type { DurableStorage };
 
 /**
- * What we use of a Durable Object's state, by shape.
+ * The part of a Durable Object's state that the object uses, by shape.
  *
  * @category Stores
  */
@@ -47,7 +47,8 @@ export interface DurableState {
 }
 
 /**
- * Keeps records and runs transitions on them, on its own clock. Transitions of your own run here once the class knows them:
+ * Keeps records and runs transitions on them, on its own clock. Transitions of your own run here once the
+ * class knows them:
  *
  * ```ts ignore
  * export class MyObject extends HoldfastObject {
@@ -62,7 +63,8 @@ export class HoldfastObject extends DurableObject {
   #known: ReadonlyMap<string, Transition> | undefined;
 
   /**
-   * Transitions beside those of our contracts, which are always known; one of the same name takes the place of ours.
+   * Transitions beside those of our contracts, which are always known; one of the same name takes the place
+   * of ours.
    * @default {[]}
    */
   readonly transitions: readonly Transition[] = [];
@@ -114,8 +116,8 @@ export class HoldfastObject extends DurableObject {
   }
 
   /**
-   * Waits until the record is in another state than `seen` (absent: than now), at most so long and at most 20 seconds. With
-   * `field`, what happens to the others while it waits does not count.
+   * Waits until the record is in another state than `seen` (absent: than now), at most so long and at most 20
+   * seconds. With `field`, what happens to the others while it waits does not count.
    */
   watch(key: string, seen: number | undefined, milliseconds: number, field?: string): Promise<Watched> {
     return this.#records.watch(key, seen, milliseconds, field);

@@ -1,16 +1,18 @@
-/** What travels between the store and its objects. Outcomes are values: an error loses its class on the way. */
+/**
+ * The messages between the store and its objects. Outcomes are values: an error loses its class on the way.
+ */
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import type { Fields } from "../../src/store/transition.ts";
 
 /**
- * Why an object did not do what it was asked; nothing was changed.
+ * The reason why an object did not do what it was asked; nothing was changed.
  *
  * @category Stores
  */
 export type Refusal = "transition-unknown" | "value-too-large";
 
 /**
- * What became of a transition.
+ * The result of a transition.
  *
  * @category Stores
  */
@@ -22,12 +24,12 @@ export type Transacted =
     readonly version: number;
   }
   | {
-    /** Why it did not run. */
+    /** The reason why it did not run. */
     readonly refused: Refusal;
   };
 
 /**
- * What a wait for a change ended with.
+ * The result of a wait for a change.
  *
  * @category Stores
  */
@@ -56,6 +58,9 @@ export interface HoldfastStub {
   deleteMany(keys: string[]): Promise<number>;
   /** A page of live keys, in order, after `cursor`. */
   list(prefix: string, cursor: string | undefined, limit: number): Promise<ListPage>;
-  /** Waits at most so long until the record, or one field of it, is in another state than `seen` (absent: than now). */
+  /**
+   * Waits at most so long until the record, or one field of it, is in another state than `seen` (absent: than
+   * now).
+   */
   watch(key: string, seen: number | undefined, milliseconds: number, field?: string): Promise<Watched>;
 }

@@ -23,7 +23,7 @@ export interface SessionContextOptions {
 }
 
 /**
- * How {@linkcode session} answers.
+ * Options for the answers of {@linkcode session}.
  *
  * @category Hono
  */
@@ -77,7 +77,8 @@ export interface MadeSessionMiddlewareOptions<Data, C = any>
 }
 
 /**
- * `new Hono<{ Variables: SessionVariables<typeof Visitor> }>()` makes `c.var.session` typed; a chain infers it.
+ * `new Hono<{ Variables: SessionVariables<typeof Visitor> }>()` makes `c.var.session` typed; a chain infers
+ * it.
  *
  * @category Hono
  */
@@ -88,8 +89,8 @@ export type SessionVariables<
 
 /**
  * Gives every request its session as `c.var.session`, loaded at the first read, committed once after the
- * handler; see `withSession`. Where the store is down, the answer is a 503, and the application's own errors keep
- * the answer of its own `onError`.
+ * handler; see `withSession`. Where the store is down, the answer is a 503, and the application's own errors
+ * keep the answer of its own `onError`.
  *
  * Mounted twice with equal options it is one. With other options, or when two contexts share a cookie name,
  * the request fails with a `TypeError`: the second mount would be ignored, or overwrite the first one's

@@ -1,10 +1,10 @@
 /**
- * The records of a memory store: a table with a bound, in which records that protect are never evicted and one
- * namespace cannot take the place of all others.
+ * The records of a memory store: a table with a bound, in which records that protect are never evicted and
+ * one namespace cannot take the place of all others.
  *
  * A record is a slot, its place in a few arrays, and no object of its own: that takes less memory, leaves the
- * garbage collector nothing to walk through, and lets expiry and lists go from slot to slot. The arrays come in
- * blocks, so that none is ever copied to grow. A record keeps its slot for life, and a slot is used again.
+ * garbage collector nothing to walk through, and lets expiry and lists go from slot to slot. The arrays come
+ * in blocks, so that none is ever copied to grow. A record keeps its slot for life, and a slot is used again.
  *
  * Records have a retention (`Write.retention`) and belong to the pool of their namespace. Per pool and
  * retention there is a list in order of creation, so a victim is found, and a refusal decided, without a look
@@ -24,7 +24,8 @@ import type { Fields, Retention } from "../../src/store/transition.ts";
 import { Namespace, Pool } from "./_namespace.ts";
 
 /**
- * How many records each write looks at beside its own: enough to keep the expired ones few, too few to cost.
+ * The number of records that each write looks at beside its own: enough to keep the expired ones few, too few
+ * to cost.
  */
 const SWEEP = 2;
 
@@ -32,12 +33,14 @@ const SWEEP = 2;
 const MAX_SWEEP = 1000;
 
 /**
- * How many namespaces have a pool of their own; the others share one, so that finding the largest stays
- * cheap.
+ * The number of namespaces that have a pool of their own; the others share one, so that finding the largest
+ * stays cheap.
  */
 const MAX_POOLS = 64;
 
-/** How many records one page of a list looks at, so that a rare prefix does not hold up the process. */
+/**
+ * The number of records that one page of a list looks at, so that a rare prefix does not hold up the process.
+ */
 const MAX_LOOKED = 10_000;
 
 const LEVELS: Readonly<Record<Retention, Level>> = { evictable: 0, kept: 1, protected: 2 };
@@ -210,9 +213,9 @@ export class BoundedEntries {
   }
 
   /**
-   * A page of live keys. The cursor is the slot at which the next page begins, and the number of the last record that was
-   * created before the first page: a record keeps its slot, so none is passed over, and a key that is deleted and created
-   * again meanwhile has a higher number and is not listed twice.
+   * A page of live keys. The cursor is the slot at which the next page begins, and the number of the last
+   * record that was created before the first page: a record keeps its slot, so none is passed over, and a key
+   * that is deleted and created again meanwhile has a higher number and is not listed twice.
    */
   page(prefix: string, cursor: string | undefined, limit: number): ListPage {
     const place = /^(\d{1,10})-(\d{1,16})$/.exec(cursor ?? `0-${this.#created}`);

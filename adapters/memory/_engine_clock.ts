@@ -1,16 +1,18 @@
 import { type Clock, systemClock } from "../../src/clock.ts";
 
-/** How often a reading is used again at most, should the wall clock stand still. */
+/** The maximum number of times a reading is used again, should the wall clock stand still. */
 const MAX_REUSE = 64;
 
 /**
- * The memory engine's time: whole milliseconds since the epoch that never step. It starts at the wall clock and then follows the
- * monotonic one, so a wall clock that is set while a lock is held neither ends its lease early nor keeps it longer.
+ * The memory engine's time: whole milliseconds since the epoch that never step. It starts at the wall clock
+ * and then follows the monotonic one, so a wall clock that is set while a lock is held neither ends its lease
+ * early nor keeps it longer.
  */
 export class EngineClock {
   readonly #clock: Clock;
-  // A monotonic reading costs Deno five times as much as a wall-clock one. Within one millisecond of the wall clock the last
-  // reading is used again; only with the system's clock, as a test's own may move in other ways.
+  // A monotonic reading costs Deno five times as much as a wall-clock one. Within one millisecond of the wall
+  // clock the last reading is used again; only with the system's clock, as a test's own may move in other
+  // ways.
   readonly #reuses: boolean;
   #wall = 0;
   #now = 0;

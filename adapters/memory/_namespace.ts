@@ -1,13 +1,16 @@
 /**
- * How many keys one map holds. A map that is full copies itself into one of twice the size, and a million keys take it tens of
- * milliseconds; this many take about two.
+ * The maximum number of keys in one map. A map that is full copies itself into one of twice the size, and a
+ * million keys take it tens of milliseconds; this many take about two.
  */
 const MOST_PER_MAP = 1 << 17;
 
 /** The further maps of a large namespace: a power of two, so that a million keys are about 16,000 a map. */
 const SHARDS = 64;
 
-/** The records of one or more namespaces that share a bound: per level of retention the ends of its list, and its length. */
+/**
+ * The records of one or more namespaces that share a bound: per level of retention the ends of its list, and
+ * its length.
+ */
 export class Pool {
   /** The slots of the oldest and the newest record of each level; -1 for none. */
   readonly oldest = [-1, -1, -1];
@@ -18,8 +21,8 @@ export class Pool {
 }
 
 /**
- * The keys of one namespace, as its own callers know them, and the slot of each record. So no key is put together from path
- * and name at a call, and a key that the caller uses again has its hash already.
+ * The keys of one namespace, as its own callers know them, and the slot of each record. So no key is put
+ * together from path and name at a call, and a key that the caller uses again has its hash already.
  */
 export class Namespace {
   #slots = new Map<string, number>();
@@ -59,7 +62,10 @@ export class Namespace {
 const SLASH = 47;
 const COLON = ":";
 
-/** The path of the namespace and the key in it, of a key as the engine's interface names it; see `_keys.ts` of the store. */
+/**
+ * The path of the namespace and the key in it, of a key as the engine's interface names it; see `_keys.ts` of
+ * the store.
+ */
 export function partsOf(full: string): [path: string, key: string] {
   if (full.charCodeAt(0) !== SLASH) return ["", full];
   const end = full.indexOf(COLON);

@@ -23,10 +23,11 @@ import { type Namespace, partsOf } from "./_namespace.ts";
  */
 export interface MemoryStoreOptions {
   /**
-   * The maximum number of records. A full store evicts values and throttle counters first, the oldest of the namespace that has
-   * most; sessions when only an eighth of the store is left to those. Held locks, idempotency records, tombstones, blocks and
-   * outbox records are never evicted. They may fill three quarters of the store, those of one namespace half of it; beyond that
-   * a write of such a record fails with `store-full`.
+   * The maximum number of records. A full store evicts values and throttle counters first, the oldest of the
+   * namespace that has most; sessions when only an eighth of the store is left to those. Held locks,
+   * idempotency records, tombstones, blocks and outbox records are never evicted. They may fill three
+   * quarters of the store, those of one namespace half of it; beyond that a write of such a record fails with
+   * `store-full`.
    * @default {100_000}
    */
   readonly maxEntries?: number | undefined;
@@ -121,7 +122,7 @@ interface Watcher {
   readonly changed: () => void;
 }
 
-/** What all namespaces of a store share. */
+/** The state that all namespaces of a store share. */
 class MemoryState {
   readonly entries: BoundedEntries;
   readonly clock: Clock;

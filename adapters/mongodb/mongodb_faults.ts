@@ -1,4 +1,5 @@
 import { HoldfastError, type HoldfastErrorCode } from "../../src/errors.ts";
+import { mistakeOf } from "../../src/mistake.ts";
 
 /** The driver's numbers of server errors that a setting must change. */
 const BY_CODE: Readonly<Record<number, [code: HoldfastErrorCode, why: string]>> = {
@@ -38,8 +39,9 @@ export function mongodbFault(error: unknown, writes: boolean): HoldfastError {
   if (name === "MongoServerError" && typeof code === "number" && !OUTAGES.has(code)) {
     return new HoldfastError("misconfigured", `Cannot use MongoDB as it refused the command (${code})`);
   }
-  return new HoldfastError("backend-unavailable", "Cannot use MongoDB as the connection failed", {
-    retryable: true,
-    ambiguous: writes,
-  });
+  return mistakeOf("MongoDB", error) ??
+    new HoldfastError("backend-unavailable", "Cannot use MongoDB as the connection failed", {
+      retryable: true,
+      ambiguous: writes,
+    });
 }

@@ -20,7 +20,7 @@ import { checkPrefix } from "../../src/store/prefix.ts";
 import { isDuplicateKey, mongodbFault } from "./mongodb_faults.ts";
 
 /**
- * What the store uses of a `Collection` of the official driver, by shape.
+ * The part of a `Collection` of the official driver that the store uses, by shape.
  *
  * @category Stores
  */
@@ -129,7 +129,7 @@ interface RecordDocument {
   readonly version: string;
   /** The deadline in milliseconds since the epoch; null when there is none. */
   readonly expiresAt: number | null;
-  /** When MongoDB may delete the document. */
+  /** The time at which MongoDB may delete the document. */
   readonly deleteAt: Date | null;
 }
 

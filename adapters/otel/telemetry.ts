@@ -1,7 +1,7 @@
-/** What we use of OpenTelemetry's API, by shape. */
+/** The part of OpenTelemetry's API that is used here, by shape. */
 
 /**
- * What we use of a span.
+ * The part of a span that is used here.
  *
  * @category Telemetry
  */
@@ -15,7 +15,7 @@ export interface OtelSpan {
 }
 
 /**
- * What we use of a tracer: `trace.getTracer("shop")` of `@opentelemetry/api` is one.
+ * The part of a tracer that is used here: `trace.getTracer("shop")` of `@opentelemetry/api` is one.
  *
  * @category Telemetry
  */
@@ -29,7 +29,7 @@ export interface OtelTracer {
 }
 
 /**
- * What we use of a meter: `metrics.getMeter("shop")` of `@opentelemetry/api` is one.
+ * The part of a meter that is used here: `metrics.getMeter("shop")` of `@opentelemetry/api` is one.
  *
  * @category Telemetry
  */
@@ -45,7 +45,7 @@ export interface OtelMeter {
 }
 
 /**
- * Where spans and measurements go; without one of the two, there are none of its kind.
+ * The receivers of spans and measurements; without one of the two, there are none of its kind.
  *
  * @category Telemetry
  */

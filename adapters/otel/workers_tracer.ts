@@ -3,7 +3,7 @@ import { checkMethods } from "../../src/validate.ts";
 import type { OtelTracer } from "./telemetry.ts";
 
 /**
- * What we use of `tracing` of `cloudflare:workers`.
+ * The part of `tracing` of `cloudflare:workers` that is used here.
  *
  * @category Telemetry
  */
@@ -16,8 +16,8 @@ export interface WorkersTracing {
 }
 
 /**
- * A tracer of Workers' own tracing: the spans show in the traces of the dashboard beside those of the runtime. A failed call has
- * the attribute `error.type`, as these spans have no status.
+ * A tracer of Workers' own tracing: the spans show in the traces of the dashboard beside those of the
+ * runtime. A failed call has the attribute `error.type`, as these spans have no status.
  *
  * @throws {TypeError} when `tracing` has no `enterSpan`: Workers have it where `observability.traces` is enabled
  * @category Telemetry

@@ -21,7 +21,7 @@ const NOW = "floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
  */
 const SNAPSHOT_TIME = "floor(extract(epoch from statement_timestamp()) * 1000)::bigint";
 
-/** What SQL is sent. */
+/** The SQL statements. */
 export interface StatementOptions {
   /** A constant time in place of the server's, for tests. */
   readonly now?: string | undefined;

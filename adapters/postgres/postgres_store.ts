@@ -1,14 +1,13 @@
 import { systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { withTimeout } from "../../src/deadline.ts";
-import { HoldfastError } from "../../src/errors.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
 import { checkPrefix } from "../../src/store/prefix.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { PostgresChanges, type PostgresListen } from "./postgres_changes.ts";
-import { isConflict, postgresFault } from "./postgres_faults.ts";
+import { fault, isConflict, postgresFault } from "./postgres_faults.ts";
 import { type PostgresStatements, postgresStatements } from "./postgres_statements.ts";
 
 /**
@@ -191,11 +190,11 @@ class PostgresBackend implements SqlBackend {
     writes: boolean,
     signal: AbortSignal | undefined,
   ): Promise<readonly SqlRow[]> {
+    const late = () => fault("timeout", "it did not answer in time", { retryable: true, ambiguous: writes });
     for (let attempt = 1;; attempt++) {
       try {
         const work = Promise.resolve(this.binding(text, values));
-        const reply = await withTimeout(work, this.#timeout, signal, () => late(writes));
-        return "rows" in reply ? reply.rows : reply;
+        return rowsOf(await withTimeout(work, this.#timeout, signal, late));
       } catch (error) {
         if (signal?.aborted) throw signal.reason;
         if (!this.#alone || !isConflict(error) || attempt === CONFLICT_ATTEMPTS) {
@@ -207,17 +206,17 @@ class PostgresBackend implements SqlBackend {
   }
 }
 
+/** The rows of what the query function answers. */
+function rowsOf(reply: readonly SqlRow[] | { readonly rows: readonly SqlRow[] }): readonly SqlRow[] {
+  const rows = Array.isArray(reply) ? reply : (Object(reply) as { readonly rows?: unknown }).rows;
+  if (Array.isArray(rows)) return rows;
+  throw fault("misconfigured", "the query function must return the rows, or an object with 'rows'");
+}
+
 /**
  * `"app"."Jobs"` → `holdfast_app_jobs`: a name that needs no quotes, of the 63 bytes that Postgres takes at
  * most.
  */
 function channelOf(table: string): string {
   return `holdfast_${table.replaceAll('"', "").replace(".", "_").toLowerCase()}`.slice(0, 63);
-}
-
-function late(writes: boolean): HoldfastError {
-  return new HoldfastError("timeout", "Cannot use Postgres as it did not answer in time", {
-    retryable: true,
-    ambiguous: writes,
-  });
 }

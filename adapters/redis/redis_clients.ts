@@ -5,7 +5,7 @@
 import type { RedisScripts } from "../upstash/_client.ts";
 
 /**
- * What the store uses of `Redis` and `Cluster` of `ioredis`, by shape.
+ * The part of `Redis` and `Cluster` of `ioredis` that the store uses, by shape.
  *
  * @category Stores
  */
@@ -22,8 +22,8 @@ export interface IoRedisClient {
 }
 
 /**
- * What the store uses of `createClient()`, `createClientPool()`, `createSentinel()` and `createCluster()` of
- * `redis`, by shape.
+ * The part that the store uses of `createClient()`, `createClientPool()`, `createSentinel()` and
+ * `createCluster()` of `redis`, by shape.
  *
  * @category Stores
  */
@@ -37,7 +37,7 @@ export interface NodeRedisClient {
 }
 
 /**
- * What the store uses of `RedisClient` of Bun, by shape.
+ * The part of `RedisClient` of Bun that the store uses, by shape.
  *
  * @category Stores
  */
@@ -57,11 +57,11 @@ export type RedisClient = IoRedisClient | NodeRedisClient | BunRedisClient | Red
 
 /** A client, fitted. */
 export interface FittedClient {
-  /** How a script is run. */
+  /** The way to run a script. */
   readonly scripts: RedisScripts;
   /** Whether it talks to a Redis Cluster. */
   readonly cluster: boolean;
-  /** How a hash is read, where the client asks the primary itself. */
+  /** The way to read a hash, where the client asks the primary itself. */
   readonly hash?: (key: string) => PromiseLike<unknown>;
 }
 

@@ -53,7 +53,7 @@ export type SnsVerdict =
 const TASK = "verify SNS's webhooks";
 const OPTIONS = { topics: true, tolerance: true, fetch: true } satisfies OptionNames<SnsWebhookOptions>;
 
-/** Where Amazon keeps its certificates and confirms subscriptions, China's regions included. */
+/** The hosts of Amazon's certificates and subscriptions, China's regions included. */
 const HOST = /^sns\.[a-z\d-]{3,40}\.amazonaws\.com(?:\.cn)?$/;
 
 /** Bytes of a certificate: real ones have two thousand. */
@@ -78,8 +78,8 @@ const CONTENT: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * A verifier of deliveries by Amazon SNS, for `webhook()`: it checks the signature with the certificate that
- * Amazon publishes, and confirms the subscription of a topic of yours. The payload of an event is what SES sent,
- * ready for {@linkcode sesFeedback}.
+ * Amazon publishes, and confirms the subscription of a topic of yours. The payload of an event is what SES
+ * sent, ready for {@linkcode sesFeedback}.
  *
  * @throws {TypeError} when there is no topic, or an option is not valid
  * @see https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
@@ -142,7 +142,9 @@ function payloadOf(text: string | undefined): unknown {
   }
 }
 
-/** An address of Amazon's, over https; `undefined` for any other: a request must not choose what is fetched. */
+/**
+ * An address of Amazon's, over https; `undefined` for any other: a request must not choose what is fetched.
+ */
 function amazonUrl(text: string | undefined): URL | undefined {
   try {
     const url = new URL(text!);

@@ -79,7 +79,7 @@ interface Classified {
   readonly why: string;
 }
 
-/** Why no connection came about, in the words of Deno, Node and Bun. Workers give no reason. */
+/** Reasons for a failed connection, in the words of Deno, Node and Bun. Workers give no reason. */
 function connectFault(error: unknown): Classified {
   const { code = "", name = "", message = "" } = error as { code?: string; name?: string; message?: string };
   const words = `${code} ${name} ${message}`;

@@ -13,7 +13,7 @@ export type LetterContent = Pick<
   "size" | "chunks" | "messageId" | "needsSmtpUtf8" | "eightBit"
 >;
 
-/** What a transaction sends, and to whom. */
+/** The message of a transaction, and its recipients. */
 export interface Letter {
   readonly mime: LetterContent;
   /** The sender of the envelope; "" for none. */
@@ -23,7 +23,7 @@ export interface Letter {
 }
 
 /**
- * What the options of one message make of its envelope; all of them were checked.
+ * The envelope options of one message, checked.
  *
  * @category Mailers
  */
@@ -39,8 +39,8 @@ export interface EnvelopePlan {
   /** Whether each recipient has a sender, and so a transaction, of its own. */
   readonly verp: boolean;
   /**
-   * The commands of a transaction (MAIL, one RCPT per recipient, DATA) with the parameters that the options ask
-   * for.
+   * The commands of a transaction (MAIL, one RCPT per recipient, DATA) with the parameters that the options
+   * ask for.
    *
    * @throws {MailError} `unsupported` when the server does not offer what they need
    */
@@ -55,7 +55,7 @@ export interface EnvelopePlan {
 export interface SmtpEnvelopes {
   /** The names of the options. */
   readonly options: Readonly<Record<string, true>>;
-  /** What they, over the defaults, make of the envelope. */
+  /** The envelope of a message: its own options over the defaults. */
   plan(
     message: PreparedMessage,
     defaults: SmtpOptions | undefined,

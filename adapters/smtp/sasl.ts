@@ -13,8 +13,8 @@ export interface SmtpMechanism {
   /** Its name in EHLO's AUTH line. */
   readonly name: string;
   /**
-   * Authenticates, and answers the server's last reply: 235 when it accepts. `send` sends a line and reads the
-   * reply; its second argument is appended, and kept out of errors.
+   * Authenticates, and answers the server's last reply: 235 when it accepts. `send` sends a line and reads
+   * the reply; its second argument is appended, and kept out of errors.
    */
   authenticate(
     credentials: SmtpCredentials,
@@ -41,7 +41,7 @@ export interface SmtpCredentials {
  */
 export type SmtpAuthReply = Reply;
 
-/** What a mechanism says: `begin` first, if it may, then `respond` to each challenge. */
+/** A mechanism's side of the exchange: `begin` first, if it may, then `respond` to each challenge. */
 export interface SaslExchange {
   /** The first response, where the client begins. */
   readonly begin?: string;

@@ -1,7 +1,7 @@
 import { sqliteFault, type SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite_backend.ts";
 
 /**
- * What the store uses of a prepared statement of D1, by shape.
+ * The part of a prepared statement of D1 that the store uses, by shape.
  *
  * @category Stores
  */
@@ -12,7 +12,7 @@ export interface D1Statement {
 }
 
 /**
- * What the store uses of a `D1Database`, by shape: the binding from `env`.
+ * The part of a `D1Database` that the store uses, by shape: the binding from `env`.
  *
  * @category Stores
  */

@@ -2,8 +2,8 @@ import { HoldfastError } from "../../src/errors.ts";
 import { sqliteFault, type SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite_backend.ts";
 
 /**
- * What the store uses of a libSQL client, by shape: `createClient()` of `@libsql/client`, on any of its
- * import paths.
+ * The part of a libSQL client that the store uses, by shape: `createClient()` of `@libsql/client`, on any of
+ * its import paths.
  *
  * @category Stores
  */

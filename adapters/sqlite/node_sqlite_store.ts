@@ -1,7 +1,7 @@
 import { sqliteFault, type SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite_backend.ts";
 
 /**
- * What the store uses of a `DatabaseSync` of `node:sqlite`, by shape; Deno has it too.
+ * The part of a `DatabaseSync` of `node:sqlite` that the store uses, by shape; Deno has it too.
  *
  * @category Stores
  */

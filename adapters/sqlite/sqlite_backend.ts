@@ -2,6 +2,7 @@ import { systemClock } from "../../src/clock.ts";
 import { withTimeout } from "../../src/deadline.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
+import { mistakeOf } from "../../src/mistake.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
@@ -67,7 +68,9 @@ export interface SqliteDriver {
   readonly binding: object;
   /** Runs the statements in one transaction and one trip, and answers the rows of each. */
   run(statements: readonly SqliteStatement[]): Promise<readonly (readonly SqlRow[])[]>;
-  /** What an error of the client means; `busy` when another writer had the database and nothing happened. */
+  /**
+   * The meaning of an error of the client; `busy` when another writer had the database and nothing happened.
+   */
   fault(error: unknown, writes: boolean): HoldfastError | "busy";
 }
 
@@ -164,7 +167,7 @@ class SqliteBackend implements SqlBackend {
       } catch (error) {
         if (signal?.aborted) throw signal.reason;
         if (error instanceof HoldfastError) throw error;
-        const fault = this.#driver.fault(error, writes);
+        const fault = mistakeOf(this.name, error) ?? this.#driver.fault(error, writes);
         if (fault !== "busy") throw fault;
         if (attempt === BUSY_ATTEMPTS || systemClock.monotonic() >= ends) throw this.#late(false);
         await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100), signal);

@@ -10,7 +10,7 @@ import { type ListCursor, nextCursor, parseCursor, serializeCursor } from "./_cu
 import { fault } from "./_faults.ts";
 import { type KeySpace, unescapeBraces } from "./_keys.ts";
 import { inputArgs } from "./_lua.ts";
-import { listOf, loadedOf, outputOf, recordOf } from "./_replies.ts";
+import { listOf, loadedOf, type LoadedRecord, outputOf, recordOf, timedRecordOf } from "./_replies.ts";
 import type { Script, ScriptBook } from "./_scripts.ts";
 import type { ScriptRunner } from "./_transport.ts";
 
@@ -97,9 +97,7 @@ export class UpstashEngine implements AtomicEngine {
     let time = 0;
     const backend = {
       load: async (): Promise<VersionedRecord> => {
-        const keys = [this.#keys.full(key)];
-        const reply = await this.#run("load", keys, this.#now(), signal, false, listOf<string>);
-        const { record, now } = loadedOf(reply);
+        const { record, now } = await this.#load(this.#keys.full(key), signal);
         time = now;
         return { record, version: record === undefined ? [] : Object.entries(record).flat() };
       },
@@ -114,6 +112,16 @@ export class UpstashEngine implements AtomicEngine {
     // The transition sees the time that its record was read at.
     const clock: Clock = { ...systemClock, now: () => time };
     return transactByCompareAndSet(backend, transition, key, input, { clock, signal });
+  }
+
+  /** A record, and when it was read. */
+  #load(full: string, signal: AbortSignal | undefined): Promise<LoadedRecord> {
+    const runner = this.#runner;
+    if (runner.timedHash === undefined || this.#virtualTime !== undefined) {
+      return this.#run("load", [full], this.#now(), signal, false, (reply) => loadedOf(listOf(reply)));
+    }
+    const send = () => runner.timedHash!(full, signal);
+    return this.#send(full.length, send, signal, false, timedRecordOf);
   }
 
   async list({ prefix, cursor, limit, signal }: EngineListOptions): Promise<ListPage> {

@@ -4,6 +4,7 @@
  * value) never decides anything, and no message shows it.
  */
 import { HoldfastError, type HoldfastErrorCode, type HoldfastErrorOptions } from "../../src/errors.ts";
+import { mistakeOf } from "../../src/mistake.ts";
 
 /** An error reply of the server. Its message may quote the command and is never shown. */
 export class RedisReplyError extends Error {
@@ -36,7 +37,7 @@ export function late(timeout: number, sent = true): HoldfastError {
   });
 }
 
-/** What an error reply means. */
+/** The meaning of an error reply. */
 interface Meaning {
   readonly code: HoldfastErrorCode;
   /** Ends the sentence "Cannot use Redis as …". */
@@ -133,14 +134,14 @@ const STATUSES: Readonly<Record<number, Meaning>> = {
 interface ErrorReply {
   /** The first word, in capitals. */
   readonly word: string;
-  /** What follows it. */
+  /** The text after it. */
   readonly rest: string;
 }
 
-/** What the official client writes in front of an error reply. */
+/** The text that the official client writes in front of an error reply. */
 const SDK_PREFIX = /^Command (?:\d+ \[ \w+ \] )?failed: /;
 
-/** What Redis before 7 writes in front of an error that a command of a script met. */
+/** The text that Redis before 7 writes in front of an error of a command in a script. */
 const SCRIPT_PREFIX = /^ERR Error running script \(call to f_\w+\): (?:@user_script: ?\d+: )+-?(?=[A-Z]+ )/;
 
 /** The server's reply inside an error of any client, or `undefined` when the error is the client's own. */
@@ -191,6 +192,8 @@ export function fault(error: unknown, writes: boolean): unknown {
   if (isUnknownHost(error)) {
     return faultOf(misconfigured("no server has the name in the URL"), "ENOTFOUND", writes);
   }
+  const mistake = mistakeOf("Redis", error);
+  if (mistake) return mistake;
   const failed = lost(reply ? `it failed: ${reply.word}` : "the client failed");
   return writes ? failed : certain(failed);
 }

@@ -1,8 +1,8 @@
-/** Where the keys of a store are in Redis: prefixes that never meet, and the slots of a cluster. */
+/** The keys of a store in Redis: prefixes that never meet, and the slots of a cluster. */
 import { checkPrefix } from "../../src/store/prefix.ts";
 
 /**
- * What a Redis Cluster hashes of a key: the text between the first brace and the next closing one, unless
+ * The part of a key that a Redis Cluster hashes: the text between the first brace and the next closing one, unless
  * that is empty.
  */
 const HASH_TAG = /^[^{]*\{[^}]+\}/;
@@ -15,7 +15,7 @@ const HASH_TAG = /^[^{]*\{[^}]+\}/;
  * only when its prefix has one.
  */
 export class KeySpace {
-  /** What every key begins with. */
+  /** The beginning of every key. */
   readonly head: string;
   /** Whether one script may take many keys: there is no cluster, or the prefix has a hash tag. */
   readonly oneSlot: boolean;

@@ -53,11 +53,25 @@ export function recordOf(reply: unknown): Fields | undefined {
   return texts.length === 0 ? undefined : fromPairs(texts as string[]);
 }
 
+/** A record without its deadline, none when it is over, and the time in milliseconds at which it was read. */
+export interface LoadedRecord {
+  readonly record: Fields | undefined;
+  readonly now: number;
+}
+
 /** What `load` answers: the pairs of a record with its deadline `@`, and the clock. */
-export function loadedOf(reply: readonly string[]): { record: Fields | undefined; now: number } {
-  const now = Number(reply.at(-2)) * 1000 + Math.floor(Number(reply.at(-1)) / 1000);
-  const { "@": deadline, ...record } = fromPairs(reply.slice(0, -2));
-  const over = reply.length < 3 || deadline !== undefined && now >= Number(deadline);
+export function loadedOf(reply: readonly string[]): LoadedRecord {
+  return timedRecordOf([reply.slice(-2), reply.slice(0, -2)]);
+}
+
+/** What TIME and HGETALL answer. */
+export function timedRecordOf(reply: unknown): LoadedRecord {
+  const [time, hash] = reply as [unknown, unknown];
+  const [seconds, micro] = Array.isArray(time) ? time.map(Number) : [];
+  const now = seconds! * 1000 + Math.floor(micro! / 1000);
+  if (!Number.isSafeInteger(now)) throw strangeReply(time);
+  const { "@": deadline, ...record } = recordOf(hash) ?? {};
+  const over = Object.keys(record).length === 0 || deadline !== undefined && now >= Number(deadline);
   return { record: over ? undefined : record, now };
 }
 

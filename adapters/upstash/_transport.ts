@@ -40,6 +40,12 @@ export interface ScriptRunner {
    * for what only reads, or a cache of its own.
    */
   hash?(key: string, signal: AbortSignal | undefined): Promise<unknown>;
+  /**
+   * Reads the clock, then a hash, each by a command of its own, and answers both. The clock comes first: what was there after
+   * it is judged by it, so a record that is renewed in between is never taken for one that is over. Absent where two commands
+   * may change places.
+   */
+  timedHash?(key: string, signal: AbortSignal | undefined): Promise<[time: unknown, hash: unknown]>;
 }
 
 /**
@@ -123,6 +129,11 @@ export class UpstashTransport implements ScriptRunner {
 
   hash(key: string, signal: AbortSignal | undefined): Promise<unknown> {
     return this.#send(undefined, JSON.stringify(["HGETALL", key]).slice(1), signal);
+  }
+
+  timedHash(key: string, signal: AbortSignal | undefined): Promise<[time: unknown, hash: unknown]> {
+    // Calls of one tick share a request, in this order.
+    return Promise.all([this.#send(undefined, '"TIME"]', signal), this.hash(key, signal)]);
   }
 
   /**

@@ -3,6 +3,7 @@
  * message alone, always at its beginning, before anything of keys and values. So nothing behind it can be taken for a status.
  */
 import { HoldfastError, type HoldfastErrorCode, type HoldfastErrorOptions } from "../../src/errors.ts";
+import { mistakeOf } from "../../src/mistake.ts";
 
 /** `KV PUT failed: 429 Too Many Requests`, and `KV GET_BULK failed: …`. */
 const STATUS = /^(?:Error: )?KV [A-Z_]+ failed: (\d{3})\b/;
@@ -44,6 +45,8 @@ export function kvFault(cause: unknown, writes: boolean): HoldfastError {
     const [code, why, options] = known;
     return new HoldfastError(code, `Cannot use Workers KV as ${why}`, { ...options, cause });
   }
+  const mistake = mistakeOf("Workers KV", cause);
+  if (mistake) return mistake;
   const refused = status !== undefined && status < "500";
   return new HoldfastError(
     "backend-unavailable",

@@ -1,6 +1,6 @@
 /**
- * A cache on a shared store that cannot lie: what was invalidated is never answered again, although its fill was under
- * way, on another machine, or late.
+ * A cache on a shared store that cannot lie: what was invalidated is never answered again, although its fill
+ * was under way, on another machine, or late.
  *
  * ```ts
  * import { memoryStore } from "@holdfast/edge";
@@ -11,8 +11,8 @@
  * await cache.invalidate("rope"); // or invalidateTags(["catalogue"])
  * ```
  *
- * Of all callers in all isolates one fills a key at a time. A value is fresh for `ttl`; then it may be answered for
- * `stale` longer while one caller refills it, and for `grace` longer where the origin fails.
+ * Of all callers in all isolates one fills a key at a time. A value is fresh for `ttl`; then it may be
+ * answered for `stale` longer while one caller refills it, and for `grace` longer where the origin fails.
  *
  * @module
  */
@@ -33,13 +33,14 @@ export interface CacheOptions {
   /** Keeps values in this isolate's memory too. A change made elsewhere is seen up to `ttl` late. */
   readonly near?: NearOptions | undefined;
   /**
-   * How long the right to fill lasts without an extension: the time that a dead filler costs. It is extended while the
-   * fill runs.
+   * The time for which the right to fill lasts without an extension: the time that a dead filler costs. It is
+   * extended while the fill runs.
    * @default {"10s"}
    */
   readonly lease?: Duration | undefined;
   /**
-   * The longest that a value may be kept, `stale` and `grace` included. Tags are remembered for twice as long.
+   * The longest that a value may be kept, `stale` and `grace` included. Tags are remembered for twice as
+   * long.
    * @default {"7d"}
    */
   readonly maxLifetime?: Duration | undefined;
@@ -49,12 +50,15 @@ export interface CacheOptions {
    */
   readonly timeout?: Duration | undefined;
   /**
-   * The answer while the store is down: `"fill"` asks the origin, once per key and isolate at a time and for 100 keys at
-   * most; `"throw"` throws the fault.
+   * The answer while the store is down: `"fill"` asks the origin, once per key and isolate at a time and for
+   * 100 keys at most; `"throw"` throws the fault.
    * @default {"fill"}
    */
   readonly whenUnavailable?: "fill" | "throw" | undefined;
-  /** A callback for faults: a store that is down, a value that could not be stored, an origin's failure hidden by `grace`. */
+  /**
+   * A callback for faults: a store that is down, a value that could not be stored, an origin's failure hidden
+   * by `grace`.
+   */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /**
    * The clock of leases and waits.
@@ -69,7 +73,10 @@ export interface CacheOptions {
  * @category Cache
  */
 export interface NearOptions {
-  /** How long a value is answered without asking the store: the most that a change elsewhere is seen late. */
+  /**
+   * The time for which a value is answered without asking the store: the most that a change elsewhere is seen
+   * late.
+   */
   readonly ttl: Duration;
   /**
    * The most values kept; the one used longest ago goes first.
@@ -79,19 +86,22 @@ export interface NearOptions {
 }
 
 /**
- * How long a value is kept, and under which tags.
+ * The times for which a value is kept, and its tags.
  *
  * @category Cache
  */
 export interface CacheEntryOptions extends CallOptions {
-  /** How long a value is fresh. */
+  /** The time for which a value is fresh. */
   readonly ttl: Duration;
   /**
-   * How long after that it may be answered while one caller refills it in the background. Without a `waitUntil` the
-   * caller that is to refill it waits for the fill instead.
+   * The time after that for which it may be answered while one caller refills it in the background. Without a
+   * `waitUntil` the caller that is to refill it waits for the fill instead.
    */
   readonly stale?: Duration | undefined;
-  /** How long after `ttl` it may be answered where the origin fails or takes longer than `fillTimeout`. */
+  /**
+   * The time after `ttl` for which it may be answered where the origin fails or takes longer than
+   * `fillTimeout`.
+   */
   readonly grace?: Duration | undefined;
   /** Names by which it can be invalidated together with others; up to 32. */
   readonly tags?: readonly string[] | undefined;
@@ -108,29 +118,32 @@ export interface CacheEntryOptions extends CallOptions {
  * @category Cache
  */
 export interface CacheGetOptions<T = unknown> extends CacheEntryOptions {
-  /** How long the origin's "there is nothing" (`undefined`) is kept. Without it, it is not kept. */
+  /** The time for which the origin's "there is nothing" (`undefined`) is kept. Without it, it is not kept. */
   readonly absent?: Duration | undefined;
   /**
-   * How eagerly a value is refilled before its time, so that no two callers ever meet an expired one: XFetch's beta, on
-   * the measured time of the last fill.
+   * The eagerness with which a value is refilled before its time, so that no two callers ever meet an expired
+   * one: XFetch's beta, on the measured time of the last fill.
    *
    * @see https://www.vldb.org/pvldb/vol8/p886-vattani.pdf
    * @default {0}
    */
   readonly early?: number | undefined;
   /**
-   * Asks the origin although a fresh value is cached. Other callers get the cached one meanwhile; a caller that finds the
-   * refill under way gets its value.
+   * Asks the origin although a fresh value is cached. Other callers get the cached one meanwhile; a caller
+   * that finds the refill under way gets its value.
    * @default {false}
    */
   readonly refresh?: boolean | undefined;
-  /** Lets a refill in the background outlive the request: `ctx.waitUntil` on Workers, `c.executionCtx.waitUntil` in Hono. */
+  /**
+   * Lets a refill in the background outlive the request: `ctx.waitUntil` on Workers,
+   * `c.executionCtx.waitUntil` in Hono.
+   */
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
   /** Checks what is cached and what is filled. What does not match in the store is refilled. */
   readonly schema?: Schema<T> | undefined;
   /**
-   * The longest that a fill may take; then its signal aborts, `grace` answers or the call rejects with `timeout`, and the
-   * next caller fills.
+   * The longest that a fill may take; then its signal aborts, `grace` answers or the call rejects with
+   * `timeout`, and the next caller fills.
    * @default {"1m"}
    */
   readonly fillTimeout?: Duration | undefined;
@@ -147,8 +160,8 @@ export interface FillContext<T = unknown> {
   /** Aborts when the fill takes too long, or its right to fill is lost. */
   readonly signal: AbortSignal;
   /**
-   * The value that is to be replaced, where it is kept still: to ask the origin whether it has changed. `undefined` where
-   * there is none, or it was invalidated.
+   * The value that is to be replaced, where it is kept still: to ask the origin whether it has changed.
+   * `undefined` where there is none, or it was invalidated.
    */
   readonly previous: T | undefined;
   /** Sets how long this value is kept, where only the origin knows; `false`: it is answered and not kept. */
@@ -156,16 +169,20 @@ export interface FillContext<T = unknown> {
 }
 
 /**
- * The argument of {@linkcode FillContext.keep}: what is left out is as the call says. It is cut to `maxLifetime`.
+ * The argument of {@linkcode FillContext.keep}: what is left out is as the call says. It is cut to
+ * `maxLifetime`.
  *
  * @category Cache
  */
 export interface FillLifetime {
-  /** How long the value is fresh; `0`: not at all, it is kept for `stale`, for `grace` and as `previous`. */
+  /**
+   * The time for which the value is fresh; `0`: not at all, it is kept for `stale`, for `grace` and as
+   * `previous`.
+   */
   readonly ttl?: Duration | undefined;
-  /** How long after that it may be answered while it is refilled; `0`: not at all. */
+  /** The time after that for which it may be answered while it is refilled; `0`: not at all. */
   readonly stale?: Duration | undefined;
-  /** How long after `ttl` it may be answered where the origin fails; `0`: not at all. */
+  /** The time after `ttl` for which it may be answered where the origin fails; `0`: not at all. */
   readonly grace?: Duration | undefined;
 }
 
@@ -192,8 +209,8 @@ export type FillMany<T> = (keys: readonly string[], context: Pick<FillContext, "
  */
 export interface CacheAnswer<T = unknown> {
   /**
-   * `hit`: cached and fresh. `stale`: cached, and refilled meanwhile. `filled`: the origin's. `grace`: cached and expired,
-   * as the origin failed. `uncached`: the origin's, as the store is down.
+   * `hit`: cached and fresh. `stale`: cached, and refilled meanwhile. `filled`: the origin's. `grace`: cached
+   * and expired, as the origin failed. `uncached`: the origin's, as the store is down.
    */
   readonly state: "hit" | "stale" | "filled" | "grace" | "uncached";
   /** The value. */
@@ -247,7 +264,7 @@ export interface WeakCache {
   /**
    * The cached value, or the origin's. The origin's error is thrown as it is, unless `grace` has a value.
    *
-   * @throws {TypeError} for a key or options that cannot be, and when JSON cannot hold the value
+   * @throws {TypeError} for an invalid key or option, and when JSON cannot hold the value
    */
   get<T>(key: string, fill: Fill<T>, options: WeakCacheGetOptions<T>): Promise<T>;
   /** The cached value, without a fill; `undefined` when there is none. */
@@ -271,18 +288,19 @@ export interface PeekOptions<T = unknown> extends CallOptions {
 }
 
 /**
- * A cache on an atomic store. After `invalidate`, `expire`, `invalidateTags` or `set` was acknowledged, no call that
- * begins later, in any isolate, answers what was there before; the near tier alone may, for `near.ttl`.
+ * A cache on an atomic store. After `invalidate`, `expire`, `invalidateTags` or `set` was acknowledged, no
+ * call that begins later, in any isolate, answers what was there before; the near tier alone may, for
+ * `near.ttl`.
  *
  * @category Cache
  */
 export interface Cache extends WeakCache {
-  /** What the engine accepts. */
+  /** The limits of the engine. */
   readonly limits: EngineLimits;
   /**
    * The cached value, or the origin's. The origin's error is thrown as it is, unless `grace` has a value.
    *
-   * @throws {TypeError} for a key or options that cannot be, and when JSON cannot hold the value
+   * @throws {TypeError} for an invalid key or option, and when JSON cannot hold the value
    */
   get<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<T>;
   /** The same, with how the value was come by: for metrics, or a header field. */
@@ -291,7 +309,10 @@ export interface Cache extends WeakCache {
   set(key: string, value: unknown, options: CacheEntryOptions): Promise<void>;
   /** The same for several keys, in their order, with one call of the origin for all that are missing. */
   getMany<T>(keys: readonly string[], fill: FillMany<T>, options: CacheGetOptions<T>): Promise<T[]>;
-  /** Makes the value stale now: it is refilled, and answered meanwhile where `stale` or `grace` allow; `false` where nothing is cached. */
+  /**
+   * Makes the value stale now: it is refilled, and answered meanwhile where `stale` or `grace` allow; `false`
+   * where nothing is cached.
+   */
   expire(key: string, options?: CallOptions): Promise<boolean>;
   /** Invalidates every value that was filled or set with one of the tags. */
   invalidateTags(tags: readonly string[], options?: CallOptions): Promise<void>;

@@ -55,8 +55,8 @@ import { type RunningFill, sharedFill } from "./shared_fill.ts";
 import { StoreWeakCache } from "./weak_cache.ts";
 
 /**
- * A cache over a store. On a {@linkcode KeyValueStore} that cannot change a key atomically it is a {@linkcode WeakCache}:
- * two isolates may fill at once, and a fill under way may bring back what was invalidated.
+ * A cache over a store. On a {@linkcode KeyValueStore} that cannot change a key atomically it is a {@linkcode
+ * WeakCache}: two isolates may fill at once, and a fill under way may bring back what was invalidated.
  *
  * @throws {TypeError} when the name is missing or an option is unknown
  * @throws {RangeError} when a duration or a count cannot be
@@ -89,7 +89,7 @@ const MAX_BACKOFF = 250;
 /** Fills at once in this isolate while the store is down. */
 const MAX_UNCACHED_FILLS = 100;
 
-/** What a record holds beside its value, tags included, in UTF-16 code units. */
+/** The space of a record beside its value, tags included, in UTF-16 code units. */
 const RECORD_OVERHEAD = 2048;
 
 /** A fill that was granted. */
@@ -238,7 +238,10 @@ class StoreCache implements Cache {
     }
   }
 
-  /** `elapsed`: milliseconds since the call began, where it is to be refilled: what is younger was filled meanwhile. */
+  /**
+   * `elapsed`: milliseconds since the call began, where it is to be refilled: what is younger was filled
+   * meanwhile.
+   */
   #readInput(
     { version, early, refresh }: CachePlan,
     filler: string,
@@ -284,7 +287,8 @@ class StoreCache implements Cache {
         if (wait === undefined) {
           wait = new ChangeWait(this.#store, key, this.#settings.clock, plan.signal);
           this.#flights.enter(key, wait);
-          // The first look noted no version, which only waiters need: the second one does, and the wait starts from it.
+          // The first look noted no version, which only waiters need: the second one does, and the wait
+          // starts from it.
           if (this.#store.watch) continue;
         }
         const backoff = Math.min(MAX_BACKOFF, 10 * 2 ** round) * (0.5 + Math.random() / 2);
@@ -354,7 +358,10 @@ class StoreCache implements Cache {
     }
   }
 
-  /** Fills what this caller was granted: before it answers, or after it where there is something to answer meanwhile. */
+  /**
+   * Fills what this caller was granted: before it answers, or after it where there is something to answer
+   * meanwhile.
+   */
   async #refill<T>(
     call: Call<T>,
     entry: CacheEntry | undefined,
@@ -422,7 +429,10 @@ class StoreCache implements Cache {
     }
   }
 
-  /** Stores the filled value and answers whether it is kept. It is the caller's in any case: a failure is reported. */
+  /**
+   * Stores the filled value and answers whether it is kept. It is the caller's in any case: a failure is
+   * reported.
+   */
   async #keep(
     key: string,
     plan: CachePlan | undefined,
@@ -591,7 +601,7 @@ class StoreCache implements Cache {
   }
 }
 
-/** What is the same for every value that may stand for another. */
+/** The properties that all values share that may stand for each other. */
 function kindOf({ tags, version }: CachePlan): string {
   return tags.length === 0 ? version : JSON.stringify([version, ...tags]);
 }

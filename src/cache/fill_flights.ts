@@ -16,8 +16,9 @@ export interface Landing {
 }
 
 /**
- * The ends of fills in this isolate. Waiters are told of each, so that none polls for it; and a call finds the failure of
- * a fill that ended while the call was under way. No waiter depends on being told: each wait has its own bound.
+ * The ends of fills in this isolate. Waiters are told of each, so that none polls for it; and a call finds
+ * the failure of a fill that ended while the call was under way. No waiter depends on being told: each wait
+ * has its own bound.
  */
 export class FillFlights {
   readonly #waits = new Map<string, Set<ChangeWait>>();
@@ -26,7 +27,7 @@ export class FillFlights {
   readonly #landings = new Map<string, Landing>();
   #count = 0;
 
-  /** How many fills have ended; to be read when a call begins. */
+  /** The number of fills that have ended; to be read when a call begins. */
   get count(): number {
     return this.#count;
   }
@@ -53,8 +54,9 @@ export class FillFlights {
   }
 
   /**
-   * The value of the fill that a caller was told to wait for. The store named the holder after the call had begun, and
-   * accepted the fill after that: so the value was the current one while the call was under way, and needs no other look.
+   * The value of the fill that a caller was told to wait for. The store named the holder after the call had
+   * begun, and accepted the fill after that: so the value was the current one while the call was under way,
+   * and needs no other look.
    */
   landedWith(key: string, holder: string | undefined): Landing | undefined {
     const landing = this.#landings.get(key);

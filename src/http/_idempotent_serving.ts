@@ -41,7 +41,7 @@ export class Serving {
     this.#hold = keys.hold(claim);
   }
 
-  /** What the handler gets. */
+  /** The values that the handler gets. */
   #claimed(key: string): ClaimedRequest {
     const hold = this.#hold;
     return {

@@ -8,7 +8,7 @@ import {
   parseDirectives,
 } from "./cache_control.ts";
 
-/** How the caller wants responses kept that do not say it themselves. */
+/** The caller's policy for responses that have none of their own. */
 export interface PolicyOptions {
   /** Milliseconds of freshness of a response that says nothing. */
   readonly ttl: number | undefined;
@@ -16,7 +16,7 @@ export interface PolicyOptions {
   readonly heuristics: number | undefined;
   /** Milliseconds for which a response with a validator is kept beyond its freshness. */
   readonly retention: number;
-  /** What becomes of a response that sets a cookie. */
+  /** The treatment of a response that sets a cookie. */
   readonly whenSetCookie: "pass" | "strip" | "store";
 }
 
@@ -29,23 +29,25 @@ export interface Exchange {
   readonly receivedAt: number;
 }
 
-/** How long a response is kept, in milliseconds; a response that must not be kept has none. */
+/** The times for which a response is kept, in milliseconds; a response that must not be kept has none. */
 export interface Storability {
   /** Its age when it was received. */
   readonly age: number;
-  /** How long it is fresh, from when it was made. */
+  /** The time for which it is fresh, from when it was made. */
   readonly lifetime: number;
-  /** How long after that it may be answered while it is refreshed. */
+  /** The time after that for which it may be answered while it is refreshed. */
   readonly stale: number;
-  /** How long after that it may be answered where the handler fails. */
+  /** The time after that for which it may be answered where the handler fails. */
   readonly error: number;
-  /** How long after that it is kept to be validated. */
+  /** The time after that for which it is kept to be validated. */
   readonly retention: number;
   /** Whether a stale response must not be answered, whatever a client allows. */
   readonly revalidate: boolean;
 }
 
-/** Statuses whose responses may be kept without explicit freshness (RFC 9110 §15.1). 206 is never kept here. */
+/**
+ * Statuses whose responses may be kept without explicit freshness (RFC 9110 §15.1). 206 is never kept here.
+ */
 const HEURISTIC = new Set([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]);
 
 /** Statuses whose caching rules are known here: those of RFC 9110. It matters for `must-understand`. */
@@ -54,10 +56,15 @@ function isUnderstood(status: number): boolean {
     (status >= 400 && status <= 426) || (status >= 500 && status <= 505);
 }
 
-/** The fraction of the time since the last change for which a response is taken to be fresh (RFC 9111 §4.2.2). */
+/**
+ * The fraction of the time since the last change for which a response is taken to be fresh (RFC 9111 §4.2.2).
+ */
 const HEURISTIC_FRACTION = 0.1;
 
-/** Tells whether and how long a response to GET is kept; `undefined` where it must not be, or it would be of no use. */
+/**
+ * Tells whether and how long a response to GET is kept; `undefined` where it must not be, or it would be of
+ * no use.
+ */
 export function storability(exchange: Exchange, options: PolicyOptions): Storability | undefined {
   const { headers, status } = exchange;
   const cc = parseDirectives(headers.get("cache-control"));
@@ -83,7 +90,10 @@ export function storability(exchange: Exchange, options: PolicyOptions): Storabi
   return fresh > 0 || stale > 0 || grace > 0 ? kept : undefined;
 }
 
-/** The milliseconds left of a response when it is received: as fresh, as stale, and as one to fall back to or validate. */
+/**
+ * The milliseconds left of a response when it is received: as fresh, as stale, and as one to fall back to or
+ * validate.
+ */
 export function timesLeft(kept: Storability): { fresh: number; stale: number; grace: number } {
   const left = kept.lifetime - kept.age;
   // A response that arrives stale has used up some of the time after its freshness.
@@ -136,7 +146,10 @@ function initialAge({ headers, sentAt, receivedAt }: Exchange): number {
   return Math.max(apparent, ageOf(headers.get("age")) + receivedAt - sentAt);
 }
 
-/** The request fields by which a response was chosen, in lower case and order; `undefined`: by more than can be told. */
+/**
+ * The request fields by which a response was chosen, in lower case and order; `undefined`: by more than can
+ * be told.
+ */
 export function varyNames(headers: Headers): readonly string[] | undefined {
   const names = listMembers(headers.get("vary") ?? "").map((name) => name.toLowerCase());
   return names.includes("*") ? undefined : [...new Set(names)].sort();
@@ -145,7 +158,7 @@ export function varyNames(headers: Headers): readonly string[] | undefined {
 /** Fields in which the case of letters carries no meaning. */
 const CASELESS = ["accept-encoding", "accept-language"];
 
-/** What a request says in those fields, without differences that mean nothing (RFC 9111 §4.1). */
+/** The values of those fields in a request, without differences that mean nothing (RFC 9111 §4.1). */
 export function varyValues(names: readonly string[], request: Headers): readonly string[] {
   return names.map((name) => {
     const value = request.get(name);

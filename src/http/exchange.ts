@@ -39,7 +39,7 @@ export type Helper<Context, Value> = (
 export interface Exchange<Context> {
   /** The request; a framework may replace it while it is served. */
   readonly request: Request;
-  /** What the application's callbacks are handed: the runtime's context, or Hono's `c`. */
+  /** The context that the application's callbacks get: the runtime's context, or Hono's `c`. */
   readonly context: Context;
   /**
    * The object that all helpers around one request share, and no other request: Hono's `c`, or one of our
@@ -48,7 +48,7 @@ export interface Exchange<Context> {
   readonly owner: object;
   /** The request as the runtime made it: runtimes know the connection by this object. */
   readonly original: Request;
-  /** Where the runtime tells the connection: its info, server, environment. */
+  /** The objects in which the runtime tells the connection: its info, server, environment. */
   readonly connection: unknown;
   /** Whether what is behind would find a value of that name already. */
   has(name: string): boolean;

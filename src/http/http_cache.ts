@@ -78,13 +78,14 @@ export interface HttpCacheOptions<Context = unknown> {
   /** The tags of a request's response, for `invalidateTags`; the response carries them in `Cache-Tag`. */
   readonly tags?: ((request: Request) => readonly string[]) | undefined;
   /**
-   * How long a response is fresh that says nothing about it. Without it, such a response is not fresh at all.
+   * The time for which a response is fresh that says nothing about it. Without it, such a response is not
+   * fresh at all.
    */
   readonly ttl?: Duration | undefined;
   /** Guesses freshness from `Last-Modified`: a tenth of the time since then, at most this long. */
   readonly heuristics?: Duration | undefined;
   /**
-   * How long a response with a validator is kept beyond its freshness, to be validated.
+   * The time for which a response with a validator is kept beyond its freshness, to be validated.
    * @default {"1h"}
    */
   readonly retention?: Duration | undefined;
@@ -175,7 +176,7 @@ const MAX_KEY = 160;
 /** Characters of a record beside the response. */
 const RECORD_OVERHEAD = 4096;
 
-/** What is kept of a URL: a response, or that it has none to keep. */
+/** The entry of a URL: a response, or that it has none to keep. */
 type Kept = CachedResponse | { readonly pass: true };
 
 /** The cause of a failure that is a response. */
@@ -230,7 +231,7 @@ class Flight {
  *
  * @throws {TypeError} for unknown options, and where neither a store nor a cache is given; for a request that is answered
  * for the same cache already, by one around this with other options
- * @throws {RangeError} for a duration or a count that cannot be
+ * @throws {RangeError} for a duration or a count out of range
  * @category HTTP
  * @example
  * ```ts

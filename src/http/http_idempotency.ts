@@ -120,7 +120,7 @@ export interface ClaimedRequest {
 }
 
 /**
- * What {@linkcode withIdempotency} adds to the handler's context.
+ * The values that {@linkcode withIdempotency} adds to the handler's context.
  *
  * @category HTTP
  */

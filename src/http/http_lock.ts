@@ -35,12 +35,13 @@ export interface HttpLockOptions<Context = unknown>
    */
   readonly status?: 409 | 423 | 429 | 503 | undefined;
   /**
-   * How long the lock is held: until the handler answered, or until the last byte of its response was read
+   * The end of the hold: until the handler answered, or until the last byte of its response was read
    * (or the reader went away). A handler that works while it streams needs `"body"`. Such a lock ends sooner
    * where nothing reads:
    *
    * - HEAD: the body is cancelled and the lock released when the handler has answered.
-   * - A body of which nothing is read for 10 s (for `ttl`, where that is shorter), renewed or not, is cancelled
+   * - A body of which nothing is read for 10 s (for `ttl`, where that is shorter), renewed or not, is
+   *   cancelled
    *   and fails, and the lock is released: an outer middleware dropped it, the client left (workerd does not
    *   tell), or it pauses. Waiting for the handler to produce more is no pause.
    * @default {"response"}
@@ -67,7 +68,7 @@ export interface HttpLockOptions<Context = unknown>
 }
 
 /**
- * What {@linkcode withLock} adds to the handler's context.
+ * The value that {@linkcode withLock} adds to the handler's context.
  *
  * @category HTTP
  */

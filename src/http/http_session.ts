@@ -23,14 +23,14 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import type { WaitUntilOption } from "./exchange.ts";
 
 /**
- * How {@linkcode withSession} answers.
+ * Options for the answers of {@linkcode withSession}.
  *
  * @category HTTP
  */
 export interface HttpSessionAnswerOptions<Context = unknown> {
   /**
-   * The member of the handler's context that holds the session; another one for a second kind of session in the
-   * same app.
+   * The member of the handler's context that holds the session; another one for a second kind of session in
+   * the same app.
    * @default {"session"}
    */
   readonly contextKey?: string | undefined;
@@ -47,8 +47,8 @@ export interface HttpSessionAnswerOptions<Context = unknown> {
 }
 
 /**
- * Options of {@linkcode withSession}. With another `contextKey`, cookie and namespace are named after it, too, so
- * that two kinds of session in one app never meet.
+ * Options of {@linkcode withSession}. With another `contextKey`, cookie and namespace are named after it,
+ * too, so that two kinds of session in one app never meet.
  *
  * @category HTTP
  */
@@ -62,8 +62,8 @@ export interface HttpSessionOptions<S extends Schema = Schema<Record<string, unk
 }
 
 /**
- * Options of {@linkcode withSession} when the sessions are made already: to list them elsewhere, or because they
- * are sealed.
+ * Options of {@linkcode withSession} when the sessions are made already: to list them elsewhere, or because
+ * they are sealed.
  *
  * @category HTTP
  */
@@ -76,7 +76,7 @@ export interface MadeHttpSessionOptions<Data, Context = unknown> extends HttpSes
 }
 
 /**
- * What {@linkcode withSession} adds to the handler's context, under the name of `contextKey`.
+ * The value that {@linkcode withSession} adds to the handler's context, under the name of `contextKey`.
  *
  * @category HTTP
  */

@@ -84,10 +84,10 @@ export interface HttpThrottleBaseOptions<Context = unknown>
    */
   readonly cost?: number | ((request: Request, context: Context) => number) | undefined;
   /**
-   * The units that the request took, once its answer is known: 0 for all but failed logins, or a weight. `cost`
-   * is taken before the handler runs, so that no crowd of parallel requests passes; what was too much is given
-   * back, and what was too little is taken as far as it is there. An answer that a handler threw is a failure:
-   * it keeps `cost`. A number that is no cost is told to `onFault` and changes nothing.
+   * The units that the request took, once its answer is known: 0 for all but failed logins, or a weight.
+   * `cost` is taken before the handler runs, so that no crowd of parallel requests passes; what was too much
+   * is given back, and what was too little is taken as far as it is there. An answer that a handler threw is
+   * a failure: it keeps `cost`. A number that is no cost is told to `onFault` and changes nothing.
    */
   readonly costAfter?: ((response: Response, request: Request, context: Context) => number) | undefined;
   /**
@@ -113,7 +113,7 @@ export type HttpThrottleOptions<Context = unknown> =
   );
 
 /**
- * What {@linkcode withThrottle} adds to the handler's context.
+ * The values that {@linkcode withThrottle} adds to the handler's context.
  *
  * @category HTTP
  */

@@ -32,7 +32,7 @@ function bare(header: string): string | undefined {
   return key === undefined || ANOTHER_TYPE.test(key) ? undefined : key;
 }
 
-/** What is wrong with a header that {@linkcode readIdempotencyKey} refuses, and what to send, for its client. */
+/** The fault of a header that {@linkcode readIdempotencyKey} refuses, and the remedy, for its client. */
 export function idempotencyKeyProblem(header: string, strict: boolean): string {
   const text = header.trim();
   const key = quoted(text) ?? text;

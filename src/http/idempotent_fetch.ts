@@ -1,6 +1,6 @@
 /**
- * Requests that may be sent again: one Idempotency-Key for a request and its repetitions, so that the server does
- * the work once.
+ * Requests that may be sent again: one Idempotency-Key for a request and its repetitions, so that the server
+ * does the work once.
  */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
@@ -17,8 +17,8 @@ import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from 
  */
 export interface IdempotentFetchOptions {
   /**
-   * The longest time for the whole call: all attempts, and the pauses between them. It ends when the header of an
-   * answer is there; the body may take longer.
+   * The longest time for the whole call: all attempts, and the pauses between them. It ends when the header
+   * of an answer is there; the body may take longer.
    * @default {"30s"}
    */
   readonly timeout?: Duration | undefined;
@@ -52,14 +52,14 @@ export interface IdempotentFetchOptions {
 }
 
 /**
- * What a call of {@linkcode idempotentFetch} takes beside what `fetch` takes.
+ * Options of a call of {@linkcode idempotentFetch}, beside those of `fetch`.
  *
  * @category HTTP
  */
 export interface IdempotentRequestInit extends RequestInit {
   /**
-   * The key, 1 to 255 characters of printable ASCII: one that outlives the process (the order's id) also covers a
-   * call that is made again after a crash.
+   * The key, 1 to 255 characters of printable ASCII: one that outlives the process (the order's id) also
+   * covers a call that is made again after a crash.
    * @default {a random UUID, or the request's own Idempotency-Key}
    */
   readonly idempotencyKey?: string | undefined;
@@ -80,9 +80,10 @@ const FIRST_DELAY = 250;
 const MAX_DELAY = 10_000;
 
 /**
- * Makes a `fetch` that sends a request again after a fault, under one Idempotency-Key, until it has an answer. The
- * key is sent with POST and PATCH; other methods are idempotent by themselves. `Retry-After` is honoured. The last
- * answer is returned whatever its status; one that asks for more time than is left is returned at once.
+ * Makes a `fetch` that sends a request again after a fault, under one Idempotency-Key, until it has an
+ * answer. The key is sent with POST and PATCH; other methods are idempotent by themselves. `Retry-After` is
+ * honoured. The last answer is returned whatever its status; one that asks for more time than is left is
+ * returned at once.
  *
  * @throws {TypeError | RangeError} when an option is unknown or out of its range
  * @category HTTP

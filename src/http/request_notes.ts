@@ -1,6 +1,7 @@
 /**
- * What helpers around one request tell each other, whatever their order: whether its answer is one person's, and
- * which caches are being filled with it. Noted by the objects that they share: Hono's context, the request.
+ * Notes that helpers around one request leave for each other, in any order: whether its answer is one
+ * person's, and which caches are being filled with it. Noted by the objects that they share: Hono's context,
+ * the request.
  */
 
 import { RequestValues } from "./request_values.ts";
@@ -11,8 +12,8 @@ const personal = /* @__PURE__ */ new RequestValues<readonly (() => boolean)[]>()
 const filling = /* @__PURE__ */ new RequestValues<Map<object, object>>();
 
 /**
- * Notes a way to ask whether the answer depends on who asked: a session that was read or changed. It is asked late,
- * as a handler may read its session while its body is on the way.
+ * Notes a way to ask whether the answer depends on who asked: a session that was read or changed. It is asked
+ * late, as a handler may read its session while its body is on the way.
  */
 export function notePersonal(owners: readonly object[], asked: () => boolean): void {
   for (const owner of owners) personal.set(owner, [...personal.get(owner) ?? [], asked]);
@@ -31,7 +32,9 @@ export function noteFilling(owners: readonly object[], cache: object, options: o
   }
 }
 
-/** The options with which that cache is filled with the answer to the request; `undefined` where it is not. */
+/**
+ * The options with which that cache is filled with the answer to the request; `undefined` where it is not.
+ */
 export function fillingOptions(owners: readonly object[], cache: object): object | undefined {
   for (const owner of owners) {
     const options = filling.get(owner)?.get(cache);

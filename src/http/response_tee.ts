@@ -10,7 +10,7 @@
  */
 import { concatBytes } from "../read_stream.ts";
 
-/** What the store learns of a body. */
+/** The outcome of a body for the store. */
 export type TeeOutcome =
   /** The source ended: its bytes. */
   | { readonly state: "whole"; readonly bytes: Uint8Array<ArrayBuffer> }
@@ -54,7 +54,9 @@ export class ResponseTee {
     this.#pump();
   }
 
-  /** The outcome, when it is known before the event loop turns, as that of a body made of text or bytes is. */
+  /**
+   * The outcome, when it is known before the event loop turns, as that of a body made of text or bytes is.
+   */
   async atHand(): Promise<TeeOutcome | undefined> {
     let timer: ReturnType<typeof setTimeout>;
     let late = false;
@@ -100,7 +102,9 @@ export class ResponseTee {
     }, { highWaterMark: 0 });
   }
 
-  /** Ends the reading for the store, unless its outcome is known: what follows is read for the client alone. */
+  /**
+   * Ends the reading for the store, unless its outcome is known: what follows is read for the client alone.
+   */
   stop(): void {
     this.#decide({ state: "stopped" });
   }

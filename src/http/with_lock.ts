@@ -176,7 +176,7 @@ async function enter(
   }
 }
 
-/** What {@linkcode serve} is handed besides the request. */
+/** The arguments of {@linkcode serve} besides the request. */
 interface Serving {
   readonly lock: Lock;
   /**
@@ -224,13 +224,18 @@ async function serve(
   return await work;
 }
 
-/** Drops the body of a HEAD response, which a server would drop unread: work that streams must end with the lock. */
+/**
+ * Drops the body of a HEAD response, which a server would drop unread: work that streams must end with the
+ * lock.
+ */
 function withoutBody(response: Response): Response {
   response.body!.cancel().catch(() => {}); // of a body that is read elsewhere already
   return new Response(null, response);
 }
 
-/** The longest pause of a reader, in milliseconds; an answer may first pass slow middleware on its way out. */
+/**
+ * The longest pause of a reader, in milliseconds; an answer may first pass slow middleware on its way out.
+ */
 const LONGEST_PAUSE = 10_000;
 
 /** The response, which releases the lock when its body comes to an end, whichever way. */

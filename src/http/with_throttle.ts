@@ -214,8 +214,8 @@ function keys<Context>(
       if (address !== undefined) return await short(`ip:${address}`);
       const error = new HoldfastError(
         "misconfigured",
-        "Cannot throttle by the client's address as the runtime does not tell it: give a 'key', the 'platform', or " +
-          "'trustedProxies' behind a proxy, and mount it before middleware that replaces the request",
+        "Cannot throttle by the client's address as the runtime does not tell it: give a 'key', the 'platform' or " +
+          "'trustedProxies', or mount it before what replaces the request",
       );
       if (!told) report(error); // every request fails: one report is enough
       told = true;

@@ -16,7 +16,7 @@
  * Anything else under the key is corrupt or of another version: every transition says so and leaves it alone.
  *
  * Each transition may be repeated after a lost reply: repeated at once with the same input it answers the
- * same and changes nothing. A copy that arrives later, after other calls, harms no one:
+ * same and changes nothing. A copy that arrives later, after other calls, does no harm:
  *
  * - `begin`: after its own `abandon` it is refused by the tombstone, for a minute. After another claimant
  *   came and went it is granted to a caller that no longer listens, for one lease at most. While its own

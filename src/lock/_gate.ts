@@ -4,7 +4,7 @@ import { deferred } from "../deferred.ts";
 import { callAfter } from "../call_after.ts";
 import { PerBinding } from "../store/binding.ts";
 
-/** How often a waiting acquisition shows that it is alive, in milliseconds. */
+/** The interval at which a waiting acquisition shows that it is alive, in milliseconds. */
 export const BEAT = 1000;
 
 /**
@@ -74,7 +74,7 @@ export class Gate {
     return place;
   }
 
-  /** How many acquisitions wait behind those that contend. */
+  /** The number of acquisitions that wait behind those that contend. */
   waiting(key: string): number {
     return this.#lines.get(key)?.waiting ?? 0;
   }

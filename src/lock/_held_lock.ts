@@ -49,7 +49,7 @@ export interface Grant {
 /** The maximum number of attempts of one release. */
 const RELEASE_ATTEMPTS = 3;
 
-/** What is known about a release. */
+/** The state of knowledge about a release. */
 export interface ReleaseAttempt {
   readonly result: Release;
   /** Whether an attempt may have had its effect although it failed. */

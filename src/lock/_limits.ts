@@ -1,21 +1,24 @@
 /** The figures of a lock, in milliseconds where they are times. */
 
-/** How long a free lock remembers its fence. After that the clock's seed is above it anyway. */
+/** The time for which a free lock remembers its fence. After that the clock's seed is above it anyway. */
 export const FENCE_RETENTION = 86_400_000;
 
-/** What the deadline of a record is rounded up to. */
+/** The unit to which the deadline of a record is rounded up. */
 export const HOUR = 3_600_000;
 
-/** How long a lock that was handed over waits for its new holder to ask again: what a dead waiter costs. */
+/**
+ * The time for which a lock that was handed over waits for its new holder: the delay that a dead waiter
+ * costs.
+ */
 export const HAND_OVER = 1000;
 
-/** How long a ticket lasts after its owner last asked, at the head of the queue. */
+/** The time for which a ticket lasts after its owner last asked, at the head of the queue. */
 export const TICKET = 15_000;
 
 /**
- * What each waiter ahead adds to a ticket, so that it outlives the sleep of a waiter far back (see {@linkcode
- * QUEUE_PAUSE_STEP}) and mostly its whole wait. Dead waiters hardly add up by this: of a queue that died at
- * once, each takes a second, and those behind the first 19 have lost their tickets by then.
+ * The time that each waiter ahead adds to a ticket, so that it outlives the sleep of a waiter far back (see
+ * {@linkcode QUEUE_PAUSE_STEP}) and mostly its whole wait. Dead waiters hardly add up by this: of a queue
+ * that died at once, each takes a second, and those behind the first 19 have lost their tickets by then.
  */
 export const TICKET_STEP = 200;
 
@@ -26,8 +29,8 @@ export const TICKET_GAIN = 4000;
 export const MOST_SHARING = 256;
 
 /**
- * How many ids of ended acquisitions a record remembers, so that a copy that arrives late is refused. A copy
- * is late by one request, so a few releases are enough; every id costs each record 23 bytes.
+ * The number of ids of ended acquisitions that a record remembers, so that a copy that arrives late is
+ * refused. A copy is late by one request, so a few releases are enough; every id costs each record 23 bytes.
  */
 export const DONE_REMEMBERED = 8;
 
@@ -44,7 +47,7 @@ export const CHECK = 5000;
 export const QUEUE_PAUSE = 250;
 
 /**
- * What each waiter ahead adds to the backoff of those further back. Each of them takes about half a
+ * The time that each waiter ahead adds to the backoff of those further back. Each of them takes about half a
  * {@linkcode QUEUE_PAUSE} and a round trip until it is served, even if it releases at once: sums of such
  * times keep so close to their mean that a waiter wakes before its turn, or well within {@linkcode
  * HAND_OVER} after it. An estimate from what was observed could be longer, but one slow holder would spoil
@@ -59,7 +62,7 @@ export const QUEUE_PAUSE_STEP = 100;
  */
 export const QUEUE_PAUSE_MOST = 5000;
 
-/** How much earlier than its ticket ends a waiter renews it at the latest: one slow request. */
+/** The minimum time before the end of its ticket at which a waiter renews it: one slow request. */
 export const TICKET_SPARE = 3000;
 
 /** The longest backoff of waiters that do not queue. */

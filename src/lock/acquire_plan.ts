@@ -132,14 +132,14 @@ function checkBoolean(name: string, value: unknown): void {
   checkOneOf("lock", name, value, [true, false]);
 }
 
-/** What an acquisition does after a reply. */
+/** The next step of an acquisition after a reply. */
 export type NextStep =
   /** It has the lock. */
   | { readonly do: "hold"; readonly fence: string; readonly until: string }
   /** It asks again after a change, or after `longest`; after `backoff` where the engine cannot notify. */
   | {
     readonly do: "wait";
-    /** How many are before it in the queue at most; `undefined` when it is not in the queue. */
+    /** The maximum number of waiters before it in the queue; `undefined` when it is not in the queue. */
     readonly ahead: number | undefined;
     readonly longest: number;
     readonly backoff: number;

@@ -1,4 +1,12 @@
-/** Locks over an atomic store; the contract is in `lock.ts`. */
+/**
+ * Locks over an atomic store; the contract is in `lock.ts`.
+ *
+ * An acquisition checks its options (`planAcquire`), queues behind those of the same process (`_gate.ts`),
+ * and then asks the engine until it is granted or its wait is over: `nextStep` decides after each reply.
+ * Every request of it names the same owner, so a repetition after a lost reply gets the same grant. Whatever
+ * it may have left at the engine when it gives up, a lock or a place in the queue, is released in the
+ * background (`releaseOrphan`).
+ */
 import { type Clock, systemClock } from "../clock.ts";
 import { interruptible } from "../deadline.ts";
 import { toMilliseconds } from "../duration.ts";
@@ -51,7 +59,7 @@ const LOCKS_OPTIONS = { name: true, clock: true, timeout: true } satisfies Optio
 /**
  * Locks over any atomic store.
  *
- * @throws {TypeError} or `RangeError` for options that cannot be
+ * @throws {TypeError | RangeError} for unknown options, and for values of the wrong type or out of range
  * @category Locks
  * @example
  * ```ts
@@ -76,7 +84,7 @@ export function createLocks(store: AtomicStore, options: LocksOptions = {}): Loc
   return new StoreLocks(store.namespace(name), clock, toMilliseconds(timeout, "timeout"));
 }
 
-/** What follows from one request of an acquisition. */
+/** The result of one request of an acquisition. */
 type Asked =
   | NextStep & { readonly sentAt: number }
   | { readonly do: "repeat"; readonly failure: HoldfastError; readonly backoff: number };
@@ -203,7 +211,7 @@ class StoreLocks implements Locks {
     }
   }
 
-  /** What follows from a fault: an outage is waited out, any other fault is thrown. */
+  /** The next step after a fault: an outage is waited out, any other fault is thrown. */
   #again(error: unknown, backoff: number): Asked {
     if (!isOutage(error)) throw error;
     return { do: "repeat", failure: error, backoff: nextBackoff(backoff, PAUSE, Math.random()) };

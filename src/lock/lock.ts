@@ -57,7 +57,7 @@ export interface LockCallOptions extends CallOptions {
 }
 
 /**
- * What every acquisition says about the time for which it holds.
+ * Options of every acquisition about the time for which it holds.
  *
  * @category Locks
  */
@@ -81,26 +81,30 @@ export interface HoldOptions {
  * @category Locks
  */
 export interface AcquireOptions extends HoldOptions, LockCallOptions {
-  /** How long the lease lasts unless it is extended; at most 365 days. */
+  /** The length of the lease, unless it is extended; at most 365 days. */
   readonly ttl: Duration;
   /**
-   * How long to wait while others have the lock, and to repeat after outages. In one process, those that wait
-   * for the same key are served in the order in which they came; only the first of them asks the store.
+   * The maximum time to wait while others have the lock, and to repeat after outages.
+   *
+   * In one process, those that wait for the same key are served in the order in which they came; only the
+   * first of them asks the store.
    * @default {undefined} (does not wait)
    */
   readonly wait?: Duration | undefined;
   /**
-   * Whether to wait in a queue that all processes share: first come, first served. A waiter that died delays
-   * those behind it by at most a second, once; several in a row, by a second each and five seconds more. At
-   * most 256 processes queue per key, others ask again about once a second. On an engine that cannot notify
-   * (Upstash, Redis), a waiter looks every quarter of a second when it is next, else every tenth of a second
-   * per waiter ahead, at most every five seconds.
+   * Whether to wait in a queue that all processes share: first come, first served.
+   *
+   * A waiter that died delays those behind it by at most a second, once; several in a row, by a second each
+   * and five seconds more. At most 256 processes queue per key, others ask again about once a second. On an
+   * engine that cannot notify (Upstash, Redis), a waiter looks every quarter of a second when it is next, else
+   * every tenth of a second per waiter ahead, at least every five seconds.
    * @default {false, true with `mode`}
    */
   readonly fair?: boolean | undefined;
   /**
-   * The number of holders at a time, up to 256: a semaphore. All users of the key should say the same number.
-   * One that says nothing, or 1, has the lock alone.
+   * The number of holders at a time, up to 256: a semaphore.
+   *
+   * All users of the key should say the same number. An acquisition without it, or with 1, has the lock alone.
    * @default {1}
    */
   readonly permits?: number | undefined;
@@ -111,8 +115,8 @@ export interface AcquireOptions extends HoldOptions, LockCallOptions {
    */
   readonly mode?: "read" | "write" | undefined;
   /**
-   * How long the lock stays taken after a lease that ended without a release: time for a paused holder's last
-   * write to arrive, where the resource cannot check a fencing token.
+   * The time for which the lock stays taken after a lease that ended without a release: time for a paused
+   * holder's last write to arrive, where the resource cannot check a fencing token.
    * @default {0}
    */
   readonly lockDelay?: Duration | undefined;
@@ -131,7 +135,7 @@ export interface AcquireOptions extends HoldOptions, LockCallOptions {
  */
 export interface ResumeOptions extends HoldOptions, LockCallOptions {
   /**
-   * How long the lease lasts unless it is extended; at most 365 days. It is the resuming process's choice,
+   * The length of the lease, unless it is extended; at most 365 days. It is the resuming process's choice,
    * not the handle's.
    */
   readonly ttl: Duration;
@@ -224,7 +228,7 @@ export interface Lock extends HeldLease {
   readonly key: string;
   /** Strictly increases per key, over holders, processes, expiry and restarts: hand it to the resource. */
   readonly fencingToken: number;
-  /** When the lease ends by the engine's clock, in milliseconds since the epoch. */
+  /** The end of the lease by the engine's clock, in milliseconds since the epoch. */
   readonly expiresAt: number;
   /**
    * The handle with which another process goes on with this lock. Once it has, this holder is told by its
@@ -272,7 +276,7 @@ export interface Locks {
    * Acquires the lock in one round trip, or answers `undefined` when others have it for longer than `wait`.
    * Once it has the lock, the `signal` has no effect on it.
    *
-   * @throws {TypeError} or `RangeError` for options or a key that cannot be, before anything is sent
+   * @throws {TypeError | RangeError} for an invalid key or option, before anything is sent
    * @throws {HoldfastError} when the engine could not be reached until `wait` was over, or `timeout` when the lease had ended before
    * its grant arrived, or the call took too long
    */

@@ -29,9 +29,9 @@
  * first waiter cannot be let in. Only time changes that, at `due` or `head`: what happens then is a sweep,
  * which reads the whole record. A queue that moves on without dead waiters and lapsed leases needs none.
  *
- * What becomes free goes to the first waiter at once, for as long as a reply may take: the waiter asks again
- * and gets its whole lease, or is passed over. The fence outlives the holders. A fence that was lost starts
- * again above every earlier one, because it is seeded with the engine's clock in microseconds.
+ * A lock that becomes free goes to the first waiter at once, for as long as a reply may take: the waiter asks
+ * again and gets its whole lease, or is passed over. The fence outlives the holders. A fence that was lost
+ * starts again above every earlier one, because it is seeded with the engine's clock in microseconds.
  */
 import { microseconds } from "../store/microseconds.ts";
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
@@ -275,8 +275,8 @@ function grantNext(state: LockRecord, now: number): void {
 }
 
 /**
- * How many wait before this number, at most: those between may have left. `joins`: whether the number itself
- * is not in the queue yet.
+ * The maximum number of waiters before this number: those between may have left. `joins`: whether the number
+ * itself is not in the queue yet.
  */
 function mostAhead(state: LockRecord, number: number, joins: boolean): number {
   const { queue } = state;
@@ -353,7 +353,7 @@ function admit(
  * - `{ fence, until }`: granted. Repeated, the same owner has the same grant; its lease may get longer, never
  *   shorter.
  * - `{ remaining, ahead? }`: others have it, for about `remaining` milliseconds. With `wait` the owner is in
- *   the queue for so many milliseconds, behind at most `ahead` others; a full queue takes no one.
+ *   the queue for so many milliseconds, behind at most `ahead` others; a full queue takes no more.
  * - `{ done }`: this owner has released it, or it was taken away. A copy of the call that arrives late is
  *   not granted.
  * - `{}`: with `from`, the lock was to be passed on from that owner, which does not have it.
@@ -402,7 +402,7 @@ export const extendLock: Transition = {
   },
 };
 
-/** How a release ended, for a caller with that token. */
+/** The result of a release, for a caller with that token. */
 function releaseResult(state: LockRecord, fence: string | undefined, known: boolean, live: boolean): string {
   if (live) return "released";
   if (fence === undefined || state.fence === 0) return "expired";

@@ -1,8 +1,8 @@
-/** What providers report of addresses after a message was taken: bounces, complaints, unsubscriptions. */
+/** Reports of providers about addresses after a message was taken: bounces, complaints, unsubscriptions. */
 
 /**
- * The kind of a report. `bounce`: the address does not take mail, for good. `soft-bounce`: it did not take this
- * message. `complaint`: the recipient called it spam. `unsubscribe`: the recipient wants no more.
+ * The kind of a report. `bounce`: the address does not take mail, for good. `soft-bounce`: it did not take
+ * this message. `complaint`: the recipient called it spam. `unsubscribe`: the recipient wants no more.
  *
  * @category Mail
  */

@@ -11,7 +11,10 @@ export function asMailError(mailer: string, cause: unknown): MailError {
     : mailError(mailer, "backend-unavailable", "it failed", { delivery: "unknown", phase: "body", cause });
 }
 
-/** What our own checks say of a field, which never holds its value; of other errors the text stays apart. */
+/**
+ * The message of our own checks about a field, which never holds its value; of other errors the text stays
+ * apart.
+ */
 function fieldAtFault({ message }: Error): string {
   const [, needs] = /^Cannot send as (.+)$/s.exec(message) ?? [];
   return needs === undefined ? "" : `: ${needs}`;

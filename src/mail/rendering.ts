@@ -19,7 +19,7 @@ export type RenderedParts = Pick<Message, "subject" | "text" | "html" | "attachm
  * @category Mail
  */
 export type RenderableMessage<Body> = Message & {
-  /** What the renderer is called with. */
+  /** The input of the renderer. */
   readonly body: Body;
 };
 

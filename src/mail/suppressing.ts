@@ -247,7 +247,7 @@ class Suppressing implements SuppressingMailer {
     return { mailer: this.name, id: undefined, accepted: [], suppressed };
   }
 
-  /** Sends a batch without those of its messages that nobody is left for. */
+  /** Sends a batch without its messages that have no recipient left. */
   #batch(
     inner: BulkSender,
     messages: readonly PreparedMessage[],

@@ -1,4 +1,4 @@
-/** What an outbox is made for: the part that knows what its items are and how to deliver one. */
+/** The purpose of an outbox: the part that knows what its items are and how to deliver one. */
 import type { Fields } from "../store/transition.ts";
 
 /** One attempt to deliver an item. */
@@ -11,8 +11,8 @@ export interface Attempt {
 }
 
 /**
- * How an attempt ended. Of an `unknown` one it is not certain that it delivered nothing; `again` asks for another
- * attempt; what is `left` of a partial one is what further attempts are for.
+ * The result of an attempt. Of an `unknown` one it is not certain that it delivered nothing; `again` asks for
+ * another attempt; what is `left` of a partial one is what further attempts are for.
  */
 export type Outcome =
   | { readonly state: "done" }

@@ -16,7 +16,7 @@ import {
   settleItem,
 } from "./outbox_transitions.ts";
 
-/** What a run did, in items. */
+/** The work of a run, in items. */
 export interface Drained {
   readonly done: number;
   /** Items of `done` that had been tried before with unknown outcome. */

@@ -1,7 +1,7 @@
 /**
- * The outbox: a durable queue of anything on an atomic store. `add` is done once the item is stored; a cron, an
- * alarm or `waitUntil` calls `drain`, which hands each item to `handle` under a lease. Nothing is lost when a
- * process is killed in between: the item is handed out again after its lease, with the same key.
+ * The outbox: a durable queue of anything on an atomic store. `add` is done once the item is stored; a cron,
+ * an alarm or `waitUntil` calls `drain`, which hands each item to `handle` under a lease. Nothing is lost
+ * when a process is killed in between: the item is handed out again after its lease, with the same key.
  *
  * ```ts
  * import { memoryStore } from "@holdfast/edge";
@@ -26,7 +26,7 @@ import type { Duration } from "../duration.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 
 /**
- * How an outbox queues and repeats, whatever its items are; the same for all that share one.
+ * Options of queueing and repeating, for items of any kind; the same for all that share one.
  *
  * @category Outbox
  */
@@ -76,14 +76,16 @@ export interface OutboxQueueOptions {
 }
 
 /**
- * What `handle` is given beside the item.
+ * The context that `handle` gets beside the item.
  *
  * @category Outbox
  */
 export interface OutboxContext {
   /** The item's id in the outbox. */
   readonly id: string;
-  /** The item's key, the same in every attempt: pass it on, so that the receiver can recognise a repetition. */
+  /**
+   * The item's key, the same in every attempt: pass it on, so that the receiver can recognise a repetition.
+   */
   readonly key: string;
   /** The number of the attempt, the first is 1. */
   readonly attempt: number;
@@ -105,7 +107,8 @@ export interface OutboxOptions<Item> extends OutboxQueueOptions {
    */
   readonly handle: (item: Item, context: OutboxContext) => void | Promise<void>;
   /**
-   * The maximum time of one attempt. A handler that does not heed its signal may go on beside the next attempt.
+   * The maximum time of one attempt. A handler that does not heed its signal may go on beside the next
+   * attempt.
    * @default {"1m"}
    */
   readonly attemptTimeout?: Duration | undefined;
@@ -115,9 +118,9 @@ export interface OutboxOptions<Item> extends OutboxQueueOptions {
    */
   readonly retryIf?: ((error: unknown) => boolean) | undefined;
   /**
-   * The choice when it is unknown whether an attempt succeeded: its process was killed, it timed out, or it threw
-   * a `HoldfastError` that is `ambiguous`. `"again"` hands the item out again (at least once); `"hold"` keeps it
-   * as in doubt until {@linkcode Outbox.requeue} or `discard` (at most once).
+   * The choice when it is unknown whether an attempt succeeded: its process was killed, it timed out, or it
+   * threw a `HoldfastError` that is `ambiguous`. `"again"` hands the item out again (at least once); `"hold"`
+   * keeps it as in doubt until {@linkcode Outbox.requeue} or `discard` (at most once).
    * @default {"again"}
    */
   readonly whenUnknown?: "again" | "hold" | undefined;
@@ -159,7 +162,10 @@ export type OutboxState = "queued" | "delivering" | "dead" | "in-doubt";
 export interface Added {
   /** The outbox's own id of the item, made from its key. */
   readonly id: string;
-  /** `queued` for an item that waits. The others answer to a repeated key: it was `done` already, is `dead`, or `in-doubt`. */
+  /**
+   * `queued` for an item that waits. The others answer to a repeated key: it was `done` already, is `dead`,
+   * or `in-doubt`.
+   */
   readonly state: "queued" | "done" | "dead" | "in-doubt";
 }
 
@@ -224,7 +230,10 @@ export interface OutboxEntry {
   readonly at: number;
   /** The number of attempts since it was queued, or requeued. */
   readonly attempts: number;
-  /** The code of the error of the last attempt, `failed` for an error without one; `undefined` if there is none. */
+  /**
+   * The code of the error of the last attempt, `failed` for an error without one; `undefined` if there is
+   * none.
+   */
   readonly code: string | undefined;
 }
 
@@ -239,8 +248,8 @@ export interface Outbox<Item> {
    *
    * @throws {TypeError} when the item is no JSON, or an option is not valid
    * @throws {HoldfastError} `value-too-large` when the engine cannot hold it, `store-full` when its bucket is full,
-   * `fingerprint-mismatch` when the key was used for another item; what the store throws, `ambiguous` when the
-   * item may be queued: repeat it with the same key
+   * `fingerprint-mismatch` when the key was used for another item; what the store throws, `ambiguous` when
+   * the item may be queued: repeat it with the same key
    */
   add(item: Item, options?: AddOptions): Promise<Added>;
   /**

@@ -80,7 +80,7 @@ export const addItem: Transition = {
   },
 };
 
-/** What a claim answers of an entry. */
+/** The part of an entry that a claim answers. */
 function shown({ attempt, known, base }: Entry): string {
   return `${attempt}:${known}:${base}`;
 }

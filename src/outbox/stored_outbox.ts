@@ -26,7 +26,7 @@ export interface NewItem {
   readonly due: number;
 }
 
-/** What became of an item that was queued. */
+/** The result of queueing an item. */
 export interface Queued {
   readonly id: string;
   readonly state: "queued" | "sent" | "dead" | "in-doubt" | "mismatch" | "full";

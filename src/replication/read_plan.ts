@@ -4,7 +4,7 @@ import type { SessionFound } from "../session/session_store.ts";
 import type { ReplicatedSessionsOptions } from "./replicated_sessions.ts";
 import { isPermanent } from "./side.ts";
 
-/** What a read does while a side cannot be asked. */
+/** The behaviour of a read while a side cannot be asked. */
 export type WhenUnavailable = NonNullable<ReplicatedSessionsOptions["whenUnavailable"]>;
 
 /** A side's answer, or the error instead of one. */
@@ -22,8 +22,8 @@ export type ReadPlan =
  * Plans a read of both sides. `whenUnavailable` decides while one of them does not answer.
  *
  * An end that was acknowledged is on both sides, and a primary may forget it, restarted empty or set back. So
- * a live session needs the secondary's word, unless `"degrade"` trusts a primary that was `steady`: without an
- * outage lately, as far as this store saw.
+ * a live session needs the secondary's word, unless `"degrade"` trusts a primary that was `steady`: without
+ * an outage lately, as far as this store saw.
  */
 export function planRead(
   primary: Answer,
@@ -69,8 +69,8 @@ function planCompared(first: SessionFound, copy: SessionFound): ReadPlan {
 }
 
 /**
- * What the secondary knows for certain while the primary is away. That it knows nothing, or that its copy was
- * idle for too long, proves nothing: the primary may know a newer record.
+ * The certain knowledge of the secondary while the primary is away. That it knows nothing, or that its copy
+ * was idle for too long, proves nothing: the primary may know a newer record.
  */
 export function degraded(copy: SessionFound, now: number): SessionFound | undefined {
   if (copy.state === "live" && now < sessionExpiry(copy.record)) return { ...copy, degraded: true };

@@ -1,6 +1,6 @@
 /**
- * What two stores know about users. Entries are hints, so their union is right; epochs only grow, so the
- * later one is right. The primary decides epochs: the secondary gets the number, not the time at which it
+ * The knowledge of two stores about users. Entries are hints, so their union is right; epochs only grow, so
+ * the later one is right. The primary decides epochs: the secondary gets the number, not the time at which it
  * arrives.
  */
 import type {

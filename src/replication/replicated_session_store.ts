@@ -458,7 +458,7 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 }
 
-/** Why a rotation is not begun: the side's own error if it is permanent. */
+/** The error of a rotation that is not begun: the side's own error if it is permanent. */
 function refused(side: "primary" | "secondary", error: unknown): unknown {
   if (isPermanent(error)) return error;
   return new HoldfastError(

@@ -21,7 +21,8 @@
  * and may be set back to an older state. No write and no read trusts one side alone:
  *
  * - A tombstone on either side ends the session.
- * - A read asks both sides at once. A live session needs the secondary's word (see `whenUnavailable`). The copy
+ * - A read asks both sides at once. A live session needs the secondary's word (see `whenUnavailable`). The
+ *   copy
  *   is repaired from a newer primary; a primary that lacks versions
  *   which the copy has was set back or restarted, and gets the copy back.
  * - A write of unknown outcome is looked at again when its answer arrives late, and after 2, 4, 8 … times the
@@ -48,7 +49,7 @@ export type ReplicationStrategy = "async" | "sync" | "acknowledged";
  */
 export interface ReplicatedSessionsOptions {
   /**
-   * How saves travel: answered by the primary and shipped afterwards, or answered when both sides have them.
+   * The way of a save: answered by the primary and shipped afterwards, or answered when both sides have them.
    * @default {"async"}
    */
   readonly strategy?: ReplicationStrategy | undefined;
@@ -61,7 +62,7 @@ export interface ReplicatedSessionsOptions {
    */
   readonly reads?: "both" | "primary" | undefined;
   /**
-   * What a read does while a side cannot be asked.
+   * The behaviour of a read while a side cannot be asked.
    *
    * - `"confirm"`: the secondary answers alone while the primary is away, marked `degraded`. While the
    *   secondary is away a live session is refused with its fault, after it was asked twice: a primary that was
@@ -81,7 +82,7 @@ export interface ReplicatedSessionsOptions {
    */
   readonly queueSize?: number | undefined;
   /**
-   * What a save does when the queue is full, before it writes anything: wait for room for as long as
+   * The behaviour of a save when the queue is full, before it writes anything: wait for room for as long as
    * `attemptTimeout`, reject with `queue-full`, or ship its own copy before it answers.
    * @default {"wait"}
    */
@@ -116,8 +117,8 @@ export interface ReplicatedSessionsOptions {
    */
   readonly timeout?: Duration | undefined;
   /**
-   * Where keys are recorded before they are written, so that `recover` can ship what a crashed isolate left
-   * behind. Costs a save one more call.
+   * The store in which keys are recorded before they are written, so that `recover` can ship what a crashed
+   * isolate left behind. Costs a save one more call.
    */
   readonly outbox?: AtomicStore | undefined;
   /**

@@ -1,8 +1,8 @@
 /**
- * What still has to reach the other side: keys, not events. A key is in the queue once however often it
- * changed, so memory is bounded, and shipping sends what is true then, so an older state never follows a
- * newer one. Each key has one shipment at a time, several keys are shipped at once, and a key that fails
- * delays no other.
+ * The queue of changes that still have to reach the other side: keys, not events. A key is in the queue once
+ * however often it changed, so memory is bounded, and shipping sends what is true then, so an older state
+ * never follows a newer one. Each key has one shipment at a time, several keys are shipped at once, and a key
+ * that fails delays no other.
  *
  * A key with a write of unknown outcome is looked at again, at growing intervals, until the write can hardly
  * take effect any more. Between the looks it is *watched*: it takes no place in the queue, and the oldest

@@ -7,7 +7,7 @@ export interface Ending {
   readonly why: SessionDelete["why"];
   /** The key of the session that continues it: a logout that comes late finds it in the tombstone. */
   next?: string | undefined;
-  /** When to stop trying: the copy is dead by itself then. */
+  /** The time at which to stop trying: the copy has expired by then. */
   until: number;
   /** Whether this side still lacks its tombstone. */
   primary: boolean;
@@ -22,7 +22,7 @@ export interface Revoking {
   readonly at: number;
   readonly except?: string | undefined;
   readonly remember: number;
-  /** When to stop trying. */
+  /** The time at which to stop trying. */
   readonly until: number;
   /** Whether the primary still lacks it. */
   primary: boolean;
@@ -44,8 +44,8 @@ export interface Work {
   /** The version of a write that was answered out of order while a shipment was under way, or 0. */
   lateVersion: number;
   /**
-   * How many writes the primary was seen to have lost before they were shipped: the waiters of the next
-   * shipment are rejected.
+   * The number of writes that the primary was seen to have lost before they were shipped: the waiters of the
+   * next shipment are rejected.
    */
   lostWrites: number;
   end?: Ending | undefined;
@@ -55,7 +55,7 @@ export interface Work {
   revoke?: Revoking | undefined;
   /** Marks in the outbox that are removed when the work is done. */
   readonly marks: Map<string, Mark>;
-  /** When the key was last marked. */
+  /** The time at which the key was last marked. */
   markedAt?: number | undefined;
   marking?: Promise<void> | undefined;
 }

@@ -35,11 +35,11 @@ export interface SessionView {
   readonly idle?: number;
   /** The reason that there is none, if it is known. */
   readonly ended?: SessionEnd;
-  /** How many milliseconds before the look it was rotated or revoked, by the store's clock. */
+  /** The milliseconds between its rotation or revocation and the look, by the store's clock. */
   readonly endedAgo?: number | undefined;
   /** Whether that happened while this request was under way; `undefined` where the store cannot tell. */
   readonly endedMeanwhile?: boolean | undefined;
-  /** What continues it; see `SessionDelete.next`. */
+  /** The key of the session that continues it; see `SessionDelete.next`. */
   readonly next?: string | undefined;
 }
 
@@ -49,13 +49,13 @@ export const NO_SESSION: SessionView = { record: undefined, values: {} };
 /** By how many milliseconds two measured durations may be apart and count as the same. */
 const CLOCK_TOLERANCE = 100;
 
-/** How a session ended, as a request learnt it. */
+/** The end of a session, as a request learnt it. */
 export type End = Pick<SessionView, "ended" | "endedMeanwhile" | "next">;
 
 /**
- * Whether a request comes too late for its session, and may begin no other: what it holds is of the user who was
- * logged out, and would reach the next one at the same browser. Where the store cannot tell when that was, a request
- * that `looked` before it wrote knew that it begins anew, and one that did not is refused.
+ * Whether a request comes too late for its session, and may begin no other: what it holds is of the user who
+ * was logged out, and would reach the next one at the same browser. Where the store cannot tell when that
+ * was, a request that `looked` before it wrote knew that it begins anew, and one that did not is refused.
  */
 export function isTooLate({ ended, endedMeanwhile }: End, looked: boolean): boolean {
   return ended === "rotated" || (ended === "revoked" && (endedMeanwhile ?? !looked));
@@ -77,7 +77,9 @@ export interface SessionSource<Data> {
   readonly emit: (event: SessionEvent) => void;
   /** Reports a fault of the store. */
   readonly fault: (error: unknown) => void;
-  /** Reports what may be a misconfiguration and fails no request: to the console where nothing else listens. */
+  /**
+   * Reports what may be a misconfiguration and fails no request: to the console where nothing else listens.
+   */
   readonly warn: (error: Error) => void;
   /** Tells whether these sessions have reported the error. */
   readonly isOwnFault: (error: unknown) => boolean;
@@ -167,9 +169,10 @@ export class SessionNotes<Data> {
   }
 
   /**
-   * Whether what ended `ago` milliseconds ago ended while this request was under way. Two durations are compared, so
-   * no clock need be right. The one of the request is measured now, after the store's reply, which counts what is
-   * doubtful as under way; so does the tolerance, for times cut to whole milliseconds and clocks under correction.
+   * Whether what ended `ago` milliseconds ago ended while this request was under way. Two durations are
+   * compared, so no clock need be right. The one of the request is measured now, after the store's reply,
+   * which counts what is doubtful as under way; so does the tolerance, for times cut to whole milliseconds
+   * and clocks under correction.
    */
   beganBefore(ago: number | undefined): boolean | undefined {
     return ago === undefined
@@ -204,7 +207,7 @@ export class SessionNotes<Data> {
     this.touched = true;
   }
 
-  /** What the cookie led to; a failed load may be tried again. */
+  /** The session that the cookie led to; a failed load may be tried again. */
   found(): Promise<SessionView> {
     if (this.tokens.length === 0) return Promise.resolve(NO_SESSION);
     return this.#view ??= this.#find();

@@ -100,7 +100,7 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
   }
 }
 
-/** What is left of a session. */
+/** The answer about a session that is not live. */
 function ended({ why, ago, next }: Fields): Extract<SessionSaved, { readonly state: "ended" | "unknown" }> {
   if (why === undefined) return { state: "unknown" };
   return {

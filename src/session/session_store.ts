@@ -17,7 +17,8 @@
  * - `save` runs `create` or `update` on the primary, whose answer has the whole record with its new `version`
  *   and its absolute `endsAt`; `save(key, { type: "put", record })` stores it on the secondary as it is,
  *   remaining time included, only where its version is newer and no tombstone is.
- * - `delete` runs on both sides and leaves a `lasting` tombstone on each, with `absent: "tombstone"` also where
+ * - `delete` runs on both sides and leaves a `lasting` tombstone on each, with `absent: "tombstone"` also
+ *   where
  *   nothing is, so that a copy on its way is refused. Tombstones must outlast what is on its way
  *   (`atomicSessionStore(store, { remember })`).
  * - `index`: `add` and `remove` travel like saves, `revoke` like a delete. Epochs only grow; where two sides
@@ -55,11 +56,15 @@ export type SessionFound =
     /** The reason. */
     readonly why: SessionEnd;
     /**
-     * How many milliseconds ago it was rotated or revoked, by the store's clock. A request that has been under way
-     * for longer began before. A store without it takes part, with less: see `SessionNotes.endedMeanwhile`.
+     * The milliseconds since it was rotated or revoked, by the store's clock. A request that has been under
+     * way for longer began before. A store without it takes part, with less: see
+     * `SessionNotes.endedMeanwhile`.
      */
     readonly ago?: number;
-    /** What continues it, if it was rotated and the store knows; see `SessionDelete.next`. */
+    /**
+     * The key of the session that continues it, if it was rotated and the store knows; see
+     * `SessionDelete.next`.
+     */
     readonly next?: string;
   }
   | {
@@ -175,9 +180,12 @@ export type SessionSaved =
     readonly state: "ended";
     /** The reason. */
     readonly why: SessionEnd;
-    /** How many milliseconds ago it was rotated or revoked, by the store's clock. */
+    /** The milliseconds since it was rotated or revoked, by the store's clock. */
     readonly ago?: number;
-    /** What continues it, if it was rotated and the store knows; see `SessionDelete.next`. */
+    /**
+     * The key of the session that continues it, if it was rotated and the store knows; see
+     * `SessionDelete.next`.
+     */
     readonly next?: string;
   }
   | {
@@ -206,9 +214,10 @@ export interface SessionDelete extends CallOptions {
    */
   readonly lasting?: boolean | undefined;
   /**
-   * What continues this session, of the same user; an opaque text for the store, which `load` and `save` answer. It is
-   * the key of the session that a rotation made (what requests under way write goes there, and a late logout ends
-   * it), or `login:` and the key of one that a login began (a late logout does not end it).
+   * The key of the session of the same user that continues this one; an opaque text for the store, which
+   * `load` and `save` answer. It is the key of the session that a rotation made (what requests under way
+   * write goes there, and a late logout ends it), or `login:` and the key of one that a login began (a late
+   * logout does not end it).
    */
   readonly next?: string | undefined;
 }

@@ -59,9 +59,9 @@ function expiry(record: Fields): number {
 }
 
 /**
- * Why there is no session, or `undefined` when there is one: `{}`, or `{ why, ago?, next? }`. `ago` is how
- * many milliseconds ago it was ended: a duration by the engine's clock alone, which a request compares with
- * the time that it has been under way.
+ * The reason why there is no session, or `undefined` when there is one: `{}`, or `{ why, ago?, next? }`.
+ * `ago` is how many milliseconds ago it was ended: a duration by the engine's clock alone, which a request
+ * compares with the time that it has been under way.
  */
 function gone(record: Fields | undefined, now: number): Fields | undefined {
   if (record === undefined || record.handle === undefined) return {};
@@ -345,7 +345,7 @@ export const readSealed: Transition = {
   },
 };
 
-/** Why the handle `from` does not count, or `undefined` if it does. */
+/** The reason why the handle `from` does not count, or `undefined` if it does. */
 function refusal(record: Fields | undefined, input: Fields): string | undefined {
   return record?.ended ?? (currentOf(record, input) === input.from ? undefined : "rotated");
 }

@@ -10,26 +10,26 @@ import type { Fields, Transition } from "./transition.ts";
  */
 export interface IncrementOptions extends SetOptions {
   /**
-   * How much to add, a safe integer; may be negative.
+   * The number to add, a safe integer; may be negative.
    * @default {1}
    */
   readonly by?: number | undefined;
 }
 
 /**
- * What {@linkcode AtomicStore.increment} answers.
+ * The result of {@linkcode AtomicStore.increment}.
  *
  * @category Stores
  */
 export interface Counter {
   /** The value after the addition. */
   readonly value: number;
-  /** When the counter dies, in milliseconds since the epoch; set by the addition that created it. */
+  /** The expiry of the counter, in milliseconds since the epoch; set by the addition that created it. */
   readonly expiresAt?: number;
 }
 
 /**
- * What a conditional write answers: done, or what stood in the way.
+ * The result of a conditional write: done, or the value that stood in the way.
  *
  * @category Stores
  */
@@ -82,7 +82,7 @@ export interface WatchOptions extends CallOptions {
  * @category Stores
  */
 export interface AtomicStore extends KeyValueStore {
-  /** What the engine accepts; a transition's record is bounded like a value. */
+  /** The limits of the engine; a transition's record is bounded like a value. */
   readonly limits: EngineLimits;
   /** Runs a transition on one key's record, atomically, and answers its output. */
   transact(transition: Transition, key: string, input: Fields, options?: TransactOptions): Promise<Fields>;

@@ -1,6 +1,7 @@
 /**
- * What a store was made of. On Workers a store is made anew for each request, while its binding stays: what is kept between
- * requests (a deny cache, a built contract, a gate of waiters) is kept per binding, never per store object.
+ * The binding that a store was made of. On Workers a store is made anew for each request, while its binding
+ * stays: what is kept between requests (a deny cache, a built contract, a gate of waiters) is kept per
+ * binding, never per store object.
  */
 
 /** The key under which a store tells its {@linkcode StoreBinding}. */

@@ -3,11 +3,11 @@ import { canResolveElsewhere } from "../cross_request.ts";
 import { deferred } from "../deferred.ts";
 import type { AtomicStore, TransactOptions } from "./atomic_store.ts";
 
-/** How {@linkcode ChangeWait.next} waits. */
+/** Options of {@linkcode ChangeWait.next}. */
 export interface NextOptions {
   /** The longest time to wait, in milliseconds. */
   readonly longest: number;
-  /** How long to wait where the engine cannot notify, or fails to; in milliseconds. */
+  /** The time to wait where the engine cannot notify, or fails to; in milliseconds. */
   readonly backoff: number;
   /** The one field of the record that matters. */
   readonly field?: string | undefined;

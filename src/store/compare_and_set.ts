@@ -11,9 +11,9 @@ import type { Fields, Step, Transition, Write } from "./transition.ts";
 export interface VersionedRecord {
   /** The record, or `undefined` when there is none. */
   readonly record: Fields | undefined;
-  /** When it dies, in milliseconds since the epoch. */
+  /** The expiry, in milliseconds since the epoch. */
   readonly expiresAt?: number | undefined;
-  /** What the backend compares: a version stamp, an ETag, a row version. */
+  /** The version that the backend compares: a version stamp, an ETag, a row version. */
   readonly version: unknown;
 }
 
@@ -49,8 +49,8 @@ export interface CompareAndSetOptions {
 const OPTIONS = { clock: true, attempts: true, signal: true } satisfies OptionNames<CompareAndSetOptions>;
 
 /**
- * Runs a transition on a compare-and-set backend: load, apply, commit, and again after a jittered wait while other
- * writers win.
+ * Runs a transition on a compare-and-set backend: load, apply, commit, and again after a jittered wait while
+ * other writers win.
  *
  * @throws {HoldfastError} `contention` when every attempt was overtaken; nothing was written
  * @category Engines

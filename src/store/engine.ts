@@ -1,6 +1,6 @@
 /**
- * What an engine author writes. `transact` and `list` are enough; the rest are shorter native ways that an
- * engine may have. Keys arrive validated and namespaced; values arrive encoded.
+ * The interface of an engine, for its author. `transact` and `list` are enough; the rest are shorter native
+ * ways that an engine may have. Keys arrive validated and namespaced; values arrive encoded.
  */
 import type { TransactOptions } from "./atomic_store.ts";
 import type { CallOptions, ListPage } from "./key_value_store.ts";
@@ -17,16 +17,16 @@ export type { EngineLimits } from "./limits.ts";
 export type Awaitable<T> = T | Promise<T>;
 
 /**
- * How an engine is asked for a page of keys.
+ * The request for a page of keys.
  *
  * @category Engines
  */
 export interface EngineListOptions extends CallOptions {
   /** Only keys that begin like this. */
   readonly prefix: string;
-  /** Where the page before ended. */
+  /** The end of the page before. */
   readonly cursor: string | undefined;
-  /** How many keys at most. */
+  /** The maximum number of keys. */
   readonly limit: number;
 }
 
@@ -38,7 +38,7 @@ export interface EngineListOptions extends CallOptions {
 export interface KeyValueEngine {
   /** A short name for events and tables. */
   readonly name: string;
-  /** What it accepts. */
+  /** The limits of the engine. */
   readonly limits: EngineLimits;
   /**
    * The client or binding that the engine was made of: two engines of the same binding and scope hold the
@@ -74,7 +74,7 @@ export interface KeyValueEngine {
 }
 
 /**
- * How an engine waits for a change; see {@linkcode AtomicStore.watch}.
+ * Options of a wait for a change; see {@linkcode AtomicStore.watch}.
  *
  * @category Engines
  */
@@ -95,7 +95,7 @@ export interface EngineWatchOptions extends CallOptions {
 export interface AtomicEngine extends Partial<Omit<KeyValueEngine, "name" | "limits" | "list">> {
   /** A short name for events and tables. */
   readonly name: string;
-  /** What it accepts. */
+  /** The limits of the engine. */
   readonly limits: EngineLimits;
   /** The client or binding that the engine was made of; see {@linkcode KeyValueEngine}. */
   readonly binding?: object;

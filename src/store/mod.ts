@@ -1,5 +1,5 @@
 /**
- * What the author of an engine or of a contract needs: the engine interfaces, transitions, the functions that
+ * The kit of the author of an engine or of a contract: the engine interfaces, transitions, the functions that
  * make a store of an engine, and stores that wrap another store.
  *
  * ```ts

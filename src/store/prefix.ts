@@ -1,6 +1,7 @@
 /**
- * How a store's prefix stands before its keys in an engine that has one flat space of names. Percents, slashes and colons are
- * escaped in the prefix, so the first colon ends it: `tenant-1` and `tenant-10` never meet, whatever their keys.
+ * The form in which a store's prefix stands before its keys in an engine that has one flat space of names.
+ * Percents, slashes and colons are escaped in the prefix, so the first colon ends it: `tenant-1` and
+ * `tenant-10` never meet, whatever their keys.
  */
 
 /** The longest prefix in UTF-8 bytes, escaped: what remains for keys is the engine's limit less this. */

@@ -31,7 +31,8 @@ import {
 export type SqlRow = Readonly<Record<string, unknown>>;
 
 /**
- * What a database is asked, with the values of each statement in order. Every key and prefix is escaped.
+ * The statements that a database is asked, with the values of each statement in order. Every key and prefix
+ * is escaped.
  *
  * A conditional write (`insert`, `update`, `remove`) answers one row: `done`, above 0 when it wrote, and the
  * columns of `load`: `now`, and `record`, `version`, `expires_at` or null where the key is absent.
@@ -78,8 +79,8 @@ export interface SqlChangeWait extends Disposable {
 }
 
 /**
- * How long a waiter trusts notifications before it reads the row itself, in milliseconds: a connection may be
- * lost in silence.
+ * The time for which a waiter trusts notifications before it reads the row itself, in milliseconds: a
+ * connection may be lost in silence.
  */
 const READ_INTERVAL = 2000;
 

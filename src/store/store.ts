@@ -53,7 +53,9 @@ import {
   touchValue,
 } from "./value_transitions.ts";
 
-/** How many keys `clear` reads and deletes at a time, so that no slice of it holds up the process. */
+/**
+ * The number of keys that `clear` reads and deletes at a time, so that no slice of it holds up the process.
+ */
 const CLEAR_SLICE = 1000;
 
 /**
@@ -145,7 +147,7 @@ class EngineStore implements KeyValueStore {
   protected readonly path: string;
   /** The engine for this namespace alone, where it has such a form. */
   protected readonly local: LocalEngine | undefined;
-  /** What is asked about one key, by the name that `key()` gives it. */
+  /** The calls about one key, by the name that `key()` gives it. */
   readonly #keyed: Pick<KeyValueEngine, "get" | "set" | "delete" | "touch">;
 
   constructor(engine: KeyValueEngine, path: string) {
@@ -184,7 +186,8 @@ class EngineStore implements KeyValueStore {
     return text;
   }
 
-  // Awaits only what is a promise: an engine in this process answers at once, and each await costs it a third.
+  // Awaits only what is a promise: an engine in this process answers at once, and each await costs it a
+  // third.
   async get<T = unknown>(key: string, options?: GetOptions<T>): Promise<T | undefined> {
     checkCall("get the value", options, GET_OPTIONS);
     let text = this.#keyed.get(this.key(key), options);

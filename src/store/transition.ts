@@ -1,6 +1,6 @@
 /**
- * Transitions: a contract is a set of pure functions over one key's record, and an engine runs them next to the
- * data. No I/O, no clock and no randomness inside: `now` is the engine's, ids come in as input.
+ * Transitions: a contract is a set of pure functions over one key's record, and an engine runs them next to
+ * the data. No I/O, no clock and no randomness inside: `now` is the engine's, ids come in as input.
  */
 
 /**
@@ -33,18 +33,19 @@ export interface Write {
   /** The deadline, in milliseconds since the epoch by the engine's clock; absent means never. */
   readonly expiresAt?: number;
   /**
-   * What a bounded engine does with the record when it is full.
+   * The treatment of the record by a bounded engine that is full.
    * @default {"evictable"}
    */
   readonly retention?: Retention;
 }
 
 /**
- * How a bounded engine treats a record when it is full.
+ * The treatment of a record by a bounded engine that is full.
  *
  * - `evictable`: leaves first. A cached value, a counter.
  * - `kept`: leaves after the evictable ones. A session, a counter that has reached its limit.
- * - `protected`: is never evicted; new ones are refused instead. Without it something would be allowed that is forbidden: a held
+ * - `protected`: is never evicted; new ones are refused instead. Without it something would be allowed that
+ *   is forbidden: a held
  *   lock, a claim, a tombstone, a block.
  *
  * @category Transitions
@@ -52,8 +53,8 @@ export interface Write {
 export type Retention = "evictable" | "kept" | "protected";
 
 /**
- * A named pure function over one key's record. The name is how an engine finds its native form (compiled Lua, a
- * method inside a Durable Object). Equal input on an equal record at an equal time gives an equal step.
+ * A named pure function over one key's record. The name is how an engine finds its native form (compiled Lua,
+ * a method inside a Durable Object). Equal input on an equal record at an equal time gives an equal step.
  *
  * @category Transitions
  * @example
@@ -75,10 +76,14 @@ export interface Transition {
   /** `contract.verb`, unique within the module. */
   readonly name: string;
   /**
-   * Whether it never writes, although its code could. Engines that run a native form then need not remember the call.
+   * Whether it never writes, although its code could. Engines that run a native form then need not remember
+   * the call.
    * @default {false}
    */
   readonly readOnly?: boolean | undefined;
-  /** Decides on the record as it is (`undefined` when there is none or it has expired) at `now`, in milliseconds. */
+  /**
+   * Decides on the record as it is (`undefined` when there is none or it has expired) at `now`, in
+   * milliseconds.
+   */
   apply(record: Fields | undefined, input: Fields, now: number): Step;
 }

@@ -42,7 +42,7 @@ export type CommitReply =
   | ({ readonly done: false } & StoredRecord);
 
 /**
- * What a backend gives: each method is one trip.
+ * The methods of a backend: each is one trip.
  *
  * @category Engines
  */

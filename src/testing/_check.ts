@@ -5,7 +5,10 @@ export function check(condition: unknown, sentence: string): asserts condition {
   if (!condition) throw new LawError(sentence);
 }
 
-/** Fails unless both have the same JSON but for the order of keys, with `undefined` kept apart from `null` and bytes shown. */
+/**
+ * Fails unless both have the same JSON but for the order of keys, with `undefined` kept apart from `null` and
+ * bytes shown.
+ */
 export function equal(actual: unknown, expected: unknown, sentence: string): void {
   const [a, b] = [show(actual), show(expected)];
   if (a !== b) throw new LawError(`${sentence}: expected ${b}, got ${a}`);
@@ -48,7 +51,7 @@ export async function until(
   }
 }
 
-/** What the promise answers, while time passes. */
+/** The result of the promise, while time passes. */
 export async function eventually<T>(
   promise: Promise<T>,
   wait: StoreSubject<unknown>["wait"],

@@ -1,4 +1,4 @@
-/** What the laws of both outboxes ask of one. */
+/** The part of an outbox that the laws of both kinds use. */
 import type { OutboxEntry, OutboxState } from "../outbox/outbox.ts";
 
 /** The entries of an outbox, or those in one state. */

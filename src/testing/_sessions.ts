@@ -5,17 +5,17 @@ import type { Sessions } from "../session/sessions.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { check } from "./_check.ts";
 
-/** What the sessions of the laws hold. */
+/** The data of the sessions in the laws. */
 export type Data = Record<string, unknown>;
 
 /**
- * What sessions are proven on: an engine, or a session store of your own.
+ * The subject of the laws of sessions: an engine, or a session store of your own.
  *
  * @category Laws
  */
 export type SessionSubject = AtomicStore | Atomic<IndexedSessionStore>;
 
-/** What a subject knows about users. */
+/** The index of a subject. */
 export function indexOf(store: SessionSubject): IndexedSessionStore["index"] {
   return "transact" in store ? atomicSessionStore(store).index : store.index;
 }

@@ -354,8 +354,7 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
-    name:
-      "a claim ends at maxHold, whatever its holder does, and its holder is told before another may begin",
+    name: "a claim ends at maxHold, and its signal aborts before another caller may begin",
     async run({ store, wait, clock }) {
       const idempotency = createIdempotency(store, { clock, lease: 600, maxHold: 2400 });
       const begun = await idempotency.begin("key");

@@ -61,7 +61,7 @@ class Point {
   x = 1;
 }
 
-/** What JSON does not hold: stored, it would come back as something else, or not at all. */
+/** Values that JSON cannot hold: stored, each would come back as something else, or not at all. */
 const REFUSED: readonly unknown[] = [
   new Map([[1, 2]]),
   new Set([1]),

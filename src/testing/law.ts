@@ -14,7 +14,7 @@ export interface Law<Subject> {
 }
 
 /**
- * What the laws of a store need: a store to use up, and a way to let time pass on its clock.
+ * The subject of the laws of a store: a store to use up, and a way to let time pass on its clock.
  *
  * @category Laws
  */

@@ -93,7 +93,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name:
-      "a drainer that is killed loses nothing: what it had not begun is sent by the next after its lease, never before",
+      "a killed drainer loses no message: those it had not begun are sent by the next one, after its lease",
     async run({ store, clock, wait }) {
       const mailer = new ScriptedMailer(false);
       const options = { clock, lease: 150, buckets: 1 };
@@ -109,7 +109,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name:
-      "what a killed drainer had begun is sent again where the mailer deduplicates, and is one message there",
+      "a message that a killed drainer had begun is sent again if the mailer deduplicates, and arrives once",
     async run({ store, clock, wait }) {
       const mailer = new ScriptedMailer(true);
       const options = { clock, lease: 150 };
@@ -244,7 +244,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name:
-      "what was not sent is tried again, is dead after its last attempt, and its attempts count anew when requeued",
+      "an unsent message is tried again, is dead after its last attempt, and starts anew when it is requeued",
     async run({ store, clock, wait }) {
       const mailer = new ScriptedMailer(false);
       const box = outbox(mailer, store, { clock, delay: 1, attempts: 2 });
@@ -280,7 +280,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name:
-      "recipients that were refused for now stay queued and are sent to alone, and no recipient gets it twice",
+      "recipients with a temporary refusal stay queued and are tried alone, and none gets the message twice",
     async run({ store, clock, wait }) {
       const mailer = new ScriptedMailer(false);
       const box = outbox(mailer, store, { clock, delay: 1 });
@@ -302,7 +302,7 @@ export const mailOutboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name:
-      "a drainer that is killed after some recipients got the message leaves the others to the next, and is not in doubt",
+      "a drainer that is killed after some recipients got the message leaves the others to the next, without doubt",
     async run({ store, clock, wait }) {
       const mailer = new ScriptedMailer(false);
       const box = outbox(mailer, store, { clock, delay: 1, lease: 150 });

@@ -8,7 +8,7 @@ import { drained, entriesOf } from "./_outboxes.ts";
 import { mortal } from "./_scripted_mailer.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
-/** What the laws queue. */
+/** The items that the laws queue. */
 interface Event {
   readonly number: number;
   readonly text?: string;
@@ -129,7 +129,7 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
   },
   {
     name:
-      "what a killed process had begun is delivered again with the same key; with whenUnknown: hold it is in doubt",
+      "an item that a killed process had begun is delivered again under its key; with whenUnknown: hold it is in doubt",
     async run({ store, clock, wait }) {
       for (const whenUnknown of ["again", "hold"] as const) {
         const options = { clock, lease: 150, name: whenUnknown, whenUnknown };

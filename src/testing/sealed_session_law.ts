@@ -39,7 +39,7 @@ async function living(sessions: Sealed, cookies: readonly (string | undefined)[]
 }
 
 /**
- * What sealed sessions promise on every engine that remembers their revocations.
+ * The promises of sealed sessions on every engine that remembers their revocations.
  *
  * @category Laws
  */

@@ -14,7 +14,7 @@ async function add(index: SessionIndex, handle: string): Promise<number> {
 }
 
 /**
- * What every {@linkcode SessionIndex} of an atomic store promises.
+ * The promises of every {@linkcode SessionIndex} of an atomic store.
  *
  * @category Laws
  */

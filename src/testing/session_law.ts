@@ -21,7 +21,7 @@ const accepting: Schema<Data> = {
 };
 
 /**
- * What sessions promise on every engine.
+ * The promises of sessions on every engine.
  *
  * @category Laws
  */
@@ -89,8 +89,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
-    name:
-      "a request that only writes while its session is revoked begins no other, and no cookie carries what it wrote",
+    name: "a request that only writes to a session revoked meanwhile begins no session and sets no cookie",
     async run({ store, clock, wait }) {
       for (const schema of [undefined, accepting]) {
         const events: SessionEvent[] = [];
@@ -134,7 +133,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   },
   {
     name:
-      "what a request changes while the same user's session is rotated, or logged in again, goes to what continues it",
+      "changes of a request whose session is rotated, or logged in again by the same user, go to its continuation",
     async run({ store, clock, wait }) {
       for (const schema of [undefined, accepting]) {
         const sessions = createSessions<typeof accepting>(store, { clock, schema });
@@ -321,7 +320,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   },
   {
     name:
-      "an anonymous request makes no store call, reading one, reading and writing two, writing one, logging out one",
+      "store calls: an anonymous request none, a read one, a read and a write two, a write one, a logout one",
     async run({ store: subject, clock }) {
       const { store, calls } = counted(subject);
       const sessions = createSessions(store, { clock });
@@ -662,7 +661,7 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
   },
   {
     name:
-      "of several cookies the one that lives counts, of several that live none, and a login ends them all",
+      "of several cookies the one with a live session counts, of several live ones none, and a login ends all",
     async run({ store, clock }) {
       const events: SessionEvent[] = [];
       const sessions = createSessions(store, { clock, onEvent: (event) => events.push(event) });

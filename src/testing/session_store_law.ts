@@ -28,13 +28,14 @@ async function load(store: SessionStore): Promise<SessionRecord> {
   return found.record;
 }
 
-/** How a session ended, without when. */
+/** The end of a session, without its time. */
 function ending(found: SessionFound | SessionSaved): unknown {
   return found.state === "ended" ? { state: found.state, why: found.why } : found;
 }
 
 /**
- * What every {@linkcode SessionStore} whose `consistency` is `atomic` promises; `index` has a law of its own.
+ * The promises of every {@linkcode SessionStore} whose `consistency` is `atomic`; `index` has a law of its
+ * own.
  *
  * @category Laws
  */
@@ -51,8 +52,7 @@ export const sessionStoreLaw: readonly Law<StoreSubject<SessionStore>>[] = [
     },
   },
   {
-    name:
-      "the tombstone of a rotated session leads to the one that continues it, whatever ends it afterwards",
+    name: "the tombstone of a rotated session names its continuation, also after it is ended again",
     async run({ store }) {
       await create(store);
       await store.delete("key", { why: "rotated", next: "next" });

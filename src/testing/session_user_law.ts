@@ -13,7 +13,7 @@ const login = (sessions: Sessions<Data>, userId = "ada") =>
 const alive = async (sessions: Sessions<Data>, cookie: string) => !await sessions.open(cookie).isNew();
 
 /**
- * What sessions promise about users on every engine.
+ * The promises of sessions about users on every engine.
  *
  * @category Laws
  */

@@ -8,7 +8,6 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { isOutage, isStoreFull } from "../fault_class.ts";
 import { safely } from "../safely.ts";
-import { randomToken } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { ask } from "../store/direct.ts";
 import type { Awaitable } from "../store/engine.ts";
@@ -141,7 +140,8 @@ class CallIds {
   #calls = 0;
 
   next(): string {
-    this.#start ??= randomToken(4);
+    // No secret, and short: a record remembers as many names as 64 characters hold.
+    this.#start ??= (crypto.getRandomValues(new Uint32Array(1))[0]! % 36 ** 6).toString(36);
     return this.#start + (this.#calls++).toString(36);
   }
 }
@@ -248,7 +248,9 @@ class StoreThrottle implements Throttle {
     return decision(policies, allowed, blockedFor, false);
   }
 
-  /** What the store answers, bounded in time; an engine in this process answers at once and needs no bound. */
+  /**
+   * The answer of the store, bounded in time; an engine in this process answers at once and needs no bound.
+   */
   #ask(
     transition: Transition,
     key: string,
@@ -334,7 +336,10 @@ function policyState({ name, limit, window }: ResolvedPolicy, figures: string): 
   return { name, limit, window, remaining, resetAfter, nextAfter, retryAfter: retry < 0 ? Infinity : retry };
 }
 
-/** Four integers between colons, by hand: each check reads them, and pieces of text cost more than all the rest. */
+/**
+ * Four integers between colons, by hand: each check reads them, and pieces of text cost more than all the
+ * rest.
+ */
 function numbersOf(figures: string): [number, number, number, number] {
   const numbers: [number, number, number, number] = [0, 0, 0, 0];
   for (let i = 0, at = 0; i < figures.length; i++) {

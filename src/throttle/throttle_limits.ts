@@ -1,9 +1,9 @@
 /** The figures of a throttle's record, in milliseconds where they are times. */
 
 /**
- * How far the clocks of an engine may be apart (on Deno KV each isolate has its own). A counter that is
- * ahead of `now` by no more is believed; one that is further ahead is cut back. Cutting back at once would
- * let two isolates whose clocks differ by a few milliseconds open each other's windows again and again.
+ * The maximum difference between the clocks of an engine (on Deno KV each isolate has its own). A counter
+ * that is ahead of `now` by no more is believed; one that is further ahead is cut back. Cutting back at once
+ * would let two isolates whose clocks differ by a few milliseconds open each other's windows again and again.
  */
 export const CLOCK_SKEW = 1000;
 /**
@@ -12,7 +12,9 @@ export const CLOCK_SKEW = 1000;
  * counted again.
  */
 export const DEADLINE_STEP = 10_000;
-/** How long `recentCalls` may be: about six ids, and short enough for Redis's compact form of a hash. */
+/**
+ * The maximum length of `recentCalls`: about six ids, and short enough for Redis's compact form of a hash.
+ */
 export const RECENT_LENGTH = 64;
 /** No record needs to live longer than this: two of the longest windows. */
 export const LONGEST_RECORD = 126_144_000_000;

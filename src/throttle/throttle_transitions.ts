@@ -38,7 +38,7 @@ interface Policy {
   readonly kind: string;
   readonly window: number;
   readonly limit: number;
-  /** How many units a key may take at once. */
+  /** The number of units that a key may take at once. */
   readonly capacity: number;
   /** The record's field that has its counter. */
   readonly field: string;
@@ -83,7 +83,7 @@ function parsePolicy(line: string): Policy {
 }
 
 /**
- * How long what the policy counts may last: no counter ends later than this from now, beside differing
+ * The longest time for which a unit counts: no counter ends later than this from now, beside differing
  * clocks.
  */
 function horizon(policy: Policy): number {
@@ -200,7 +200,7 @@ function taken(policy: Policy, counter: Counter, now: number, cost: number): Cou
 }
 
 /**
- * When the last unit that a counter of another policy has counted is back; 0 if all are, or if it is no
+ * The time at which the last unit of another policy's counter is back; 0 if all are, or if it is no
  * counter.
  */
 function foreignEnd(field: string, text: string, now: number): number {

@@ -1,4 +1,6 @@
-/** Inbound webhooks over idempotency; the contract is in `webhook.ts`, the verifiers in the files beside it. */
+/**
+ * Inbound webhooks over idempotency; the contract is in `webhook.ts`, the verifiers in the files beside it.
+ */
 import { systemClock } from "../clock.ts";
 import { checkSchema } from "../check_schema.ts";
 import { toMilliseconds } from "../duration.ts";
@@ -42,12 +44,13 @@ const OPTIONS = {
 const TASK = "receive webhooks";
 
 /**
- * Makes a fetch handler of an endpoint that receives webhooks: it verifies the raw bytes, and does the work of
- * each event once, however often and however concurrently it is delivered.
+ * Makes a fetch handler of an endpoint that receives webhooks: it verifies the raw bytes, and does the work
+ * of each event once, however often and however concurrently it is delivered.
  *
- * 200: done, now or before. 409 with `Retry-After`: another delivery of the event is being worked on. 500: the
- * work failed; the sender tries again. 503: the store is unavailable. 403: not signed by a secret of ours, or
- * too old. 400: signed, but not what this sender sends. 422: refused by the schema. 413: too large. 405: no POST.
+ * 200: done, now or before. 409 with `Retry-After`: another delivery of the event is being worked on. 500:
+ * the work failed; the sender tries again. 503: the store is unavailable. 403: not signed by a secret of
+ * ours, or too old. 400: signed, but not what this sender sends. 422: refused by the schema. 413: too large.
+ * 405: no POST.
  *
  * A delivery that crashes frees its event after `lease`; the next one is `attempt` 2.
  *
@@ -119,7 +122,7 @@ function checkOptions<S extends Schema, Context>(options: WebhookOptions<S, Cont
 const MEBIBYTE = 1_048_576;
 const CONCURRENCY = 8;
 
-/** What is kept per store. */
+/** The state per store. */
 interface OpenedStore {
   readonly keys: Idempotency;
   /** Values that were signed, with what came with them. */
@@ -145,7 +148,7 @@ function openStore(store: AtomicStore, options: WebhookOptions): OpenedStore {
   };
 }
 
-/** What became of one event. */
+/** The result of one event. */
 type Outcome =
   | { readonly state: "done"; readonly response?: Response | undefined }
   | { readonly state: "duplicate" | "ignored" | "invalid" }
@@ -309,7 +312,9 @@ class Receiving<S extends Schema, Context> {
     return outcome;
   }
 
-  /** One answer for all events: the sender repeats the whole delivery, and what was done is a duplicate then. */
+  /**
+   * One answer for all events: the sender repeats the whole delivery, and what was done is a duplicate then.
+   */
   #answer(outcomes: readonly Outcome[]): Response {
     const failed = outcomes.filter((outcome) => outcome.state === "failed");
     for (const { error } of failed) this.#report(error);

@@ -12,8 +12,8 @@ export interface GithubWebhookOptions {
   /** The secret of the webhook; a list while it is replaced. */
   readonly secret: string | readonly string[];
   /**
-   * What an event is known by: `"delivery"` is `X-GitHub-Delivery`, which is not signed. `"body"` is a hash of
-   * the body, which is: a delivery that is sent again under another id is a duplicate then, and so is an event
+   * The id of an event: `"delivery"` is `X-GitHub-Delivery`, which is not signed. `"body"` is a hash of the
+   * body, which is: a delivery that is sent again under another id is a duplicate then, and so is an event
    * whose body is the same, byte for byte, as that of another one.
    * @default {"delivery"}
    */
@@ -26,8 +26,8 @@ const OPTIONS = { secret: true, id: true } satisfies OptionNames<GithubWebhookOp
  * Verifies deliveries of GitHub: `X-Hub-Signature-256` over the body, JSON or a form. The event's id is
  * `X-GitHub-Delivery`; its kind is `X-GitHub-Event`, in `delivery.request.headers`.
  *
- * GitHub signs neither a time nor the delivery's id: a delivery that a stranger has read can be sent again under
- * another id. Within the webhook's `retention`, `id: "body"` knows it all the same.
+ * GitHub signs neither a time nor the delivery's id: a delivery that a stranger has read can be sent again
+ * under another id. Within the webhook's `retention`, `id: "body"` knows it all the same.
  *
  * @throws {TypeError} when the secret is missing, or an option is unknown
  * @see https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries

@@ -1,4 +1,4 @@
-/** What the verifiers share: keys of Web Crypto, signatures, timestamps, payloads. */
+/** The shared parts of the verifiers: keys of Web Crypto, signatures, timestamps, payloads. */
 import { base64ToBytes } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { concatBytes } from "../read_stream.ts";
@@ -64,12 +64,12 @@ export async function isSigned(
   return false;
 }
 
-/** What a preset knows of its sender. */
+/** The knowledge of a preset about its sender. */
 export interface Scheme {
   readonly keys: readonly VerifyKey[];
   /** The longest time between the signed timestamp and now; `undefined` where the sender signs none. */
   readonly tolerance: number | undefined;
-  /** What was signed and how, or why it cannot be told. */
+  /** The signed bytes and the algorithm, or the reason why they cannot be told. */
   read(message: WebhookMessage): Signed | string;
   /** The events, once the signature is known to be right; `undefined` for a body that is not the sender's. */
   events(
@@ -77,7 +77,7 @@ export interface Scheme {
   ): readonly WebhookEvent[] | undefined | Promise<readonly WebhookEvent[] | undefined>;
 }
 
-/** What a delivery says of its signature. */
+/** The signature of a delivery, as its headers state it. */
 export interface Signed {
   readonly signatures: readonly Signature[];
   readonly content: Uint8Array<ArrayBuffer>;

@@ -37,16 +37,22 @@ export interface SignedWebhookOptions {
    * @default {"hex"}
    */
   readonly encoding?: "hex" | "base64" | undefined;
-  /** What was signed. @default {the body} */
+  /** The bytes that were signed. @default {the body} */
   readonly content?: ((message: WebhookMessage) => string | Uint8Array<ArrayBuffer>) | undefined;
-  /** The header field of the signed timestamp, in seconds, or a function that finds it. `content` must hold it. */
+  /**
+   * The header field of the signed timestamp, in seconds, or a function that finds it. `content` must hold
+   * it.
+   */
   readonly timestamp?: string | ((message: WebhookMessage) => string | undefined | null) | undefined;
   /**
    * The longest time between the signed timestamp and now, in both directions; only with `timestamp`.
    * @default {"5m"}
    */
   readonly tolerance?: Duration | undefined;
-  /** The id of the event: the same one at every delivery of it, and signed. Without one, the delivery is a 400. */
+  /**
+   * The id of the event: the same one at every delivery of it, and signed. Without one, the delivery is a
+   * 400.
+   */
   readonly id: (payload: unknown, message: WebhookMessage) => string | undefined | null;
 }
 

@@ -24,14 +24,16 @@ import type { ContextStore, WaitUntilOption } from "../http/exchange.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
 
 /**
- * What a verifier looks at.
+ * The input of a verifier.
  *
  * @category Webhooks
  */
 export interface WebhookMessage {
   /** The header fields. */
   readonly headers: Headers;
-  /** The raw bytes of the body: a signature is over these, never over JSON that was read and written again. */
+  /**
+   * The raw bytes of the body: a signature is over these, never over JSON that was read and written again.
+   */
   readonly body: Uint8Array<ArrayBuffer>;
   /** Milliseconds since the Unix epoch, by the webhook's clock. */
   readonly now: number;
@@ -45,14 +47,15 @@ export interface WebhookMessage {
 export interface WebhookEvent {
   /** The sender's id of the event: the same one at every delivery of it. */
   readonly id: string;
-  /** What the event says, before the schema. */
+  /** The payload of the event, before the schema. */
   readonly payload: unknown;
 }
 
 /**
  * The answer of a verifier.
  *
- * - `verified`: signed by a secret of ours, and recent. `once` binds a value that was signed (a nonce) to what
+ * - `verified`: signed by a secret of ours, and recent. `once` binds a value that was signed (a nonce) to
+ *   what
  *   came with it, for a sender that does not sign the body.
  * - `answered`: verified, and this is the whole answer (the challenge of a new endpoint).
  * - `refused`: not signed by a secret of ours, or too old: a 403.
@@ -71,8 +74,8 @@ export type WebhookVerdict =
   | { readonly state: "malformed"; readonly reason: string };
 
 /**
- * Tells whether a delivery is authentic, and what its events are: one of the presets (`stripe()`, `github()` …),
- * or a function of your own. On Workers, where secrets exist only in a request's environment, a function
+ * Tells whether a delivery is authentic, and what its events are: one of the presets (`stripe()`, `github()`
+ * …), or a function of your own. On Workers, where secrets exist only in a request's environment, a function
  * around a preset: `(message, { env }) => stripe({ secret: env.STRIPE_SECRET })(message)`.
  *
  * @category Webhooks
@@ -90,7 +93,7 @@ export type WebhookVerifier<Context = unknown> = (
 export type PresetVerifier = (message: WebhookMessage, context?: unknown) => Promise<WebhookVerdict>;
 
 /**
- * What `handle` is told beside the event.
+ * The context that `handle` gets beside the event.
  *
  * @category Webhooks
  */
@@ -105,7 +108,7 @@ export interface WebhookDelivery<Context = unknown> {
   readonly request: Request;
   /** The raw bytes of the body. */
   readonly body: Uint8Array<ArrayBuffer>;
-  /** What the runtime handed over beside the request; Hono's `c` in Hono. */
+  /** The context that the runtime handed over beside the request; Hono's `c` in Hono. */
   readonly context: Context;
   /** Notes that the side effect happened: from here on the event is done, also when `handle` throws. */
   pin(): void;
@@ -153,8 +156,8 @@ export interface WebhookOptions<S extends Schema = Schema, Context = unknown> {
    */
   readonly maxHold?: Duration | undefined;
   /**
-   * The time for which an event is known to be done. It must be longer than the sender repeats a delivery, and
-   * than the verifier's tolerance.
+   * The time for which an event is known to be done. It must be longer than the sender repeats a delivery,
+   * and than the verifier's tolerance.
    * @default {"7d"}
    */
   readonly retention?: Duration | undefined;

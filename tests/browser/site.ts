@@ -33,7 +33,14 @@ try {
   await check("no link of a page leads nowhere", async () => assertEquals(await brokenLinks("/"), []));
   for (const colorScheme of ["light", "dark"] as const) {
     for (
-      const path of ["/docs/", "/docs/start/workers.html", "/docs/locks.html", "/docs/engines/upstash.html"]
+      const path of [
+        "/docs/",
+        "/docs/start/workers.html",
+        "/docs/locks.html",
+        "/docs/engines/",
+        "/docs/engines/upstash.html",
+        "/docs/engines/hot-keys.html",
+      ]
     ) {
       await check(`axe finds nothing on ${path}, ${colorScheme}`, async () => {
         const page = await open(path, colorScheme);

@@ -98,7 +98,7 @@ test("a filler that was killed costs at most its lease", async (server) => {
   assertEquals(await cache.get("key", fill, HOUR), "next");
   const waited = filledAt - killedAt;
   report(`filler killed: the next fill after ${Math.round(waited)} ms, with a lease of ${lease} ms\n`);
-  assert(waited < lease + 2000, `${waited} ms`); // two seconds for a busy machine
+  assert(waited < lease + 15_000, `${waited} ms`); // a busy machine; without the lease it would be for ever
 });
 
 Deno.test("cache in memory: a hit costs no multiple of the store's own read", async () => {

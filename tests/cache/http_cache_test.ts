@@ -5,6 +5,7 @@ import { createCache } from "@holdfast/edge/cache";
 import { type HttpCacheOptions, withCache } from "@holdfast/edge/http";
 import { cache } from "@holdfast/edge/hono";
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "../support/assert.ts";
+import { eventually } from "../support/eventually.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
 const URL_ = "https://example.com/page";
@@ -70,7 +71,7 @@ for (
     let most = 0;
     s.answer = async () => {
       most = Math.max(most, ++running);
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await eventually(() => most === 8, "all run side by side");
       running--;
       return new Response("mine", { headers: fields as HeadersInit });
     };
@@ -146,11 +147,13 @@ Deno.test("withCache() answers stale while it asks, through waitUntil, and stale
   await s.get();
   await s.clock.advance(15_000);
   const { answer } = s;
+  const gate = Promise.withResolvers<void>();
   s.answer = async (request) => {
-    await new Promise((resolve) => setTimeout(resolve, 5)); // a handler that answers at once is not overtaken
+    await gate.promise; // a handler that answers at once is not overtaken
     return answer(request);
   };
   assertEquals((await s.get()).text, "answer 1");
+  gate.resolve();
   await Promise.all(s.work);
   assertEquals([(await s.get()).text, s.requests.length], ["answer 2", 2]);
   await s.clock.advance(50_000);
@@ -359,7 +362,7 @@ Deno.test("withCache(): a handler that never answers keeps its URL from others f
     () => "",
     (error: Error) => error.message,
   );
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await eventually(() => calls === 1, "its handler runs");
   assertEquals(await (await handler(new Request("https://example.com/"))).text(), "answer");
   assertEquals(await hanging, "stopped", "its signal has aborted");
 });

@@ -60,7 +60,7 @@ export const engines: Record<string, (random: Random, faults: number) => Promise
   },
   async "libSQL"(random, faults) {
     const folder = await Deno.makeTempDir();
-    const client = createClient({ url: `file:${folder}/holdfast.db`, timeout: 5000 });
+    const client = createClient({ url: `file:${folder}/holdfast.db`, timeout: 60_000 });
     await client.execute("pragma journal_mode = wal");
     await libsqlStore(client).migrate();
     return {

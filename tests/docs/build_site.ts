@@ -20,12 +20,6 @@ export async function buildSite(): Promise<string> {
   await Deno.mkdir(new URL(".vitepress/", pages), { recursive: true });
   await Deno.mkdir(new URL("public/", pages));
   for (const page of await markdownFiles(root)) await copyPage(page, pages);
-  for (const plot of ["costs", "hot-keys"]) {
-    await Deno.copyFile(
-      new URL(`docs/engines/${plot}.svg`, root),
-      new URL(`docs/engines/${plot}.svg`, pages),
-    );
-  }
   await Deno.copyFile(new URL("docs/llms.txt", root), new URL("public/llms.txt", pages));
   await Deno.writeTextFile(new URL(".vitepress/config.mjs", pages), await configuration());
   await Deno.mkdir(new URL(".vitepress/theme/", pages));
@@ -53,14 +47,19 @@ import "./style.css";
 export default DefaultTheme;
 `;
 
-/** A folder's README is its index, and links to source files are text: the site has none. */
+/** A folder's README is its index, and links to source files are text: the site has none. Its pictures come along. */
 async function copyPage(page: string, pages: URL): Promise<void> {
-  const text = (await read(page))
+  const source = await read(page);
+  for (const [, picture] of source.matchAll(/!\[[^\]]*\]\(([^):]+\.svg)\)/g)) {
+    const from = new URL(picture!, new URL(page, root));
+    const to = new URL(from.href.slice(root.href.length), pages);
+    await Deno.mkdir(new URL(".", to), { recursive: true });
+    await Deno.copyFile(from, to);
+  }
+  const text = source
     .replaceAll(/\]\(([^)\s]*)README\.md/g, "]($1index.md")
-    .replaceAll(
-      /\[([^\]]+)\]\((?![a-z]+:)[^)\s]*(?:\.ts|examples\/[\w-]+|\.\/shop|\.\/file-engine)\)/g,
-      "$1",
-    );
+    // Of links within the repository only those to pages and headings lead somewhere on the site.
+    .replaceAll(/(?<!!)\[([^\]]+)\]\((?![a-z]+:|[#/])(?![^)]*\.md[)#])[^)\s]+\)/g, "$1");
   const target = new URL(page.replace(/README\.md$/, "index.md"), pages);
   await Deno.mkdir(new URL(".", target), { recursive: true });
   await Deno.writeTextFile(target, text);

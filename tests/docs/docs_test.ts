@@ -50,6 +50,27 @@ Deno.test("the README has fewer than 200 lines, and its first screen an example,
   }
 });
 
+Deno.test("the versions in docs/compared-with.md are those that this repository has installed", async () => {
+  const { specifiers } = JSON.parse(await read("deno.lock"));
+  const installed = new Map<string, string>();
+  for (const [specifier, resolved] of Object.entries<string>(specifiers)) {
+    const name = /^npm:(@?[^@]+)/.exec(specifier)![1]!;
+    installed.set(name, resolved.split("_")[0]!);
+  }
+  const names: Readonly<Record<string, string>> = { Upyo: "@upyo/core", cachified: "@epic-web/cachified" };
+  const heads = (await read("docs/compared-with.md")).split("\n").filter((line) =>
+    /^\| +\| Holdfast/.test(line)
+  );
+  let compared = 0;
+  for (const [, name, version] of heads.join("|").matchAll(/\| (\S+) (\d[\w.-]*) (?=\s*\|)/g)) {
+    const found = installed.get(names[name!] ?? name!);
+    if (found === undefined) continue; // read, not run
+    assert(`${found}.`.startsWith(`${version}.`), `${name} ${version} is ${found} here`);
+    compared++;
+  }
+  assert(compared >= 10, `${compared} versions`);
+});
+
 Deno.test("docs/llms.txt is what its sources make it: deno run -A tests/docs/llms_text.ts writes it", async () => {
   assertEquals(await read("docs/llms.txt"), await llmsText(root));
 });

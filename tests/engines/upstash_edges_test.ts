@@ -412,7 +412,7 @@ Deno.test("Upstash: timeout bounds the whole call, attemptTimeout one request; a
   assertEquals([error.code, error.ambiguous, error.message.includes("50 ms")], ["timeout", true, true]);
   // Two requests of one tick: the second one waits for the first and is never sent.
   const value = "x".repeat(800_000);
-  const slow = upstashStore(connection, { timeout: 60, attemptTimeout: "1m" });
+  const slow = upstashStore(connection, { timeout: 1500, attemptTimeout: "1m" });
   await slow.get("key").catch(() => {});
   const before = requests();
   const results = await Promise.allSettled([slow.set("a", value), slow.set("b", value)]);

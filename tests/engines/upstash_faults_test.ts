@@ -203,7 +203,9 @@ Deno.test("Upstash, own transport: each operation under each fault", async (t) =
     ) {
       await t.step(`${name}: ${what}`, async () => {
         const room = crypto.randomUUID();
-        const store = upstashStore(server, { timeout: 250 }).namespace(room);
+        // Only what hangs may be over its time, however slow the machine is.
+        const timeout = what === "a hang" ? 250 : "20s";
+        const store = upstashStore(server, { timeout }).namespace(room);
         const checking = sound.namespace(room);
         const prepared = await prepare?.(checking);
         const warm = sound.namespace(crypto.randomUUID());
@@ -222,7 +224,9 @@ Deno.test("Upstash, own transport: each operation under each fault", async (t) =
         );
         assertDiscreet(error, server.token);
         if (effect) assertEquals(await effect(checking), Number(executed && writes), "how often it happened");
-        if (again !== undefined) assertEquals(await run(store, prepared), again, "the same call once more");
+        if (again !== undefined) {
+          assertEquals(await run(checking, prepared), again, "the same call once more");
+        }
       });
     }
   }
@@ -239,7 +243,7 @@ Deno.test({
     const { url, token } = server;
     const sdk = new Redis({ url, token, enableTelemetry: false, retry: { retries: 3, backoff: () => 5 } });
     const sound = upstashStore(server);
-    const store = upstashStore(sdk, { timeout: "2s" });
+    const store = upstashStore(sdk, { timeout: "20s" });
     for (const [name, { prepare, run, effect }] of Object.entries(operations)) {
       for (const drop of ["before", "after"] as const) {
         await t.step(`${name}: the ${drop === "after" ? "reply" : "request"} is lost, twice`, async () => {

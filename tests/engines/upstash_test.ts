@@ -152,12 +152,15 @@ test("calls whose requests would be too large are split, in order", async (serve
 test("a call that was aborted rejects at once, the others of its request go on", async (server) => {
   const store = upstashStore(server);
   await store.increment("counter");
-  server.fault = () => ({ delay: 150 });
+  const [arrived, replied] = [Promise.withResolvers<void>(), Promise.withResolvers<undefined>()];
+  server.fault = () => (arrived.resolve(), replied.promise);
   const controller = new AbortController();
   const aborted = store.increment("counter", { signal: controller.signal });
   const other = store.increment("counter");
-  setTimeout(() => controller.abort(new Error("enough")), 30);
+  await arrived.promise;
+  controller.abort(new Error("enough"));
   assertEquals((await assertRejects(() => aborted)).message, "enough");
+  replied.resolve(undefined);
   assertEquals((await other).value, 3); // the aborted one was on its way
   server.fault = undefined;
   const late = AbortSignal.abort(new Error("before"));

@@ -20,7 +20,7 @@ const keys = () => createIdempotency(memoryStore(), { name: "mail" });
 
 /** The deadline keeps a Retry-After from being waited for. */
 const wrappers: Record<string, (mailer: Mailer) => Mailer> = {
-  retrying: (mailer) => retrying(mailer, { delay: 1, timeout: "1s" }),
+  retrying: (mailer) => retrying(mailer, { delay: 1, timeout: "20s" }),
   failover: (mailer) => failover([mailer]),
   rateLimited: (mailer) => rateLimited(mailer, throttle()),
   idempotent: (mailer) => idempotent(mailer, keys()),
@@ -29,7 +29,7 @@ const wrappers: Record<string, (mailer: Mailer) => Mailer> = {
     idempotent(
       failover([retrying(observed(rateLimited(mailer, throttle()), { onOperation: () => {} }), {
         delay: 1,
-        timeout: "1s",
+        timeout: "20s",
       })]),
       keys(),
     ),

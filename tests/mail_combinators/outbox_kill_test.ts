@@ -78,6 +78,8 @@ async function run(
       readonly key: string;
       readonly heard: boolean;
     }[] = [];
+    /** Requests on their way, which a life that ends does not call back. */
+    const flights: Promise<unknown>[] = [];
     const ear = (life: Life): Mailer =>
       life.mailer({
         ...mailer,
@@ -88,7 +90,9 @@ async function run(
           const note = (heard: boolean) =>
             arrivals() > before && taken.push({ subject: message.subject!, life, key, heard });
           try {
-            const receipt = await mailer.send(message, sendOptions);
+            const flight = mailer.send(message, sendOptions);
+            flights.push(flight.catch(() => {}));
+            const receipt = await flight;
             note(true);
             return receipt;
           } catch (error) {
@@ -137,7 +141,8 @@ async function run(
       await place.wait(place.lease + 5);
       assert(generation < 50, `SEED=${seed}: it does not end`);
     }
-    // Somebody decides: what is in doubt goes out again.
+    await Promise.all(flights);
+    // What is in doubt goes out again, by decision.
     const calm = outbox(mailer, store, options);
     for await (const entry of calm.list()) {
       assertEquals(entry.state, "in-doubt", `SEED=${seed}`);

@@ -33,7 +33,8 @@ function stepsOf(page: string): Step[] {
   return steps;
 }
 
-const isServer = (text: string) => /wrangler dev|next start|^node server|^bun run|^deno serve/m.test(text);
+const isServer = (text: string) =>
+  /wrangler dev|next start|^node server|^npm start|^bun run|^deno serve/m.test(text);
 
 /** A home for a reader who has Deno, Bun and Node, and whose `.npmrc` knows the registry of the test. */
 export async function makeHome(registry: Registry): Promise<string> {

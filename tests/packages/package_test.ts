@@ -3,6 +3,7 @@ import { assert, assertEquals } from "../support/assert.ts";
 import { buildNpm, type NpmPackage, run } from "./build_npm.ts";
 import { freshProject, strictConfig } from "./fresh_project.ts";
 import { startRegistry } from "./npm_registry.ts";
+import { testTemplates } from "./templates.ts";
 
 const root = new URL("../../", import.meta.url);
 let built: NpmPackage;
@@ -80,3 +81,5 @@ Deno.test("a fresh project under Node alone: installed, run, and type-checked in
   }
   assertEquals((await project.run("node", "app.js")).trim(), "[true,4200,true,12,true,1]");
 });
+
+testTemplates(() => built);

@@ -42,6 +42,10 @@ const EXAMPLES = [
   "node-express",
   "payments-with-outbox",
   "workers-hono-d1",
+  "templates/bun",
+  "templates/deno-deploy",
+  "templates/node",
+  "templates/workers",
 ];
 
 for (const name of EXAMPLES) {
@@ -49,9 +53,9 @@ for (const name of EXAMPLES) {
     const page = await Deno.readTextFile(new URL(`examples/${name}/README.md`, root));
     await using postgres = name.startsWith("payments") ? await startPostgres() : undefined;
     await inHome(name, async (home) => {
-      await run("cp", ["-r", `examples/${name}`, home], root);
-      await Deno.copyFile(`${home}/.npmrc`, `${home}/${name}/.npmrc`);
-      return await follow(page, home, `${home}/${name}`, { DATABASE_URL: postgres?.url ?? "" });
+      await run("cp", ["-r", `examples/${name}`, `${home}/copy`], root);
+      await Deno.copyFile(`${home}/.npmrc`, `${home}/copy/.npmrc`);
+      return await follow(page, home, `${home}/copy`, { DATABASE_URL: postgres?.url ?? "" });
     });
   });
 }

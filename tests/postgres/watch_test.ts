@@ -39,6 +39,7 @@ Deno.test("Postgres: a lock is handed over by notification, through pg and postg
         const [holders, waiters] = [open((text, values) => pool.query(text, values)), open(counting)];
         const first = await holders.acquire("key", { ttl: "1m" });
         const waiting = waiters.acquire("key", { ttl: "1m", wait: "1m" });
+        const since = performance.now();
         await pause(3000);
         const asked = statements;
         const began = performance.now();
@@ -46,12 +47,13 @@ Deno.test("Postgres: a lock is handed over by notification, through pg and postg
         const second = await waiting;
         assert(second && second.fencingToken > first!.fencingToken);
         report(
-          `${name}: handed over after ${
-            (performance.now() - began).toFixed(1)
-          } ms, ${asked} statements in 3 s\n`,
+          `${name}: handed over after ${(performance.now() - began).toFixed(1)} ms, ${asked} statements in ${
+            ((began - since) / 1000).toFixed(1)
+          } s\n`,
         );
         // The acquisition, the readings of a wait every two seconds, and no polling: that would be some ten a second.
-        assert(asked <= 8, `${asked} statements while it waited`);
+        const readings = Math.ceil((began - since) / 1000);
+        assert(asked <= 5 + readings, `${asked} statements while it waited`);
         await second.release();
       });
     }

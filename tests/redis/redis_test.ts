@@ -133,13 +133,13 @@ Deno.test({
     await using server = await startRedis();
     const client = new Redis(server.port, "127.0.0.1", { retryStrategy: () => 20, maxRetriesPerRequest: 0 });
     client.on("error", () => {});
-    const store = redisStore(client, { timeout: 1000 });
+    const store = redisStore(client, { timeout: 5000 });
     await store.set("a", 1);
     await server.kill();
     const error = await assertRejects(() => store.set("a", 2), HoldfastError);
     assertEquals([error.code, error.retryable, error.ambiguous], ["backend-unavailable", true, true]);
     await server.start();
-    for (let left = 200;; left--) {
+    for (let left = 1500;; left--) {
       try {
         await store.set("a", 3);
         break;

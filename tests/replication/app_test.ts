@@ -23,11 +23,11 @@ async function start(first: "deno-kv" | "upstash", options: ReplicatedSessionsOp
   const upstash = stack.use(await startUpstash(redis.port));
   const kv = stack.use(await Deno.openKv(":memory:"));
   const { url, token } = upstash;
-  const engines = [denoKvStore(kv), upstashStore({ url, token }, { timeout: "500ms" })];
+  const engines = [denoKvStore(kv), upstashStore({ url, token }, { timeout: "1500ms" })];
   const [primary, secondary] = (first === "deno-kv" ? engines : engines.reverse())
     .map((engine) => atomicSessionStore(engine, { remember: "10m" }));
   const store = replicatedSessions(primary!, secondary!, {
-    attemptTimeout: "300ms",
+    attemptTimeout: "1500ms",
     retryDelay: "20ms",
     ...options,
   });

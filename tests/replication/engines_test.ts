@@ -185,15 +185,15 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
   ]);
 
   const started = performance.now();
-  for (const store of isolates) assertEquals(await store.flush({ timeout: "30s" }), { pending: 0 }, where);
+  for (const store of isolates) assertEquals(await store.flush({ timeout: "2m" }), { pending: 0 }, where);
   // What a primary forgot it learns with the next read.
   for (const { key } of fates) await answered(() => isolates[0]!.load(key));
-  for (const store of isolates) assertEquals(await store.flush({ timeout: "30s" }), { pending: 0 }, where);
+  for (const store of isolates) assertEquals(await store.flush({ timeout: "2m" }), { pending: 0 }, where);
   const converged = performance.now() - started;
 
   let lost = 0;
   for (const { key, doomed, acked } of fates) {
-    const [first, copy] = [await primary.load(key), await second.load(key)];
+    const [first, copy] = [await answered(() => primary.load(key)), await answered(() => second.load(key))];
     if (doomed) {
       assertEquals([first.state === "live", copy.state === "live"], [false, false], `${key} lives: ${where}`);
       continue;

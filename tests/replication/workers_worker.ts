@@ -21,7 +21,7 @@ function copies({ HOLDFAST }: Env["Bindings"], delay: number) {
 const app = new Hono<Env>();
 app.use(session({
   store: (c) =>
-    replicatedSessions(durableObjectStore(c.env.HOLDFAST), copies(c.env, 200), {
+    replicatedSessions(durableObjectStore(c.env.HOLDFAST), copies(c.env, 1000), {
       waitUntil: c.req.path === "/careless" ? undefined : (work) => c.executionCtx.waitUntil(work),
     }),
 }));

@@ -38,7 +38,7 @@ export async function scenario(
   const connector = await connectorOf(ca);
   const answers: Answer[] = [];
   for (const { name, host, port, security, auth } of cases) {
-    const timeouts = { connect: 5000, command: 5000, greeting: 5000, data: 5000 } as const;
+    const timeouts = { connect: 30_000, command: 30_000, greeting: 30_000, data: 30_000 } as const;
     await using mailer = smtpMailer({
       host,
       port,

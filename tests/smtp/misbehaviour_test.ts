@@ -86,41 +86,55 @@ workerdTest("every misbehaviour at every step gives the right error, in every ru
     startScripted(polite({ [step as Step]: BEHAVIOURS[behaviour]! }, EXTENSIONS))
   );
   const ports = servers.map(({ port }) => port);
-  const timeouts = { connect: 5000, greeting: 1000, command: 1000, data: 1000 };
   try {
     for (const runtime of RUNTIMES) {
       await t.step(runtime, async () => {
-        const faults = await runIn<Fault[]>(runtime, "tests/smtp/_misbehaviour_scenario.ts", {
-          ports,
-          timeouts,
-        });
-        const wrong: string[] = [];
-        for (const [i, { step, behaviour }] of cases.entries()) {
-          const { told, code, phase, delivery, retryable, status } = faults[i]!;
-          // By the time a server speaks up the message may be in the network's buffers to its last dot, or
-          // break just there.
-          const dot = expected("dot", behaviour);
-          const want = [
-            expected(step, behaviour),
-            ...(step === "body" ? [dot, { ...dot, phase: "body" }] : []),
-          ];
-          const got = { code, phase, delivery, retryable, status };
-          const same = (one: Partial<Fault>) =>
-            Object.entries(one).every(([name, value]) => got[name as keyof typeof got] === value);
-          if (!want.some(same)) {
-            wrong.push(
-              `${step} ${behaviour}: ${JSON.stringify(faults[i])} instead of ${JSON.stringify(want)}`,
-            );
-          }
-          assert(
-            !/@|\bj(?:ane|ohn|oe)\b|account|secret|YWNjb3/.test(told ?? ""),
-            `${step} ${behaviour}: ${told}`,
-          );
+        const faults: Fault[] = [];
+        let wrong = new Map(cases.map((_, i) => [i, ""]));
+        // A busy machine may be slower than a second: what went wrong by that is right with more time.
+        for (const milliseconds of [1000, 10_000]) {
+          const indexes = [...wrong.keys()];
+          if (indexes.length === 0) break;
+          const found = await runIn<Fault[]>(runtime, "tests/smtp/_misbehaviour_scenario.ts", {
+            ports: indexes.map((i) => ports[i]!),
+            timeouts: { connect: 30_000, greeting: milliseconds, command: milliseconds, data: milliseconds },
+          });
+          for (const [n, i] of indexes.entries()) faults[i] = found[n]!;
+          wrong = judge(faults);
         }
-        assertEquals(wrong.join("\n"), "");
+        assertEquals([...wrong.values()].join("\n"), "");
       });
     }
   } finally {
     for (const server of servers) await server[Symbol.asyncDispose]();
+  }
+
+  /** The cases that were answered wrongly, by their index. */
+  function judge(faults: readonly Fault[]): Map<number, string> {
+    const wrong = new Map<number, string>();
+    for (const [i, { step, behaviour }] of cases.entries()) {
+      const { told, code, phase, delivery, retryable, status } = faults[i]!;
+      // By the time a server speaks up the message may be in the network's buffers to its last dot, or
+      // break just there.
+      const dot = expected("dot", behaviour);
+      const want = [
+        expected(step, behaviour),
+        ...(step === "body" ? [dot, { ...dot, phase: "body" }] : []),
+      ];
+      const got = { code, phase, delivery, retryable, status };
+      const same = (one: Partial<Fault>) =>
+        Object.entries(one).every(([name, value]) => got[name as keyof typeof got] === value);
+      if (!want.some(same)) {
+        wrong.set(
+          i,
+          `${step} ${behaviour}: ${JSON.stringify(faults[i])} instead of ${JSON.stringify(want)}`,
+        );
+      }
+      assert(
+        !/@|\bj(?:ane|ohn|oe)\b|account|secret|YWNjb3/.test(told ?? ""),
+        `${step} ${behaviour}: ${told}`,
+      );
+    }
+    return wrong;
   }
 });

@@ -4,7 +4,7 @@ import { createLocks } from "@holdfast/edge";
 import { createClient } from "@libsql/client";
 
 const [file, times] = Deno.args;
-const client = createClient({ url: `file:${file}`, timeout: 5000 });
+const client = createClient({ url: `file:${file}`, timeout: 60_000 });
 const store = libsqlStore(client);
 const locks = createLocks(store);
 const ids: string[] = [];

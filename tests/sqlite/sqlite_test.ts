@@ -38,7 +38,7 @@ Deno.test("a call on libSQL takes one batch where the record is absent or was se
 Deno.test("several processes write to one libSQL file: every increment counts, no two sections meet", async () => {
   const folder = await Deno.makeTempDir();
   const file = `${folder}/holdfast.db`;
-  const client = createClient({ url: `file:${file}`, timeout: 5000 });
+  const client = createClient({ url: `file:${file}`, timeout: 60_000 });
   try {
     await client.execute("pragma journal_mode = wal");
     const store = libsqlStore(client);

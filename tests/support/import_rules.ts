@@ -8,7 +8,7 @@ export default {
     layers: {
       create(context) {
         const path = context.filename.replaceAll("\\", "/");
-        const layer = /\/(src|adapters)\/(?!.*\/(?:src|adapters)\/)/.exec(path)?.[1];
+        const layer = /^(?!.*\/examples\/).*\/(src|adapters)\/(?!.*\/(?:src|adapters)\/)/.exec(path)?.[1];
         const check = (node: { source: Deno.lint.StringLiteral | null; range: Deno.lint.Range }) => {
           const target = node.source?.value;
           if (typeof target !== "string") return;

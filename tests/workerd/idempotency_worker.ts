@@ -48,7 +48,7 @@ function begin(key: string): Work {
 async function takeStep(request: Request, key: string, work: Work): Promise<void> {
   await sleep(2 + Math.random() * 10);
   const leaves = Number(request.headers.get("leave-at") ?? -1) === work.step++;
-  for (let i = 0; leaves && i < 1000 && !left.has(key); i++) await sleep(2);
+  for (let i = 0; leaves && i < 10_000 && !left.has(key); i++) await sleep(2);
 }
 
 async function pay(request: Request, key: string): Promise<Response> {
@@ -99,7 +99,7 @@ const storeOf = (request: Request, env: Env) =>
   request.headers.get("engine") === "memory" ? memory : durableObjectStore(env.HOLDFAST);
 
 const app = new Hono<{ Bindings: Env; Variables: IdempotencyVariables }>();
-app.use(idempotency({ store: (c) => storeOf(c.req.raw, c.env), scope: "public", lease: "5s" }));
+app.use(idempotency({ store: (c) => storeOf(c.req.raw, c.env), scope: "public", lease: "15s" }));
 app.post("/pay", (c) => pay(c.req.raw, c.var.idempotency.key));
 app.post("/stream", (c) => stream(c.req.raw, c.var.idempotency.key));
 
@@ -112,7 +112,7 @@ interface Context {
 const plain = withIdempotency<Context>((request, { idempotency }) => {
   const { key } = idempotency!;
   return new URL(request.url).pathname === "/http/pay" ? pay(request, key) : stream(request, key);
-}, { store: ({ asked, env }) => storeOf(asked, env), scope: "public", lease: "5s" });
+}, { store: ({ asked, env }) => storeOf(asked, env), scope: "public", lease: "15s" });
 
 /** A webhook of the same work: the key is the id of its event. Who signs is no matter here. */
 const hook = webhook<never, Context>({
@@ -122,7 +122,7 @@ const hook = webhook<never, Context>({
   }),
   store: ({ asked, env }) => storeOf(asked, env),
   name: "hook",
-  lease: "5s",
+  lease: "15s",
   async handle(_event, { id, request }) {
     const work = begin(id);
     for (let i = 0; i < 6; i++) await takeStep(request, id, work);
@@ -147,7 +147,7 @@ export interface Seen {
  */
 async function moment(key: string, step: number): Promise<void> {
   if (step < 0) return await sleep(Math.random() * 8);
-  for (let i = 0; i < 2000 && !((works.get(key)?.step ?? -1) > step); i++) await sleep(1);
+  for (let i = 0; i < 20_000 && !((works.get(key)?.step ?? -1) > step); i++) await sleep(1);
 }
 
 async function client(env: Env, path: string, engine: string): Promise<Seen> {
@@ -171,7 +171,7 @@ async function client(env: Env, path: string, engine: string): Promise<Seen> {
       const response = await post();
       const text = await response.text();
       if (response.status === 200) return text;
-      if (response.status !== 409 || waited > 4000) throw new Error(`${response.status}: ${text}`);
+      if (response.status !== 409 || waited > 30_000) throw new Error(`${response.status}: ${text}`);
       await sleep(20);
     }
   };

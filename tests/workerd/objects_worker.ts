@@ -18,6 +18,7 @@ import { ownProcess } from "../support/own_process.ts";
 import { DurableObject } from "cloudflare:workers";
 import { ObjectRecords } from "../../adapters/durable_objects/_records.ts";
 import { OUR_TRANSITIONS } from "../../adapters/durable_objects/_transitions.ts";
+import { eventually } from "../support/eventually.ts";
 import { type Probes, probing } from "../support/probes.ts";
 
 /** What the object of these probes can tell beside its work. */
@@ -280,12 +281,13 @@ const probes: Probes<Env> = {
     return { sent, acknowledged, fences, last: await store.get("counter"), faults: [...faults] };
   },
 
-  async expiry({ HOLDFAST }) {
+  async expiry({ HOLDFAST }, query) {
+    const ttl = Number(query.get("ttl"));
     const prefix = crypto.randomUUID();
     const alone = durableObjectStore(HOLDFAST, { prefix });
     const shared = durableObjectStore(HOLDFAST, { prefix, shards: 1 });
-    await alone.set("short", 1, { ttl: 200 });
-    await shared.set("short", 1, { ttl: 200 });
+    await alone.set("short", 1, { ttl });
+    await shared.set("short", 1, { ttl });
     // An object that lost its memory must not postpone the alarm for a record that lives longer.
     await HOLDFAST.getByName(`${prefix}/shard 0 of 1`).crash().catch(() => {});
     await shared.set("long", 1, { ttl: "1h" });
@@ -296,7 +298,7 @@ const probes: Probes<Env> = {
     const before = await look();
     const now = Date.now();
     let after = await look();
-    for (let i = 0; i < 50 && (after.alone.tables > 0 || after.shared.rows > 1); i++) {
+    for (let i = 0; i < 300 && (after.alone.tables > 0 || after.shared.rows > 1); i++) {
       await sleep(100);
       after = await look();
     }
@@ -405,12 +407,12 @@ const probes: Probes<Env> = {
     const { namespace, calls } = counted(HOLDFAST, Number(query.get("bound")));
     const prefix = crypto.randomUUID();
     const locks = createLocks(durableObjectStore(namespace, { prefix }));
-    const first = await locks.acquire("job", { ttl: "30s" });
+    const first = await locks.acquire("job", { ttl: "2m" });
     calls.length = 0;
     const waiting = Promise.all(Array.from({ length: 3 }, async () => {
       const lock = await createLocks(ownProcess(durableObjectStore(namespace, { prefix }))).acquire("job", {
-        ttl: "30s",
-        wait: "10s",
+        ttl: "2m",
+        wait: "50s",
       });
       const at = performance.now();
       await lock?.release();
@@ -419,6 +421,9 @@ const probes: Probes<Env> = {
     await sleep(150);
     if (query.has("crash")) await HOLDFAST.getByName(`${prefix}:/lock/:job`).crash().catch(() => {});
     await sleep(150);
+    if (query.has("again")) {
+      await eventually(() => calls.filter((call) => call === "watch").length > 3, "they ask again");
+    }
     const released = performance.now();
     await first!.release();
     const turns = (await waiting).map((at) => Math.round(at - released));
@@ -433,7 +438,7 @@ const probes: Probes<Env> = {
     const short = await stub.watch("key", undefined, 50);
     longestTimer = 0;
     const waiting = stub.watch("key", short.version, 3_600_000);
-    await sleep(50);
+    await eventually(() => longestTimer > 1000, "a long timer is set");
     const longest = longestTimer;
     await stub.setMany([["key", "value"]], undefined);
     const woken = await waiting;

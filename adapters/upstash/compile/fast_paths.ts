@@ -4,7 +4,7 @@ import { throttleFast } from "./fast_throttle.ts";
 import { valueFast } from "./fast_value.ts";
 import type { FastPath } from "./fast_path.ts";
 
-/** What is written by hand, by the names of the transitions. */
+/** The fast paths written by hand, by the names of the transitions. */
 export const fastPaths: Readonly<Record<string, FastPath>> = {
   ...valueFast(),
   ...lockFast(),

@@ -1,5 +1,5 @@
 /**
- * What the compiled Lua may call: our own short forms of the few helpers that `typescript-to-lua` asks for. Transitions
+ * The functions that the compiled Lua may call: our own short forms of the few helpers that `typescript-to-lua` asks for. Transitions
  * work on strings, whole numbers, records and arrays; what is not here is outside the subset, and compiling it fails.
  */
 

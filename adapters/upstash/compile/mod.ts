@@ -21,7 +21,7 @@ import { compileTransitions, minified } from "./compile_transitions.ts";
 import { loadCompilers } from "./compilers.ts";
 import { scriptsSource } from "./scripts_source.ts";
 
-/** What the command uses of Deno. */
+/** The part of Deno that the command uses. */
 interface Runtime {
   readonly args: readonly string[];
   cwd(): string;

@@ -98,7 +98,7 @@ export function wireFault(fault: MailerFault): MailFault {
     case "busy":
       return {
         status: 429,
-        headers: { "retry-after": "2" },
+        headers: { "retry-after": "60" },
         body: '{"statusCode":429,"name":"rate_limit_exceeded","message":"slow down, jane@example.com"}',
       };
     case "refused":

@@ -1,0 +1,22 @@
+import { HoldfastError } from "./errors.ts";
+
+/** What a fetch that failed says. It is a TypeError as well, in some runtimes one without a cause. */
+const NETWORK = /fetch failed|to fetch|load failed|network|from connection|connection (lost|closed)/i;
+
+/**
+ * The fault for a mistake in the code between an engine and its database, such as a method that was taken from its
+ * object; `undefined` for every other error. A mistake stays until the code is changed: it is no outage, in which
+ * `whenUnavailable` may let requests pass.
+ */
+export function mistakeOf(engine: string, error: unknown): HoldfastError | undefined {
+  const { name, message, cause, code } = Object(error) as Error & { readonly code?: unknown };
+  if (name !== "TypeError" && name !== "ReferenceError") return undefined;
+  if (cause !== undefined || code !== undefined || NETWORK.test(message)) return undefined;
+  return new HoldfastError(
+    "misconfigured",
+    `Cannot use ${engine} as the code that calls it fails (${name})`,
+    {
+      cause: error,
+    },
+  );
+}
