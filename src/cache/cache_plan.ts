@@ -1,4 +1,5 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
+import { dropRejection } from "../safely.ts";
 import type { Schema } from "../schema.ts";
 import {
   checkArray,
@@ -102,13 +103,14 @@ function plan(
     early,
     refresh: checkOneOf(TASK, "refresh", refresh, BOOLEANS),
     fillTimeout: optional(options.fillTimeout, "fillTimeout") ?? FILL_TIMEOUT,
-    waitUntil,
+    // The runtime is told of the end alone: a failure is the caller's, or reported.
+    waitUntil: waitUntil && ((work) => dropRejection(waitUntil(work.catch(() => {})))),
     schema,
     signal,
   };
   if (Math.max(made.ttl, made.absent ?? 0) + Math.max(made.stale, made.grace) > maxLifetime) {
     throw new RangeError(
-      `Cannot ${TASK} beyond 'maxLifetime': current value is ${maxLifetime} ms`,
+      `Cannot ${TASK} beyond 'maxLifetime', ${maxLifetime} ms`,
     );
   }
   return made;
