@@ -90,7 +90,7 @@ function plan(
     throw new TypeError(`Cannot ${TASK} as 'version' must be a string`);
   }
   if (!(typeof early === "number" && early >= 0 && early <= 100)) {
-    throw new RangeError(`Cannot ${TASK} as 'early' must be from 0 to 100`);
+    throw new RangeError(`Cannot ${TASK} as 'early' must be 0 to 100`);
   }
   checkFunction(TASK, "waitUntil", waitUntil);
   const made: CachePlan = {
