@@ -1,7 +1,8 @@
 import { HoldfastError } from "./errors.ts";
 
 /** What a fetch that failed says. It is a TypeError as well, in some runtimes one without a cause. */
-const NETWORK = /fetch failed|to fetch|load failed|network|from connection|connection (lost|closed)/i;
+const NETWORK =
+  /fetch failed|to fetch|sending request|load failed|network|from connection|connection (lost|closed)/i;
 
 /**
  * The fault for a mistake in the code between an engine and its database, such as a method that was taken from its

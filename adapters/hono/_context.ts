@@ -103,3 +103,14 @@ export function replace(c: RouteContext, response: Response): void {
   c.res = undefined as unknown as Response; // or Hono would merge the headers of both
   c.res = response;
 }
+
+/**
+ * The answer to a request whose client left while it waited, where `error` says no more than that. It is no fault:
+ * `app.onError` is not to hear of it. No client reads the answer; a log shows its status, as nginx has it.
+ *
+ * @throws every other error, as it is
+ */
+export function answerToLeft({ signal }: Request, error: unknown): Response {
+  if (signal.aborted && error === signal.reason) return new Response(null, { status: 499 });
+  throw error;
+}

@@ -1,6 +1,6 @@
 /** Between Hono's context and the helpers of `src/http`, which are written over an exchange. */
 import type { Exchange, Helper } from "../../src/http/exchange.ts";
-import { replace, type RouteContext, runtimeRequest, waitUntil } from "./_context.ts";
+import { answerToLeft, replace, type RouteContext, runtimeRequest, waitUntil } from "./_context.ts";
 
 /** A request that comes through Hono. One object a request: its methods stand on the prototype. */
 class HonoExchange<C extends RouteContext> implements Exchange<C> {
@@ -60,7 +60,7 @@ export async function pass<Value>(
     if (value !== undefined) c.set(name, value);
     await next();
     return { response: served = c.res, error: c.error };
-  });
+  }).catch((error) => answerToLeft(c.req.raw, error));
   if (served === undefined) return response;
   if (response !== served) replace(c, response);
 }

@@ -1,5 +1,12 @@
 import { cachedHandler, type HttpCacheOptions } from "../../src/http/http_cache.ts";
-import { replace, replaceRequest, type RouteContext, type RouteMiddleware, waitUntil } from "./_context.ts";
+import {
+  answerToLeft,
+  replace,
+  replaceRequest,
+  type RouteContext,
+  type RouteMiddleware,
+  waitUntil,
+} from "./_context.ts";
 
 /**
  * Options of {@linkcode cache}: those of {@linkcode withCache}, with Hono's context.
@@ -38,13 +45,10 @@ export function cache({ revalidate, store, ...options }: CacheMiddlewareOptions)
     throw new TypeError("Cannot cache responses as 'revalidate' must be a function");
   }
   const fills = new WeakSet<Request>(); // requests that are fills themselves: they pass
-  const handler = cachedHandler<{ c: RouteContext; next: () => Promise<void> }>(
-    async (request, { c, next }) => {
-      if (revalidate) return await revalidate((fills.add(request), request), c);
-      const { raw } = c.req;
-      replaceRequest(c, request); // the routes see the conditional request
-      await next().finally(() => replaceRequest(c, raw));
-      return c.res;
+  const handler = cachedHandler<Exchange>(
+    async (request, exchange) => {
+      if (revalidate) return await revalidate((fills.add(request), request), exchange.c);
+      return await (exchange.asked = askRoutes(request, exchange));
     },
     {
       ...options,
@@ -55,6 +59,30 @@ export function cache({ revalidate, store, ...options }: CacheMiddlewareOptions)
   );
   return async function cache(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     if (fills.has(c.req.raw)) return await next();
-    replace(c, await handler(c.req.raw, { c, next }, c));
+    const exchange: Exchange = { c, next };
+    const { raw } = c.req;
+    try {
+      replace(c, await handler(raw, exchange, c));
+    } catch (error) {
+      const answer = answerToLeft(raw, error);
+      // The routes fill for those who wait, and leave their answer in this context: until then it must stay as it is.
+      await exchange.asked?.catch(() => {});
+      replace(c, answer);
+    }
   };
+}
+
+/** One request, and the routes' answer once they were asked. */
+interface Exchange {
+  readonly c: RouteContext;
+  readonly next: () => Promise<void>;
+  asked?: Promise<Response>;
+}
+
+/** The answer of the routes behind; they see the conditional request. */
+async function askRoutes(request: Request, { c, next }: Exchange): Promise<Response> {
+  const { raw } = c.req;
+  replaceRequest(c, request);
+  await next().finally(() => replaceRequest(c, raw));
+  return c.res;
 }

@@ -186,15 +186,23 @@ export const invalidateCache: Transition = {
   apply: (): Step => ({ output: {}, write: { record: undefined } }),
 };
 
-/** `{}` → `{ done }`: what is cached is stale from now; a fill under way is refused. */
+/**
+ * `{}` → `{ done }`: the value's `ttl` ends now, and a fill under way is refused. What was left of the `ttl` is taken off
+ * the deadlines of `stale` and `grace`, or the old value would be answered for as long as it would have been fresh. On an
+ * engine that goes by the callers' clocks another caller's may be behind: so `freshUntil` is long ago, not now. It writes
+ * where the engine shows no record, too: this caller may see a lease as expired that its holder still counts on.
+ */
 export const expireCache: Transition = {
   name: "cache.expire",
   apply(record, _input, now): Step {
-    if (record === undefined) return { output: { done: "0" } };
+    if (record === undefined) return { output: { done: "0" }, write: { record: undefined } };
     const next = withoutLease(record);
-    if (!isFilled(next, now)) return { output: { done: "0" }, write: { record: undefined } };
-    next.freshUntil = String(Math.min(now, figure(record.freshUntil)));
-    return { output: { done: "1" }, write: kept(next) };
+    const done = isFilled(next, now) ? "1" : "0";
+    const left = Math.max(0, figure(next.freshUntil) - now);
+    next.freshUntil = "0";
+    next.staleUntil = String(figure(next.staleUntil) - left);
+    next.until = String(figure(next.until) - left);
+    return { output: { done }, write: isFilled(next, now) ? kept(next) : { record: undefined } };
   },
 };
 

@@ -524,6 +524,8 @@ class Exchanges<Context> {
         continue;
       }
       const late = staleness(found);
+      // The cache's own `expire` ends a response before the time that it says itself.
+      if (late <= 0 && peeked.remaining === 0) return undefined;
       const { stored } = found;
       const allowed = stored.revalidate || !this.#settings.clientDirectives ? 0 : wishes.maxStale;
       if (late > 0 && late > allowed) return undefined;
@@ -580,7 +582,8 @@ class Exchanges<Context> {
       const allowed = stored.revalidate
         ? 0
         : Math.max(stored.error, this.#settings.clientDirectives ? wishes.staleIfError : 0);
-      if (staleness(found) > allowed) throw answer.error;
+      const expired = answer.remaining === 0; // before the time that it says itself, where `expire` was called
+      if (expired && (allowed === 0 || staleness(found) > allowed)) throw answer.error;
       if (answer.error instanceof HandlerFailure) answer.error.take()?.body?.cancel().catch(() => {});
       return this.#hit(request, found, "fwd=stale; detail=stale-if-error");
     }

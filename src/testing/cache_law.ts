@@ -231,6 +231,33 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
+    name: "expire ends the ttl: without stale or grace nothing is answered after it; these count from then",
+    async run(subject) {
+      const [one, two] = isolates(subject, 2);
+      const fails = () => Promise.reject(new RangeError("down"));
+      await one!.set("key", "old", HOUR);
+      equal(await one!.expire("key"), true, "there was a value");
+      equal(await two!.peek("key"), undefined, "a look after it");
+      const error = await rejection(() => two!.get("key", fails, HOUR), "an origin that fails");
+      check(error instanceof RangeError, "the origin's error");
+      await one!.set("key", "old", HOUR);
+      await two!.expire("key");
+      const slow = origin(["new"]);
+      const refill = one!.get("key", slow.fill, HOUR);
+      await slow.begun(0);
+      const meanwhile = two!.resolve("key", slow.fill, HOUR);
+      slow.answer(0);
+      const waiting = settled(Promise.all([refill, meanwhile]));
+      await until(() => waiting.done, subject.wait, 60_000, "the calls end");
+      equal([await refill, (await meanwhile).value], ["new", "new"], "a call while it is refilled");
+      await one!.set("brief", "old", { ttl: "1h", stale: 50, grace: 100 });
+      await one!.expire("brief");
+      await subject.wait(150);
+      equal(await one!.expire("brief"), false, "past stale and grace");
+      equal(await two!.peek("brief"), undefined, "a look past stale and grace");
+    },
+  },
+  {
     name: "grace answers an expired value where the origin fails or takes too long, never past its end",
     async run(subject) {
       const faults: unknown[] = [];

@@ -1,9 +1,9 @@
 /**
- * Lives of a cache in virtual time: several isolates read one key and invalidate it while calls are lost, late and
- * doubled, fillers die, requests are cancelled and clocks differ. A seed repeats a life.
+ * Lives of a cache in virtual time: several isolates read one key and invalidate or expire it while calls are lost, late
+ * and doubled, fillers die, requests are cancelled and clocks differ. A seed repeats a life.
  *
- * The origin holds a number that only grows. A write raises it, then invalidates the key or its tag. The promise: a read
- * that begins after an invalidation was acknowledged answers at least the number that it was raised to.
+ * The origin holds a number that only grows. A write raises it, then invalidates the key or its tag, or expires the key.
+ * The promise: a read that begins after an invalidation was acknowledged answers at least the number that it was raised to.
  */
 import { type AtomicStore, HoldfastError } from "@holdfast/edge";
 import { type Fields, type Step, storeFromEngine, type Transition } from "@holdfast/edge/engine";
@@ -14,7 +14,7 @@ import { MachineClock, World } from "../simulation/_world.ts";
 export type EngineModel = "one clock" | "the callers' clocks";
 
 /** What can be done to a cache, as far as a life needs it. */
-export type SimulatedCache = Pick<Cache, "get" | "invalidate" | "invalidateTags">;
+export type SimulatedCache = Pick<Cache, "get" | "invalidate" | "expire" | "invalidateTags">;
 
 /** Options of {@linkcode live}. */
 export interface LifeOptions {
@@ -122,7 +122,9 @@ class Life {
   async #invalidate(cache: SimulatedCache, tagged: boolean): Promise<void> {
     const number = ++this.#origin;
     try {
-      if (tagged) await cache.invalidateTags([TAG]);
+      // Without `stale` and `grace` a key that is expired promises the same as one that is invalidated.
+      if (this.#world.random.chance(0.3)) await cache.expire(KEY);
+      else if (tagged) await cache.invalidateTags([TAG]);
       else await cache.invalidate(KEY);
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;

@@ -66,6 +66,9 @@ function naive(store: AtomicStore): SimulatedCache {
     async invalidate(key) {
       await store.delete(String(key));
     },
+    async expire(key) {
+      return await store.delete(key);
+    },
     async invalidateTags() {
       await store.delete("key");
     },
@@ -128,6 +131,39 @@ const PLANTED: Readonly<Record<string, { options: Partial<LifeOptions>; finds: "
         const lease = { filler, grant: grant!, leaseEnds: leaseEnds! };
         return { output: {}, write: { record: lease, expiresAt: Number(leaseEnds) } };
       }),
+    },
+    finds: "stale",
+  },
+  "a key that is expired keeps its right to fill": {
+    options: {
+      mutate: mutant("cache.expire", (_original, record) => {
+        if (record?.filler === undefined) return { output: {}, write: { record: undefined } };
+        const { filler, grant, leaseEnds } = record;
+        const lease = { filler, grant: grant!, leaseEnds: leaseEnds! };
+        return { output: {}, write: { record: lease, expiresAt: Number(leaseEnds) } };
+      }),
+    },
+    finds: "stale",
+  },
+  "a value that is expired is answered until its old deadline": {
+    options: {
+      mutate: mutant("cache.expire", (original, record, input, now) => {
+        if (record?.value === undefined) return original.apply(record, input, now);
+        const { filler: _filler, grant: _grant, leaseEnds: _leaseEnds, ...rest } = record;
+        const next = { ...rest, freshUntil: String(now), staleUntil: String(now) };
+        return { output: {}, write: { record: next, expiresAt: Number(record.until) } };
+      }),
+    },
+    finds: "stale",
+  },
+  "expire changes only what its caller sees": {
+    options: {
+      model: "the callers' clocks",
+      mutate: mutant(
+        "cache.expire",
+        (original, record, input, now) =>
+          record === undefined ? { output: {} } : original.apply(record, input, now),
+      ),
     },
     finds: "stale",
   },

@@ -293,8 +293,8 @@ const states: Record<string, Row & { readonly enter: (redis: RedisServer) => Pro
     says: "NOREPLICAS",
     read: "succeeds",
   },
-  "a user without scripts": {
-    enter: (redis) => redis.send("ACL", "SETUSER", "default", "-evalsha", "-eval"),
+  "a user without scripts and the commands of hashes": {
+    enter: (redis) => redis.send("ACL", "SETUSER", "default", "-evalsha", "-eval", "-hget", "-hgetall"),
     code: "read-only",
     says: "NOPERM",
     read: "misconfigured",
