@@ -50,16 +50,16 @@ export function checkNames(task: string, options: unknown, known: Readonly<Recor
   }
   // This loop visits inherited names too, which do not count, and costs a third of Object.keys().
   for (const name in options) {
-    const isKnown = known[name] === true;
-    // `null` is no way to leave an option out: where one function took it for the default, another would not.
-    if ((isKnown && (options as Record<string, unknown>)[name] !== null) || !Object.hasOwn(options, name)) {
-      continue;
+    if (known[name] !== true) {
+      if (!Object.hasOwn(options, name)) continue;
+      throw new TypeError(
+        `Cannot ${task} as it has no option '${name}': known are ${Object.keys(known).join(", ")}`,
+      );
     }
-    throw new TypeError(
-      isKnown
-        ? `Cannot ${task} as '${name}' must not be null`
-        : `Cannot ${task} as it has no option '${name}': known are ${Object.keys(known).join(", ")}`,
-    );
+    // `null` is no way to leave an option out: where one function took it for the default, another would not.
+    if ((options as Record<string, unknown>)[name] === null) {
+      throw new TypeError(`Cannot ${task} as '${name}' must not be null`);
+    }
   }
 }
 

@@ -401,7 +401,7 @@ class StoreCache implements Cache {
         const input = { filler: grant.filler, grant: grant.grant, lease: String(length) };
         return (await this.#transact(extendFill, key, input, { signal })).done === "1";
       },
-      lost: (why) => new HoldfastError("claim-lost", `Cannot go on with the fill as ${why}`),
+      lost: (why) => new HoldfastError("claim-lost", `Cannot fill the value as ${why}`),
     });
     const began = clock.monotonic();
     try {
