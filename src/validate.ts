@@ -100,7 +100,7 @@ export function checkNeededNames(
  */
 export function checkSignal(task: string, signal: unknown): void {
   const methods = ["throwIfAborted", "addEventListener"];
-  checkMethods(task, "'signal' must be an AbortSignal, as a controller's 'signal' is", signal, methods);
+  checkMethods(task, "'signal' must be an AbortSignal, not its controller", signal, methods);
 }
 
 /**
@@ -123,7 +123,7 @@ export function checkStore(task: string, store: unknown): void {
   const { transact, getMany } = Object(store) as { readonly transact?: unknown; readonly getMany?: unknown };
   if (typeof transact === "function") return;
   const must = typeof getMany === "function"
-    ? "the store must be an AtomicStore, and a KeyValueStore cannot change a key atomically"
+    ? "the store must be an AtomicStore, not a KeyValueStore"
     : "the store must be an AtomicStore, such as memoryStore()";
   throw new TypeError(`Cannot ${task} as ${must}: current type is ${kindOf(store)}`);
 }
