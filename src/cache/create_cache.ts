@@ -368,10 +368,9 @@ class StoreCache implements Cache {
     waited: boolean,
   ): Promise<CacheAnswer<T>> {
     const { plan } = call;
-    const { waitUntil } = plan;
     const work = this.#fill(call, entry, grant);
-    waitUntil?.(work); // its error is the caller's below, or reported
-    if (waitUntil && !plan.refresh && entry && (entry.fresh > 0 || entry.stale > 0)) {
+    plan.waitUntil?.(work); // its error is the caller's below, or reported
+    if (plan.waitUntil && !plan.refresh && entry && (entry.fresh > 0 || entry.stale > 0)) {
       work.catch(this.#settings.report);
       return answerOf(entry.fresh > 0 ? "hit" : "stale", entry, waited);
     }
@@ -401,7 +400,7 @@ class StoreCache implements Cache {
         const input = { filler: grant.filler, grant: grant.grant, lease: String(length) };
         return (await this.#transact(extendFill, key, input, { signal })).done === "1";
       },
-      lost: (why) => new HoldfastError("claim-lost", `Cannot go on with the fill as ${why}`),
+      lost: (why) => new HoldfastError("claim-lost", `Cannot fill the value as ${why}`),
     });
     const began = clock.monotonic();
     try {
