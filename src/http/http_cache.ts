@@ -57,7 +57,7 @@ import {
   storability,
   timesLeft,
 } from "./cache_policy.ts";
-import { type FetchHandler, storeOf, waitUntilOf } from "./exchange.ts";
+import { checkResponse, type FetchHandler, storeOf, waitUntilOf } from "./exchange.ts";
 import { sameOptions } from "./_same_options.ts";
 import { fillingOptions, isPersonal, noteFilling } from "./request_notes.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
@@ -279,8 +279,10 @@ export function cachedHandler<Context>(
   options: HttpCacheOptions<Context>,
 ): (request: Request, context: Context, owner: object) => Promise<Response> {
   const settings = settingsOf(options);
+  const checked: FetchHandler<Context> = async (request, context) =>
+    checkResponse(await handler(request, context));
   return async (request, context, owner) => {
-    return await new Exchanges(handler, context, settings, owner).answer(request);
+    return await new Exchanges(checked, context, settings, owner).answer(request);
   };
 }
 
