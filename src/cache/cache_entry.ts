@@ -1,8 +1,8 @@
 /** The answer of the store about a key, parsed. */
-import { checked } from "../check_schema.ts";
+import { checked, checkSchema } from "../check_schema.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
 import type { Schema } from "../schema.ts";
-import type { OptionNames } from "../validate.ts";
+import { checkOptionNames, type OptionNames } from "../validate.ts";
 import type { CachedValue, PeekOptions } from "./cache.ts";
 import type { Fields } from "../store/transition.ts";
 
@@ -18,7 +18,7 @@ export interface CacheEntry {
   readonly age: number;
   /** Milliseconds left as fresh. */
   readonly fresh: number;
-  /** Milliseconds left as one that may be answered while it is refilled. */
+  /** Milliseconds left as one that may be answered while it is refilled, those as fresh included. */
   readonly stale: number;
   /** Milliseconds left as one that may be answered where the origin fails. */
   readonly grace: number;
@@ -34,8 +34,8 @@ export interface Look {
   readonly grant: string | undefined;
   /** The monotonic time before the read was sent. */
   readonly sentAt: number;
-  /** Milliseconds for which another filler has that right. */
-  readonly busy: number | undefined;
+  /** Milliseconds for which another filler has that right; 0 where there is none. */
+  readonly busy: number;
   /** That filler and its grant. */
   readonly holder: string | undefined;
 }
@@ -50,7 +50,7 @@ export function readEntry(output: Fields): CacheEntry | undefined {
     tags: output.tags,
     age: Math.max(0, now - Number(output.filledAt)),
     fresh: Math.max(0, Number(output.freshUntil) - now),
-    stale: Math.max(0, Number(output.staleUntil) - now),
+    stale: Number(output.staleUntil) - now,
     grace: Number(output.until) - now,
   };
 }
@@ -73,8 +73,14 @@ export async function cachedValue<T>(
   }
 }
 
-/** The names of the options of `peek`. */
-export const PEEK_OPTIONS: OptionNames<PeekOptions> = { version: true, schema: true, signal: true };
+const PEEK_OPTIONS: OptionNames<PeekOptions> = { version: true, schema: true, signal: true };
+
+/** Checks the options of `peek`. */
+export function checkPeek(options: PeekOptions): void {
+  const task = "peek";
+  checkOptionNames(task, options, PEEK_OPTIONS);
+  if (options.schema !== undefined) checkSchema(task, options.schema);
+}
 
 /** The value of an entry; an absence is `undefined`. */
 export function valueOf<T>(text: string | undefined): T {
@@ -84,6 +90,17 @@ export function valueOf<T>(text: string | undefined): T {
 /** The text of a value; an absence has none. */
 export function textOf(value: unknown): string | undefined {
   return value === undefined ? undefined : encodeValue(value);
+}
+
+/**
+ * The text of a value that an app sets.
+ *
+ * @throws {TypeError} for an absence, which only a fill can say
+ */
+export function givenText(value: unknown): string {
+  const text = textOf(value);
+  if (text === undefined) throw new TypeError("Cannot cache undefined");
+  return text;
 }
 
 /**

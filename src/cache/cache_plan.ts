@@ -1,3 +1,4 @@
+import { checkSchema } from "../check_schema.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { dropRejection } from "../safely.ts";
 import type { Schema } from "../schema.ts";
@@ -5,6 +6,7 @@ import {
   checkArray,
   checkFunction,
   checkInteger,
+  checkNames,
   checkNeededOptions,
   checkOneOf,
   type OptionNames,
@@ -46,6 +48,7 @@ const SET_OPTIONS: OptionNames<CacheEntryOptions> = {
   version: true,
   signal: true,
 };
+const LIFETIME: OptionNames<FillLifetime> = { ttl: true, stale: true, grace: true };
 const GET_OPTIONS: OptionNames<CacheGetOptions> = {
   ttl: true,
   stale: true,
@@ -93,6 +96,7 @@ function plan(
     throw new RangeError(`Cannot ${TASK} as 'early' must be 0 to 100`);
   }
   checkFunction(TASK, "waitUntil", waitUntil);
+  if (schema !== undefined) checkSchema(TASK, schema);
   const made: CachePlan = {
     ttl: milliseconds(options.ttl, "ttl"),
     stale: optional(options.stale, "stale") ?? 0,
@@ -139,9 +143,10 @@ function milliseconds(duration: Duration, name: string): number {
  * The lifetime that a fill chose by `keep`, over that of the call: `undefined` where it is not to be kept. It is cut to
  * what the cache keeps at most.
  *
- * @throws {RangeError} when a duration is none
+ * @throws {TypeError | RangeError} when it is no lifetime, or a duration is none
  */
 export function keptPlan(plan: CachePlan, chosen: FillLifetime, maxLifetime: number): CachePlan {
+  checkNames(TASK, chosen ?? null, LIFETIME);
   const part = (given: Duration | undefined, other: number, name: string) =>
     given === undefined ? other : given === 0 ? 0 : milliseconds(given, name);
   const ttl = Math.min(part(chosen.ttl, plan.ttl, "ttl"), maxLifetime);
@@ -159,7 +164,7 @@ const NO_TAGS: readonly string[] = [];
 /** The tags, sorted, each once. */
 export function checkTags(tags: readonly string[]): readonly string[] {
   if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === "string" && tag !== "")) {
-    throw new TypeError(`Cannot ${TASK} as each of 'tags' must be a non-empty string`);
+    throw new TypeError(`Cannot ${TASK} as 'tags' must be non-empty strings`);
   }
   const names = [...new Set(tags)].sort();
   checkInteger(TASK, "tags.length", names.length, 0, MAX_TAGS);

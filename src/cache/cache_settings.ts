@@ -1,5 +1,7 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
+import { HoldfastError } from "../errors.ts";
+import { isOutage } from "../fault_class.ts";
 import { safely } from "../safely.ts";
 import { checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../validate.ts";
 import type { CacheOptions } from "./cache.ts";
@@ -25,8 +27,9 @@ export interface CacheSettings {
   readonly leaseText: string;
   readonly maxLifetime: number;
   readonly timeout: number;
-  readonly whenUnavailable: "fill" | "throw";
   readonly report: (error: unknown) => void;
+  /** Reports the store's fault; throws what is none, and a fault in which the origin is not to be asked. */
+  readonly overlook: (error: unknown) => void;
   readonly clock: Clock;
 }
 
@@ -39,6 +42,8 @@ export function settingsOf(options: CacheOptions): CacheSettings {
     throw new TypeError(`Cannot ${task} as 'name' must be a non-empty string`); // one name, the same keys
   }
   checkFunction(task, "onFault", onFault);
+  checkOneOf(task, "whenUnavailable", whenUnavailable, ["fill", "throw"]);
+  const report = safely(onFault);
   const lease = toMilliseconds(options.lease ?? "10s", "lease");
   return {
     name,
@@ -47,8 +52,12 @@ export function settingsOf(options: CacheOptions): CacheSettings {
     leaseText: String(lease),
     maxLifetime: toMilliseconds(options.maxLifetime ?? "7d", "maxLifetime"),
     timeout: toMilliseconds(options.timeout ?? "2s", "timeout"),
-    whenUnavailable: checkOneOf(task, "whenUnavailable", whenUnavailable, ["fill", "throw"] as const),
-    report: safely(onFault),
+    report,
+    overlook(error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      report(error);
+      if (!isOutage(error) || whenUnavailable === "throw") throw error;
+    },
     clock,
   };
 }

@@ -195,8 +195,7 @@ export const invalidateCache: Transition = {
 export const expireCache: Transition = {
   name: "cache.expire",
   apply(record, _input, now): Step {
-    if (record === undefined) return { output: { done: "0" }, write: { record: undefined } };
-    const next = withoutLease(record);
+    const next = record === undefined ? {} : withoutLease(record);
     const done = isFilled(next, now) ? "1" : "0";
     const left = Math.max(0, figure(next.freshUntil) - now);
     next.freshUntil = "0";

@@ -1,6 +1,5 @@
 import { interruptible } from "../deadline.ts";
 import { HoldfastError } from "../errors.ts";
-import { isOutage } from "../fault_class.ts";
 import { Lease } from "../lease.ts";
 import { retry } from "../retry.ts";
 import { randomToken } from "../secret.ts";
@@ -10,7 +9,7 @@ import { ask } from "../store/direct.ts";
 import type { Awaitable, EngineLimits } from "../store/engine.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
-import { checkArray, checkMethods, checkOptionNames } from "../validate.ts";
+import { checkArray, checkMethods } from "../validate.ts";
 import { askOrigin, type Question } from "./ask_origin.ts";
 import type {
   Cache,
@@ -27,8 +26,9 @@ import type {
 import {
   cachedValue,
   type CacheEntry,
+  checkPeek,
+  givenText,
   type Look,
-  PEEK_OPTIONS,
   readEntry,
   tagNames,
   tagText,
@@ -78,7 +78,7 @@ export function createCache(store: AtomicStore, options: CacheOptions): Cache;
 /** A cache on a store that cannot change a key atomically: values and times, without tags and `expire`. */
 export function createCache(store: KeyValueStore, options: CacheOptions): WeakCache;
 export function createCache(store: AtomicStore | KeyValueStore, options: CacheOptions): WeakCache {
-  checkMethods("create the cache", "it needs a store", store, ["get"]);
+  checkMethods("create the cache", "it needs a store", store, ["getMany", "namespace"]);
   const settings = settingsOf(options);
   return "transact" in store ? new StoreCache(store, settings) : new StoreWeakCache(store, settings);
 }
@@ -271,7 +271,7 @@ class StoreCache implements Cache {
         if (grant === undefined) call.looked();
         if (entry && this.#answers(entry, call, grant, round)) {
           if (entry.fresh > 0) this.#settings.near?.keep(key, kindOf(plan), { ...entry, sentAt, changes });
-          return answerOf(entry.fresh > 0 ? "hit" : "stale", entry, round > 0);
+          return answerOf(entry, round > 0);
         }
         // A fill that failed meanwhile is this caller's answer: a round asks a failing origin once.
         const failure = this.#flights.failureSince(key, call.began);
@@ -291,7 +291,7 @@ class StoreCache implements Cache {
           if (this.#store.watch) continue;
         }
         const backoff = Math.min(MAX_BACKOFF, 10 * 2 ** round) * (0.5 + Math.random() / 2);
-        await wait.next({ longest: (busy ?? 0) + 1, backoff });
+        await wait.next({ longest: busy + 1, backoff });
         const landed = this.#flights.landedWith(key, holder);
         if (landed && landed.kind === kindOf(plan) && plan.tags.length === 0 && plan.schema === undefined) {
           return { state: "hit", value: valueOf(landed.text), age: 0, remaining: landed.ttl, waited: true };
@@ -312,7 +312,7 @@ class StoreCache implements Cache {
     if (grant !== undefined) return false;
     // What was filled after this call began is as good as a fill of its own, however short it stays fresh.
     if (round > 0 && entry.age < this.#settings.clock.monotonic() - sentAt) return true;
-    return !plan.refresh && (entry.fresh > 0 || entry.stale > 0);
+    return !plan.refresh && entry.stale > 0;
   }
 
   /** One look at the key and its tags, in one trip; a second where what is cached is out of date. */
@@ -342,7 +342,7 @@ class StoreCache implements Cache {
       entry = await this.#usable(output, tags, plan);
     }
     const { grant, busy, holder } = output;
-    return { entry, tags, grant, sentAt, busy: busy === undefined ? undefined : Number(busy), holder };
+    return { entry, tags, grant, sentAt, busy: Number(busy ?? 0), holder };
   }
 
   /** The entry, if its tags are those of now and its value is of the right form. */
@@ -370,9 +370,9 @@ class StoreCache implements Cache {
     const { plan } = call;
     const work = this.#fill(call, entry, grant);
     plan.waitUntil?.(work); // its error is the caller's below, or reported
-    if (plan.waitUntil && !plan.refresh && entry && (entry.fresh > 0 || entry.stale > 0)) {
+    if (plan.waitUntil && !plan.refresh && entry && entry.stale > 0) {
       work.catch(this.#settings.report);
-      return answerOf(entry.fresh > 0 ? "hit" : "stale", entry, waited);
+      return answerOf(entry, waited);
     }
     try {
       const { value, ttl } = await interruptible(work, plan.signal);
@@ -437,33 +437,24 @@ class StoreCache implements Cache {
     took: number,
     grant: Grant,
   ): Promise<boolean> {
-    if (plan === undefined || (text === undefined && plan.absent === undefined)) {
-      await this.#abandon(key, grant);
-      return false;
-    }
-    const tooLarge = this.#tooLarge(text);
-    if (tooLarge) {
-      this.#settings.report(tooLarge);
-      await this.#abandon(key, grant);
-      return false;
-    }
-    const input: Record<string, string> = entryInput(plan, text, took, grant.tags);
-    input.filler = grant.filler;
-    input.grant = grant.grant;
-    const sentAt = this.#settings.clock.monotonic();
     try {
-      const { done } = await this.#transact(fillCache, key, input);
-      if (done === "1") {
-        const { changes } = grant;
-        const value = { text, age: 0, fresh: Number(input.ttl), sentAt, changes };
+      if (plan !== undefined && (text !== undefined || plan.absent !== undefined)) {
+        this.#checkSize(text);
+        const input: Record<string, string> = entryInput(plan, text, took, grant.tags);
+        input.filler = grant.filler;
+        input.grant = grant.grant;
+        const sentAt = this.#settings.clock.monotonic();
+        const { done } = await this.#transact(fillCache, key, input);
+        if (done !== "1") return false; // the grant has ended: there is nothing to give back
+        const value = { text, age: 0, fresh: Number(input.ttl), sentAt, changes: grant.changes };
         this.#settings.near?.keep(key, kindOf(plan), value);
+        return true;
       }
-      return done === "1";
     } catch (error) {
       this.#settings.report(error);
-      await this.#abandon(key, grant);
-      return false;
     }
+    await this.#abandon(key, grant);
+    return false;
   }
 
   async #abandon(key: string, { filler, grant }: Pick<Grant, "filler" | "grant">): Promise<void> {
@@ -471,11 +462,15 @@ class StoreCache implements Cache {
     await this.#transact(abandonFill, key, { filler, grant }).catch(this.#settings.report);
   }
 
-  /** The fault of a value that the engine cannot hold. */
-  #tooLarge(text: string | undefined): HoldfastError | undefined {
+  /**
+   * Refuses a value that the engine cannot hold.
+   *
+   * @throws {HoldfastError} `value-too-large`
+   */
+  #checkSize(text: string | undefined): void {
     const { maxValueLength } = this.#store.limits;
-    if (text === undefined || text.length + RECORD_OVERHEAD <= maxValueLength) return undefined;
-    return new HoldfastError(
+    if (text === undefined || text.length + RECORD_OVERHEAD <= maxValueLength) return;
+    throw new HoldfastError(
       "value-too-large",
       `Cannot cache the value as ${this.#store.engine} takes at most ${maxValueLength}: current length is ${text.length}`,
     );
@@ -485,9 +480,7 @@ class StoreCache implements Cache {
   async #withoutStore<T>(error: unknown, call: Call<T>): Promise<CacheAnswer<T>> {
     const { key, plan } = call;
     plan.signal?.throwIfAborted();
-    if (!(error instanceof HoldfastError)) throw error;
-    this.#settings.report(error);
-    if (!isOutage(error) || this.#settings.whenUnavailable === "throw") throw error;
+    this.#settings.overlook(error);
     if (this.#uncached.has(key)) call.looked(); // or two batches could wait for each other
     else if (this.#uncached.size >= MAX_UNCACHED_FILLS) throw error;
     const { lease: patience, maxLifetime } = this.#settings;
@@ -504,11 +497,11 @@ class StoreCache implements Cache {
   #graceOf<T>(entry: CacheEntry | undefined, error: unknown, waited: boolean): CacheAnswer<T> {
     if (entry === undefined || entry.grace <= 0) throw error;
     this.#settings.report(error);
-    return { ...answerOf<T>("grace", entry, waited), error };
+    return { ...answerOf<T>(entry, waited), state: "grace", error };
   }
 
   async peek<T = unknown>(key: string, options: PeekOptions<T> = {}): Promise<CachedValue<T> | undefined> {
-    checkOptionNames("look into the cache", options, PEEK_OPTIONS);
+    checkPeek(options);
     const { version = "", schema, signal } = options;
     const entry = readEntry(await this.#transact(readCache, key, { schema: version }, { signal }));
     if (entry === undefined) return undefined;
@@ -518,57 +511,51 @@ class StoreCache implements Cache {
 
   async set(key: string, value: unknown, options: CacheEntryOptions): Promise<void> {
     const plan = setPlan(options, this.#settings.maxLifetime);
-    const text = textOf(value);
-    if (text === undefined) throw new TypeError("Cannot cache the value as it must not be undefined");
-    const tooLarge = this.#tooLarge(text);
-    if (tooLarge) throw tooLarge;
-    const changing = [key];
-    this.#settings.near?.forget(changing);
-    try {
+    const text = givenText(value);
+    this.#checkSize(text);
+    await this.#change([key], async () => {
       const { signal } = plan;
       const tags = await this.#tagText(plan.tags, { signal });
       const input = { ...entryInput(plan, text, 0, tags), id: randomToken(12) };
       await this.#transact(putCache, key, input, { signal });
-    } finally {
-      this.#settings.near?.forget(changing);
-      this.#flights.land(key);
-    }
+    });
   }
 
   async invalidate(key: string | readonly string[], options: CallOptions = {}): Promise<void> {
     const keys = keysOf(key);
-    this.#settings.near?.forget(keys);
-    try {
-      // A copy that arrives late costs a fill and nothing else.
-      await Promise.all(keys.map((key) => this.#transact(invalidateCache, key, {}, options)));
-    } finally {
-      this.#settings.near?.forget(keys);
-      for (const key of keys) this.#flights.land(key);
-    }
+    // A copy that arrives late costs a fill and nothing else.
+    await this.#change(
+      keys,
+      () => Promise.all(keys.map((key) => this.#transact(invalidateCache, key, {}, options))),
+    );
   }
 
   async expire(key: string, options: CallOptions = {}): Promise<boolean> {
-    this.#settings.near?.forget([key]);
-    try {
-      return (await this.#transact(expireCache, key, {}, options)).done === "1";
-    } finally {
-      this.#settings.near?.forget([key]);
-    }
+    return (await this.#change([key], () => this.#transact(expireCache, key, {}, options))).done === "1";
   }
 
   async invalidateTags(tags: readonly string[], options: CallOptions = {}): Promise<void> {
     const names = checkTags(tags);
-    const { signal } = options;
     const input = { id: randomToken(6), ttl: String(2 * this.#settings.maxLifetime) };
-    this.#settings.near?.forget();
-    try {
-      await Promise.all(
+    await this.#change(undefined, () =>
+      Promise.all(
         names.map((name) =>
-          this.#persist(() => this.#tags.transact(raiseTag, name, input, { signal }), signal)
+          this.#persist(() => this.#tags.transact(raiseTag, name, input, options), options.signal)
         ),
-      );
+      ));
+  }
+
+  /**
+   * Makes a change that this isolate's memory must not outlast: what is read before its end is not kept there, and what
+   * waits for a fill of the keys looks again. `undefined`: any key may be changed.
+   */
+  async #change<T>(keys: readonly string[] | undefined, work: () => Promise<T>): Promise<T> {
+    this.#settings.near?.forget(keys);
+    try {
+      return await work();
     } finally {
-      this.#settings.near?.forget();
+      this.#settings.near?.forget(keys);
+      for (const key of keys ?? []) this.#flights.land(key);
     }
   }
 
@@ -626,6 +613,7 @@ function isFresh(output: Fields): boolean {
   return output.tags === "" && output.grant === undefined && output.busy === undefined;
 }
 
-function answerOf<T>(state: CacheAnswer["state"], entry: CacheEntry, waited: boolean): CacheAnswer<T> {
+function answerOf<T>(entry: CacheEntry, waited: boolean): CacheAnswer<T> {
+  const state = entry.fresh > 0 ? "hit" : "stale";
   return { state, value: entry.value as T, age: entry.age, remaining: entry.fresh, waited };
 }

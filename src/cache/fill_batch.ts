@@ -30,8 +30,7 @@ export class FillBatch<T> {
       this.#granted.push(index);
       this.looked(index);
       await this.#complete.promise;
-      this.#values ??= this.#ask(signal);
-      return (await this.#values).get(index) as T;
+      return (await (this.#values ??= this.#ask(signal))).get(index) as T;
     };
   }
 
@@ -41,7 +40,7 @@ export class FillBatch<T> {
     const values = await this.#fill(keys, { signal });
     if (values.length !== keys.length) {
       throw new TypeError(
-        `Cannot fill the values as ${keys.length} are needed`,
+        `Cannot fill ${keys.length} values: current length is ${values.length}`,
       );
     }
     return new Map(this.#granted.map((index, i) => [index, values[i] as T]));

@@ -3,6 +3,7 @@ import { toMilliseconds } from "../duration.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import type { NearOptions } from "./cache.ts";
 
+const TASK = "create the cache";
 const OPTIONS: OptionNames<NearOptions> = { ttl: true, maxEntries: true };
 
 /** A value in this isolate's memory; encoded, so that nothing is shared with the caller. */
@@ -46,10 +47,10 @@ export class NearCache {
 
   /** Checks the options. */
   constructor(options: NearOptions, clock: Clock) {
-    checkOptionNames("create the cache's near tier", options, OPTIONS);
+    checkOptionNames(TASK, options, OPTIONS);
     const { ttl, maxEntries = 1000 } = options;
     this.#ttl = toMilliseconds(ttl, "near.ttl");
-    this.#maxEntries = checkInteger("create the cache", "near.maxEntries", maxEntries);
+    this.#maxEntries = checkInteger(TASK, "near.maxEntries", maxEntries);
     this.#clock = clock;
   }
 

@@ -1,8 +1,5 @@
 import { interruptible } from "../deadline.ts";
-import { HoldfastError } from "../errors.ts";
-import { isOutage } from "../fault_class.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
-import { checkOptionNames } from "../validate.ts";
 import { askOrigin } from "./ask_origin.ts";
 import type {
   CachedValue,
@@ -12,7 +9,7 @@ import type {
   WeakCacheEntryOptions,
   WeakCacheGetOptions,
 } from "./cache.ts";
-import { cachedValue, PEEK_OPTIONS, textOf, validated, valueOf } from "./cache_entry.ts";
+import { cachedValue, checkPeek, givenText, textOf, validated, valueOf } from "./cache_entry.ts";
 import { type CachePlan, getPlan, keysOf, setPlan } from "./cache_plan.ts";
 import type { CacheSettings } from "./cache_settings.ts";
 import { type RunningFill, sharedFill } from "./shared_fill.ts";
@@ -68,7 +65,7 @@ export class StoreWeakCache implements WeakCache {
   }
 
   async peek<T = unknown>(key: string, options: PeekOptions<T> = {}): Promise<CachedValue<T> | undefined> {
-    checkOptionNames("look into the cache", options, PEEK_OPTIONS);
+    checkPeek(options);
     const found = await this.#store.get<Envelope>(key, { signal: options.signal });
     const now = this.#settings.clock.now();
     if (found === undefined || found.version !== (options.version ?? "") || now >= found.until) {
@@ -82,8 +79,7 @@ export class StoreWeakCache implements WeakCache {
   async set(key: string, value: unknown, options: WeakCacheEntryOptions): Promise<void> {
     const plan = setPlan(options, this.#settings.maxLifetime);
     refuseTags(options);
-    const text = textOf(value);
-    if (text === undefined) throw new TypeError("Cannot cache the value as it must not be undefined");
+    const text = givenText(value);
     await this.#put(key, text, plan);
   }
 
@@ -103,9 +99,7 @@ export class StoreWeakCache implements WeakCache {
       found = await this.#store.get<Envelope>(key, { signal });
     } catch (error) {
       signal?.throwIfAborted();
-      if (!(error instanceof HoldfastError)) throw error;
-      this.#settings.report(error);
-      if (!isOutage(error) || this.#settings.whenUnavailable === "throw") throw error;
+      this.#settings.overlook(error);
       return undefined;
     }
     if (found?.version !== version) return undefined;

@@ -6,6 +6,7 @@ import type { Claim, Completion, Hold, Idempotency } from "../idempotency/idempo
 import type { Exchange, Served } from "./exchange.ts";
 import type { ClaimedRequest } from "./http_idempotency.ts";
 import { problemResponse } from "../response.ts";
+import { checkOneOf } from "../validate.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
 import {
   around,
@@ -18,8 +19,10 @@ import {
 /** Options of {@linkcode Serving}. */
 export interface ServingOptions {
   readonly maxResponse: number;
+  /** Whether the engine's bound or ours made it, which the app may not know of. */
+  readonly isDefaultMax: boolean;
   readonly longestStream: number;
-  readonly storeIf: (status: number) => boolean;
+  readonly storeIf: (status: number) => boolean | Promise<boolean>;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -59,7 +62,7 @@ export class Serving {
     try {
       const served = await serve(this.#claimed(key));
       const { response } = served;
-      switch (this.#fate(served)) {
+      switch (await this.#fate(served)) {
         case "lapse":
           this.#hold.lapse();
           return response;
@@ -78,20 +81,21 @@ export class Serving {
   }
 
   /** Decides about the claim by the status of the answer. */
-  #fate({ response: { status }, error }: Served): "keep" | "free" | "lapse" {
+  async #fate({ response: { status }, error }: Served): Promise<"keep" | "free" | "lapse"> {
     if (status < 200) return "free"; // an upgrade or a network error comes once
     if (this.#pinned) return "keep";
     // An error that is no HTTP error and ended as a 5xx is a crash: it may be different next time, whatever
     // storeIf says.
     const crashed = error !== undefined && status >= 500 && !isHttpError(error);
-    if (!crashed && this.#isWanted(status)) return "keep";
+    if (!crashed && await this.#isWanted(status)) return "keep";
     return status === 504 || status === 408 ? "lapse" : "free";
   }
 
-  /** A `storeIf` that throws cannot undo the work: its answer is kept. */
-  #isWanted(status: number): boolean {
+  /** A `storeIf` that throws, or answers neither yes nor no, cannot undo the work: its answer is kept. */
+  async #isWanted(status: number): Promise<boolean> {
     try {
-      return this.#options.storeIf(status);
+      const wanted: unknown = await this.#options.storeIf(status);
+      return checkOneOf("keep the answer", "storeIf", wanted, [true, false]);
     } catch (error) {
       this.#options.onFault(error);
       return true;
@@ -133,6 +137,15 @@ export class Serving {
   /** The status has reached the client, or may have: whatever became of the body, the work was done. */
   async #settleStream(response: Response, outcome: TeeOutcome): Promise<void> {
     const { status } = response;
+    const { isDefaultMax, maxResponse, onFault } = this.#options;
+    if (outcome.state === "too-large" && isDefaultMax) {
+      onFault(
+        new HoldfastError(
+          "value-too-large",
+          `Cannot keep the answer as it has more than ${maxResponse} bytes: give 'maxResponse' to expect it`,
+        ),
+      );
+    }
     await this.#keep(
       outcome.state === "whole" ? storedResponse(response, outcome.bytes) : { status, headers: [] },
     );

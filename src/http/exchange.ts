@@ -5,7 +5,7 @@
 import { dropRejection } from "../safely.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
-import { checkStore } from "../validate.ts";
+import { checkMethods, checkStore } from "../validate.ts";
 
 export { safely } from "../safely.ts";
 
@@ -103,11 +103,7 @@ export function around<Context, Value>(
   waitUntil: WaitUntilOption<Context> | undefined,
   helper: Helper<Context, Value>,
 ): (request: Request, context?: Context) => Promise<Response> {
-  if (typeof handler !== "function") {
-    throw new TypeError(
-      `Cannot wrap the handler as it must be a function: current type is ${typeof handler}`,
-    );
-  }
+  checkMethods("wrap the handler", "it must be a function", handler, ["call"]);
   return async (request, given) => {
     const context = given as Context;
     const exchange = fetchExchange(request, context, waitUntil);
@@ -115,9 +111,20 @@ export function around<Context, Value>(
       // What hands nothing over hides nothing either: the same helper may stand around this one.
       const taken = value === undefined && memberOf(context, name) !== undefined;
       const own = taken ? context : extendContext(context, { [name]: value, [OWNER]: exchange.owner });
-      return { response: await handler(request, own as never) };
+      return { response: checkResponse(await handler(request, own as never)) };
     });
   };
+}
+
+/**
+ * The answer of a handler.
+ *
+ * @throws {TypeError} when it is no response: a `return` is missing
+ */
+export function checkResponse(response: Response): Response {
+  // By its methods: where an app has a fetch of its own, another class of that name is one, too.
+  checkMethods("answer", "the handler must return a Response", response, ["clone"]);
+  return response;
 }
 
 interface Waiting {

@@ -18,6 +18,7 @@
  * @module
  */
 import type { Cache, CacheAnswer, CacheOptions, FillContext } from "../cache/cache.ts";
+import { checkTags } from "../cache/cache_plan.ts";
 import { createCache } from "../cache/create_cache.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { deferred } from "../deferred.ts";
@@ -29,7 +30,15 @@ import { safely } from "../safely.ts";
 import { randomToken, sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
-import { checkFunction, checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
+import {
+  checkFunction,
+  checkInteger,
+  checkOneOf,
+  checkOptionNames,
+  checkStore,
+  type OptionNames,
+  shown,
+} from "../validate.ts";
 import {
   answerTo,
   type CachedResponse,
@@ -48,7 +57,7 @@ import {
   storability,
   timesLeft,
 } from "./cache_policy.ts";
-import { type FetchHandler, waitUntilOf } from "./exchange.ts";
+import { checkResponse, type FetchHandler, storeOf, waitUntilOf } from "./exchange.ts";
 import { sameOptions } from "./_same_options.ts";
 import { fillingOptions, isPersonal, noteFilling } from "./request_notes.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
@@ -74,7 +83,7 @@ export interface HttpCacheOptions<Context = unknown> {
    * The key of a request: what has another key is another resource.
    * @default {the URL without its fragment}
    */
-  readonly key?: ((request: Request) => string) | undefined;
+  readonly key?: ((request: Request) => string | Promise<string>) | undefined;
   /** The tags of a request's response, for `invalidateTags`; the response carries them in `Cache-Tag`. */
   readonly tags?: ((request: Request) => readonly string[]) | undefined;
   /**
@@ -162,6 +171,7 @@ const OPTIONS: OptionNames<HttpCacheOptions> = {
   clock: true,
 };
 
+const TASK = "cache responses";
 /** The form of what is stored; another one is filled anew. */
 const FORM = "1";
 /**
@@ -269,8 +279,10 @@ export function cachedHandler<Context>(
   options: HttpCacheOptions<Context>,
 ): (request: Request, context: Context, owner: object) => Promise<Response> {
   const settings = settingsOf(options);
+  const checked: FetchHandler<Context> = async (request, context) =>
+    checkResponse(await handler(request, context));
   return async (request, context, owner) => {
-    return await new Exchanges(handler, context, settings, owner).answer(request);
+    return await new Exchanges(checked, context, settings, owner).answer(request);
   };
 }
 
@@ -291,7 +303,7 @@ interface Settings<Context> extends Pick<HttpCacheOptions<Context>, "key" | "tag
 }
 
 function settingsOf<Context>(options: HttpCacheOptions<Context>): Settings<Context> {
-  const task = "cache responses";
+  const task = TASK;
   checkOptionNames(task, options ?? null, OPTIONS);
   for (const name of ["key", "tags", "waitUntil", "onFault"] as const) {
     checkFunction(task, name, options[name]);
@@ -361,16 +373,12 @@ function cacheSource<Context>(options: HttpCacheOptions<Context>): (context: Con
   if (typeof store === "function") {
     const known = /* @__PURE__ */ new PerBinding<NamedCache>();
     return (context) => {
-      const made = store(context);
+      const made = storeOf(store, context);
       return known.get(made, () => named(made));
     };
   }
-  if (typeof store?.transact !== "function") {
-    throw new TypeError(
-      "Cannot cache responses as 'store' must be an AtomicStore or a function that answers one",
-    );
-  }
-  const made = named(store);
+  checkStore("use 'store'", store);
+  const made = named(store as AtomicStore);
   return () => made;
 }
 
@@ -445,6 +453,7 @@ class Exchanges<Context> {
    * §4.4).
    */
   async #unsafe(request: Request): Promise<Response> {
+    const tags = this.#tags(request); // bad ones are refused before the handler works
     const response = await this.#handler(request, this.#context);
     const { method, url, headers } = request;
     const safe = method === "OPTIONS" || method === "TRACE";
@@ -466,7 +475,7 @@ class Exchanges<Context> {
         this.#settings.report(error); // the work was done: its answer goes out
       }
     }
-    return withFields(response, "fwd=method", this.#tags(request));
+    return withFields(response, "fwd=method", tags);
   }
 
   /** The answer where the cache's store failed, or the handler did. */
@@ -492,7 +501,13 @@ class Exchanges<Context> {
    * for few.
    */
   async #key(request: Request, authorized = request.headers.has("authorization")): Promise<string> {
-    const given = this.#settings.key?.(request) ?? request.url.split("#", 1)[0]!;
+    const { key: keyOf = urlOf } = this.#settings;
+    const given: unknown = await keyOf(request);
+    if (typeof given !== "string" || given === "") {
+      throw new TypeError(
+        `Cannot ${TASK} as 'key' must return a non-empty string: current value is ${shown(given)}`,
+      );
+    }
     const key = given.length > MAX_KEY || /[^\x20-\x7e]/.test(given)
       ? `sha256:${await sha256(given)}`
       : given;
@@ -500,7 +515,11 @@ class Exchanges<Context> {
   }
 
   #tags(request: Request): readonly string[] {
-    return this.#settings.tags?.(request) ?? [];
+    const { tags } = this.#settings;
+    if (tags === undefined) return [];
+    const given = tags(request);
+    checkTags(given);
+    return given;
   }
 
   /**
@@ -789,6 +808,11 @@ class Exchanges<Context> {
     marked.body?.cancel().catch(() => {}); // of the tee: it reads on for the store
     return notModified(marked.headers);
   }
+}
+
+/** The key of a request where the app names none. */
+function urlOf({ url }: Request): string {
+  return url.split("#", 1)[0]!;
 }
 
 function isTimeout(error: unknown): boolean {

@@ -61,17 +61,17 @@ export interface HttpIdempotencyOptions<Context = unknown> {
   /**
    * The largest response body in bytes that is kept. A larger one reaches its client whole. From the first
    * byte too many on, duplicates learn by a 409 that the work was done and its answer was not kept, and the
-   * body is cancelled when its client leaves.
+   * body is cancelled when its client leaves. `onFault` hears of it, unless you gave this bound.
    * @default {1_048_576, or less where the engine's records hold less}
    */
   readonly maxResponse?: number | undefined;
   /**
    * Selects the answers that are kept, thrown HTTP errors included. After the others the next request with
-   * the key runs again: at once, or after a 408 or 504 when the lease has ended. One that throws keeps the
-   * answer.
+   * the key runs again: at once, or after a 408 or 504 when the lease has ended. One that throws, or
+   * answers neither `true` nor `false`, keeps the answer.
    * @default {2xx, 3xx, and 4xx but 401, 403, 408, 409, 425 and 429}
    */
-  readonly storeIf?: ((status: number) => boolean) | undefined;
+  readonly storeIf?: ((status: number) => boolean | Promise<boolean>) | undefined;
   /**
    * Tells which requests are the same; for bodies that differ from one try to the next, as multipart ones do.
    * @default {a hash of the method, host, path, sorted query, kind and coding of the content, and body}
@@ -87,7 +87,7 @@ export interface HttpIdempotencyOptions<Context = unknown> {
    */
   readonly whenUnavailable?: "deny" | "allow" | undefined;
   /**
-   * Called with every fault: a store that does not answer or refuses, an answer that could not be stored, a
+   * Called with every fault: a store that does not answer or refuses, an answer that was not stored, a
    * `storeIf` that threw.
    */
   readonly onFault?: ((error: unknown) => void) | undefined;

@@ -15,6 +15,7 @@ import {
   checkNeededOptions,
   checkOneOf,
   type OptionNames,
+  shown,
 } from "../validate.ts";
 import { Mounts, twice } from "./_nested.ts";
 import { sameOptions } from "./_same_options.ts";
@@ -217,6 +218,8 @@ interface OpenedStore {
   readonly keys: Idempotency;
   /** The largest body that is kept, in bytes. */
   readonly maxResponse: number;
+  /** Whether the app gave no other. */
+  readonly isDefaultMax: boolean;
   /** The longest time that an answer may stream and be kept, in milliseconds. */
   readonly longestStream: number;
 }
@@ -235,6 +238,7 @@ function openStore<Context>(store: AtomicStore, options: HttpIdempotencyOptions<
     store,
     keys: createIdempotency(store, { lease, maxHold, retention, timeout, name, onFault }),
     maxResponse: maxResponse ?? Math.min(MEBIBYTE, most),
+    isDefaultMax: maxResponse === undefined,
     // While the key is still held there must be time to note that the work was done, with all tries.
     longestStream: longest - Math.min(toMilliseconds(timeout, "timeout"), longest / 10),
   };
@@ -286,7 +290,11 @@ async function fingerprintOf<Context>(
     });
   }
   if (fingerprint === undefined) return await requestFingerprint(exchange.request, body);
-  return await fingerprint(exchange.request, exchange.context, body);
+  const given: unknown = await fingerprint(exchange.request, exchange.context, body);
+  if (typeof given === "string" && given !== "") return given;
+  throw new TypeError(
+    `Cannot ${TASK} as 'fingerprint' must return a non-empty string: current value is ${shown(given)}`,
+  );
 }
 
 /**

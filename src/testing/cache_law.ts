@@ -573,6 +573,8 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         () => one!.get("key", fill, { ttl: "1h", tags: [""] }),
         () => one!.get("key", fill, { ttl: "1h", early: -1 }),
         () => one!.get("key", fill, { ttl: "1h", tll: "1h" } as never),
+        () => one!.get("key", fill, { ttl: "1h", schema: {} as never }),
+        () => one!.peek("key", { schema: { "~standard": {} } as never }),
         () => one!.set("key", 1, { ttl: "1h", absent: "1h" } as never),
         () => one!.invalidateTags([1 as never]),
       ];
@@ -580,6 +582,20 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         const error = await rejection(call, "refused");
         check(error instanceof TypeError || error instanceof RangeError, String(error));
       }
+      // A fill that keeps what is no lifetime hears of it, and nothing is kept.
+      for (const kept of ["1h", 60_000, true, null, undefined, [], { tll: "1h" }, { ttl: -1 }]) {
+        const error = await rejection(
+          () =>
+            one!.get("kept", ({ keep }) => {
+              keep(kept as never);
+              return "value";
+            }, HOUR),
+          "refused",
+        );
+        check(error instanceof TypeError || error instanceof RangeError, String(error));
+        check(String(error).includes("Cannot"), String(error));
+      }
+      equal(await one!.peek("kept"), undefined, "nothing is kept");
       for (const options of [{}, { name: "" }, { name: "a", naer: {} }, { name: "a", near: { ttl: 0 } }]) {
         const error = await rejection(
           async () => await createCache(subject.store, options as never),

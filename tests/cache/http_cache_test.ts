@@ -330,6 +330,55 @@ Deno.test("withCache() refuses invalid options before any request", () => {
   assertThrows(make({ cache: {} }), TypeError);
 });
 
+Deno.test("withCache() awaits its key, and refuses a key or tags of another type before any handler works", async () => {
+  const store = memoryStore();
+  let asked = 0;
+  const with_ = (options: object) => {
+    const handler = withCache(() => new Response(`answer ${++asked}`), {
+      store,
+      ttl: "1m",
+      ...options,
+    } as HttpCacheOptions);
+    return async (path: string, method = "GET") =>
+      await (await handler(new Request(new URL(path, URL_), { method }))).text();
+  };
+  const get = with_({ key: async ({ url }: Request) => await Promise.resolve(new URL(url).pathname) });
+  assertEquals([await get("/a"), await get("/b"), await get("/a?x")], ["answer 1", "answer 2", "answer 1"]);
+  for (const given of [{ path: "/" }, 7, "", null, undefined, ["a"]]) {
+    const get = with_({ key: () => given });
+    assertMatch((await assertRejects(() => get("/a"), TypeError)).message, /'key' must return a non-empty/);
+  }
+  for (const given of ["tag", Promise.resolve(["tag"]), [""], [7], undefined, null]) {
+    const ask = with_({ tags: () => given });
+    for (const method of ["GET", "POST"]) {
+      assertMatch((await assertRejects(() => ask("/c", method), TypeError)).message, /'tags' must be/);
+    }
+  }
+  assertEquals(asked, 2);
+});
+
+Deno.test("a cache names the store that is none", async () => {
+  // deno-lint-ignore no-explicit-any
+  const wrong: any[] = [undefined, null, new Map(), "redis://", {}, Promise.resolve(memoryStore())];
+  for (const store of wrong) {
+    assertMatch(assertThrows(() => createCache(store, { name: "a" }), TypeError).message, /needs a store/);
+    if (store !== undefined) {
+      const message = assertThrows(() => withCache(() => new Response(), { store }), TypeError).message;
+      assertMatch(message, /must be an AtomicStore/);
+    }
+    const handler = withCache(() => new Response(), { store: () => store });
+    const message = (await assertRejects(() => handler(new Request(URL_)), TypeError)).message;
+    assertMatch(message, /what 'store' returned as the store must be an AtomicStore/);
+    const errors: Error[] = [];
+    const app = new Hono().use(cache({ store: () => store })).onError((error, c) => {
+      errors.push(error);
+      return c.text("failed", 500);
+    });
+    await app.request("/");
+    assertMatch(errors.map(String).join(), /what 'store' returned as the store must be an AtomicStore/);
+  }
+});
+
 Deno.test("cache() of Hono keeps a route's responses, and asks again for a changed one", async () => {
   const app = new Hono();
   let asked = 0;

@@ -60,8 +60,7 @@ local next=U(a)return{output={},write=V(next,now)and O(next)or({record=nil})}end
     },
     "cache.expire": {
       fields: "",
-      lua: `local apply=function(a,b,now)if a==nil then return{output={done="0"},write={record=nil}}end
-local next=U(a)local c=V(next,now)and"1"or"0"local d=math.max(0,T(next.freshUntil)-now)next.freshUntil="0"next.staleUntil=A(T(next.staleUntil)-d)next["until"]=A(T(next["until"])-d)return{output={done=c},write=V(next,now)and O(next)or({record=nil})}end`,
+      lua: `local apply=function(a,b,now)local next=a==nil and({})or U(a)local c=V(next,now)and"1"or"0"local d=math.max(0,T(next.freshUntil)-now)next.freshUntil="0"next.staleUntil=A(T(next.staleUntil)-d)next["until"]=A(T(next["until"])-d)return{output={done=c},write=V(next,now)and O(next)or({record=nil})}end`,
     },
     "cache.tag": {
       fields: "id ttl",
