@@ -218,7 +218,7 @@ export async function importDkimKey(pem: string): Promise<CryptoKey> {
   const [, text] = /-----BEGIN PRIVATE KEY-----([\sA-Za-z\d+/=]+)-----END/.exec(pem) ?? [];
   need(
     text,
-    "the key must be PKCS #8 in PEM, BEGIN PRIVATE KEY: 'openssl pkcs8 -topk8 -nocrypt' makes it so",
+    "the key must be PKCS #8 in PEM: 'openssl pkcs8 -topk8 -nocrypt' makes it so",
   );
   const bytes = base64ToBytes(text!.replace(/\s/g, ""));
   // The identifier of Ed25519 is 1.3.101.112.

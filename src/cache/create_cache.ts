@@ -472,7 +472,7 @@ class StoreCache implements Cache {
     if (text === undefined || text.length + RECORD_OVERHEAD <= maxValueLength) return;
     throw new HoldfastError(
       "value-too-large",
-      `Cannot cache the value as ${this.#store.engine} takes at most ${maxValueLength}: current length is ${text.length}`,
+      `Cannot cache the value as ${this.#store.engine} takes at most ${maxValueLength}, not ${text.length}`,
     );
   }
 
