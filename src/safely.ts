@@ -7,13 +7,8 @@
 export function safely<Arguments extends readonly unknown[]>(
   listener: ((...about: Arguments) => unknown) | undefined,
 ): (...about: Arguments) => void {
-  return (...about) => {
-    try {
-      dropRejection(listener?.(...about));
-    } catch {
-      // a listener that throws changes nothing
-    }
-  };
+  // An async function calls it at once, and makes a rejection of what it throws.
+  return (...about) => void dropRejection((async () => await listener?.(...about))());
 }
 
 /**
@@ -21,7 +16,6 @@ export function safely<Arguments extends readonly unknown[]>(
  * write as async functions although nothing waits for them.
  */
 export function dropRejection<T>(result: T): T {
-  // Any thenable: a promise may be another realm's, or a library's own.
-  if (typeof result === "object" && result !== null) Promise.resolve(result).catch(() => {});
+  Promise.resolve(result).catch(() => {}); // any thenable: it may be a library's own
   return result;
 }

@@ -15,8 +15,8 @@ type KeysOfUnion<T> = T extends unknown ? keyof T : never;
  * Refuses unknown options: a mistyped name would silently change nothing. A `signal` and a `clock` mean the
  * same in every function, so they are checked here.
  *
- * @throws {TypeError} when `options` is no object, has a name that is not in `known`, or a `signal` or
- * `clock` that is none
+ * @throws {TypeError} when `options` is no object, has a name that is not in `known` or a value that is `null`,
+ * or a `signal` or `clock` that is none
  */
 export function checkOptionNames(
   task: string,
@@ -39,7 +39,7 @@ function checkShared(task: string, options: unknown): void {
 /**
  * The same for options that have neither a `signal` nor a `clock`.
  *
- * @throws {TypeError} when `options` is no object, or has a name that is not in `known`
+ * @throws {TypeError} when `options` is no object, has a name that is not in `known`, or a value that is `null`
  */
 export function checkNames(task: string, options: unknown, known: Readonly<Record<string, true>>): void {
   if (options === undefined) return;
@@ -50,11 +50,16 @@ export function checkNames(task: string, options: unknown, known: Readonly<Recor
   }
   // This loop visits inherited names too, which do not count, and costs a third of Object.keys().
   for (const name in options) {
-    if (known[name] !== true && Object.hasOwn(options, name)) {
-      throw new TypeError(
-        `Cannot ${task} as it has no option '${name}': known are ${Object.keys(known).join(", ")}`,
-      );
+    const isKnown = known[name] === true;
+    // `null` is no way to leave an option out: where one function took it for the default, another would not.
+    if ((isKnown && (options as Record<string, unknown>)[name] !== null) || !Object.hasOwn(options, name)) {
+      continue;
     }
+    throw new TypeError(
+      isKnown
+        ? `Cannot ${task} as '${name}' must not be null`
+        : `Cannot ${task} as it has no option '${name}': known are ${Object.keys(known).join(", ")}`,
+    );
   }
 }
 

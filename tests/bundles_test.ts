@@ -53,6 +53,24 @@ Deno.test({
 });
 
 Deno.test({
+  name: "bundle: ./upstash does not grow, with the scripts of one contract and with all",
+  ...options,
+  async fn() {
+    // A store, its faults and its transport are 15 kB of each.
+    const bounds = {
+      "./upstash with throttles' scripts alone": 19_800,
+      "./upstash with locks' scripts alone": 20_400,
+      "./upstash": 30_000,
+    };
+    for (const [name, most] of Object.entries(bounds)) {
+      const { gzipped } = await sizes(bundles[name]!);
+      report(`${name}: ${gzipped} bytes, minified and gzipped\n`);
+      assert(gzipped <= most, `${name}: ${gzipped} bytes`);
+    }
+  },
+});
+
+Deno.test({
   name: "bundle: ./cache adds at most 6 kB, minified and gzipped, to an app with a store and locks",
   ...options,
   async fn() {

@@ -1,5 +1,6 @@
 import { checkSchema } from "../check_schema.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
+import { dropRejection } from "../safely.ts";
 import type { Schema } from "../schema.ts";
 import {
   checkArray,
@@ -92,7 +93,7 @@ function plan(
     throw new TypeError(`Cannot ${TASK} as 'version' must be a string`);
   }
   if (!(typeof early === "number" && early >= 0 && early <= 100)) {
-    throw new RangeError(`Cannot ${TASK} as 'early' must be from 0 to 100`);
+    throw new RangeError(`Cannot ${TASK} as 'early' must be 0 to 100`);
   }
   checkFunction(TASK, "waitUntil", waitUntil);
   if (schema !== undefined) checkSchema(TASK, schema);
@@ -106,13 +107,14 @@ function plan(
     early,
     refresh: checkOneOf(TASK, "refresh", refresh, BOOLEANS),
     fillTimeout: optional(options.fillTimeout, "fillTimeout") ?? FILL_TIMEOUT,
-    waitUntil,
+    // The runtime is told of the end alone: a failure is the caller's, or reported.
+    waitUntil: waitUntil && ((work) => dropRejection(waitUntil(work.catch(() => {})))),
     schema,
     signal,
   };
   if (Math.max(made.ttl, made.absent ?? 0) + Math.max(made.stale, made.grace) > maxLifetime) {
     throw new RangeError(
-      `Cannot ${TASK} beyond 'maxLifetime': current value is ${maxLifetime}`,
+      `Cannot ${TASK} beyond 'maxLifetime', ${maxLifetime} ms`,
     );
   }
   return made;

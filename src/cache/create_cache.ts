@@ -2,7 +2,6 @@ import { interruptible } from "../deadline.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import { retry } from "../retry.ts";
-import { dropRejection } from "../safely.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { ChangeWait } from "../store/change_wait.ts";
@@ -371,8 +370,7 @@ class StoreCache implements Cache {
     const { plan } = call;
     const { waitUntil } = plan;
     const work = this.#fill(call, entry, grant);
-    work.catch(() => {}); // its error is the caller's below, or reported
-    dropRejection(waitUntil?.(work.catch(() => {})));
+    waitUntil?.(work); // its error is the caller's below, or reported
     if (waitUntil && !plan.refresh && entry && entry.stale > 0) {
       work.catch(this.#settings.report);
       return answerOf(entry, waited);

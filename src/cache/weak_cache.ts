@@ -1,5 +1,4 @@
 import { interruptible } from "../deadline.ts";
-import { dropRejection } from "../safely.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import { askOrigin } from "./ask_origin.ts";
 import type {
@@ -50,14 +49,12 @@ export class StoreWeakCache implements WeakCache {
     const now = this.#settings.clock.now();
     if (found && now < found.freshUntil && !plan.refresh) return found.value as T;
     if (found && now < found.staleUntil && plan.waitUntil && !plan.refresh) {
-      dropRejection(
-        plan.waitUntil(this.#once(key, fill, plan, found.value as T).catch(this.#settings.report)),
-      );
+      plan.waitUntil(this.#once(key, fill, plan, found.value as T).catch(this.#settings.report));
       return found.value as T;
     }
     try {
       const work = this.#once(key, fill, plan, found?.value as T | undefined);
-      dropRejection(plan.waitUntil?.(work.catch(() => {})));
+      plan.waitUntil?.(work);
       return await interruptible(work, plan.signal);
     } catch (error) {
       plan.signal?.throwIfAborted();

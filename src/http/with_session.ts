@@ -13,6 +13,7 @@ import {
   sessionHeaders,
   wasTouched,
 } from "../session/session_response.ts";
+import { checkCookieOptions } from "../session/session_cookie.ts";
 import type { Atomic, IndexedSessionStore } from "../session/session_store.ts";
 import type { RequestSessions, SessionsOptions } from "../session/sessions.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
@@ -214,6 +215,7 @@ function perStore<S extends Schema, Context>(
   contextKey: string,
 ): (context: Context) => RequestSessions<SchemaOutput<S>> {
   const { store, contextKey: _contextKey, onConflict: _onConflict, waitUntil: _waitUntil, ...rest } = options;
+  checkCookieOptions(rest.cookie);
   const { secure = true, path = "/", ...looks } = rest.cookie ?? {};
   const cookieName = looks.name ?? (secure && path === "/" ? "__Host-" : "") + contextKey;
   const own = { ...rest, name: rest.name ?? contextKey, cookie: { ...rest.cookie, name: cookieName } };

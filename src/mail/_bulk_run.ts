@@ -6,7 +6,7 @@
  * A batch that was begun is always finished, as its messages may have been sent already.
  */
 import { safely } from "../safely.ts";
-import { openBulk } from "./_bulk_sender.ts";
+import { openBulk } from "./_inner_mailer.ts";
 import type { BulkOptions, BulkResult } from "./bulk.ts";
 import { MailError } from "./mail_error.ts";
 import { type BulkSender, checkIdempotencyKey, type Mailer, type Receipt } from "./mailer.ts";

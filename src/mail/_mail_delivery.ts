@@ -3,6 +3,7 @@ import { faultClass } from "../fault_class.ts";
 import type { Delivery, Outcome } from "../outbox/delivery.ts";
 import { safely } from "../safely.ts";
 import type { Fields } from "../store/transition.ts";
+import { sendBy } from "./_inner_mailer.ts";
 import { unpackMessage } from "./_packed_message.ts";
 import { MailError, mailError } from "./mail_error.ts";
 import type { Mailer, Receipt } from "./mailer.ts";
@@ -53,11 +54,11 @@ export class MailDelivery implements Delivery {
   /** The mailer did not take the message, or it is unknown whether it did. */
   #refused(error: MailError): Outcome {
     const unknown = error.delivery === "unknown";
-    // A misconfiguration is not the message's: it stays queued until it is mended, or until its attempts are
-    // used up.
-    const misconfigured = faultClass(error) === "misconfiguration" && error.code !== "unsupported";
-    if (misconfigured) safely(this.#settings.onFault)(error);
-    const again = error.retryable || misconfigured || (this.#settings.resend && unknown);
+    const fault = faultClass(error) === "misconfiguration" && error.code !== "unsupported";
+    if (fault) safely(this.#settings.onFault)(error);
+    // A misconfiguration is not the message's: it stays queued until it is mended, or until its attempts are used
+    // up. One of unknown outcome is a mailer that sends and gives no receipt: each attempt would send again.
+    const again = fault ? !unknown : error.retryable || (this.#settings.resend && unknown);
     return { state: "failed", again, unknown, code: error.code, retryAfter: error.retryAfter };
   }
 
@@ -78,7 +79,7 @@ export class MailDelivery implements Delivery {
         timeout: attemptTimeout,
         ...(recipients && { recipients }),
       };
-      return await mailer.send(message, options);
+      return await sendBy(mailer, message, options);
     } catch (error) {
       return asMailError(mailer.name, error);
     }

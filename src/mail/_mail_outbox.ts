@@ -7,6 +7,7 @@ import { randomToken } from "../secret.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
 import { prepareCall } from "./_combinator.ts";
+import { noteWrapper } from "./_inner_mailer.ts";
 import { type DeliverySettings, MailDelivery } from "./_mail_delivery.ts";
 import { fingerprintOf, packMessage, unpackMessage } from "./_packed_message.ts";
 import { type MailError, mailError, unsupported } from "./mail_error.ts";
@@ -22,6 +23,7 @@ export class StoredMailOutbox implements MailOutbox {
   readonly #delivery: DeliverySettings;
 
   constructor(queue: StoredOutbox, delivery: DeliverySettings) {
+    noteWrapper(this);
     this.#queue = queue;
     this.#delivery = delivery;
   }

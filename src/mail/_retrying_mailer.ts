@@ -3,7 +3,7 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { randomToken } from "../secret.ts";
 import { BulkGate, type Turn } from "./_bulk_gate.ts";
 import { settledBatch } from "./_bulk_run.ts";
-import { openBulk } from "./_bulk_sender.ts";
+import { noteWrapper, openBulk, sendBy } from "./_inner_mailer.ts";
 import { backoff } from "../backoff.ts";
 import { aborted, prepareCall, restated } from "./_combinator.ts";
 import { MailError, mailError } from "./mail_error.ts";
@@ -33,6 +33,7 @@ export class Retrying implements Mailer {
   readonly #settings: RetrySettings;
 
   constructor(mailer: Mailer, settings: RetrySettings) {
+    noteWrapper(this);
     this.name = mailer.name;
     this.deduplicates = mailer.deduplicates;
     this.selectsRecipients = mailer.selectsRecipients ?? false;
@@ -102,7 +103,7 @@ export class Retrying implements Mailer {
 
   async #attempt(message: Message, options: SendOptions): Promise<Outcome> {
     try {
-      return await this.#mailer.send(message, options);
+      return await sendBy(this.#mailer, message, options);
     } catch (error) {
       if (error instanceof TypeError || error instanceof RangeError) throw error; // the caller's own
       return asMailError(this.name, error);

@@ -13,6 +13,7 @@ import {
   type OptionNames,
 } from "../validate.ts";
 import { aborted, checkMailer, prepareCall, restated } from "./_combinator.ts";
+import { noteWrapper, sendBy } from "./_inner_mailer.ts";
 import { type MailError, mailError, unsupported } from "./mail_error.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message, PreparedMessage } from "./message.ts";
@@ -134,6 +135,7 @@ class Failover implements Mailer {
 
   constructor(mailers: readonly Mailer[], options: FailoverOptions) {
     const { weights, cooldown, whenUnknown, onFault, clock } = options;
+    noteWrapper(this);
     this.name = [...new Set(mailers.map(({ name }) => name))].join(" or ");
     this.#choices = mailers.map((mailer, i) => ({ mailer, weight: weights?.[i] ?? 1, downUntil: -Infinity }));
     this.deduplicates = mailers.length === 1 && mailers[0]!.deduplicates;
@@ -155,7 +157,7 @@ class Failover implements Mailer {
     let unsure = false; // whether one of them may have sent: nothing that comes later changes it
     for (const [i, choice] of order.entries()) {
       try {
-        const receipt = await choice.mailer.send(prepared, keyed);
+        const receipt = await sendBy(choice.mailer, prepared, keyed);
         choice.downUntil = -Infinity;
         return await this.#sendDeferred(prepared, keyed, receipt, order.slice(i + 1));
       } catch (thrown) {
@@ -198,7 +200,7 @@ class Failover implements Mailer {
       if (recipients.length === 0 || options.signal?.aborted) break;
       if (!choice.mailer.selectsRecipients) continue;
       try {
-        receipt = mergeReceipts(receipt, await choice.mailer.send(message, { ...options, recipients }));
+        receipt = mergeReceipts(receipt, await sendBy(choice.mailer, message, { ...options, recipients }));
       } catch (thrown) {
         const error = asMailError(choice.mailer.name, thrown);
         this.#judge(choice, error);

@@ -297,7 +297,7 @@ export async function attempt(
       throw mailError(name, "message-too-large", `it takes ${maxBytes} bytes at most`);
     }
     sent = true;
-    answer = await provider.exchange(request, signal);
+    answer = await abortable(signal, () => provider.exchange(request, signal));
   } catch (cause) {
     if (cause instanceof MailError || (!sent && !signal.aborted)) throw cause;
     const connected = sent && !neverConnected(cause);

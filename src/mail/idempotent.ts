@@ -4,6 +4,7 @@ import { HoldfastError } from "../errors.ts";
 import type { Idempotency } from "../idempotency/idempotency.ts";
 import { checkMethods, checkOptionNames, type OptionNames } from "../validate.ts";
 import { aborted, checkMailer, prepareCall } from "./_combinator.ts";
+import { noteWrapper, sendBy } from "./_inner_mailer.ts";
 import { fingerprintOf } from "./_packed_message.ts";
 import { mailError, unsupported } from "./mail_error.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
@@ -82,6 +83,7 @@ class Idempotent implements Mailer {
   readonly #wait: number | undefined;
 
   constructor(mailer: Mailer, idempotency: Idempotency, { wait = "30s" }: IdempotentOptions) {
+    noteWrapper(this);
     this.name = mailer.name;
     this.#mailer = mailer;
     this.#idempotency = idempotency;
@@ -92,7 +94,7 @@ class Idempotent implements Mailer {
     const prepared = prepareCall(this.name, message, options);
     const { idempotencyKey: key, signal } = options;
     if (options.recipients) throw unsupported(this.name, "sending to some of the recipients");
-    if (key === undefined) return await this.#mailer.send(prepared, options);
+    if (key === undefined) return await sendBy(this.#mailer, prepared, options);
     const fingerprint = await fingerprintOf(prepared, this.name);
     let own: Outcome | undefined;
     let failed: unknown;
@@ -102,7 +104,7 @@ class Idempotent implements Mailer {
         // The holder before ended without an outcome: it may have sent.
         if (attempt > 1 && !this.#mailer.deduplicates) return own = { state: "unknown" };
         try {
-          own = { state: "sent", receipt: await this.#mailer.send(prepared, options) };
+          own = { state: "sent", receipt: await sendBy(this.#mailer, prepared, options) };
         } catch (error) {
           failed = error;
           if (this.#mailer.deduplicates || !leftUnknown(this.name, error)) throw error;

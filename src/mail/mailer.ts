@@ -182,7 +182,7 @@ export function checkSendOptions(options: SendOptions | undefined): void {
       (Array.isArray(recipients) && recipients.length > 0 &&
         recipients.every((one) => typeof one === "string")),
     "recipients",
-    "must be a list of addresses, not empty",
+    "must be a list of addresses",
   );
 }
 

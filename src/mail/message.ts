@@ -176,11 +176,15 @@ export function prepareMessage(message: Message): PreparedMessage {
   checkNames("send as 'calendar' is given", message.calendar, CALENDAR);
   checkNames("send as 'unsubscribe' is given", message.unsubscribe, UNSUBSCRIBE);
   const { text, html, calendar, sendAt, provider } = message;
-  need(!provider || typeof provider === "object", "provider", "must be an object");
+  need(isPlain(provider), "provider", "must be an object");
   // A template may bring what is missing: the mailer that reads the options tells.
   const subject = headerText(message.subject ?? (provider && ""), "subject");
-  needBody({ subject, text, html }, provider ?? undefined);
-  need(!sendAt || (sendAt instanceof Date && sendAt.getTime() >= 0), "sendAt", "must be valid");
+  needBody({ subject, text, html }, provider);
+  need(
+    sendAt === undefined || (sendAt instanceof Date && sendAt.getTime() >= 0),
+    "sendAt",
+    "must be valid",
+  );
   need(!calendar || /^[A-Z]{3,14}$/.test(calendar.method), "calendar.method", "must be valid");
   const seen = new Set<string>();
   const result: PreparedMessage = Object.freeze({
@@ -281,7 +285,7 @@ function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, s
  */
 function headerValue(name: string, text: string): string {
   let value = text.trim();
-  need(value, "headers", "must have values that are not empty");
+  need(value, "headers", "must have values");
   if (STRUCTURED.test(name)) {
     need(/^[ -~]*$/.test(value), "headers", `must be ASCII in ${name}`);
     // Between quotes every space counts.
@@ -292,17 +296,21 @@ function headerValue(name: string, text: string): string {
   need(
     folds,
     "headers",
-    `must have a space after at most ${MAX_WORD} characters, where a line can be folded`,
+    `must have a space after at most ${MAX_WORD} characters`,
   );
   return value;
+}
+
+/** Whether a value is an object of named values, or left out: no array, Date or Map. */
+function isPlain(value: unknown): boolean {
+  return value === undefined || ({}).toString.call(value) === "[object Object]";
 }
 
 function record(
   value: Readonly<Record<string, string>> | undefined,
   what: string,
 ): Readonly<Record<string, string>> {
-  const isRecord = value === undefined || (typeof value === "object" && value && !Array.isArray(value));
-  need(isRecord, what, "must be an object of strings");
+  need(isPlain(value), what, "must be an object of strings");
   const pairs = Object.entries(value ?? {});
   return Object.freeze(
     Object.fromEntries(pairs.map(([key, text]) => [shortText(key, what), headerText(text, what)])),

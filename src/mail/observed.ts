@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
 import { safely } from "../safely.ts";
 import { checkFunction, checkNeededOptions, type OptionNames } from "../validate.ts";
-import { openBulk } from "./_bulk_sender.ts";
+import { noteWrapper, openBulk, sendBy } from "./_inner_mailer.ts";
 import { checkMailer } from "./_combinator.ts";
 import { type Delivery, MailError } from "./mail_error.ts";
 import type { BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
@@ -99,6 +99,7 @@ class Observed implements Mailer {
   readonly #clock: Clock;
 
   constructor(mailer: Mailer, { onOperation, around, clock = systemClock }: ObservedOptions) {
+    noteWrapper(this);
     this.name = mailer.name;
     this.deduplicates = mailer.deduplicates;
     this.selectsRecipients = mailer.selectsRecipients ?? false;
@@ -110,7 +111,7 @@ class Observed implements Mailer {
 
   send(message: Message, options?: SendOptions): Promise<Receipt> {
     const run = () =>
-      this.#reported("send", this.#clock.monotonic(), () => this.#mailer.send(message, options));
+      this.#reported("send", this.#clock.monotonic(), () => sendBy(this.#mailer, message, options));
     return this.#around?.({ contract: "mailer", operation: "send", engine: this.name }, run) ?? run();
   }
 

@@ -4,7 +4,7 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Throttle, ThrottleDecision } from "../throttle/throttle.ts";
 import { checkFunction, checkMethods, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
-import { openBulk } from "./_bulk_sender.ts";
+import { noteWrapper, openBulk, sendBy } from "./_inner_mailer.ts";
 import { aborted, checkMailer, prepareCall } from "./_combinator.ts";
 import { mailError } from "./mail_error.ts";
 import type { BatchOptions, BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
@@ -102,6 +102,7 @@ class RateLimited implements Mailer {
   readonly #clock: Clock;
 
   constructor(mailer: Mailer, throttle: Throttle, options: RateLimitedOptions) {
+    noteWrapper(this);
     this.name = mailer.name;
     this.deduplicates = mailer.deduplicates;
     this.selectsRecipients = mailer.selectsRecipients ?? false;
@@ -117,7 +118,7 @@ class RateLimited implements Mailer {
   async send(message: Message, options: SendOptions = {}): Promise<Receipt> {
     const prepared = prepareCall(this.name, message, options);
     await this.#turn(this.#cost(prepared), options.signal);
-    return await this.#mailer.send(prepared, options);
+    return await sendBy(this.#mailer, prepared, options);
   }
 
   openBulk(): BulkSender {

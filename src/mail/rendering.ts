@@ -1,5 +1,6 @@
 /** Messages whose body is written as a component or a template, and rendered when they are sent. */
 import { checkMailer } from "./_combinator.ts";
+import { noteWrapper, openBulk, sendBy } from "./_inner_mailer.ts";
 import { need } from "./address.ts";
 import type { BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import { mailError } from "./mail_error.ts";
@@ -81,16 +82,17 @@ class Rendering<Body> implements RenderingMailer<Body> {
     mailer: Mailer,
     render: (body: Body, message: Message) => RenderedParts | Promise<RenderedParts>,
   ) {
+    noteWrapper(this);
     this.name = mailer.name;
     this.deduplicates = mailer.deduplicates;
     this.selectsRecipients = mailer.selectsRecipients ?? false;
-    this.openBulk = mailer.openBulk?.bind(mailer);
+    this.openBulk = mailer.openBulk && (() => openBulk(mailer));
     this.#mailer = mailer;
     this.#render = render;
   }
 
   async send(message: Message | RenderableMessage<Body>, options?: SendOptions): Promise<Receipt> {
-    return await this.#mailer.send(await this.render(message), options);
+    return await sendBy(this.#mailer, await this.render(message), options);
   }
 
   async render(message: Message | RenderableMessage<Body>): Promise<Message> {

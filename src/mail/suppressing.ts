@@ -5,7 +5,7 @@ import { isOutage } from "../fault_class.ts";
 import { safely } from "../safely.ts";
 import type { CallOptions, KeyValueStore } from "../store/key_value_store.ts";
 import { checkFunction, checkMethods, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
-import { openBulk } from "./_bulk_sender.ts";
+import { noteWrapper, openBulk, sendBy } from "./_inner_mailer.ts";
 import { checkMailer, prepareCall } from "./_combinator.ts";
 import { type Address, parseAddress } from "./address.ts";
 import type { FeedbackKind, MailFeedback } from "./feedback.ts";
@@ -168,6 +168,7 @@ class Suppressing implements SuppressingMailer {
   readonly #options: SuppressingOptions;
 
   constructor(mailer: Mailer, store: KeyValueStore, options: SuppressingOptions) {
+    noteWrapper(this);
     this.name = mailer.name;
     this.deduplicates = mailer.deduplicates;
     this.selectsRecipients = mailer.selectsRecipients ?? false;
@@ -279,7 +280,7 @@ class Suppressing implements SuppressingMailer {
   }
 
   #deliver(message: PreparedMessage, options: SendOptions): Promise<Receipt> {
-    return this.#noted(message, this.#mailer.send(message, options));
+    return this.#noted(message, sendBy(this.#mailer, message, options));
   }
 
   /** The outcome, once the recipients that were refused for good are on the list. */

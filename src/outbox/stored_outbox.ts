@@ -2,7 +2,7 @@
 import { sha256 } from "../secret.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
-import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 import type { Delivery } from "./delivery.ts";
 import { type Drained, Drainer } from "./drainer.ts";
 import type { DrainOptions, OutboxEntry, OutboxState } from "./outbox.ts";
@@ -91,6 +91,7 @@ export class StoredOutbox {
   ): AsyncIterable<OutboxEntry> {
     checkOptionNames("list the outbox", options, LIST);
     const { signal, state: wanted } = options;
+    if (wanted !== undefined) checkOneOf("list the outbox", "state", wanted, Object.values(STATES));
     for (let n = 0; n < this.settings.buckets; n++) {
       const record = await this.settings.store.transact(readItem, bucketKey(n), {}, { signal });
       for (const [id, text] of Object.entries(record)) {

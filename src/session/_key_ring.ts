@@ -36,7 +36,10 @@ export class KeyRing {
         ? new Uint8Array(secret)
         : undefined;
       if (bytes?.length !== 32) {
-        throw new TypeError("Cannot seal sessions as a key must be 32 random bytes, or those in base64url");
+        throw new TypeError(
+          "Cannot seal sessions as each key must be { id, secret }, with 32 random bytes or those in base64url as " +
+            "'secret'",
+        );
       }
       if (typeof id !== "string" || !/^[A-Za-z0-9_-]{1,16}$/.test(id) || this.#keys.has(id)) {
         throw new TypeError(

@@ -578,6 +578,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
 
 /** The session store over the argument of `createSessions`. */
 function sessionStore(store: AtomicStore | SessionStore, options: SessionsOptions<Schema>): SessionStore {
+  const timeout = toMilliseconds(options.timeout ?? "5s", "timeout");
+  const eventual = checkOneOf("make sessions", "eventual", options.eventual ?? false, [true, false]);
   if (typeof (store as AtomicStore | undefined)?.transact === "function") {
     return atomicSessionStore(store as AtomicStore, { name: options.name });
   }
@@ -585,10 +587,10 @@ function sessionStore(store: AtomicStore | SessionStore, options: SessionsOption
   if (typeof sessions?.load !== "function" || typeof sessions.save !== "function") {
     throw new TypeError("Cannot make sessions as they need an AtomicStore or a SessionStore");
   }
-  if (sessions.consistency !== "atomic" && options.eventual !== true) {
+  if (sessions.consistency !== "atomic" && !eventual) {
     throw new TypeError("Cannot make sessions as an eventually consistent store needs 'eventual: true'");
   }
-  return withDeadline(sessions, toMilliseconds(options.timeout ?? "5s", "timeout"));
+  return withDeadline(sessions, timeout);
 }
 
 function user(userId: string | undefined): { readonly userId?: string } {

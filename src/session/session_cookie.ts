@@ -52,6 +52,11 @@ export interface SessionCookie {
   write(token: string, maxAge: number): string;
 }
 
+/** Refuses what are no options of a cookie, such as its bare name. */
+export function checkCookieOptions(options: unknown): void {
+  checkOptionNames("use the cookie", options, OPTIONS);
+}
+
 /**
  * A cookie with everything decided; its value looks like `shape`.
  *
@@ -61,7 +66,7 @@ export function sessionCookie(
   options: SessionCookieOptions = {},
   shape: RegExp = /^[A-Za-z0-9_-]{43}$/,
 ): SessionCookie {
-  checkOptionNames("use the cookie", options, OPTIONS);
+  checkCookieOptions(options);
   const { secure = true, sameSite = "Lax", path = "/" } = options;
   // Whatever reaches a header is checked at run time: a value like "Lax; Domain=evil.test" would add an
   // attribute.

@@ -73,10 +73,14 @@ export const mailCoordinationLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const isolates = Array.from(
         { length: 4 },
         () =>
-          rateLimited(mailer, createThrottle(store, { name: "mail", limit: 3, window: "1h" }), {
-            clock,
-            wait: 0,
-          }),
+          rateLimited(
+            mailer,
+            createThrottle(store, { name: "mail", limit: 3, window: "1h", timeout: "30s" }),
+            {
+              clock,
+              wait: 0,
+            },
+          ),
       );
       const outcomes = await Promise.allSettled(
         isolates.flatMap((isolate) => [1, 2, 3].map(() => isolate.send(message))),

@@ -78,7 +78,7 @@ export function resolvePolicies(
   if (!Array.isArray(given)) throw new TypeError(`Cannot ${TASK} as 'policies' must be an array`);
   const policies = given.map((policy) => resolvePolicy(throttle, policy));
   if (policies.length === 0 || new Set(policies.map(({ name }) => name)).size < policies.length) {
-    throw new RangeError(`Cannot ${TASK} as it needs at least one policy, each with a name of its own`);
+    throw new RangeError(`Cannot ${TASK} as it needs policies, each with its own name`);
   }
   return policies;
 }

@@ -44,7 +44,7 @@ Deno.test({
     app.post("/", idempotency({ store, scope: "public" }), (c) => c.text("done"));
     app.get(
       "/",
-      throttle({ store, name: "api", limit: 100, window: "1m", key: () => "k" }),
+      throttle({ store, name: "api", limit: 100, window: "1m", key: () => "k", timeout: "1m" }),
       (c) => c.text("served"),
     );
     const post = async (round: string) =>
@@ -56,10 +56,16 @@ Deno.test({
     const policy = (i: number) => ({ name: `p${i}`, limit: 100, window: "1m" } as const);
     for (const n of [1, 2, 5]) {
       const policies = Array.from({ length: n }, (_, i) => policy(i));
-      const mine = createThrottle(store, { name: `of ${n}`, policies, whenUnavailable: "throw" });
+      const mine = createThrottle(store, {
+        name: `of ${n}`,
+        policies,
+        whenUnavailable: "throw",
+        timeout: "1m",
+      });
       await cost(`check, ${n} ${n === 1 ? "policy" : "policies"}`, () => mine.check(`${n}`));
     }
     const one = createThrottle(store, {
+      timeout: "1m",
       name: "one",
       limit: 1,
       window: "1m",

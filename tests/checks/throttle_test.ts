@@ -213,6 +213,7 @@ Deno.test("Upstash: a two-policy denial consumes neither, and its record stays b
   await using upstash = await startUpstash(redis.port);
   const connection = await RespConnection.open(redis.port);
   const throttle = createThrottle(upstashStore({ url: upstash.url, token: upstash.token }), {
+    timeout: "1m",
     name: "two",
     policies: [{ name: "burst", limit: 5, window: "7d" }, {
       name: "day",

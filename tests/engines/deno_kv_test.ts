@@ -55,7 +55,7 @@ Deno.test("Deno KV: an uncontended transition is two round trips, a read or a pl
   const begun = await cost("begin", () => createIdempotency(store).begin("key"));
   if (begun.state === "new") await cost("complete", () => createIdempotency(store).complete(begun.claim, 1));
   await cost("replay", () => createIdempotency(store).begin("key"));
-  const throttle = createThrottle(store, { name: "api", limit: 1, window: "1m" });
+  const throttle = createThrottle(store, { name: "api", limit: 1, window: "1m", timeout: "1m" });
   await cost("check", () => throttle.check("key"));
   await cost("a denied check", () => throttle.check("key"));
   await cost(

@@ -371,7 +371,7 @@ Deno.test({
 });
 
 /** A fetch that never answers, and how many requests it took. */
-function silent(): { connection: UpstashConnection; requests: () => number } {
+function silent(ending = 0): { connection: UpstashConnection; requests: () => number } {
   let requests = 0;
   return {
     connection: {
@@ -380,7 +380,10 @@ function silent(): { connection: UpstashConnection; requests: () => number } {
       fetch: (_url, init) => {
         requests++;
         return new Promise((_, reject) =>
-          init!.signal!.addEventListener("abort", () => reject(init!.signal!.reason))
+          init!.signal!.addEventListener(
+            "abort",
+            () => setTimeout(() => reject(init!.signal!.reason), ending),
+          )
         );
       },
     },
@@ -406,8 +409,9 @@ Deno.test("Upstash: at most 10,000 calls or 64 MiB wait for replies, the next is
 });
 
 Deno.test("Upstash: timeout bounds the whole call, attemptTimeout one request; an unsent call is not ambiguous", async () => {
-  const { connection, requests } = silent();
-  const store = upstashStore(connection, { timeout: 200, attemptTimeout: 50 });
+  // A request takes its time to end, so that the timers of both calls below fire before it has.
+  const { connection, requests } = silent(200);
+  const store = upstashStore(connection, { timeout: "1m", attemptTimeout: 50 });
   const error = await assertRejects(() => store.increment("key"), HoldfastError);
   assertEquals([error.code, error.ambiguous, error.message.includes("50 ms")], ["timeout", true, true]);
   // Two requests of one tick: the second one waits for the first and is never sent.
@@ -422,6 +426,7 @@ Deno.test("Upstash: timeout bounds the whole call, attemptTimeout one request; a
     false,
   ]]);
   assertEquals(requests() - before, 1);
+  await new Promise((resolve) => setTimeout(resolve, 250)); // the requests end
 });
 
 Deno.test("Upstash: a client that always answers NOSCRIPT ends at the timeout of the call", async () => {

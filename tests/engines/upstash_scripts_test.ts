@@ -11,14 +11,15 @@ Deno.test("Upstash: with the scripts of throttles alone a throttle takes one req
   await using server = await startUpstash(redis.port);
   const lean = createUpstashStore(server, { scripts: [throttleScripts] });
   const whole = upstashStore(server);
-  const throttle = createThrottle(lean, { name: "api", limit: 3, window: "1h" });
+  const throttle = createThrottle(lean, { name: "api", limit: 3, window: "1h", timeout: "1m" });
   await throttle.check("ada"); // the server learns the script
   server.requests(); // looking forgets
   assertEquals((await throttle.check("ada")).remaining, 1);
   assertEquals(server.requests().length, 1);
   // Both kinds of stores keep the same records.
   assertEquals(
-    (await createThrottle(whole, { name: "api", limit: 3, window: "1h" }).check("ada")).remaining,
+    (await createThrottle(whole, { name: "api", limit: 3, window: "1h", timeout: "1m" }).check("ada"))
+      .remaining,
     0,
   );
   const lock = await createLocks(lean).acquire("key", { ttl: "1m" });

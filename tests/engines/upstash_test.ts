@@ -46,6 +46,7 @@ test("each operation of a contract is one request", async (server) => {
   const idempotency = createIdempotency(store);
   const limits = { limit: 2, window: "1m" } as const;
   const throttle = createThrottle(store, {
+    timeout: "1m",
     name: "api",
     policies: [{ name: "a", ...limits }, { name: "b", ...limits }, {
       name: "c",
@@ -100,8 +101,8 @@ test("the usual call of a lock, a claim and a throttle reads no record whole", a
     { ...limit, algorithm, name: algorithm }
   ));
   const throttles = [
-    ...policies.map((policy) => createThrottle(store, policy)),
-    createThrottle(store, { name: "all", policies }),
+    ...policies.map((policy) => createThrottle(store, { ...policy, timeout: "1m" })),
+    createThrottle(store, { name: "all", policies, timeout: "1m" }),
   ];
   const wholeReads = async () => {
     const stats = new TextDecoder().decode(await redis.send("INFO", "commandstats") as Uint8Array);
@@ -231,7 +232,7 @@ test("30,000 keys are listed and cleared in requests that stay small", async (se
 test("records with a time to live and remembered replies expire by themselves", async (server, redis) => {
   const store = upstashStore(server);
   await store.increment("counter", { ttl: "1m" });
-  await createThrottle(store, { name: "api", limit: 1, window: "1m" }).check("key");
+  await createThrottle(store, { name: "api", limit: 1, window: "1m", timeout: "1m" }).check("key");
   await (await createLocks(store).acquire("key", { ttl: "1m" }))!.release();
   const all = await redis.send("KEYS", "*") as Uint8Array[];
   assert(all.length > 3, "remembered replies are there too");
@@ -354,7 +355,13 @@ Deno.test("Upstash: a reply that our scripts do not make is a typed error, ambig
     assertEquals(await flags(() => store.get("key")), ["backend-unavailable", true, false]);
     assertEquals(await flags(() => store.getMany(["key"])), ["backend-unavailable", true, false]);
     assertEquals(await flags(() => store.listPage()), ["backend-unavailable", true, false]);
-    const throttle = createThrottle(store, { name: "api", limit: 1, window: "1m", whenUnavailable: "throw" });
+    const throttle = createThrottle(store, {
+      name: "api",
+      limit: 1,
+      window: "1m",
+      whenUnavailable: "throw",
+      timeout: "1m",
+    });
     assertEquals(await flags(() => throttle.check("key")), ["backend-unavailable", true, true]);
     assertEquals(await flags(() => throttle.peek("key")), ["backend-unavailable", true, false]);
   }

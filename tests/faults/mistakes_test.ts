@@ -20,7 +20,8 @@ function unbound(): Any {
   return (undefined as Any).connection;
 }
 
-const nothing = async () => {};
+const nothing = () => Promise.resolve();
+const later = () => Promise.resolve().then(unbound);
 
 /** The error of the pg client without a password, made by the client's own code. */
 async function withoutPassword(): Promise<unknown> {
@@ -33,13 +34,13 @@ const collection = { findOneAndUpdate: unbound, findOne: unbound, find: unbound,
 const methods = ["updateOne", "deleteOne", "insertOne", "createIndex", "countDocuments", "aggregate"];
 
 const mistakes: Record<string, [code: string, store: () => KeyValueStore]> = {
-  "Postgres, a method without its object": ["misconfigured", () => fails(async () => unbound())],
+  "Postgres, a method without its object": ["misconfigured", () => fails(later)],
   "Postgres, a pool's own query function": [
     "misconfigured",
     () => fails(new pg.Pool({ host: "127.0.0.1", port: 9 }).query as Any),
   ],
   "Postgres, nothing is returned": ["misconfigured", () => fails(nothing)],
-  "Postgres, something else is returned": ["misconfigured", () => fails(async () => ({ row: [] }))],
+  "Postgres, something else is returned": ["misconfigured", () => fails(() => Promise.resolve({ row: [] }))],
   "Postgres, a tag of postgres.js": [
     "misconfigured",
     () => fails(postgres({ host: "127.0.0.1", port: 9 }) as Any),
@@ -48,7 +49,7 @@ const mistakes: Record<string, [code: string, store: () => KeyValueStore]> = {
   "libSQL": ["misconfigured", () => libsqlStore({ execute: unbound, batch: unbound } as Any)],
   "Redis, a method without its object": [
     "misconfigured",
-    () => upstashStore({ evalsha: async () => unbound(), eval: async () => unbound() }),
+    () => upstashStore({ evalsha: later, eval: later }),
   ],
   "MongoDB": [
     "misconfigured",

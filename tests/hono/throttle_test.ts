@@ -11,19 +11,23 @@ import {
 } from "@holdfast/edge/hono";
 import { upstashStore } from "@holdfast/edge/upstash";
 import { assert, assertEquals, assertMatch, assertThrows } from "../support/assert.ts";
+import { ManualClock } from "../support/manual_clock.ts";
 
 type Env = { Variables: ThrottleVariables };
+
+/** A store whose time stands still: no unit comes back, and no window ends, while a busy machine works. */
+const still = () => memoryStore({ clock: new ManualClock() });
 
 function app(options: Partial<ThrottleMiddlewareOptions> = {}): Hono<Env> {
   const app = new Hono<Env>();
   const rule = options.policies === undefined ? { limit: 5, window: "1m" } : {};
-  const defaults = { store: memoryStore(), name: "app", key: () => "k", ...rule };
+  const defaults = { store: still(), name: "app", key: () => "k", ...rule };
   return app.use(throttle({ ...defaults, ...options } as ThrottleMiddlewareOptions));
 }
 
 /** A store whose transitions end as `transact` says, in every namespace. */
 function failing(transact: () => Promise<never>): AtomicStore {
-  return new Proxy(memoryStore(), {
+  return new Proxy(still(), {
     get(target, name) {
       if (name === "namespace") return () => failing(transact);
       return name === "transact" ? transact : Reflect.get(target, name);
@@ -146,7 +150,7 @@ Deno.test("throttle(): a denial is problem+json that names the policies, with a 
 });
 
 Deno.test("throttle(): the response to a blocked client says so", async () => {
-  const store = memoryStore();
+  const store = still();
   const mine = app({ store }).get("/", (c) => c.text(""));
   await createThrottle(store, { name: "app", limit: 5, window: "1m" }).block("k", "1h");
   const denied = await mine.request("/");
@@ -191,7 +195,7 @@ Deno.test("throttle(): in an outage: allow, deny, throw, or the decision of a fa
     const code = how === "hang" ? "timeout" : "backend-unavailable";
     const thrown = await serve({ whenUnavailable: "throw" }).request("/");
     assertEquals([thrown.status, await thrown.text()], [500, code]);
-    const fallback = createThrottle(memoryStore(), { name: "local", limit: 1, window: "1m" });
+    const fallback = createThrottle(still(), { name: "local", limit: 1, window: "1m" });
     const local = serve({ whenUnavailable: fallback });
     const [first, second] = [await local.request("/"), await local.request("/")];
     assertEquals([first.status, second.status], [200, 429], how);
@@ -210,7 +214,7 @@ const MISCONFIGURATIONS = [
 
 Deno.test("throttle(): a misconfigured store throws on the first request and is reported, with every whenUnavailable", async () => {
   for (const code of MISCONFIGURATIONS) {
-    const fallback = createThrottle(memoryStore(), { name: "local", limit: 1, window: "1m" });
+    const fallback = createThrottle(still(), { name: "local", limit: 1, window: "1m" });
     for (const whenUnavailable of ["allow", "deny", "throw", fallback] as const) {
       const faults: unknown[] = [];
       const fault = new HoldfastError(code, "Cannot use the store as it refused: WRONGPASS");
@@ -253,7 +257,7 @@ Deno.test("throttle(): a store that is really down passes requests, or denies th
 });
 
 Deno.test("throttle(): a login and an API on one store count for themselves", async () => {
-  const store = memoryStore();
+  const store = still();
   const key = () => "ip:10.0.0.1";
   const mine = new Hono();
   mine.use(
@@ -272,7 +276,7 @@ Deno.test("throttle(): a login and an API on one store count for themselves", as
 Deno.test("throttle(): the client's address is the connection's, by /64; X-Forwarded-For only behind proxies of one's own", async () => {
   const seen = async (env: unknown, headers: Record<string, string> = {}, trustedProxies = 0) => {
     const keys: string[] = [];
-    const store = memoryStore();
+    const store = still();
     const spy = new Proxy(store, {
       get: (target, name) =>
         name === "namespace" ? () => spy : (...args: [{ name: string }, string]) => {
@@ -304,7 +308,7 @@ Deno.test("throttle(): the client's address is the connection's, by /64; X-Forwa
   assertEquals(await seen(deno("10.0.0.1"), { "x-forwarded-for": "1.2.3.4:80" }, 1), "ip:1.2.3.4");
   assertEquals(await seen(deno("10.0.0.1"), claims, 3), "ip:10.0.0.1", "it did not come through three");
   assertThrows(
-    () => throttle({ store: memoryStore(), name: "app", limit: 1, window: "1s", trustedProxies: -1 }),
+    () => throttle({ store: still(), name: "app", limit: 1, window: "1s", trustedProxies: -1 }),
     RangeError,
   );
 });
@@ -326,7 +330,7 @@ Deno.test("throttle(): without a client's address every request fails, and the e
 
 Deno.test("throttle(): the connection is known by the runtime's request, although idempotency() replaced it", async () => {
   const statuses: number[] = [];
-  const store = memoryStore();
+  const store = still();
   const mine = new Hono();
   mine.use(idempotency({ store, scope: "public" }));
   mine.use(throttle({ store, name: "app", limit: 1, window: "1m" }));
@@ -473,7 +477,7 @@ Deno.test("throttle(): invalid options fail when the app is made", () => {
 });
 
 Deno.test("throttle(): an instance that a request passes twice counts it once per key", async () => {
-  const store = memoryStore();
+  const store = still();
   const seen: (number | undefined)[] = [];
   let keys = () => "k";
   const mine = throttle({ store, name: "twice", limit: 3, window: "1h", key: () => keys() });
@@ -497,7 +501,7 @@ Deno.test("throttle(): an instance that a request passes twice counts it once pe
 });
 
 Deno.test("throttle(): two instances on one request count each for itself", async () => {
-  const rule = { store: memoryStore(), limit: 3, window: "1h", key: () => "k" } as const;
+  const rule = { store: still(), limit: 3, window: "1h", key: () => "k" } as const;
   const app = new Hono<Env>().use(throttle({ ...rule, name: "a" })).use(throttle({ ...rule, name: "b" }));
   app.get("/", (c) => c.text(String(c.var.throttle?.remaining)));
   const { headers } = await app.request("/");

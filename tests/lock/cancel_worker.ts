@@ -46,7 +46,7 @@ const store = (c: { env: Env }) => durableObjectStore(c.env.HOLDFAST);
 const key = (c: { req: { param(name: string): string } }) => c.req.param("id");
 /** Far longer than any test: what is free sooner was released. */
 const TTL = "10m";
-const options = { ttl: TTL, key } as const;
+const options = { ttl: TTL, key, timeout: "1m" } as const;
 app.post("/work/:id", lock({ ...options, store }));
 app.post("/wait/:id", lock({ ...options, store, wait: "2m" }));
 app.post("/fair/:id", lock({ ...options, store, wait: "2m", fair: true }));
@@ -101,6 +101,7 @@ interface Context {
 }
 const byPath = {
   ttl: TTL,
+  timeout: "1m",
   key: (request: Request) => new URL(request.url).pathname.split("/")[2]!,
   store,
 } as const;

@@ -35,6 +35,7 @@ Deno.test({
       assertEquals(store.engine, "redis");
       const locks = createLocks(store);
       const throttle = createThrottle(store, {
+        timeout: "1m",
         name: "api",
         limit: 100,
         window: "1m",

@@ -89,7 +89,7 @@ function freePort(): number {
 }
 
 async function accepting(port: number): Promise<void> {
-  for (let attempt = 0; attempt < 300; attempt++) {
+  for (let attempt = 0; attempt < 1200; attempt++) {
     try {
       (await Deno.connect({ hostname: "127.0.0.1", port })).close();
       return;
@@ -97,5 +97,5 @@ async function accepting(port: number): Promise<void> {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
-  throw new Error("FerretDB did not start within 15 seconds");
+  throw new Error("FerretDB did not start within a minute");
 }

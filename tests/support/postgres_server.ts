@@ -113,7 +113,7 @@ function freePort(): number {
 async function accepting(port: number, errors: Promise<string>): Promise<void> {
   let ended: string | undefined;
   errors.then((text) => ended = text);
-  for (let attempt = 0; attempt < 300; attempt++) {
+  for (let attempt = 0; attempt < 1200; attempt++) {
     if (ended !== undefined) throw new Error(`Postgres ended: ${ended}`);
     try {
       using connection = await Deno.connect({ hostname: "127.0.0.1", port });
@@ -128,5 +128,5 @@ async function accepting(port: number, errors: Promise<string>): Promise<void> {
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error("Postgres did not start within 15 seconds");
+  throw new Error("Postgres did not start within a minute");
 }

@@ -96,7 +96,7 @@ export async function startCluster(size = 3): Promise<RedisCluster> {
     for (let i = 0;; i++) {
       const info = decoder.decode(await node.send("CLUSTER", "INFO") as Uint8Array);
       if (info.includes("cluster_state:ok") && info.includes(`cluster_known_nodes:${size}`)) break;
-      if (i === 500) throw new Error("the cluster did not form");
+      if (i === 3000) throw new Error("the cluster did not form");
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }

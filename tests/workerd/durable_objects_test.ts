@@ -282,7 +282,7 @@ workerdTest(
       export default {
         async fetch(_request, env) {
           const store = durableObjectStore(env.HOLDFAST);
-          const throttle = createThrottle(store, { name: "api", limit: 1, window: "1m" });
+          const throttle = createThrottle(store, { name: "api", limit: 1, window: "1m", timeout: "1m" });
           return Response.json({
             checked: await throttle.check("visitor").catch(answer),
             read: await store.get("key").catch(answer),

@@ -204,7 +204,7 @@ const probes: Probes<Env> = {
       await cost("idempotency: complete", () => idempotency.complete(begun.claim, 1));
     }
     await cost("idempotency: replay", () => idempotency.begin("key"));
-    const throttle = createThrottle(store, { name: "api", limit: 1, window: "1m" });
+    const throttle = createThrottle(store, { name: "api", limit: 1, window: "1m", timeout: "1m" });
     await cost("throttle: check", () => throttle.check("key"));
     await cost("throttle: a denied check", () => throttle.check("key"));
     const sessions = createSessions(store);

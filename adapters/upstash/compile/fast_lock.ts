@@ -85,20 +85,18 @@ if ARGV[6] and ARGV[6] ~= '' then break end
 ${OPEN()}
 local limit, added, wait, set = tonumber(ARGV[3] or '') or 1, tonumber(ARGV[4] or '') or 0, tonumber(ARGV[5] or ''), {}
 ${TAKE_APART()}
-local kind = string.sub(mine, 1, 1)
+local kind, reply, writes = string.sub(mine, 1, 1), nil, true
 if kind == 'h' then
 ${LENGTHEN()}
   ${noteHolder("till + added")}
   set = {me, format('h %d %s %s %d', till, token, most, added)}
-  local reply = format('=fence,%s,until,%d', token, till)
-${close()}
-  return reply
-end
-if kind == 'q' then
+  reply = format('=fence,%s,until,%d', token, till)
+elseif kind == 'q' then
   local number, till, most, front = string.match(mine, '^q (%d+) (%d+) (%d+) (%d+)$')
   local ahead = math.min(number - first, waiting - 1)
   local fresh = wait and now + math.min(wait, ${TICKET} + ahead * ${TICKET_STEP}) or 0
-  if fresh - till >= ${TICKET_GAIN} then
+  writes = fresh - till >= ${TICKET_GAIN}
+  if writes then
     if tonumber(number) == first then
       -- The dead behind it may have to make room.
       if waiting >= ${MOST_SHARING} then break end
@@ -106,15 +104,9 @@ if kind == 'q' then
     end
     ends = math.max(ends, fresh)
     set = {me, format('q %s %d %s %s', number, fresh, most, front)}
-    local reply = format('=remaining,%d,ahead,%d', math.min(due, head) - now, ahead)
-${close()}
-    return reply
   end
-  local reply = format('=remaining,%d,ahead,%d', math.min(due, head) - now, ahead)
-${unlessDone("reply")}
-  return reply
-end
-if waiting == 0 and (holders == 0 or (holders < limit and alone == 0)) then
+  reply = format('=remaining,%d,ahead,%d', math.min(due, head) - now, ahead)
+elseif waiting == 0 and (holders == 0 or (holders < limit and alone == 0)) then
   local nxt, till = math.max(fence + 1, now * 1000 + micro), now + tonumber(ARGV[2])
   if fence == 0 then lapsed = nxt - 1 end
   fence, holders = nxt, holders + 1
@@ -122,26 +114,26 @@ if waiting == 0 and (holders == 0 or (holders < limit and alone == 0)) then
   ${noteHolder("till + added")}
   set = {me, format('h %d %d %d %d', till, fence, limit, added)}
   if not found[3] then set[3], set[4] = 'done', '' end
-  local reply = format('=fence,%d,until,%d', fence, till)
-${close()}
-  return reply
+  reply = format('=fence,%d,until,%d', fence, till)
+elseif not wait or waiting >= ${MOST_SHARING} then
+  reply, writes = format('=remaining,%d', math.min(due, head) - now), false
+else
+  local front = waiting == 0 and 1 or 0
+  last = last + 1
+  if waiting == 0 then first = last end
+  local ahead = math.min(last - first, waiting)
+  local till = now + math.min(wait, ${TICKET} + ahead * ${TICKET_STEP})
+  waiting = waiting + 1
+  if waiting == 1 then head = till end
+  ends = math.max(ends, till)
+  set = {me, format('q %d %d %d %d', last, till, limit, front), format('at:%d', last), ARGV[1]}
+  reply = format('=remaining,%d,ahead,%d', math.min(due, head) - now, ahead)
 end
-if not wait or waiting >= ${MOST_SHARING} then
-  local reply = format('=remaining,%d', math.min(due, head) - now)
+if writes then
+${close()}
+else
 ${unlessDone("reply")}
-  return reply
 end
-local front = waiting == 0 and 1 or 0
-last = last + 1
-if waiting == 0 then first = last end
-local ahead = math.min(last - first, waiting)
-local till = now + math.min(wait, ${TICKET} + ahead * ${TICKET_STEP})
-waiting = waiting + 1
-if waiting == 1 then head = till end
-ends = math.max(ends, till)
-set = {me, format('q %d %d %d %d', last, till, limit, front), format('at:%d', last), ARGV[1]}
-local reply = format('=remaining,%d,ahead,%d', math.min(due, head) - now, ahead)
-${close()}
 return reply`,
 });
 

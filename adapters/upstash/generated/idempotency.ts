@@ -33,7 +33,7 @@ local G=d
 local i=now+B(f)if a~=nil and a.state=="abandoned"then if a.owner==c and a.claim==d then return{output={state="abandoned"}}end elseif a~=nil then if a.fingerprint~=T then return{output={state="mismatch"}}end if a.state=="done"then return{output=X(a)}end
 local j=B(a.leaseEnds)if a.owner~=c and now<j then return{output={state="busy",remain=A(j-now)}}end g=B(a.attempt)+(a.owner==c and 0 or 1)if a.owner==c then h=j end if a.owner==c and a.claim>G then G=a.claim end i=B(a.retentionEnds)end
 local j=math.max(h,now+B(e))if i<j then i=j end return W({state="pending",owner=c,claim=G,fingerprint=T,leaseEnds=A(j),attempt=A(g),retentionEnds=A(i)},{state="new",attempt=A(g)})end`,
-      fast: `local D,C,T=KEYS[1],KEYS[2],ARGV[5]or''if string.byte(T)==0 or redis.call('EXISTS',D)==1 then break end if C and not redis.call('SET',C,'=state,new,attempt,1','NX','PX','60000')then return redis.call('GET',C)end READ_TIME
+      fast: `local D,E,T=KEYS[1],KEYS[2],ARGV[5]or''if string.byte(T)==0 or redis.call('EXISTS',D)==1 then break end if E and not redis.call('SET',E,'=state,new,attempt,1','NX','PX','60000')then return redis.call('GET',E)end READ_TIME
 local a=now+ARGV[3]local b=now+ARGV[4]if b<a then b=a end b=format('%d',b)redis.call('HSET',D,'state','pending','owner',ARGV[1],'claim',ARGV[2],'fingerprint',T,'leaseEnds',format('%d',a),'attempt','1','retentionEnds',b,'@',b)redis.call('PEXPIREAT',D,b)return'=state,new,attempt,1'`,
     },
     "idempotency.complete": {
@@ -42,10 +42,10 @@ local a=now+ARGV[3]local b=now+ARGV[4]if b<a then b=a end b=format('%d',b)redis.
 local e,f,g=b.response,b.attempt,b.retention if a~=nil and not U(a)then return V()end if a~=nil and a.state~="abandoned"then if a.owner~=c then if a.state=="pending"then return{output={state="overtaken"}}end
 local h={state="superseded"}if a.response~=nil then h.response=a.response end return{output=h}end if a.state=="done"then return{output={state="stored"}}end end
 local next={state="done",owner=c,claim=d,fingerprint=T,attempt=f,retentionEnds=A(now+B(g))}if e~=nil then next.response=e end return W(next,{state="stored"})end`,
-      fast: `local D,C,J=KEYS[1],KEYS[2],string.find
+      fast: `local D,E,J=KEYS[1],KEYS[2],string.find
 local T,a=ARGV[5]or'',ARGV[6]if string.byte(T)==0 then break end
-local E=redis.call('HMGET',D,'state','owner','@','leaseEnds','attempt','retentionEnds','fingerprint','claim')if E[1]~='pending'or E[2]~=ARGV[1]or not E[7]or not E[8]then break end
-local b='^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$'if not(J(E[3]or'',b)and J(E[4]or'',b)and J(E[5]or'',b)and J(E[6]or'',b))then break end READ_TIME if now>=tonumber(E[3])then break end if C and not redis.call('SET',C,'=state,stored','NX','PX','60000')then return redis.call('GET',C)end
+local C=redis.call('HMGET',D,'state','owner','@','leaseEnds','attempt','retentionEnds','fingerprint','claim')if C[1]~='pending'or C[2]~=ARGV[1]or not C[7]or not C[8]then break end
+local b='^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$'if not(J(C[3]or'',b)and J(C[4]or'',b)and J(C[5]or'',b)and J(C[6]or'',b))then break end READ_TIME if now>=tonumber(C[3])then break end if E and not redis.call('SET',E,'=state,stored','NX','PX','60000')then return redis.call('GET',E)end
 local c=format('%d',now+ARGV[4])redis.call('DEL',D)if not a or a==''then redis.call('HSET',D,'state','done','owner',ARGV[1],'claim',ARGV[2],'fingerprint',T,'attempt',ARGV[3],'retentionEnds',c,'@',c)else if string.byte(a)==0 then a=string.sub(a,2)end redis.call('HSET',D,'state','done','owner',ARGV[1],'claim',ARGV[2],'fingerprint',T,'attempt',ARGV[3],'retentionEnds',c,'@',c,'response',a)end redis.call('PEXPIREAT',D,c)return'=state,stored'`,
     },
     "idempotency.abandon": {

@@ -94,30 +94,24 @@ local d=b.limit==nil and 1 or B(b.limit)local e=b.delay==nil and 0 or B(b.delay)
 local g=Ak(f,b,d,e,now)if g~=nil then g["until"]=math.max(g["until"],now+B(b.ttl))if b.from==nil then g.delay=e end Aa(f,g["until"]+g.delay)return{output={fence=A(g.fence),["until"]=A(g["until"])},write=Ae(f,now)}end if b.from~=nil then return{output={}}end
 local h=Al(f,c,b.wait,d,now)local i={remaining=A(T(f)-now)}local j=J(f.queue,c)if j~=nil then i.ahead=A(Aj(f,j.number,false))end return(h or f.swept)and({output=i,write=Ae(f,now)})or({output=i})end`,
       fast: `if ARGV[6]and ARGV[6]~=''then break end
-local D,C,U=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
-local E=redis.call('HMGET',D,'@','lock','done',U)local a,b,c,d=tonumber(E[1]or nil),E[2],E[3]or'',E[4]or''if b then if not a or now>=a then break end elseif a then break end if c~=''and string.find(','..c..',',','..ARGV[1]..',',1,true)then break end
+local D,E,U=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
+local C=redis.call('HMGET',D,'@','lock','done',U)local a,b,c,d=tonumber(C[1]or nil),C[2],C[3]or'',C[4]or''if b then if not a or now>=a then break end elseif a then break end if c~=''and string.find(','..c..',',','..ARGV[1]..',',1,true)then break end
 local e,f,g,h=tonumber(ARGV[3]or'')or 1,tonumber(ARGV[4]or'')or 0,tonumber(ARGV[5]or''),{}local i,j,k,l,m,n,o,p,q,r=0,0,0,0,0,0,0,0,0,0 if b then i,j,k,l,m,n,o,p,q,r=string.match(b,'^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')if not r then break end i,j,k,l,m=tonumber(i),tonumber(j),tonumber(k),tonumber(l),tonumber(m)n,o,p,q,r=tonumber(n),tonumber(o),tonumber(p),tonumber(q),tonumber(r)end if k==0 then k=math.huge end if l==0 then l=math.huge end if now>=k or now>=l then break end
-local s=string.sub(d,1,1)if s=='h'then
-local t,u,v,w=string.match(d,'^h (%d+) (%d+) (%d+) (%d+)$')t=tonumber(t)if now>=t then break end t=math.max(t,now+tonumber(ARGV[2]))k,m=n==1 and t+f or math.min(k,t+f),math.max(m,t+f)h={U,format('h %d %s %s %d',t,u,v,f)}local x=format('=fence,%s,until,%d',u,t)if C and not redis.call('SET',C,x,'NX','PX','60000')then return redis.call('GET',C)end if m<now or n==0 and p==0 then m=now end if n==0 then k=0 end if p==0 then l=0 end
-local y=#h h[y+1],h[y+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',i,j,k,l,m,n,o,p,q,r)local z=math.ceil((m+86400000)/3600000)*3600000 if z~=a then h[y+3],h[y+4]='@',format('%d',z)end redis.call('HSET',D,unpack(h))if z~=a then redis.call('PEXPIREAT',D,format('%d',z))end return x end if s=='q'then
-local aa,t,v,ab=string.match(d,'^q (%d+) (%d+) (%d+) (%d+)$')local ac=math.min(aa-q,p-1)local ad=g and now+math.min(g,15000+ac*200)or 0 if ad-t>=4000 then if tonumber(aa)==q then if p>=256 then break end l=ad end m=math.max(m,ad)h={U,format('q %s %d %s %s',aa,ad,v,ab)}local x=format('=remaining,%d,ahead,%d',math.min(k,l)-now,ac)if C and not redis.call('SET',C,x,'NX','PX','60000')then return redis.call('GET',C)end if m<now or n==0 and p==0 then m=now end if n==0 then k=0 end if p==0 then l=0 end
-local y=#h h[y+1],h[y+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',i,j,k,l,m,n,o,p,q,r)local z=math.ceil((m+86400000)/3600000)*3600000 if z~=a then h[y+3],h[y+4]='@',format('%d',z)end redis.call('HSET',D,unpack(h))if z~=a then redis.call('PEXPIREAT',D,format('%d',z))end return x end
-local x=format('=remaining,%d,ahead,%d',math.min(k,l)-now,ac)if C and not redis.call('SET',C,x,'NX','PX','60000')then return redis.call('GET',C)end return x end if p==0 and(n==0 or(n<e and o==0))then
-local ae,t=math.max(i+1,now*1000+micro),now+tonumber(ARGV[2])if i==0 then j=ae-1 end i,n=ae,n+1 if e<=1 then o=1 end k,m=n==1 and t+f or math.min(k,t+f),math.max(m,t+f)h={U,format('h %d %d %d %d',t,i,e,f)}if not E[3]then h[3],h[4]='done',''end
-local x=format('=fence,%d,until,%d',i,t)if C and not redis.call('SET',C,x,'NX','PX','60000')then return redis.call('GET',C)end if m<now or n==0 and p==0 then m=now end if n==0 then k=0 end if p==0 then l=0 end
-local y=#h h[y+1],h[y+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',i,j,k,l,m,n,o,p,q,r)local z=math.ceil((m+86400000)/3600000)*3600000 if z~=a then h[y+3],h[y+4]='@',format('%d',z)end redis.call('HSET',D,unpack(h))if z~=a then redis.call('PEXPIREAT',D,format('%d',z))end return x end if not g or p>=256 then
-local x=format('=remaining,%d',math.min(k,l)-now)if C and not redis.call('SET',C,x,'NX','PX','60000')then return redis.call('GET',C)end return x end
-local ab=p==0 and 1 or 0 r=r+1 if p==0 then q=r end
-local ac=math.min(r-q,p)local t=now+math.min(g,15000+ac*200)p=p+1 if p==1 then l=t end m=math.max(m,t)h={U,format('q %d %d %d %d',r,t,e,ab),format('at:%d',r),ARGV[1]}local x=format('=remaining,%d,ahead,%d',math.min(k,l)-now,ac)if C and not redis.call('SET',C,x,'NX','PX','60000')then return redis.call('GET',C)end if m<now or n==0 and p==0 then m=now end if n==0 then k=0 end if p==0 then l=0 end
-local y=#h h[y+1],h[y+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',i,j,k,l,m,n,o,p,q,r)local z=math.ceil((m+86400000)/3600000)*3600000 if z~=a then h[y+3],h[y+4]='@',format('%d',z)end redis.call('HSET',D,unpack(h))if z~=a then redis.call('PEXPIREAT',D,format('%d',z))end return x`,
+local s,t,u=string.sub(d,1,1),nil,true if s=='h'then
+local v,w,x,y=string.match(d,'^h (%d+) (%d+) (%d+) (%d+)$')v=tonumber(v)if now>=v then break end v=math.max(v,now+tonumber(ARGV[2]))k,m=n==1 and v+f or math.min(k,v+f),math.max(m,v+f)h={U,format('h %d %s %s %d',v,w,x,f)}t=format('=fence,%s,until,%d',w,v)elseif s=='q'then
+local z,v,x,aa=string.match(d,'^q (%d+) (%d+) (%d+) (%d+)$')local ab=math.min(z-q,p-1)local ac=g and now+math.min(g,15000+ab*200)or 0 u=ac-v>=4000 if u then if tonumber(z)==q then if p>=256 then break end l=ac end m=math.max(m,ac)h={U,format('q %s %d %s %s',z,ac,x,aa)}end t=format('=remaining,%d,ahead,%d',math.min(k,l)-now,ab)elseif p==0 and(n==0 or(n<e and o==0))then
+local ad,v=math.max(i+1,now*1000+micro),now+tonumber(ARGV[2])if i==0 then j=ad-1 end i,n=ad,n+1 if e<=1 then o=1 end k,m=n==1 and v+f or math.min(k,v+f),math.max(m,v+f)h={U,format('h %d %d %d %d',v,i,e,f)}if not C[3]then h[3],h[4]='done',''end t=format('=fence,%d,until,%d',i,v)elseif not g or p>=256 then t,u=format('=remaining,%d',math.min(k,l)-now),false else
+local aa=p==0 and 1 or 0 r=r+1 if p==0 then q=r end
+local ab=math.min(r-q,p)local v=now+math.min(g,15000+ab*200)p=p+1 if p==1 then l=v end m=math.max(m,v)h={U,format('q %d %d %d %d',r,v,e,aa),format('at:%d',r),ARGV[1]}t=format('=remaining,%d,ahead,%d',math.min(k,l)-now,ab)end if u then if E and not redis.call('SET',E,t,'NX','PX','60000')then return redis.call('GET',E)end if m<now or n==0 and p==0 then m=now end if n==0 then k=0 end if p==0 then l=0 end
+local ae=#h h[ae+1],h[ae+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',i,j,k,l,m,n,o,p,q,r)local af=math.ceil((m+86400000)/3600000)*3600000 if af~=a then h[ae+3],h[ae+4]='@',format('%d',af)end redis.call('HSET',D,unpack(h))if af~=a then redis.call('PEXPIREAT',D,format('%d',af))end else if E and not redis.call('SET',E,t,'NX','PX','60000')then return redis.call('GET',E)end end return t`,
     },
     "lock.extend": {
       fields: "owner ttl",
       lua: `local apply=function(a,b,now)local c=G(a,now)local d=J(c.holders,b.owner)if d==nil or now>=d["until"]then return{output={}}end d["until"]=math.max(d["until"],now+B(b.ttl))Aa(c,d["until"]+d.delay)return{output={["until"]=A(d["until"])},write=Ae(c,now)}end`,
-      fast: `local D,C,U=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
-local E=redis.call('HMGET',D,'@','lock','done',U)local a,b,c,d=tonumber(E[1]or nil),E[2],E[3]or'',E[4]or''if b then if not a or now>=a then break end elseif a then break end if c~=''and string.find(','..c..',',','..ARGV[1]..',',1,true)then break end if string.byte(d)~=104 then break end
+      fast: `local D,E,U=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
+local C=redis.call('HMGET',D,'@','lock','done',U)local a,b,c,d=tonumber(C[1]or nil),C[2],C[3]or'',C[4]or''if b then if not a or now>=a then break end elseif a then break end if c~=''and string.find(','..c..',',','..ARGV[1]..',',1,true)then break end if string.byte(d)~=104 then break end
 local e,f,g,h,i,j,k,l,m,n=0,0,0,0,0,0,0,0,0,0 if b then e,f,g,h,i,j,k,l,m,n=string.match(b,'^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')if not n then break end e,f,g,h,i=tonumber(e),tonumber(f),tonumber(g),tonumber(h),tonumber(i)j,k,l,m,n=tonumber(j),tonumber(k),tonumber(l),tonumber(m),tonumber(n)end if g==0 then g=math.huge end if h==0 then h=math.huge end if now>=g or now>=h then break end
-local o,p,q,r=string.match(d,'^h (%d+) (%d+) (%d+) (%d+)$')o=tonumber(o)if now>=o then break end o=math.max(o,now+tonumber(ARGV[2]))g,i=j==1 and o+r or math.min(g,o+r),math.max(i,o+r)local s={U,format('h %d %s %s %s',o,p,q,r)}local t=format('=until,%d',o)if C and not redis.call('SET',C,t,'NX','PX','60000')then return redis.call('GET',C)end if i<now or j==0 and l==0 then i=now end if j==0 then g=0 end if l==0 then h=0 end
+local o,p,q,r=string.match(d,'^h (%d+) (%d+) (%d+) (%d+)$')o=tonumber(o)if now>=o then break end o=math.max(o,now+tonumber(ARGV[2]))g,i=j==1 and o+r or math.min(g,o+r),math.max(i,o+r)local s={U,format('h %d %s %s %s',o,p,q,r)}local t=format('=until,%d',o)if E and not redis.call('SET',E,t,'NX','PX','60000')then return redis.call('GET',E)end if i<now or j==0 and l==0 then i=now end if j==0 then g=0 end if l==0 then h=0 end
 local u=#s s[u+1],s[u+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',e,f,g,h,i,j,k,l,m,n)local v=math.ceil((i+86400000)/3600000)*3600000 if v~=a then s[u+3],s[u+4]='@',format('%d',v)end redis.call('HSET',D,unpack(s))if v~=a then redis.call('PEXPIREAT',D,format('%d',v))end return t`,
     },
     "lock.release": {
@@ -126,14 +120,14 @@ local u=#s s[u+1],s[u+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',e,f,g,h,i
 local d=G(a,now)local e=J(d.holders,c)local f=J(d.queue,c)local g=e~=nil and now<e["until"]local h=e~=nil or f~=nil if e~=nil then if g then d.holders=Ad(d.holders,e)else Ah(d,e)end elseif f~=nil then d.queue=Ad(d.queue,f)end
 local i=(h or b.fence==nil)and Ai(d,c)if h then W(d,now)end
 local j={result=Am(d,b.fence,h,g)}return(h or i)and({output=j,write=Ae(d,now)})or({output=j})end`,
-      fast: `local D,C,U=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
-local E=redis.call('HMGET',D,'@','lock','done',U)local a,b,c,d=tonumber(E[1]or nil),E[2],E[3]or'',E[4]or''if b then if not a or now>=a then break end elseif a then break end if c~=''and string.find(','..c..',',','..ARGV[1]..',',1,true)then break end
+      fast: `local D,E,U=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
+local C=redis.call('HMGET',D,'@','lock','done',U)local a,b,c,d=tonumber(C[1]or nil),C[2],C[3]or'',C[4]or''if b then if not a or now>=a then break end elseif a then break end if c~=''and string.find(','..c..',',','..ARGV[1]..',',1,true)then break end
 local e=tonumber(string.match(d,'^h (%d+) ')or nil)if not e or now>=e then break end c=c==''and ARGV[1]or ARGV[1]..','..c c=string.match(c,'^[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*')or c
 local f,g,h,i,j,k,l,m,n,o=0,0,0,0,0,0,0,0,0,0 if b then f,g,h,i,j,k,l,m,n,o=string.match(b,'^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')if not o then break end f,g,h,i,j=tonumber(f),tonumber(g),tonumber(h),tonumber(i),tonumber(j)k,l,m,n,o=tonumber(k),tonumber(l),tonumber(m),tonumber(n),tonumber(o)end if h==0 then h=math.huge end if i==0 then i=math.huge end if now>=h or now>=i then break end k,l=k-1,0
 local p,q,r={'done',c},{U},true while m>0 do
 local s=format('at:%d',n)local t=redis.call('HGET',D,s)local u=t and redis.call('HGET',D,'by:'..t)or''local v,w,x,y=string.match(u,'^q (%d+) (%d+) (%d+) (%d+)$')if not v or now>=tonumber(w)then r=false break end
 local z=tonumber(x)if k>0 and(k>=z or l==1)then if y~='1'then p[#p+1]='by:'..t p[#p+1]=format('q %s %s %s 1',v,w,x)end i=tonumber(w)break end f=math.max(f+1,now*1000+micro)p[#p+1]='by:'..t p[#p+1]=format('h %d %d %s 0',now+1000,f,x)q[#q+1]=s if z<=1 then l=1 end k,m,n=k+1,m-1,n+1 h,j=k==1 and now+1000 or math.min(h,now+1000),math.max(j,now+1000)end if not r then break end if m==0 then n,o=0,0 end
-local aa='=result,released'if C and not redis.call('SET',C,aa,'NX','PX','60000')then return redis.call('GET',C)end if j<now or k==0 and m==0 then j=now end if k==0 then h=0 end if m==0 then i=0 end
+local aa='=result,released'if E and not redis.call('SET',E,aa,'NX','PX','60000')then return redis.call('GET',E)end if j<now or k==0 and m==0 then j=now end if k==0 then h=0 end if m==0 then i=0 end
 local ab=#p p[ab+1],p[ab+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',f,g,h,i,j,k,l,m,n,o)local ac=math.ceil((j+86400000)/3600000)*3600000 if ac~=a then p[ab+3],p[ab+4]='@',format('%d',ac)end redis.call('HDEL',D,unpack(q))redis.call('HSET',D,unpack(p))if ac~=a then redis.call('PEXPIREAT',D,format('%d',ac))end return'=result,released'`,
     },
     "lock.force": {
@@ -146,8 +140,8 @@ local f={}for g,h in ipairs(d.holders)do if h.fence<=B(b.fence)then f[#f+1]=h en
       fields: "owner",
       lua: `local apply=function(a,b,now)local c=Z(a,now)local d=J(c.queue,b.owner)if c.swept or d==nil then return{output={}}end
 local e=Aj(c,d.number,false)return{output={remaining=A(T(c)-now),ahead=A(e)}}end`,
-      fast: `local E=redis.call('HMGET',KEYS[1],'@','lock','by:'..ARGV[1])local a=E[3]or''if string.byte(a)~=113 then return'='end
-local b=string.match(a,'^q (%d+) ')local c,d,e,f=string.match(E[2]or'','^%d+ %d+ (%d+) (%d+) %d+ %d+ %d+ (%d+) (%d+) %d+$')if not b or not f or not E[1]then break end READ_TIME c,d=tonumber(c),tonumber(d)if c==0 or d<c then c=d end if now>=c or now>=tonumber(E[1])then return'='end return format('=remaining,%d,ahead,%d',c-now,math.min(b-f,e-1))`,
+      fast: `local C=redis.call('HMGET',KEYS[1],'@','lock','by:'..ARGV[1])local a=C[3]or''if string.byte(a)~=113 then return'='end
+local b=string.match(a,'^q (%d+) ')local c,d,e,f=string.match(C[2]or'','^%d+ %d+ (%d+) (%d+) %d+ %d+ %d+ (%d+) (%d+) %d+$')if not b or not f or not C[1]then break end READ_TIME c,d=tonumber(c),tonumber(d)if c==0 or d<c then c=d end if now>=c or now>=tonumber(C[1])then return'='end return format('=remaining,%d,ahead,%d',c-now,math.min(b-f,e-1))`,
     },
   },
 };

@@ -106,11 +106,11 @@ local w=Aq(next,c,now+m,now)local x,y=w.record,w.expiresAt return{output=l,write
     "throttle.check": {
       fields: "cost call policy0",
       lua: `local apply=function(a,b,now)return Ar(a,b,B(b.cost),now)end`,
-      fast: `local T,Ac,W,D,C=tonumber(ARGV[1]),ARGV[2],ARGV[3],KEYS[1],KEYS[2]if Ac==''or not W then break end
+      fast: `local T,Ac,W,D,E=tonumber(ARGV[1]),ARGV[2],ARGV[3],KEYS[1],KEYS[2]if Ac==''or not W then break end
 local a,b,c,d,e=math.floor,math.ceil,string.match,nil,false READ_TIME
 local f,g,h={},{'recordEnds','recentCalls','blockedUntil'},true for i=3,#ARGV,2 do
 local W=ARGV[i]local j,k,l,m=c(W,'^(%a+):(%d+):(%d+):(.*)$')local n,o=W,l if j=='gcra'then o=c(m,'^%d+')else n=j..':'..k..':'..m end l,k,o=tonumber(l),tonumber(k),tonumber(o)if(l+o)*k>=9007199254740992 then e=true end f[#f+1]={kind=j,a=l,b=k,c=o,field=n}g[#g+1]=n end if e then break end
-local E=redis.call('HMGET',D,unpack(g))local p={unpack(E,4)}local q,r=0,E[2]or''if E[3]then break end if E[1]then q=tonumber(E[1])if not q or now>=q or not E[4]or string.find(r,Ac,1,true)then break end elseif redis.call('EXISTS',D)==1 then break end
+local C=redis.call('HMGET',D,unpack(g))local p={unpack(C,4)}local q,r=0,C[2]or''if C[3]then break end if C[1]then q=tonumber(C[1])if not q or now>=q or not C[4]or string.find(r,Ac,1,true)then break end elseif redis.call('EXISTS',D)==1 then break end
 local s,t=10000,10000 for i,u in ipairs(f)do
 local j,l,k,o,v=u.kind,u.a,u.b,u.c,p[i]local w,x,y,z,aa=0,0,0,0,0 if v then
 local ab,ac,ad=c(v,j=='sliding'and'^(%d+):(%d+):(%d+)$'or'^(%d+):(%d+)$')if not ab or#ab>15 or#ac>15 or(ad and#ad>15)then e=true else w,x,y=ab+0,ac+0,(ad or 0)+0 end end if j=='gcra'then
@@ -128,9 +128,9 @@ local af=x+am+1-o if am<o and af>0 then ao=b(af*k/l)-(now-w)if ao<0 then ao=0 en
 local ap,aq=y,now-w if ap>l then ap=l end if aq<0 then aq=0 end am=am-b(ap*(k-aq)/k)if am<0 then am=0 end an=d(l,k,x,y,now-w,0)if am<l then ao=d(l,k,x,y,now-w,l-am-1)end end al[i+1]=format('policy%d,%d:%d:%d:%d',i-1,am,an,ao,u.retry)if ak then
 local ar=(j=='gcra'and b(o*k/l)or j=='sliding'and 2*k or k)if ar>t then t=ar end if an>s then s=an end u.text=j=='sliding'and format('%d:%d:%d',w,x,y)or format('%d:%d',w,x)end end
 local as=table.concat(al,',')if ak then
-local at=0 for i=1,#f do if p[i]then at=at+1 end end r=string.sub(Ac..','..r,1,64)local au=now+s if q>=au and q<=now+t+10000 then au=q else if E[1]and redis.call('HLEN',D)~=2+at+(E[2]and 1 or 0)then break end au=b(au/10000)*10000 end if C and not redis.call('SET',C,as,'NX','PX','60000')then return redis.call('GET',C)end
+local at=0 for i=1,#f do if p[i]then at=at+1 end end r=string.sub(Ac..','..r,1,64)local au=now+s if q>=au and q<=now+t+10000 then au=q else if C[1]and redis.call('HLEN',D)~=2+at+(C[2]and 1 or 0)then break end au=b(au/10000)*10000 end if E and not redis.call('SET',E,as,'NX','PX','60000')then return redis.call('GET',E)end
 local av={'recentCalls',r}for i,u in ipairs(f)do av[2*i+1],av[2*i+2]=u.field,u.text end if au~=q then
-local i,aw=#av,format('%d',au)av[i+1],av[i+2],av[i+3],av[i+4]='recordEnds',aw,'@',aw end redis.call('HSET',D,unpack(av))if au~=q then redis.call('PEXPIREAT',D,format('%d',au))end return as end if C and not redis.call('SET',C,as,'NX','PX','60000')then return redis.call('GET',C)end return as`,
+local i,aw=#av,format('%d',au)av[i+1],av[i+2],av[i+3],av[i+4]='recordEnds',aw,'@',aw end redis.call('HSET',D,unpack(av))if au~=q then redis.call('PEXPIREAT',D,format('%d',au))end return as end if E and not redis.call('SET',E,as,'NX','PX','60000')then return redis.call('GET',E)end return as`,
     },
     "throttle.block": {
       fields: "call duration",

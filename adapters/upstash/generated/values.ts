@@ -33,13 +33,13 @@ local b=H(a,F(a,"\\t-")and 2 or 1)return I(b,16)and string.sub(a,2)or nil end`,
       kind: "read",
       fields: "",
       lua: `local apply=function(a)return{output=G(a)}end`,
-      fast: `local E=redis.call('HMGET',KEYS[1],'v','@')if E[2]then READ_TIME if now>=tonumber(E[2])then return'='end end if E[1]then return'!'..E[1]end if redis.call('EXISTS',KEYS[1])==0 then return'='end return'!\\0'`,
+      fast: `local C=redis.call('HMGET',KEYS[1],'v','@')if C[2]then READ_TIME if now>=tonumber(C[2])then return'='end end if C[1]then return'!'..C[1]end if redis.call('EXISTS',KEYS[1])==0 then return'='end return'!\\0'`,
     },
     "value.set": {
       fields: "v ttl",
       lua: `local apply=function(a,b,now)return{output={},write=T(b.v,b.ttl,now)}end`,
-      fast: `local D,C,T,U=KEYS[1],KEYS[2],ARGV[1],ARGV[2]if string.byte(T)==0 then T=string.sub(T,2)end
-local a=redis.call('HLEN',D)if C and not redis.call('SET',C,'=','NX','PX','60000')then return redis.call('GET',C)end if a>1 or(U and a>0)then redis.call('DEL',D)a=0 end if not U then if redis.call('HSET',D,'v',T)==1 and a>0 then redis.call('DEL',D)redis.call('HSET',D,'v',T)end return'='end READ_TIME
+      fast: `local D,E,T,U=KEYS[1],KEYS[2],ARGV[1],ARGV[2]if string.byte(T)==0 then T=string.sub(T,2)end
+local a=redis.call('HLEN',D)if E and not redis.call('SET',E,'=','NX','PX','60000')then return redis.call('GET',E)end if a>1 or(U and a>0)then redis.call('DEL',D)a=0 end if not U then if redis.call('HSET',D,'v',T)==1 and a>0 then redis.call('DEL',D)redis.call('HSET',D,'v',T)end return'='end READ_TIME
 local b=format('%d',now+U)redis.call('HSET',D,'v',T,'e',b,'@',b)redis.call('PEXPIREAT',D,format('%d',b-1))return'='`,
     },
     "value.take": {
@@ -66,8 +66,8 @@ local c={n=b.by}if b.ttl~=nil then c.e=A(now+B(b.ttl))end return{output=c,write=
 local d=W(a.v)if d==nil then return{output={error="not-an-integer"}}end
 local e=B(d)+B(b.by)if e>9007199254740991 or e<-9007199254740991 then return{output={error="not-an-integer"}}end
 local next=K({},a,{v="\\t"..A(e)})if a.e==nil then return{output={n=A(e)},write={record=next}}end return{output={n=A(e),e=a.e},write={record=next,expiresAt=B(a.e)}}end`,
-      fast: `local D,C,V,U=KEYS[1],KEYS[2],tonumber(ARGV[1]),ARGV[2]if V>999999999999999 or V<-999999999999999 then break end
-local E=redis.call('HMGET',D,'v','e','@')local a,b=E[2],nil if E[1]then if a~=E[3]or#E[1]>16 then break end b=string.match(E[1],'^\\t(%-?%d+)$')if not b then break end b=b+V if a then READ_TIME if now>=tonumber(a)then break end end elseif E[3]or redis.call('EXISTS',D)==1 then break else b=V if U then READ_TIME a=format('%d',now+U)end end b=format('%d',b)local c=a and'=n,'..b..',e,'..a or'=n,'..b if C and not redis.call('SET',C,c,'NX','PX','60000')then return redis.call('GET',C)end if E[1]or not a then redis.call('HSET',D,'v','\\t'..b)else redis.call('HSET',D,'v','\\t'..b,'e',a,'@',a)redis.call('PEXPIREAT',D,format('%d',a-1))end return c`,
+      fast: `local D,E,V,U=KEYS[1],KEYS[2],tonumber(ARGV[1]),ARGV[2]if V>999999999999999 or V<-999999999999999 then break end
+local C=redis.call('HMGET',D,'v','e','@')local a,b=C[2],nil if C[1]then if a~=C[3]or#C[1]>16 then break end b=string.match(C[1],'^\\t(%-?%d+)$')if not b then break end b=b+V if a then READ_TIME if now>=tonumber(a)then break end end elseif C[3]or redis.call('EXISTS',D)==1 then break else b=V if U then READ_TIME a=format('%d',now+U)end end b=format('%d',b)local c=a and'=n,'..b..',e,'..a or'=n,'..b if E and not redis.call('SET',E,c,'NX','PX','60000')then return redis.call('GET',E)end if C[1]or not a then redis.call('HSET',D,'v','\\t'..b)else redis.call('HSET',D,'v','\\t'..b,'e',a,'@',a)redis.call('PEXPIREAT',D,format('%d',a-1))end return c`,
     },
   },
 };

@@ -112,7 +112,7 @@ function plot(all: Results): string {
         of(({ perSecond }) => perSecond),
         i === 0,
       ),
-      panel([at(i), 316], `${contract}: p95 in ms`, [1, 10_000], of(({ p95 }) => p95), i === 0),
+      panel([at(i), 316], `${contract}: p95 in ms`, [1, 100_000], of(({ p95 }) => p95), i === 0),
     ];
   });
   const legend = engines.map((engine, i) =>

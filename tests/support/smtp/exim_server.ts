@@ -51,7 +51,7 @@ export async function startExim(): Promise<Exim> {
       for (let tries = 0;; tries++) {
         const all = await Promise.all((await namesIn(box)).map((name) => Deno.readFile(`${box}/${name}`)));
         const own = all.filter((bytes) => envelopeOf(bytes) === address);
-        if (own.length >= count || tries === 200) return own;
+        if (own.length >= count || tries === 600) return own;
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     },
@@ -171,7 +171,7 @@ async function answering(port: number): Promise<void> {
       (await Deno.connect({ hostname: "127.0.0.1", port })).close();
       return;
     } catch (error) {
-      if (tries === 200) throw error;
+      if (tries === 600) throw error;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
