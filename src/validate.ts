@@ -50,16 +50,16 @@ export function checkNames(task: string, options: unknown, known: Readonly<Recor
   }
   // This loop visits inherited names too, which do not count, and costs a third of Object.keys().
   for (const name in options) {
-    const isKnown = known[name] === true;
-    // `null` is no way to leave an option out: where one function took it for the default, another would not.
-    if ((isKnown && (options as Record<string, unknown>)[name] !== null) || !Object.hasOwn(options, name)) {
-      continue;
+    if (known[name] !== true) {
+      if (!Object.hasOwn(options, name)) continue;
+      throw new TypeError(
+        `Cannot ${task} as it has no option '${name}': known are ${Object.keys(known).join(", ")}`,
+      );
     }
-    throw new TypeError(
-      isKnown
-        ? `Cannot ${task} as '${name}' must not be null`
-        : `Cannot ${task} as it has no option '${name}': known are ${Object.keys(known).join(", ")}`,
-    );
+    // `null` is no way to leave an option out: where one function took it for the default, another would not.
+    if ((options as Record<string, unknown>)[name] === null) {
+      throw new TypeError(`Cannot ${task} as '${name}' must not be null`);
+    }
   }
 }
 
@@ -100,7 +100,7 @@ export function checkNeededNames(
  */
 export function checkSignal(task: string, signal: unknown): void {
   const methods = ["throwIfAborted", "addEventListener"];
-  checkMethods(task, "'signal' must be an AbortSignal, as a controller's 'signal' is", signal, methods);
+  checkMethods(task, "'signal' must be an AbortSignal, not its controller", signal, methods);
 }
 
 /**
@@ -123,7 +123,7 @@ export function checkStore(task: string, store: unknown): void {
   const { transact, getMany } = Object(store) as { readonly transact?: unknown; readonly getMany?: unknown };
   if (typeof transact === "function") return;
   const must = typeof getMany === "function"
-    ? "the store must be an AtomicStore, and a KeyValueStore cannot change a key atomically"
+    ? "the store must be an AtomicStore, not a KeyValueStore"
     : "the store must be an AtomicStore, such as memoryStore()";
   throw new TypeError(`Cannot ${task} as ${must}: current type is ${kindOf(store)}`);
 }

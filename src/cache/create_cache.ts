@@ -368,10 +368,9 @@ class StoreCache implements Cache {
     waited: boolean,
   ): Promise<CacheAnswer<T>> {
     const { plan } = call;
-    const { waitUntil } = plan;
     const work = this.#fill(call, entry, grant);
-    waitUntil?.(work); // its error is the caller's below, or reported
-    if (waitUntil && !plan.refresh && entry && entry.stale > 0) {
+    plan.waitUntil?.(work); // its error is the caller's below, or reported
+    if (plan.waitUntil && !plan.refresh && entry && entry.stale > 0) {
       work.catch(this.#settings.report);
       return answerOf(entry, waited);
     }

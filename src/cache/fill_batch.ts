@@ -40,7 +40,7 @@ export class FillBatch<T> {
     const values = await this.#fill(keys, { signal });
     if (values.length !== keys.length) {
       throw new TypeError(
-        `Cannot fill the values as it needs ${keys.length}: current count is ${values.length}`,
+        `Cannot fill ${keys.length} values: current length is ${values.length}`,
       );
     }
     return new Map(this.#granted.map((index, i) => [index, values[i] as T]));

@@ -326,7 +326,7 @@ function sound(output: Fields): Fields {
   if (output["error"] === undefined) return output;
   throw new HoldfastError(
     "corrupt-record",
-    "Cannot read the throttle's record as it is not a throttle's, or of another version",
+    "Cannot read the throttle's record as it is none, or of another version",
   );
 }
 

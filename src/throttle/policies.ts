@@ -96,7 +96,7 @@ function resolvePolicy(throttle: string, policy: ThrottlePolicy): ResolvedPolicy
   const window = toMilliseconds(policy.window, "window");
   if (Math.max(window, window / limit * burst) > MAX_WINDOW) {
     throw new RangeError(
-      `Cannot ${TASK} as 'window', and the time for a full burst, must be at most 730 days: ` +
+      `Cannot ${TASK} as 'window' and the time for a full burst must be at most 730 days: ` +
         `current value is ${policy.window}`,
     );
   }
