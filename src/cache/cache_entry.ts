@@ -77,7 +77,7 @@ const PEEK_OPTIONS: OptionNames<PeekOptions> = { version: true, schema: true, si
 
 /** Checks the options of `peek`. */
 export function checkPeek(options: PeekOptions): void {
-  const task = "peek";
+  const task = "read";
   checkOptionNames(task, options, PEEK_OPTIONS);
   if (options.schema !== undefined) checkSchema(task, options.schema);
 }

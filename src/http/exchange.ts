@@ -123,7 +123,7 @@ export function around<Context, Value>(
  */
 export function checkResponse(response: Response): Response {
   // By its methods: where an app has a fetch of its own, another class of that name is one, too.
-  checkMethods("answer", "the handler must return a Response", response, ["clone"]);
+  checkMethods("wrap the handler", "it must return a Response", response, ["clone"]);
   return response;
 }
 

@@ -105,7 +105,7 @@ export function throttleHelper<Context>(
     const before = decided.get(owner)?.get(key);
     if (before !== undefined) return (await serve(before)).response;
     const cost = costOf(exchange, options, report);
-    if (cost === undefined) return badRequest("The cost of the request is not a whole number");
+    if (cost === undefined) return badRequest("The cost is not a whole number");
     const decision = await mine.check(key, { cost });
     decided.set(owner, (decided.get(owner) ?? new Map()).set(key, decision));
     // Without a store there are no numbers, unless another throttle has some.
@@ -238,7 +238,7 @@ function costOf<Context>(
   if (typeof cost !== "function") return cost;
   const units: unknown = cost(request, context);
   if (Number.isSafeInteger(units) && (units as number) >= 0) return units as number;
-  const task = "Cannot throttle as 'cost' must return an integer of at least 0";
+  const task = "Cannot throttle as 'cost' must return a whole number";
   if (typeof units !== "number") throw new TypeError(`${task}: current type is ${typeof units}`);
   report(new RangeError(`${task}: current value is ${units}`));
   return undefined;

@@ -82,7 +82,7 @@ Deno.test("a handler that returns no Response is named by every helper", async (
     for (const helper of helpers) {
       for (const request of [post(), new Request("https://example.com/")]) {
         const { message } = await assertRejects(() => helper(request), TypeError);
-        assertMatch(message, /the handler must return a Response/);
+        assertMatch(message, /handler as it must return a Response/);
       }
     }
   }
