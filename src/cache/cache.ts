@@ -288,9 +288,9 @@ export interface PeekOptions<T = unknown> extends CallOptions {
 }
 
 /**
- * A cache on an atomic store. After `invalidate`, `expire`, `invalidateTags` or `set` was acknowledged, no
- * call that begins later, in any isolate, answers what was there before; the near tier alone may, for
- * `near.ttl`.
+ * A cache on an atomic store. After `invalidate`, `invalidateTags` or `set` was acknowledged, no call that
+ * begins later, in any isolate, answers what was there before; the near tier alone may, for `near.ttl`.
+ * `expire` ends the `ttl` alone: `stale` and `grace` count from then.
  *
  * @category Cache
  */
