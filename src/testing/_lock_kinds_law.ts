@@ -263,9 +263,10 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
         );
         check(error instanceof type, `${Object.keys(options)} is a ${type.name}`);
       };
-      for (const no of [0, -1, NaN, Infinity, "soon", "-1s", undefined, null, 400 * 86_400_000]) {
+      for (const no of [0, -1, NaN, Infinity, "soon", "-1s", undefined, 400 * 86_400_000]) {
         await bad({ ttl: no }, RangeError);
       }
+      await bad({ ttl: null }, TypeError);
       for (const no of [0, -1, NaN]) {
         await bad({ wait: no }, RangeError);
         await bad({ lockDelay: no }, RangeError);

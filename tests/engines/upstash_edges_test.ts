@@ -379,12 +379,10 @@ function silent(ending = 0): { connection: UpstashConnection; requests: () => nu
       token: "token",
       fetch: (_url, init) => {
         requests++;
-        return new Promise((_, reject) =>
-          init!.signal!.addEventListener(
-            "abort",
-            () => setTimeout(() => reject(init!.signal!.reason), ending),
-          )
-        );
+        return new Promise((_, reject) => {
+          const end = () => reject(init!.signal!.reason);
+          init!.signal!.addEventListener("abort", () => ending === 0 ? end() : setTimeout(end, ending));
+        });
       },
     },
     requests: () => requests,
