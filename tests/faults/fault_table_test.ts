@@ -227,6 +227,39 @@ const rest: Record<string, (server: UpstashServer) => AtomicStore> = {
   "@upstash/redis": ({ url, token }) => upstashStore(new Redis({ url, token, enableTelemetry: false })),
 };
 
+Deno.test("fault table: a host name that does not exist is `misconfigured`, a name server's failure is an outage", async () => {
+  const failing = (error: Error) =>
+    upstashStore({ url: "https://gone.upstash.test", token: "secret", fetch: () => Promise.reject(error) });
+  const node = new TypeError("fetch failed", {
+    cause: Object.assign(new Error("getaddrinfo ENOTFOUND gone.upstash.test"), { code: "ENOTFOUND" }),
+  });
+  const deno = new TypeError(
+    "error sending request for url (https://gone.upstash.test/): client error (Connect): dns error: " +
+      "failed to lookup address information: Name or service not known",
+  );
+  const row: Row = { code: "misconfigured", says: "ENOTFOUND" };
+  await check("an unknown host", "Node's fetch", failing(node), row);
+  await check("an unknown host", "Deno's fetch", failing(deno), row);
+  const temporary = new TypeError("fetch failed", {
+    cause: Object.assign(new Error("getaddrinfo EAI_AGAIN"), { code: "EAI_AGAIN" }),
+  });
+  const error = await assertRejects(() => failing(temporary).set("key", 1), HoldfastError);
+  assertEquals([error.code, error.retryable, error.ambiguous], ["backend-unavailable", true, true]);
+});
+
+Deno.test("fault table: a script that fails on a damaged record is `corrupt-record`", async () => {
+  await using redis = await startRedis();
+  await using server = await startUpstash(redis.port);
+  const store = upstashStore(server);
+  await redis.send("SET", "holdfast:key", "another program's");
+  for (const run of [() => store.get("key"), () => store.set("key", 1), () => store.setMany([["key", 1]])]) {
+    const error = await assertRejects(run, HoldfastError);
+    assertEquals([error.code, error.retryable, error.ambiguous], ["corrupt-record", false, false]);
+  }
+  const kept = await redis.send("GET", "holdfast:key") as Uint8Array;
+  assertEquals(new TextDecoder().decode(kept), "another program's");
+});
+
 Deno.test({
   name: "fault table: each answer of Upstash, through our transport and @upstash/redis",
   sanitizeOps: false,
@@ -386,37 +419,4 @@ Deno.test({
     await check("no password", "ioredis", store, { code: "unauthorized", says: "NOAUTH" });
     client.disconnect();
   },
-});
-
-Deno.test("fault table: a host name that does not exist is `misconfigured`, a name server's failure is an outage", async () => {
-  const failing = (error: Error) =>
-    upstashStore({ url: "https://gone.upstash.test", token: "secret", fetch: () => Promise.reject(error) });
-  const node = new TypeError("fetch failed", {
-    cause: Object.assign(new Error("getaddrinfo ENOTFOUND gone.upstash.test"), { code: "ENOTFOUND" }),
-  });
-  const deno = new TypeError(
-    "error sending request for url (https://gone.upstash.test/): client error (Connect): dns error: " +
-      "failed to lookup address information: Name or service not known",
-  );
-  const row: Row = { code: "misconfigured", says: "ENOTFOUND" };
-  await check("an unknown host", "Node's fetch", failing(node), row);
-  await check("an unknown host", "Deno's fetch", failing(deno), row);
-  const temporary = new TypeError("fetch failed", {
-    cause: Object.assign(new Error("getaddrinfo EAI_AGAIN"), { code: "EAI_AGAIN" }),
-  });
-  const error = await assertRejects(() => failing(temporary).set("key", 1), HoldfastError);
-  assertEquals([error.code, error.retryable, error.ambiguous], ["backend-unavailable", true, true]);
-});
-
-Deno.test("fault table: a script that fails on a damaged record is `corrupt-record`", async () => {
-  await using redis = await startRedis();
-  await using server = await startUpstash(redis.port);
-  const store = upstashStore(server);
-  await redis.send("SET", "holdfast:key", "another program's");
-  for (const run of [() => store.get("key"), () => store.set("key", 1), () => store.setMany([["key", 1]])]) {
-    const error = await assertRejects(run, HoldfastError);
-    assertEquals([error.code, error.retryable, error.ambiguous], ["corrupt-record", false, false]);
-  }
-  const kept = await redis.send("GET", "holdfast:key") as Uint8Array;
-  assertEquals(new TextDecoder().decode(kept), "another program's");
 });
