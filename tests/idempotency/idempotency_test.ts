@@ -2,7 +2,7 @@
 import { type AtomicStore, createIdempotency, HoldfastError, memoryStore } from "@holdfast/edge";
 import type { Fields, Transition } from "@holdfast/edge/engine";
 import { beginClaim } from "../../src/idempotency/idempotency_transitions.ts";
-import { assert, assertEquals, assertRejects } from "../support/assert.ts";
+import { assert, assertEquals, assertMatch, assertRejects } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
 /** What becomes of a call: delivered, lost on its way (the copy comes `later`), or its reply lost. */
@@ -232,4 +232,16 @@ Deno.test("a late copy of begin never shortens the lease that its owner holds", 
   const claimed = beginClaim.apply(undefined, input, 10_000).write?.record;
   const again = beginClaim.apply(claimed, input, 9_000); // the clock stepped back
   assertEquals(again.write?.record?.leaseEnds, "11000");
+});
+
+Deno.test("run() refuses a result that JSON cannot hold, to its first caller too, and the work is never done again", async () => {
+  for (const result of [new Map(), new Response("x"), new Error("x"), NaN]) {
+    const idempotency = createIdempotency(memoryStore());
+    let runs = 0;
+    const run = () => idempotency.run<unknown>("key", () => (runs++, result));
+    const error = await assertRejects(run, TypeError);
+    assertMatch(error.message, /JSON must be able to hold it/);
+    await assertRejects(run, HoldfastError);
+    assertEquals(runs, 1);
+  }
 });
