@@ -34,8 +34,9 @@ function figure(text: string | undefined): number {
 }
 
 /** Whether the record has a value, or a known absence, that may be answered at all. */
-function isFilled(record: Fields, now: number): boolean {
-  return (record.value !== undefined || record.absent !== undefined) && now < figure(record.until);
+function isFilled(record: Fields, now: number, fresh = 0): boolean {
+  return (record.value !== undefined || record.absent !== undefined) &&
+    (fresh > 0 || now < figure(record.until));
 }
 
 /** The record stays until its value and its lease are over. */
@@ -82,7 +83,7 @@ export const readCache: Transition = {
     const fresh = record === undefined ? 0 : figure(record.freshUntil) - now;
     if (
       record !== undefined && record.schema === input.schema && record.tags !== input.outdated &&
-      isFilled(record, now)
+      isFilled(record, now, fresh)
     ) {
       output = {
         tags: record.tags!,
@@ -94,7 +95,9 @@ export const readCache: Transition = {
       };
       if (record.value !== undefined) output.value = record.value;
       else output.absent = "1";
-      const early = Math.floor(figure(record.took) * figure(input.early) / 1000);
+      const early = input.early === undefined
+        ? 0
+        : Math.floor(figure(record.took) * figure(input.early) / 1000);
       refill = fresh <= early ||
         (input.refresh !== undefined && now - figure(record.filledAt) >= figure(input.refresh));
     }

@@ -203,7 +203,7 @@ class StoreCache implements Cache {
   /** A name that no other call has: what it costs to draw one at random is paid once. */
   #nextName(): string {
     this.#names ??= randomToken(12);
-    return this.#names + (this.#calls++).toString(36);
+    return this.#names + this.#calls++;
   }
 
   /** The value in this isolate's memory, if it is of the right form. */
@@ -472,7 +472,7 @@ class StoreCache implements Cache {
     if (text === undefined || text.length + RECORD_OVERHEAD <= maxValueLength) return;
     throw new HoldfastError(
       "value-too-large",
-      `Cannot cache the value as ${this.#store.engine} takes at most ${maxValueLength}, not ${text.length}`,
+      `Cannot cache the value as ${this.#store.engine} takes at most ${maxValueLength}`,
     );
   }
 

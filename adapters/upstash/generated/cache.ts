@@ -15,7 +15,7 @@ export const cacheScripts: UpstashScripts = {
     `local
 function T(a)return a==nil and 0 or B(a)end`,
     `local
-function V(a,now)return(a.value~=nil or a.absent~=nil)and now<T(a["until"])end`,
+function V(a,now,b)if b==nil then b=0 end return(a.value~=nil or a.absent~=nil)and(b>0 or now<T(a["until"]))end`,
     `local
 function U(a)local next={}for b in pairs(a)do if b~="filler"and b~="grant"and b~="leaseEnds"then next[b]=a[b]end end return next end`,
     `local
@@ -32,8 +32,8 @@ function Y(a,b,now)local c=now+T(a.ttl)local next={filledAt=A(now),freshUntil=A(
     "cache.read": {
       fields: "early filler lease outdated refresh schema",
       lua: `local apply=function(a,b,now)local c={}local d=true
-local e=a==nil and 0 or T(a.freshUntil)-now if a~=nil and a.schema==b.schema and a.tags~=b.outdated and V(a,now)then c={tags=a.tags,filledAt=a.filledAt,freshUntil=a.freshUntil,staleUntil=a.staleUntil,["until"]=a["until"],now=A(now)}if a.value~=nil then c.value=a.value else c.absent="1"end
-local f=math.floor(T(a.took)*T(b.early)/1000)d=e<=f or b.refresh~=nil and now-T(a.filledAt)>=T(b.refresh)end if not d or b.filler==nil then return{output=c}end if a~=nil and a.filler~=nil and a.filler~=b.filler and now<T(a.leaseEnds)then c.busy=A(T(a.leaseEnds)-now)c.holder=a.filler.." "..a.grant return{output=c}end
+local e=a==nil and 0 or T(a.freshUntil)-now if a~=nil and a.schema==b.schema and a.tags~=b.outdated and V(a,now,e)then c={tags=a.tags,filledAt=a.filledAt,freshUntil=a.freshUntil,staleUntil=a.staleUntil,["until"]=a["until"],now=A(now)}if a.value~=nil then c.value=a.value else c.absent="1"end
+local f=b.early==nil and 0 or math.floor(T(a.took)*T(b.early)/1000)d=e<=f or b.refresh~=nil and now-T(a.filledAt)>=T(b.refresh)end if not d or b.filler==nil then return{output=c}end if a~=nil and a.filler~=nil and a.filler~=b.filler and now<T(a.leaseEnds)then c.busy=A(T(a.leaseEnds)-now)c.holder=a.filler.." "..a.grant return{output=c}end
 local g=a~=nil and a.filler==b.filler
 local h=g and a.grant or A(now)local next=a==nil and({})or U(a)c.grant=h return{output=c,write=X(next,b,h,now)}end`,
     },
