@@ -12,6 +12,22 @@ Deno.test("no link of a Markdown page is broken, nor an anchor", async () => {
   assertEquals(await brokenLinks(root, pages), []);
 });
 
+Deno.test("what a user must set up is said where it is looked for", async () => {
+  const needs: readonly [page: string, words: readonly RegExp[]][] = [
+    ["README.md", [/npm install @holdfast\/edge/, /jsr:@holdfast\/edge/, /deno task start/]],
+    ["docs/engines/deno-kv.md", [/--unstable-kv/]],
+    ["docs/engines/durable-objects.md", [/compatibility_date/, /new_sqlite_classes/]],
+    ["docs/engines/redis.md", [/eviction|noeviction/, /Cluster/]],
+    ["docs/engines/upstash.md", [/eviction/]],
+    ["docs/throttles.md", [/trustedProxies/]],
+    ["docs/http.md", [/trustedProxies/]],
+  ];
+  for (const [page, words] of needs) {
+    const text = await read(page);
+    for (const word of words) assert(word.test(text), `${page} must say ${word}`);
+  }
+});
+
 Deno.test("a broken link, a missing anchor and a link out of the repository are found", async () => {
   const folder = await Deno.makeTempDir();
   try {

@@ -396,6 +396,30 @@ Deno.test("idempotency(): a client that leaves in the middle of a stream finds t
   assertEquals([[...new Uint8Array(await again.arrayBuffer())], runs], [[0, 1, 2, 3], 1]);
 });
 
+Deno.test("idempotency(): a client that leaves a stream in the middle after pin() finds the whole answer, too", async () => {
+  let runs = 0;
+  const mine = app().post("/", (c) => {
+    runs++;
+    c.get("idempotency").pin();
+    const chunks = [1, 2, 3];
+    return new Response(
+      new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          await pause(2);
+          const chunk = chunks.shift();
+          if (chunk === undefined) controller.close();
+          else controller.enqueue(new Uint8Array([chunk]));
+        },
+      }),
+    );
+  });
+  const reader = (await mine.request("/", post("k"))).body!.getReader();
+  await reader.read();
+  await reader.cancel();
+  const again = await answered(mine, "/", "k");
+  assertEquals([[...new Uint8Array(await again.arrayBuffer())], runs], [[1, 2, 3], 1]);
+});
+
 Deno.test("idempotency(): a response read already fails once, and the key is free again", async () => {
   let runs = 0;
   const mine = app().post("/", async () => {
