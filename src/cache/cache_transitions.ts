@@ -33,7 +33,10 @@ function figure(text: string | undefined): number {
   return text === undefined ? 0 : Number(text);
 }
 
-/** Whether the record has a value, or a known absence, that may be answered at all. */
+/**
+ * Whether the record has a value, or a known absence, that may be answered at all. One that is `fresh` for more than 0
+ * milliseconds may: its later deadline need not be read.
+ */
 function isFilled(record: Fields, now: number, fresh = 0): boolean {
   return (record.value !== undefined || record.absent !== undefined) &&
     (fresh > 0 || now < figure(record.until));

@@ -585,7 +585,7 @@ class StoreCache implements Cache {
   }
 }
 
-/** The properties that all values share that may stand for each other. */
+/** The version and the tags: a value stands for another only where both are the same. */
 function kindOf({ tags, version }: CachePlan): string {
   return tags.length === 0 ? version : JSON.stringify([version, ...tags]);
 }

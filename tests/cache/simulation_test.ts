@@ -86,6 +86,14 @@ function mutant(
       : { name, apply: (record, input, now) => apply(transition, record, input, now) };
 }
 
+/** Drops the value as it should, but leaves the right to fill: the fault of a fill that a change does not refuse. */
+function keepsLease(_original: Transition, record: Fields | undefined): Step {
+  if (record?.filler === undefined) return { output: {}, write: { record: undefined } };
+  const { filler, grant, leaseEnds } = record;
+  const lease = { filler, grant: grant!, leaseEnds: leaseEnds! };
+  return { output: {}, write: { record: lease, expiresAt: Number(leaseEnds) } };
+}
+
 /** Each is a fault that the lives must find. */
 const PLANTED: Readonly<Record<string, { options: Partial<LifeOptions>; finds: "stale" | "doubled" }>> = {
   "look, ask, store": { options: { create: naive }, finds: "stale" },
@@ -125,23 +133,13 @@ const PLANTED: Readonly<Record<string, { options: Partial<LifeOptions>; finds: "
   },
   "an invalidation leaves the right to fill": {
     options: {
-      mutate: mutant("cache.invalidate", (_original, record) => {
-        if (record?.filler === undefined) return { output: {}, write: { record: undefined } };
-        const { filler, grant, leaseEnds } = record;
-        const lease = { filler, grant: grant!, leaseEnds: leaseEnds! };
-        return { output: {}, write: { record: lease, expiresAt: Number(leaseEnds) } };
-      }),
+      mutate: mutant("cache.invalidate", keepsLease),
     },
     finds: "stale",
   },
   "a key that is expired keeps its right to fill": {
     options: {
-      mutate: mutant("cache.expire", (_original, record) => {
-        if (record?.filler === undefined) return { output: {}, write: { record: undefined } };
-        const { filler, grant, leaseEnds } = record;
-        const lease = { filler, grant: grant!, leaseEnds: leaseEnds! };
-        return { output: {}, write: { record: lease, expiresAt: Number(leaseEnds) } };
-      }),
+      mutate: mutant("cache.expire", keepsLease),
     },
     finds: "stale",
   },
