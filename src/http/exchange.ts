@@ -7,8 +7,6 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import { PerBinding } from "../store/binding.ts";
 import { checkMethods, checkStore } from "../validate.ts";
 
-export { safely } from "../safely.ts";
-
 /**
  * A fetch handler. `context` is what the runtime hands over beside the request: `ctx` on Workers, Hono's `c`.
  *

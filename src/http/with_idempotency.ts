@@ -26,8 +26,8 @@ import {
   type FetchHandler,
   type Helper,
   perStore,
-  safely,
 } from "./exchange.ts";
+import { safely } from "../safely.ts";
 import type { ClaimedRequest, HttpIdempotencyOptions, IdempotencyContext } from "./http_idempotency.ts";
 import { notRetained, replay, Serving } from "./_idempotent_serving.ts";
 import { problemResponse, unavailable } from "../response.ts";

@@ -9,15 +9,8 @@ import { toMilliseconds } from "../duration.ts";
 import { checkFunction, checkNeededOptions, checkOneOf, type OptionNames } from "../validate.ts";
 import { type Mount, Mounts, twice } from "./_nested.ts";
 import { sameOptions } from "./_same_options.ts";
-import {
-  around,
-  type Exchange,
-  type FetchHandler,
-  type Helper,
-  perStore,
-  safely,
-  type Served,
-} from "./exchange.ts";
+import { around, type Exchange, type FetchHandler, type Helper, perStore, type Served } from "./exchange.ts";
+import { safely } from "../safely.ts";
 import type { HttpLockOptions, LockContext } from "./http_lock.ts";
 import { problemResponse, unavailable } from "../response.ts";
 

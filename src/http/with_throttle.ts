@@ -14,7 +14,8 @@ import {
   type OptionNames,
 } from "../validate.ts";
 import { addressOf, checkAddressOptions } from "./client_address.ts";
-import { around, type Exchange, type FetchHandler, type Helper, safely, storeOf } from "./exchange.ts";
+import { around, type Exchange, type FetchHandler, type Helper, storeOf } from "./exchange.ts";
+import { safely } from "../safely.ts";
 import type { HttpThrottleOptions, ThrottleContext } from "./http_throttle.ts";
 import { describe, RATE_LIMIT_HEADERS } from "./ratelimit_fields.ts";
 import { RequestValues } from "./request_values.ts";
