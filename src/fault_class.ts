@@ -34,7 +34,9 @@ export function faultClass(error: unknown): FaultClass {
   return error instanceof HoldfastError && MISCONFIGURATIONS.has(error.code) ? "misconfiguration" : "other";
 }
 
-/** Whether a fault is an outage: what asks for no other class does not carry the codes of the others. */
+/**
+ * Whether a fault is an outage. Apart from `faultClass`, so that its callers do not bundle the other codes.
+ */
 export function isOutage(error: unknown): error is HoldfastError {
   return error instanceof HoldfastError && OUTAGES.has(error.code);
 }

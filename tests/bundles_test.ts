@@ -1,4 +1,7 @@
-/** What is published bundles for any runtime: nothing from `node:`, no package, Cloudflare's modules where they belong. */
+/**
+ * The published code bundles for any runtime: nothing from `node:`, no package, Cloudflare's modules where
+ * they belong.
+ */
 import { bundles, sizes } from "../bench/bundles.ts";
 import { bundle } from "./support/bundle.ts";
 import { report } from "./support/report.ts";

@@ -13,7 +13,7 @@ export const SCRIPT = `
   }
 
   class Refused extends Error {}
-  // What a failed answer means for a visitor. A dead store is explained, not hidden.
+  // The meaning of a failed answer, for a visitor. A dead store is explained, not hidden.
   function explain(status, title) {
     if (status === 503) return "The store is away (503). This contract rather answers nothing than something wrong: no state was lost, and nothing was done twice. Plug the store in and press again.";
     return status + ": " + (title || "the server refused this");

@@ -33,7 +33,7 @@ export async function buildSite(): Promise<string> {
   return new URL("dist/", site).pathname;
 }
 
-/** What axe asks of the default theme: more contrast, and a button whose name is its text. */
+/** Changes of the default theme that axe asks for: more contrast, and a button whose name is its text. */
 const STYLE = `
 :root { --vp-c-text-3: #5c5c66; --vp-c-text-2: #4c4c54; --vp-layout-max-width: 1600px; --vp-code-font-size: 0.84em; }
 .dark { --vp-c-text-3: #a5a5ae; --vp-c-text-2: #b8b8c0; }
