@@ -3,7 +3,7 @@ import { HoldfastError, type HoldfastErrorCode } from "./errors.ts";
 /**
  * The class of a fault, which decides who handles it.
  *
- * - `outage`: passes by itself. The caller's `whenUnavailable` decides.
+ * - `outage`: ends without a change of code or settings. The caller's `whenUnavailable` decides.
  * - `misconfiguration`: stays until a setting is changed. Always thrown, always reported to `onFault`.
  * - `other`: an expected fault of a contract (`lock-lost`), bad input, or an error of the application.
  */

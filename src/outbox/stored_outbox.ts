@@ -35,7 +35,7 @@ export interface Queued {
 /** An error of a step tells whether the item may be queued: that is so once the last step was sent. */
 export type RunStep = (last: boolean, step: () => Promise<Fields>) => Promise<Fields>;
 
-/** An outbox without an opinion on what is in it. */
+/** An outbox of items of any kind; `Delivery` knows what they mean. */
 export class StoredOutbox {
   readonly settings: OutboxSettings;
 
