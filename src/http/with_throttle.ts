@@ -2,9 +2,15 @@
 import { HoldfastError } from "../errors.ts";
 import { changeable, problemResponse, unavailable } from "../response.ts";
 import { sha256 } from "../secret.ts";
-import { planThrottle, type ThrottlePlan } from "../throttle/create_throttle.ts";
+import { giveBack, takeUnits } from "../throttle/bound_throttle.ts";
 import { givenPolicies } from "../throttle/policies.ts";
-import type { Throttle, ThrottleBaseOptions, ThrottleDecision } from "../throttle/throttle.ts";
+import type { ThrottleBaseOptions, ThrottleDecision } from "../throttle/throttle.ts";
+import {
+  bindThrottle,
+  type BoundThrottle,
+  planThrottle,
+  type ThrottlePlan,
+} from "../throttle/throttle_plan.ts";
 import {
   checkFunction,
   checkInteger,
@@ -107,7 +113,7 @@ export function throttleHelper<Context>(
     if (before !== undefined) return (await serve(before)).response;
     const cost = costOf(exchange, options, report);
     if (cost === undefined) return badRequest("The cost is not a whole number");
-    const decision = await mine.check(key, { cost });
+    const decision = await takeUnits(mine, key, cost);
     decided.set(owner, (decided.get(owner) ?? new Map()).set(key, decision));
     // Without a store there are no numbers, unless another throttle has some.
     const style = decision.degraded && typeof whenUnavailable !== "object" ? "none" : headers;
@@ -131,7 +137,7 @@ export function throttleHelper<Context>(
 
 /** Gives back what was taken too much, or takes what was too little, once the answer is known. */
 async function settle(
-  throttle: Throttle,
+  throttle: BoundThrottle,
   key: string,
   { cost, units, decision }: { cost: number; units: unknown; decision: ThrottleDecision },
   report: (error: unknown) => void,
@@ -139,12 +145,12 @@ async function settle(
   try {
     checkInteger(TASK, "costAfter", units, 0);
     const more = units as number - cost;
-    if (more < 0) return await throttle.refund(key, -more);
+    if (more < 0) return await giveBack(throttle, key, -more);
     if (more === 0) return decision;
-    const taken = await throttle.check(key, { cost: more });
+    const taken = await takeUnits(throttle, key, more);
     // The work is done: of a cost that is not there any more, what is left is taken.
     if (taken.allowed || taken.remaining === 0) return taken;
-    return await throttle.check(key, { cost: Math.min(more, taken.remaining) });
+    return await takeUnits(throttle, key, Math.min(more, taken.remaining));
   } catch (error) {
     report(error); // the answer is made: it goes out
     return decision;
@@ -173,18 +179,18 @@ function checkOptions<Context>(options: HttpThrottleOptions<Context>): void {
  */
 function throttles<Context>(
   options: HttpThrottleOptions<Context>,
-): (exchange: Exchange<Context>) => Throttle | undefined | Promise<Throttle | undefined> {
+): (exchange: Exchange<Context>) => BoundThrottle | undefined | Promise<BoundThrottle | undefined> {
   const { store, name, whenUnavailable, timeout, onFault, denyCache, clock } = options;
   const base: ThrottleBaseOptions = { name, whenUnavailable, timeout, onFault, denyCache, clock };
   const policies = givenPolicies(options, options.policies);
-  const over = (plan: ThrottlePlan): (exchange: Exchange<Context>) => Throttle => {
-    if (typeof store === "function") return ({ context }) => plan.over(storeOf(store, context));
-    const built = plan.over(store);
+  const over = (plan: ThrottlePlan): (exchange: Exchange<Context>) => BoundThrottle => {
+    if (typeof store === "function") return ({ context }) => bindThrottle(plan, storeOf(store, context));
+    const built = bindThrottle(plan, store);
     return () => built;
   };
   if (typeof policies !== "function") return over(planThrottle({ ...base, policies }));
   planThrottle({ ...base, limit: 1, window: 1 }); // bad options fail here, not at the first request
-  const plans = new Map<string, (exchange: Exchange<Context>) => Throttle>();
+  const plans = new Map<string, (exchange: Exchange<Context>) => BoundThrottle>();
   return async (exchange) => {
     const own = await policies(exchange.request, exchange.context);
     if (Array.isArray(own) && own.length === 0) return undefined;

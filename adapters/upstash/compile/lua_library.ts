@@ -79,6 +79,22 @@ export const NATIVE_FORMS: Readonly<Record<string, NativeForm>> = {
   return text ~= nil and #text <= most and string.find(text, "^%d+$") ~= nil
 end`,
   },
+  wholeNumbers: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function wholeNumbers(text)
+  local numbers = {}
+  for part in string.gmatch(text .. ":", "(.-):") do
+    if #part > 15 or not string.find(part, "^%d+$") then return {} end
+    numbers[#numbers + 1] = tonumber(part)
+  end
+  return numbers
+end`,
+  },
+  // A script runs once: there is nothing to remember.
+  remembered: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function remembered(line, make) return make(line) end`,
+  },
   // Redis knows its clock in microseconds; `micro` has those within `now`.
   microseconds: {
     file: "src/store/microseconds.ts",
