@@ -10,7 +10,7 @@ import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import type { PolicyState, Throttle, ThrottleDecision } from "./throttle.ts";
-import { wholeNumbers } from "./throttle_numbers.ts";
+import { policyName, readNumbers } from "./throttle_numbers.ts";
 import type { BoundThrottle, ThrottlePlan } from "./throttle_plan.ts";
 import { checkThrottle, peekThrottle } from "./throttle_transitions.ts";
 
@@ -77,7 +77,7 @@ export function askUnits(
 ): Awaitable<Fields> {
   const { lines } = throttle.plan;
   const input: Record<string, string> = { cost: String(cost), call: nextCall(), policy0: lines[0]! };
-  for (let i = 1; i < lines.length; i++) input["policy" + i] = lines[i]!;
+  for (let i = 1; i < lines.length; i++) input[policyName(i)] = lines[i]!;
   return askStore(throttle, transition, key, input, options);
 }
 
@@ -169,13 +169,16 @@ function report({ onFault }: ThrottlePlan, error: unknown, options: CallOptions 
   onFault(error);
 }
 
+/** The numbers that were read last. */
+const numbers = [0, 0, 0, 0];
+
 /** The decision that a transition made. */
 export function decisionOf({ policies }: ThrottlePlan, output: Fields): ThrottleDecision {
   const states = policies.map(({ name, limit, window }, i): PolicyState => {
-    const figures = output["policy" + i]!;
+    const figures = output[policyName(i)]!;
     // `remaining:reset:next:retry`; the last is -1 where the cost never fits.
-    const never = figures.endsWith(":-1");
-    const numbers = wholeNumbers(never ? figures.slice(0, -3) : figures);
+    const never = figures.endsWith("-1");
+    readNumbers(never ? figures.slice(0, -3) : figures, numbers);
     return {
       name,
       limit,

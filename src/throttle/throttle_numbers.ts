@@ -3,20 +3,31 @@
  * as pieces of text cost more than all the arithmetic of a throttle.
  */
 
-/** The whole numbers of 1 to 15 digits between the colons of a text; none if anything else is in it. */
-export function wholeNumbers(text: string): number[] {
-  const numbers = [0];
-  let at = 0;
+/**
+ * Reads whole numbers of 1 to 15 digits between colons. Returns how many there are: 0 if anything else is in
+ * the text. They are put into a list that is used again and again, as an array of their own costs more.
+ */
+export function readNumbers(text: string, into: number[]): number {
+  let count = 0;
+  let value = 0;
   let digits = 0;
   for (let i = 0; i < text.length; i++) {
     const digit = text.charCodeAt(i) - 48;
     if (digit === 10 /* a colon */ && digits > 0) {
-      numbers[++at] = 0;
-      digits = 0;
-    } else if (digit < 0 || digit > 9 || ++digits > 15) return [];
-    else numbers[at] = numbers[at]! * 10 + digit;
+      into[count++] = value;
+      value = digits = 0;
+    } else if (digit < 0 || digit > 9 || ++digits > 15) return 0;
+    else value = value * 10 + digit;
   }
-  return digits > 0 ? numbers : [];
+  into[count] = value;
+  return digits > 0 ? count + 1 : 0;
+}
+
+const names: string[] = [];
+
+/** The name of a policy in a call's input and output. */
+export function policyName(index: number): string {
+  return names[index] ??= "policy" + index;
 }
 
 /** A bound, as a function may make policies of what clients send. */

@@ -30,7 +30,7 @@
  * windows and the time in which a full burst comes back at most 730 days (`policies.ts` refuses the rest).
  */
 import type { Fields, Step, Transition } from "../store/transition.ts";
-import { remembered, wholeNumbers } from "./throttle_numbers.ts";
+import { policyName, readNumbers, remembered } from "./throttle_numbers.ts";
 import { CLOCK_SKEW, DEADLINE_STEP, EXACT, LONGEST_RECORD, RECENT_LENGTH } from "./throttle_limits.ts";
 
 /** One policy as the input names it. */
@@ -71,10 +71,12 @@ function scale(factor: number, by: number, divisor: number, roundUp: boolean): n
   return whole * 65536 + (roundUp ? Math.ceil(rest / divisor) : Math.floor(rest / divisor));
 }
 
+/** The numbers that were read last. */
+const numbers: number[] = [0, 0, 0];
+
 /** The number of a text of 1 to 15 digits; -1 for any other text. */
 function wholeNumber(text: string | undefined): number {
-  const numbers = wholeNumbers(text ?? "");
-  return numbers.length === 1 ? numbers[0]! : -1;
+  return text !== undefined && readNumbers(text, numbers) === 1 ? numbers[0]! : -1;
 }
 
 function parsePolicy(line: string): Policy {
@@ -99,8 +101,7 @@ function counterAt(policy: Policy, text: string | undefined, now: number): Count
   const { kind, window, limit, capacity } = policy;
   const counter: Counter = { policy, since: 0, used: 0, earlier: 0, cut: false };
   if (text !== undefined) {
-    const numbers = wholeNumbers(text);
-    if (numbers.length !== (kind === "sliding" ? 3 : 2)) return undefined;
+    if (readNumbers(text, numbers) !== (kind === "sliding" ? 3 : 2)) return undefined;
     counter.since = numbers[0]!;
     counter.used = numbers[1]!;
     if (kind === "sliding") counter.earlier = numbers[2]!;
@@ -195,8 +196,8 @@ function foreignEnd(field: string, text: string, now: number): number {
   // A calendar window counts for as long as one unit does that comes back per window; two when it slides.
   const limit = gcra ? wholeNumber(parts[2]) : 1;
   const capacity = gcra ? wholeNumber(parts[3]) : sliding ? 2 : 1;
-  const numbers = wholeNumbers(text);
-  if (window <= 0 || limit <= 0 || capacity < 0 || numbers.length !== (sliding ? 3 : 2)) return 0;
+  if (window <= 0 || limit <= 0 || capacity < 0) return 0;
+  if (readNumbers(text, numbers) !== (sliding ? 3 : 2)) return 0;
   const horizon = scale(capacity, window, limit, true);
   if (horizon > LONGEST_RECORD) return 0;
   const end = numbers[0]! + (gcra ? scale(numbers[1]!, window, limit, true) : horizon);
@@ -205,7 +206,8 @@ function foreignEnd(field: string, text: string, now: number): number {
 
 /** Whether the record is a throttle's. One that is not is left alone. */
 function isOurs(record: Fields): boolean {
-  return wholeNumber(record["recordEnds"]) >= 0 && wholeNumber(record["blockedUntil"] ?? "0") >= 0;
+  const { recordEnds, blockedUntil } = record;
+  return wholeNumber(recordEnds) >= 0 && (blockedUntil === undefined || wholeNumber(blockedUntil) >= 0);
 }
 
 /** Whether the call was counted already: it arrived twice, as one whose reply was lost may. */
@@ -260,14 +262,15 @@ const CORRUPT: Step = { output: { error: "corrupt" } };
 function decide(record: Fields | undefined, input: Fields, now: number, reads: boolean): Step {
   if (record !== undefined && !isOurs(record)) return CORRUPT;
   const cost = Number(input["cost"] ?? "0");
-  const blockedFor = record === undefined ? 0 : Math.max(0, Number(record["blockedUntil"] ?? "0") - now);
+  const blockedUntil = record === undefined ? undefined : record["blockedUntil"];
+  const blockedFor = blockedUntil === undefined ? 0 : Math.max(0, Number(blockedUntil) - now);
   const repeated = isRepeated(record, input["call"]);
   let fits = cost < 0 || blockedFor === 0;
   let cut = false;
   const own: Counter[] = [];
   const waits: number[] = [];
-  for (let i = 0; input["policy" + i] !== undefined; i++) {
-    const policy = remembered(input["policy" + i]!, parsePolicy);
+  for (let i = 0; input[policyName(i)] !== undefined; i++) {
+    const policy = remembered(input[policyName(i)]!, parsePolicy);
     const counter = counterAt(policy, record === undefined ? undefined : record[policy.field], now);
     if (counter === undefined) return CORRUPT;
     const wait = cost <= 0 ? 0 : timeUntil(counter, now, cost);
@@ -292,7 +295,7 @@ function decide(record: Fields | undefined, input: Fields, now: number, reads: b
     const remaining = available(counter, now);
     const reset = timeUntil(counter, now, capacity);
     const more = remaining >= capacity ? 0 : timeUntil(counter, now, remaining + 1);
-    output["policy" + i] = `${remaining}:${reset}:${more}:${repeated ? 0 : waits[i]!}`;
+    output[policyName(i)] = `${remaining}:${reset}:${more}:${repeated ? 0 : waits[i]!}`;
     lasts = Math.max(lasts, reset);
     if (remaining === 0) exhausted = true;
     if (takes || counter.cut) next[field] = counterText(counter);

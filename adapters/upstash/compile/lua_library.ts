@@ -79,16 +79,21 @@ export const NATIVE_FORMS: Readonly<Record<string, NativeForm>> = {
   return text ~= nil and #text <= most and string.find(text, "^%d+$") ~= nil
 end`,
   },
-  wholeNumbers: {
+  readNumbers: {
     file: "src/throttle/throttle_numbers.ts",
-    lua: `local function wholeNumbers(text)
-  local numbers = {}
+    lua: `local function readNumbers(text, into)
+  local count = 0
   for part in string.gmatch(text .. ":", "(.-):") do
-    if #part > 15 or not string.find(part, "^%d+$") then return {} end
-    numbers[#numbers + 1] = tonumber(part)
+    if #part > 15 or not string.find(part, "^%d+$") then return 0 end
+    count = count + 1
+    into[count] = tonumber(part)
   end
-  return numbers
+  return count
 end`,
+  },
+  policyName: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function policyName(index) return "policy" .. index end`,
   },
   // A script runs once: there is nothing to remember.
   remembered: {

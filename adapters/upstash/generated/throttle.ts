@@ -17,102 +17,105 @@ export const throttleScripts: UpstashScripts = {
     partH,
     partM,
     `local
-function O(W,a)return a(W)end`,
+function Ab(a)return"policy"..a end`,
+    `local
+function Z(a,b)local c=0 for d in string.gmatch(a..":","(.-):")do if#d>15 or not string.find(d,"^%d+$")then return 0 end c=c+1 b[c]=tonumber(d)end return c end`,
+    `local
+function O(X,a)return a(X)end`,
     partA,
+    `local V={0,0,0}`,
     `local
-function Y(a)local b={}for c in string.gmatch(a..":","(.-):")do if#c>15 or not string.find(c,"^%d+$")then return{}end b[#b+1]=tonumber(c)end return b end`,
+function Y(a)return a~=nil and Z(a,V)==1 and V[1]or-1 end`,
     `local
-function X(a)local b=Y(a or"")return#b==1 and b[1]or-1 end`,
+function Ac(a)local b,c=a.recordEnds,a.blockedUntil return Y(b)>=0 and(c==nil or Y(c)>=0)end`,
+    `local Aa={output={error="corrupt"}}`,
     `local
-function Aa(a)return X(a.recordEnds)>=0 and X(a.blockedUntil or"0")>=0 end`,
-    `local Z={output={error="corrupt"}}`,
-    `local
-function Ab(a,b)if a==nil or b==nil then return false end
+function Ad(a,b)if a==nil or b==nil then return false end
 local c=a.recentCalls or""return K(c,b)and K(","..c,","..b..",")end`,
     `local
-function V(a,b,c,d)local e=a*b if e<9007199254740992 then return d and math.ceil(e/c)or math.floor(e/c)end
+function W(a,b,c,d)local e=a*b if e<9007199254740992 then return d and math.ceil(e/c)or math.floor(e/c)end
 local f=math.floor(a/65536)local g=math.floor(f*b/c)local h=(f*b-g*c)*65536+(a-f*65536)*b return g*65536+(d and math.ceil(h/c)or math.floor(h/c))end`,
     `local
-function Af(W)local a=M(W,":")local b=a[1]local c=B(a[2])local d=B(a[3])if b=="gcra"then
-local e=B(a[4])return{kind=b,window=c,limit=d,capacity=e,field=W,horizon=V(e,c,d,true)}end
-local f=H(W,#b+#a[2]+#a[3]+3)local g=b=="sliding"and 2*c or c return{kind=b,window=c,limit=d,capacity=d,field=b..":"..a[2]..":"..f,horizon=g}end`,
+function Ah(X)local a=M(X,":")local b=a[1]local c=B(a[2])local d=B(a[3])if b=="gcra"then
+local e=B(a[4])return{kind=b,window=c,limit=d,capacity=e,field=X,horizon=W(e,c,d,true)}end
+local f=H(X,#b+#a[2]+#a[3]+3)local g=b=="sliding"and 2*c or c return{kind=b,window=c,limit=d,capacity=d,field=b..":"..a[2]..":"..f,horizon=g}end`,
     `local
-function Ag(a,b,now)local c,d,e,f=a.kind,a.window,a.limit,a.capacity
-local g={policy=a,since=0,used=0,earlier=0,cut=false}if b~=nil then
-local h=Y(b)if#h~=(c=="sliding"and 3 or 2)then return nil end g.since=h[1]g.used=h[2]if c=="sliding"then g.earlier=h[3]end end if c=="gcra"then
-local i=math.floor((now-g.since)/d)local j=g.since+i*d
-local k=g.used-i*e
-local l=V(now-j,e,d,false)g.cut=k-l>f and V(k-f,d,e,true)-(now-j)>1000 g.since=(k<=l or g.cut)and now or j g.used=g.cut and f or(k<=l and 0 or k)return g end
-local m=math.floor(now/d)*d if g.since>now+1000 then g.since=m g.cut=true elseif g.since<m then g.earlier=c=="sliding"and g.since==m-d and g.used or 0 g.since=m g.used=0 end return g end`,
+function Ai(a,b,now)local c,d,e,f=a.kind,a.window,a.limit,a.capacity
+local g={policy=a,since=0,used=0,earlier=0,cut=false}if b~=nil then if Z(b,V)~=(c=="sliding"and 3 or 2)then return nil end g.since=V[1]g.used=V[2]if c=="sliding"then g.earlier=V[3]end end if c=="gcra"then
+local h=math.floor((now-g.since)/d)local i=g.since+h*d
+local j=g.used-h*e
+local k=W(now-i,e,d,false)g.cut=j-k>f and W(j-f,d,e,true)-(now-i)>1000 g.since=(j<=k or g.cut)and now or i g.used=g.cut and f or(j<=k and 0 or j)return g end
+local l=math.floor(now/d)*d if g.since>now+1000 then g.since=l g.cut=true elseif g.since<l then g.earlier=c=="sliding"and g.since==l-d and g.used or 0 g.since=l g.used=0 end return g end`,
     `local
-function Ac(a,now,b)local c=a.policy
+function Ae(a,now,b)local c=a.policy
 local d,e,f,g=c.kind,c.window,c.limit,c.capacity if b>g then return-1 end
 local h=now-a.since if d=="gcra"then
-local i=a.used+b-g return i<=0 and 0 or math.max(0,V(i,e,f,true)-h)end
+local i=a.used+b-g return i<=0 and 0 or math.max(0,W(i,e,f,true)-h)end
 local j=math.min(a.used,f)local k=math.min(a.earlier,f)local l=f-b if l>=j then
-local m=k==0 and 0 or e-V(l-j,e,k,false)return m<=math.max(0,h)and 0 or m-h end
-local n=d=="sliding"and math.max(0,e-V(l,e,j,false))or 0 return e-h+n end`,
+local m=k==0 and 0 or e-W(l-j,e,k,false)return m<=math.max(0,h)and 0 or m-h end
+local n=d=="sliding"and math.max(0,e-W(l,e,j,false))or 0 return e-h+n end`,
     `local
-function Ah(a,now,U)local b=a.policy
+function Aj(a,now,U)local b=a.policy
 local c,d,e=b.kind,b.window,b.limit
 local f=a.used+U
-local g=c=="gcra"and f<=V(now-a.since,e,d,false)if g then a.since=now end a.used=g and 0 or math.max(0,f)end`,
+local g=c=="gcra"and f<=W(now-a.since,e,d,false)if g then a.since=now end a.used=g and 0 or math.max(0,f)end`,
     `local
-function Ai(a,now)local b=a.policy
+function Ak(a,now)local b=a.policy
 local c,d,e,f=b.kind,b.window,b.limit,b.capacity
 local g=now-a.since
-local h=c=="gcra"and V(g,e,d,false)or-V(math.min(a.earlier,e),d-math.max(0,g),d,true)return math.max(0,f-a.used+h)end`,
+local h=c=="gcra"and W(g,e,d,false)or-W(math.min(a.earlier,e),d-math.max(0,g),d,true)return math.max(0,f-a.used+h)end`,
     `local
-function Aj(a)local b,c,d,e=a.policy,a.since,a.used,a.earlier
+function Al(a)local b,c,d,e=a.policy,a.since,a.used,a.earlier
 local f=A(c)..":"..A(d)return b.kind=="sliding"and f..":"..A(e)or f end`,
     `local
-function Ad(a,b)return H(b..","..(a and a.recentCalls or""),0,64)end`,
+function Af(a,b)return H(b..","..(a and a.recentCalls or""),0,64)end`,
     `local
-function Ak(a,b)for c,d in ipairs(a)do
+function Am(a,b)for c,d in ipairs(a)do
 local e=d.policy if e.field==b then return true end end return false end`,
     `local
-function Al(a,b,now)local c=M(a,":")local d=c[1]local e=d=="gcra"local f=d=="sliding"if not e and not f and d~="fixed"then return 0 end
-local g=X(c[2])local h=e and X(c[3])or 1
-local i=e and X(c[4])or(f and 2 or 1)local j=Y(b)if g<=0 or h<=0 or i<0 or#j~=(f and 3 or 2)then return 0 end
-local k=V(i,g,h,true)if k>126144000000 then return 0 end
-local l=j[1]+(e and V(j[2],g,h,true)or k)return l<=now and 0 or math.min(l,now+k+1000)end`,
+function An(a,b,now)local c=M(a,":")local d=c[1]local e=d=="gcra"local f=d=="sliding"if not e and not f and d~="fixed"then return 0 end
+local g=Y(c[2])local h=e and Y(c[3])or 1
+local i=e and Y(c[4])or(f and 2 or 1)if g<=0 or h<=0 or i<0 then return 0 end if Z(b,V)~=(f and 3 or 2)then return 0 end
+local j=W(i,g,h,true)if j>126144000000 then return 0 end
+local k=V[1]+(e and W(V[2],g,h,true)or j)return k<=now and 0 or math.min(k,now+j+1000)end`,
     `local
-function Am(next,a,b,now)local c=X(next.recordEnds)local d=10000 for e,f in ipairs(a)do
+function Ao(next,a,b,now)local c=Y(next.recordEnds)local d=10000 for e,f in ipairs(a)do
 local g=f.policy d=math.max(d,g.horizon)end if c>=b and c<=now+d+10000 then return{record=next,expiresAt=c}end
 local P={}local h=b for i in pairs(next)do
-local j=next[i]if i=="recentCalls"or Ak(a,i)then P[i]=j elseif i~="recordEnds"then
-local k=i=="blockedUntil"and B(j)or Al(i,j,now)if k>0 then P[i]=j end h=math.max(h,k)end end
+local j=next[i]if i=="recentCalls"or Am(a,i)then P[i]=j elseif i~="recordEnds"then
+local k=i=="blockedUntil"and B(j)or An(i,j,now)if k>0 then P[i]=j end h=math.max(h,k)end end
 local l=math.ceil(h/10000)*10000 P.recordEnds=A(l)return{record=P,expiresAt=l}end`,
     `local
-function An(a,b,now,c)if a~=nil and not Aa(a)then return Z end
-local U=B(b.cost or"0")local d=a==nil and 0 or math.max(0,B(a.blockedUntil or"0")-now)local e=Ab(a,b.call)local f=U<0 or d==0
-local g=false
-local h={}local i={}do
-local j=0 while b["policy"..A(j)]~=nil do
-local k=O(b["policy"..A(j)],Af)local l=Ag
-local m if a==nil then m=nil else m=a[k.field]end
-local n=l(k,m,now)if n==nil then return Z end
-local o=U<=0 and 0 or Ac(n,now,U)if o~=0 then f=false end if n.cut then g=true end h[#h+1]=n i[#i+1]=o j=j+1 end end
-local p=f and U~=0 and not e and not c
-local q=p or U>0 and not e and not c and g
-local r={allowed=(f or e)and"1"or"0"}if d>0 then r.blockedFor=A(d)end
-local next=q and L({},a)or({})local s=10000
-local t=false do
-local j=0 while j<#h do
-local n=h[j+1]local u=n.policy
-local v,w=u.capacity,u.field if p then Ah(n,now,U)end
-local x=Ai(n,now)local y=Ac(n,now,v)local z=x>=v and 0 or Ac(n,now,x+1)r["policy"..A(j)]=A(x)..":"..A(y)..":"..A(z)..":"..A(e and 0 or i[j+1])s=math.max(s,y)if x==0 then t=true end if p or n.cut then next[w]=Aj(n)end j=j+1 end end if not q then return{output=r}end if d==0 then N(next,"blockedUntil")end if p and b.call~=nil then next.recentCalls=Ad(a,b.call)end
-local aa=Am(next,h,now+s,now)local ab,ac=aa.record,aa.expiresAt return{output=r,write={record=ab,expiresAt=ac}}end`,
+function Ap(a,b,now,c)if a~=nil and not Ac(a)then return Aa end
+local U=B(b.cost or"0")local d=a and a.blockedUntil
+local e=d==nil and 0 or math.max(0,B(d)-now)local f=Ad(a,b.call)local g=U<0 or e==0
+local h=false
+local i={}local j={}do
+local k=0 while b[Ab(k)]~=nil do
+local l=O(b[Ab(k)],Ah)local m=Ai
+local n if a==nil then n=nil else n=a[l.field]end
+local o=m(l,n,now)if o==nil then return Aa end
+local p=U<=0 and 0 or Ae(o,now,U)if p~=0 then g=false end if o.cut then h=true end i[#i+1]=o j[#j+1]=p k=k+1 end end
+local q=g and U~=0 and not f and not c
+local r=q or U>0 and not f and not c and h
+local s={allowed=(g or f)and"1"or"0"}if e>0 then s.blockedFor=A(e)end
+local next=r and L({},a)or({})local t=10000
+local u=false do
+local k=0 while k<#i do
+local o=i[k+1]local v=o.policy
+local w,x=v.capacity,v.field if q then Aj(o,now,U)end
+local y=Ak(o,now)local z=Ae(o,now,w)local aa=y>=w and 0 or Ae(o,now,y+1)s[Ab(k)]=A(y)..":"..A(z)..":"..A(aa)..":"..A(f and 0 or j[k+1])t=math.max(t,z)if y==0 then u=true end if q or o.cut then next[x]=Al(o)end k=k+1 end end if not r then return{output=s}end if e==0 then N(next,"blockedUntil")end if q and b.call~=nil then next.recentCalls=Af(a,b.call)end
+local ab=Ao(next,i,now+t,now)local ac,ad=ab.record,ab.expiresAt return{output=s,write={record=ac,expiresAt=ad}}end`,
   ],
   scripts: {
     "throttle.check": {
       fields: "cost call policy0",
-      lua: `local apply=function(a,b,now)return An(a,b,now,false)end`,
-      fast: `local U,Ae,W,D,E=tonumber(ARGV[1]),ARGV[2],ARGV[3],KEYS[1],KEYS[2]if Ae==''or not W then break end
+      lua: `local apply=function(a,b,now)return Ap(a,b,now,false)end`,
+      fast: `local U,Ag,X,D,E=tonumber(ARGV[1]),ARGV[2],ARGV[3],KEYS[1],KEYS[2]if Ag==''or not X then break end
 local a,b,c,d,e=math.floor,math.ceil,string.match,nil,false READ_TIME
 local f,g,h={},{'recordEnds','recentCalls','blockedUntil'},true for i=3,#ARGV,2 do
-local W=ARGV[i]local j,k,l,m=c(W,'^(%a+):(%d+):(%d+):(.*)$')local n,o=W,l if j=='gcra'then o=c(m,'^%d+')else n=j..':'..k..':'..m end l,k,o=tonumber(l),tonumber(k),tonumber(o)if(l+o)*k>=9007199254740992 then e=true end f[#f+1]={kind=j,a=l,b=k,c=o,field=n}g[#g+1]=n end if e then break end
-local C=redis.call('HMGET',D,unpack(g))local p={unpack(C,4)}local q,r=0,C[2]or''if C[3]then break end if C[1]then q=tonumber(C[1])if not q or now>=q or not C[4]or string.find(r,Ae,1,true)then break end elseif redis.call('EXISTS',D)==1 then break end
+local X=ARGV[i]local j,k,l,m=c(X,'^(%a+):(%d+):(%d+):(.*)$')local n,o=X,l if j=='gcra'then o=c(m,'^%d+')else n=j..':'..k..':'..m end l,k,o=tonumber(l),tonumber(k),tonumber(o)if(l+o)*k>=9007199254740992 then e=true end f[#f+1]={kind=j,a=l,b=k,c=o,field=n}g[#g+1]=n end if e then break end
+local C=redis.call('HMGET',D,unpack(g))local p={unpack(C,4)}local q,r=0,C[2]or''if C[3]then break end if C[1]then q=tonumber(C[1])if not q or now>=q or not C[4]or string.find(r,Ag,1,true)then break end elseif redis.call('EXISTS',D)==1 then break end
 local s,t=10000,10000 for i,u in ipairs(f)do
 local j,l,k,o,v=u.kind,u.a,u.b,u.c,p[i]local w,x,y,z,aa=0,0,0,0,0 if v then
 local ab,ac,ad=c(v,j=='sliding'and'^(%d+):(%d+):(%d+)$'or'^(%d+):(%d+)$')if not ab or#ab>15 or#ac>15 or(ad and#ad>15)then e=true else w,x,y=ab+0,ac+0,(ad or 0)+0 end end if j=='gcra'then
@@ -130,15 +133,15 @@ local af=x+am+1-o if am<o and af>0 then ao=b(af*k/l)-(now-w)if ao<0 then ao=0 en
 local ap,aq=y,now-w if ap>l then ap=l end if aq<0 then aq=0 end am=am-b(ap*(k-aq)/k)if am<0 then am=0 end an=d(l,k,x,y,now-w,0)if am<l then ao=d(l,k,x,y,now-w,l-am-1)end end al[i+1]=format('policy%d,%d:%d:%d:%d',i-1,am,an,ao,u.retry)if ak then
 local ar=(j=='gcra'and b(o*k/l)or j=='sliding'and 2*k or k)if ar>t then t=ar end if an>s then s=an end u.text=j=='sliding'and format('%d:%d:%d',w,x,y)or format('%d:%d',w,x)end end
 local as=table.concat(al,',')if ak then
-local at=0 for i=1,#f do if p[i]then at=at+1 end end r=string.sub(Ae..','..r,1,64)local au=now+s if q>=au and q<=now+t+10000 then au=q else if C[1]and redis.call('HLEN',D)~=2+at+(C[2]and 1 or 0)then break end au=b(au/10000)*10000 end if E and not redis.call('SET',E,as,'NX','PX','60000')then return redis.call('GET',E)end
+local at=0 for i=1,#f do if p[i]then at=at+1 end end r=string.sub(Ag..','..r,1,64)local au=now+s if q>=au and q<=now+t+10000 then au=q else if C[1]and redis.call('HLEN',D)~=2+at+(C[2]and 1 or 0)then break end au=b(au/10000)*10000 end if E and not redis.call('SET',E,as,'NX','PX','60000')then return redis.call('GET',E)end
 local av={'recentCalls',r}for i,u in ipairs(f)do av[2*i+1],av[2*i+2]=u.field,u.text end if au~=q then
 local i,aw=#av,format('%d',au)av[i+1],av[i+2],av[i+3],av[i+4]='recordEnds',aw,'@',aw end redis.call('HSET',D,unpack(av))if au~=q then redis.call('PEXPIREAT',D,format('%d',au))end return as end if E and not redis.call('SET',E,as,'NX','PX','60000')then return redis.call('GET',E)end return as`,
     },
     "throttle.block": {
       fields: "call duration",
-      lua: `local apply=function(a,b,now)if a~=nil and not Aa(a)then return Z end
-local c=b.call if Ab(a,c)then return{output={}}end
-local d=now+B(b.duration)local e=a==nil and 0 or math.min(B(a.recordEnds),now+126144000000)local f=math.max(d,e,now+10000)local next=L({},a)next.blockedUntil=A(d)next.recordEnds=A(f)if c~=nil then next.recentCalls=Ad(a,c)end return{output={},write={record=next,expiresAt=f}}end`,
+      lua: `local apply=function(a,b,now)if a~=nil and not Ac(a)then return Aa end
+local c=b.call if Ad(a,c)then return{output={}}end
+local d=now+B(b.duration)local e=a==nil and 0 or math.min(B(a.recordEnds),now+126144000000)local f=math.max(d,e,now+10000)local next=L({},a)next.blockedUntil=A(d)next.recordEnds=A(f)if c~=nil then next.recentCalls=Af(a,c)end return{output={},write={record=next,expiresAt=f}}end`,
     },
   },
 };
