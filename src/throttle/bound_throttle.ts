@@ -10,22 +10,12 @@ import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import type { PolicyState, Throttle, ThrottleDecision } from "./throttle.ts";
-import { policyName, readNumbers } from "./throttle_numbers.ts";
+import { figuresOf, nextCall, policyName } from "./throttle_numbers.ts";
 import type { BoundThrottle, ThrottlePlan } from "./throttle_plan.ts";
 import { checkThrottle, peekThrottle } from "./throttle_transitions.ts";
 
 /** The `retryAfter` of a client that was denied during an outage, in milliseconds. */
 const OUTAGE_RETRY_AFTER = 1000;
-
-let firstCalls: string | undefined; // drawn at the first call: Workers have no randomness before a request
-let calls = 0;
-
-/** A name for a call, so that a copy of it counts once: a random beginning, then a count. */
-export function nextCall(): string {
-  // No secret, and short: a record remembers as many names as 64 characters hold.
-  firstCalls ??= (crypto.getRandomValues(new Uint32Array(1))[0]! % 36 ** 6).toString(36);
-  return firstCalls + (calls++).toString(36);
-}
 
 /** Takes units, at least 0 and checked, or answers from the deny cache; see `Throttle.check`. */
 export async function takeUnits(
@@ -169,25 +159,12 @@ function report({ onFault }: ThrottlePlan, error: unknown, options: CallOptions 
   onFault(error);
 }
 
-/** The numbers that were read last. */
-const numbers = [0, 0, 0, 0];
-
 /** The decision that a transition made. */
 export function decisionOf({ policies }: ThrottlePlan, output: Fields): ThrottleDecision {
   const states = policies.map(({ name, limit, window }, i): PolicyState => {
-    const figures = output[policyName(i)]!;
-    // `remaining:reset:next:retry`; the last is -1 where the cost never fits.
-    const never = figures.endsWith("-1");
-    readNumbers(never ? figures.slice(0, -3) : figures, numbers);
-    return {
-      name,
-      limit,
-      window,
-      remaining: numbers[0]!,
-      resetAfter: numbers[1]!,
-      nextAfter: numbers[2]!,
-      retryAfter: never ? Infinity : numbers[3]!,
-    };
+    const [remaining, resetAfter, nextAfter, retry] = figuresOf(output[policyName(i)]!);
+    const retryAfter = retry < 0 ? Infinity : retry;
+    return { name, limit, window, remaining, resetAfter, nextAfter, retryAfter };
   });
   return summary(states, output["allowed"] === "1", Number(output["blockedFor"] ?? 0), false);
 }

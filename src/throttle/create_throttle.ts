@@ -12,7 +12,6 @@ import {
   bounded,
   decisionOf,
   giveBack,
-  nextCall,
   reporting,
   takeUnits,
   withoutStore,
@@ -24,6 +23,7 @@ import type {
   ThrottleDecision,
   ThrottleOptions,
 } from "./throttle.ts";
+import { nextCall } from "./throttle_numbers.ts";
 import { bindThrottle, type BoundThrottle, planThrottle } from "./throttle_plan.ts";
 import { blockThrottle, peekThrottle } from "./throttle_transitions.ts";
 

@@ -23,11 +23,74 @@ export function readNumbers(text: string, into: number[]): number {
   return digits > 0 ? count + 1 : 0;
 }
 
+let lastText: string | undefined;
+let lastNumber = -1;
+
+/**
+ * The number of a text of 1 to 15 digits; -1 for any other text. The last one is kept: records that are written
+ * within ten seconds of each other end at the same time.
+ */
+export function wholeNumber(text: string | undefined): number {
+  if (text === undefined) return -1;
+  if (text !== lastText) {
+    lastNumber = readNumbers(text, one) === 1 ? one[0]! : -1;
+    lastText = text;
+  }
+  return lastNumber;
+}
+
+const one = [0];
 const names: string[] = [];
 
 /** The name of a policy in a call's input and output. */
 export function policyName(index: number): string {
   return names[index] ??= "policy" + index;
+}
+
+let start: string | undefined; // drawn at the first call: Workers have no randomness before a request
+let calls = 0;
+let fresh: string | undefined;
+
+/** A name for a call, so that a copy of it counts once: a random beginning, then a count. */
+export function nextCall(): string {
+  // No secret, and short: a record remembers as many names as 64 characters hold.
+  start ??= (crypto.getRandomValues(new Uint32Array(1))[0]! % 36 ** 6).toString(36);
+  return fresh = start + (calls++).toString(36);
+}
+
+/**
+ * Whether a call was named in this process just now, and is decided for the first time: no record can know it.
+ * An engine in this process decides at once, and is spared a look through the calls of the record.
+ */
+export function isFirst(call: string): boolean {
+  const first = call === fresh;
+  fresh = undefined;
+  return first;
+}
+
+/** The figures of a policy as an output has them: `remaining:reset:next:retry`. */
+export type Figures = readonly [remaining: number, reset: number, next: number, retry: number];
+
+let told: Figures = [0, 0, 0, 0];
+let toldText: string | undefined;
+
+/** The text of a policy's figures. */
+export function figuresText(remaining: number, reset: number, next: number, retry: number): string {
+  told = [remaining, reset, next, retry];
+  return toldText = `${remaining}:${reset}:${next}:${retry}`;
+}
+
+/**
+ * The figures of a text. Those that were made last are known without reading: an engine in this process hands
+ * on the very text.
+ */
+export function figuresOf(text: string): Figures {
+  if (text === toldText) return told;
+  const never = text.endsWith("-1"); // the one negative figure
+  const numbers = [0, 0, 0, 0] as [number, number, number, number];
+  readNumbers(never ? text.slice(0, -3) : text, numbers);
+  if (never) numbers[3] = -1;
+  return numbers;
 }
 
 /** A bound, as a function may make policies of what clients send. */

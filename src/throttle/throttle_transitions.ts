@@ -30,7 +30,14 @@
  * windows and the time in which a full burst comes back at most 730 days (`policies.ts` refuses the rest).
  */
 import type { Fields, Step, Transition } from "../store/transition.ts";
-import { policyName, readNumbers, remembered } from "./throttle_numbers.ts";
+import {
+  figuresText,
+  isFirst,
+  policyName,
+  readNumbers,
+  remembered,
+  wholeNumber,
+} from "./throttle_numbers.ts";
 import { CLOCK_SKEW, DEADLINE_STEP, EXACT, LONGEST_RECORD, RECENT_LENGTH } from "./throttle_limits.ts";
 
 /** One policy as the input names it. */
@@ -57,6 +64,8 @@ interface Counter {
   earlier: number;
   /** Whether it was further ahead than the policy could have put it. Only then does a denied call write. */
   cut: boolean;
+  /** How long to wait for the cost: 0 if it fits, -1 if it never will. */
+  retry: number;
 }
 
 /** The quotient of a product and a divisor, exact although the product may pass 2^53. */
@@ -73,11 +82,6 @@ function scale(factor: number, by: number, divisor: number, roundUp: boolean): n
 
 /** The numbers that were read last. */
 const numbers: number[] = [0, 0, 0];
-
-/** The number of a text of 1 to 15 digits; -1 for any other text. */
-function wholeNumber(text: string | undefined): number {
-  return text !== undefined && readNumbers(text, numbers) === 1 ? numbers[0]! : -1;
-}
 
 function parsePolicy(line: string): Policy {
   const parts = line.split(":");
@@ -99,7 +103,7 @@ function parsePolicy(line: string): Policy {
  */
 function counterAt(policy: Policy, text: string | undefined, now: number): Counter | undefined {
   const { kind, window, limit, capacity } = policy;
-  const counter: Counter = { policy, since: 0, used: 0, earlier: 0, cut: false };
+  const counter: Counter = { policy, since: 0, used: 0, earlier: 0, cut: false, retry: 0 };
   if (text !== undefined) {
     if (readNumbers(text, numbers) !== (kind === "sliding" ? 3 : 2)) return undefined;
     counter.since = numbers[0]!;
@@ -212,10 +216,8 @@ function isOurs(record: Fields): boolean {
 
 /** Whether the call was counted already: it arrived twice, as one whose reply was lost may. */
 function isRepeated(record: Fields | undefined, call: string | undefined): boolean {
-  if (record === undefined || call === undefined) return false;
-  const calls = record["recentCalls"] ?? "";
-  // Almost no call is, and a look without a new text tells so.
-  return calls.includes(call) && ("," + calls).includes("," + call + ",");
+  if (record === undefined || call === undefined || isFirst(call)) return false;
+  return ("," + (record["recentCalls"] ?? "")).includes("," + call + ",");
 }
 
 function withCall(record: Fields | undefined, call: string): string {
@@ -268,22 +270,23 @@ function decide(record: Fields | undefined, input: Fields, now: number, reads: b
   let fits = cost < 0 || blockedFor === 0;
   let cut = false;
   const own: Counter[] = [];
-  const waits: number[] = [];
-  for (let i = 0; input[policyName(i)] !== undefined; i++) {
-    const policy = remembered(input[policyName(i)]!, parsePolicy);
+  // The first two by their names: a throttle of one policy, the usual one, computes none.
+  let line = input["policy0"];
+  for (let i = 1; line !== undefined; i++) {
+    const policy = remembered(line, parsePolicy);
     const counter = counterAt(policy, record === undefined ? undefined : record[policy.field], now);
     if (counter === undefined) return CORRUPT;
-    const wait = cost <= 0 ? 0 : timeUntil(counter, now, cost);
-    if (wait !== 0) fits = false;
+    if (cost > 0) counter.retry = timeUntil(counter, now, cost);
+    if (counter.retry !== 0) fits = false;
     if (counter.cut) cut = true;
     own.push(counter);
-    waits.push(wait);
+    line = i === 1 ? input["policy1"] : input[policyName(i)];
   }
   const takes = fits && cost !== 0 && !repeated && !reads;
   // A denied call changes nothing, unless a counter had to be cut back: what is cut is written, or it would
   // be cut at every call and never end.
   const writes = takes || (cost > 0 && !repeated && !reads && cut);
-  const output: Record<string, string> = { allowed: fits || repeated ? "1" : "0" };
+  const output: Record<string, string> = { allowed: fits || repeated ? "1" : "0", policy0: "" };
   if (blockedFor > 0) output["blockedFor"] = String(blockedFor);
   const next: Record<string, string> = writes ? { ...record } : {};
   let lasts = DEADLINE_STEP;
@@ -295,13 +298,15 @@ function decide(record: Fields | undefined, input: Fields, now: number, reads: b
     const remaining = available(counter, now);
     const reset = timeUntil(counter, now, capacity);
     const more = remaining >= capacity ? 0 : timeUntil(counter, now, remaining + 1);
-    output[policyName(i)] = `${remaining}:${reset}:${more}:${repeated ? 0 : waits[i]!}`;
+    const figures = figuresText(remaining, reset, more, repeated ? 0 : counter.retry);
+    if (i === 0) output["policy0"] = figures;
+    else output[policyName(i)] = figures;
     lasts = Math.max(lasts, reset);
     if (remaining === 0) exhausted = true;
     if (takes || counter.cut) next[field] = counterText(counter);
   }
   if (!writes) return { output };
-  if (blockedFor === 0) delete next["blockedUntil"];
+  if (blockedUntil !== undefined && blockedFor === 0) delete next["blockedUntil"];
   if (takes && input["call"] !== undefined) next["recentCalls"] = withCall(record, input["call"]!);
   // In a bounded engine a counter at its limit outlives the others, and a block every other record.
   const { record: stored, expiresAt } = withEnd(next, own, now + lasts, now);

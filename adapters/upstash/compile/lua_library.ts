@@ -95,6 +95,21 @@ end`,
     file: "src/throttle/throttle_numbers.ts",
     lua: `local function policyName(index) return "policy" .. index end`,
   },
+  wholeNumber: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function wholeNumber(text)
+  return text and #text <= 15 and string.find(text, "^%d+$") and tonumber(text) or -1
+end`,
+  },
+  figuresText: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function figuresText(...) return string.format("%.0f:%.0f:%.0f:%.0f", ...) end`,
+  },
+  // Calls come from other processes.
+  isFirst: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function isFirst() return false end`,
+  },
   // A script runs once: there is nothing to remember.
   remembered: {
     file: "src/throttle/throttle_numbers.ts",

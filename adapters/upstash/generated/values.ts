@@ -20,7 +20,7 @@ function A(U)if type(U)=="number"then return string.format("%.0f",U+0)end return
 function U(a,V,now)if V==nil then return{record={v=a}}end
 local b=now+B(V)return{record={v=a,e=A(b)},expiresAt=b}end`,
     `local
-function L(a,...)for b,c in ipairs({...})do if c then for d,U in pairs(c)do a[d]=U end end end return a end`,
+function K(a,...)for b,c in ipairs({...})do if c then for d,U in pairs(c)do a[d]=U end end end return a end`,
     partH,
     partF,
     partI,
@@ -49,11 +49,11 @@ local b=format('%d',now+V)redis.call('HSET',D,'v',U,'e',b,'@',b)redis.call('PEXP
     "value.touch": {
       fields: "ttl",
       lua: `local apply=function(a,b,now)if a==nil then return{output={done="0"}}end
-local c=now+B(b.ttl)return{output={done="1"},write={record=L({},a,{e=A(c)}),expiresAt=c}}end`,
+local c=now+B(b.ttl)return{output={done="1"},write={record=K({},a,{e=A(c)}),expiresAt=c}}end`,
     },
     "value.replace": {
       fields: "expected ttl v",
-      lua: `local apply=function(a,b,now)local c=a and a.v if c~=b.expected then return{output=L({done="0"},G(a))}end return{output={done="1"},write=U(b.v,b.ttl,now)}end`,
+      lua: `local apply=function(a,b,now)local c=a and a.v if c~=b.expected then return{output=K({done="0"},G(a))}end return{output={done="1"},write=U(b.v,b.ttl,now)}end`,
     },
     "value.remove": {
       fields: "expected",
@@ -65,7 +65,7 @@ local c=now+B(b.ttl)return{output={done="1"},write={record=L({},a,{e=A(c)}),expi
 local c={n=b.by}if b.ttl~=nil then c.e=A(now+B(b.ttl))end return{output=c,write=U("\\t"..b.by,b.ttl,now)}end
 local d=X(a.v)if d==nil then return{output={error="not-an-integer"}}end
 local e=B(d)+B(b.by)if e>9007199254740991 or e<-9007199254740991 then return{output={error="not-an-integer"}}end
-local next=L({},a,{v="\\t"..A(e)})if a.e==nil then return{output={n=A(e)},write={record=next}}end return{output={n=A(e),e=a.e},write={record=next,expiresAt=B(a.e)}}end`,
+local next=K({},a,{v="\\t"..A(e)})if a.e==nil then return{output={n=A(e)},write={record=next}}end return{output={n=A(e),e=a.e},write={record=next,expiresAt=B(a.e)}}end`,
       fast: `local D,E,W,V=KEYS[1],KEYS[2],tonumber(ARGV[1]),ARGV[2]if W>999999999999999 or W<-999999999999999 then break end
 local C=redis.call('HMGET',D,'v','e','@')local a,b=C[2],nil if C[1]then if a~=C[3]or#C[1]>16 then break end b=string.match(C[1],'^\\t(%-?%d+)$')if not b then break end b=b+W if a then READ_TIME if now>=tonumber(a)then break end end elseif C[3]or redis.call('EXISTS',D)==1 then break else b=W if V then READ_TIME a=format('%d',now+V)end end b=format('%d',b)local c=a and'=n,'..b..',e,'..a or'=n,'..b if E and not redis.call('SET',E,c,'NX','PX','60000')then return redis.call('GET',E)end if C[1]or not a then redis.call('HSET',D,'v','\\t'..b)else redis.call('HSET',D,'v','\\t'..b,'e',a,'@',a)redis.call('PEXPIREAT',D,format('%d',a-1))end return c`,
     },
