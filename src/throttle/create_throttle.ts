@@ -5,7 +5,7 @@
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
-import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkInteger, checkNeededOptions, checkOptionNames, type OptionNames } from "../validate.ts";
 import {
   askStore,
   askUnits,
@@ -16,6 +16,7 @@ import {
   takeUnits,
   withoutStore,
 } from "./bound_throttle.ts";
+import { givenPolicies, TASK } from "./policies.ts";
 import type {
   CheckOptions,
   ResolvedPolicy,
@@ -29,6 +30,20 @@ import { blockThrottle, peekThrottle } from "./throttle_transitions.ts";
 
 /** A hundred years: a record's times stay integers of 15 digits. */
 const LONGEST_BLOCK = 3_153_600_000_000;
+
+const OPTIONS = {
+  name: true,
+  whenUnavailable: true,
+  timeout: true,
+  onFault: true,
+  denyCache: true,
+  clock: true,
+  policies: true,
+  limit: true,
+  window: true,
+  algorithm: true,
+  burst: true,
+} satisfies OptionNames<ThrottleOptions>;
 
 const CALL_OPTIONS = { signal: true } satisfies OptionNames<CallOptions>;
 const CHECK_OPTIONS = { signal: true, cost: true } satisfies OptionNames<CheckOptions>;
@@ -49,7 +64,9 @@ const CHECK_OPTIONS = { signal: true, cost: true } satisfies OptionNames<CheckOp
  * ```
  */
 export function createThrottle(store: AtomicStore, options: ThrottleOptions): Throttle {
-  return new StoreThrottle(bindThrottle(planThrottle(options), store));
+  checkNeededOptions(TASK, options, OPTIONS, "'name', 'limit' and 'window'");
+  const plan = planThrottle(options, givenPolicies(options, options.policies));
+  return new StoreThrottle(bindThrottle(plan, store));
 }
 
 class StoreThrottle implements Throttle {

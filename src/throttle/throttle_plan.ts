@@ -3,24 +3,10 @@ import type { Clock } from "../clock.ts";
 import { toMilliseconds } from "../duration.ts";
 import { safely } from "../safely.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
-import { checkFunction, checkNeededOptions, checkStore, type OptionNames } from "../validate.ts";
+import { checkFunction, checkStore } from "../validate.ts";
 import { DenyCache } from "./_deny_cache.ts";
-import { checkName, givenPolicies, policyLine, resolvePolicies, TASK } from "./policies.ts";
-import type { ResolvedPolicy, Throttle, ThrottleOptions } from "./throttle.ts";
-
-const OPTIONS = {
-  name: true,
-  whenUnavailable: true,
-  timeout: true,
-  onFault: true,
-  denyCache: true,
-  clock: true,
-  policies: true,
-  limit: true,
-  window: true,
-  algorithm: true,
-  burst: true,
-} satisfies OptionNames<ThrottleOptions>;
+import { checkName, policyLine, resolvePolicies, TASK } from "./policies.ts";
+import type { ResolvedPolicy, Throttle, ThrottleBaseOptions, ThrottlePolicy } from "./throttle.ts";
 
 /** The options with every default filled in. */
 export interface ThrottlePlan {
@@ -44,19 +30,18 @@ export interface BoundThrottle {
 }
 
 /**
- * Checks the options of a throttle.
+ * Checks the options of a throttle; not their names, which are others in each function that takes them.
  *
  * @throws {RangeError | TypeError} like `createThrottle`
  */
-export function planThrottle(options: ThrottleOptions): ThrottlePlan {
-  checkNeededOptions(TASK, options, OPTIONS, "'name', 'limit' and 'window'");
+export function planThrottle(options: ThrottleBaseOptions, given: readonly ThrottlePolicy[]): ThrottlePlan {
   const { whenUnavailable = "allow", onFault, timeout = "1s", denyCache, clock } = options;
   const name = checkName(options.name);
   if (!["allow", "deny", "throw"].includes(whenUnavailable as string) && !isThrottle(whenUnavailable)) {
     throw new TypeError(`Cannot ${TASK} as 'whenUnavailable' must be "allow", "deny", "throw" or a throttle`);
   }
   checkFunction(TASK, "onFault", onFault);
-  const policies = resolvePolicies(name, givenPolicies(options, options.policies));
+  const policies = resolvePolicies(name, given);
   return {
     name,
     policies,
