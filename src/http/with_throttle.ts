@@ -5,12 +5,7 @@ import { sha256 } from "../secret.ts";
 import { giveBack, takeUnits } from "../throttle/bound_throttle.ts";
 import { givenPolicies } from "../throttle/policies.ts";
 import type { ThrottleDecision, ThrottlePolicy } from "../throttle/throttle.ts";
-import {
-  bindThrottle,
-  type BoundThrottle,
-  planThrottle,
-  type ThrottlePlan,
-} from "../throttle/throttle_plan.ts";
+import { bindThrottle, type BoundThrottle, planThrottle } from "../throttle/throttle_plan.ts";
 import {
   checkFunction,
   checkInteger,

@@ -1,6 +1,7 @@
 /**
- * Texts that every check reads, with forms of their own in Lua (`adapters/upstash/compile/lua_library.ts`): here by hand,
- * as pieces of text cost more than all the arithmetic of a throttle.
+ * Texts that every check reads and makes, with forms of their own in Lua
+ * (`adapters/upstash/compile/lua_library.ts`): here by hand, as pieces of text cost more than all the arithmetic
+ * of a throttle.
  */
 
 /**
@@ -27,8 +28,8 @@ let lastText: string | undefined;
 let lastNumber = -1;
 
 /**
- * The number of a text of 1 to 15 digits; -1 for any other text. The last one is kept: records that are written
- * within ten seconds of each other end at the same time.
+ * The number of a text of 1 to 15 digits; -1 for any other text. The last one is kept: records that are
+ * written within ten seconds of each other end at the same time.
  */
 export function wholeNumber(text: string | undefined): number {
   if (text === undefined) return -1;
@@ -59,13 +60,18 @@ export function nextCall(): string {
 }
 
 /**
- * Whether a call was named in this process just now, and is decided for the first time: no record can know it.
- * An engine in this process decides at once, and is spared a look through the calls of the record.
+ * Whether a call was named just now and is decided for the first time: no record can know it. An engine in
+ * this process decides before `ask` returns, and is spared a look through the calls of the record.
  */
 export function isFirst(call: string): boolean {
   const first = call === fresh;
   fresh = undefined;
   return first;
+}
+
+/** Ends the time in which a call is new: from here on a copy of it may have been decided elsewhere. */
+export function endFirst(): void {
+  fresh = undefined;
 }
 
 /** The figures of a policy as an output has them: `remaining:reset:next:retry`. */

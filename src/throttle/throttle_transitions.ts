@@ -21,10 +21,10 @@
  * changes. A GCRA counter is read through its limit and burst, so both belong to its field.
  *
  * Input: `cost` (negative gives back; of a peek, what it asks for), `call` (the call's id) and a policy each
- * under `policy0`, `policy1`, …: `gcra:window:limit:burst:name`, `fixed:window:limit:name` or `sliding:window:limit:name`. Output:
- * `allowed` (`1` or `0`), `blockedFor` (if the key is blocked), per policy under its input's name
- * `remaining:reset:next:retry` (`retry` is -1 if the cost never fits), or `error`. All times are
- * milliseconds.
+ * under `policy0`, `policy1`, …: `gcra:window:limit:burst:name`, `fixed:window:limit:name` or
+ * `sliding:window:limit:name`. Output: `allowed` (`1` or `0`), `blockedFor` (if the key is blocked), per policy
+ * under its input's name `remaining:reset:next:retry` (`retry` is -1 if the cost never fits), or `error`. All
+ * times are milliseconds.
  *
  * Every number is an integer below 2^53, in Lua as in JavaScript: limits and bursts are at most 10^9,
  * windows and the time in which a full burst comes back at most 730 days (`policies.ts` refuses the rest).
@@ -260,7 +260,9 @@ function withEnd(
 
 const CORRUPT: Step = { output: { error: "corrupt" } };
 
-/** Decides about all policies, and takes the cost from all of them or from none; from none if it only `reads`. */
+/**
+ * Decides about all policies, and takes the cost from all of them or from none; from none if it only `reads`.
+ */
 function decide(record: Fields | undefined, input: Fields, now: number, reads: boolean): Step {
   if (record !== undefined && !isOurs(record)) return CORRUPT;
   const cost = Number(input["cost"] ?? "0");
