@@ -72,6 +72,7 @@ export function outbox(mailer: Mailer, store: AtomicStore, options: MailOutboxOp
   const queue = new StoredOutbox(queueSettings(TASK, store.namespace(name), options));
   return new StoredMailOutbox(queue, {
     mailer,
+    clock: queue.settings.clock,
     attemptTimeout: attemptTimeout === undefined
       ? undefined
       : toMilliseconds(attemptTimeout, "attemptTimeout"),
