@@ -183,7 +183,7 @@ export interface DrainOptions {
    */
   readonly limit?: number | undefined;
   /**
-   * The number of items to deliver at once.
+   * The maximum number of items that are delivered at once, whatever buckets they are in.
    * @default {5}
    */
   readonly concurrency?: number | undefined;

@@ -82,7 +82,7 @@ export class StoredOutbox {
     const { signal, limit = Infinity, concurrency = 5 } = options;
     if (limit !== Infinity) checkInteger("drain", "limit", limit);
     checkInteger("drain", "concurrency", concurrency);
-    return await new Drainer(this.settings, delivery, signal, limit).run(concurrency);
+    return await new Drainer(this.settings, delivery, signal, limit, concurrency).run();
   }
 
   /** The entries of all items that wait, or of those in one state. */

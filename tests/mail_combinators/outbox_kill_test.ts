@@ -127,9 +127,10 @@ async function run(
       const mortal = generation < 3 && tally.kills < kills + 10;
       const lives = [1, 2].map(() => new Life(mortal ? 1 + random.below(25) : Infinity, random.chance(0.5)));
       const ends = lives.map(async (life) => {
-        const box = outbox(ear(life), life.store(store), options);
+        const clock = place.clock ?? life.clock;
+        const box = outbox(ear(life), life.store(store), { ...options, clock });
         return await Promise.race([
-          box.drain({ concurrency: 1 + random.below(2) }),
+          box.drain({ concurrency: 1 + random.below(4) }),
           life.over.then(() => undefined),
         ]);
       });
