@@ -1,4 +1,9 @@
-import { cachedHandler, type HttpCacheOptions } from "../../src/http/http_cache.ts";
+import {
+  cachedHandler,
+  type HttpCacheBaseOptions,
+  type HttpCacheOptions,
+  type HttpCacheSource,
+} from "../../src/http/http_cache.ts";
 import {
   answerToLeft,
   replace,
@@ -9,13 +14,13 @@ import {
 } from "./_context.ts";
 
 /**
- * Options of {@linkcode cache}: those of {@linkcode withCache}, with Hono's context.
+ * Options of {@linkcode cache} besides its `store` or `cache`: those of {@linkcode withCache}, with Hono's context.
  *
  * @category Hono
  */
-export interface CacheMiddlewareOptions extends
+export interface CacheMiddlewareBaseOptions extends
   // deno-lint-ignore no-explicit-any
-  Omit<HttpCacheOptions<any>, "waitUntil" | "staleWhileRevalidate"> {
+  Omit<HttpCacheBaseOptions<any>, "waitUntil" | "staleWhileRevalidate"> {
   /**
    * Answers a request afresh, for `stale-while-revalidate`: `(request, c) => app.fetch(request, c.env, c.executionCtx)`.
    * Hono's context serves one answer, so without this the request that finds a stale response waits for the fresh one.
@@ -23,6 +28,14 @@ export interface CacheMiddlewareOptions extends
   // deno-lint-ignore no-explicit-any
   readonly revalidate?: ((request: Request, c: any) => Response | Promise<Response>) | undefined;
 }
+
+/**
+ * Options of {@linkcode cache}: either a `store` or a `cache`, never both.
+ *
+ * @category Hono
+ */
+// deno-lint-ignore no-explicit-any
+export type CacheMiddlewareOptions = CacheMiddlewareBaseOptions & HttpCacheSource<any>;
 
 /**
  * A shared cache of whole responses in front of the routes behind it, under RFC 9111; see {@linkcode withCache}.
@@ -55,7 +68,7 @@ export function cache({ revalidate, store, ...options }: CacheMiddlewareOptions)
       store: typeof store === "function" ? ({ c }) => store(c) : store,
       waitUntil: (work, { c }) => void waitUntil(c, work),
       staleWhileRevalidate: revalidate !== undefined,
-    },
+    } as HttpCacheOptions<Exchange>,
   );
   return async function cache(c: RouteContext, next: () => Promise<void>): Promise<Response | void> {
     if (fills.has(c.req.raw)) return await next();

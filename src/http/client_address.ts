@@ -58,25 +58,36 @@ const OPTIONS = {
   ipv6Prefix: true,
 } satisfies OptionNames<ClientAddressOptions>;
 
-/** The header that each platform sets itself. */
-const HEADERS = {
-  cloudflare: "cf-connecting-ip",
-  vercel: "x-real-ip",
-  netlify: "x-nf-client-connection-ip",
-  fly: "fly-client-ip",
-} as const;
+// deno-lint-ignore no-explicit-any
+type Any = any;
 
-const PLATFORMS: readonly ClientPlatform[] = [
-  "auto",
-  "cloudflare",
-  "deno",
-  "bun",
-  "node",
-  "vercel",
-  "netlify",
-  "fly",
-  "aws-lambda",
-];
+/**
+ * Where a platform tells the address: in a header that it sets itself, or in what the runtime hands over beside
+ * the request.
+ */
+type Source = string | ((env: Any, original: Request) => unknown);
+
+const deno: Source = (env) => (env.remoteAddr ?? env.info?.remoteAddr)?.hostname;
+const node: Source = (env) => (env.incoming ?? env.req)?.socket?.remoteAddress;
+// Bun knows the connection by its own request, not by one that another middleware made of it.
+const bun: Source = (env, original) => (env.server ?? env).requestIP?.(original)?.address;
+
+const SOURCES: Readonly<Record<ClientPlatform, Source>> = {
+  "auto": (env, original) =>
+    deno(env, original) ?? node(env, original) ?? bun(env, original) ?? env.getClientAddress?.() ??
+      env.clientAddress,
+  "cloudflare": "cf-connecting-ip",
+  deno,
+  bun,
+  node,
+  "vercel": "x-real-ip",
+  "netlify": "x-nf-client-connection-ip",
+  "fly": "fly-client-ip",
+  "aws-lambda"(env) {
+    const context = env.requestContext ?? env.event?.requestContext;
+    return context?.http?.sourceIp ?? context?.identity?.sourceIp;
+  },
+};
 
 /**
  * The address of the client of a request, as far as no client can forge it. `undefined` when it is not told.
@@ -111,7 +122,7 @@ export function clientAddress(
 /** Checks the options of an address among those of a helper. */
 export function checkAddressOptions(task: string, options: ClientAddressOptions): void {
   const { platform = "auto", trustedProxies = 0, ipv6Prefix = 64 } = options;
-  checkOneOf(task, "platform", platform, PLATFORMS);
+  checkOneOf(task, "platform", platform, Object.keys(SOURCES));
   checkInteger(task, "trustedProxies", trustedProxies, 0);
   checkInteger(task, "ipv6Prefix", ipv6Prefix, 1, 128);
   if (trustedProxies > 0 && platform !== "auto") {
@@ -133,34 +144,15 @@ function forwarded(request: Request, proxies: number): string | undefined {
   return (request.headers.get("x-forwarded-for") ?? "").split(",").map((entry) => entry.trim()).at(-proxies);
 }
 
-// deno-lint-ignore no-explicit-any
-type Any = any;
-
 /** The other end of the connection, or what the platform says of it. */
 function peer(
   { request, original, connection }: Pick<Exchange<unknown>, "request" | "original" | "connection">,
   platform: ClientPlatform,
 ): unknown {
   // Only on Workers does the runtime itself set `CF-Connecting-IP`.
-  const workers = typeof navigator === "object" && navigator.userAgent === "Cloudflare-Workers";
-  const chosen = platform === "auto" && workers ? "cloudflare" : platform;
-  if (Object.hasOwn(HEADERS, chosen)) return request.headers.get(HEADERS[chosen as keyof typeof HEADERS]);
-  const any = chosen === "auto";
-  const env = Object(connection) as Any;
-  if (chosen === "aws-lambda") {
-    const context = env.requestContext ?? env.event?.requestContext;
-    return context?.http?.sourceIp ?? context?.identity?.sourceIp;
-  }
-  const bun = env.server ?? env;
-  return (any || chosen === "deno" ? (env.remoteAddr ?? env.info?.remoteAddr)?.hostname : undefined) ??
-    (any || chosen === "node" ? (env.incoming ?? env.req)?.socket?.remoteAddress : undefined) ??
-    // Bun knows the connection by its own request, not by one that another middleware made of it.
-    ((any || chosen === "bun") && typeof bun.requestIP === "function"
-      ? bun.requestIP(original)?.address
-      : undefined) ??
-    (any
-      ? (typeof env.getClientAddress === "function" ? env.getClientAddress() : env.clientAddress)
-      : undefined);
+  const workers = platform === "auto" && globalThis.navigator?.userAgent === "Cloudflare-Workers";
+  const source = SOURCES[workers ? "cloudflare" : platform];
+  return typeof source === "string" ? request.headers.get(source) : source(Object(connection), original);
 }
 
 /** Without brackets, port and zone. */
@@ -173,12 +165,14 @@ function bare(address: string): string {
 /** The network of an IPv6 address; an IPv4 address, also one that is mapped into IPv6, as it is. */
 function aggregated(address: string, prefix: number): string {
   if (!address.includes(":")) return address;
-  const mapped = /^(?:::ffff:|(?:0+:){5}ffff:)(\d+\.\d+\.\d+\.\d+)$/.exec(address);
-  if (mapped) return mapped[1]!;
-  const [head = "", tail] = address.split("::");
-  const left = head === "" ? [] : head.split(":");
-  const right = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = tail === undefined ? [] : Array(Math.max(0, 8 - left.length - right.length)).fill("0");
+  // Its last 32 bits may be written as an IPv4 address.
+  const [head = "", tail] = address.replace(
+    /(\d+)\.(\d+)\.(\d+)\.(\d+)$/,
+    (_, ...bytes) => hex(bytes[0] * 256 + +bytes[1]) + ":" + hex(bytes[2] * 256 + +bytes[3]),
+  ).split("::");
+  const left = head.split(":");
+  const right = tail === undefined ? [] : tail.split(":");
+  const zeros = Array(Math.max(0, 8 - left.length - right.length)).fill("0");
   const groups = [...left, ...zeros, ...right].map((group) => parseInt(group, 16) || 0);
   if (groups.slice(0, 6).join() === "0,0,0,0,0,65535") {
     const [high = 0, low = 0] = groups.slice(6);
@@ -187,5 +181,9 @@ function aggregated(address: string, prefix: number): string {
   const kept = groups.slice(0, Math.ceil(prefix / 16));
   const rest = prefix % 16;
   if (rest > 0) kept[kept.length - 1]! &= 0xffff << (16 - rest);
-  return kept.map((group) => group.toString(16)).join(":") + (kept.length < 8 ? "::" : "") + `/${prefix}`;
+  return kept.map(hex).join(":") + (kept.length < 8 ? "::" : "") + `/${prefix}`;
+}
+
+function hex(group: number): string {
+  return group.toString(16);
 }

@@ -57,23 +57,17 @@ import {
   storability,
   timesLeft,
 } from "./cache_policy.ts";
-import { checkResponse, type FetchHandler, storeOf, waitUntilOf } from "./exchange.ts";
+import { checkResponse, type ContextStore, type FetchHandler, storeOf, waitUntilOf } from "./exchange.ts";
 import { sameOptions } from "./_same_options.ts";
 import { fillingOptions, isPersonal, noteFilling } from "./request_notes.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
 
 /**
- * Options of {@linkcode withCache}. Either `store` or `cache` must be given.
+ * Options of {@linkcode withCache} besides its `store` or `cache`.
  *
  * @category HTTP
  */
-export interface HttpCacheOptions<Context = unknown> {
-  /** The store, or a function that gets it from a request's context. */
-  readonly store?: AtomicStore | ((context: Context) => AtomicStore) | undefined;
-  /**
-   * A cache that was made already: to invalidate its tags, or to keep responses in memory too, by its `near`.
-   */
-  readonly cache?: Cache | undefined;
+export interface HttpCacheBaseOptions<Context = unknown> {
   /**
    * The namespace of the cache on `store`.
    * @default {"http"}
@@ -149,6 +143,33 @@ export interface HttpCacheOptions<Context = unknown> {
    */
   readonly clock?: Clock | undefined;
 }
+
+/**
+ * Where {@linkcode withCache} keeps responses: a store, or a cache that was made already.
+ *
+ * @category HTTP
+ */
+export type HttpCacheSource<Context = unknown> =
+  | {
+    /** The store, or a function that gets it from a request's context. */
+    readonly store: ContextStore<Context>;
+    readonly cache?: undefined;
+  }
+  | {
+    readonly store?: undefined;
+    /**
+     * A cache that was made already: to invalidate its tags, or to keep responses in memory too, by its
+     * `near`.
+     */
+    readonly cache: Cache;
+  };
+
+/**
+ * Options of {@linkcode withCache}: either a `store` or a `cache`, never both.
+ *
+ * @category HTTP
+ */
+export type HttpCacheOptions<Context = unknown> = HttpCacheBaseOptions<Context> & HttpCacheSource<Context>;
 
 const OPTIONS: OptionNames<HttpCacheOptions> = {
   store: true,
@@ -287,7 +308,7 @@ export function cachedHandler<Context>(
 }
 
 /** The options, checked. */
-interface Settings<Context> extends Pick<HttpCacheOptions<Context>, "key" | "tags" | "waitUntil"> {
+interface Settings<Context> extends Pick<HttpCacheBaseOptions<Context>, "key" | "tags" | "waitUntil"> {
   readonly cacheFor: (context: Context) => NamedCache;
   /** The options as they were given. */
   readonly given: object;

@@ -33,10 +33,12 @@ export interface IdempotentFetchOptions {
    */
   readonly attempts?: number | undefined;
   /**
-   * Selects the answers after which the request is sent again. Faults of the network always are.
+   * Selects the answers after which the request is sent again. Faults of the network always are. It may be
+   * async, within the time of the attempt; one that reads the body reads a `clone()`. An error of its own
+   * counts as a fault of the attempt.
    * @default {408, 425, 429, 500, 502, 503, 504, and 409 with Retry-After: the first request is still served}
    */
-  readonly retryIf?: ((response: Response) => boolean) | undefined;
+  readonly retryIf?: ((response: Response) => boolean | Promise<boolean>) | undefined;
   /**
    * The largest body in bytes: it is kept to be sent again.
    * @default {1_048_576}
@@ -123,8 +125,13 @@ export function idempotentFetch(
       let response: Response | undefined;
       let fault: unknown;
       try {
-        response = await once(fetch, url, repeated, { bound, signal, clock });
-        if (!retryIf(response)) return response;
+        const answer = await once(async (signal) => {
+          const response = await fetch(url, { ...repeated, signal });
+          // Within the time of the attempt: a callback that never settles must not hold the call up.
+          return { response, again: await retryIf(response) };
+        }, { bound, signal, clock });
+        if (!answer.again) return answer.response;
+        response = answer.response;
       } catch (error) {
         signal?.throwIfAborted();
         fault = error;
@@ -178,13 +185,11 @@ function quoted(key: string): string {
   return `"${key.replace(/["\\]/g, "\\$&")}"`;
 }
 
-/** One attempt; the timer ends when the header of the answer is there. */
-async function once(
-  fetch: (input: string, init?: RequestInit) => Promise<Response>,
-  url: string,
-  init: RequestInit,
+/** One attempt; the timer ends when the header of the answer is there, and what to do about it is known. */
+async function once<T>(
+  attempt: (signal: AbortSignal) => Promise<T>,
   { bound, signal, clock }: { bound: number; signal: AbortSignal | undefined; clock: Clock },
-): Promise<Response> {
+): Promise<T> {
   const ending = new AbortController();
   const done = new AbortController();
   const late = () => {
@@ -203,7 +208,7 @@ async function once(
   aborted.catch(() => {});
   try {
     signal?.throwIfAborted();
-    return await Promise.race([fetch(url, { ...init, signal: either }), aborted]);
+    return await Promise.race([attempt(either), aborted]);
   } finally {
     done.abort("done");
   }

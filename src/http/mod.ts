@@ -23,7 +23,12 @@
 
 export { clientAddress, type ClientAddressOptions, type ClientPlatform } from "./client_address.ts";
 export type { ContextStore, FetchHandler, WaitUntilOption } from "./exchange.ts";
-export { type HttpCacheOptions, withCache } from "./http_cache.ts";
+export {
+  type HttpCacheBaseOptions,
+  type HttpCacheOptions,
+  type HttpCacheSource,
+  withCache,
+} from "./http_cache.ts";
 export type * from "./http_idempotency.ts";
 export type * from "./http_lock.ts";
 export type * from "./http_session.ts";

@@ -26,31 +26,37 @@ const MAX_INTEGER = 999_999_999_999_999;
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
  */
 export function describe(to: Headers, style: RateLimitHeaders, decision: ThrottleDecision): void {
-  const limit = integer(decision.limit);
-  const remaining = integer(decision.remaining);
-  const reset = integer(decision.resetAfter / 1000);
-  switch (style) {
-    case "draft-11":
-      to.append("ratelimit-policy", decision.policies.map(policyItem).join(", "));
-      to.append("ratelimit", decision.policies.map(stateItem).join(", "));
-      break;
-    case "draft-7":
-      to.set("ratelimit-policy", decision.policies.map(quota).join(", "));
-      to.set("ratelimit", `limit=${limit}, remaining=${remaining}, reset=${reset}`);
-      break;
-    case "draft-6":
-      to.set("ratelimit-policy", decision.policies.map(quota).join(", "));
-      three(to, "ratelimit", limit, remaining, reset);
-      break;
-    case "legacy":
-      three(to, "x-ratelimit", limit, remaining, reset);
+  if (style === "none") return;
+  if (style === "draft-11") return describePolicies(to, decision.policies);
+  const { limit, remaining, resetAfter } = decision;
+  const figures = Object.entries({ limit, remaining, reset: resetAfter / 1000 });
+  if (style !== "legacy") {
+    const quotas = decision.policies.map(({ limit, window }) => `${integer(limit)};w=${seconds(window)}`);
+    to.set("ratelimit-policy", quotas.join(", "));
+  }
+  if (style === "draft-7") {
+    to.set("ratelimit", figures.map(([name, value]) => `${name}=${integer(value)}`).join(", "));
+  } else {
+    const prefix = style === "legacy" ? "x-ratelimit" : "ratelimit";
+    for (const [name, value] of figures) to.set(`${prefix}-${name}`, integer(value));
   }
 }
 
-function three(to: Headers, prefix: string, limit: string, remaining: string, reset: string): void {
-  to.set(`${prefix}-limit`, limit);
-  to.set(`${prefix}-remaining`, remaining);
-  to.set(`${prefix}-reset`, reset);
+/** The fields of draft 11. Every answer has them, so they are put together without lists. */
+function describePolicies(to: Headers, policies: readonly PolicyState[]): void {
+  let quotas = "";
+  let states = "";
+  for (const { name, limit, window, remaining, nextAfter } of policies) {
+    const item = (quotas && ", ") + quoted(name);
+    // The field has whole seconds only: a window that is none is left out, which the draft allows.
+    const whole = window % 1000 === 0 ? `;w=${integer(window / 1000)}` : "";
+    // `t` is the time to the next unit: true by every reading of it that the drafts have had.
+    const next = nextAfter > 0 ? `;t=${integer(nextAfter / 1000)}` : "";
+    quotas += `${item};q=${integer(limit)}${whole}`;
+    states += `${item};r=${integer(remaining)}${next}`;
+  }
+  to.append("ratelimit-policy", quotas);
+  to.append("ratelimit", states);
 }
 
 /**
@@ -63,21 +69,5 @@ function integer(value: number): string {
 
 /** A string of a structured field (RFC 9651 §3.3.3): printable ASCII alone. */
 function quoted(name: string): string {
-  return `"${name.replace(/[^\x20-\x7e]/g, "?").replace(/["\\]/g, "\\$&")}"`;
-}
-
-function quota({ limit, window }: PolicyState): string {
-  return `${integer(limit)};w=${seconds(window)}`;
-}
-
-function policyItem({ name, limit, window }: PolicyState): string {
-  // The field has whole seconds only: a window that is none is left out, which the draft allows.
-  const seconds = window % 1000 === 0 ? `;w=${integer(window / 1000)}` : "";
-  return `${quoted(name)};q=${integer(limit)}${seconds}`;
-}
-
-/** `t` is the time to the next unit: true by every reading of it that the drafts have had. */
-function stateItem({ name, remaining, nextAfter }: PolicyState): string {
-  const next = nextAfter > 0 ? `;t=${integer(nextAfter / 1000)}` : "";
-  return `${quoted(name)};r=${integer(remaining)}${next}`;
+  return `"${name.replace(/[^\x20!\x23-\x5b\x5d-\x7e]/g, (at) => /["\\]/.test(at) ? "\\" + at : "?")}"`;
 }

@@ -2,9 +2,10 @@
 import { HoldfastError } from "../errors.ts";
 import { changeable, problemResponse, unavailable } from "../response.ts";
 import { sha256 } from "../secret.ts";
-import { planThrottle, type ThrottlePlan } from "../throttle/create_throttle.ts";
+import { giveBack, takeUnits } from "../throttle/bound_throttle.ts";
 import { givenPolicies } from "../throttle/policies.ts";
-import type { Throttle, ThrottleBaseOptions, ThrottleDecision } from "../throttle/throttle.ts";
+import type { ThrottleDecision, ThrottlePolicy } from "../throttle/throttle.ts";
+import { bindThrottle, type BoundThrottle, planThrottle } from "../throttle/throttle_plan.ts";
 import {
   checkFunction,
   checkInteger,
@@ -90,7 +91,7 @@ export function throttleHelper<Context>(
   options: HttpThrottleOptions<Context>,
 ): Helper<Context, ThrottleDecision | undefined> {
   checkOptions(options);
-  const { headers = "draft-11", whenUnavailable, skip, costAfter } = options;
+  const { headers = "draft-11", whenUnavailable, skip, cost = 1, costAfter } = options;
   const report = safely(options.onFault);
   const throttleFor = throttles(options);
   const keyOf = keys(options, report);
@@ -105,9 +106,9 @@ export function throttleHelper<Context>(
     if (key === undefined) return badRequest("The key of the request is empty or not well-formed");
     const before = decided.get(owner)?.get(key);
     if (before !== undefined) return (await serve(before)).response;
-    const cost = costOf(exchange, options, report);
-    if (cost === undefined) return badRequest("The cost is not a whole number");
-    const decision = await mine.check(key, { cost });
+    const units = typeof cost === "function" ? unitsOf(cost(request, context), report) : cost;
+    if (units === undefined) return badRequest("The cost is not a whole number");
+    const decision = await takeUnits(mine, key, units);
     decided.set(owner, (decided.get(owner) ?? new Map()).set(key, decision));
     // Without a store there are no numbers, unless another throttle has some.
     const style = decision.degraded && typeof whenUnavailable !== "object" ? "none" : headers;
@@ -120,8 +121,9 @@ export function throttleHelper<Context>(
     const { response, error } = await serve(decision);
     let last = decision;
     if (costAfter && error === undefined && !decision.degraded) {
-      const units = costAfter(response, exchange.request, context);
-      last = await settle(mine, key, { cost, units, decision }, report);
+      const after = costAfter(response, exchange.request, context);
+      // The answer is made: it goes out, whatever fails here.
+      last = await settle(mine, key, after, units, decision).catch((error) => (report(error), decision));
     }
     const own = changeable(response);
     describe(own.headers, style, last);
@@ -131,24 +133,19 @@ export function throttleHelper<Context>(
 
 /** Gives back what was taken too much, or takes what was too little, once the answer is known. */
 async function settle(
-  throttle: Throttle,
+  throttle: BoundThrottle,
   key: string,
-  { cost, units, decision }: { cost: number; units: unknown; decision: ThrottleDecision },
-  report: (error: unknown) => void,
+  after: unknown,
+  before: number,
+  decision: ThrottleDecision,
 ): Promise<ThrottleDecision> {
-  try {
-    checkInteger(TASK, "costAfter", units, 0);
-    const more = units as number - cost;
-    if (more < 0) return await throttle.refund(key, -more);
-    if (more === 0) return decision;
-    const taken = await throttle.check(key, { cost: more });
-    // The work is done: of a cost that is not there any more, what is left is taken.
-    if (taken.allowed || taken.remaining === 0) return taken;
-    return await throttle.check(key, { cost: Math.min(more, taken.remaining) });
-  } catch (error) {
-    report(error); // the answer is made: it goes out
-    return decision;
-  }
+  const more = checkInteger(TASK, "costAfter", after, 0) - before;
+  if (more < 0) return await giveBack(throttle, key, -more);
+  if (more === 0) return decision;
+  const taken = await takeUnits(throttle, key, more);
+  // The work is done: of a cost that is not there any more, what is left is taken.
+  if (taken.allowed || taken.remaining === 0) return taken;
+  return await takeUnits(throttle, key, Math.min(more, taken.remaining));
 }
 
 /** Checks what {@linkcode planThrottle} does not. */
@@ -173,26 +170,25 @@ function checkOptions<Context>(options: HttpThrottleOptions<Context>): void {
  */
 function throttles<Context>(
   options: HttpThrottleOptions<Context>,
-): (exchange: Exchange<Context>) => Throttle | undefined | Promise<Throttle | undefined> {
-  const { store, name, whenUnavailable, timeout, onFault, denyCache, clock } = options;
-  const base: ThrottleBaseOptions = { name, whenUnavailable, timeout, onFault, denyCache, clock };
+): (exchange: Exchange<Context>) => BoundThrottle | undefined | Promise<BoundThrottle | undefined> {
+  const { store } = options;
   const policies = givenPolicies(options, options.policies);
-  const over = (plan: ThrottlePlan): (exchange: Exchange<Context>) => Throttle => {
-    if (typeof store === "function") return ({ context }) => plan.over(storeOf(store, context));
-    const built = plan.over(store);
+  const over = (own: readonly ThrottlePolicy[]): (exchange: Exchange<Context>) => BoundThrottle => {
+    const plan = planThrottle(options, own);
+    if (typeof store === "function") return ({ context }) => bindThrottle(plan, storeOf(store, context));
+    const built = bindThrottle(plan, store);
     return () => built;
   };
-  if (typeof policies !== "function") return over(planThrottle({ ...base, policies }));
-  planThrottle({ ...base, limit: 1, window: 1 }); // bad options fail here, not at the first request
-  const plans = new Map<string, (exchange: Exchange<Context>) => Throttle>();
+  if (typeof policies !== "function") return over(policies);
+  planThrottle(options, [{ limit: 1, window: 1 }]); // bad options fail here, not at the first request
+  const plans = new Map<string, (exchange: Exchange<Context>) => BoundThrottle>();
   return async (exchange) => {
     const own = await policies(exchange.request, exchange.context);
     if (Array.isArray(own) && own.length === 0) return undefined;
     const text = JSON.stringify(own);
     let plan = plans.get(text);
     if (plan === undefined) {
-      plan = over(planThrottle({ ...base, policies: own }));
-      plans.set(text, plan);
+      plans.set(text, plan = over(own));
       if (plans.size > MAX_PLANS) plans.delete(plans.keys().next().value!);
     }
     return plan(exchange);
@@ -223,26 +219,22 @@ function keys<Context>(
       throw error;
     }
     const key: unknown = await options.key(exchange.request, exchange.context);
-    if (typeof key !== "string") {
-      throw new TypeError(`Cannot throttle as 'key' must return a string: current type is ${typeof key}`);
-    }
+    if (typeof key !== "string") throw unusable("'key' must return a string", key);
     return key === "" || !key.isWellFormed() ? undefined : await short(key);
   };
 }
 
 /** The units that the request takes; `undefined` for a number that is no cost. */
-function costOf<Context>(
-  { request, context }: Exchange<Context>,
-  { cost = 1 }: HttpThrottleOptions<Context>,
-  report: (error: unknown) => void,
-): number | undefined {
-  if (typeof cost !== "function") return cost;
-  const units: unknown = cost(request, context);
+function unitsOf(units: unknown, report: (error: unknown) => void): number | undefined {
   if (Number.isSafeInteger(units) && (units as number) >= 0) return units as number;
-  const task = "Cannot throttle as 'cost' must return a whole number";
-  if (typeof units !== "number") throw new TypeError(`${task}: current type is ${typeof units}`);
-  report(new RangeError(`${task}: current value is ${units}`));
+  const must = "'cost' must return a whole number";
+  if (typeof units !== "number") throw unusable(must, units);
+  report(new RangeError(`Cannot throttle as ${must}: current value is ${units}`));
   return undefined;
+}
+
+function unusable(must: string, value: unknown): TypeError {
+  return new TypeError(`Cannot throttle as ${must}: current type is ${typeof value}`);
 }
 
 function badRequest(detail: string): Response {

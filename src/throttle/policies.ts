@@ -1,21 +1,16 @@
 import { toMilliseconds } from "../duration.ts";
-import type { Fields } from "../store/transition.ts";
 import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 import type { ResolvedPolicy, ThrottleAlgorithm, ThrottlePolicy } from "./throttle.ts";
 
-const TASK = "make a throttle";
+/** The beginning of an error of these options: "Cannot make a throttle as …". */
+export const TASK = "make a throttle";
 /** Two limbs of a division in the transitions stay exact up to here; see `scale` there. */
 const MAX_UNITS = 1_000_000_000;
 const MAX_WINDOW = 63_072_000_000; // 730 days
 /** Redis keeps a hash in its compact form while no field is longer than 64 bytes. */
 const MAX_NAME = 64;
 
-/** The kinds as the transitions know them. */
-const KINDS: Readonly<Record<ThrottleAlgorithm, string>> = {
-  "gcra": "gcra",
-  "fixed-window": "fixed",
-  "sliding-window": "sliding",
-};
+const ALGORITHMS: readonly ThrottleAlgorithm[] = ["gcra", "fixed-window", "sliding-window"];
 
 const POLICY_OPTIONS = {
   name: true,
@@ -87,7 +82,7 @@ function resolvePolicy(throttle: string, policy: ThrottlePolicy): ResolvedPolicy
   checkOptionNames(`${TASK} with a policy`, policy, POLICY_OPTIONS);
   const { limit, algorithm = "gcra", burst = limit } = policy;
   const name = policy.name === undefined ? throttle : checkedName(policy.name, "'name' of a policy");
-  checkOneOf(TASK, "algorithm", algorithm, Object.keys(KINDS) as ThrottleAlgorithm[]);
+  checkOneOf(TASK, "algorithm", algorithm, ALGORITHMS);
   checkInteger(TASK, "limit", limit, 1, MAX_UNITS);
   checkInteger(TASK, "burst", burst, 1, MAX_UNITS);
   if (policy.burst !== undefined && algorithm !== "gcra") {
@@ -103,11 +98,8 @@ function resolvePolicy(throttle: string, policy: ThrottlePolicy): ResolvedPolicy
   return { name, limit, window, algorithm, burst };
 }
 
-/** The policies as the transitions take them. */
-export function policyFields(policies: readonly ResolvedPolicy[]): Fields {
-  return Object.fromEntries(policies.map(({ name, limit, window, algorithm, burst }, i) => {
-    const kind = KINDS[algorithm];
-    const numbers = algorithm === "gcra" ? [window, limit, burst] : [window, limit];
-    return [`policy${i}`, [kind, ...numbers, name].join(":")];
-  }));
+/** The policy as the transitions take it. */
+export function policyLine({ name, limit, window, algorithm, burst }: ResolvedPolicy): string {
+  const numbers = algorithm === "gcra" ? `${window}:${limit}:${burst}` : `${window}:${limit}`;
+  return `${algorithm.replace("-window", "")}:${numbers}:${name}`;
 }

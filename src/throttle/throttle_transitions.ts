@@ -20,17 +20,24 @@
  * algorithm. What calendar windows count does not depend on the limit: they keep their count when the limit
  * changes. A GCRA counter is read through its limit and burst, so both belong to its field.
  *
- * Input: `cost` (negative gives back), `call` (the call's id) and a policy each under `policy0`, `policy1`,
- * …: `gcra:window:limit:burst:name`, `fixed:window:limit:name` or `sliding:window:limit:name`. Output:
- * `allowed` (`1` or `0`), `blockedFor` (if the key is blocked), per policy under its input's name
- * `remaining:reset:next:retry` (`retry` is -1 if the cost never fits), or `error`. All times are
- * milliseconds.
+ * Input: `cost` (negative gives back; of a peek, what it asks for), `call` (the call's id) and a policy each
+ * under `policy0`, `policy1`, …: `gcra:window:limit:burst:name`, `fixed:window:limit:name` or
+ * `sliding:window:limit:name`. Output: `allowed` (`1` or `0`), `blockedFor` (if the key is blocked), per policy
+ * under its input's name `remaining:reset:next:retry` (`retry` is -1 if the cost never fits), or `error`. All
+ * times are milliseconds.
  *
  * Every number is an integer below 2^53, in Lua as in JavaScript: limits and bursts are at most 10^9,
  * windows and the time in which a full burst comes back at most 730 days (`policies.ts` refuses the rest).
  */
 import type { Fields, Step, Transition } from "../store/transition.ts";
-import { isWhole } from "../store/whole_number.ts";
+import {
+  figuresText,
+  isFirst,
+  policyName,
+  readNumbers,
+  remembered,
+  wholeNumber,
+} from "./throttle_numbers.ts";
 import { CLOCK_SKEW, DEADLINE_STEP, EXACT, LONGEST_RECORD, RECENT_LENGTH } from "./throttle_limits.ts";
 
 /** One policy as the input names it. */
@@ -42,18 +49,24 @@ interface Policy {
   readonly capacity: number;
   /** The record's field that has its counter. */
   readonly field: string;
+  /**
+   * The longest time for which a unit counts: no counter ends later than this from now, beside differing
+   * clocks.
+   */
+  readonly horizon: number;
 }
 
-/** A counter, brought to `now`: see the table above. */
+/** The counter of a policy: as it is at `now`, then with the cost taken. See the table above. */
 interface Counter {
-  readonly since: number;
-  readonly used: number;
-  readonly earlier: number;
+  readonly policy: Policy;
+  since: number;
+  used: number;
+  earlier: number;
   /** Whether it was further ahead than the policy could have put it. Only then does a denied call write. */
-  readonly cut: boolean;
+  cut: boolean;
+  /** How long to wait for the cost: 0 if it fits, -1 if it never will. */
+  retry: number;
 }
-
-const NO_COUNTER: Counter = { since: 0, used: 0, earlier: 0, cut: false };
 
 /** The quotient of a product and a divisor, exact although the product may pass 2^53. */
 function scale(factor: number, by: number, divisor: number, roundUp: boolean): number {
@@ -67,136 +80,110 @@ function scale(factor: number, by: number, divisor: number, roundUp: boolean): n
   return whole * 65536 + (roundUp ? Math.ceil(rest / divisor) : Math.floor(rest / divisor));
 }
 
-/** The number of a text of 1 to 15 digits; -1 for any other text. */
-function wholeNumber(text: string | undefined): number {
-  return isWhole(text, 15) ? Number(text) : -1;
-}
+/** The numbers that were read last. */
+const numbers: number[] = [0, 0, 0];
 
 function parsePolicy(line: string): Policy {
   const parts = line.split(":");
   const kind = parts[0]!;
   const window = Number(parts[1]);
   const limit = Number(parts[2]);
-  if (kind === "gcra") return { kind, window, limit, capacity: Number(parts[3]), field: line };
+  if (kind === "gcra") {
+    const capacity = Number(parts[3]);
+    return { kind, window, limit, capacity, field: line, horizon: scale(capacity, window, limit, true) };
+  }
   const name = line.slice(kind.length + parts[1]!.length + parts[2]!.length + 3);
-  return { kind, window, limit, capacity: limit, field: kind + ":" + parts[1]! + ":" + name };
+  const horizon = kind === "sliding" ? 2 * window : window;
+  return { kind, window, limit, capacity: limit, field: kind + ":" + parts[1]! + ":" + name, horizon };
 }
 
 /**
- * The longest time for which a unit counts: no counter ends later than this from now, beside differing
- * clocks.
+ * The counter of a policy at `now`: with what came back until then, and cut back if it is further ahead than
+ * the policy could have put it. `undefined` if the stored text is no counter.
  */
-function horizon(policy: Policy): number {
-  if (policy.kind === "gcra") return scale(policy.capacity, policy.window, policy.limit, true);
-  return policy.kind === "sliding" ? 2 * policy.window : policy.window;
-}
-
-/** The counter as it is stored, or `undefined` if the text is none. */
-function parseCounter(policy: Policy, text: string): Counter | undefined {
-  const parts = text.split(":");
-  const since = wholeNumber(parts[0]);
-  const used = wholeNumber(parts[1]);
-  const earlier = policy.kind === "sliding" ? wholeNumber(parts[2]) : 0;
-  const length = policy.kind === "sliding" ? 3 : 2;
-  if (since < 0 || used < 0 || earlier < 0 || parts.length !== length) return undefined;
-  return { since, used, earlier, cut: false };
-}
-
-function counterText(policy: Policy, counter: Counter): string {
-  const text = String(counter.since) + ":" + String(counter.used);
-  return policy.kind === "sliding" ? text + ":" + String(counter.earlier) : text;
-}
-
-/**
- * The counter with what came back until `now`, and cut back if it is further ahead than the policy could
- * have put it.
- */
-function atTime(policy: Policy, counter: Counter, now: number): Counter {
-  return policy.kind === "gcra" ? gcraAt(policy, counter, now) : windowAt(policy, counter, now);
-}
-
-/**
- * The generic cell rate algorithm in exact integers: `used` units were taken since `since`, and `limit`
- * come back per `window`. Whole windows are taken off both, so `since` lies within a window of `now` and
- * nothing is ever rounded.
- */
-function gcraAt(policy: Policy, counter: Counter, now: number): Counter {
-  const { window, limit, capacity } = policy;
-  const windows = Math.floor((now - counter.since) / window);
-  const since = counter.since + windows * window;
-  const used = counter.used - windows * limit;
-  const back = scale(now - since, limit, window, false);
-  if (used <= back) return { since: now, used: 0, earlier: 0, cut: false };
-  // More than a full burst is in use: another clock is ahead by the time that the excess takes to come
-  // back, or time stepped back, or the counter is damaged.
-  const ahead = used - back > capacity &&
-    scale(used - capacity, window, limit, true) - (now - since) > CLOCK_SKEW;
-  if (ahead) return { since: now, used: capacity, earlier: 0, cut: true };
-  return { since, used, earlier: 0, cut: false };
-}
-
-/**
- * Calendar windows: they begin at multiples of the window since the epoch, whatever the first call's time
- * was.
- */
-function windowAt(policy: Policy, counter: Counter, now: number): Counter {
-  const { window } = policy;
+function counterAt(policy: Policy, text: string | undefined, now: number): Counter | undefined {
+  const { kind, window, limit, capacity } = policy;
+  const counter: Counter = { policy, since: 0, used: 0, earlier: 0, cut: false, retry: 0 };
+  if (text !== undefined) {
+    if (readNumbers(text, numbers) !== (kind === "sliding" ? 3 : 2)) return undefined;
+    counter.since = numbers[0]!;
+    counter.used = numbers[1]!;
+    if (kind === "sliding") counter.earlier = numbers[2]!;
+  }
+  if (kind === "gcra") {
+    // The generic cell rate algorithm in exact integers: `used` units were taken since `since`, and `limit`
+    // come back per `window`. Whole windows are taken off both, so `since` lies within a window of `now` and
+    // nothing is ever rounded.
+    const windows = Math.floor((now - counter.since) / window);
+    const since = counter.since + windows * window;
+    const used = counter.used - windows * limit;
+    const back = scale(now - since, limit, window, false);
+    // More than a full burst is in use: another clock is ahead by the time that the excess takes to come
+    // back, or time stepped back, or the counter is damaged.
+    counter.cut = used - back > capacity &&
+      scale(used - capacity, window, limit, true) - (now - since) > CLOCK_SKEW;
+    counter.since = used <= back || counter.cut ? now : since;
+    counter.used = counter.cut ? capacity : used <= back ? 0 : used;
+    return counter;
+  }
+  // Calendar windows begin at multiples of the window since the epoch, whatever the first call's time was.
   const start = Math.floor(now / window) * window;
-  const { since, used, earlier } = counter;
-  if (since > now + CLOCK_SKEW) return { since: start, used, earlier, cut: true };
-  // A clock that is a little behind opens no window again.
-  if (since >= start) return counter;
-  return { since: start, used: 0, earlier: since === start - window ? used : 0, cut: false };
+  if (counter.since > now + CLOCK_SKEW) {
+    counter.since = start;
+    counter.cut = true;
+  } else if (counter.since < start) { // a clock that is a little behind opens no window again
+    counter.earlier = kind === "sliding" && counter.since === start - window ? counter.used : 0;
+    counter.since = start;
+    counter.used = 0;
+  }
+  return counter;
 }
 
 /** Units left. */
-function available(policy: Policy, counter: Counter, now: number): number {
-  const { window, limit, capacity, kind } = policy;
-  let left = limit - counter.used;
-  if (kind === "gcra") left = capacity - counter.used + scale(now - counter.since, limit, window, false);
-  if (kind === "sliding") {
-    const rest = window - Math.max(0, now - counter.since);
-    left -= scale(Math.min(counter.earlier, limit), rest, window, true);
-  }
-  return Math.max(0, left);
+function available(counter: Counter, now: number): number {
+  const { kind, window, limit, capacity } = counter.policy;
+  const elapsed = now - counter.since;
+  // With fixed windows none is earlier, and nothing is weighed.
+  const change = kind === "gcra"
+    ? scale(elapsed, limit, window, false)
+    : -scale(Math.min(counter.earlier, limit), window - Math.max(0, elapsed), window, true);
+  return Math.max(0, capacity - counter.used + change);
 }
 
 /** Milliseconds until so many units are left; -1 if they never are. */
-function timeUntil(policy: Policy, counter: Counter, now: number, units: number): number {
-  const { window, limit, capacity, kind } = policy;
+function timeUntil(counter: Counter, now: number, units: number): number {
+  const { kind, window, limit, capacity } = counter.policy;
   if (units > capacity) return -1;
+  const elapsed = now - counter.since; // negative if another clock is ahead
   if (kind === "gcra") {
     const missing = counter.used + units - capacity;
-    if (missing <= 0) return 0;
-    return Math.max(0, scale(missing, window, limit, true) - (now - counter.since));
+    return missing <= 0 ? 0 : Math.max(0, scale(missing, window, limit, true) - elapsed);
   }
-  if (kind === "sliding") return slidingUntil(policy, counter, now, limit - units);
-  return units <= limit - counter.used ? 0 : counter.since + window - now;
-}
-
-/** Milliseconds until `room` units or fewer are in use, of two calendar windows. */
-function slidingUntil(policy: Policy, counter: Counter, now: number, room: number): number {
-  const { window, limit } = policy;
   // A count from before the limit was lowered weighs no more than the limit: it would deny for longer than
   // two windows.
   const used = Math.min(counter.used, limit);
   const earlier = Math.min(counter.earlier, limit);
-  const elapsed = now - counter.since; // negative if another clock is ahead
+  const room = limit - units; // as many or fewer are then in use
   if (room >= used) {
     const at = earlier === 0 ? 0 : window - scale(room - used, window, earlier, false);
     return at <= Math.max(0, elapsed) ? 0 : at - elapsed;
   }
-  return window - elapsed + Math.max(0, window - scale(room, window, used, false));
+  const weighed = kind === "sliding" ? Math.max(0, window - scale(room, window, used, false)) : 0;
+  return window - elapsed + weighed;
 }
 
-/** The counter after the cost was taken; a negative cost gives back, never beyond full. */
-function taken(policy: Policy, counter: Counter, now: number, cost: number): Counter {
-  const { since, earlier } = counter;
+/** Takes the cost; a negative cost gives back, never beyond full. */
+function take(counter: Counter, now: number, cost: number): void {
+  const { kind, window, limit } = counter.policy;
   const used = counter.used + cost;
-  if (policy.kind === "gcra" && used <= scale(now - since, policy.limit, policy.window, false)) {
-    return { since: now, used: 0, earlier, cut: false };
-  }
-  return { since, used: Math.max(0, used), earlier, cut: false };
+  const all = kind === "gcra" && used <= scale(now - counter.since, limit, window, false);
+  if (all) counter.since = now;
+  counter.used = all ? 0 : Math.max(0, used);
+}
+
+function counterText({ policy, since, used, earlier }: Counter): string {
+  const text = String(since) + ":" + String(used);
+  return policy.kind === "sliding" ? text + ":" + String(earlier) : text;
 }
 
 /**
@@ -206,30 +193,30 @@ function taken(policy: Policy, counter: Counter, now: number, cost: number): Cou
 function foreignEnd(field: string, text: string, now: number): number {
   const parts = field.split(":");
   const kind = parts[0]!;
+  const gcra = kind === "gcra";
+  const sliding = kind === "sliding";
+  if (!gcra && !sliding && kind !== "fixed") return 0;
   const window = wholeNumber(parts[1]);
-  const calendar = kind === "fixed" || kind === "sliding";
-  const limit = calendar ? 1 : wholeNumber(parts[2]);
-  const capacity = calendar ? 1 : wholeNumber(parts[3]);
-  if (!calendar && kind !== "gcra" || window <= 0 || limit <= 0 || capacity < 0) return 0;
-  const policy: Policy = { kind, window, limit, capacity, field };
-  const counter = parseCounter(policy, text);
-  if (counter === undefined || horizon(policy) > LONGEST_RECORD) return 0;
-  let end = counter.since + horizon(policy);
-  if (kind === "gcra") {
-    const current = gcraAt(policy, counter, now);
-    end = current.used === 0 ? 0 : current.since + scale(current.used, window, limit, true);
-  }
-  return end <= now ? 0 : Math.min(end, now + horizon(policy) + CLOCK_SKEW);
+  // A calendar window counts for as long as one unit does that comes back per window; two when it slides.
+  const limit = gcra ? wholeNumber(parts[2]) : 1;
+  const capacity = gcra ? wholeNumber(parts[3]) : sliding ? 2 : 1;
+  if (window <= 0 || limit <= 0 || capacity < 0) return 0;
+  if (readNumbers(text, numbers) !== (sliding ? 3 : 2)) return 0;
+  const horizon = scale(capacity, window, limit, true);
+  if (horizon > LONGEST_RECORD) return 0;
+  const end = numbers[0]! + (gcra ? scale(numbers[1]!, window, limit, true) : horizon);
+  return end <= now ? 0 : Math.min(end, now + horizon + CLOCK_SKEW);
 }
 
 /** Whether the record is a throttle's. One that is not is left alone. */
 function isOurs(record: Fields): boolean {
-  return wholeNumber(record["recordEnds"]) >= 0 && wholeNumber(record["blockedUntil"] ?? "0") >= 0;
+  const { recordEnds, blockedUntil } = record;
+  return wholeNumber(recordEnds) >= 0 && (blockedUntil === undefined || wholeNumber(blockedUntil) >= 0);
 }
 
 /** Whether the call was counted already: it arrived twice, as one whose reply was lost may. */
 function isRepeated(record: Fields | undefined, call: string | undefined): boolean {
-  if (record === undefined || call === undefined) return false;
+  if (record === undefined || call === undefined || isFirst(call)) return false;
   return ("," + (record["recentCalls"] ?? "")).includes("," + call + ",");
 }
 
@@ -239,7 +226,7 @@ function withCall(record: Fields | undefined, call: string): string {
 }
 
 /** Whether a policy of the call has its counter in that field. */
-function isOwn(own: readonly Weighed[], field: string): boolean {
+function isOwn(own: readonly Counter[], field: string): boolean {
   for (const { policy } of own) if (policy.field === field) return true;
   return false;
 }
@@ -247,13 +234,13 @@ function isOwn(own: readonly Weighed[], field: string): boolean {
 /** The record with its new end. Moves the end only if it has to, and then drops counters that are over. */
 function withEnd(
   next: Record<string, string>,
-  own: readonly Weighed[],
+  own: readonly Counter[],
   end: number,
   now: number,
 ): { readonly record: Fields; readonly expiresAt: number } {
   const before = wholeNumber(next["recordEnds"]);
   let longest = DEADLINE_STEP;
-  for (const { policy } of own) longest = Math.max(longest, horizon(policy));
+  for (const { policy } of own) longest = Math.max(longest, policy.horizon);
   if (before >= end && before <= now + longest + DEADLINE_STEP) return { record: next, expiresAt: before };
   const kept: Record<string, string> = {};
   let last = end;
@@ -271,67 +258,60 @@ function withEnd(
   return { record: kept, expiresAt: recordEnds };
 }
 
+const CORRUPT: Step = { output: { error: "corrupt" } };
+
 /**
- * A policy, where its counter stands, and how long to wait for the cost: 0 if it fits, -1 if it never will.
+ * Decides about all policies, and takes the cost from all of them or from none; from none if it only `reads`.
  */
-interface Weighed {
-  readonly policy: Policy;
-  readonly counter: Counter;
-  readonly retry: number;
-}
-
-/** Every policy of the input; `undefined` if a counter of one is unreadable. */
-function weigh(record: Fields | undefined, input: Fields, cost: number, now: number): Weighed[] | undefined {
-  const all: Weighed[] = [];
-  for (let i = 0; input["policy" + i] !== undefined; i++) {
-    const policy = parsePolicy(input["policy" + i]!);
-    const text = record === undefined ? undefined : record[policy.field];
-    const stored = text === undefined ? NO_COUNTER : parseCounter(policy, text);
-    if (stored === undefined) return undefined;
-    const counter = atTime(policy, stored, now);
-    all.push({ policy, counter, retry: cost <= 0 ? 0 : timeUntil(policy, counter, now, cost) });
-  }
-  return all;
-}
-
-/** Decides about all policies, and takes the cost from all of them or from none. */
-function decide(record: Fields | undefined, input: Fields, cost: number, now: number): Step {
-  if (record !== undefined && !isOurs(record)) return { output: { error: "corrupt" } };
-  const all = weigh(record, input, cost, now);
-  if (all === undefined) return { output: { error: "corrupt" } };
-  const blockedFor = record === undefined ? 0 : Math.max(0, Number(record["blockedUntil"] ?? "0") - now);
+function decide(record: Fields | undefined, input: Fields, now: number, reads: boolean): Step {
+  if (record !== undefined && !isOurs(record)) return CORRUPT;
+  const cost = Number(input["cost"] ?? "0");
+  const blockedUntil = record === undefined ? undefined : record["blockedUntil"];
+  const blockedFor = blockedUntil === undefined ? 0 : Math.max(0, Number(blockedUntil) - now);
   const repeated = isRepeated(record, input["call"]);
   let fits = cost < 0 || blockedFor === 0;
   let cut = false;
-  for (const weighed of all) {
-    if (weighed.retry !== 0) fits = false;
-    if (weighed.counter.cut) cut = true;
+  const own: Counter[] = [];
+  // The first two by their names: a throttle of one policy, the usual one, computes none.
+  let line = input["policy0"];
+  for (let i = 1; line !== undefined; i++) {
+    const policy = remembered(line, parsePolicy);
+    const counter = counterAt(policy, record === undefined ? undefined : record[policy.field], now);
+    if (counter === undefined) return CORRUPT;
+    if (cost > 0) counter.retry = timeUntil(counter, now, cost);
+    if (counter.retry !== 0) fits = false;
+    if (counter.cut) cut = true;
+    own.push(counter);
+    line = i === 1 ? input["policy1"] : input[policyName(i)];
   }
-  const takes = fits && cost !== 0 && !repeated;
+  const takes = fits && cost !== 0 && !repeated && !reads;
   // A denied call changes nothing, unless a counter had to be cut back: what is cut is written, or it would
   // be cut at every call and never end.
-  const writes = takes || (cost > 0 && !repeated && cut);
-  const output: Record<string, string> = { allowed: fits || repeated ? "1" : "0" };
+  const writes = takes || (cost > 0 && !repeated && !reads && cut);
+  const output: Record<string, string> = { allowed: fits || repeated ? "1" : "0", policy0: "" };
   if (blockedFor > 0) output["blockedFor"] = String(blockedFor);
   const next: Record<string, string> = writes ? { ...record } : {};
   let lasts = DEADLINE_STEP;
   let exhausted = false;
-  for (let i = 0; i < all.length; i++) {
-    const { policy, retry } = all[i]!;
-    const counter = takes ? taken(policy, all[i]!.counter, now, cost) : all[i]!.counter;
-    const remaining = available(policy, counter, now);
-    const reset = timeUntil(policy, counter, now, policy.capacity);
-    const more = remaining >= policy.capacity ? 0 : timeUntil(policy, counter, now, remaining + 1);
-    output["policy" + i] = `${remaining}:${reset}:${more}:${repeated ? 0 : retry}`;
+  for (let i = 0; i < own.length; i++) {
+    const counter = own[i]!;
+    const { capacity, field } = counter.policy;
+    if (takes) take(counter, now, cost);
+    const remaining = available(counter, now);
+    const reset = timeUntil(counter, now, capacity);
+    const more = remaining >= capacity ? 0 : timeUntil(counter, now, remaining + 1);
+    const figures = figuresText(remaining, reset, more, repeated ? 0 : counter.retry);
+    if (i === 0) output["policy0"] = figures;
+    else output[policyName(i)] = figures;
     lasts = Math.max(lasts, reset);
     if (remaining === 0) exhausted = true;
-    if (takes || counter.cut) next[policy.field] = counterText(policy, counter);
+    if (takes || counter.cut) next[field] = counterText(counter);
   }
   if (!writes) return { output };
-  if (blockedFor === 0) delete next["blockedUntil"];
+  if (blockedUntil !== undefined && blockedFor === 0) delete next["blockedUntil"];
   if (takes && input["call"] !== undefined) next["recentCalls"] = withCall(record, input["call"]!);
   // In a bounded engine a counter at its limit outlives the others, and a block every other record.
-  const { record: stored, expiresAt } = withEnd(next, all, now + lasts, now);
+  const { record: stored, expiresAt } = withEnd(next, own, now + lasts, now);
   return {
     output,
     write: {
@@ -345,14 +325,14 @@ function decide(record: Fields | undefined, input: Fields, cost: number, now: nu
 /** Takes a cost from every policy, or from none; a negative cost gives back, whatever blocks the key. */
 export const checkThrottle: Transition = {
   name: "throttle.check",
-  apply: (record, input, now): Step => decide(record, input, Number(input["cost"]), now),
+  apply: (record, input, now): Step => decide(record, input, now, false),
 };
 
-/** Reads the state of every policy without changing anything. */
+/** Reads the state of every policy, and whether the cost would fit, without changing anything. */
 export const peekThrottle: Transition = {
   name: "throttle.peek",
   readOnly: true,
-  apply: (record, input, now): Step => decide(record, input, 0, now),
+  apply: (record, input, now): Step => decide(record, input, now, true),
 };
 
 /**
@@ -362,7 +342,7 @@ export const peekThrottle: Transition = {
 export const blockThrottle: Transition = {
   name: "throttle.block",
   apply: (record, input, now): Step => {
-    if (record !== undefined && !isOurs(record)) return { output: { error: "corrupt" } };
+    if (record !== undefined && !isOurs(record)) return CORRUPT;
     const call = input["call"];
     if (isRepeated(record, call)) return { output: {} };
     const blockedUntil = now + Number(input["duration"]);

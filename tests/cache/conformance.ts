@@ -3,7 +3,7 @@
  * made of `withCache`: its origin and its client are processes of Node, as the suite has them.
  */
 import { memoryStore } from "@holdfast/edge";
-import { type HttpCacheOptions, withCache } from "@holdfast/edge/http";
+import { type HttpCacheBaseOptions, withCache } from "@holdfast/edge/http";
 
 /** The suite's results, by the ids of its tests: `true`, or the kind of failure and its message. */
 export type Results = Readonly<Record<string, true | readonly [kind: string, message: string]>>;
@@ -64,7 +64,7 @@ function freePort(): number {
 }
 
 /** Runs the suite against `withCache` with these options. */
-export async function runSuite(options: Partial<HttpCacheOptions> = {}, only = ""): Promise<Results> {
+export async function runSuite(options: HttpCacheBaseOptions = {}, only = ""): Promise<Results> {
   const port = freePort();
   const pidfile = await Deno.makeTempFile();
   const node = (script: string, env: Record<string, string>) =>

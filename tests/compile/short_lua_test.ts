@@ -1,4 +1,4 @@
-/** What shortens compiled Lua changes nothing else: each rule, and shapes that look like its own. */
+/** The step that shortens compiled Lua changes nothing else: each rule, and shapes that look like its own. */
 import { unpacked } from "../../adapters/upstash/_lua.ts";
 import { tidyLua } from "../../adapters/upstash/compile/tidy_lua.ts";
 import { assertEquals } from "../support/assert.ts";

@@ -48,9 +48,12 @@ export async function collectCases(load: () => Promise<unknown>): Promise<(reado
 export interface CompareOptions {
   /** Steps per transition at least. */
   readonly steps?: number;
-  /** How far the clock may go in one step, in milliseconds. */
+  /** The largest step of the clock, in milliseconds. */
   readonly stride?: number;
-  /** Whether the clock goes far now and then, also to the record's deadline: what builds up over many steps then ends. */
+  /**
+   * Whether the clock goes far now and then, also to the record's deadline: state built up over many steps
+   * then ends.
+   */
   readonly jumps?: boolean;
   /** Steps on one record before it starts afresh. */
   readonly history?: number;

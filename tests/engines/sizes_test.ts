@@ -1,4 +1,7 @@
-/** How large the engines over other databases are: their code, and what they add to a bundle that has the contracts already. */
+/**
+ * The sizes of the engines over other databases: their code, and what they add to a bundle that has the
+ * contracts.
+ */
 import { sizes } from "../../bench/bundles.ts";
 import { assert } from "../support/assert.ts";
 import { report } from "../support/report.ts";

@@ -8,7 +8,7 @@ const CALLS = ["a1", "a2", "b1", "b2", "c1"];
 
 interface Known {
   readonly admitted: readonly string[];
-  /** How many were admitted in the window of the latest time. */
+  /** The number admitted in the window of the latest time. */
   readonly inWindow: number;
   /** The earliest and the latest time at which a call was decided. */
   readonly earliest: number;
@@ -83,15 +83,21 @@ function throttle(kind: "fixed" | "sliding" | "gcra", mutants: Subject<Known>["m
 /** Throttles: five calls of three callers at one key, with each algorithm. */
 export const throttles: readonly Subject<Known>[] = [
   throttle("fixed", [
-    ["units <= limit - counter.used ? 0", "units <= limit - counter.used + 1 ? 0"],
-    ["const takes = fits && cost !== 0 && !repeated;", "const takes = fits && cost !== 0;"],
+    ["  if (room >= used) {", "  if (room >= used - 1) {"],
+    [
+      "const takes = fits && cost !== 0 && !repeated && !reads;",
+      "const takes = fits && cost !== 0 && !reads;",
+    ],
     [`allowed: fits || repeated ? "1" : "0"`, `allowed: fits ? "1" : "0"`],
-    ["if (since >= start) return counter;", "if (since === start) return counter;"],
-    ["counter.since + window - now;", "counter.since + window - now - 1;"],
+    ["} else if (counter.since < start) {", "} else if (counter.since !== start) {"],
+    ["return window - elapsed + weighed;", "return window - elapsed + weighed - 1;"],
     ["const used = counter.used + cost;", "const used = counter.used;"],
   ]),
   throttle("sliding", [
-    ["earlier: since === start - window ? used : 0, cut: false", "earlier: used, cut: false"],
+    [
+      `counter.earlier = kind === "sliding" && counter.since === start - window ? counter.used : 0;`,
+      "counter.earlier = counter.used;",
+    ],
     ["  if (room >= used) {", "  if (room >= used - 1) {"],
   ]),
   throttle("gcra", [
@@ -101,8 +107,8 @@ export const throttles: readonly Subject<Known>[] = [
     ],
     ["const used = counter.used - windows * limit;", "const used = counter.used - (windows + 1) * limit;"],
     [
-      "return Math.max(0, scale(missing, window, limit, true) - (now - counter.since));",
-      "return Math.max(0, scale(missing, window, limit, true) - (now - counter.since) - 1);",
+      "Math.max(0, scale(missing, window, limit, true) - elapsed);",
+      "Math.max(0, scale(missing, window, limit, true) - elapsed - 1);",
     ],
   ]),
 ];

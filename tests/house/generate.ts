@@ -15,7 +15,7 @@ import { scriptsSource, sharedSource } from "../../adapters/upstash/compile/scri
 
 const root = new URL("../../", import.meta.url);
 
-/** What `generated/` should have: texts by their paths in the repository. */
+/** The files that `generated/` should have: texts by their paths in the repository. */
 export async function generated(directory: URL = root): Promise<Map<string, string>> {
   const compilers = await loadCompilers();
   const all = Object.entries(CONTRACTS).map(([contract, path]) => ({
@@ -23,7 +23,7 @@ export async function generated(directory: URL = root): Promise<Map<string, stri
     path,
     transitions: compileTransitions([decodeURIComponent(new URL(path, directory).pathname)], compilers)
       .map((transition) => withFast(transition, fastPaths[transition.name]))
-      // What only reads loads the record and decides here, in one request too.
+      // A transition that only reads loads the record and decides here, in one request too.
       .filter(({ kind, fast }) => kind === "write" || fast !== undefined),
   }));
   // Together, so that what is alike in several contracts gets the same names, which compresses well.
@@ -49,7 +49,7 @@ export async function generated(directory: URL = root): Promise<Map<string, stri
   return files;
 }
 
-/** What at least two contracts need. */
+/** The functions that at least two contracts need. */
 function sharedParts(contracts: readonly (readonly CompiledTransition[])[]): string[] {
   const seen = new Set<string>();
   const shared = new Set<string>();

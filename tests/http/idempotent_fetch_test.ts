@@ -153,6 +153,21 @@ Deno.test("idempotentFetch(): attempts and the total time are bounds; a Retry-Af
   });
 });
 
+Deno.test("idempotentFetch(): an async retryIf is awaited, within the time of the attempt", async () => {
+  await withClock(async (clock) => {
+    const queued = () => Response.json({ state: "queued" });
+    const { fetch, sent } = scripted([queued(), queued(), Response.json({ state: "paid" })]);
+    const retryIf = async (response: Response) => (await response.clone().json()).state === "queued";
+    const answer = await idempotentFetch(fetch, { clock, retryIf })("https://a.test/", { method: "POST" });
+    assertEquals([await answer.json(), sent.length], [{ state: "paid" }, 3]);
+    const silent = scripted([]);
+    const never = () => new Promise<boolean>(() => {});
+    const options = { clock, retryIf: never, attemptTimeout: "1s", timeout: "5s", attempts: 2 } as const;
+    const error = await assertRejects(() => idempotentFetch(silent.fetch, options)("https://a.test/"));
+    assertEquals([(error as { code?: string }).code, silent.sent.length], ["timeout", 2]);
+  });
+});
+
 Deno.test("idempotentFetch(): the caller's signal ends it, in an attempt and in a pause", async () => {
   const controller = new AbortController();
   const silent: Send =

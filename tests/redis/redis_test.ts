@@ -1,4 +1,7 @@
-/** What is Redis' own beside the laws: kinds of clients, commands a call, restarts, forgotten scripts, listings. */
+/**
+ * Redis' own behaviour, beside the laws: kinds of clients, commands a call, restarts, forgotten scripts,
+ * listings.
+ */
 import { Redis as UpstashRedis } from "@upstash/redis";
 import { createIdempotency, createLocks, createThrottle, HoldfastError } from "@holdfast/edge";
 import { type RedisClient, redisStore, type RedisStoreOptions } from "@holdfast/edge/redis";
@@ -13,7 +16,7 @@ import { clients, clusterClients } from "./_clients.ts";
 
 const options = { sanitizeOps: false, sanitizeResources: false }; // the clients keep sockets and timers
 
-/** How many scripts and other commands the server has run since it was asked last. */
+/** The number of scripts and other commands that the server has run since it was asked last. */
 async function commands(server: RedisServer): Promise<number> {
   const info = new TextDecoder().decode(await server.send("INFO", "commandstats") as Uint8Array);
   await server.send("CONFIG", "RESETSTAT");

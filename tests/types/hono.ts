@@ -8,6 +8,7 @@ import { createFactory } from "hono/factory";
 import { Hono as OtherHono } from "hono-other";
 import { z } from "zod";
 import { memoryStore } from "@holdfast/edge";
+import { createCache } from "@holdfast/edge/cache";
 import {
   cache,
   idempotency,
@@ -19,6 +20,7 @@ import {
   webhook,
 } from "@holdfast/edge/hono";
 import {
+  withCache,
   withIdempotency,
   withLock,
   withSession,
@@ -217,6 +219,20 @@ export const typed = withSession(async (_request, { session }) => {
   real<string[]>(await session.get("cart"));
   return new Response();
 }, { store, schema: Visitor });
+// A cache of responses is on a store, or is a cache that was made already.
+export const responseCaches = [
+  withCache(() => new Response(), { store, ttl: "1m" }),
+  withCache(() => new Response(), { cache: createCache(store, { name: "a" }) }),
+  cache({ cache: createCache(store, { name: "a" }) }),
+];
+export const refused = () => [
+  // @ts-expect-error neither
+  withCache(() => new Response(), {}),
+  // @ts-expect-error neither, in Hono
+  cache({}),
+  // @ts-expect-error both
+  cache({ store, cache: createCache(store, { name: "a" }) }),
+];
 export const claimed = withIdempotency((_request, { idempotency }) => {
   // @ts-expect-error a request without a key has no claim
   void idempotency.key;

@@ -79,6 +79,42 @@ export const NATIVE_FORMS: Readonly<Record<string, NativeForm>> = {
   return text ~= nil and #text <= most and string.find(text, "^%d+$") ~= nil
 end`,
   },
+  readNumbers: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function readNumbers(text, into)
+  local count = 0
+  for part in string.gmatch(text .. ":", "(.-):") do
+    if #part > 15 or not string.find(part, "^%d+$") then return 0 end
+    count = count + 1
+    into[count] = tonumber(part)
+  end
+  return count
+end`,
+  },
+  policyName: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function policyName(index) return "policy" .. index end`,
+  },
+  wholeNumber: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function wholeNumber(text)
+  return text and #text <= 15 and string.find(text, "^%d+$") and tonumber(text) or -1
+end`,
+  },
+  figuresText: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function figuresText(...) return string.format("%.0f:%.0f:%.0f:%.0f", ...) end`,
+  },
+  // Calls come from other processes.
+  isFirst: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function isFirst() return false end`,
+  },
+  // A script runs once: there is nothing to remember.
+  remembered: {
+    file: "src/throttle/throttle_numbers.ts",
+    lua: `local function remembered(line, make) return make(line) end`,
+  },
   // Redis knows its clock in microseconds; `micro` has those within `now`.
   microseconds: {
     file: "src/store/microseconds.ts",

@@ -19,10 +19,10 @@ export const partK = `local
 function K(a,...)for b,c in ipairs({...})do if c then for d,e in pairs(c)do a[d]=e end end end return a end`;
 export const partN = `local
 function N(a,b)a[b]=nil return true end`;
-export const partP = `local
-function P(a,b)local c={}for d,e in pairs(a)do if not b[d]then c[d]=e end end return c end`;
 export const partQ = `local
-function Q(a,b)table.sort(a,function(c,d)return b(nil,c,d)<0 end)return a end`;
+function Q(a,b)local c={}for d,e in pairs(a)do if not b[d]then c[d]=e end end return c end`;
 export const partR = `local
-function R(a)if a==nil then return 0 end
+function R(a,b)table.sort(a,function(c,d)return b(nil,c,d)<0 end)return a end`;
+export const partS = `local
+function S(a)if a==nil then return 0 end
 local b=B(a)return(b>0 or b<0)and b or 0 end`;

@@ -13,46 +13,46 @@ export const cacheScripts: UpstashScripts = {
     partB,
     partA,
     `local
-function T(a)return a==nil and 0 or B(a)end`,
+function U(a)return a==nil and 0 or B(a)end`,
     `local
-function V(a,now,b)if b==nil then b=0 end return(a.value~=nil or a.absent~=nil)and(b>0 or now<T(a["until"]))end`,
+function W(a,now,b)if b==nil then b=0 end return(a.value~=nil or a.absent~=nil)and(b>0 or now<U(a["until"]))end`,
     `local
-function U(a)local next={}for b in pairs(a)do if b~="filler"and b~="grant"and b~="leaseEnds"then next[b]=a[b]end end return next end`,
+function V(a)local next={}for b in pairs(a)do if b~="filler"and b~="grant"and b~="leaseEnds"then next[b]=a[b]end end return next end`,
     `local
-function O(a)return{record=a,expiresAt=math.max(T(a["until"]),T(a.leaseEnds))}end`,
+function P(a)return{record=a,expiresAt=math.max(U(a["until"]),U(a.leaseEnds))}end`,
     `local
-function X(next,a,b,now)next.filler=a.filler next.grant=b next.leaseEnds=A(now+T(a.lease))return O(next)end`,
+function Y(next,a,b,now)next.filler=a.filler next.grant=b next.leaseEnds=A(now+U(a.lease))return P(next)end`,
     `local
-function W(a,b)return a~=nil and a.filler==b.filler and a.grant==b.grant end`,
+function X(a,b)return a~=nil and a.filler==b.filler and a.grant==b.grant end`,
     `local
-function Y(a,b,now)local c=now+T(a.ttl)local next={filledAt=A(now),freshUntil=A(c),staleUntil=A(c+T(a.stale)),["until"]=A(c+math.max(T(a.stale),T(a.grace))),took=a.took,tags=a.tags,schema=a.schema,filledBy=b}if a.value~=nil then next.value=a.value else next.absent="1"end return next end`,
+function Z(a,b,now)local c=now+U(a.ttl)local next={filledAt=A(now),freshUntil=A(c),staleUntil=A(c+U(a.stale)),["until"]=A(c+math.max(U(a.stale),U(a.grace))),took=a.took,tags=a.tags,schema=a.schema,filledBy=b}if a.value~=nil then next.value=a.value else next.absent="1"end return next end`,
     partM,
   ],
   scripts: {
     "cache.read": {
       fields: "early filler lease outdated refresh schema",
       lua: `local apply=function(a,b,now)local c={}local d=true
-local e=a==nil and 0 or T(a.freshUntil)-now if a~=nil and a.schema==b.schema and a.tags~=b.outdated and V(a,now,e)then c={tags=a.tags,filledAt=a.filledAt,freshUntil=a.freshUntil,staleUntil=a.staleUntil,["until"]=a["until"],now=A(now)}if a.value~=nil then c.value=a.value else c.absent="1"end
-local f=b.early==nil and 0 or math.floor(T(a.took)*T(b.early)/1000)d=e<=f or b.refresh~=nil and now-T(a.filledAt)>=T(b.refresh)end if not d or b.filler==nil then return{output=c}end if a~=nil and a.filler~=nil and a.filler~=b.filler and now<T(a.leaseEnds)then c.busy=A(T(a.leaseEnds)-now)c.holder=a.filler.." "..a.grant return{output=c}end
+local e=a==nil and 0 or U(a.freshUntil)-now if a~=nil and a.schema==b.schema and a.tags~=b.outdated and W(a,now,e)then c={tags=a.tags,filledAt=a.filledAt,freshUntil=a.freshUntil,staleUntil=a.staleUntil,["until"]=a["until"],now=A(now)}if a.value~=nil then c.value=a.value else c.absent="1"end
+local f=b.early==nil and 0 or math.floor(U(a.took)*U(b.early)/1000)d=e<=f or b.refresh~=nil and now-U(a.filledAt)>=U(b.refresh)end if not d or b.filler==nil then return{output=c}end if a~=nil and a.filler~=nil and a.filler~=b.filler and now<U(a.leaseEnds)then c.busy=A(U(a.leaseEnds)-now)c.holder=a.filler.." "..a.grant return{output=c}end
 local g=a~=nil and a.filler==b.filler
-local h=g and a.grant or A(now)local next=a==nil and({})or U(a)c.grant=h return{output=c,write=X(next,b,h,now)}end`,
+local h=g and a.grant or A(now)local next=a==nil and({})or V(a)c.grant=h return{output=c,write=Y(next,b,h,now)}end`,
     },
     "cache.fill": {
       fields: "filler grace grant schema stale tags took ttl value",
-      lua: `local apply=function(a,b,now)if not W(a,b)then return{output={done=a~=nil and a.filledBy==b.filler and"1"or"0"}}end return{output={done="1"},write=O(Y(b,b.filler,now))}end`,
+      lua: `local apply=function(a,b,now)if not X(a,b)then return{output={done=a~=nil and a.filledBy==b.filler and"1"or"0"}}end return{output={done="1"},write=P(Z(b,b.filler,now))}end`,
     },
     "cache.extend": {
       fields: "filler grant lease",
-      lua: `local apply=function(a,b,now)if not W(a,b)then return{output={done="0"}}end return{output={done="1"},write=X(U(a),b,b.grant,now)}end`,
+      lua: `local apply=function(a,b,now)if not X(a,b)then return{output={done="0"}}end return{output={done="1"},write=Y(V(a),b,b.grant,now)}end`,
     },
     "cache.abandon": {
       fields: "filler grant",
-      lua: `local apply=function(a,b,now)if not W(a,b)then return{output={}}end
-local next=U(a)return{output={},write=V(next,now)and O(next)or({record=nil})}end`,
+      lua: `local apply=function(a,b,now)if not X(a,b)then return{output={}}end
+local next=V(a)return{output={},write=W(next,now)and P(next)or({record=nil})}end`,
     },
     "cache.put": {
       fields: "grace id schema stale tags took ttl value",
-      lua: `local apply=function(a,b,now)if a~=nil and a.filledBy==b.id then return{output={}}end return{output={},write=O(Y(b,b.id,now))}end`,
+      lua: `local apply=function(a,b,now)if a~=nil and a.filledBy==b.id then return{output={}}end return{output={},write=P(Z(b,b.id,now))}end`,
     },
     "cache.invalidate": {
       fields: "",
@@ -60,11 +60,11 @@ local next=U(a)return{output={},write=V(next,now)and O(next)or({record=nil})}end
     },
     "cache.expire": {
       fields: "",
-      lua: `local apply=function(a,b,now)local next=a==nil and({})or U(a)local c=V(next,now)and"1"or"0"local d=math.max(0,T(next.freshUntil)-now)next.freshUntil="0"next.staleUntil=A(T(next.staleUntil)-d)next["until"]=A(T(next["until"])-d)return{output={done=c},write=V(next,now)and O(next)or({record=nil})}end`,
+      lua: `local apply=function(a,b,now)local next=a==nil and({})or V(a)local c=W(next,now)and"1"or"0"local d=math.max(0,U(next.freshUntil)-now)next.freshUntil="0"next.staleUntil=A(U(next.staleUntil)-d)next["until"]=A(U(next["until"])-d)return{output={done=c},write=W(next,now)and P(next)or({record=nil})}end`,
     },
     "cache.tag": {
       fields: "id ttl",
-      lua: `local apply=function(a,b,now)local c=(a==nil or a.v==nil)and 0 or T(M(a.v,":")[1])local d=now+T(b.ttl)local next={v=A(c+1)..":"..b.id,e=A(d)}return{output={},write={record=next,expiresAt=d}}end`,
+      lua: `local apply=function(a,b,now)local c=(a==nil or a.v==nil)and 0 or U(M(a.v,":")[1])local d=now+U(b.ttl)local next={v=A(c+1)..":"..b.id,e=A(d)}return{output={},write={record=next,expiresAt=d}}end`,
     },
   },
 };
