@@ -11,7 +11,7 @@
  * timer of a lease that is not renewed does keep it alive until the lease is over, as a caller may wait for
  * its signal.
  */
-import type { Clock } from "./clock.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import { interruptible } from "./deadline.ts";
 import { callAfter } from "./call_after.ts";
 
@@ -54,6 +54,9 @@ export interface LeaseOptions {
  * stack.
  */
 const OVER = "over";
+
+/** The microtasks after which work counts as not done at once. They cost a fifth of a timer. */
+const STEPS_AT_ONCE = 24;
 
 /**
  * The monotonic time at which a holder stops to count on its lease. The allowance is 2 ms for whole
@@ -98,7 +101,7 @@ export class Lease {
     signal?.addEventListener("abort", this.#onAbort, { once: true });
     if (renew && !signal?.aborted) {
       this.#renewing = true;
-      this.#renewLater(false);
+      this.#beginRenewal();
     }
   }
 
@@ -201,6 +204,16 @@ export class Lease {
     this.#ending ??= new AbortController();
     this.#startTimer();
     return this.#ending.signal;
+  }
+
+  /**
+   * Sets the timer of the first extension. Work that ends at once is over before: a timer costs it more than the
+   * claim. Another clock than the runtime's may be moved on at once.
+   */
+  async #beginRenewal(): Promise<void> {
+    const steps = this.#options.clock === systemClock ? STEPS_AT_ONCE : 0;
+    for (let i = 0; i < steps && this.#renewing; i++) await undefined;
+    if (this.#renewing) this.#renewLater(false);
   }
 
   /** Extends when a third of the lease is gone, and every tenth of it after a failure. */

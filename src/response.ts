@@ -6,7 +6,7 @@
  */
 export function changeable(response: Response): Response {
   const text = textAtHand(response);
-  if (typeof text === "string") {
+  if (text !== undefined) {
     // The server writes these very headers, and a copy is made of them.
     return new Response(text, { status: response.status, headers: new Headers(response.headers) });
   }
@@ -20,14 +20,19 @@ export function changeable(response: Response): Response {
 }
 
 /**
- * The text of a response of `@hono/node-server` that has not made its real one yet; otherwise what is no text. To make it costs Node more
+ * The text of a response of `@hono/node-server` that has not made its real one yet. To make it costs Node more
  * than all helpers do; until then the server writes the parts that it was constructed with, `[status, body,
- * headers]`. They stand under a symbol of that package, so they are known by their form: a response that has
- * them in another form is used as any other.
+ * headers]`. They stand under a symbol of that package: where they are not as they are known here, the response
+ * is used as any other.
  */
-export function textAtHand(response: Response): unknown {
-  const keys = Reflect.ownKeys(response) as (keyof Response)[];
-  return keys.map((key): unknown => response[key]).find(Array.isArray)?.[1];
+export function textAtHand(response: Response): string | undefined {
+  if (Object.getPrototypeOf(Response) === Function.prototype) return undefined; // it replaces the runtime's class
+  for (const symbol of Object.getOwnPropertySymbols(response)) {
+    if (symbol.description !== "cache") continue;
+    const parts: unknown = response[symbol as unknown as keyof Response];
+    if (Array.isArray(parts) && parts[0] === response.status && typeof parts[1] === "string") return parts[1];
+  }
+  return undefined;
 }
 
 /**

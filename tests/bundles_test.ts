@@ -101,8 +101,9 @@ Deno.test({
       }
       const { gzipped } = await sizes(script);
       report(`${name}: ${gzipped} bytes, minified and gzipped\n`);
-      // The throttle itself is 6.5 kB of it: transitions, policies, checks of arguments.
-      assert(gzipped <= 9_800, `${name}: ${gzipped} bytes`);
+      // The throttle itself is 6.5 kB of it: transitions, policies, checks of arguments. 60 bytes find the text of a
+      // response under @hono/node-server, which halves what a request costs Node.
+      assert(gzipped <= 9_900, `${name}: ${gzipped} bytes`);
     }
   },
 });

@@ -5,7 +5,7 @@ import { HoldfastError } from "../errors.ts";
 import type { Claim, Completion, Hold, Idempotency } from "../idempotency/idempotency.ts";
 import type { Exchange, Served } from "./exchange.ts";
 import type { ClaimedRequest } from "./http_idempotency.ts";
-import { problemResponse } from "../response.ts";
+import { problemResponse, textAtHand } from "../response.ts";
 import { checkOneOf } from "../validate.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
 import {
@@ -78,9 +78,14 @@ export class Serving {
         case "free":
           await this.#giveUp(response.status);
           return response;
-        case "keep":
+        case "keep": {
+          const bytes = textBytes(response);
+          if (bytes !== undefined && bytes.length <= this.#options.maxResponse) {
+            return this.#overtake(response, await this.#keep(storedResponse(response, bytes)));
+          }
           if (response.body !== null) return await this.#keepBody(response, response.body);
           return this.#overtake(response, await this.#keep(storedResponse(response, new Uint8Array())));
+        }
       }
     } catch (thrown) {
       // The handler threw what no framework answers; or its response was read already.
@@ -199,6 +204,14 @@ export class Serving {
     }
     return answer;
   }
+}
+
+const encoder = /* @__PURE__ */ new TextEncoder();
+
+/** The bytes of a response whose text is at hand: it need not be read as a stream, and leaves as it is. */
+function textBytes(response: Response): Uint8Array<ArrayBuffer> | undefined {
+  const text = textAtHand(response);
+  return text === undefined ? undefined : encoder.encode(text);
 }
 
 function isHttpError(error: unknown): boolean {
