@@ -14,50 +14,50 @@ export const idempotencyScripts: UpstashScripts = {
     partI,
     partA,
     `local
-function V(a)local b,c,d,U,e,f,g=a.state,a.owner,a.claim,a.fingerprint,a.attempt,a.leaseEnds,a.retentionEnds if c==nil or d==nil or not I(g,16)then return false end if b=="abandoned"then return true end if U==nil or not I(e,16)then return false end return b=="done"or b=="pending"and I(f,16)end`,
+function U(a)local b,c,d,T,e,f,g=a.state,a.owner,a.claim,a.fingerprint,a.attempt,a.leaseEnds,a.retentionEnds if c==nil or d==nil or not I(g,16)then return false end if b=="abandoned"then return true end if T==nil or not I(e,16)then return false end return b=="done"or b=="pending"and I(f,16)end`,
     `local
-function W()return{output={state="corrupt"}}end`,
+function V()return{output={state="corrupt"}}end`,
     `local
-function Y(a)local b={state="done",attempt=a.attempt}if a.response~=nil then b.response=a.response end return b end`,
+function X(a)local b={state="done",attempt=a.attempt}if a.response~=nil then b.response=a.response end return b end`,
     `local
-function X(a,b)return{output=b,write={record=a,expiresAt=B(a.retentionEnds)}}end`,
+function W(a,b)return{output=b,write={record=a,expiresAt=B(a.retentionEnds)}}end`,
   ],
   scripts: {
     "idempotency.begin": {
       fields: "owner claim lease retention fingerprint",
-      lua: `local apply=function(a,b,now)local c,d,U=b.owner,b.claim,b.fingerprint if U==nil then U=""end
-local e,f=b.lease,b.retention if a~=nil and not V(a)then return W()end
+      lua: `local apply=function(a,b,now)local c,d,T=b.owner,b.claim,b.fingerprint if T==nil then T=""end
+local e,f=b.lease,b.retention if a~=nil and not U(a)then return V()end
 local g=1
 local h=0
 local G=d
-local i=now+B(f)if a~=nil and a.state=="abandoned"then if a.owner==c and a.claim==d then return{output={state="abandoned"}}end elseif a~=nil then if a.fingerprint~=U then return{output={state="mismatch"}}end if a.state=="done"then return{output=Y(a)}end
+local i=now+B(f)if a~=nil and a.state=="abandoned"then if a.owner==c and a.claim==d then return{output={state="abandoned"}}end elseif a~=nil then if a.fingerprint~=T then return{output={state="mismatch"}}end if a.state=="done"then return{output=X(a)}end
 local j=B(a.leaseEnds)if a.owner~=c and now<j then return{output={state="busy",remain=A(j-now)}}end g=B(a.attempt)+(a.owner==c and 0 or 1)if a.owner==c then h=j end if a.owner==c and a.claim>G then G=a.claim end i=B(a.retentionEnds)end
-local j=math.max(h,now+B(e))if i<j then i=j end return X({state="pending",owner=c,claim=G,fingerprint=U,leaseEnds=A(j),attempt=A(g),retentionEnds=A(i)},{state="new",attempt=A(g)})end`,
-      fast: `local D,E,U=KEYS[1],KEYS[2],ARGV[5]or''if string.byte(U)==0 or redis.call('EXISTS',D)==1 then break end if E and not redis.call('SET',E,'=state,new,attempt,1','NX','PX','60000')then return redis.call('GET',E)end READ_TIME
-local a=now+ARGV[3]local b=now+ARGV[4]if b<a then b=a end b=format('%d',b)redis.call('HSET',D,'state','pending','owner',ARGV[1],'claim',ARGV[2],'fingerprint',U,'leaseEnds',format('%d',a),'attempt','1','retentionEnds',b,'@',b)redis.call('PEXPIREAT',D,b)return'=state,new,attempt,1'`,
+local j=math.max(h,now+B(e))if i<j then i=j end return W({state="pending",owner=c,claim=G,fingerprint=T,leaseEnds=A(j),attempt=A(g),retentionEnds=A(i)},{state="new",attempt=A(g)})end`,
+      fast: `local D,E,T=KEYS[1],KEYS[2],ARGV[5]or''if string.byte(T)==0 or redis.call('EXISTS',D)==1 then break end if E and not redis.call('SET',E,'=state,new,attempt,1','NX','PX','60000')then return redis.call('GET',E)end READ_TIME
+local a=now+ARGV[3]local b=now+ARGV[4]if b<a then b=a end b=format('%d',b)redis.call('HSET',D,'state','pending','owner',ARGV[1],'claim',ARGV[2],'fingerprint',T,'leaseEnds',format('%d',a),'attempt','1','retentionEnds',b,'@',b)redis.call('PEXPIREAT',D,b)return'=state,new,attempt,1'`,
     },
     "idempotency.complete": {
       fields: "owner claim attempt retention fingerprint response",
-      lua: `local apply=function(a,b,now)local c,d,U=b.owner,b.claim,b.fingerprint if U==nil then U=""end
-local e,f,g=b.response,b.attempt,b.retention if a~=nil and not V(a)then return W()end if a~=nil and a.state~="abandoned"then if a.owner~=c then if a.state=="pending"then return{output={state="overtaken"}}end
+      lua: `local apply=function(a,b,now)local c,d,T=b.owner,b.claim,b.fingerprint if T==nil then T=""end
+local e,f,g=b.response,b.attempt,b.retention if a~=nil and not U(a)then return V()end if a~=nil and a.state~="abandoned"then if a.owner~=c then if a.state=="pending"then return{output={state="overtaken"}}end
 local h={state="superseded"}if a.response~=nil then h.response=a.response end return{output=h}end if a.state=="done"then return{output={state="stored"}}end end
-local next={state="done",owner=c,claim=d,fingerprint=U,attempt=f,retentionEnds=A(now+B(g))}if e~=nil then next.response=e end return X(next,{state="stored"})end`,
+local next={state="done",owner=c,claim=d,fingerprint=T,attempt=f,retentionEnds=A(now+B(g))}if e~=nil then next.response=e end return W(next,{state="stored"})end`,
       fast: `local D,E,J=KEYS[1],KEYS[2],string.find
-local U,a=ARGV[5]or'',ARGV[6]if string.byte(U)==0 then break end
+local T,a=ARGV[5]or'',ARGV[6]if string.byte(T)==0 then break end
 local C=redis.call('HMGET',D,'state','owner','@','leaseEnds','attempt','retentionEnds','fingerprint','claim')if C[1]~='pending'or C[2]~=ARGV[1]or not C[7]or not C[8]then break end
 local b='^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$'if not(J(C[3]or'',b)and J(C[4]or'',b)and J(C[5]or'',b)and J(C[6]or'',b))then break end READ_TIME if now>=tonumber(C[3])then break end if E and not redis.call('SET',E,'=state,stored','NX','PX','60000')then return redis.call('GET',E)end
-local c=format('%d',now+ARGV[4])redis.call('DEL',D)if not a or a==''then redis.call('HSET',D,'state','done','owner',ARGV[1],'claim',ARGV[2],'fingerprint',U,'attempt',ARGV[3],'retentionEnds',c,'@',c)else if string.byte(a)==0 then a=string.sub(a,2)end redis.call('HSET',D,'state','done','owner',ARGV[1],'claim',ARGV[2],'fingerprint',U,'attempt',ARGV[3],'retentionEnds',c,'@',c,'response',a)end redis.call('PEXPIREAT',D,c)return'=state,stored'`,
+local c=format('%d',now+ARGV[4])redis.call('DEL',D)if not a or a==''then redis.call('HSET',D,'state','done','owner',ARGV[1],'claim',ARGV[2],'fingerprint',T,'attempt',ARGV[3],'retentionEnds',c,'@',c)else if string.byte(a)==0 then a=string.sub(a,2)end redis.call('HSET',D,'state','done','owner',ARGV[1],'claim',ARGV[2],'fingerprint',T,'attempt',ARGV[3],'retentionEnds',c,'@',c,'response',a)end redis.call('PEXPIREAT',D,c)return'=state,stored'`,
     },
     "idempotency.abandon": {
       fields: "claim owner",
-      lua: `local apply=function(a,b,now)local c,d=b.owner,b.claim if a~=nil then if not V(a)then return W()end
+      lua: `local apply=function(a,b,now)local c,d=b.owner,b.claim if a~=nil then if not U(a)then return V()end
 local e=a.owner==c and a.claim==d if a.state=="abandoned"and e then return{output={state="free"}}end if a.state=="done"or a.state=="pending"and not e then return{output={state="lost"}}end end
 local f=now+60000 return{output={state="free"},write={record={state="abandoned",owner=c,claim=d,retentionEnds=A(f)},expiresAt=f}}end`,
     },
     "idempotency.extend": {
       fields: "lease owner",
-      lua: `local apply=function(a,b,now)local c,d=b.owner,b.lease if a==nil then return{output={state="lost"}}end if not V(a)then return W()end if a.state~="pending"or a.owner~=c then return{output={state="lost"}}end
-local e=now+B(d)return X({state="pending",owner=a.owner,claim=a.claim,fingerprint=a.fingerprint,leaseEnds=A(e),attempt=a.attempt,retentionEnds=A(math.max(B(a.retentionEnds),e))},{state="held"})end`,
+      lua: `local apply=function(a,b,now)local c,d=b.owner,b.lease if a==nil then return{output={state="lost"}}end if not U(a)then return V()end if a.state~="pending"or a.owner~=c then return{output={state="lost"}}end
+local e=now+B(d)return W({state="pending",owner=a.owner,claim=a.claim,fingerprint=a.fingerprint,leaseEnds=A(e),attempt=a.attempt,retentionEnds=A(math.max(B(a.retentionEnds),e))},{state="held"})end`,
     },
   },
 };

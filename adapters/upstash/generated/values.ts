@@ -13,19 +13,19 @@ export const valuesScripts: UpstashScripts = {
     `local
 function G(a)return a==nil and({})or({v=a.v or"\\0"})end`,
     `local
-function B(U)local a=tonumber(U)if a and a-a==0 then return a end return U==""and 0 or 0/0 end`,
+function B(T)local a=tonumber(T)if a and a-a==0 then return a end return T==""and 0 or 0/0 end`,
     `local
-function A(U)if type(U)=="number"then return string.format("%.0f",U+0)end return U end`,
+function A(T)if type(T)=="number"then return string.format("%.0f",T+0)end return T end`,
     `local
-function U(a,V,now)if V==nil then return{record={v=a}}end
-local b=now+B(V)return{record={v=a,e=A(b)},expiresAt=b}end`,
+function T(a,U,now)if U==nil then return{record={v=a}}end
+local b=now+B(U)return{record={v=a,e=A(b)},expiresAt=b}end`,
     `local
-function K(a,...)for b,c in ipairs({...})do if c then for d,U in pairs(c)do a[d]=U end end end return a end`,
+function K(a,...)for b,c in ipairs({...})do if c then for d,T in pairs(c)do a[d]=T end end end return a end`,
     partH,
     partF,
     partI,
     `local
-function X(a)if a==nil or not F(a,"\\t")then return nil end
+function W(a)if a==nil or not F(a,"\\t")then return nil end
 local b=H(a,F(a,"\\t-")and 2 or 1)return I(b,16)and string.sub(a,2)or nil end`,
   ],
   scripts: {
@@ -37,10 +37,10 @@ local b=H(a,F(a,"\\t-")and 2 or 1)return I(b,16)and string.sub(a,2)or nil end`,
     },
     "value.set": {
       fields: "v ttl",
-      lua: `local apply=function(a,b,now)return{output={},write=U(b.v,b.ttl,now)}end`,
-      fast: `local D,E,U,V=KEYS[1],KEYS[2],ARGV[1],ARGV[2]if string.byte(U)==0 then U=string.sub(U,2)end
-local a=redis.call('HLEN',D)if E and not redis.call('SET',E,'=','NX','PX','60000')then return redis.call('GET',E)end if a>1 or(V and a>0)then redis.call('DEL',D)a=0 end if not V then if redis.call('HSET',D,'v',U)==1 and a>0 then redis.call('DEL',D)redis.call('HSET',D,'v',U)end return'='end READ_TIME
-local b=format('%d',now+V)redis.call('HSET',D,'v',U,'e',b,'@',b)redis.call('PEXPIREAT',D,format('%d',b-1))return'='`,
+      lua: `local apply=function(a,b,now)return{output={},write=T(b.v,b.ttl,now)}end`,
+      fast: `local D,E,T,U=KEYS[1],KEYS[2],ARGV[1],ARGV[2]if string.byte(T)==0 then T=string.sub(T,2)end
+local a=redis.call('HLEN',D)if E and not redis.call('SET',E,'=','NX','PX','60000')then return redis.call('GET',E)end if a>1 or(U and a>0)then redis.call('DEL',D)a=0 end if not U then if redis.call('HSET',D,'v',T)==1 and a>0 then redis.call('DEL',D)redis.call('HSET',D,'v',T)end return'='end READ_TIME
+local b=format('%d',now+U)redis.call('HSET',D,'v',T,'e',b,'@',b)redis.call('PEXPIREAT',D,format('%d',b-1))return'='`,
     },
     "value.take": {
       fields: "",
@@ -53,7 +53,7 @@ local c=now+B(b.ttl)return{output={done="1"},write={record=K({},a,{e=A(c)}),expi
     },
     "value.replace": {
       fields: "expected ttl v",
-      lua: `local apply=function(a,b,now)local c=a and a.v if c~=b.expected then return{output=K({done="0"},G(a))}end return{output={done="1"},write=U(b.v,b.ttl,now)}end`,
+      lua: `local apply=function(a,b,now)local c=a and a.v if c~=b.expected then return{output=K({done="0"},G(a))}end return{output={done="1"},write=T(b.v,b.ttl,now)}end`,
     },
     "value.remove": {
       fields: "expected",
@@ -62,12 +62,12 @@ local c=now+B(b.ttl)return{output={done="1"},write={record=K({},a,{e=A(c)}),expi
     "value.increment": {
       fields: "by ttl",
       lua: `local apply=function(a,b,now)if a==nil then
-local c={n=b.by}if b.ttl~=nil then c.e=A(now+B(b.ttl))end return{output=c,write=U("\\t"..b.by,b.ttl,now)}end
-local d=X(a.v)if d==nil then return{output={error="not-an-integer"}}end
+local c={n=b.by}if b.ttl~=nil then c.e=A(now+B(b.ttl))end return{output=c,write=T("\\t"..b.by,b.ttl,now)}end
+local d=W(a.v)if d==nil then return{output={error="not-an-integer"}}end
 local e=B(d)+B(b.by)if e>9007199254740991 or e<-9007199254740991 then return{output={error="not-an-integer"}}end
 local next=K({},a,{v="\\t"..A(e)})if a.e==nil then return{output={n=A(e)},write={record=next}}end return{output={n=A(e),e=a.e},write={record=next,expiresAt=B(a.e)}}end`,
-      fast: `local D,E,W,V=KEYS[1],KEYS[2],tonumber(ARGV[1]),ARGV[2]if W>999999999999999 or W<-999999999999999 then break end
-local C=redis.call('HMGET',D,'v','e','@')local a,b=C[2],nil if C[1]then if a~=C[3]or#C[1]>16 then break end b=string.match(C[1],'^\\t(%-?%d+)$')if not b then break end b=b+W if a then READ_TIME if now>=tonumber(a)then break end end elseif C[3]or redis.call('EXISTS',D)==1 then break else b=W if V then READ_TIME a=format('%d',now+V)end end b=format('%d',b)local c=a and'=n,'..b..',e,'..a or'=n,'..b if E and not redis.call('SET',E,c,'NX','PX','60000')then return redis.call('GET',E)end if C[1]or not a then redis.call('HSET',D,'v','\\t'..b)else redis.call('HSET',D,'v','\\t'..b,'e',a,'@',a)redis.call('PEXPIREAT',D,format('%d',a-1))end return c`,
+      fast: `local D,E,V,U=KEYS[1],KEYS[2],tonumber(ARGV[1]),ARGV[2]if V>999999999999999 or V<-999999999999999 then break end
+local C=redis.call('HMGET',D,'v','e','@')local a,b=C[2],nil if C[1]then if a~=C[3]or#C[1]>16 then break end b=string.match(C[1],'^\\t(%-?%d+)$')if not b then break end b=b+V if a then READ_TIME if now>=tonumber(a)then break end end elseif C[3]or redis.call('EXISTS',D)==1 then break else b=V if U then READ_TIME a=format('%d',now+U)end end b=format('%d',b)local c=a and'=n,'..b..',e,'..a or'=n,'..b if E and not redis.call('SET',E,c,'NX','PX','60000')then return redis.call('GET',E)end if C[1]or not a then redis.call('HSET',D,'v','\\t'..b)else redis.call('HSET',D,'v','\\t'..b,'e',a,'@',a)redis.call('PEXPIREAT',D,format('%d',a-1))end return c`,
     },
   },
 };
