@@ -3,6 +3,7 @@
  * (`adapters/upstash/compile/lua_library.ts`): here by hand, as pieces of text cost more than all the arithmetic
  * of a throttle.
  */
+import type { Fields } from "../store/transition.ts";
 
 /**
  * Reads whole numbers of 1 to 15 digits between colons. Returns how many there are: 0 if anything else is in
@@ -60,13 +61,16 @@ export function nextCall(): string {
 }
 
 /**
- * Whether a call was named just now and is decided for the first time: no record can know it. An engine in
- * this process decides before `ask` returns, and is spared a look through the calls of the record.
+ * Whether a record has counted the call already: it arrived twice, as one whose reply was lost may.
+ *
+ * A call that was named just now and is decided for the first time is in no record. An engine in this process
+ * decides before `ask` returns, and is spared the look.
  */
-export function isFirst(call: string): boolean {
-  const first = call === fresh;
+export function isRepeated(record: Fields | undefined, call: string | undefined): boolean {
+  const isNew = call === fresh;
   fresh = undefined;
-  return first;
+  if (record === undefined || call === undefined || isNew) return false;
+  return ("," + (record["recentCalls"] ?? "")).includes("," + call + ",");
 }
 
 /** Ends the time in which a call is new: from here on a copy of it may have been decided elsewhere. */

@@ -11,20 +11,18 @@ function F(a,b)return a~=nil and#a<=b and string.find(a,"^%d+$")~=nil end`;
 export const partA = `local
 function A(a)if type(a)=="number"then return string.format("%.0f",a+0)end return a end`;
 export const partH = `local
-function H(a,b)return string.find(a,b,1,true)~=nil end`;
-export const partI = `local
-function I(a,b)local c,d={},1 while true do
+function H(a,b)local c,d={},1 while true do
 local e=string.find(a,b,d,true)if not e then break end c[#c+1]=string.sub(a,d,e-1)d=e+#b end c[#c+1]=string.sub(a,d)return c end`;
 export const partG = `local
 function G(a,...)for b,c in ipairs({...})do if c then for d,e in pairs(c)do a[d]=e end end end return a end`;
+export const partI = `local
+function I(a,b)a[b]=nil return true end`;
 export const partJ = `local
-function J(a,b)a[b]=nil return true end`;
-export const partK = `local
-function K(a,b)return b(a)end`;
+function J(a,b)return b(a)end`;
+export const partL = `local
+function L(a,b)local c={}for d,e in pairs(a)do if not b[d]then c[d]=e end end return c end`;
 export const partM = `local
-function M(a,b)local c={}for d,e in pairs(a)do if not b[d]then c[d]=e end end return c end`;
+function M(a,b)table.sort(a,function(c,d)return b(nil,c,d)<0 end)return a end`;
 export const partN = `local
-function N(a,b)table.sort(a,function(c,d)return b(nil,c,d)<0 end)return a end`;
-export const partO = `local
-function O(a)if a==nil then return 0 end
+function N(a)if a==nil then return 0 end
 local b=B(a)return(b>0 or b<0)and b or 0 end`;
