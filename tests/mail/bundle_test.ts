@@ -10,12 +10,12 @@ import { report } from "../support/report.ts";
  * bodies that are never held whole, and Cloudflare's binding takes no bytes.
  */
 const mailers = {
-  "sendgrid": ["sendgridMailer", 7_900],
-  "mailgun": ["mailgunMailer", 7_850],
-  "resend": ["resendMailer", 8_600],
-  "ses": ["sesMailer", 9_200],
-  "postmark": ["postmarkMailer", 7_700],
-  "brevo": ["brevoMailer", 7_550],
+  "sendgrid": ["sendgridMailer", 7_850],
+  "mailgun": ["mailgunMailer", 7_800],
+  "resend": ["resendMailer", 8_550],
+  "ses": ["sesMailer", 9_100],
+  "postmark": ["postmarkMailer", 7_600],
+  "brevo": ["brevoMailer", 7_500],
   "cloudflare-email": ["cloudflareMailer", 6_700],
 } as const;
 
