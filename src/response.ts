@@ -1,37 +1,33 @@
 /** Responses as sessions and the helpers of `src/http` make and change them. */
 
-/** Marks a response whose headers were found to be changeable: the next helper need not look again. */
-const CHANGEABLE: unique symbol = Symbol("holdfast.changeable");
-
 /**
  * A response whose headers can be changed. Those of a fetched response cannot, so it is copied; others are
  * used as they are, since Bun sets the content type of an original body alone.
  */
 export function changeable(response: Response): Response {
-  if ((response as { [CHANGEABLE]?: true })[CHANGEABLE]) return response;
-  let own = response;
-  const unmade = unmadeParts(response);
-  if (unmade !== undefined) {
-    // Made of headers of our own, which the server reads when it writes it, and a copy is made of.
-    own = new Response(unmade[1], { status: unmade[0], headers: new Headers(unmade[2]) });
-  } else {
-    settleHeaders(response);
-    try {
-      response.headers.delete("x-holdfast-probe");
-    } catch {
-      own = copyOf(response);
-    }
+  const text = textAtHand(response);
+  if (typeof text === "string") {
+    // The server writes these very headers, and a copy is made of them.
+    return new Response(text, { status: response.status, headers: new Headers(response.headers) });
   }
-  (own as { [CHANGEABLE]?: true })[CHANGEABLE] = true;
-  return own;
+  try {
+    void response.bodyUsed; // see settleHeaders()
+    response.headers.delete("~"); // a name that no field has
+    return response;
+  } catch {
+    return new Response(response.body, response);
+  }
 }
 
-/** A copy of a fetched response. That of `@hono/node-server` would have the very headers, unchangeable too. */
-function copyOf(response: Response): Response {
-  const copy = new Response(response.body, response);
-  if (copy.headers !== response.headers) return copy;
-  const { status, statusText, headers } = response;
-  return new Response(response.body, { status, statusText, headers: new Headers(headers) });
+/**
+ * The text of a response of `@hono/node-server` that has not made its real one yet; otherwise what is no text. To make it costs Node more
+ * than all helpers do; until then the server writes the parts that it was constructed with, `[status, body,
+ * headers]`. They stand under a symbol of that package, so they are known by their form: a response that has
+ * them in another form is used as any other.
+ */
+export function textAtHand(response: Response): unknown {
+  const keys = Reflect.ownKeys(response) as (keyof Response)[];
+  return keys.map((key): unknown => response[key]).find(Array.isArray)?.[1];
 }
 
 /**
@@ -40,40 +36,7 @@ function copyOf(response: Response): Response {
  * before that are lost then.
  */
 export function settleHeaders(response: Response): void {
-  if (!isNative(response)) void response.bodyUsed;
-}
-
-/** Whether a response is of the runtime's own class, and of no class that was made of it. */
-function isNative(response: Response): boolean {
-  return Object.getPrototypeOf(Object.getPrototypeOf(response)) === Object.prototype;
-}
-
-/** What a response is to be made of: its status, body and headers. */
-type Parts = readonly [status: number, body: string | Uint8Array<ArrayBuffer>, headers: HeadersInit];
-
-/**
- * The parts of a response of `@hono/node-server` that has not made its real one yet. To make it costs Node more
- * than the helper does, and the server writes these parts at once. They stand under a symbol of that package,
- * so they are known by their form; in another form the real response is used.
- */
-function unmadeParts(response: Response): Parts | undefined {
-  if (isNative(response)) return undefined;
-  for (const symbol of Object.getOwnPropertySymbols(response)) {
-    const parts = (response as unknown as Record<symbol, unknown>)[symbol];
-    if (symbol.description !== "cache" || !Array.isArray(parts) || parts.length !== 3) continue;
-    const [status, body, headers] = parts;
-    const isBody = typeof body === "string" || body instanceof Uint8Array;
-    if (typeof status === "number" && isBody) return [status, body as Parts[1], headers ?? TEXT];
-  }
-  return undefined;
-}
-
-/** The headers that `@hono/node-server` writes where a response has none. */
-const TEXT = { "content-type": "text/plain; charset=UTF-8" };
-
-/** The body of a response as it was made, where that is known without reading a stream. */
-export function bodyAtHand(response: Response): string | Uint8Array<ArrayBuffer> | undefined {
-  return unmadeParts(response)?.[1];
+  void response.bodyUsed;
 }
 
 /**
@@ -102,9 +65,7 @@ export interface ProblemOptions {
 export function problemResponse(status: number, title: string, options: ProblemOptions = {}): Response {
   const { type = "about:blank", detail, extensions, retryAfter } = options;
   const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
-  if (retryAfter !== undefined && Number.isFinite(retryAfter)) {
-    headers.set("retry-after", seconds(retryAfter));
-  }
+  if (Number.isFinite(retryAfter)) headers.set("retry-after", seconds(retryAfter!));
   return new Response(JSON.stringify({ type, title, status, detail, ...extensions }), { status, headers });
 }
 

@@ -125,11 +125,9 @@ export function standInFor(c: RouteContext, standIn: StandIn): void {
 export function waitUntil(c: RouteContext, work: Promise<unknown>): boolean {
   // Hono throws where there is none, and the stack of an error nobody reads costs more than a helper.
   const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
   try {
-    Error.stackTraceLimit = 0;
-    const { executionCtx } = c;
-    Error.stackTraceLimit = stackTraceLimit;
-    executionCtx.waitUntil(work);
+    c.executionCtx.waitUntil(work);
     return true;
   } catch {
     return false;
