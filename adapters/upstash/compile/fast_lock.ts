@@ -40,11 +40,6 @@ if head == 0 then head = math.huge end
 if now >= due or now >= head then break end
 `;
 
-/** Keeps the record until `keep`, which has changed. */
-const KEEP = (): string => `
-if keep ~= deadline then redis.call('PEXPIREAT', key, format('%d', keep)) end
-`;
-
 /** Makes `keep` of `ends`. */
 const MAKE_KEEP = (): string => `local keep = math.ceil((ends + ${FENCE_RETENTION}) / ${HOUR}) * ${HOUR}`;
 
@@ -60,10 +55,12 @@ if waiting == 0 then head = 0 end
 local n = #set
 set[n + 1], set[n + 2] = 'lock', format('%d %d %d %d %d %d %d %d %d %d', fence, lapsed, due, head, ends, holders, alone, waiting, first, last)
 ${MAKE_KEEP()}
-if keep ~= deadline then set[n + 3], set[n + 4] = '@', format('%d', keep) end
+local over = keep ~= deadline and format('%d', keep)
+if over then set[n + 3], set[n + 4] = '@', over end
 ${gone ? `redis.call('HDEL', key, unpack(${gone}))` : ""}
 redis.call('HSET', key, unpack(set))
-${KEEP()}`;
+if over then redis.call('PEXPIREAT', key, over) end
+`;
 
 /** The holder's lease lasts until `till` at least. */
 const LENGTHEN = (): string => `

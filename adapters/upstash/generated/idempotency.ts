@@ -33,8 +33,8 @@ local D=d
 local j=now+B(g)if a~=nil and a.state=="abandoned"then if a.owner==c and a.claim==d then return{output={state="abandoned"}}end elseif a~=nil then if a.fingerprint~=e then return{output={state="mismatch"}}end if a.state=="done"then return{output=S(a)}end
 local k=B(a.leaseEnds)if a.owner~=c and now<k then return{output={state="busy",remain=A(k-now)}}end h=B(a.attempt)+(a.owner==c and 0 or 1)if a.owner==c then i=k end if a.owner==c and a.claim>D then D=a.claim end j=B(a.retentionEnds)end
 local k=math.max(i,now+B(f))if j<k then j=k end return R({state="pending",owner=c,claim=D,fingerprint=e,leaseEnds=A(k),attempt=A(h),retentionEnds=A(j)},{state="new",attempt=A(h)})end`,
-      fast: `local d,g,V=KEYS[1],KEYS[2],ARGV[5]or''if string.byte(V)==0 or redis.call('EXISTS',d)==1 then break end if g and not redis.call('SET',g,'=state,new,attempt,1','NX','PX','60000')then return redis.call('GET',g)end READ_TIME
-local as=now+ARGV[3]local a=now+ARGV[4]if a<as then a=as end a=format('%d',a)redis.call('HSET',d,'state','pending','owner',ARGV[1],'claim',ARGV[2],'fingerprint',V,'leaseEnds',format('%d',as),'attempt','1','retentionEnds',a,'@',a)redis.call('PEXPIREAT',d,a)return'=state,new,attempt,1'`,
+      fast: `local f,j,ak=KEYS[1],KEYS[2],ARGV[5]or''if string.byte(ak)==0 or redis.call('EXISTS',f)==1 then break end if j and not redis.call('SET',j,'=state,new,attempt,1','NX','PX','60000')then return redis.call('GET',j)end READ_TIME
+local aG=now+ARGV[3]local a=now+ARGV[4]if a<aG then a=aG end a=format('%d',a)redis.call('HSET',f,'state','pending','owner',ARGV[1],'claim',ARGV[2],'fingerprint',ak,'leaseEnds',format('%d',aG),'attempt','1','retentionEnds',a,'@',a)redis.call('PEXPIREAT',f,a)return'=state,new,attempt,1'`,
     },
     "idempotency.complete": {
       fields: "owner claim attempt retention fingerprint response",
@@ -42,11 +42,10 @@ local as=now+ARGV[3]local a=now+ARGV[4]if a<as then a=as end a=format('%d',a)red
 local f,g,h=b.response,b.attempt,b.retention if a~=nil and not P(a)then return Q()end if a~=nil and a.state~="abandoned"then if a.owner~=c then if a.state=="pending"then return{output={state="overtaken"}}end
 local i={state="superseded"}if a.response~=nil then i.response=a.response end return{output=i}end if a.state=="done"then return{output={state="stored"}}end end
 local next={state="done",owner=c,claim=d,fingerprint=e,attempt=g,retentionEnds=A(now+B(h))}if f~=nil then next.response=f end return R(next,{state="stored"})end`,
-      fast: `local d,g,am=KEYS[1],KEYS[2],string.find
-local V,W=ARGV[5]or'',ARGV[6]if string.byte(V)==0 then break end
-local b=redis.call('HMGET',d,'state','owner','@','leaseEnds','attempt','retentionEnds','fingerprint','claim')if b[1]~='pending'or b[2]~=ARGV[1]or not b[7]or not b[8]then break end
-local R='^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$'if not(am(b[3]or'',R)and am(b[4]or'',R)and am(b[5]or'',R)and am(b[6]or'',R))then break end READ_TIME if now>=tonumber(b[3])then break end if g and not redis.call('SET',g,'=state,stored','NX','PX','60000')then return redis.call('GET',g)end
-local a=format('%d',now+ARGV[4])redis.call('DEL',d)if not W or W==''then redis.call('HSET',d,'state','done','owner',ARGV[1],'claim',ARGV[2],'fingerprint',V,'attempt',ARGV[3],'retentionEnds',a,'@',a)else if string.byte(W)==0 then W=string.sub(W,2)end redis.call('HSET',d,'state','done','owner',ARGV[1],'claim',ARGV[2],'fingerprint',V,'attempt',ARGV[3],'retentionEnds',a,'@',a,'response',W)end redis.call('PEXPIREAT',d,a)return'=state,stored'`,
+      fast: `local f,j,aS=KEYS[1],KEYS[2],string.find
+local ak,al=ARGV[5]or'',ARGV[6]if string.byte(ak)==0 then break end
+local c=redis.call('HMGET',f,'state','owner','@','leaseEnds','attempt','retentionEnds','fingerprint','claim')if c[1]~='pending'or c[2]~=ARGV[1]or not c[7]or not c[8]then break end
+local o,aN,aO,a=c[3]or'',c[4]or'',c[5]or'',c[6]or''if#o>16 or#aN>16 or#aO>16 or#a>16 or not aS(o..' '..aN..' '..aO..' '..a,'^%d+ %d+ %d+ %d+$')then break end READ_TIME if now>=o+0 then break end if j and not redis.call('SET',j,'=state,stored','NX','PX','60000')then return redis.call('GET',j)end a=format('%d',now+ARGV[4])redis.call('DEL',f)if not al or al==''then redis.call('HSET',f,'state','done','owner',ARGV[1],'claim',ARGV[2],'fingerprint',ak,'attempt',ARGV[3],'retentionEnds',a,'@',a)else if string.byte(al)==0 then al=string.sub(al,2)end redis.call('HSET',f,'state','done','owner',ARGV[1],'claim',ARGV[2],'fingerprint',ak,'attempt',ARGV[3],'retentionEnds',a,'@',a,'response',al)end redis.call('PEXPIREAT',f,a)return'=state,stored'`,
     },
     "idempotency.abandon": {
       fields: "claim owner",

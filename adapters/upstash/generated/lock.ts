@@ -95,25 +95,27 @@ local d=b.limit==nil and 1 or B(b.limit)local e=b.delay==nil and 0 or B(b.delay)
 local g=Ah(f,b,d,e,now)if g~=nil then g["until"]=math.max(g["until"],now+B(b.ttl))if b.from==nil then g.delay=e end W(f,g["until"]+g.delay)return{output={fence=A(g.fence),["until"]=A(g["until"])},write=Aa(f,now)}end if b.from~=nil then return{output={}}end
 local h=Ai(f,c,b.wait,d,now)local i={remaining=A(Q(f)-now)}local j=P(f.queue,c)if j~=nil then i.ahead=A(Ag(f,j.number,false))end return(h or f.swept)and({output=i,write=Aa(f,now)})or({output=i})end`,
       fast: `if ARGV[6]and ARGV[6]~=''then break end
-local d,g,E=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
-local b=redis.call('HMGET',d,'@','lock','done',E)local w,F,x,G=tonumber(b[1]or nil),b[2],b[3]or'',b[4]or''if F then if not w or now>=w then break end elseif w then break end if x~=''and string.find(','..x..',',','..ARGV[1]..',',1,true)then break end
-local Q,N,ah,e=tonumber(ARGV[3]or'')or 1,tonumber(ARGV[4]or'')or 0,tonumber(ARGV[5]or''),{}local r,I,c,h,a,k,t,i,o,u=0,0,0,0,0,0,0,0,0,0 if F then r,I,c,h,a,k,t,i,o,u=string.match(F,'^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')if not u then break end r,c,h,a,k,t,i,o=r+0,c+0,h+0,a+0,k+0,t+0,i+0,o+0 end if c==0 then c=math.huge end if h==0 then h=math.huge end if now>=c or now>=h then break end
-local v,s,ai=string.sub(G,1,1),nil,true if v=='h'then
-local f,aj,C,ab=string.match(G,'^h (%d+) (%d+) (%d+) (%d+)$')f=f+0 if now>=f then break end f=math.max(f,now+ARGV[2])c,a=k==1 and f+N or math.min(c,f+N),math.max(a,f+N)e={E,format('h %d %s %s %d',f,aj,C,N)}s=format('=fence,%s,until,%d',aj,f)elseif v=='q'then
-local J,f,C,ac=string.match(G,'^q (%d+) (%d+) (%d+) (%d+)$')local ad=math.min(J-o,i-1)local ak=ah and now+math.min(ah,15000+ad*200)or 0 ai=ak-f>=4000 if ai then if J+0==o then if i>=256 then break end h=ak end a=math.max(a,ak)e={E,format('q %s %d %s %s',J,ak,C,ac)}end s=format('=remaining,%d,ahead,%d',math.min(c,h)-now,ad)elseif i==0 and(k==0 or(k<Q and t==0))then
-local aI,f=math.max(r+1,now*1000+micro),now+ARGV[2]if r==0 then I=aI-1 end r,k=aI,k+1 if Q<=1 then t=1 end c,a=k==1 and f+N or math.min(c,f+N),math.max(a,f+N)e={E,format('h %d %d %d %d',f,r,Q,N)}if not b[3]then e[3],e[4]='done',''end s=format('=fence,%d,until,%d',r,f)elseif not ah or i>=256 then s,ai=format('=remaining,%d',math.min(c,h)-now),false else
-local ac=i==0 and 1 or 0 u=u+1 if i==0 then o=u end
-local ad=math.min(u-o,i)local f=now+math.min(ah,15000+ad*200)i=i+1 if i==1 then h=f end a=math.max(a,f)e={E,format('q %d %d %d %d',u,f,Q,ac),format('at:%d',u),ARGV[1]}s=format('=remaining,%d,ahead,%d',math.min(c,h)-now,ad)end if ai then if g and not redis.call('SET',g,s,'NX','PX','60000')then return redis.call('GET',g)end if a<now or k==0 and i==0 then a=now end if k==0 then c=0 end if i==0 then h=0 end
-local l=#e e[l+1],e[l+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',r,I,c,h,a,k,t,i,o,u)local y=math.ceil((a+86400000)/3600000)*3600000 if y~=w then e[l+3],e[l+4]='@',format('%d',y)end redis.call('HSET',d,unpack(e))if y~=w then redis.call('PEXPIREAT',d,format('%d',y))end else if g and not redis.call('SET',g,s,'NX','PX','60000')then return redis.call('GET',g)end end return s`,
+local f,j,M=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
+local c=redis.call('HMGET',f,'@','lock','done',M)local H,N,F,O=tonumber(c[1]or nil),c[2],c[3]or'',c[4]or''if N then if not H or now>=H then break end elseif H then break end if F~=''and string.find(','..F..',',','..ARGV[1]..',',1,true)then break end
+local Z,W,az,k=tonumber(ARGV[3]or'')or 1,tonumber(ARGV[4]or'')or 0,tonumber(ARGV[5]or''),{}local x,T,i,l,a,n,A,m,v,C=0,0,0,0,0,0,0,0,0,0 if N then x,T,i,l,a,n,A,m,v,C=string.match(N,'^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')if not C then break end x,i,l,a,n,A,m,v=x+0,i+0,l+0,a+0,n+0,A+0,m+0,v+0 end if i==0 then i=math.huge end if l==0 then l=math.huge end if now>=i or now>=l then break end
+local p,t,aA=string.sub(O,1,1),nil,true if p=='h'then
+local g,aB,J,ar=string.match(O,'^h (%d+) (%d+) (%d+) (%d+)$')g=g+0 if now>=g then break end g=math.max(g,now+ARGV[2])i,a=n==1 and g+W or math.min(i,g+W),math.max(a,g+W)k={M,format('h %d %s %s %d',g,aB,J,W)}t=format('=fence,%s,until,%d',aB,g)elseif p=='q'then
+local U,g,J,as=string.match(O,'^q (%d+) (%d+) (%d+) (%d+)$')local at=math.min(U-v,m-1)local aC=az and now+math.min(az,15000+at*200)or 0 aA=aC-g>=4000 if aA then if U+0==v then if m>=256 then break end l=aC end a=math.max(a,aC)k={M,format('q %s %d %s %s',U,aC,J,as)}end t=format('=remaining,%d,ahead,%d',math.min(i,l)-now,at)elseif m==0 and(n==0 or(n<Z and A==0))then
+local aK,g=math.max(x+1,now*1000+micro),now+ARGV[2]if x==0 then T=aK-1 end x,n=aK,n+1 if Z<=1 then A=1 end i,a=n==1 and g+W or math.min(i,g+W),math.max(a,g+W)k={M,format('h %d %d %d %d',g,x,Z,W)}if not c[3]then k[3],k[4]='done',''end t=format('=fence,%d,until,%d',x,g)elseif not az or m>=256 then t,aA=format('=remaining,%d',math.min(i,l)-now),false else
+local as=m==0 and 1 or 0 C=C+1 if m==0 then v=C end
+local at=math.min(C-v,m)local g=now+math.min(az,15000+at*200)m=m+1 if m==1 then l=g end a=math.max(a,g)k={M,format('q %d %d %d %d',C,g,Z,as),format('at:%d',C),ARGV[1]}t=format('=remaining,%d,ahead,%d',math.min(i,l)-now,at)end if aA then if j and not redis.call('SET',j,t,'NX','PX','60000')then return redis.call('GET',j)end if a<now or n==0 and m==0 then a=now end if n==0 then i=0 end if m==0 then l=0 end
+local q=#k k[q+1],k[q+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',x,T,i,l,a,n,A,m,v,C)local X=math.ceil((a+86400000)/3600000)*3600000
+local o=X~=H and format('%d',X)if o then k[q+3],k[q+4]='@',o end redis.call('HSET',f,unpack(k))if o then redis.call('PEXPIREAT',f,o)end else if j and not redis.call('SET',j,t,'NX','PX','60000')then return redis.call('GET',j)end end return t`,
     },
     "lock.extend": {
       fields: "owner ttl",
       lua: `local apply=function(a,b,now)local c=D(a,now)local d=P(c.holders,b.owner)if d==nil or now>=d["until"]then return{output={}}end d["until"]=math.max(d["until"],now+B(b.ttl))W(c,d["until"]+d.delay)return{output={["until"]=A(d["until"])},write=Aa(c,now)}end`,
-      fast: `local d,g,E=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
-local b=redis.call('HMGET',d,'@','lock','done',E)local w,F,x,G=tonumber(b[1]or nil),b[2],b[3]or'',b[4]or''if F then if not w or now>=w then break end elseif w then break end if x~=''and string.find(','..x..',',','..ARGV[1]..',',1,true)then break end if string.byte(G)~=104 then break end
-local r,I,c,h,a,k,t,i,o,u=0,0,0,0,0,0,0,0,0,0 if F then r,I,c,h,a,k,t,i,o,u=string.match(F,'^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')if not u then break end r,c,h,a,k,t,i,o=r+0,c+0,h+0,a+0,k+0,t+0,i+0,o+0 end if c==0 then c=math.huge end if h==0 then h=math.huge end if now>=c or now>=h then break end
-local f,aj,C,ab=string.match(G,'^h (%d+) (%d+) (%d+) (%d+)$')f=f+0 if now>=f then break end f=math.max(f,now+ARGV[2])c,a=k==1 and f+ab or math.min(c,f+ab),math.max(a,f+ab)local e={E,format('h %d %s %s %s',f,aj,C,ab)}local s=format('=until,%d',f)if g and not redis.call('SET',g,s,'NX','PX','60000')then return redis.call('GET',g)end if a<now or k==0 and i==0 then a=now end if k==0 then c=0 end if i==0 then h=0 end
-local l=#e e[l+1],e[l+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',r,I,c,h,a,k,t,i,o,u)local y=math.ceil((a+86400000)/3600000)*3600000 if y~=w then e[l+3],e[l+4]='@',format('%d',y)end redis.call('HSET',d,unpack(e))if y~=w then redis.call('PEXPIREAT',d,format('%d',y))end return s`,
+      fast: `local f,j,M=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
+local c=redis.call('HMGET',f,'@','lock','done',M)local H,N,F,O=tonumber(c[1]or nil),c[2],c[3]or'',c[4]or''if N then if not H or now>=H then break end elseif H then break end if F~=''and string.find(','..F..',',','..ARGV[1]..',',1,true)then break end if string.byte(O)~=104 then break end
+local x,T,i,l,a,n,A,m,v,C=0,0,0,0,0,0,0,0,0,0 if N then x,T,i,l,a,n,A,m,v,C=string.match(N,'^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')if not C then break end x,i,l,a,n,A,m,v=x+0,i+0,l+0,a+0,n+0,A+0,m+0,v+0 end if i==0 then i=math.huge end if l==0 then l=math.huge end if now>=i or now>=l then break end
+local g,aB,J,ar=string.match(O,'^h (%d+) (%d+) (%d+) (%d+)$')g=g+0 if now>=g then break end g=math.max(g,now+ARGV[2])i,a=n==1 and g+ar or math.min(i,g+ar),math.max(a,g+ar)local k={M,format('h %d %s %s %s',g,aB,J,ar)}local t=format('=until,%d',g)if j and not redis.call('SET',j,t,'NX','PX','60000')then return redis.call('GET',j)end if a<now or n==0 and m==0 then a=now end if n==0 then i=0 end if m==0 then l=0 end
+local q=#k k[q+1],k[q+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',x,T,i,l,a,n,A,m,v,C)local X=math.ceil((a+86400000)/3600000)*3600000
+local o=X~=H and format('%d',X)if o then k[q+3],k[q+4]='@',o end redis.call('HSET',f,unpack(k))if o then redis.call('PEXPIREAT',f,o)end return t`,
     },
     "lock.release": {
       fields: "owner fence",
@@ -121,15 +123,16 @@ local l=#e e[l+1],e[l+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',r,I,c,h,a
 local d=D(a,now)local e=P(d.holders,c)local f=P(d.queue,c)local g=e~=nil and now<e["until"]local h=e~=nil or f~=nil if e~=nil then if g then d.holders=Z(d.holders,e)else Ad(d,e)end elseif f~=nil then d.queue=Z(d.queue,f)end
 local i=(h or b.fence==nil)and Ae(d,c)if h then S(d,now)end
 local j={result=Aj(d,b.fence,h,g)}return(h or i)and({output=j,write=Aa(d,now)})or({output=j})end`,
-      fast: `local d,g,E=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
-local b=redis.call('HMGET',d,'@','lock','done',E)local w,F,x,G=tonumber(b[1]or nil),b[2],b[3]or'',b[4]or''if F then if not w or now>=w then break end elseif w then break end if x~=''and string.find(','..x..',',','..ARGV[1]..',',1,true)then break end
-local f=tonumber(string.match(G,'^h (%d+) ')or nil)if not f or now>=f then break end x=x==''and ARGV[1]or ARGV[1]..','..x x=string.match(x,'^[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*')or x
-local r,I,c,h,a,k,t,i,o,u=0,0,0,0,0,0,0,0,0,0 if F then r,I,c,h,a,k,t,i,o,u=string.match(F,'^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')if not u then break end r,c,h,a,k,t,i,o=r+0,c+0,h+0,a+0,k+0,t+0,i+0,o+0 end if c==0 then c=math.huge end if h==0 then h=math.huge end if now>=c or now>=h then break end k,t=k-1,0
-local e,aq,R={'done',x},{E},true while i>0 do
-local aJ=format('at:%d',o)local al=redis.call('HGET',d,aJ)local ae=al and redis.call('HGET',d,'by:'..al)or''local J,ar,C,ac=string.match(ae,'^q (%d+) (%d+) (%d+) (%d+)$')if not J or now>=ar+0 then R=false break end
-local Q=C+0 if k>0 and(k>=Q or t==1)then if ac~='1'then e[#e+1]='by:'..al e[#e+1]=format('q %s %s %s 1',J,ar,C)end h=ar+0 break end r=math.max(r+1,now*1000+micro)e[#e+1]='by:'..al e[#e+1]=format('h %d %d %s 0',now+1000,r,C)aq[#aq+1]=aJ if Q<=1 then t=1 end k,i,o=k+1,i-1,o+1 c,a=k==1 and now+1000 or math.min(c,now+1000),math.max(a,now+1000)end if not R then break end if i==0 then o,u=0,0 end
-local s='=result,released'if g and not redis.call('SET',g,s,'NX','PX','60000')then return redis.call('GET',g)end if a<now or k==0 and i==0 then a=now end if k==0 then c=0 end if i==0 then h=0 end
-local l=#e e[l+1],e[l+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',r,I,c,h,a,k,t,i,o,u)local y=math.ceil((a+86400000)/3600000)*3600000 if y~=w then e[l+3],e[l+4]='@',format('%d',y)end redis.call('HDEL',d,unpack(aq))redis.call('HSET',d,unpack(e))if y~=w then redis.call('PEXPIREAT',d,format('%d',y))end return'=result,released'`,
+      fast: `local f,j,M=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
+local c=redis.call('HMGET',f,'@','lock','done',M)local H,N,F,O=tonumber(c[1]or nil),c[2],c[3]or'',c[4]or''if N then if not H or now>=H then break end elseif H then break end if F~=''and string.find(','..F..',',','..ARGV[1]..',',1,true)then break end
+local g=tonumber(string.match(O,'^h (%d+) ')or nil)if not g or now>=g then break end F=F==''and ARGV[1]or ARGV[1]..','..F F=string.match(F,'^[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*')or F
+local x,T,i,l,a,n,A,m,v,C=0,0,0,0,0,0,0,0,0,0 if N then x,T,i,l,a,n,A,m,v,C=string.match(N,'^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')if not C then break end x,i,l,a,n,A,m,v=x+0,i+0,l+0,a+0,n+0,A+0,m+0,v+0 end if i==0 then i=math.huge end if l==0 then l=math.huge end if now>=i or now>=l then break end n,A=n-1,0
+local k,aE,aL={'done',F},{M},true while m>0 do
+local aM=format('at:%d',v)local aD=redis.call('HGET',f,aM)local Q=aD and redis.call('HGET',f,'by:'..aD)or''local U,aF,J,as=string.match(Q,'^q (%d+) (%d+) (%d+) (%d+)$')if not U or now>=aF+0 then aL=false break end
+local Z=J+0 if n>0 and(n>=Z or A==1)then if as~='1'then k[#k+1]='by:'..aD k[#k+1]=format('q %s %s %s 1',U,aF,J)end l=aF+0 break end x=math.max(x+1,now*1000+micro)k[#k+1]='by:'..aD k[#k+1]=format('h %d %d %s 0',now+1000,x,J)aE[#aE+1]=aM if Z<=1 then A=1 end n,m,v=n+1,m-1,v+1 i,a=n==1 and now+1000 or math.min(i,now+1000),math.max(a,now+1000)end if not aL then break end if m==0 then v,C=0,0 end
+local t='=result,released'if j and not redis.call('SET',j,t,'NX','PX','60000')then return redis.call('GET',j)end if a<now or n==0 and m==0 then a=now end if n==0 then i=0 end if m==0 then l=0 end
+local q=#k k[q+1],k[q+2]='lock',format('%d %d %d %d %d %d %d %d %d %d',x,T,i,l,a,n,A,m,v,C)local X=math.ceil((a+86400000)/3600000)*3600000
+local o=X~=H and format('%d',X)if o then k[q+3],k[q+4]='@',o end redis.call('HDEL',f,unpack(aE))redis.call('HSET',f,unpack(k))if o then redis.call('PEXPIREAT',f,o)end return'=result,released'`,
     },
     "lock.force": {
       fields: "fence id",
@@ -141,8 +144,8 @@ local f={}for g,h in ipairs(d.holders)do if h.fence<=B(b.fence)then f[#f+1]=h en
       fields: "owner",
       lua: `local apply=function(a,b,now)local c=V(a,now)local d=P(c.queue,b.owner)if c.swept or d==nil then return{output={}}end
 local e=Ag(c,d.number,false)return{output={remaining=A(Q(c)-now),ahead=A(e)}}end`,
-      fast: `local b=redis.call('HMGET',KEYS[1],'@','lock','by:'..ARGV[1])local G=b[3]or''if string.byte(G)~=113 then return'='end
-local J=string.match(G,'^q (%d+) ')local c,h,i,o=string.match(b[2]or'','^%d+ %d+ (%d+) (%d+) %d+ %d+ %d+ (%d+) (%d+) %d+$')if not J or not o or not b[1]then break end READ_TIME c,h=c+0,h+0 if c==0 or h<c then c=h end if now>=c or now>=b[1]+0 then return'='end return format('=remaining,%d,ahead,%d',c-now,math.min(J-o,i-1))`,
+      fast: `local c=redis.call('HMGET',KEYS[1],'@','lock','by:'..ARGV[1])local O=c[3]or''if string.byte(O)~=113 then return'='end
+local U=string.match(O,'^q (%d+) ')local i,l,m,v=string.match(c[2]or'','^%d+ %d+ (%d+) (%d+) %d+ %d+ %d+ (%d+) (%d+) %d+$')if not U or not v or not c[1]then break end READ_TIME i,l=i+0,l+0 if i==0 or l<i then i=l end if now>=i or now>=c[1]+0 then return'='end return format('=remaining,%d,ahead,%d',i-now,math.min(U-v,m-1))`,
     },
   },
 };

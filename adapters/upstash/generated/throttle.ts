@@ -107,31 +107,49 @@ local aa=Ah(next,j,now+s,now)local ab,ac=aa.record,aa.expiresAt return{output=r,
     "throttle.check": {
       fields: "cost call policy0",
       lua: `local apply=function(a,b,now)return Ai(a,b,now,false)end`,
-      fast: `local H,at,an,d,g=tonumber(ARGV[1]),ARGV[2],ARGV[3],KEYS[1],KEYS[2]if at==''or not an then break end
-local ao,X,au,f,Y=math.floor,math.ceil,string.match,nil,false READ_TIME
-local Z,av,aw={},{'recordEnds','recentCalls','blockedUntil'},true for l=3,#ARGV,2 do
-local an=ARGV[l]local v,m,n,aK=au(an,'^(%a+):(%d+):(%d+):(.*)$')local ae,z=an,n if v=='gcra'then z=au(aK,'^%d+')else ae=v..':'..m..':'..aK end n,m,z=tonumber(n),tonumber(m),tonumber(z)if(n+z)*m>=9007199254740992 then Y=true end Z[#Z+1]={kind=v,a=n,b=m,c=z,field=ae}av[#av+1]=ae end if Y then break end
-local b=redis.call('HMGET',d,unpack(av))local aL={unpack(b,4)}local O,ap=0,b[2]or''if b[3]then break end if b[1]then O=tonumber(b[1])if not O or now>=O or not b[4]or string.find(ap,at,1,true)then break end elseif redis.call('EXISTS',d)==1 then break end
-local ax,ay=10000,10000 for l,q in ipairs(Z)do
-local v,n,m,z,aM=q.kind,q.a,q.b,q.c,aL[l]local p,j,A,K,L=0,0,0,0,0 if aM then
-local az,aN,aA=au(aM,v=='sliding'and'^(%d+):(%d+):(%d+)$'or'^(%d+):(%d+)$')if not az or#az>15 or#aN>15 or(aA and#aA>15)then Y=true else p,j,A=az+0,aN+0,(aA or 0)+0 end end if v=='gcra'then
-local aO=ao((now-p)/m)p,j=p+aO*m,j-aO*n K=ao((now-p)*n/m)if j<=K then p,j,K=now,0,0 elseif j-K>z then Y=true end
-local af=j+H-z if H>z then L=-1 elseif H>0 and af>0 then L=X(af*m/n)-(now-p)if L<0 then L=0 end end else
-local aB=now-now%m if p>now+1000 then Y=true elseif p<aB then A=p==aB-m and j or 0 p,j=aB,0 end f=f or v=='sliding'and
-function(n,m,j,A,aC,aD)if j>n then j=n end if A>n then A=n end if aD>=j then
-local S=0 if A~=0 then S=m-ao((aD-j)*m/A)end if S<=aC or S<=0 then return 0 end return S-aC end
-local S=m-ao(aD*m/j)return m-aC+(S>0 and S or 0)end if H>n then L=-1 elseif H>0 and v=='sliding'then L=f(n,m,j,A,now-p,n-H)elseif H>0 and H>n-j then L=p+m-now end end if L~=0 then aw=false end q.since,q.used,q.earlier,q.back,q.retry=p,j,A,K,L end if Y then break end
-local aE,aP=aw and H~=0,{aw and'=allowed,1'or'=allowed,0'}for l,q in ipairs(Z)do
-local v,n,m,z=q.kind,q.a,q.b,q.c
-local p,j,A,K=q.since,q.used,q.earlier,q.back if aE then j=j+H if v=='gcra'then if j<=K then p,j,K=now,0,0 end elseif j<0 then j=0 end end
-local B,M,aa=n-j,0,0 if v=='gcra'then B=z-j+K if B<0 then B=0 end if j>0 then M=X(j*m/n)-(now-p)if M<0 then M=0 end end
-local af=j+B+1-z if B<z and af>0 then aa=X(af*m/n)-(now-p)if aa<0 then aa=0 end end elseif v=='fixed'then if B<0 then B=0 end if j>0 then M=p+m-now end aa=M else
-local aF,aG=A,now-p if aF>n then aF=n end if aG<0 then aG=0 end B=B-X(aF*(m-aG)/m)if B<0 then B=0 end M=f(n,m,j,A,now-p,0)if B<n then aa=f(n,m,j,A,now-p,n-B-1)end end aP[l+1]=format('policy%d,%d:%d:%d:%d',l-1,B,M,aa,q.retry)if aE then
-local C=(v=='gcra'and X(z*m/n)or v=='sliding'and 2*m or m)if C>ay then ay=C end if M>ax then ax=M end q.text=v=='sliding'and format('%d:%d:%d',p,j,A)or format('%d:%d',p,j)end end
-local s=table.concat(aP,',')if aE then
-local aH=0 for l=1,#Z do if aL[l]then aH=aH+1 end end ap=string.sub(at..','..ap,1,64)local P=now+ax if O>=P and O<=now+ay+10000 then P=O else if b[1]and redis.call('HLEN',d)~=2+aH+(b[2]and 1 or 0)then break end P=X(P/10000)*10000 end if g and not redis.call('SET',g,s,'NX','PX','60000')then return redis.call('GET',g)end
-local e={'recentCalls',ap}for l,q in ipairs(Z)do e[2*l+1],e[2*l+2]=q.field,q.text end if P~=O then
-local l,a=#e,format('%d',P)e[l+1],e[l+2],e[l+3],e[l+4]='recordEnds',a,'@',a end redis.call('HSET',d,unpack(e))if P~=O then redis.call('PEXPIREAT',d,format('%d',P))end return s end if g and not redis.call('SET',g,s,'NX','PX','60000')then return redis.call('GET',g)end return s`,
+      fast: `local y,au,am,f,j=tonumber(ARGV[1]),ARGV[2],ARGV[3],KEYS[1],KEYS[2]if au==''or not am then break end
+local Y,K,an,g,R=math.floor,math.ceil,string.match,nil,false READ_TIME if not ARGV[4]then
+local p,d,e,av=an(am,'^(%a+):(%d+):(%d+):(.*)$')local Q,u=am,e if p=='gcra'then u=an(av,'^%d+')else Q=p..':'..d..':'..av end e,d,u=tonumber(e),tonumber(d),tonumber(u)if(e+u)*d>=9007199254740992 then break end
+local c=redis.call('HMGET',f,'recordEnds','recentCalls','blockedUntil',Q)local ao=c[4]local E,S=0,c[2]or''if c[3]then break end if c[1]then E=tonumber(c[1])if not E or now>=E or not c[4]or string.find(S,au,1,true)then break end elseif redis.call('EXISTS',f)==1 then break end
+local h,b,s,D,z=0,0,0,0,0 if ao then
+local aa,aw,ab=an(ao,p=='sliding'and'^(%d+):(%d+):(%d+)$'or'^(%d+):(%d+)$')if not aa or#aa>15 or#aw>15 or(ab and#ab>15)then R=true else h,b,s=aa+0,aw+0,(ab or 0)+0 end end if p=='gcra'then
+local ax=Y((now-h)/d)h,b=h+ax*d,b-ax*e D=Y((now-h)*e/d)if b<=D then h,b,D=now,0,0 elseif b-D>u then R=true end
+local P=b+y-u if y>u then z=-1 elseif y>0 and P>0 then z=K(P*d/e)-(now-h)if z<0 then z=0 end end else
+local ac=now-now%d if h>now+1000 then R=true elseif h<ac then s=h==ac-d and b or 0 h,b=ac,0 end g=g or p=='sliding'and
+function(e,d,b,s,ad,ae)if b>e then b=e end if s>e then s=e end if ae>=b then
+local G=0 if s~=0 then G=d-Y((ae-b)*d/s)end if G<=ad or G<=0 then return 0 end return G-ad end
+local G=d-Y(ae*d/b)return d-ad+(G>0 and G or 0)end if y>e then z=-1 elseif y>0 and p=='sliding'then z=g(e,d,b,s,now-h,e-y)elseif y>0 and y>e-b then z=h+d-now end end if R then break end
+local ap=z==0 and y~=0 if ap then b=b+y if p=='gcra'then if b<=D then h,b,D=now,0,0 end elseif b<0 then b=0 end end
+local r,B,I=e-b,0,0 if p=='gcra'then r=u-b+D if r<0 then r=0 end if b>0 then B=K(b*d/e)-(now-h)if B<0 then B=0 end end
+local P=b+r+1-u if r<u and P>0 then I=K(P*d/e)-(now-h)if I<0 then I=0 end end elseif p=='fixed'then if r<0 then r=0 end if b>0 then B=h+d-now end I=B else
+local af,ag=s,now-h if af>e then af=e end if ag<0 then ag=0 end r=r-K(af*(d-ag)/d)if r<0 then r=0 end B=g(e,d,b,s,now-h,0)if r<e then I=g(e,d,b,s,now-h,e-r-1)end end
+local t=format('=allowed,%d,policy0,%d:%d:%d:%d',z==0 and 1 or 0,r,B,I,z)if ap then
+local V,ah=10000,(p=='gcra'and K(u*d/e)or p=='sliding'and 2*d or d)if ah<V then ah=V end if B>V then V=B end S=string.sub(au..','..S,1,64)local o=now+V if E>=o and E<=now+ah+10000 then o=E else if c[1]and redis.call('HLEN',f)~=2+(ao and 1 or 0)+(c[2]and 1 or 0)then break end o=K(o/10000)*10000 end if j and not redis.call('SET',j,t,'NX','PX','60000')then return redis.call('GET',j)end
+local aP=p=='sliding'and format('%d:%d:%d',h,b,s)or format('%d:%d',h,b)if o==E then redis.call('HSET',f,'recentCalls',S,Q,aP)else
+local a=format('%d',o)redis.call('HSET',f,'recentCalls',S,Q,aP,'recordEnds',a,'@',a)redis.call('PEXPIREAT',f,a)end return t end if j and not redis.call('SET',j,t,'NX','PX','60000')then return redis.call('GET',j)end return t end
+local aq,aH,aI={},{'recordEnds','recentCalls','blockedUntil'},true for q=3,#ARGV,2 do
+local am=ARGV[q]local p,d,e,av=an(am,'^(%a+):(%d+):(%d+):(.*)$')local Q,u=am,e if p=='gcra'then u=an(av,'^%d+')else Q=p..':'..d..':'..av end e,d,u=tonumber(e),tonumber(d),tonumber(u)if(e+u)*d>=9007199254740992 then R=true end aq[#aq+1]={kind=p,a=e,b=d,c=u,field=Q}aH[#aH+1]=Q end if R then break end
+local c=redis.call('HMGET',f,unpack(aH))local aQ={unpack(c,4)}local E,S=0,c[2]or''if c[3]then break end if c[1]then E=tonumber(c[1])if not E or now>=E or not c[4]or string.find(S,au,1,true)then break end elseif redis.call('EXISTS',f)==1 then break end
+local V,ah=10000,10000 for q,w in ipairs(aq)do
+local p,e,d,u,ao=w.kind,w.a,w.b,w.c,aQ[q]local h,b,s,D,z=0,0,0,0,0 if ao then
+local aa,aw,ab=an(ao,p=='sliding'and'^(%d+):(%d+):(%d+)$'or'^(%d+):(%d+)$')if not aa or#aa>15 or#aw>15 or(ab and#ab>15)then R=true else h,b,s=aa+0,aw+0,(ab or 0)+0 end end if p=='gcra'then
+local ax=Y((now-h)/d)h,b=h+ax*d,b-ax*e D=Y((now-h)*e/d)if b<=D then h,b,D=now,0,0 elseif b-D>u then R=true end
+local P=b+y-u if y>u then z=-1 elseif y>0 and P>0 then z=K(P*d/e)-(now-h)if z<0 then z=0 end end else
+local ac=now-now%d if h>now+1000 then R=true elseif h<ac then s=h==ac-d and b or 0 h,b=ac,0 end g=g or p=='sliding'and
+function(e,d,b,s,ad,ae)if b>e then b=e end if s>e then s=e end if ae>=b then
+local G=0 if s~=0 then G=d-Y((ae-b)*d/s)end if G<=ad or G<=0 then return 0 end return G-ad end
+local G=d-Y(ae*d/b)return d-ad+(G>0 and G or 0)end if y>e then z=-1 elseif y>0 and p=='sliding'then z=g(e,d,b,s,now-h,e-y)elseif y>0 and y>e-b then z=h+d-now end end if z~=0 then aI=false end w.since,w.used,w.earlier,w.back,w.retry=h,b,s,D,z end if R then break end
+local ap,aR=aI and y~=0,{aI and'=allowed,1'or'=allowed,0'}for q,w in ipairs(aq)do
+local p,e,d,u=w.kind,w.a,w.b,w.c
+local h,b,s,D=w.since,w.used,w.earlier,w.back if ap then b=b+y if p=='gcra'then if b<=D then h,b,D=now,0,0 end elseif b<0 then b=0 end end
+local r,B,I=e-b,0,0 if p=='gcra'then r=u-b+D if r<0 then r=0 end if b>0 then B=K(b*d/e)-(now-h)if B<0 then B=0 end end
+local P=b+r+1-u if r<u and P>0 then I=K(P*d/e)-(now-h)if I<0 then I=0 end end elseif p=='fixed'then if r<0 then r=0 end if b>0 then B=h+d-now end I=B else
+local af,ag=s,now-h if af>e then af=e end if ag<0 then ag=0 end r=r-K(af*(d-ag)/d)if r<0 then r=0 end B=g(e,d,b,s,now-h,0)if r<e then I=g(e,d,b,s,now-h,e-r-1)end end aR[q+1]=format('policy%d,%d:%d:%d:%d',q-1,r,B,I,w.retry)if ap then
+local J=(p=='gcra'and K(u*d/e)or p=='sliding'and 2*d or d)if J>ah then ah=J end if B>V then V=B end w.text=p=='sliding'and format('%d:%d:%d',h,b,s)or format('%d:%d',h,b)end end
+local t=table.concat(aR,',')if ap then
+local aJ=0 for q=1,#aq do if aQ[q]then aJ=aJ+1 end end S=string.sub(au..','..S,1,64)local o=now+V if E>=o and E<=now+ah+10000 then o=E else if c[1]and redis.call('HLEN',f)~=2+aJ+(c[2]and 1 or 0)then break end o=K(o/10000)*10000 end if j and not redis.call('SET',j,t,'NX','PX','60000')then return redis.call('GET',j)end
+local k={'recentCalls',S}for q,w in ipairs(aq)do k[2*q+1],k[2*q+2]=w.field,w.text end if o~=E then
+local q,a=#k,format('%d',o)k[q+1],k[q+2],k[q+3],k[q+4]='recordEnds',a,'@',a end redis.call('HSET',f,unpack(k))if o~=E then redis.call('PEXPIREAT',f,format('%d',o))end return t end if j and not redis.call('SET',j,t,'NX','PX','60000')then return redis.call('GET',j)end return t`,
     },
     "throttle.block": {
       fields: "call duration",

@@ -33,14 +33,14 @@ local b=E(a,C(a,"\\t-")and 2 or 1)return F(b,16)and string.sub(a,2)or nil end`,
       kind: "read",
       fields: "",
       lua: `local apply=function(a)return{output=D(a)}end`,
-      fast: `local b=redis.call('HMGET',KEYS[1],'v','@')if b[2]then READ_TIME if now>=tonumber(b[2])then return'='end end if b[1]then return'!'..b[1]end if redis.call('EXISTS',KEYS[1])==0 then return'='end return'!\\0'`,
+      fast: `local c=redis.call('HMGET',KEYS[1],'v','@')if c[2]then READ_TIME if now>=tonumber(c[2])then return'='end end if c[1]then return'!'..c[1]end if redis.call('EXISTS',KEYS[1])==0 then return'='end return'!\\0'`,
     },
     "value.set": {
       fields: "v ttl",
       lua: `local apply=function(a,b,now)return{output={},write=P(b.v,b.ttl,now)}end`,
-      fast: `local d,g,T,U=KEYS[1],KEYS[2],ARGV[1],ARGV[2]if string.byte(T)==0 then T=string.sub(T,2)end
-local fields=redis.call('HLEN',d)if g and not redis.call('SET',g,'=','NX','PX','60000')then return redis.call('GET',g)end if fields>1 or(U and fields>0)then redis.call('DEL',d)fields=0 end if not U then if redis.call('HSET',d,'v',T)==1 and fields>0 then redis.call('DEL',d)redis.call('HSET',d,'v',T)end return'='end READ_TIME
-local a=format('%d',now+U)redis.call('HSET',d,'v',T,'e',a,'@',a)redis.call('PEXPIREAT',d,format('%d',a-1))return'='`,
+      fast: `local f,j,ai,aj=KEYS[1],KEYS[2],ARGV[1],ARGV[2]if string.byte(ai)==0 then ai=string.sub(ai,2)end
+local fields=redis.call('HLEN',f)if j and not redis.call('SET',j,'=','NX','PX','60000')then return redis.call('GET',j)end if fields>1 or(aj and fields>0)then redis.call('DEL',f)fields=0 end if not aj then if redis.call('HSET',f,'v',ai)==1 and fields>0 then redis.call('DEL',f)redis.call('HSET',f,'v',ai)end return'='end READ_TIME
+local a=format('%d',now+aj)redis.call('HSET',f,'v',ai,'e',a,'@',a)redis.call('PEXPIREAT',f,format('%d',a-1))return'='`,
     },
     "value.take": {
       fields: "",
@@ -66,8 +66,8 @@ local c={n=b.by}if b.ttl~=nil then c.e=A(now+B(b.ttl))end return{output=c,write=
 local d=Q(a.v)if d==nil then return{output={error="not-an-integer"}}end
 local e=B(d)+B(b.by)if e>9007199254740991 or e<-9007199254740991 then return{output={error="not-an-integer"}}end
 local next=G({},a,{v="\\t"..A(e)})if a.e==nil then return{output={n=A(e)},write={record=next}}end return{output={n=A(e),e=a.e},write={record=next,expiresAt=B(a.e)}}end`,
-      fast: `local d,g,ag,U=KEYS[1],KEYS[2],tonumber(ARGV[1]),ARGV[2]if ag>999999999999999 or ag<-999999999999999 then break end
-local b=redis.call('HMGET',d,'v','e','@')local a,D=b[2],nil if b[1]then if a~=b[3]or#b[1]>16 then break end D=string.match(b[1],'^\\t(%-?%d+)$')if not D then break end D=D+ag if a then READ_TIME if now>=tonumber(a)then break end end elseif b[3]or redis.call('EXISTS',d)==1 then break else D=ag if U then READ_TIME a=format('%d',now+U)end end D=format('%d',D)local s=a and'=n,'..D..',e,'..a or'=n,'..D if g and not redis.call('SET',g,s,'NX','PX','60000')then return redis.call('GET',g)end if b[1]or not a then redis.call('HSET',d,'v','\\t'..D)else redis.call('HSET',d,'v','\\t'..D,'e',a,'@',a)redis.call('PEXPIREAT',d,format('%d',a-1))end return s`,
+      fast: `local f,j,ay,aj=KEYS[1],KEYS[2],tonumber(ARGV[1]),ARGV[2]if ay>999999999999999 or ay<-999999999999999 then break end
+local c=redis.call('HMGET',f,'v','e','@')local a,L=c[2],nil if c[1]then if a~=c[3]or#c[1]>16 then break end L=string.match(c[1],'^\\t(%-?%d+)$')if not L then break end L=L+ay if a then READ_TIME if now>=tonumber(a)then break end end elseif c[3]or redis.call('EXISTS',f)==1 then break else L=ay if aj then READ_TIME a=format('%d',now+aj)end end L=format('%d',L)local t=a and'=n,'..L..',e,'..a or'=n,'..L if j and not redis.call('SET',j,t,'NX','PX','60000')then return redis.call('GET',j)end if c[1]or not a then redis.call('HSET',f,'v','\\t'..L)else redis.call('HSET',f,'v','\\t'..L,'e',a,'@',a)redis.call('PEXPIREAT',f,format('%d',a-1))end return t`,
     },
   },
 };
