@@ -55,11 +55,11 @@ Deno.test("outbox: one bucket gives as many messages at once as concurrency says
     deduplicates: false,
     async send({ subject }) {
       most = Math.max(most, ++running);
-      // All go on when twelve are there, and each a second later at the latest.
+      // All go on when twelve are there, and each ten seconds later at the latest.
       if (running === 12) waiting.forEach((go) => go());
       else {
         await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, 1000);
+          const timer = setTimeout(resolve, 10_000);
           waiting.push(() => {
             clearTimeout(timer);
             resolve();
