@@ -2,7 +2,10 @@
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import { interleaved, type Ratio, ratioOf, type Samples } from "./_rounds.ts";
 
-/** How many times as fast as Deno KV itself our get is; the promise is that it takes at most 1.15 times as long. */
+/**
+ * The time of Deno KV's own get over the time of ours; the promise is that ours takes at most 1.15 times as
+ * long.
+ */
 export async function measureKv(): Promise<{ samples: Samples; ratio: Ratio; target: number }> {
   using kv = await Deno.openKv(":memory:");
   const store = denoKvStore(kv);

@@ -8,7 +8,7 @@ interface Sql {
   exec(query: string, ...bindings: unknown[]): { toArray(): Record<string, unknown>[] };
 }
 
-/** What a developer writes who needs exactly this: the same guarantees, no more, one row a task. */
+/** The code of a developer who needs exactly this: the same guarantees, no more, one row a task. */
 export class FloorObject extends DurableObject {
   readonly #sql: Sql;
 

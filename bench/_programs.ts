@@ -47,7 +47,7 @@ export function command(runtime: Runtime, file: string, args: readonly string[] 
     : new Deno.Command("node", { ...options, args: ["--expose-gc", file, ...args] });
 }
 
-/** What the program prints last, as JSON. */
+/** The program's last line, parsed as JSON. */
 export async function answerOf<T>(runtime: Runtime, module: string): Promise<T> {
   const { success, stdout } = await command(runtime, await program(module)).output();
   if (!success) throw new Error(`${module} failed under ${runtime}`);

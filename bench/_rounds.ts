@@ -17,7 +17,10 @@ export interface Ratio {
   readonly most: number;
 }
 
-/** How many times less the first one takes than the second: the ratio of the medians, and the spread of the rounds' ratios. */
+/**
+ * The factor by which the first one is faster than the second: the ratio of the medians, and the spread of
+ * the rounds' ratios.
+ */
 export function ratioOf(ours: readonly number[], peer: readonly number[]): Ratio {
   const each = ours.map((time, round) => peer[round]! / time);
   return { median: median(peer) / median(ours), least: Math.min(...each), most: Math.max(...each) };

@@ -1,10 +1,10 @@
-/** What an app pays in its bundle, minified and gzipped: `deno run -A bench/bundles.ts`. */
+/** The sizes of bundles, minified and gzipped: `deno run -A bench/bundles.ts`. */
 import { bundle } from "../tests/support/bundle.ts";
 
 const CONTRACTS =
   `export { createIdempotency, createLocks, createSessions, createThrottle } from "@holdfast/edge";`;
 
-/** What is bundled, by name: the source of a module that takes just that. */
+/** The bundles by name: the source of a module that takes just that. */
 export const bundles: Readonly<Record<string, string>> = {
   "locks alone": `export { createLocks } from "@holdfast/edge";`,
   "idempotency alone": `export { createIdempotency } from "@holdfast/edge";`,

@@ -34,7 +34,7 @@ async function usage(redis: RedisServer): Promise<Usage> {
 await using redis = await startRedis();
 await using server = await startUpstash(redis.port);
 
-/** What an act costs at Redis; the look itself is subtracted. */
+/** The cost of an act at Redis; the cost of measuring is subtracted. */
 async function cost(act: () => Promise<unknown>): Promise<Usage & { readonly requests: number }> {
   await usage(redis);
   const idle = [await usage(redis), await usage(redis)] as const;

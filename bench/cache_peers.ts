@@ -1,6 +1,7 @@
 /**
- * What caches keep of their promises, ours beside its peers, over one real Redis: `deno task bench:cache-peers`. Each cache
- * runs as two nodes, with a memory of their own where it has one. Every line is something that users lose data by.
+ * The promises that caches keep, ours beside its peers, over one real Redis: `deno task bench:cache-peers`.
+ * Each cache runs as two nodes, with a memory of their own where it has one. Every line is something that
+ * users lose data by.
  */
 // deno-lint-ignore-file no-console
 import { type CacheEntry, cachified } from "@epic-web/cachified";
@@ -18,7 +19,7 @@ import { startUpstash } from "../tests/support/upstash_server.ts";
 export interface Node {
   get(key: string, fill: () => Promise<unknown>): Promise<unknown>;
   invalidate(key: string): Promise<unknown>;
-  /** Where the cache has tags: every value has the tag "tag". */
+  /** Invalidates by tag, if the cache has tags: every value has the tag "tag". */
   invalidateTag?(): Promise<unknown>;
   close?(): Promise<unknown>;
 }

@@ -89,7 +89,7 @@ const RESPONSE = {
 let unique = 0;
 const fresh = () => `order:${unique++}`;
 
-/** What one does is compared with what the others do; ours comes first. */
+/** The same task in each package; ours comes first. */
 const groups: Record<string, readonly Contender[]> = {
   "idempotency: begin + complete": [
     {
@@ -210,7 +210,7 @@ const trip = async () => {
   await response.text();
 };
 
-/** What was measured of one. */
+/** The measurements of one. */
 interface Result {
   readonly wire: Awaited<ReturnType<typeof wire>>;
   readonly times: number[];
@@ -286,7 +286,7 @@ for (const [group, contenders] of Object.entries(groups)) {
   }
 }
 
-// What they answer when replies are lost, and what a denied call costs.
+// The answers when replies are lost, and the cost of a denied call.
 const seed = Number(Deno.env.get("SEED") ?? 1);
 print("\nverdicts".padEnd(43), "holdfast", "peer");
 
@@ -333,7 +333,7 @@ print(
   String((await peerDenied.getRemaining("k")).remaining),
 );
 
-/** How often a call counts whose reply was lost. */
+/** The number of times that a call counts whose reply was lost. */
 const once = createThrottle(upstashStore(sdk, { prefix: "once:" }), {
   name: "once",
   limit: 10,

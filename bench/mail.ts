@@ -87,7 +87,7 @@ for (
   console.log(name.padEnd(28), String(code.length).padStart(8), String(size).padStart(8));
 }
 
-/** What a bundler makes of it; peers may leave Node's own modules outside, ours has none. */
+/** The size of the bundle; peers may leave Node's own modules outside, ours has none. */
 async function script(source: string, minify: boolean, node = false): Promise<string> {
   if (!node) return (await bundle({ script: source, minify })).code;
   const esbuild = await import("esbuild");

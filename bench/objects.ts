@@ -7,7 +7,7 @@
 import { startWorkerd } from "../tests/support/workerd.ts";
 import { median as middle, type Ratio, ratioOf, type Samples } from "./_rounds.ts";
 
-/** What the project promises itself, by the name of the call. */
+/** The bounds that the project promises itself, by the name of the call. */
 const TARGETS: Readonly<Record<string, number>> = {
   "increment": 0.9,
   "lock and release": 0.9,

@@ -1,7 +1,8 @@
 /**
- * What the contracts cost in the process, beside their peers: `deno task bench:process`. Under Deno and Node; the calls, the
- * memory store, and the processor time of servers over HTTP, each in a process of its own. Ratios count, not the figures:
- * contenders take turns, and the ratio of their medians is printed with the spread of the rounds.
+ * The cost of the contracts in the process, beside their peers: `deno task bench:process`. Under Deno and
+ * Node; the calls, the memory store, and the processor time of servers over HTTP, each in a process of its
+ * own. Ratios count, not the figures: contenders take turns, and the ratio of their medians is printed with
+ * the spread of the rounds.
  *
  * `PARTS=calls,memory,http`, `RUNTIMES=deno,node`, `ROUNDS` and `OPS` make it shorter.
  */
@@ -119,7 +120,7 @@ async function measureServers(runtime: Runtime): Promise<Samples> {
   return samples;
 }
 
-/** What is compared: ours, the peer, and the least ratio that the project promises itself. */
+/** A comparison: ours, the peer, and the least ratio that the project promises itself. */
 function comparisons(runtime: Runtime): [ours: string, peer: string, target?: number | undefined][] {
   const list: [string, string, (number | undefined)?][] = [
     ["GET over HTTP: holdfast", "GET over HTTP: bare Hono", 0.6],

@@ -1,8 +1,8 @@
 /**
- * What a session middleware costs a request, beside its peers, in one run: `deno task bench:sessions`. Each
- * round serves the same requests by all contenders one after the other; the median of the rounds is printed,
- * less what Hono alone takes. Processor time is measured, all threads included, so that a busy machine does
- * not count. Ratios count, not the figures.
+ * The cost of a session middleware for a request, beside its peers, in one run: `deno task bench:sessions`.
+ * Each round serves the same requests by all contenders one after the other; the median of the rounds is
+ * printed, less what Hono alone takes. Processor time is measured, all threads included, so that a busy
+ * machine does not count. Ratios count, not the figures.
  */
 import process from "node:process";
 import { useSession, useSessionStorage } from "@hono/session";

@@ -13,7 +13,7 @@ interface Stored {
 
 const TTL = 86_400_000;
 
-/** What `begin` answers: claimed, at work, or the response. */
+/** The answer of `begin`: claimed, at work, or the response. */
 export type ThreeTripBegin =
   | { readonly state: "new" }
   | { readonly state: "in-progress" }

@@ -83,7 +83,7 @@ function objectFaultOf(value: object, depth: number): string | undefined {
   return undefined;
 }
 
-/** `JSON.stringify` takes what `toJSON` answers as it is, and does not look for a `toJSON` there. */
+/** `JSON.stringify` does not call `toJSON` on the result of `toJSON`. */
 function jsonFaultOf(value: object, depth: number): string | undefined {
   // `Buffer` has one, and so its bytes would come back as an object.
   if (value instanceof Uint8Array) return "bytes inside another value";

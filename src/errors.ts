@@ -66,7 +66,7 @@ export type HoldfastErrorCode =
   | "message-too-large"
   /** The content of an attachment could not be read. */
   | "attachment-unreadable"
-  /** The message may have been sent, and is not sent again by itself. */
+  /** The message may have been sent, and is not sent again automatically. */
   | "in-doubt"
   /** The signal of the call was aborted. */
   | "aborted";

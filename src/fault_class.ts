@@ -3,7 +3,7 @@ import { HoldfastError, type HoldfastErrorCode } from "./errors.ts";
 /**
  * The class of a fault, which decides who handles it.
  *
- * - `outage`: passes by itself. The caller's `whenUnavailable` decides.
+ * - `outage`: ends without a change of code or settings. The caller's `whenUnavailable` decides.
  * - `misconfiguration`: stays until a setting is changed. Always thrown, always reported to `onFault`.
  * - `other`: an expected fault of a contract (`lock-lost`), bad input, or an error of the application.
  */
@@ -34,7 +34,9 @@ export function faultClass(error: unknown): FaultClass {
   return error instanceof HoldfastError && MISCONFIGURATIONS.has(error.code) ? "misconfiguration" : "other";
 }
 
-/** Whether a fault is an outage: what asks for no other class does not carry the codes of the others. */
+/**
+ * Whether a fault is an outage. Apart from `faultClass`, so that its callers do not bundle the other codes.
+ */
 export function isOutage(error: unknown): error is HoldfastError {
   return error instanceof HoldfastError && OUTAGES.has(error.code);
 }

@@ -1,6 +1,9 @@
 import { HoldfastError } from "./errors.ts";
 
-/** What a fetch that failed says. It is a TypeError as well, in some runtimes one without a cause. */
+/**
+ * The messages of a `fetch` that failed, in every runtime. Such an error is a `TypeError` too, in some
+ * runtimes one without a cause, so only its message tells it from a mistake in the code.
+ */
 const NETWORK =
   /fetch failed|to fetch|sending request|load failed|network|from connection|connection (lost|closed)/i;
 

@@ -7,7 +7,7 @@
 export interface Schema<Output = unknown> {
   /** The Standard Schema entry point. */
   readonly "~standard": {
-    /** Checks a value and says what it is, or what is wrong with it. */
+    /** Checks a value and returns its typed form, or the issues. */
     readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
     /** Carries the inferred types; never present at run time. */
     readonly types?: { readonly input: unknown; readonly output: Output } | undefined;

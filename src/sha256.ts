@@ -10,7 +10,7 @@ import { fractions } from "./sha256_constants.ts";
 const ROUNDS = /* @__PURE__ */ fractions(64, Math.cbrt);
 const START = /* @__PURE__ */ fractions(8, Math.sqrt);
 const encoder = /* @__PURE__ */ new TextEncoder();
-// One call runs at a time and ends at once, so all calls share what they work with.
+// A call is synchronous, so all calls share one working memory.
 const schedule = /* @__PURE__ */ new Int32Array(64);
 const state = /* @__PURE__ */ new Int32Array(8);
 const shortText = /* @__PURE__ */ new Uint8Array(120);

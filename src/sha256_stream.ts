@@ -46,6 +46,11 @@ export function sha256Bytes(chunks: Iterable<Uint8Array>): Uint8Array {
 
 const schedule = /* @__PURE__ */ new Int32Array(64);
 
+/** The word with its bits moved in a circle to the right. */
+function rotated(word: number, bits: number): number {
+  return word >>> bits | word << (32 - bits);
+}
+
 /** One block of 64 bytes. The names of the variables are those of the standard. */
 function compress(state: Int32Array, bytes: Uint8Array, at: number): void {
   const k = constants ??= fractions(64, Math.cbrt);
@@ -57,16 +62,16 @@ function compress(state: Int32Array, bytes: Uint8Array, at: number): void {
   for (let t = 16; t < 64; t++) {
     const x = w[t - 15]!;
     const y = w[t - 2]!;
-    const s0 = (x >>> 7 | x << 25) ^ (x >>> 18 | x << 14) ^ x >>> 3;
-    const s1 = (y >>> 17 | y << 15) ^ (y >>> 19 | y << 13) ^ y >>> 10;
+    const s0 = rotated(x, 7) ^ rotated(x, 18) ^ x >>> 3;
+    const s1 = rotated(y, 17) ^ rotated(y, 19) ^ y >>> 10;
     w[t] = w[t - 16]! + s0 + w[t - 7]! + s1 | 0;
   }
   let a = state[0]!, b = state[1]!, c = state[2]!, d = state[3]!;
   let e = state[4]!, f = state[5]!, g = state[6]!, h = state[7]!;
   for (let t = 0; t < 64; t++) {
-    const s1 = (e >>> 6 | e << 26) ^ (e >>> 11 | e << 21) ^ (e >>> 25 | e << 7);
+    const s1 = rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25);
     const t1 = h + s1 + (e & f ^ ~e & g) + k[t]! + w[t]! | 0;
-    const s0 = (a >>> 2 | a << 30) ^ (a >>> 13 | a << 19) ^ (a >>> 22 | a << 10);
+    const s0 = rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22);
     h = g;
     g = f;
     f = e;

@@ -1,4 +1,4 @@
-/** What the README says about speed is what the benches found: `bench/results.md`, and nothing else. */
+/** The README's figures of speed are those of the benches: `bench/results.md`, and nothing else. */
 import { assert, assertEquals } from "./support/assert.ts";
 
 const root = new URL("../", import.meta.url);

@@ -21,7 +21,7 @@ function holding(key: string): unknown {
   return value;
 }
 
-/** What JSON does not hold, as a value of its own. */
+/** Values that JSON does not hold. */
 const REFUSED: Readonly<Record<string, unknown>> = {
   "a Map": new Map([[1, 2]]),
   "a Set": new Set([1]),

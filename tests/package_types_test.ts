@@ -3,7 +3,7 @@ import { assertEquals } from "./support/assert.ts";
 
 const folder = new URL("types/", import.meta.url);
 
-/** What the command said, if it failed. */
+/** The output of the command, if it failed. */
 async function run(command: string, args: string[], cwd: URL = folder): Promise<string> {
   const { code, stdout, stderr } = await new Deno.Command(command, {
     args,
@@ -22,7 +22,7 @@ function versions(name: string): string[] {
     .map((entry) => new URL(`node_modules/.deno/${entry}/node_modules/${name}`, folder).pathname);
 }
 
-/** What the oldest compiler that is promised says, and the newest, or the newest alone. */
+/** The errors of the oldest compiler that is promised, and of the newest; or of the newest alone. */
 async function tsc(project: string, newest = false): Promise<string[]> {
   const compilers = versions("typescript");
   assertEquals(compilers.length, 2);

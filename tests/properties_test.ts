@@ -49,7 +49,7 @@ const kind = fc.constantFrom("gcra", "fixed", "sliding");
 const upTo = (max: number) => fc.integer({ min: 1, max });
 const calls = fc.array(fc.record({ gap: fc.nat(400), cost: upTo(5) }), { maxLength: 80 });
 const START = 1_700_000_000_000;
-/** How far clocks may disagree before a counter is cut back; see `CLOCK_SKEW` in the transitions. */
+/** The difference of clocks beyond which a counter is cut back; see `CLOCK_SKEW` in the transitions. */
 const SKEW = 1000;
 const DEADLINE_STEP = 10_000;
 
@@ -186,7 +186,10 @@ Deno.test("GCRA at 999,999 units per second admits 999,999 per second", () => {
   assert(admitted > 999_000 && admitted <= 999_999 + 1000, `${admitted} admitted`);
 });
 
-/** What a policy may admit over a history: a full count, and what comes back as the clock goes forward. */
+/**
+ * The most that a policy may admit over a history: a full count, and what comes back as the clock goes
+ * forward.
+ */
 class Allowance {
   readonly #policy: Policy;
   #forward = 0;

@@ -1,4 +1,4 @@
-/** What must not compile. */
+/** Code that must not compile. */
 import { type AtomicStore, createLocks, type KeyValueStore, memoryStore } from "@holdfast/edge";
 import { keyValueStoreFromEngine } from "@holdfast/edge/engine";
 import { assertEquals } from "./support/assert.ts";

@@ -1,6 +1,7 @@
 /**
- * What a repetition of each value transition does, as a table. A reply can be lost after the engine has done the call; whether the
- * caller may repeat it depends on this. The engines here never repeat a write by themselves (`tests/faults`).
+ * The effect of a repetition of each value transition, as a table. A reply can be lost after the engine has
+ * done the call; whether the caller may repeat it depends on this. The engines here never repeat a write by
+ * themselves (`tests/faults`).
  *
  * - `at once`: the copy arrives directly after the call. `same` answer and no further change, or `differs`.
  * - `late`: the copy arrives after another caller wrote. `harmless` leaves that write, `overwrites` undoes it.

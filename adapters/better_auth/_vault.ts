@@ -1,7 +1,7 @@
 /**
- * Hides what better-auth stores: its tokens are bearer credentials and stand in keys, in values and in lists.
- * Names become HMACs, values are sealed with AES-256-GCM and bound to their names, so that one cannot be put
- * in the place of another.
+ * Encrypts what better-auth stores: its tokens are bearer credentials and stand in keys, in values and in
+ * lists. Names become HMACs. Values are sealed with AES-256-GCM with their name as associated data, so a
+ * value copied under another name does not open.
  */
 import { base64ToBytes, bytesToBase64Url } from "../../src/codec.ts";
 
@@ -34,7 +34,7 @@ export class Vault {
     return bytesToBase64Url(await mac(names, text));
   }
 
-  /** The text, for the place of that name alone. */
+  /** The text, encrypted; {@linkcode open} reads it under the same name only. */
   async seal(name: string, text: string): Promise<string> {
     const { values } = await this.#derived();
     const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
@@ -47,7 +47,7 @@ export class Vault {
     return bytesToBase64Url(bytes);
   }
 
-  /** The text that was sealed; `undefined` for what was not sealed for that place, or with another secret. */
+  /** The text that was sealed; `undefined` if it was sealed under another name or with another secret. */
   async open(name: string, sealed: string): Promise<string | undefined> {
     const { values } = await this.#derived();
     try {

@@ -17,18 +17,18 @@
  * | `in:<token>`  | `time:text` | a listed session: when it ends, and its sealed token     |
  * | `out:<token>` | time        | a removed session: until when it may not be listed again |
  *
- * Invariant: what was removed wins over what is listed, whichever call comes first. better-auth reads a list,
- * changes it and writes it back, so a list that was read before a removal may arrive after it.
+ * Invariant: a removed session is not listed again, whichever call comes first. better-auth reads a list,
+ * changes it and writes it back, so a list that was read before a removal may be written after it.
  */
 import type { Fields, Step, Transition, Write } from "../../src/store/transition.ts";
 
 function int(text: string | undefined): number {
   if (text === undefined) return 0;
   const figure = Number(text);
-  return figure > 0 || figure < 0 ? figure : 0; // not a number is neither
+  return figure > 0 || figure < 0 ? figure : 0; // NaN compares false with everything
 }
 
-/** The time that an entry of an index begins with. */
+/** The deadline at the front of an index's entry. */
 function until(entry: string | undefined): number {
   return entry === undefined ? 0 : int(entry.split(":")[0]);
 }
@@ -105,7 +105,7 @@ export const readIndex: Transition = {
   },
 };
 
-/** `{ in:* }` → `{}`: lists these, too, but for those that were removed. */
+/** `{ in:* }` → `{}`: adds these sessions to the list, except those that were removed. */
 export const mergeIndex: Transition = {
   name: "better-auth.index.merge",
   apply(record, input, now): Step {
@@ -118,7 +118,10 @@ export const mergeIndex: Transition = {
   },
 };
 
-/** `{ token, keep }` → `{}`: not listed, now and as long as it would have been, and for `keep` at least. */
+/**
+ * `{ token, keep }` → `{}`: takes the session off the list, and refuses to list it again until its own
+ * deadline, for `keep` milliseconds at least.
+ */
 export const removeFromIndex: Transition = {
   name: "better-auth.index.remove",
   apply(record, { token, keep }, now): Step {

@@ -236,9 +236,9 @@ function withHead(head: Uint8Array<ArrayBuffer>, mime: MimeMessage): MimeMessage
   const { envelope, messageId, needsSmtpUtf8, eightBit } = mime;
   return {
     size: head.length + mime.size,
-    *chunks(reuse) {
+    *chunks() {
       yield head;
-      yield* mime.chunks(reuse);
+      yield* mime.chunks();
     },
     get bytes() {
       return joined(head, mime.bytes);

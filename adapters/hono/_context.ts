@@ -88,13 +88,53 @@ export function replaceRequest(c: RouteContext, request: Request): void {
   (c.req as { raw: Request }).raw = request;
 }
 
+/** What stands in the place of a request until one looks for it. */
+export interface StandIn {
+  /** Makes the request. */
+  readonly make: () => Request;
+  /** Called where another middleware puts a request of its own in the place. */
+  readonly replaced: () => void;
+  made?: Request;
+}
+
+const standIns = /* @__PURE__ */ new RequestValues<StandIn>();
+
+// Of all requests, as accessors of each request's own would make it a shape of its own, which the collector
+// keeps for long.
+const STAND_IN: PropertyDescriptor & ThisType<object> = {
+  configurable: true,
+  enumerable: true,
+  get() {
+    const standIn = standIns.get(this)!;
+    return standIn.made ??= standIn.make();
+  },
+  set(value: Request) {
+    Object.defineProperty(this, "raw", { configurable: true, enumerable: true, writable: true, value });
+    standIns.get(this)!.replaced();
+  },
+};
+
+/** Gives later readers another request, which is made when one of them looks for it: most never do. */
+export function standInFor(c: RouteContext, standIn: StandIn): void {
+  runtimeRequests.set(c, runtimeRequest(c));
+  standIns.set(c.req, standIn);
+  Object.defineProperty(c.req, "raw", STAND_IN);
+}
+
 /** Lets work outlive the response; returns `false` where the runtime has no way to. */
 export function waitUntil(c: RouteContext, work: Promise<unknown>): boolean {
+  // Hono throws where there is none, and the stack of an error nobody reads costs more than a helper.
+  const { stackTraceLimit } = Error;
   try {
-    c.executionCtx.waitUntil(work);
+    Error.stackTraceLimit = 0;
+    const { executionCtx } = c;
+    Error.stackTraceLimit = stackTraceLimit;
+    executionCtx.waitUntil(work);
     return true;
   } catch {
     return false;
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 

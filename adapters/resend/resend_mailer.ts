@@ -9,8 +9,8 @@ import {
   type Provider,
   redacted,
   type Refusal,
+  refused,
   refuseUnsupported,
-  unreadable,
   wireFiles,
   wireHeaders,
 } from "../../src/mail/http_mailer.ts";
@@ -268,7 +268,7 @@ function sendBatch(
   return messages.map(async (message, i) => {
     const entry = await entries[i];
     if (!entry) return await mailer.send(message, { ...options, idempotencyKey: keys[i] });
-    return receiptOf(await (await requests).get(entry)!);
+    return receiptOf(provider, await (await requests).get(entry)!);
   });
 }
 
@@ -308,11 +308,11 @@ async function batchRequest(group: readonly Entry[]) {
 }
 
 /** Ids belong to the entries without an error, in order; the delivery of an entry with neither is unknown. */
-function receiptOf({ answer, place, count }: Placed): Receipt {
+function receiptOf(provider: Provider, { answer, place, count }: Placed): Receipt {
   const { data, errors } = answer.json ?? {};
   const list = (value: unknown) => Array.isArray(value) ? value : [];
-  const refused = new Map(list(errors).map((error) => [error?.index, error]));
-  const error = refused.get(place);
+  const faults = new Map(list(errors).map((error) => [error?.index, error]));
+  const error = faults.get(place);
   if (error) {
     throw mailError(NAME, "message-rejected", `it refused the message: ${redacted(error.message)}`, {
       phase: "reply",
@@ -322,8 +322,8 @@ function receiptOf({ answer, place, count }: Placed): Receipt {
   const ids = list(data);
   // Whether those that were refused have a place among the ids as well.
   const whole = ids.length === count;
-  const before = whole ? 0 : [...refused.keys()].filter((other) => other < place).length;
-  const id = whole || ids.length + refused.size === count ? ids[place - before]?.id : undefined;
-  if (typeof id !== "string") throw unreadable(NAME, answer, false);
+  const before = whole ? 0 : [...faults.keys()].filter((other) => other < place).length;
+  const id = whole || ids.length + faults.size === count ? ids[place - before]?.id : undefined;
+  if (typeof id !== "string") throw refused(provider, answer, false, true);
   return { mailer: NAME, id };
 }

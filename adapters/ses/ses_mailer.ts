@@ -160,7 +160,7 @@ async function signed(
     const aws = { service: NAME, region };
     const content = body.size <= SIGN_WHOLE
       ? { headers: { ...headers }, body: new TextDecoder().decode(toBytes(body)) }
-      : { headers: { ...headers, "x-amz-content-sha256": sha256Hex(body.chunks(true)) } };
+      : { headers: { ...headers, "x-amz-content-sha256": sha256Hex(body.chunks()) } };
     const request = await signer.sign(url, { method: "POST", ...content, aws });
     return Object.fromEntries(request.headers);
   } catch (cause) {

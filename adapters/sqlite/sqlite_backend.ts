@@ -139,7 +139,7 @@ class SqliteBackend implements SqlBackend {
     if (operation !== "insert" && operation !== "update" && operation !== "remove") {
       return (await this.#send([statement], writes, signal))[0]!;
     }
-    // What is there now travels with the answer: a write that finds another version needs no trip to read it.
+    // The present state travels with the answer: a write that finds another version needs no trip to read it.
     const load = { sql: statements.load, values: statement.values.slice(0, 2) };
     const [written, state] = await this.#send([statement, load], writes, signal);
     return [{ ...state![0], done: written!.length }];

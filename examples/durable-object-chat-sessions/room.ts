@@ -6,7 +6,7 @@ interface Message {
   readonly text: string;
 }
 
-/** What a room uses of the object's state. */
+/** The part of the object's state that a room uses. */
 interface RoomState {
   acceptWebSocket(socket: WebSocket): void;
   getWebSockets(): WebSocket[];

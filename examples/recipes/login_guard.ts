@@ -1,6 +1,6 @@
 import { type AtomicStore, createThrottle, type Duration } from "@holdfast/edge";
 
-/** How long each block within a day lasts, the first one first. */
+/** The durations of the blocks within a day, in order. */
 const BLOCKS: readonly Duration[] = ["1m", "5m", "30m", "4h", "1d"];
 
 /** The outcome of a login. */

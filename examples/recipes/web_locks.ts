@@ -1,13 +1,15 @@
 import type { Lock, Locks } from "@holdfast/edge";
 
-/** What the Web Locks API takes, over all instances in place of one browser's tabs. */
+/** The options of the Web Locks API, for all instances in place of one browser's tabs. */
 export interface LockRequestOptions {
   readonly mode?: "exclusive" | "shared";
   readonly ifAvailable?: boolean;
   readonly signal?: AbortSignal;
 }
 
-/** What the work is handed: `held` has the signal and the fencing token that a browser's lock does not need. */
+/**
+ * The argument of the work: `held` has the signal and the fencing token that a browser's lock does not need.
+ */
 export interface GrantedLock {
   readonly name: string;
   readonly mode: "exclusive" | "shared";

@@ -3,7 +3,7 @@ import { SCRIPT } from "./page_script.ts";
 import { STYLE } from "./page_style.ts";
 import { SOURCES } from "./sources.ts";
 
-/** What the page tells about the server. */
+/** The facts about the server that the page shows. */
 export interface PageOptions {
   /** The engine on which the state lives. */
   readonly engine: string;
@@ -140,7 +140,7 @@ const SWITCH = `<div class="switch">
     <p id="unplug-text">Takes the store away from all contracts, as an outage would. Then press the buttons below.</p>
   </div>`;
 
-/** How the parts hang together, from the browser to the engine. */
+/** The picture of the parts, from the browser to the engine. */
 function picture(engine: string): string {
   const contracts = ["sessions", "idempotency", "throttles", "locks", "cache", "outbox"];
   const title =

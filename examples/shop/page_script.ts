@@ -13,7 +13,7 @@ export const SCRIPT = `
   }
 
   class Refused extends Error {}
-  // What a failed answer means for a visitor. A dead store is explained, not hidden.
+  // The meaning of a failed answer, for a visitor. A dead store is explained, not hidden.
   function explain(status, title) {
     if (status === 503) return "The store is away (503). This contract rather answers nothing than something wrong: no state was lost, and nothing was done twice. Plug the store in and press again.";
     return status + ": " + (title || "the server refused this");
@@ -110,8 +110,8 @@ export const SCRIPT = `
     const answers = await Promise.all(Array.from({ length: 5 }, () => send("pay", "POST", "pay", headers, 5)));
     const replays = answers.filter(({ response }) => response.headers.has("idempotency-replayed")).length;
     const paid = answers.filter(({ response }) => response.ok);
-    $("pay-sum").textContent = paid.length - replays + " charge, " + replays + " replays" + (paid.length ? ": " + money(paid[0].data.total) : "");
-    rows("pay-rows", answers.map(({ response, data }, i) => [i + 1, status(response.status), data.charge, response.headers.has("idempotency-replayed") ? "replayed" : response.ok ? { text: "charged", kind: "ok" } : data.title]));
+    $("pay-sum").textContent = paid.length - replays + " charge, " + replays + " replays" + (paid.length ? ": " + (paid[0].data.items ? money(paid[0].data.total) : "an order of nothing, as the cart was empty") : "");
+    rows("pay-rows", answers.map(({ response, data }, i) => [i + 1, status(response.status), data.charge ?? "–", response.headers.has("idempotency-replayed") ? "replayed" : response.ok ? { text: "charged", kind: "ok" } : data.title]));
     const failed = answers.find(({ response }) => !response.ok);
     if (failed) throw new Refused(explain(failed.response.status, failed.data.title));
     await changeCart("cart", "GET", "cart");
@@ -128,7 +128,7 @@ export const SCRIPT = `
     const list = [];
     for (let i = 0; i < 9; i++) list.push((await send("flood", "GET", "flood", undefined, 9)).response);
     $("flood-sum").textContent = list.filter((r) => r.ok).length + " admitted, " + list.filter((r) => r.status === 429).length + " turned away";
-    rows("flood-rows", list.map((r) => [status(r.status), r.headers.get("ratelimit"), r.headers.get("retry-after")]));
+    rows("flood-rows", list.map((r) => [status(r.status), r.headers.get("ratelimit") ?? "–", r.headers.get("retry-after") ?? "–"]));
     if (unplugged && list.every((r) => r.ok)) $("flood-sum").textContent += ": without a store a throttle lets all through, unless told otherwise";
   });
   on("race", "race", "click", async () => {

@@ -16,7 +16,7 @@ export const STYLE = `
   .picture { display: grid; gap: 1.1rem; justify-items: center; max-width: 41rem; margin: .5rem 0 .75rem; font-weight: 600; font-size: .9rem; }
   .picture > div { display: flex; flex-wrap: wrap; gap: .4rem; justify-content: center; position: relative; }
   .picture > div + div::before { content: "↓"; position: absolute; top: -1.25rem; left: 50%; translate: -50%; color: var(--soft); }
-  .picture span { padding: .3rem .7rem; border: 1.5px solid var(--line); border-radius: 8px; background: var(--card); }
+  .picture span { padding: .3rem .7rem; border: 1.5px solid var(--line); border-radius: 8px; background: var(--card); text-align: center; }
   .picture .contracts span { border-color: var(--sea); } .picture .engine span { background: var(--sea); border-color: var(--sea); color: var(--card); }
   .switch { display: flex; flex-wrap: wrap; gap: .75rem; align-items: center; } .switch p { margin: 0; flex: 1 1 18rem; }
   main { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 33rem), 1fr)); align-items: start; outline: none; }
@@ -43,8 +43,7 @@ export const STYLE = `
   @media (prefers-reduced-motion: reduce) { .busy::before { animation: none; } }
   .how { border-top: 1px solid var(--line); margin-top: .9rem; padding-top: .3rem; }
   summary { cursor: pointer; padding: .65rem 0; font-weight: 600; color: var(--sea); min-height: 44px; }
-  pre { margin: 0; padding: .7rem .8rem; background: var(--code); border: 1px solid var(--line); border-radius: 9px; overflow-x: auto; font: .78rem/1.5 ui-monospace, SFMono-Regular, Menlo, monospace; color: var(--ink); }
-  pre[id] { white-space: pre-wrap; overflow-wrap: anywhere; }
+  pre { margin: 0; padding: .7rem .8rem; background: var(--code); border: 1px solid var(--line); border-radius: 9px; white-space: pre-wrap; overflow-wrap: anywhere; font: .78rem/1.5 ui-monospace, SFMono-Regular, Menlo, monospace; color: var(--ink); }
   pre .c { color: var(--soft); } pre .s { color: var(--string); } pre .k { color: var(--key); }
   .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   footer p { margin: 0; }

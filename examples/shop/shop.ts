@@ -17,9 +17,9 @@ const PRODUCTS = [
 const Products = z.array(z.object({ id: z.string(), name: z.string(), price: z.number().int() }));
 const Visitor = z.object({ cart: z.array(z.string()).default([]) });
 
-/** What a shop needs to know. */
+/** Options of the shop. */
 export interface ShopOptions {
-  /** Where its state lives. */
+  /** The store of its state. */
   readonly store: AtomicStore;
   /**
    * Whether the session cookie needs HTTPS; off for plain-HTTP development.
@@ -33,7 +33,7 @@ export interface ShopOptions {
   readonly unpluggable?: boolean;
 }
 
-/** How long a call of the store may take in all: short, as a visitor waits. */
+/** The time limit of a call of the store, retries included: short, as a visitor waits. */
 const timeout = "1s";
 
 /** Makes the shop on a store. */
@@ -138,11 +138,11 @@ export function createShop(options: ShopOptions): Hono<{ Variables: SessionVaria
       subject: `Order ${charge}`,
       text: `Thank you for ${items} items.`,
     }, { idempotencyKey: `order-${charge}` });
-  // What a cron, an alarm or waitUntil would call.
+  // The call that a cron, an alarm or waitUntil would make.
   app.post("/api/outbox/drain", async (c) => c.json(await box.drain({ limit: 50 })));
   // #endregion
 
-  /** What is in the cart, which is empty afterwards. */
+  /** Empties the cart and returns what was in it. */
   const checkOut = async (session: SessionVariables<typeof Visitor>["session"]) => {
     await new Promise((resolve) => setTimeout(resolve, 150)); // the bank takes its time
     const cart = await session.get("cart");
@@ -197,7 +197,7 @@ export function createShop(options: ShopOptions): Hono<{ Variables: SessionVaria
   });
   // #endregion
 
-  // What no contract has decided by itself: an outage is a 503, a mistake of ours a 500.
+  // Errors that no contract answers itself: an outage is a 503, a mistake of ours a 500.
   app.onError((error) => {
     if (error instanceof HoldfastError && error.retryable) return problem(503, "The store is away");
     throw error;

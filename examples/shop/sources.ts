@@ -18,7 +18,7 @@ export const SOURCES: Readonly<Record<string, { first: number; last: number; cod
   "mail": {
     "first": 134,
     "last": 142,
-    "code": "const confirm = (charge: number, items: number) =>\n  box.send({\n    from: \"The Holdfast shop <shop@example.com>\",\n    to: \"customer@example.com\",\n    subject: `Order ${charge}`,\n    text: `Thank you for ${items} items.`,\n  }, { idempotencyKey: `order-${charge}` });\n// What a cron, an alarm or waitUntil would call.\napp.post(\"/api/outbox/drain\", async (c) => c.json(await box.drain({ limit: 50 })));"
+    "code": "const confirm = (charge: number, items: number) =>\n  box.send({\n    from: \"The Holdfast shop <shop@example.com>\",\n    to: \"customer@example.com\",\n    subject: `Order ${charge}`,\n    text: `Thank you for ${items} items.`,\n  }, { idempotencyKey: `order-${charge}` });\n// The call that a cron, an alarm or waitUntil would make.\napp.post(\"/api/outbox/drain\", async (c) => c.json(await box.drain({ limit: 50 })));"
   },
   "pay": {
     "first": 154,

@@ -3,7 +3,7 @@ import { type Context, Hono } from "hono";
 import { idempotency, throttle } from "@holdfast/edge/hono";
 import { type D1Binding, d1Store } from "@holdfast/edge/sqlite";
 
-/** What this app uses of D1, beside what the store does. `npx wrangler types` writes the whole of it. */
+/** The part of D1 that this app uses itself. `npx wrangler types` writes the whole of it. */
 interface Database extends D1Binding {
   prepare(sql: string): Statement;
 }

@@ -203,7 +203,7 @@ export type FillMany<T> = (keys: readonly string[], context: Pick<FillContext, "
   | Promise<readonly T[]>;
 
 /**
- * A value, and how it was come by.
+ * A value with its source, its age and its times.
  *
  * @category Cache
  */
@@ -303,7 +303,7 @@ export interface Cache extends WeakCache {
    * @throws {TypeError} for an invalid key or option, and when JSON cannot hold the value
    */
   get<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<T>;
-  /** The same, with how the value was come by: for metrics, or a header field. */
+  /** As {@linkcode Cache.get}, with the source of the value and its times: for metrics, or a header field. */
   resolve<T>(key: string, fill: Fill<T>, options: CacheGetOptions<T>): Promise<CacheAnswer<T>>;
   /** Stores a value. */
   set(key: string, value: unknown, options: CacheEntryOptions): Promise<void>;

@@ -107,7 +107,7 @@ function plan(
     early,
     refresh: checkOneOf(TASK, "refresh", refresh, BOOLEANS),
     fillTimeout: optional(options.fillTimeout, "fillTimeout") ?? FILL_TIMEOUT,
-    // The runtime is told of the end alone: a failure is the caller's, or reported.
+    // A rejection is dropped here: the caller gets it, or `onFault` does.
     waitUntil: waitUntil && ((work) => dropRejection(waitUntil(work.catch(() => {})))),
     schema,
     signal,

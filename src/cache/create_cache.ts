@@ -302,7 +302,7 @@ class StoreCache implements Cache {
     }
   }
 
-  /** Whether an entry is the answer without a fill by this caller. */
+  /** Whether this caller may answer the entry, without a fill of its own. */
   #answers<T>(
     entry: CacheEntry,
     { plan, sentAt }: Call<T>,
@@ -310,7 +310,8 @@ class StoreCache implements Cache {
     round: number,
   ): boolean {
     if (grant !== undefined) return false;
-    // What was filled after this call began is as good as a fill of its own, however short it stays fresh.
+    // A value that was filled after this call began is as current as one that this call would fill, even if
+    // it is stale by now.
     if (round > 0 && entry.age < this.#settings.clock.monotonic() - sentAt) return true;
     return !plan.refresh && entry.stale > 0;
   }
@@ -383,7 +384,10 @@ class StoreCache implements Cache {
     }
   }
 
-  /** Asks the origin under the lease, stores its answer, and answers what later callers get. */
+  /**
+   * Asks the origin under the lease, stores its answer, and returns the stored value, as later callers get
+   * it.
+   */
   async #fill<T>(
     call: Call<T>,
     entry: CacheEntry | undefined,

@@ -26,6 +26,23 @@ export interface ServingOptions {
   readonly onFault: (error: unknown) => void;
 }
 
+/**
+ * What a handler gets of its claim. A class, as an object literal with an accessor has a shape of its own each
+ * time, which the collector keeps for long.
+ */
+class HeldClaim implements ClaimedRequest {
+  readonly #hold: Hold;
+
+  constructor(readonly key: string, readonly attempt: number, hold: Hold, readonly pin: () => void) {
+    this.#hold = hold;
+  }
+
+  /** Made for those who look: most handlers do not. */
+  get signal(): AbortSignal {
+    return this.#hold.signal;
+  }
+}
+
 /** The serving of one request that has the claim. */
 export class Serving {
   readonly #exchange: Exchange<unknown>;
@@ -46,15 +63,7 @@ export class Serving {
 
   /** The values that the handler gets. */
   #claimed(key: string): ClaimedRequest {
-    const hold = this.#hold;
-    return {
-      key,
-      attempt: this.#claim.attempt,
-      pin: () => void (this.#pinned = true),
-      get signal() { // made for those who look: most handlers do not
-        return hold.signal;
-      },
-    };
+    return new HeldClaim(key, this.#claim.attempt, this.#hold, () => void (this.#pinned = true));
   }
 
   /** Runs the handler and settles the claim by its answer. */

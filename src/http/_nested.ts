@@ -5,6 +5,7 @@
  * that, as they may share a request object.
  */
 import { bindingOf } from "../store/binding.ts";
+import { RequestValues } from "./request_values.ts";
 
 /** A key that a request holds while it is served. */
 export interface Mount {
@@ -25,7 +26,7 @@ interface Outer<Value> extends Mount {
 
 /** The mounts of one kind of helper. */
 export class Mounts<Value extends object> {
-  readonly #known = new WeakMap<object, Outer<Value>>();
+  readonly #known = new RequestValues<Outer<Value>>();
 
   /** Notes what the mount hands on, and what it was handed itself. */
   note(mount: Mount, value: Value, around: unknown): void {

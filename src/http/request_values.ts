@@ -12,7 +12,7 @@ export class RequestValues<T> {
   }
 
   /** Sets the value of that request. */
-  set(owner: object, value: T): void {
-    (owner as Record<symbol, T>)[this.#key] = value;
+  set(owner: object, value: T | undefined): void {
+    (owner as Record<symbol, T | undefined>)[this.#key] = value;
   }
 }

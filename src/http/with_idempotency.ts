@@ -7,7 +7,7 @@ import { requestFingerprint } from "./request_fingerprint.ts";
 import { maxStoredBody } from "./stored_response.ts";
 import { createIdempotency } from "../idempotency/create_idempotency.ts";
 import type { Idempotency } from "../idempotency/idempotency.ts";
-import { sha256 } from "../secret.ts";
+import { sha256OfAny } from "../sha256.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import {
   checkFunction,
@@ -270,7 +270,7 @@ async function identify<Context>(
     });
   }
   const caller = scope === "public" ? "public" : callerName(await scope(exchange.request, exchange.context));
-  return { id: await sha256(`${caller.length}:${caller}:${key}`), key };
+  return { id: await sha256OfAny(`${caller.length}:${caller}:${key}`), key };
 }
 
 /** Reads what a request asks for, or answers why it cannot. */
@@ -279,6 +279,7 @@ async function fingerprintOf<Context>(
   readBody: BodyReader<Context>,
   { maxRequest = MEBIBYTE, fingerprint }: HttpIdempotencyOptions<Context>,
 ): Promise<string | Response> {
+  const { request } = exchange; // before its body is read: after that a framework may have to make another
   const body = await readBody(
     exchange,
     maxRequest,
@@ -289,7 +290,7 @@ async function fingerprintOf<Context>(
       detail: `At most ${maxRequest} bytes can be compared`,
     });
   }
-  if (fingerprint === undefined) return await requestFingerprint(exchange.request, body);
+  if (fingerprint === undefined) return await requestFingerprint(request, body);
   const given: unknown = await fingerprint(exchange.request, exchange.context, body);
   if (typeof given === "string" && given !== "") return given;
   throw new TypeError(

@@ -118,7 +118,8 @@ async function finish<Data, Context>(
   current: Session<Data>,
   onConflict: NonNullable<HttpSessionAnswerOptions<Context>["onConflict"]>,
 ): Promise<Response> {
-  const { request, context } = exchange;
+  // The runtime's own: what stands in its place may be made at the first look at it.
+  const { original: request, context } = exchange;
   const outage = isOwnOutage(current, error);
   let cookie: string | undefined;
   let lost = false;
@@ -137,7 +138,7 @@ async function finish<Data, Context>(
   checkTransport(current, request, cookie);
   let answer = response;
   if (outage) answer = unavailable();
-  else if (lost) answer = await onConflict(request, context) ?? response;
+  else if (lost) answer = await onConflict(exchange.request, context) ?? response;
   if (cookie === undefined && !wasTouched(current)) return answer;
   const own = changeable(answer);
   sessionHeaders(own.headers, current, cookie);

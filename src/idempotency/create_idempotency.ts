@@ -369,14 +369,7 @@ class StoreIdempotency implements Idempotency {
     try {
       let result: T;
       try {
-        result = await fn({
-          key,
-          attempt,
-          pin,
-          get signal() { // created when it is read: most work never does
-            return hold.signal;
-          },
-        });
+        result = await fn(new HeldAttempt(key, attempt, hold, pin));
       } catch (error) {
         hold.settle();
         await this.#quietly(pinned ? this.#complete(claim, undefined) : this.abandon(claim));
@@ -458,6 +451,23 @@ class StoreIdempotency implements Idempotency {
   ): Awaitable<Fields> {
     const output = ask(this.#store, transition, key, input, options);
     return output instanceof Promise ? output.then(sound) : sound(output);
+  }
+}
+
+/**
+ * What the work gets. A class, as an object literal with an accessor has a shape of its own each time, which the
+ * collector keeps for long.
+ */
+class HeldAttempt implements Attempt {
+  readonly #hold: Hold;
+
+  constructor(readonly key: string, readonly attempt: number, hold: Hold, readonly pin: () => void) {
+    this.#hold = hold;
+  }
+
+  /** Created when it is read: most work never does. */
+  get signal(): AbortSignal {
+    return this.#hold.signal;
   }
 }
 

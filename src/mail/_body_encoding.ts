@@ -1,5 +1,5 @@
 /** The encoding of body parts: ASCII in lines of bounded length that end with CRLF, whatever was written. */
-import { base64Chunks, base64Length } from "./base64_stream.ts";
+import { base64Length, base64Lines } from "./base64_stream.ts";
 import type { LazyBytes, Piece } from "./pieces.ts";
 
 /** A body and the name of its encoding. */
@@ -30,7 +30,7 @@ export function encodeText(text: string): EncodedBody {
 export function encodeBytes(bytes: Uint8Array<ArrayBuffer>): EncodedBody {
   const content = {
     size: base64Length(bytes.length),
-    chunks: (reuse?: boolean) => base64Chunks([bytes], reuse),
+    chunks: () => base64Lines([bytes]),
   };
   return { encoding: "base64", content };
 }

@@ -2,9 +2,10 @@
  * Calls of the mailer inside a wrapper. A mailer is often a few lines of an application: one that ignores its signal
  * and timeout must not hold the wrapper for ever, and one that gives no receipt must not break it.
  */
+import { callAfter } from "../call_after.ts";
+import { type Clock, systemClock } from "../clock.ts";
 import { deferred } from "../deferred.ts";
 import { toMilliseconds } from "../duration.ts";
-import { startTimer } from "../timer.ts";
 import { mailError } from "./mail_error.ts";
 import type { BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
@@ -14,6 +15,12 @@ import type { Message } from "./message.ts";
  * was sent.
  */
 const GRACE = 250;
+
+/**
+ * Milliseconds that a mailer has where no option says how long: twice what the slowest of ours takes, which bound
+ * themselves.
+ */
+const LONGEST = 600_000;
 
 /**
  * Mailers of which one call may hold several attempts, or a wait before the first. A call's `timeout` bounds an
@@ -26,9 +33,17 @@ export function noteWrapper(mailer: Mailer): void {
   wrappers.add(mailer);
 }
 
-/** Sends by the mailer inside, for the time that the options give at most. */
-export function sendBy(mailer: Mailer, message: Message, options: SendOptions = {}): Promise<Receipt> {
-  return bounded(mailer, () => mailer.send(message, options), options);
+/**
+ * Sends by the mailer inside, for the time that the options give at most; ten minutes by that clock where they
+ * give none.
+ */
+export function sendBy(
+  mailer: Mailer,
+  message: Message,
+  options: SendOptions = {},
+  clock: Clock = systemClock,
+): Promise<Receipt> {
+  return bounded(mailer, () => mailer.send(message, options), options, clock);
 }
 
 /** A mailer's own way to send many, or else one by one with `send`. */
@@ -47,7 +62,7 @@ export function openBulk(mailer: Mailer): BulkSender {
     repeatable: inner.repeatable,
     send(messages, keys, options) {
       const sent = inner.send(messages, keys, options);
-      return messages.map((_, i) => bounded(mailer, () => Object(sent)[i], options));
+      return messages.map((_, i) => bounded(mailer, () => Object(sent)[i], options, systemClock));
     },
     close: async () => await inner.close?.(),
   };
@@ -62,8 +77,9 @@ async function bounded(
   mailer: Mailer,
   send: () => Promise<Receipt>,
   { signal, timeout, idempotencyKey }: SendOptions,
+  clock: Clock,
 ): Promise<Receipt> {
-  const limit = timeout === undefined ? undefined : toMilliseconds(timeout, "timeout");
+  const limit = timeout === undefined ? LONGEST : toMilliseconds(timeout, "timeout");
   const over = deferred<never>();
   const end = () => {
     const aborted = signal?.aborted === true;
@@ -73,10 +89,14 @@ async function bounded(
       retryable: !aborted && mailer.deduplicates && idempotencyKey !== undefined,
     }));
   };
-  let timer = limit === undefined || wrappers.has(mailer) ? undefined : startTimer(limit + GRACE, false, end);
+  // A timer that nothing asked for keeps no process alive: what waits may have been given up with its caller.
+  const background = timeout === undefined;
+  let cancel = wrappers.has(mailer)
+    ? () => {}
+    : callAfter(background ? clock : systemClock, limit + GRACE, end, background);
   const abort = () => {
-    clearTimeout(timer);
-    timer = startTimer(GRACE, false, end);
+    cancel();
+    cancel = callAfter(systemClock, GRACE, end);
   };
   signal?.addEventListener("abort", abort);
   if (signal?.aborted) abort();
@@ -84,7 +104,7 @@ async function bounded(
     const receipt: unknown = await Promise.race([send(), over.promise]);
     if (isReceipt(receipt)) return receipt;
   } finally {
-    clearTimeout(timer);
+    cancel();
     signal?.removeEventListener("abort", abort);
   }
   throw mailError(mailer.name, "misconfigured", "its 'send' must give a receipt, { mailer, id }", {

@@ -1,4 +1,5 @@
 /** Delivery of the messages of an outbox by a mailer: what a receipt or an error means for the queue. */
+import type { Clock } from "../clock.ts";
 import { faultClass } from "../fault_class.ts";
 import type { Delivery, Outcome } from "../outbox/delivery.ts";
 import { safely } from "../safely.ts";
@@ -14,6 +15,8 @@ import { asMailError } from "./outcome.ts";
 export interface DeliverySettings {
   readonly mailer: Mailer;
   readonly attemptTimeout: number | undefined;
+  /** The clock of the outbox. */
+  readonly clock: Clock;
   /**
    * Whether an unknown outcome may be followed by another attempt although the mailer does not deduplicate.
    */
@@ -64,7 +67,7 @@ export class MailDelivery implements Delivery {
 
   /** Sends a message, to the recipients that are left. */
   async #send(item: Fields): Promise<Receipt | MailError> {
-    const { mailer, attemptTimeout } = this.#settings;
+    const { mailer, attemptTimeout, clock } = this.#settings;
     let message: PreparedMessage;
     let recipients: readonly string[] | undefined;
     try {
@@ -79,7 +82,7 @@ export class MailDelivery implements Delivery {
         timeout: attemptTimeout,
         ...(recipients && { recipients }),
       };
-      return await sendBy(mailer, message, options);
+      return await sendBy(mailer, message, options, clock);
     } catch (error) {
       return asMailError(mailer.name, error);
     }

@@ -41,12 +41,8 @@ const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
  * @throws {TypeError} when it is not a string, or holds one of those
  */
 export function headerText(value: unknown, what: string): string {
-  need(typeof value === "string", what, "must be a string");
-  need(
-    !CONTROL.test(value) && value.isWellFormed(),
-    what,
-    "must hold no control characters or lone surrogates",
-  );
+  const right = typeof value === "string" && !CONTROL.test(value) && value.isWellFormed();
+  need(right, what, "must be a string without control characters or lone surrogates");
   return value;
 }
 
@@ -123,12 +119,9 @@ export function needsSmtpUtf8({ address }: Address): boolean {
  * too.
  */
 function asciiDomain(domain: string): string | undefined {
-  try {
-    const ascii = /^[\p{L}\p{N}\p{M}.-]+$/u.test(domain) ? new URL(`http://${domain}`).hostname : "";
-    return DOMAIN.test(ascii) ? ascii : undefined;
-  } catch {
-    return undefined;
-  }
+  const url = `http://${domain}`;
+  if (!/^[\p{L}\p{N}\p{M}.-]+$/u.test(domain) || !URL.canParse(url)) return undefined;
+  return DOMAIN.exec(new URL(url).hostname)?.[0];
 }
 
 /**

@@ -2,6 +2,8 @@
 import { checkNeededOptions, type OptionNames } from "../validate.ts";
 import { httpMailer as mailerOf, type Provider } from "./http_mailer.ts";
 import type { Mailer } from "./mailer.ts";
+import { prepareMessage } from "./message.ts";
+import { selectRecipients } from "./partial.ts";
 
 const PROVIDER = {
   name: true,
@@ -50,5 +52,15 @@ const PROVIDER = {
  */
 export function httpMailer<Options extends object>(provider: Provider<Options>): Mailer {
   checkNeededOptions("make a mailer over HTTP", provider, PROVIDER, "a provider");
-  return mailerOf(provider);
+  const mailer = mailerOf(provider);
+  if (!provider.selectsRecipients) return mailer;
+  return {
+    ...mailer,
+    // Builders of MIME check the recipients themselves, so our own mailers leave it to them.
+    async send(input, options) {
+      const message = prepareMessage(input);
+      if (Array.isArray(options?.recipients)) selectRecipients(message, options.recipients);
+      return await mailer.send(message, options);
+    },
+  };
 }

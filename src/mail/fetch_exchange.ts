@@ -1,6 +1,5 @@
 /** Requests by fetch: a bounded reply, no redirect, and one connection per request that could be sent twice. */
 import type { Duration } from "../duration.ts";
-import { readStream } from "../read_stream.ts";
 import { need } from "./address.ts";
 import type { Exchange } from "./http_mailer.ts";
 import { type LazyBytes, toBytes } from "./pieces.ts";
@@ -63,12 +62,15 @@ export function fetchExchange(
   need(typeof send === "function", "fetch", "must be a function");
   need(isOrigin(baseUrl), "baseUrl", "must be an origin");
   return async ({ path, headers, body }, signal) => {
-    // Where a kept connection closes without a reply, a runtime's fetch may send the request again, and then
-    // the message twice. Without an idempotency key, every request has a connection of its own.
-    const alone = "idempotency-key" in headers ? {} : { connection: "close" };
     const init = {
       method: "POST",
-      headers: { ...headers, ...own, ...alone },
+      headers: {
+        ...headers,
+        ...own,
+        // Where a kept connection closes without a reply, a runtime's fetch may send the request again, and then
+        // the message twice. Without an idempotency key, every request has a connection of its own.
+        ..."idempotency-key" in headers ? {} : { connection: "close" },
+      },
       body: requestBody(body),
       signal,
       redirect: "manual", // a redirect would carry the key elsewhere; Workers know no "error"
@@ -83,12 +85,8 @@ export function fetchExchange(
   };
 }
 
-function isOrigin(url: unknown): boolean {
-  try {
-    return typeof url === "string" && new URL(url).origin === url;
-  } catch {
-    return false;
-  }
+function isOrigin(url: string): boolean {
+  return URL.canParse(url) && new URL(url).origin === url;
 }
 
 /** A body for fetch: bytes, or a stream where they are many. */
@@ -106,14 +104,19 @@ function requestBody(body: LazyBytes): BodyInit {
 
 /** A reply's body. When it cannot be read, or never ends, its status still counts. */
 async function replyBody({ body }: Response, signal: AbortSignal): Promise<unknown> {
-  let bytes: Uint8Array<ArrayBuffer> | undefined;
+  const decoder = new TextDecoder();
+  let text = "";
+  let left = MAX_REPLY;
   try {
-    bytes = await readStream(body, MAX_REPLY, signal);
+    // Leaving the loop cancels what was not read.
+    for await (const chunk of body ?? []) {
+      if ((left -= chunk.length) < 0) return undefined;
+      text += decoder.decode(chunk, { stream: true });
+    }
   } catch (error) {
     if (signal.aborted) throw error;
+    return undefined;
   }
-  if (bytes === undefined) return undefined;
-  const text = new TextDecoder().decode(bytes);
   try {
     return JSON.parse(text);
   } catch {

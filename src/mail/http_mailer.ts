@@ -10,8 +10,6 @@ import { readAttachments } from "./attachment.ts";
 import { MailError, mailError, unsupported } from "./mail_error.ts";
 import { checkSendOptions, type Mailer, type Receipt, type SendOptions } from "./mailer.ts";
 import { type Message, needBody, type PreparedMessage, prepareMessage, recipientsOf } from "./message.ts";
-import { abortable, abortReason } from "./outcome.ts";
-import { selectRecipients } from "./partial.ts";
 import type { LazyBytes } from "./pieces.ts";
 import { checkNames } from "../validate.ts";
 import { optionsFor } from "./own_options.ts";
@@ -189,7 +187,7 @@ export function httpMailer<Options extends object>(provider: Provider<Options>):
       checkSendOptions(options);
       const { idempotencyKey, signal, timeout } = options;
       const message = prepareMessage(input);
-      const recipients = selectRecipients(message, options.recipients);
+      const { recipients = recipientsOf(message).map(({ address }) => address) } = options;
       if (options.recipients && !selectsRecipients) {
         throw unsupported(name, "sending to some of the recipients");
       }
@@ -198,7 +196,7 @@ export function httpMailer<Options extends object>(provider: Provider<Options>):
       const build = () => provider.request(message, { idempotencyKey, recipients, provider: own });
       const answer = await attempt(provider, build, { signal, timeout, keyed });
       const id = provider.id(answer);
-      if (typeof id !== "string" && !provider.withoutId) throw unreadable(name, answer, keyed);
+      if (typeof id !== "string" && !provider.withoutId) throw refused(provider, answer, keyed, true);
       return { mailer: name, id };
     },
   };
@@ -285,27 +283,32 @@ export async function attempt(
   // message.
   const controller = new AbortController();
   const { signal } = controller;
-  const abort = () => controller.abort(given?.aborted ? abortReason(given) : undefined);
+  // A reason of `null` is allowed, but is no error.
+  const abort = () => controller.abort(given?.reason ?? undefined);
   const timer = setTimeout(abort, Math.min(limit, 2 ** 31 - 1));
   given?.addEventListener("abort", abort);
   if (given?.aborted) abort();
+  const over = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
   let sent = false;
   let answer: Answer;
   try {
-    const request = await abortable(signal, build);
+    signal.throwIfAborted();
+    const request = await Promise.race([over, build()]);
     if (request.body.size > maxBytes) {
       throw mailError(name, "message-too-large", `it takes ${maxBytes} bytes at most`);
     }
     sent = true;
-    answer = await abortable(signal, () => provider.exchange(request, signal));
+    answer = await Promise.race([over, provider.exchange(request, signal)]);
   } catch (cause) {
     if (cause instanceof MailError || (!sent && !signal.aborted)) throw cause;
-    const connected = sent && !neverConnected(cause);
+    const unknown = sent && !neverConnected(cause);
     const code = given?.aborted ? "aborted" : signal.aborted ? "timeout" : "backend-unavailable";
     throw mailError(name, code, "no reply came", {
-      phase: connected ? "body" : sent ? "connect" : "prepare",
-      delivery: connected ? "unknown" : "not-sent",
-      retryable: code !== "aborted" && (connected ? keyed : sent),
+      phase: unknown ? "body" : sent ? "connect" : "prepare",
+      delivery: unknown ? "unknown" : "not-sent",
+      retryable: code !== "aborted" && (unknown ? keyed : sent),
       cause,
     });
   } finally {
@@ -313,7 +316,6 @@ export async function attempt(
     given?.removeEventListener("abort", abort);
   }
   if (provider.success.includes(answer.status)) return answer;
-  if (answer.status >= 200 && answer.status < 300) throw unreadable(name, answer, keyed);
   throw refused(provider, answer, keyed);
 }
 
@@ -327,22 +329,35 @@ function neverConnected(error: unknown): boolean {
   );
 }
 
-function refused(provider: Provider, answer: Answer, keyed: boolean): MailError {
-  const { status } = answer;
+/**
+ * The fault of a reply: a refusal, or one that is no proof of anything (`unread`): a success of another kind, or
+ * without an id. A proxy may have sent it.
+ */
+export function refused(
+  provider: Provider,
+  answer: Answer,
+  keyed: boolean,
+  unread: boolean = answer.status >= 200 && answer.status < 300,
+): MailError {
+  const { status, json } = answer;
   const {
     // A server that failed, or a gateway that waited in vain, may have taken the message first. 503 and 429
     // say it did not.
-    unknown = status >= 500 && status !== 503,
-    code = CODES[status] ?? codeByRange(status),
+    unknown = unread || (status >= 500 && status !== 503),
+    code = unread || status >= 500
+      ? "backend-unavailable"
+      // A redirect is not followed: the address is not that of the API.
+      : CODES[status] ?? (status >= 400 ? "message-rejected" : "misconfigured"),
     retryable = unknown ? keyed : [408, 429, 503].includes(status),
     reason = "",
-  } = provider.refusal?.(answer) ?? {};
-  const { json } = answer;
-  const text = json?.message ?? json?.Message ?? json?.errors?.[0]?.message ??
-    (typeof json === "string" ? json : "");
+  } = !unread && provider.refusal?.(answer) || {};
+  const text = json?.message ?? json?.Message ?? json?.errors?.[0]?.message ?? json;
   // An error's name is made of letters; anything else is not repeated.
-  const word = typeof reason === "string" && /^[a-z_ ]{1,64}$/i.test(reason) ? ` ${reason}` : "";
-  return mailError(provider.name, code, `it answered ${status}${word}: ${redacted(text)}`, {
+  const word = /^[a-z_ ]{1,64}$/i.test(reason) ? ` ${reason}` : "";
+  const why = unread
+    ? "does not say that it took the message"
+    : redacted(typeof text === "string" ? text : "");
+  return mailError(provider.name, code, `it answered ${status}${word}: ${why}`, {
     phase: "reply",
     delivery: unknown ? "unknown" : "not-sent",
     status,
@@ -363,12 +378,6 @@ const CODES: Readonly<Record<number, HoldfastErrorCode>> = {
   429: "rate-limited",
 };
 
-function codeByRange(status: number): HoldfastErrorCode {
-  if (status >= 500) return "backend-unavailable";
-  // A redirect is not followed: the address is not that of the API.
-  return status >= 400 ? "message-rejected" : "misconfigured";
-}
-
 /** The beginning of a provider's text, without words that could be an address or a key. */
 export function redacted(text: unknown): string {
   const words = String(text).slice(0, 1000).split(/[\p{C}\p{Z}]+/u, 30);
@@ -381,27 +390,7 @@ export function redacted(text: unknown): string {
  */
 function retryAfter({ header }: Answer): number | undefined {
   const now = Date.now();
-  const asked = parseRetryAfter(header("retry-after"), now);
-  if (asked !== undefined) return asked;
   const seconds = Number(header("ratelimit-reset") ?? header("x-ratelimit-reset") ?? NaN);
-  const wait = seconds < 1e9 ? seconds * 1000 : seconds * 1000 - now;
+  const wait = parseRetryAfter(header("retry-after"), now) ?? seconds * 1000 - (seconds < 1e9 ? 0 : now);
   return wait > 0 ? Math.min(Math.ceil(wait), MAX_RETRY_AFTER) : undefined;
-}
-
-/**
- * The fault of a reply that is no proof of anything: a success of another kind, or without an id. A proxy may
- * have sent it.
- */
-export function unreadable(mailer: string, { status }: Answer, keyed: boolean): MailError {
-  return mailError(
-    mailer,
-    "backend-unavailable",
-    `its answer ${status} does not say that it took the message`,
-    {
-      phase: "reply",
-      delivery: "unknown",
-      status,
-      retryable: keyed,
-    },
-  );
 }

@@ -1,6 +1,6 @@
 /** Requests whose body is JSON, in which files become base64 only while they are sent. */
 import { bytesToBase64 } from "../codec.ts";
-import { concatBytes } from "../read_stream.ts";
+import { base64Chunks } from "./base64_stream.ts";
 import type { MailRequest } from "./http_mailer.ts";
 import { inPieces, type LazyBytes, toBytes } from "./pieces.ts";
 
@@ -13,9 +13,6 @@ export function some<T>(list: readonly T[]): readonly T[] | undefined {
 export function someOf(pairs: readonly (readonly [string, string])[]): Record<string, string> | undefined {
   return pairs.length > 0 ? Object.fromEntries(pairs) : undefined;
 }
-
-/** Bytes that become base64 at once: a multiple of 3, so that only the last piece is padded. */
-const PIECE = 48 * 1024;
 
 /** The files of the request that is being written: `toJSON` cannot get them as an argument. */
 let writing: { readonly mark: string; readonly files: LazyBytes[] } | undefined;
@@ -40,22 +37,9 @@ export class Base64Content {
   toJSON(): string {
     if (!writing) return bytesToBase64(toBytes(this.#content));
     const { size, chunks } = this.#content;
-    writing.files.push({ size: Math.ceil(size / 3) * 4, chunks: () => base64Chunks(chunks(true)) });
+    writing.files.push({ size: Math.ceil(size / 3) * 4, chunks: () => base64Chunks(chunks()) });
     return writing.mark;
   }
-}
-
-/** The bytes in base64, piece by piece, so that a big file is never held a second time. */
-function* base64Chunks(chunks: Iterable<Uint8Array<ArrayBuffer>>): Generator<Uint8Array<ArrayBuffer>> {
-  const encode = (bytes: Uint8Array) => new TextEncoder().encode(bytesToBase64(bytes));
-  let rest: Uint8Array<ArrayBuffer> = new Uint8Array();
-  for (const chunk of chunks) {
-    const bytes = rest.length > 0 ? concatBytes([rest, chunk]) : chunk;
-    const end = bytes.length - bytes.length % 3;
-    for (let at = 0; at < end; at += PIECE) yield encode(bytes.subarray(at, Math.min(at + PIECE, end)));
-    rest = bytes.slice(end); // less than 3 bytes
-  }
-  if (rest.length > 0) yield encode(rest);
 }
 
 /**

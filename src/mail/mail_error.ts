@@ -65,26 +65,21 @@ export class MailError extends HoldfastError {
   /** Survives minifiers. */
   override readonly name = "MailError";
   /** Whether it is certain that nothing was sent. */
-  readonly delivery: Delivery;
+  declare readonly delivery: Delivery;
   /** The step that failed. */
-  readonly phase: MailPhase;
+  declare readonly phase: MailPhase;
   /** The mailer that failed. */
-  readonly mailer: string;
+  declare readonly mailer: string;
   /** The status of an HTTP answer, or the code of an SMTP reply; absent when there was none. */
-  readonly status: number | undefined;
+  declare readonly status: number | undefined;
   /** The enhanced code of an SMTP reply, such as `5.1.1`; absent when there was none. */
-  readonly enhanced: string | undefined;
+  declare readonly enhanced: string | undefined;
 
   /** Makes an error that knows what became of the message. */
   constructor(code: HoldfastErrorCode, message: string, options: MailErrorOptions) {
     super(code, message, { ...options, ambiguous: options.delivery === "unknown" });
-    ({
-      delivery: this.delivery,
-      phase: this.phase,
-      mailer: this.mailer,
-      status: this.status,
-      enhanced: this.enhanced,
-    } = options);
+    const { delivery, phase, mailer, status, enhanced } = options;
+    Object.assign(this, { delivery, phase, mailer, status, enhanced });
   }
 }
 

@@ -2,7 +2,7 @@
  * The one message model. A message is a plain object; `prepareMessage` checks it once, by the rules of all
  * mailers together, and freezes a copy, so no mailer checks or cleans anything again.
  */
-import { checkNames, type OptionNames } from "../validate.ts";
+import { checkNames, checkNeededNames, type OptionNames } from "../validate.ts";
 import { type Address, type AddressInput, headerText, need, parseAddress, shortText } from "./address.ts";
 import { type Attachment, prepareAttachment, type PreparedAttachment } from "./attachment.ts";
 import { MAX_WORD } from "./encoded_word.ts";
@@ -171,8 +171,7 @@ const prepared = new WeakSet<object>();
  */
 export function prepareMessage(message: Message): PreparedMessage {
   if (prepared.has(message)) return message as PreparedMessage;
-  need(typeof message === "object" && message, "message", "must be an object");
-  checkNames("send as the message is given", message, MESSAGE);
+  checkNeededNames("send as the message is given", message, MESSAGE, "one");
   checkNames("send as 'calendar' is given", message.calendar, CALENDAR);
   checkNames("send as 'unsubscribe' is given", message.unsubscribe, UNSUBSCRIBE);
   const { text, html, calendar, sendAt, provider } = message;
@@ -237,13 +236,16 @@ function addresses(
   what: string,
   seen: Set<string>,
 ): readonly Address[] {
-  const all = (value === undefined ? [] : [value].flat()) as readonly AddressInput[];
+  const all = [value ?? []].flat() as readonly AddressInput[];
   return Object.freeze(
-    all.map((one, i) => parseAddress(one, `${what}[${i}]`)).filter(({ address }) => {
-      const known = seen.size;
-      return seen.add(address.toLowerCase()).size > known;
-    }),
+    all.map((one, i) => parseAddress(one, `${what}[${i}]`)).filter(({ address }) => isNew(address, seen)),
   );
+}
+
+/** Whether the text was not seen before, in whatever case; from now on it was. */
+function isNew(text: string, seen: Set<string>): boolean {
+  const { size } = seen;
+  return seen.add(text.toLowerCase()).size > size;
 }
 
 function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, string>> {
@@ -256,28 +258,21 @@ function headersOf({ headers, unsubscribe }: Message): Readonly<Record<string, s
       ways.push(`<${url}>`);
     }
     if (mailto !== undefined) {
+      const { address } = parseAddress(mailto, "unsubscribe.mailto");
       // Characters with a meaning in URLs are escaped.
-      ways.push(
-        `<mailto:${
-          parseAddress(mailto, "unsubscribe.mailto").address.replace(/[^\w.@+-]/gu, encodeURIComponent)
-        }>`,
-      );
+      ways.push(`<mailto:${address.replace(/[^\w.@+-]/gu, encodeURIComponent)}>`);
     }
     need(ways.length, "unsubscribe", "must have a 'url' or a 'mailto'");
     pairs.push(["List-Unsubscribe", ways.join(", ")]);
     if (url !== undefined) pairs.push(["List-Unsubscribe-Post", "List-Unsubscribe=One-Click"]);
   }
-  const written = pairs.map(([name, value]) => {
-    need(
-      /^[\w!#$%&'*+.^`|~-]{1,126}$/.test(name) && !STRUCTURAL.test(name),
-      "headers",
-      "must have plain names that no field sets",
-    );
-    return [name, headerValue(name, value)] as const;
-  });
-  const names = new Set(written.map(([name]) => name.toLowerCase()));
-  need(names.size === written.length, "headers", "must have each name once");
-  return Object.freeze(Object.fromEntries(written));
+  const names = new Set<string>();
+  return Object.freeze(Object.fromEntries(pairs.map(([name, value]) => {
+    const right = /^[\w!#$%&'*+.^`|~-]{1,126}$/.test(name) && !STRUCTURAL.test(name) &&
+      isNew(name, names);
+    need(right, "headers", "must have plain names that no field sets, each once");
+    return [name, headerValue(name, value)];
+  })));
 }
 
 /**
@@ -291,13 +286,8 @@ function headerValue(name: string, text: string): string {
     // Between quotes every space counts.
     if (!value.includes('"')) value = value.replace(/ {2,}/g, " ");
   }
-  const ascii = /^[ -~]*$/.test(value);
-  const folds = !ascii || value.split(" ").every(({ length }) => length <= MAX_WORD);
-  need(
-    folds,
-    "headers",
-    `must have a space after at most ${MAX_WORD} characters`,
-  );
+  const folds = !/^[ -~]*$/.test(value) || value.split(" ").every(({ length }) => length <= MAX_WORD);
+  need(folds, "headers", `must have a space after at most ${MAX_WORD} characters`);
   return value;
 }
 
@@ -322,9 +312,8 @@ function record(
  * cut it off.
  */
 function bodyText(value: string | undefined, what: string): string | undefined {
-  if (value === undefined) return undefined;
-  need(typeof value === "string", what, "must be a string");
-  need(value, what, "must not be empty");
-  need(!value.includes("\0") && value.isWellFormed(), what, "must hold no NUL or lone surrogates");
+  const right = value === undefined ||
+    (typeof value === "string" && value && !value.includes("\0") && value.isWellFormed());
+  need(right, what, "must be a string, not empty, without NUL or lone surrogates");
   return value;
 }

@@ -55,7 +55,7 @@ export interface MimeMessage extends LazyBytes {
   /** The number of bytes of the whole message. */
   readonly size: number;
   /** The whole message; ends with CRLF, dots are not doubled. */
-  chunks(reuse?: boolean): Iterable<Uint8Array<ArrayBuffer>>;
+  chunks(): Iterable<Uint8Array<ArrayBuffer>>;
   /** The same in one array, assembled at every access. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The sender and the recipients: the only place that names `bcc`. */
@@ -137,7 +137,7 @@ export async function buildMime(message: Message, options: MimeOptions = {}): Pr
   ]);
   return {
     size: content.size,
-    chunks: (reuse) => content.chunks(reuse),
+    chunks: () => content.chunks(),
     get bytes() {
       return toBytes(content);
     },

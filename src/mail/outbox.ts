@@ -22,8 +22,9 @@ export interface MailOutboxOptions extends OutboxQueueOptions {
    */
   readonly name?: string | undefined;
   /**
-   * The maximum time of one attempt.
-   * @default {the mailer's own timeout}
+   * The maximum time of one attempt. A mailer of your own that does not answer is left after it, the message's
+   * delivery unknown.
+   * @default {the mailer's own timeout, at most 10 minutes}
    */
   readonly attemptTimeout?: Duration | undefined;
   /**

@@ -8,11 +8,8 @@
 export interface LazyBytes {
   /** The number of bytes. */
   readonly size: number;
-  /**
-   * The bytes, made anew at every call. With `reuse`, each chunk may overwrite the one before: for callers
-   * that are done with a chunk when they ask for the next.
-   */
-  chunks(reuse?: boolean): Iterable<Uint8Array<ArrayBuffer>>;
+  /** The bytes, made anew at every call. */
+  chunks(): Iterable<Uint8Array<ArrayBuffer>>;
 }
 
 /** Text (sent as UTF-8), bytes, or bytes to be made. */
@@ -34,9 +31,9 @@ export function inPieces(pieces: readonly Piece[]): LazyBytes {
   const size = parts.reduce((sum, part) => sum + (part instanceof Uint8Array ? part.length : part.size), 0);
   return {
     size,
-    *chunks(reuse) {
+    *chunks() {
       for (const part of parts) {
-        if (!(part instanceof Uint8Array)) yield* part.chunks(reuse);
+        if (!(part instanceof Uint8Array)) yield* part.chunks();
         else if (part.length > 0) yield part;
       }
     },
@@ -47,7 +44,7 @@ export function inPieces(pieces: readonly Piece[]): LazyBytes {
 export function toBytes({ size, chunks }: LazyBytes): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(size);
   let at = 0;
-  for (const chunk of chunks(true)) {
+  for (const chunk of chunks()) {
     bytes.set(chunk, at);
     at += chunk.length;
   }

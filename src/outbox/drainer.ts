@@ -48,6 +48,29 @@ interface Job {
   readonly count: number;
 }
 
+/** A number of places for work at once; what finds none waits, in the order it came. */
+class Slots {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  async run(work: () => Promise<void>): Promise<void> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      await work();
+    } finally {
+      // A place is handed on, so that nothing that comes later takes it first.
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#free++;
+    }
+  }
+}
+
 /** Runs once. */
 export class Drainer {
   readonly #settings: OutboxSettings;
@@ -63,17 +86,27 @@ export class Drainer {
     expired: 0,
   };
   readonly #next = new Map<string, number>();
+  readonly #slots: Slots;
+  readonly #concurrency: number;
   #left: number;
   #failed = false;
 
-  constructor(settings: OutboxSettings, delivery: Delivery, signal: AbortSignal | undefined, limit: number) {
+  constructor(
+    settings: OutboxSettings,
+    delivery: Delivery,
+    signal: AbortSignal | undefined,
+    limit: number,
+    concurrency: number,
+  ) {
     this.#settings = settings;
     this.#delivery = delivery;
     this.#signal = signal;
     this.#left = limit;
+    this.#concurrency = concurrency;
+    this.#slots = new Slots(concurrency);
   }
 
-  async run(concurrency: number): Promise<Drained> {
+  async run(): Promise<Drained> {
     const buckets = Array.from({ length: this.#settings.buckets }, (_, n) => bucketKey(n));
     // Several drainers should not all begin at the same one.
     const first = Math.floor(Math.random() * buckets.length);
@@ -83,7 +116,8 @@ export class Drainer {
         if (await this.#batch(bucket)) queue.push(bucket);
       }
     };
-    const workers = Array.from({ length: Math.min(concurrency, buckets.length) }, async () => {
+    // No more than there are buckets, as one takes the items of a bucket; what they took shares the slots.
+    const workers = Array.from({ length: Math.min(this.#concurrency, buckets.length) }, async () => {
       try {
         await worker();
       } catch (error) {
@@ -137,16 +171,27 @@ export class Drainer {
       },
       lost: (why) => new HoldfastError("lock-lost", `Cannot go on with the items as ${why}`),
     });
-    try {
-      for (const job of jobs) {
-        if (!lease.held) break; // another drainer may have them by now
-        if (this.#failed || this.#signal?.aborted) await this.#settle(job, "w", "", { known: "back" });
-        else await this.#deliver(job, lease);
-      }
-    } finally {
-      lease.end();
-    }
+    await this.#deliverAll(jobs, lease);
     return true;
+  }
+
+  /** Delivers the items of a batch, as many at once as there are slots for; the lease ends after the last one. */
+  async #deliverAll(jobs: readonly Job[], lease: Lease): Promise<void> {
+    let broken = false;
+    const ends = await Promise.allSettled(jobs.map((job) =>
+      this.#slots.run(async () => {
+        if (broken || !lease.held) return; // without the lease another drainer may have them by now
+        try {
+          if (this.#failed || this.#signal?.aborted) await this.#settle(job, "w", "", { known: "back" });
+          else await this.#deliver(job, lease);
+        } catch (error) {
+          broken = true;
+          throw error;
+        }
+      })
+    ));
+    lease.end();
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
 
   async #deliver(job: Job, lease: Lease): Promise<void> {

@@ -113,7 +113,7 @@ export interface OutboxOptions<Item> extends OutboxQueueOptions {
    */
   readonly attemptTimeout?: Duration | undefined;
   /**
-   * Whether an error of `handle` asks for another attempt; otherwise the item is dead at once.
+   * Whether to try again after an error of `handle`; otherwise the item is dead at once.
    * @default {every error does}
    */
   readonly retryIf?: ((error: unknown) => boolean) | undefined;
@@ -183,7 +183,7 @@ export interface DrainOptions {
    */
   readonly limit?: number | undefined;
   /**
-   * The number of items to deliver at once.
+   * The maximum number of items that are delivered at once, whatever buckets they are in.
    * @default {5}
    */
   readonly concurrency?: number | undefined;
@@ -222,7 +222,7 @@ export interface OutboxReport {
 export interface OutboxEntry {
   /** As in the answer of `add`. */
   readonly id: string;
-  /** Whether it waits, is being delivered, was given up, or is in doubt. */
+  /** The state: waiting, being delivered, given up, or in doubt. */
   readonly state: OutboxState;
   /**
    * The time it is due, its lease ends, or since which it is dead or in doubt; milliseconds since the epoch.

@@ -35,7 +35,7 @@ export interface Queued {
 /** An error of a step tells whether the item may be queued: that is so once the last step was sent. */
 export type RunStep = (last: boolean, step: () => Promise<Fields>) => Promise<Fields>;
 
-/** An outbox without an opinion on what is in it. */
+/** An outbox of items of any kind; `Delivery` knows what they mean. */
 export class StoredOutbox {
   readonly settings: OutboxSettings;
 
@@ -82,7 +82,7 @@ export class StoredOutbox {
     const { signal, limit = Infinity, concurrency = 5 } = options;
     if (limit !== Infinity) checkInteger("drain", "limit", limit);
     checkInteger("drain", "concurrency", concurrency);
-    return await new Drainer(this.settings, delivery, signal, limit).run(concurrency);
+    return await new Drainer(this.settings, delivery, signal, limit, concurrency).run();
   }
 
   /** The entries of all items that wait, or of those in one state. */

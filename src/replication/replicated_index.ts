@@ -198,7 +198,7 @@ export class ReplicatedIndex implements SessionIndex {
       // So that reads by the secondary alone heed it. If it fails, it is shipped later.
       await this.#copyEpoch(user, { epoch, spared }, remember).catch(() => {});
       replicator.queue.doubt(place, 2 * replicator.settings.attemptTimeout);
-      // Where the sessions are is known only if the primary answered: the caller must repeat the call.
+      // Only the primary's answer lists the sessions: without it the caller must repeat the call.
       throw new NotReplicatedError(committed, true, error);
     }
     replicator.queue.settle(place, true, true);

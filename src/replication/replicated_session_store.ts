@@ -358,8 +358,8 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   async #deleteBoth(key: string, options: SessionDelete): Promise<[Deleted, Deleted]> {
     const { why, next, signal } = options;
     const { primary, secondary } = this.#replicator;
-    // Where the primary knows nothing it gets its tombstone later, when it has said so: then the copy's
-    // record counts.
+    // A primary without the record gets its tombstone later, after its answer: until then the copy's record
+    // counts.
     const first = primary.call(
       "delete",
       (store, signal) => store.delete(key, { why, next, lasting: true, signal }),

@@ -54,9 +54,9 @@ export interface ReplicatedSessionsOptions {
    */
   readonly strategy?: ReplicationStrategy | undefined;
   /**
-   * Which sides a read asks. `"both"`: both at once, so that what was ended stays ended although the primary
-   * was set back to an older state; the copy is repaired on the way. `"primary"`: the primary, and the
-   * secondary only on a miss or an outage; one call cheaper, but an ended session is readable again on a
+   * The sides that a read asks. `"both"`: both at once, so that an ended session stays ended although the
+   * primary was set back to an older state; the copy is repaired on the way. `"primary"`: the primary, and
+   * the secondary only on a miss or an outage; one call cheaper, but an ended session is readable again on a
    * primary that was set back, until its next write.
    * @default {"both"}
    */

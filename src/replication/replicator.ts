@@ -147,7 +147,10 @@ export class Replicator {
     return this.queue.get(`${kind}:${id}`)?.work;
   }
 
-  /** A place in the queue if there is one at once: for what may also be lost. */
+  /**
+   * Takes a place in the queue if one is free now: for work that may be lost, as the next read finds it
+   * again.
+   */
   take(kind: Work["kind"], id: string): Entry<Work> | undefined {
     return this.#closed ? undefined : this.#take(kind, id, this.#forSaves);
   }
@@ -184,14 +187,17 @@ export class Replicator {
     return entry;
   }
 
-  /** A place for what must not be refused, if there is one at all; `intent` is recorded in the outbox. */
+  /**
+   * Reserves a place for the end of a session, which saves cannot use up; `undefined` when none is left.
+   * `intent` is recorded in the outbox.
+   */
   async reserveEnd(
     kind: Work["kind"],
     id: string,
     intent: Pick<Work, "end" | "revoke">,
   ): Promise<Entry<Work> | undefined> {
     const entry = this.#closed ? undefined : this.#take(kind, id, this.settings.queueSize);
-    // Without its mark it ends all the same, and its caller is told if it does not.
+    // A mark that could not be written stops no end: a side that does not answer is the caller's error.
     if (entry !== undefined) await this.#outbox?.mark(entry, intent).catch(() => {});
     return entry;
   }
@@ -262,7 +268,10 @@ export class Replicator {
     }
   }
 
-  /** A write failed, or its side did not answer: what may have happened all the same is looked after. */
+  /**
+   * Handles a write that failed or was not answered. If it may have taken effect, its key is compared, now
+   * and later.
+   */
   async failed(
     kind: Work["kind"],
     id: string,

@@ -39,7 +39,7 @@ export function safeCallbacks(options: ReplicatedSessionsOptions): SafeCallbacks
   return {
     clock: clock === systemClock ? clock : {
       now: () => or("clock", () => clock.now(), () => systemClock.now()),
-      // The last value stays: one that is measured by another clock would mean nothing.
+      // A clock that fails keeps its last value: a value of another clock cannot be compared with it.
       monotonic: steady((failed) => or("clock", () => clock.monotonic(), failed)),
       async sleep(milliseconds, signal) {
         try {

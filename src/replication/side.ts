@@ -68,8 +68,8 @@ export class Side<Store> {
   }
 
   /**
-   * Asks, and rejects when the answer does not come in time. A request that was given up may still take
-   * effect, at any time.
+   * Calls the side, and rejects when the answer does not come in time. A request that was given up may still
+   * take effect, at any time.
    *
    * @throws {HoldfastError} `timeout`, which is ambiguous; the store's own error; `backend-unavailable` while
    * the circuit is open

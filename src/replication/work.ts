@@ -50,7 +50,7 @@ export interface Work {
   lostWrites: number;
   end?: Ending | undefined;
   changes: IndexChange[];
-  /** Whether the changes are not all there is: the two sides are compared. */
+  /** Whether the two sides are compared as a whole, since `changes` may be incomplete. */
   compare: boolean;
   revoke?: Revoking | undefined;
   /** Marks in the outbox that are removed when the work is done. */

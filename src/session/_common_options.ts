@@ -8,6 +8,7 @@ import { safely } from "../safely.ts";
 import type { Schema } from "../schema.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
 import { interpreter } from "./_interpret.ts";
+import type { Awaitable } from "../store/engine.ts";
 import type { SessionSource, SessionView } from "./_session_notes.ts";
 import type { SessionEvent } from "./session_event.ts";
 import type { SessionRecord } from "./session_record.ts";
@@ -51,7 +52,7 @@ export interface Common<Data>
   readonly idle: number;
   readonly absolute: number;
   readonly touchEvery: number;
-  readonly interpret: (record: SessionRecord) => Promise<SessionView>;
+  readonly interpret: (record: SessionRecord) => Awaitable<SessionView>;
 }
 
 /** Checks the options that both kinds have, and applies the defaults. */

@@ -2,6 +2,7 @@
 import { decodeValue, encodeValue } from "../codec.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Schema } from "../schema.ts";
+import type { Awaitable } from "../store/engine.ts";
 import type { Fields } from "../store/transition.ts";
 import { dataOf } from "./_patch.ts";
 import { NO_SESSION, type SessionView } from "./_session_notes.ts";
@@ -21,14 +22,23 @@ export function interpreter(
   { schema, migrate }: Pick<SessionsOptions<Schema>, "schema" | "migrate">,
   version: number,
   emit: (event: SessionEvent) => void,
-): (record: SessionRecord) => Promise<SessionView> {
-  return async (record) => {
+): (record: SessionRecord) => Awaitable<SessionView> {
+  const refused = (handle: string): SessionView => {
+    emit({ type: "schema-mismatch", handle });
+    return NO_SESSION;
+  };
+  return (record) => {
     const { handle, schemaVersion } = record;
     if (schemaVersion > version) {
       emit({ type: "newer-version", handle });
       throw newerVersion(schemaVersion, version);
     }
     const old = schemaVersion < version;
+    const read = (values: Fields): SessionView => {
+      if (old && migrate) emit({ type: "migrated", handle });
+      const raised = old && (migrate !== undefined || schema !== undefined);
+      return { record, values, raised, schemaVersion: raised ? version : schemaVersion };
+    };
     try {
       let { values } = record;
       if (old && migrate) {
@@ -36,17 +46,21 @@ export function interpreter(
         values = { ...Object.fromEntries(kept), ...encoded(migrate(dataOf(values), schemaVersion)) };
       }
       for (const field in values) decodeValue(values[field]!);
-      if (schema === undefined || !(await schema["~standard"].validate(dataOf(values))).issues) {
-        if (old && migrate) emit({ type: "migrated", handle });
-        const raised = old && (migrate !== undefined || schema !== undefined);
-        return { record, values, raised, schemaVersion: raised ? version : schemaVersion };
-      }
+      if (schema === undefined) return read(values);
+      return accepts(schema, values).then((accepted) => accepted ? read(values) : refused(handle));
     } catch {
-      // reported below; the cause would quote what is stored
+      return refused(handle); // the cause would quote what is stored
     }
-    emit({ type: "schema-mismatch", handle });
-    return NO_SESSION;
   };
+}
+
+/** Whether the schema takes the values; one that throws does not. */
+async function accepts(schema: Schema, values: Fields): Promise<boolean> {
+  try {
+    return !(await schema["~standard"].validate(dataOf(values))).issues;
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -7,15 +7,9 @@ import { applied } from "./_patch.ts";
 import { SessionNotes, type SessionSource } from "./_session_notes.ts";
 import type { Session } from "./session.ts";
 
-/**
- * The inner side of each session. A field would be printed, and a static block would keep bundlers from
- * dropping the class.
- */
-const inner = new WeakMap<object, SessionNotes<unknown>>();
-
 /** The inner side of a session of ours; `undefined` for any other object. */
 export function notesOf<Data>(session: Session<Data>): SessionNotes<Data> | undefined {
-  return inner.get(session) as SessionNotes<Data> | undefined;
+  return RequestSession.notesOf(session);
 }
 
 /**
@@ -27,7 +21,12 @@ export class RequestSession<Data> implements Session<Data> {
   /** Makes a session that has not loaded anything. */
   constructor(tokens: readonly string[], source: SessionSource<Data>) {
     this.#notes = new SessionNotes(tokens, source);
-    inner.set(this, this.#notes as SessionNotes<unknown>);
+  }
+
+  /** See the function of that name. A WeakMap would make work for the collector at every request. */
+  static notesOf<Data>(session: unknown): SessionNotes<Data> | undefined {
+    const isOurs = typeof session === "object" && session !== null && #notes in session;
+    return isOurs ? (session as RequestSession<unknown>).#notes as SessionNotes<Data> : undefined;
   }
 
   async data(): Promise<Readonly<Data>> {
@@ -37,7 +36,9 @@ export class RequestSession<Data> implements Session<Data> {
 
   async get<K extends keyof Data & string>(key: K): Promise<Data[K]> {
     if (this.#notes.source.checks) return (await this.data())[key];
-    const text = this.#notes.field(`d:${key}`, (await this.#notes.read()).values);
+    const view = this.#notes.read();
+    const { values } = view instanceof Promise ? await view : view;
+    const text = this.#notes.field(`d:${key}`, values);
     return (text === undefined ? undefined : decodeValue(text)) as Data[K];
   }
 

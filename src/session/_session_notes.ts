@@ -6,6 +6,7 @@ import type { Clock } from "../clock.ts";
 import { encodeValue } from "../codec.ts";
 import { HoldfastError } from "../errors.ts";
 import { randomToken } from "../secret.ts";
+import type { Awaitable } from "../store/engine.ts";
 import type { Fields } from "../store/transition.ts";
 import { applied, dataOf, type Patch } from "./_patch.ts";
 import type { Sealed } from "./_sealed_value.ts";
@@ -83,8 +84,8 @@ export interface SessionSource<Data> {
   readonly warn: (error: Error) => void;
   /** Tells whether these sessions have reported the error. */
   readonly isOwnFault: (error: unknown) => boolean;
-  /** Loads the session of a token. */
-  load(token: string): Promise<SessionView>;
+  /** Loads the session of a token, without a promise where the store answers at once. */
+  load(token: string): Awaitable<SessionView>;
   /** The output of the schema; `undefined` when it refuses the data. */
   validate(values: Record<string, unknown>): Promise<Data | undefined>;
 }
@@ -128,7 +129,7 @@ export class SessionNotes<Data> {
   #updates = new Map<string, Change[]>();
   /** Fields that were computed, before a login, from the values of the session. */
   readonly #inherited = new Set<string>();
-  #view: Promise<SessionView> | undefined;
+  #view: Awaitable<SessionView> | undefined;
   #newHandle: string | undefined;
   #newToken: string | undefined;
   #create = false;
@@ -186,15 +187,15 @@ export class SessionNotes<Data> {
    * @throws {HoldfastError} `session-committed` for a first read after the response has left, as that response does
    * not say that it depends on the cookie: a cache would answer it to others
    */
-  async read(): Promise<SessionView> {
+  read(): Awaitable<SessionView> {
     this.#touch();
-    return await this.view();
+    return this.view();
   }
 
   /** The same without this request's changes. */
-  async readFound(): Promise<SessionView> {
+  readFound(): Awaitable<SessionView> {
     this.#touch();
-    return await this.found();
+    return this.found();
   }
 
   #touch(): void {
@@ -208,23 +209,32 @@ export class SessionNotes<Data> {
   }
 
   /** The session that the cookie led to; a failed load may be tried again. */
-  found(): Promise<SessionView> {
-    if (this.tokens.length === 0) return Promise.resolve(NO_SESSION);
+  found(): Awaitable<SessionView> {
+    if (this.tokens.length === 0) return NO_SESSION;
     return this.#view ??= this.#find();
   }
 
-  async #find(): Promise<SessionView> {
+  #find(): Awaitable<SessionView> {
     try {
       // The usual request has one token, which is the session's whatever became of it.
-      return this.tokens.length === 1
-        ? this.#dated(await this.source.load(this.tokens[0]!))
-        : await this.#findOne();
+      const found = this.tokens.length === 1 ? this.#load(this.tokens[0]!) : this.#findOne();
+      if (!(found instanceof Promise)) return found;
+      return found.then((view) => this.#view = view, (error) => this.#fail(error));
     } catch (error) {
-      this.#view = undefined;
-      this.faults.add(error);
-      this.source.fault(error);
-      throw error;
+      return this.#fail(error);
     }
+  }
+
+  #fail(error: unknown): never {
+    this.#view = undefined;
+    this.faults.add(error);
+    this.source.fault(error);
+    throw error;
+  }
+
+  #load(token: string): Awaitable<SessionView> {
+    const view = this.source.load(token);
+    return view instanceof Promise ? view.then((view) => this.#dated(view)) : this.#dated(view);
   }
 
   /** The view with whether the session ended while this request was under way. */
@@ -239,7 +249,7 @@ export class SessionNotes<Data> {
    */
   async #findOne(): Promise<SessionView> {
     const views = await Promise.all(
-      this.tokens.map(async (token) => this.#dated(await this.source.load(token))),
+      this.tokens.map(async (token) => await this.#load(token)),
     );
     const live = views.flatMap((view, i) => view.record === undefined ? [] : [i]);
     this.token = live.length === 1 ? this.tokens[live[0]!] : undefined;
@@ -254,9 +264,14 @@ export class SessionNotes<Data> {
    * The session that changes are based on: none after `revoke()`, and no values of another user after
    * `login()`.
    */
-  async view(): Promise<SessionView> {
+  view(): Awaitable<SessionView> {
     if (this.#revoke) return NO_SESSION;
-    const view = await this.found();
+    const view = this.found();
+    return view instanceof Promise ? view.then((found) => this.#ofUser(found)) : this.#ofUser(view);
+  }
+
+  /** The session that was found, without its values where the login is another user's. */
+  #ofUser(view: SessionView): SessionView {
     if (!this.changesUser(view)) return view;
     for (const field of this.#inherited) {
       delete this.#set[field];

@@ -5,6 +5,7 @@ import { HoldfastError } from "../errors.ts";
 import { dropRejection } from "../safely.ts";
 import type { Schema } from "../schema.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
+import type { Awaitable } from "../store/engine.ts";
 import type { Fields } from "../store/transition.ts";
 import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../validate.ts";
 import {
@@ -38,7 +39,8 @@ import type { Session } from "./session.ts";
 import { type SessionCookie, sessionCookie } from "./session_cookie.ts";
 import type { SessionRecord } from "./session_record.ts";
 import { boundSession } from "./session_response.ts";
-import type { SessionStore } from "./session_store.ts";
+import type { SessionFound, SessionStore } from "./session_store.ts";
+import { TransitionSessionStore } from "./_transition_store.ts";
 import type { BoundSession, CommitOptions, Sessions, SessionsOptions, SessionSummary } from "./sessions.ts";
 
 /** The names of all options; a function, since bundlers keep a spread at the top of a module. */
@@ -66,6 +68,7 @@ const MAX_ROTATIONS = 32;
 export class StoreSessions<Data> implements Sessions<Data> {
   readonly cookieName: string;
   readonly #store: SessionStore;
+  readonly #find: (key: string) => Awaitable<SessionFound>;
   readonly #users: UserWide | undefined;
   readonly #cookie: SessionCookie;
   readonly #common: Common<Data>;
@@ -77,7 +80,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
 
   constructor(store: AtomicStore | SessionStore, options: SessionsOptions<Schema>) {
     checkOptionNames("make sessions", options, optionNames());
-    this.#store = sessionStore(store, options);
+    const own = this.#store = sessionStore(store, options);
+    this.#find = own instanceof TransitionSessionStore
+      ? (key) => own.loadDirectly(key)
+      : (key) => own.load(key);
     this.#cookie = sessionCookie(options.cookie);
     this.cookieName = this.#cookie.name;
     this.#common = commonOptions(options);
@@ -119,10 +125,15 @@ export class StoreSessions<Data> implements Sessions<Data> {
     return this.#lastKey;
   }
 
-  async #load(token: string): Promise<SessionView> {
-    const { clock, emit, interpret, touchEvery } = this.#common;
+  #load(token: string): Awaitable<SessionView> {
     const key = this.#key(token);
-    const found = await this.#store.load(key);
+    const found = this.#find(key);
+    return found instanceof Promise ? found.then((found) => this.#view(key, found)) : this.#view(key, found);
+  }
+
+  /** The session as a request sees it. */
+  #view(key: string, found: SessionFound): Awaitable<SessionView> {
+    const { clock, emit, interpret, touchEvery } = this.#common;
     if (found.state === "unknown") {
       emit({ type: "unknown-id" });
       return NO_SESSION;
@@ -131,15 +142,23 @@ export class StoreSessions<Data> implements Sessions<Data> {
       if (found.why === "expired") emit({ type: "expired" });
       return { ...NO_SESSION, ended: found.why, endedAgo: found.ago, next: found.next };
     }
-    const { record } = found;
-    const { degraded = false } = found;
-    const due = this.#users !== undefined && clock.now() - record.checkedAt >= touchEvery;
-    if (due && await isRevoked(this.#users!.index, record)) {
+    const { record, degraded = false } = found;
+    if (this.#users !== undefined && clock.now() - record.checkedAt >= touchEvery) {
+      return this.#checkedView(key, record, degraded);
+    }
+    const view = interpret(record);
+    return view instanceof Promise
+      ? view.then((view) => withCheck(view, false, degraded))
+      : withCheck(view, false, degraded);
+  }
+
+  /** The view of a session that is to be compared with the epochs. */
+  async #checkedView(key: string, record: SessionRecord, degraded: boolean): Promise<SessionView> {
+    if (await isRevoked(this.#users!.index, record)) {
       if (!degraded) await this.#revokeRecord(key, record);
       return { ...NO_SESSION, ended: "revoked" };
     }
-    const view = await interpret(record);
-    return { ...view, checked: due && !degraded, degraded };
+    return withCheck(await this.#common.interpret(record), !degraded, degraded);
   }
 
   async commit(session: Session<Data>, options: CommitOptions = {}): Promise<string | undefined> {
@@ -574,6 +593,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
     if (this.#users !== undefined) return this.#users;
     throw new TypeError("Cannot speak of users as the session store has no index");
   }
+}
+
+function withCheck(view: SessionView, checked: boolean, degraded: boolean): SessionView {
+  return { ...view, checked, degraded };
 }
 
 /** The session store over the argument of `createSessions`. */

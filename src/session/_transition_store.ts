@@ -46,15 +46,19 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
   }
 
   async load(key: string, options?: CallOptions): Promise<SessionFound> {
-    const reply = this.#run(loadSession, key, {}, options);
-    const output = reply instanceof Promise ? await reply : reply;
-    if (output.handle !== undefined) return { state: "live", record: sessionRecord(output) };
-    return ended(output);
+    return await this.loadDirectly(key, options);
+  }
+
+  /** The same, without a promise where the engine answers at once. */
+  loadDirectly(key: string, options?: CallOptions): Awaitable<SessionFound> {
+    const reply = this.#run(loadSession, key, NOTHING, options);
+    return reply instanceof Promise ? reply.then(found) : found(reply);
   }
 
   async save(key: string, change: SessionChange, options?: CallOptions): Promise<SessionSaved> {
     const [transition, input] = step(change);
-    const reply = this.#run(transition, key, { ...input, keep: this.#keep }, options);
+    input.keep = this.#keep;
+    const reply = this.#run(transition, key, input, options);
     const output = reply instanceof Promise ? await reply : reply;
     if (output.done === "1") {
       return { state: "saved", record: change.type === "put" ? change.record : sessionRecord(output) };
@@ -100,6 +104,13 @@ export class TransitionSessionStore<Consistency extends "atomic" | "eventual">
   }
 }
 
+const NOTHING: Fields = {};
+
+/** The session of a reply. */
+function found(output: Fields): SessionFound {
+  return output.handle === undefined ? ended(output) : { state: "live", record: sessionRecord(output) };
+}
+
 /** The answer about a session that is not live. */
 function ended({ why, ago, next }: Fields): Extract<SessionSaved, { readonly state: "ended" | "unknown" }> {
   if (why === undefined) return { state: "unknown" };
@@ -112,7 +123,7 @@ function ended({ why, ago, next }: Fields): Extract<SessionSaved, { readonly sta
 }
 
 /** A change as a transition and its input. */
-function step(change: SessionChange): [Transition, Fields] {
+function step(change: SessionChange): [Transition, Record<string, string>] {
   if (change.type === "put") {
     const { record, ifVersion } = change;
     return [putSession, {

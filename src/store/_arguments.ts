@@ -2,7 +2,7 @@
 import { checkArray } from "../validate.ts";
 
 /**
- * Refuses what is no array: the characters of a text would be taken for keys.
+ * Refuses a value that is no array: the characters of a string would be taken for keys.
  *
  * @throws {TypeError}
  */

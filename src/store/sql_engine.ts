@@ -134,7 +134,7 @@ export class SqlEngine implements AtomicEngine {
     this.scope = backend.scope;
     this.#sql = backend;
     this.#prefix = escapeKey(prefix);
-    // What a transaction of the caller's saw may be rolled back: nothing of it is kept.
+    // The caller's transaction may roll back: no state that it saw is remembered.
     const options = { virtualTime, coalesce: alone, remember: alone };
     this.#transactions = new VersionedTransactions(this.#versioned, options);
     const { changes } = backend;

@@ -76,8 +76,8 @@ export interface Transition {
   /** `contract.verb`, unique within the module. */
   readonly name: string;
   /**
-   * Whether it never writes, although its code could. Engines that run a native form then need not remember
-   * the call.
+   * Whether the transition never writes. Engines that run a native form then need not remember the call, to
+   * answer its repetition.
    * @default {false}
    */
   readonly readOnly?: boolean | undefined;

@@ -163,7 +163,7 @@ export class VersionedTransactions {
     return await interruptible(job.outcome.promise, signal);
   }
 
-  /** Forgets what was seen of a key: something else wrote it. */
+  /** Forgets the remembered state of a key: another writer changed it. */
   forget(key: string): void {
     this.#seen.delete(key);
   }
@@ -230,7 +230,7 @@ export class VersionedTransactions {
           onVersion?.(state.version ?? ABSENT_VERSION);
           return step.output;
         }
-        // A guess decides nothing by itself: what it would answer is read from the backend.
+        // A guess alone decides nothing: a transition that writes nothing reads the backend's state first.
         [state, guessed] = [undefined, false];
         continue;
       }

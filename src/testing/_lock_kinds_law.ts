@@ -233,8 +233,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
     name: "renew keeps the lease until maxHold, release ends it",
     async run({ store, wait, clock }) {
       const locks = createLocks(store, { clock });
-      // Where time is real, its steps are longer than asked for; where it is not, looking gives the engine
-      // time to extend.
+      // In real time a step takes longer than asked for; in virtual time each look lets the engine extend.
       const lock = held(
         await locks.acquire("key", { ttl: 400, wait: 2000, renew: true, maxHold: 1600 }),
         "held",
@@ -283,7 +282,7 @@ export const lockKindsLaw: readonly Law<Subject>[] = [
       const all = await Promise.all(odd.map((key) => locks.acquire(key, { ttl: TTL })));
       check(all.every((lock) => lock !== undefined), "every odd key is a key of its own");
       for (const lock of all) equal(await lock!.release(), "released", "release");
-      // Less than a millisecond is rounded up to one; it may be over before anybody knows.
+      // Less than a millisecond is rounded up to one, which may have passed before the answer arrives.
       const brief = await locks.acquire("brief", { ttl: 0.5 }).catch((error) => error.code);
       check(brief === "timeout" || typeof brief?.fencingToken === "number", "a lease of half a millisecond");
     },

@@ -1,4 +1,4 @@
-/** Which call of a store or a mailer fails, and how. */
+/** Plans of faults: the calls of a store or a mailer that fail, and in what way. */
 import { checkArray } from "../validate.ts";
 
 /**

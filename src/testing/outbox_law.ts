@@ -83,6 +83,29 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     },
   },
   {
+    name:
+      "drain() delivers as many items at once as concurrency says, and no more, whatever bucket they are in",
+    async run({ store, clock }) {
+      const seen: number[] = [];
+      const open = deferred<void>();
+      let running = 0;
+      let most = 0;
+      const events = box(store, async ({ number }) => {
+        seen.push(number);
+        most = Math.max(most, ++running);
+        if (running === 3) open.resolve();
+        // Those that come first wait for the third, a second at most.
+        let timer: ReturnType<typeof setTimeout>;
+        await Promise.race([open.promise, new Promise((resolve) => timer = setTimeout(resolve, 1000))]);
+        clearTimeout(timer!);
+        running--;
+      }, { clock, buckets: 1 });
+      for (let number = 0; number < 12; number++) await events.add({ number });
+      equal(await events.drain({ concurrency: 3 }), report({ done: 12 }), "the report");
+      equal([most, new Set(seen).size, seen.length], [3, 12, 12], "at once, and delivered");
+    },
+  },
+  {
     name: "an error is reported and retried until the last attempt, unless retryIf refuses",
     async run({ store, clock, wait }) {
       const faults: unknown[] = [];

@@ -314,7 +314,8 @@ class Receiving<S extends Schema, Context> {
   }
 
   /**
-   * One answer for all events: the sender repeats the whole delivery, and what was done is a duplicate then.
+   * One answer for all events: the sender repeats the whole delivery, in which events that were done are
+   * duplicates.
    */
   #answer(outcomes: readonly Outcome[]): Response {
     const failed = outcomes.filter((outcome) => outcome.state === "failed");

@@ -27,7 +27,7 @@ const OPTIONS = { secret: true, id: true } satisfies OptionNames<GithubWebhookOp
  * `X-GitHub-Delivery`; its kind is `X-GitHub-Event`, in `delivery.request.headers`.
  *
  * GitHub signs neither a time nor the delivery's id: a delivery that a stranger has read can be sent again
- * under another id. Within the webhook's `retention`, `id: "body"` knows it all the same.
+ * under another id. Within the webhook's `retention`, `id: "body"` recognises it.
  *
  * @throws {TypeError} when the secret is missing, or an option is unknown
  * @see https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries

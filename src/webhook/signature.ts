@@ -50,7 +50,7 @@ export interface Signature {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** Whether one of the signatures is one of the keys'. */
+/** Whether at least one signature was made with one of the keys. */
 export async function isSigned(
   keys: readonly VerifyKey[],
   signatures: readonly Signature[],
@@ -101,7 +101,7 @@ export async function verifyBy(scheme: Scheme, message: WebhookMessage): Promise
     : { state: "verified", events };
 }
 
-/** Whether a timestamp in seconds is near enough, in both directions. */
+/** Whether a timestamp in seconds lies within `tolerance` of now, before or after it. */
 export function isRecent(timestamp: string | undefined, now: number, tolerance: number): boolean {
   if (timestamp === undefined || !/^\d{1,12}$/.test(timestamp)) return false;
   return Math.abs(now - Number(timestamp) * 1000) <= tolerance;

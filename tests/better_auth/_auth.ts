@@ -5,7 +5,7 @@ import type { BetterAuthStorage } from "@holdfast/edge/better-auth";
 
 const ORIGIN = "http://localhost:3000";
 
-/** What the tests do with a better-auth of their own. */
+/** The calls of the tests on a better-auth of their own. */
 export interface Auth {
   /** The reset token that was mailed last. */
   mailed(): string | undefined;
@@ -53,7 +53,7 @@ export function startAuth(storage: BetterAuthStorage, options: { readonly refres
   return { mailed: () => mail, browser: () => new Browser(auth.handler) };
 }
 
-/** What better-auth answered. */
+/** The answer of better-auth. */
 export interface Answer {
   readonly status: number;
   // deno-lint-ignore no-explicit-any
@@ -101,7 +101,7 @@ export class Browser {
     return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
   }
 
-  /** Who is logged in here. */
+  /** The user who is logged in here. */
   async user(): Promise<string | undefined> {
     const { body } = await this.call("/get-session");
     return body?.user?.email;

@@ -183,7 +183,7 @@ for (const [engine, open] of Object.entries(engines)) {
   });
 }
 
-/** How many are listed, and how many still work after all others were revoked. */
+/** The number of sessions listed, and of those that still work after all others were revoked. */
 async function concurrentSignIns(storage: BetterAuthStorage): Promise<{ listed: number; survivors: number }> {
   const auth = startAuth(remote(storage));
   const owner = auth.browser();
@@ -195,7 +195,7 @@ async function concurrentSignIns(storage: BetterAuthStorage): Promise<{ listed: 
   return { listed: count, survivors: users.filter((user) => user !== undefined).length };
 }
 
-/** Who is signed in after a refresh stored what it had read before the session was revoked. */
+/** The user signed in after a refresh stored what it had read before the session was revoked. */
 async function refreshDuringRevoke(storage: BetterAuthStorage): Promise<string | undefined> {
   let stepIn: (() => Promise<unknown>) | undefined;
   const auth = startAuth(

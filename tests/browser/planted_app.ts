@@ -12,7 +12,7 @@ app.post("/login/:user", (c) => {
 app.get("/me", async (c) =>
   c.json({
     user: await c.var.session.userId() ?? null,
-    // What arrived, to prove that the browser did send the planted cookies.
+    // The header as it arrived, to prove that the browser did send the planted cookies.
     cookie: [...c.req.header("cookie") ?? ""].map((char) => char.charCodeAt(0)),
   }));
 

@@ -8,7 +8,7 @@ import { bundle } from "../support/bundle.ts";
 import { bunPath } from "../support/runtimes.ts";
 import { startWorkerd } from "../support/workerd.ts";
 
-/** What Chromium is started with, so that the hosts of the test are this machine. */
+/** Chromium's argument that makes the hosts of the test this machine. */
 export const RESOLVER_RULES = "--host-resolver-rules=MAP *.shop.test 127.0.0.1";
 
 /**

@@ -13,6 +13,10 @@ import { plantedCookie, RESOLVER_RULES } from "./planted_cookie.ts";
 const root = new URL("../../", import.meta.url).pathname;
 let passed = 0, failed = 0;
 
+/** The first words of everything that is wider than its box, in the page. */
+const CLIPPED =
+  "[...document.querySelectorAll('pre, .scroll')].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent.trim().slice(0, 40))";
+
 await Deno.mkdir(`${root}.cache`, { recursive: true });
 const server = new Deno.Command(Deno.execPath(), {
   args: [
@@ -144,6 +148,9 @@ async function drive(browser: Browser, url: string): Promise<void> {
       }
     },
   );
+  await check("no code, answer or table of a card is cut off", async () => {
+    assertEquals(await page.evaluate(CLIPPED), []);
+  });
   await page.screenshot({ path: `${root}.cache/shop.png`, fullPage: true });
   await accessible(page, "light");
   await page.emulateMedia({ colorScheme: "dark" });
@@ -200,8 +207,6 @@ async function drive(browser: Browser, url: string): Promise<void> {
     await phone.goto(url);
     await phone.tap("#add-lantern");
     await says(phone, "#cart", /1 in the cart/);
-    const clipped =
-      "[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth).length";
     for (const id of ["pay", "flood", "race"]) {
       await phone.tap(`#${id}`);
       await phone.waitForSelector(`#${id}-rows:not([hidden])`);
@@ -210,7 +215,9 @@ async function drive(browser: Browser, url: string): Promise<void> {
       "[document.documentElement.scrollWidth, innerWidth]",
     );
     assert(wide <= narrow, `the page is ${wide} px wide on ${narrow}`);
-    assertEquals(await phone.evaluate(clipped), 0, "tables must fit");
+    for (const summary of await phone.locator("summary").all()) await summary.tap();
+    assertEquals(await phone.evaluate(CLIPPED), [], "all must fit");
+    for (const summary of await phone.locator("summary").all()) await summary.tap();
     const small = await phone.evaluate<string[]>(
       "[...document.querySelectorAll('button, input, summary')].filter((e) => e.getBoundingClientRect().height < 44).map((e) => e.id)",
     );

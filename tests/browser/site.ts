@@ -29,6 +29,10 @@ const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, asy
 const url = `http://127.0.0.1:${server.addr.port}`;
 const browser = await launchChromium();
 let passed = 0, failed = 0;
+
+/** The first words of all code and tables that are wider than their boxes, in a page. */
+const CLIPPED =
+  "[...document.querySelectorAll('main pre, main table')].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent.trim().slice(0, 40))";
 try {
   await check("no link of a page leads nowhere", async () => assertEquals(await brokenLinks("/"), []));
   for (const colorScheme of ["light", "dark"] as const) {
@@ -47,10 +51,24 @@ try {
         const name = path.replace(".html", "/").replaceAll(/\W+/g, "-");
         await page.screenshot({ path: `${cache}site${name}${colorScheme}.png` });
         await assertAccessible(page);
+        assertEquals(await page.evaluate(CLIPPED), [], "code and tables must fit");
         await page.context().close();
       });
     }
   }
+  await check("a phone shows code, and no page scrolls sideways", async () => {
+    for (const path of ["/docs/", "/docs/start/workers.html", "/docs/locks.html", "/docs/engines/"]) {
+      const page = await open(path, "light", { width: 360, height: 740 });
+      await page.screenshot({
+        path: `${cache}site${path.replace(".html", "/").replaceAll(/\W+/g, "-")}phone.png`,
+      });
+      const [wide, clipped] = await page.evaluate<[number, string[]]>(
+        `[document.documentElement.scrollWidth, ${CLIPPED.replace(", main table", "")}]`,
+      );
+      assertEquals([path, wide, clipped], [path, 360, []]);
+      await page.context().close();
+    }
+  });
   await check("the search finds a guide by a word of its text", async () => {
     const page = await open("/docs/", "light");
     await page.keyboard.press("Control+k");
@@ -84,9 +102,12 @@ try {
 console.log(`${passed} passed, ${failed} failed`);
 Deno.exit(failed === 0 && passed > 0 ? 0 : 1);
 
-async function open(path: string, colorScheme: "light" | "dark"): Promise<Page> {
-  const page = await (await browser.newContext({ colorScheme, viewport: { width: 1280, height: 900 } }))
-    .newPage();
+async function open(
+  path: string,
+  colorScheme: "light" | "dark",
+  viewport = { width: 1280, height: 900 },
+): Promise<Page> {
+  const page = await (await browser.newContext({ colorScheme, viewport })).newPage();
   page.setDefaultTimeout(15_000);
   await page.goto(url + path);
   await page.locator("main").waitFor();

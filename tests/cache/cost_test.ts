@@ -15,7 +15,7 @@ function test(name: string, run: (server: UpstashServer) => Promise<void>): void
   });
 }
 
-/** How many commands a request carries: a pipeline is a list of them. */
+/** The number of commands in a request: a pipeline is a list of them. */
 function commands({ command }: LoggedRequest): number {
   return Array.isArray(command) && Array.isArray(command[0]) ? command.length : 1;
 }

@@ -10,10 +10,10 @@ import { type Fields, type Step, storeFromEngine, type Transition } from "@holdf
 import { type Cache, cacheTransitions, createCache } from "@holdfast/edge/cache";
 import { MachineClock, World } from "../simulation/_world.ts";
 
-/** Where the time of an engine comes from. */
+/** The source of an engine's time. */
 export type EngineModel = "one clock" | "the callers' clocks";
 
-/** What can be done to a cache, as far as a life needs it. */
+/** The operations of a cache that a life needs. */
 export type SimulatedCache = Pick<Cache, "get" | "invalidate" | "expire" | "invalidateTags">;
 
 /** Options of {@linkcode live}. */
@@ -34,7 +34,7 @@ export interface LifeOptions {
   readonly disturb?: (name: string, input: Fields, tags: ReadonlyMap<string, string>) => Fields;
 }
 
-/** What a life showed. */
+/** The result of a life. */
 export interface Verdict {
   /** Reads that answered something older than an invalidation that was acknowledged before they began. */
   readonly stale: number;

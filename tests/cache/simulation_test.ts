@@ -50,7 +50,7 @@ Deno.test("simulated cache, one clock: without faults one fill runs at a time", 
   assertEquals([verdict.stale, verdict.doubled], [0, 0], `SEED=${seed}`);
 });
 
-/** What every cache without a lease does: look, ask, store; and delete to invalidate. */
+/** A cache without a lease: look, ask, store; and delete to invalidate. */
 function naive(store: AtomicStore): SimulatedCache {
   return {
     async get<T>(

@@ -1,4 +1,4 @@
-/** What idempotency and throttles cost at the wire, with their peers' costs beside. */
+/** The cost of idempotency and throttles at the wire, beside their peers'. */
 import { Ratelimit } from "@upstash/ratelimit";
 import { Redis } from "@upstash/redis";
 import { Hono } from "hono";

@@ -22,7 +22,7 @@ export interface Opened {
   close(): Promise<void> | void;
 }
 
-/** How to start each, with how often its calls go wrong. */
+/** The start of each engine, with the rate at which its calls go wrong. */
 export const engines: Record<string, (random: Random, faults: number) => Promise<Opened> | Opened> = {
   "memory"(random, faults) {
     const store = memoryStore();
@@ -88,8 +88,8 @@ export const engines: Record<string, (random: Random, faults: number) => Promise
 };
 
 /**
- * What a run found; of another run where the result is not good and the machine's wall clock, which engines go by, was
- * corrected meanwhile.
+ * The result of a run; of another run where it is not good and the machine's wall clock, which engines go by,
+ * was corrected meanwhile.
  */
 export async function steadily<T>(run: () => Promise<T>, good: (found: T) => boolean): Promise<T> {
   for (let attempt = 1;; attempt++) {

@@ -1,5 +1,5 @@
 /**
- * What lies between a client and its engine, for engines that have no network of their own: the same faults,
+ * The network between a client and its engine, for engines that have none of their own: the same faults,
  * by seed.
  */
 import { type AtomicStore, HoldfastError } from "@holdfast/edge";

@@ -8,12 +8,12 @@ const GRAIN = 5;
 interface Call {
   readonly key: string;
   readonly owner: string;
-  /** When it was sent, and when its answer came: it took effect somewhere between. */
+  /** The times at which it was sent and answered: it took effect somewhere between. */
   readonly from: number;
   readonly to: number;
 }
 
-/** What happened. A call whose answer never came has the state `fault`: it may have taken effect. */
+/** An event. A call whose answer never came has the state `fault`: it may have taken effect. */
 export type CallEvent =
   | Call & {
     readonly op: "begin";
@@ -83,7 +83,7 @@ function judge(events: readonly Exclude<CallEvent, Of<"wipe">>[], wipes: readonl
     }
   }
 
-  // What was answered, by the life of the database it was answered in; what spans a wipe belongs to neither.
+  // The answers, by the life of the database that gave them; a call that spans a wipe belongs to neither.
   const lives = (call: Call) =>
     wipedBetween(call.from, call.to) ? undefined : wipes.filter(({ to }) => to < call.from).length;
   const answers = new Map<number, Set<string>>();

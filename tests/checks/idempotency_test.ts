@@ -13,7 +13,7 @@ import { idempotencyWorkload } from "./idempotency_workload.ts";
 import { engines, steadily } from "./engines.ts";
 
 const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
-/** How many times as long: `CHECKS=10 deno test tests/checks`. */
+/** The factor of the length: `CHECKS=10 deno test tests/checks`. */
 const scale = Number(Deno.env.get("CHECKS") ?? 1);
 const quiet = { sanitizeOps: false, sanitizeResources: false }; // requests that a fault cut off end when they end
 

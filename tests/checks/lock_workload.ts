@@ -25,9 +25,9 @@ export interface WorkloadOptions {
   readonly sections: number;
   readonly keys?: number;
   readonly ttl?: number;
-  /** How many sections sleep, for longer than the lease. */
+  /** The number of sections that sleep for longer than the lease. */
   readonly pauses?: number;
-  /** How many may be inside at a time. */
+  /** The number that may be inside at a time. */
   readonly permits?: number;
 }
 
@@ -54,7 +54,7 @@ export async function runWorkload(options: WorkloadOptions): Promise<WorkloadVer
     { length: keys },
     () => ({ fenced: new FencedRegister(), plain: new FencedRegister() }),
   );
-  /** Who is inside, by key, and how to ask it whether it knows better. */
+  /** The holder inside, by key, and a function that asks whether it knows that it has lost the lock. */
   const inside = new Map<string, Map<number, () => void>>();
   let [errors, told] = [0, 0];
   const began = performance.now();

@@ -1,7 +1,7 @@
 /** Judges a history of critical sections. */
 import type { Event } from "./recorder.ts";
 
-/** How a run did. */
+/** The result of a run. */
 export interface Verdict {
   readonly sections: number;
   /**

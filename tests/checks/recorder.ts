@@ -1,6 +1,6 @@
 /** A recorder of events: one monotonic clock for all participants of a run. */
 
-/** What happened. A section is one holder's time inside, named by a number of its own. */
+/** An event. A section is one holder's time inside, named by a number of its own. */
 export type Event =
   & { readonly at: number; readonly key: string; readonly client: number; readonly section: number }
   & (

@@ -1,5 +1,5 @@
 /**
- * What a throttle must answer, by brute force: policies replayed from their whole history in exact
+ * The right answer of a throttle, by brute force: policies replayed from their whole history in exact
  * integers, waits found by trying every millisecond. And a judge of concurrent histories, which knows only
  * when calls were sent and answered.
  */
@@ -17,7 +17,7 @@ interface Hit {
   readonly cost: number;
 }
 
-/** What the model says of one call. */
+/** The model's answer to one call. */
 export interface ModelDecision {
   readonly allowed: boolean;
   readonly remaining: readonly number[];
@@ -121,8 +121,8 @@ export interface Admission {
 }
 
 /**
- * How many units too many were provably admitted in some interval; 0 is what it should answer. For calendar
- * windows the times are those of the engine's clock.
+ * The number of units that were provably admitted beyond the limit in some interval; it should be 0. For
+ * calendar windows the times are those of the engine's clock.
  */
 export function overAdmission(admissions: readonly Admission[], policy: ModelPolicy, grain = 1): number {
   const { algorithm, limit, window, burst } = policy;

@@ -12,7 +12,7 @@ function maybe(random: Random, fields: Fields): Fields {
   return random.chance(0.5) ? fields : {};
 }
 
-/** What a fill stores. */
+/** The value that a fill stores. */
 function content(random: Random): Fields {
   return {
     ...maybe(random, { value: random.pick(["", "text", '\t{"a":1}', "Grüße"]) }),

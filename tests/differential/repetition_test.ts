@@ -1,6 +1,6 @@
 /**
- * What a second copy of a request does, for every transition: at once, late, and after other calls. Clients
- * send a request again when a connection breaks, and so does a runtime's own fetch.
+ * The effect of a second copy of a request, for every transition: at once, late, and after other calls.
+ * Clients send a request again when a connection breaks, and so does a runtime's own fetch.
  *
  * Hardly any transition answers the same and changes nothing more by itself, as the printed table shows. On
  * Redis the engine remembers the reply of each call that may write: every script is sent to a real one again
@@ -9,6 +9,7 @@
 import type { Fields, Transition } from "@holdfast/edge/engine";
 import { inputArgs, luaScript } from "../../adapters/upstash/_lua.ts";
 import { fromPairs, outputOf } from "../../adapters/upstash/_replies.ts";
+import { inVirtualTime } from "../../adapters/upstash/_virtual_time.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { Random } from "../support/random.ts";
 import { startRedis } from "../support/redis_server.ts";
@@ -76,7 +77,7 @@ function same(a: Fields | undefined, b: Fields | undefined): boolean {
 const MOMENTS = ["at once", "late", "after others"] as const;
 type Moment = typeof MOMENTS[number];
 
-/** How often a copy answered otherwise or changed something, by the moment it arrived. */
+/** The number of copies that answered otherwise or changed something, by the moment they arrived. */
 type Failures = Record<Moment, { answers: number; changes: number }>;
 
 function repeated(own: Case, others: readonly Case[], seed: number, rounds: number): Failures {
@@ -183,7 +184,7 @@ async function copiesOnRedis(
       const keys = ["key", ...memory];
       const [reply] = await connection.send([
         "EVAL",
-        luaScript(script, true),
+        luaScript(script, inVirtualTime),
         String(keys.length),
         ...keys,
         ...args,

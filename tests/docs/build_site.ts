@@ -33,11 +33,16 @@ export async function buildSite(): Promise<string> {
   return new URL("dist/", site).pathname;
 }
 
-/** What axe asks of the default theme: more contrast, and a button whose name is its text. */
+/**
+ * Changes of the default theme. axe asks for more contrast and a button whose name is its text; code wraps, so that none is
+ * hidden beyond the edge; a number and its unit stay on one line.
+ */
 const STYLE = `
 :root { --vp-c-text-3: #5c5c66; --vp-c-text-2: #4c4c54; --vp-layout-max-width: 1600px; --vp-code-font-size: 0.84em; }
 .dark { --vp-c-text-3: #a5a5ae; --vp-c-text-2: #b8b8c0; }
 .vp-doc [class*="language-"] > span.lang { color: var(--vp-c-text-2); }
+.vp-doc [class*="language-"] code { white-space: pre-wrap; overflow-wrap: anywhere; }
+.vp-doc td[style*="right"] { white-space: nowrap; }
 .DocSearch-Button-Keys { display: none !important; }
 .VPDoc.has-aside .content-container { max-width: 880px !important; }
 `;

@@ -1,4 +1,7 @@
-/** What calls cost: counted again on each engine, and written into the pages as the counts and the prices make it. */
+/**
+ * The costs of calls: counted again on each engine, and written into the pages as the counts and the prices
+ * make it.
+ */
 import { assert, assertEquals } from "../support/assert.ts";
 import counts from "./costs/counts.json" with { type: "json" };
 import { countAll } from "./costs/count.ts";

@@ -117,7 +117,7 @@ Deno.test("every block of code that deno test --doc leaves out is type-checked h
   }
 });
 
-/** What a reader has and a block does not declare: bindings, clients, an address. */
+/** Names that a reader has and a block does not declare: bindings, clients, an address. */
 const AMBIENT: Readonly<Record<string, string>> = {
   env:
     `declare const env: { HOLDFAST: import("@holdfast/edge/durable-objects").HoldfastNamespace; CACHE: import("@holdfast/edge/workers-kv").KvNamespace; DB: import("@holdfast/edge/sqlite").D1Binding };`,

@@ -1,4 +1,4 @@
-/** What is Deno KV's own, beside the laws. */
+/** Deno KV's own behaviour, beside the laws. */
 import { createIdempotency, createLocks, createThrottle, HoldfastError } from "@holdfast/edge";
 import type { Transition } from "@holdfast/edge/engine";
 import { type DenoKv, denoKvStore } from "@holdfast/edge/deno-kv";

@@ -287,7 +287,7 @@ Deno.test("Upstash: a cursor that no page gave is a TypeError before any I/O", a
   assertEquals((await store.listPage({ limit: 10, cursor: first.cursor! })).keys.length <= 10, true);
 });
 
-/** What a client with settings of its own must be able to do. */
+/** The calls that a client with settings of its own must be able to make. */
 async function uses(store: AtomicStore): Promise<void> {
   for (const value of ["123", "\u{1F600}", "", new Uint8Array([0, 255]), { a: [] }]) {
     await store.set("key", value);

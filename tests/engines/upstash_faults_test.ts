@@ -27,9 +27,9 @@ const OWNER = "secret-owner";
 interface Operation {
   readonly prepare?: (store: AtomicStore) => Promise<unknown>;
   readonly run: (store: AtomicStore, prepared?: unknown) => Promise<unknown>;
-  /** What the same call answers when it is made once more after a fault. */
+  /** The answer of the same call when it is made once more after a fault. */
   readonly again?: unknown;
-  /** Whether the contract asks again by itself, as it may. */
+  /** Whether the contract repeats the call by itself, as it may. */
   readonly repeats?: true;
   readonly effect?: (store: AtomicStore) => Promise<number>;
 }

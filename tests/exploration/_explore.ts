@@ -4,21 +4,28 @@
  * are transitions in TypeScript or in Lua on a real Redis, as they are shipped or with one place changed.
  */
 import type { Fields, Transition } from "@holdfast/edge/engine";
-import { inputArgs, load, luaScript, unpacked, type UpstashScript } from "../../adapters/upstash/_lua.ts";
+import {
+  inputArgs,
+  loadScript,
+  luaScript,
+  unpacked,
+  type UpstashScript,
+} from "../../adapters/upstash/_lua.ts";
 import { fromPairs, listOf, loadedOf, outputOf } from "../../adapters/upstash/_replies.ts";
+import { inVirtualTime } from "../../adapters/upstash/_virtual_time.ts";
 import { compileTransitions } from "../../adapters/upstash/compile/compile_transitions.ts";
 import { loadCompilers } from "../../adapters/upstash/compile/compilers.ts";
 import { allScripts } from "../../adapters/upstash/scripts.ts";
 import { RedisError, type Reply, type RespConnection } from "../support/resp.ts";
 
-/** When the exploration begins. */
+/** The time at which the exploration begins. */
 export const BEGIN = 1_000_000;
 
 /** A message: a call of a transition on a key. */
 export interface Call {
   readonly transition: string;
   readonly input: Fields;
-  /** Which of the scenario's records, where it has several. */
+  /** The scenario's record, where it has several. */
   readonly key?: string;
 }
 
@@ -34,11 +41,11 @@ export interface World<Knowledge> {
   readonly now: number;
   /** The names of the messages that were sent. */
   readonly sent: readonly string[];
-  /** What was learned, and what must hold from then on. */
+  /** The facts that were learned, and must hold from then on. */
   readonly known: Knowledge;
 }
 
-/** What a contract promises, and what its callers do. */
+/** The promises of a contract, and the steps of its callers. */
 export interface Scenario<Knowledge> {
   readonly begin: Knowledge;
   /** Messages that arrived before the exploration begins. */
@@ -51,9 +58,12 @@ export interface Scenario<Knowledge> {
   readonly sendable: (world: World<Knowledge>) => readonly string[];
   /** Whether a message that was sent may arrive now; where it is absent, always. */
   readonly mayArrive?: (name: string, world: World<Knowledge>) => boolean;
-  /** What is known after a message was executed, its reply received or not; throws the broken promise as a sentence. */
+  /**
+   * The facts after a message was executed, its reply received or not; throws the broken promise as a
+   * sentence.
+   */
   readonly learn: (name: string, output: Fields, received: boolean, world: World<Knowledge>) => Knowledge;
-  /** How far the clock may step at once, in milliseconds. */
+  /** The largest step of the clock, in milliseconds. */
   readonly steps: readonly number[];
 }
 
@@ -65,7 +75,7 @@ export interface Job {
   readonly now: number;
 }
 
-/** What it did. */
+/** The steps that were taken. */
 export interface Outcome {
   readonly output: Fields;
   readonly stored: Stored | undefined;
@@ -74,7 +84,7 @@ export interface Outcome {
 /** Runs transitions, each on a record of its own. */
 export type Executor = (jobs: readonly Job[]) => Promise<readonly Outcome[]>;
 
-/** What was explored. */
+/** The extent of the exploration. */
 export interface Explored {
   readonly states: number;
   readonly steps: number;
@@ -233,7 +243,7 @@ export function inLua(
     for (const { transition, input, stored, now } of jobs) {
       const script = scripts.get(transition);
       if (!shas.has(transition)) {
-        const text = script === undefined ? load(true) : luaScript(script, true);
+        const text = script === undefined ? loadScript(inVirtualTime) : luaScript(script, inVirtualTime);
         shas.set(transition, textOf((await connection.send(["SCRIPT", "LOAD", text]))[0]!));
       }
       const flat = stored === undefined ? [] : Object.entries(stored.record).flat();

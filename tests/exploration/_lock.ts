@@ -11,7 +11,7 @@ interface Known {
   readonly highest: number;
 }
 
-/** What is still held when a message is executed: a clock that steps back later gives nothing back. */
+/** The locks still held when a message is executed: a clock that steps back later gives nothing back. */
 function lasting(held: Known["held"], now: number): Known["held"] {
   return Object.fromEntries(
     Object.entries(held).map(([owner, [fence, until]]) => [owner, [fence, now < until ? until : 0]]),

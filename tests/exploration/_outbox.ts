@@ -4,7 +4,10 @@ import { CALLERS, including, type Subject } from "./_subject.ts";
 const LEASE = 10;
 
 interface Known {
-  /** What drainers were given: `a 1 0`, the owner, the number of the attempt, and the last one that is certain. */
+  /**
+   * The items given to drainers: `a 1 0`, the owner, the number of the attempt, and the last one that is
+   * certain.
+   */
   readonly leased: readonly string[];
   /** The drainer that has the item, and until when. */
   readonly holder: string;

@@ -7,13 +7,13 @@ const LIFE = 30;
 const KEEP = { keep: "1000" };
 
 interface Known {
-  /** When it was created and when it was touched last; 0 before. */
+  /** The times of its creation and of its last touch; 0 before. */
   readonly born: number;
   readonly touched: number;
   readonly ended: boolean;
   /** The values that were stored. */
   readonly stored: readonly string[];
-  /** Which replacement of the first version was done. */
+  /** The replacement of the first version that was done. */
   readonly replaced: string;
 }
 

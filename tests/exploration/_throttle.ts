@@ -8,7 +8,7 @@ const CALLS = ["a1", "a2", "b1", "b2", "c1"];
 
 interface Known {
   readonly admitted: readonly string[];
-  /** How many were admitted in the window of the latest time. */
+  /** The number admitted in the window of the latest time. */
   readonly inWindow: number;
   /** The earliest and the latest time at which a call was decided. */
   readonly earliest: number;

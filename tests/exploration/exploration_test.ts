@@ -25,7 +25,7 @@ import { throttles } from "./_throttle.ts";
 
 const LONG = Deno.env.get("EXPLORE_DEPTH");
 const DEPTH = Number(LONG ?? 5);
-/** How deep a mutant is looked for at least: the deepest one shows itself there. */
+/** The least depth at which mutants are looked for: the deepest one shows itself there. */
 const MUTANT_DEPTH = Math.max(DEPTH, 9);
 
 // deno-lint-ignore no-explicit-any

@@ -22,7 +22,7 @@ export type Helper = typeof HELPERS[number];
 
 /** The answer of a helper to the first request. */
 export interface Answer {
-  /** What the client gets: the handler's answer, the helper's own refusal, or the application's `onError`. */
+  /** The client's answer: the handler's, the helper's own refusal, or that of the application's `onError`. */
   readonly answer: "ran" | "503" | `thrown ${string}` | `status ${number}`;
   /** The codes of the faults that `onFault` heard. */
   readonly heard: readonly string[];

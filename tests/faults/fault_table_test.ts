@@ -58,7 +58,7 @@ const calls: Record<string, ContractCall> = {
   "idempotency.begin": { writes: true, run: (store) => createIdempotency(store).begin(SECRET) },
 };
 
-/** What a row of the table promises. */
+/** The promise of a row of the table. */
 interface Row {
   readonly code: HoldfastErrorCode;
   readonly retryable?: true;

@@ -15,7 +15,7 @@ import { type Fault, startUpstash } from "../support/upstash_server.ts";
 import { startWorkerd, type WorkerdOptions, workerdTest } from "../support/workerd.ts";
 import { type Answer, firstRequest, type Helper, HELPERS } from "./_helpers_app.ts";
 
-/** What a store that is unavailable leads to, whatever the engine. */
+/** The outcomes while a store is unavailable, on every engine. */
 const OUTAGE: Record<Helper, "ran" | "503" | "thrown"> = {
   "throttle allow": "ran",
   "throttle deny": "503",
@@ -27,14 +27,16 @@ const OUTAGE: Record<Helper, "ran" | "503" | "thrown"> = {
   "lock throw": "thrown",
 };
 
-/** What a full store leads to: a client can fill it, so nothing that it would count or keep runs beside it. */
+/**
+ * The outcomes on a full store: a client can fill it, so nothing that it would count or keep runs beside it.
+ */
 const FULL: Record<Helper, string> = {
   ...OUTAGE,
   "throttle allow": "status 429",
   "idempotency allow": "503",
 };
 
-/** What a row promises: the code, and of a misconfiguration a word of the message that names its cause. */
+/** The promise of a row: the code, and of a misconfiguration a word of the message that names its cause. */
 type Row =
   | { readonly code: string; readonly read?: string; readonly names: RegExp }
   | { readonly code: string; readonly outage: true };
@@ -185,7 +187,8 @@ Deno.test(
   async () => {
     const store = memoryStore({ maxEntries: 1 });
     await store.transact(hold, "held", {});
-    // What is written here is protected, too; a throttle's count has no place either, a session is only read.
+    // The records written here are protected, too; a throttle's count has no place either, a session is only
+    // read.
     for (const helper of HELPERS.filter((name) => name !== "session")) {
       const { answer, heard } = await firstRequest(store, helper);
       const policy = FULL[helper];

@@ -15,7 +15,7 @@ import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 // deno-lint-ignore no-explicit-any
 type Any = any;
 
-/** What a method that lost its object throws. */
+/** The error of a method that lost its object. */
 function unbound(): Any {
   return (undefined as Any).connection;
 }

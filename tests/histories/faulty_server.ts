@@ -22,7 +22,7 @@ export async function startFaultyServer(port: number, seed: number, rate: number
 const limited = { status: 429, body: '{"error":"slow down"}' };
 const failed = { status: 500, body: '{"error":"ERR internal"}' };
 
-/** What goes wrong, each as likely as the others. */
+/** The faults, each as likely as the others. */
 const faults = (random: Random): Fault =>
   random.pick<Fault>([
     { cut: "after" },

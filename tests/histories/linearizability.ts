@@ -14,9 +14,11 @@ export interface Operation<In, Out> {
   readonly input: In;
   /** Its result; `undefined` when the call is in doubt. */
   readonly output: Out | undefined;
-  /** When it was called, on a clock that all clients share. */
+  /** The time of the call, on a clock that all clients share. */
   readonly called: number;
-  /** When it returned. A call in doubt may take effect at any time after `called`, or never: `Infinity`. */
+  /**
+   * The time of its return. A call in doubt may take effect at any time after `called`, or never: `Infinity`.
+   */
   readonly returned: number;
 }
 

@@ -7,7 +7,7 @@ export class Recorder<In, Out> {
   readonly operations: Operation<In, Out>[] = [];
   #time = 0;
 
-  /** How many calls were in doubt, and how many were refused with certainty. */
+  /** The number of calls in doubt, and of those that were refused with certainty. */
   readonly counts = { certain: 0, doubtful: 0, refused: 0 };
 
   /**
@@ -32,7 +32,8 @@ export class Recorder<In, Out> {
       this.counts.doubtful++;
       const open = { client, output: undefined, called, returned: Infinity };
       this.operations.push({ ...open, input });
-      // What a contract does later by itself about a call in doubt, such as the release of an acquisition.
+      // Calls that a contract makes later by itself about a call in doubt, such as the release of an
+      // acquisition.
       if (hidden !== undefined) this.operations.push({ ...open, input: hidden });
       return undefined;
     }

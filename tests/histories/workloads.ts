@@ -18,7 +18,7 @@ import {
 } from "./models.ts";
 import { Recorder } from "./recorder.ts";
 
-/** What became of one history. */
+/** The result of one history. */
 export interface Verdict {
   readonly linearizable: boolean;
   readonly operations: readonly Operation<unknown, unknown>[];

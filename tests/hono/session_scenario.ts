@@ -1,6 +1,6 @@
 /**
- * What the session helpers answer, as a list of observations: the same in every runtime, or something is not
- * portable. Web APIs alone.
+ * The answers of the session helpers, as a list of observations: the same in every runtime, or something is
+ * not portable. Web APIs alone.
  */
 import { Hono } from "hono";
 import {
@@ -120,7 +120,7 @@ function app(events: SessionEvent[]): Hono<{ Variables: SessionVariables }> {
   return app;
 }
 
-/** How many of a sealed session's parallel rotations live, without and with a logout beside them. */
+/** The number of a sealed session's parallel rotations that live, without and with a logout beside them. */
 async function forks(): Promise<number[]> {
   const keys = [{ id: "a", secret: "A".repeat(43) }] as const;
   const sessions = createSealedSessions({ keys, revocation: memoryStore() });

@@ -398,7 +398,7 @@ Deno.test("session(): a record that is not ours, or of a schema long gone, start
       assertEquals((await app.request("/", withCookie(cookie))).status, 200);
     }
   }
-  // What the schema refuses is not written.
+  // Data that the schema refuses is not written.
   app.onError((_error, c) => c.text("broken", 500));
   assertEquals((await app.request("/wrong", post(sent(fresh)))).status, 500);
 });

@@ -489,7 +489,7 @@ Deno.test("throttle(): an instance that a request passes twice counts it once pe
   const statuses: number[] = [];
   for (let i = 0; i < 4; i++) statuses.push((await app.request("/")).status);
   assertEquals([statuses, seen], [[200, 200, 200, 429], [2, 1, 0]]);
-  // What is counted under another key is another count.
+  // Another key has a count of its own.
   let asked = 0;
   keys = () => `key ${asked++}`;
   await app.request("/");

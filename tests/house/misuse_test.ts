@@ -52,7 +52,7 @@ const claim = async () => (await idempotency.begin(crypto.randomUUID())).claim;
 const held = () => locks.acquire(crypto.randomUUID(), { ttl: "1m" });
 const sealed = (options: Any) =>
   js.createSealedSessions!({ keys: [{ id: "1", secret: new Uint8Array(32) }], ...options });
-/** What a caller may take for a signal. */
+/** Values that a caller may take for a signal. */
 const SIGNALS = [{}, 5, new AbortController()];
 
 /** A misuse: the words that its message must hold, and the call. */
@@ -72,7 +72,7 @@ function withOption(
   return wrong.map((value) => [`'${name}'`, () => call({ ...rest, [name]: value }), value] as const);
 }
 
-/** What a method takes besides its key. */
+/** The arguments of a method besides its key. */
 const REST: Readonly<Record<string, unknown[]>> = { touch: ["1s"], set: [1], compareAndSet: [1, 2] };
 
 const NOT_A_STORE = [undefined, null, 5, "redis", {}, () => undefined, kv];
@@ -338,7 +338,7 @@ const TABLE: Readonly<Record<string, readonly Misuse[]>> = {
 const RAW =
   /Cannot (read|set) propert|is not a function$|is not iterable|Cannot destructure|Cannot use 'in'|in operator|undefined is not|not a constructor|Cannot convert|Receiver must be|is not an (object|Object)/;
 
-/** What is wrong with the answer to a misuse; `undefined` for a good refusal. */
+/** The fault of an answer to a misuse; `undefined` for a good refusal. */
 async function flaw([says, call]: Misuse): Promise<string | undefined> {
   let error: unknown;
   try {

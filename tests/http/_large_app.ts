@@ -4,7 +4,7 @@ import { memoryStore } from "@holdfast/edge";
 import { idempotency } from "@holdfast/edge/hono";
 import { withIdempotency } from "@holdfast/edge/http";
 
-/** What became of the work under a key. */
+/** The fate of the work under a key. */
 export interface Work {
   runs: number;
   /** The chunks that the last body has made. */
@@ -45,7 +45,7 @@ export const MAX_HOLD = 9000;
 // Two thirds of a lease are left when it is renewed, for a machine that is late.
 const options = { scope: "public", lease: "3s", maxHold: MAX_HOLD } as const;
 
-/** What workerd hands over; other servers hand over something else, or nothing. */
+/** The context of workerd; other servers hand over something else, or nothing. */
 interface Context {
   readonly env?: object;
   readonly ctx?: unknown;

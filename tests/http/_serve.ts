@@ -3,7 +3,7 @@
 import { argument, listen } from "./_listen.ts";
 import { type Handler, honoShop, plainShop } from "./_shop.ts";
 
-/** How a framework hands a request to a handler. */
+/** The way in which a framework hands a request to a handler. */
 const SHAPES: Record<string, () => (request: Request, context: any) => Response | Promise<Response>> = {
   /** `Deno.serve(handler)`, `Bun.serve({ fetch: handler })`, `serve({ fetch: handler })` of @hono/node-server. */
   plain: plainShop,

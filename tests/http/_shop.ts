@@ -58,7 +58,7 @@ function text(body: string): Response {
   return new Response(body, { headers: { "content-type": "text/plain; charset=UTF-8" } });
 }
 
-/** What the routes do, whatever serves them. */
+/** The routes, for every server. */
 function work() {
   let [charges, renders] = [0, 0];
   const events: unknown[] = [];

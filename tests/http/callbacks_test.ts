@@ -1,4 +1,4 @@
-/** What an app's callbacks and handlers return is awaited, or refused by name. */
+/** The values that an app's callbacks and handlers return are awaited, or refused by name. */
 import { memoryStore } from "@holdfast/edge";
 import { denoKvStore } from "@holdfast/edge/deno-kv";
 import {

@@ -62,7 +62,7 @@ async function send(url: URL, key: string, reads: Reads): Promise<Deno.TcpConn> 
   return socket;
 }
 
-/** What a client and its retries saw. */
+/** The answers to a client and its retries. */
 interface Seen {
   /** The milliseconds until a retry learned that the work was done. */
   readonly learned: number;

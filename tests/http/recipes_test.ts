@@ -132,7 +132,7 @@ Deno.test("recipes: a login is blocked after five failures, each time for longer
     assert(outcome.state === "blocked");
     lengths.push(Math.ceil(outcome.retryAfter / 60_000));
     await clock.advance(outcome.retryAfter);
-    // What has come back meanwhile is used up again, until the next block.
+    // The units that have come back meanwhile are used up again, until the next block.
     while ((await login("ada", "10.0.0.1", () => Promise.resolve(false))).state === "wrong");
   }
   assertEquals(lengths, lengths.toSorted((a, b) => a - b), "each block is longer");

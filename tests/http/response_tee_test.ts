@@ -86,7 +86,7 @@ async function play(ops: readonly Op[], eager: boolean, maxBytes: number): Promi
   return { made, got, outcomes, clientEnd, cancelled };
 }
 
-/** What an order must lead to, by a model that knows nothing of streams. */
+/** The outcome of an order, by a model that knows nothing of streams. */
 function judge(ops: readonly Op[], seen: Seen, maxBytes: number): void {
   const { made, got, outcomes, clientEnd, cancelled } = seen;
   assert(outcomes.length <= 1, "the store is notified once");

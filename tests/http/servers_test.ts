@@ -10,7 +10,7 @@ import { withServer } from "./_server.ts";
 const OURS =
   /^(content-type|cache-control|cache-status|vary|allow|age|retry-after|ratelimit.*|idempotency-.*|set-cookie|x-own)$/;
 
-/** What a client saw, and what the store was asked. */
+/** The client's answers, and the store's calls. */
 interface Seen {
   readonly step: string;
   readonly status: number;

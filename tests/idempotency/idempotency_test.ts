@@ -5,7 +5,7 @@ import { beginClaim } from "../../src/idempotency/idempotency_transitions.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
-/** What becomes of a call: delivered, lost on its way (the copy comes `later`), or its reply lost. */
+/** The fate of a call: delivered, lost on its way (the copy comes `later`), or its reply lost. */
 type Fate = "deliver" | "later" | "lose reply" | "lose reply for now" | "refuse" | "hang";
 
 const lost = (retryable = false) =>
@@ -56,7 +56,7 @@ const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
 Deno.test("a begin that failed as ambiguous may be repeated by its owner, and no late message of the first call harms the second", async () => {
   for (const first of ["lose reply", "later"] as const) {
     const store = memoryStore();
-    // Whatever the first call still sends arrives late.
+    // Requests that the first call still sends arrive late.
     const { store: far, late, calls } = network(
       store,
       (name, count) => name === "begin" && count === 1 ? first : name === "abandon" ? "later" : "deliver",

@@ -10,14 +10,14 @@ import { assert, assertMatch } from "../support/assert.ts";
 const LEASE = 2;
 const LAST_TICK = 2;
 const RETENTION = "1000000";
-/** How often each caller begins. */
+/** The number of times that each caller begins. */
 const BEGINS = [2, 1];
 
 interface Message {
   readonly kind: "begin" | "complete" | "abandon";
   readonly caller: number;
   readonly claim: string;
-  /** How often it may arrive still: the message and a copy. */
+  /** The number of times that it may still arrive: the message and a copy. */
   readonly left: number;
 }
 

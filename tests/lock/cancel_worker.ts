@@ -38,7 +38,7 @@ function slow(store: AtomicStore, ms: number): AtomicStore {
   });
 }
 
-/** How many handlers began, and how many came to their end. */
+/** The number of handlers that began, and of those that came to their end. */
 let [begun, finished] = [0, 0];
 const app = new Hono<{ Variables: LockVariables; Bindings: Env }>();
 // A store per request, as bindings are only there.
@@ -118,7 +118,7 @@ async function inspect(env: Env, id: string) {
   return await createLocks(durableObjectStore(env.HOLDFAST)).inspect(id);
 }
 
-/** How long until the lock is free, in milliseconds. */
+/** The time until the lock is free, in milliseconds. */
 async function freeAfter(env: Env, id: string): Promise<number> {
   const began = Date.now();
   while ((await inspect(env, id)).held && Date.now() - began < 120_000) await sleep(20);
@@ -152,7 +152,7 @@ const probes: Probes<Env> = {
     return { free, finished, after: await post(env, `/work/${id}?ms=1`) };
   },
 
-  /** How long a lock is held from now on. */
+  /** The time for which a lock is held from now on. */
   async free(env, query) {
     return { free: await freeAfter(env, query.get("id")!) };
   },

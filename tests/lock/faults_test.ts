@@ -60,7 +60,7 @@ Deno.test("a call's own timeout goes before that of its Locks, and one that wait
 });
 
 Deno.test("an acquisition that waits goes on over any outage, also one that is not marked as retryable", async () => {
-  // What a Durable Object's reset looks like.
+  // The error of a Durable Object's reset.
   let faults = 3;
   const store = through(memoryStore(), async (run) => {
     if (faults-- > 0) throw new HoldfastError("backend-unavailable", "Cannot use the object as it was reset");
@@ -222,7 +222,7 @@ Deno.test({
     const { lockTransitions } = await import("@holdfast/edge/engine");
     const acquire = lockTransitions.find(({ name }) => name === "lock.acquire")!;
     await store.transact(acquire, "key", { owner: "a", ttl: "1000" });
-    // What the engine sends, again and again with a flush between, in one pipeline: many fall into one
+    // The engine's command, again and again with a flush between, in one pipeline: many fall into one
     // millisecond.
     const [command, script, ...rest] = upstash.requests().at(-1)!.command as string[];
     // Plain Redis does not know Upstash's first line.

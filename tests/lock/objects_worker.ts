@@ -99,7 +99,7 @@ const probes: Probes<Env> = {
     return { order, took: performance.now() - began, calls: calls.length };
   },
 
-  /** How long the object is asked to wait, and how many calls are open after a short wait. */
+  /** The time that the object is asked to wait, and the number of calls that are open after a short wait. */
   async brief({ HOLDFAST }, query) {
     const lengths: number[] = [];
     let open = 0;

@@ -1,4 +1,4 @@
-/** What waiters of a queue cost an engine that cannot notify, and that none loses its place by sleeping. */
+/** The cost of a queue's waiters on an engine that cannot notify; none loses its place by sleeping. */
 import { type AtomicStore, createLocks, type Lock, memoryStore } from "@holdfast/edge";
 import type { Transition } from "@holdfast/edge/engine";
 import { looksUntil, nextStep } from "../../src/lock/acquire_plan.ts";

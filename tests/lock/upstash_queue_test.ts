@@ -20,7 +20,7 @@ interface Work {
   readonly interval: number;
 }
 
-/** What Redis does per hand-over while `waiters` processes queue; each that was served queues again. */
+/** The commands at Redis per hand-over while `waiters` processes queue; each that was served queues again. */
 async function handOvers(waiters: number): Promise<Work> {
   await using redis = await startRedis();
   await using upstash = await startUpstash(redis.port);

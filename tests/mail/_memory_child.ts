@@ -73,7 +73,7 @@ function memory(field: "VmRSS" | "VmHWM"): number {
 const mailer = mailers[name]!();
 const message = { from: "shop@mg.example.com", to: "jane@example.com", subject: "Hello", text: "Hello" };
 const content = new Uint8Array(Number(bytes)).map((_, i) => i * 31);
-// What is loaded and compiled at the first sending is not the file's.
+// Memory that is loaded and compiled at the first sending does not belong to the file.
 const small = { filename: "a.bin", content: content.slice(0, 600_000) };
 await mailer.send({ ...message, attachments: [small] });
 (globalThis as { gc?: () => void }).gc?.();

@@ -182,7 +182,7 @@ Deno.test("a bulk that is stopped in the middle goes on where it was: none twice
       for await (const result of second) {
         if (result.index === 6_789) stop.abort(new Error("enough"));
         if (result.state === "sent") continue;
-        // What was read when the signal came has its result: not sent, or on its way to the provider.
+        // Each message read before the signal has its result: not sent, or on its way to the provider.
         failed.push(result.error);
         if (result.error.delivery === "not-sent") unsent.push(result.index);
       }

@@ -10,13 +10,13 @@ import { report } from "../support/report.ts";
  * bodies that are never held whole, and Cloudflare's binding takes no bytes.
  */
 const mailers = {
-  "sendgrid": ["sendgridMailer", 8_200],
-  "mailgun": ["mailgunMailer", 8_200],
-  "resend": ["resendMailer", 8_900],
-  "ses": ["sesMailer", 9_500],
-  "postmark": ["postmarkMailer", 8_000],
-  "brevo": ["brevoMailer", 7_850],
-  "cloudflare-email": ["cloudflareMailer", 6_800],
+  "sendgrid": ["sendgridMailer", 7_900],
+  "mailgun": ["mailgunMailer", 7_850],
+  "resend": ["resendMailer", 8_600],
+  "ses": ["sesMailer", 9_200],
+  "postmark": ["postmarkMailer", 7_700],
+  "brevo": ["brevoMailer", 7_550],
+  "cloudflare-email": ["cloudflareMailer", 6_700],
 } as const;
 
 for (const [name, [mailer, budget]] of Object.entries(mailers)) {

@@ -80,7 +80,7 @@ export const handMade: readonly Message[] = [
     subject: "control characters in a body",
     text: "bell \x07 escape \x1b[31m form feed \f\x7f\x85\u2028",
   },
-  { from, bcc: ["a@example.com", "b@example.com"], subject: "bcc alone", text: "x" },
+  { from, bcc: ["one@example.com", "two@example.com"], subject: "bcc alone", text: "x" },
   {
     from,
     to,

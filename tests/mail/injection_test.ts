@@ -1,5 +1,6 @@
 /**
- * What would break a line, put into every string of a message: a typed error, or it arrives as what it is.
+ * Characters that would break a line, put into every string of a message: a typed error, or they arrive as
+ * text.
  */
 import { MailError, memoryMailer, type Message, prepareMessage } from "@holdfast/edge/mail";
 import { assert, assertEquals } from "../support/assert.ts";

@@ -12,7 +12,7 @@ const USUAL = 20_000_000;
 /** The limit of this project's own: a copy of the file, and less than it once more in whatever form. */
 const FACTOR = 2.5;
 
-/** What the provider takes at most is less: the file in base64 must fit. */
+/** Less than the provider's limit: the file in base64 must fit. */
 const SIZES: Readonly<Record<string, number>> = {
   "mailgun, MIME": 18_000_000,
   "cloudflare": 18_000_000,

@@ -120,7 +120,7 @@ const ways: Record<
     start?: () => Promise<MailServer>;
     mailer: (url: string) => Mailer;
     most: number;
-    /** What the server of the test cannot read although it may. */
+    /** Permitted forms that the server of the test cannot read. */
     cannot?: RegExp;
   }
 > = {

@@ -42,7 +42,7 @@ const messages: readonly Message[] = [
 export async function sendAll(mailer: Mailer): Promise<{ sent: number }> {
   let sent = 0;
   for (const [i, message] of messages.entries()) {
-    // What is more than 30 days ahead is refused before it is sent.
+    // A time more than 30 days ahead is refused before it is sent.
     const soon = message.sendAt
       ? { ...message, sendAt: new Date(Math.ceil(Date.now() / 86_400_000) * 86_400_000) }
       : message;

@@ -6,7 +6,9 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import { assertEquals } from "../support/assert.ts";
+import { BREVO_KEY, startBrevo } from "../support/mail/brevo_server.ts";
 import { MAILGUN_DOMAIN, MAILGUN_KEY, startMailgun } from "../support/mail/mailgun_server.ts";
+import { POSTMARK_TOKEN, startPostmark } from "../support/mail/postmark_server.ts";
 import { RESEND_KEY, startResend } from "../support/mail/resend_server.ts";
 import { SENDGRID_KEY, startSendGrid } from "../support/mail/sendgrid_server.ts";
 import { SES_CREDENTIALS, SES_REGION, startSes } from "../support/mail/ses_server.ts";
@@ -23,6 +25,18 @@ const refused = (status: number, code: string, more: object = {}) => ({
   ...more,
 });
 const unknown = { code: "backend-unavailable", delivery: "unknown", status: 200, retryable: false };
+
+const MAILERS = [
+  "resend",
+  "sendgrid",
+  "ses",
+  "ses, raw",
+  "mailgun",
+  "mailgun, MIME",
+  "postmark",
+  "brevo",
+  "cloudflare",
+];
 
 /** The replies of the hostile server by path, and the errors they are. */
 const HOSTILE: Readonly<Record<string, object>> = {
@@ -92,12 +106,14 @@ workerdTest("every mailer sends, streams, and bounds what it reads, in every run
   await using sendgrid = await startSendGrid();
   await using ses = await startSes();
   await using mailgun = await startMailgun();
+  await using postmark = await startPostmark();
+  await using brevo = await startBrevo();
   await using hostile = await startHostile();
   for (const runtime of RUNTIMES) {
     await t.step(runtime, async () => {
       const { server, delivered } = startGreylisting();
       await using _smtp = server;
-      const servers = [resend, sendgrid, ses, mailgun];
+      const servers = [resend, sendgrid, ses, mailgun, postmark, brevo];
       servers.forEach((one) => one.reset());
       const input: Input = {
         urls: {
@@ -105,12 +121,16 @@ workerdTest("every mailer sends, streams, and bounds what it reads, in every run
           sendgrid: sendgrid.url,
           ses: ses.url,
           mailgun: mailgun.url,
+          postmark: postmark.url,
+          brevo: brevo.url,
           hostile: hostile.url,
         },
         keys: {
           resend: RESEND_KEY,
           sendgrid: SENDGRID_KEY,
           mailgun: MAILGUN_KEY,
+          postmark: POSTMARK_TOKEN,
+          brevo: BREVO_KEY,
           domain: MAILGUN_DOMAIN,
           region: SES_REGION,
         },
@@ -123,15 +143,19 @@ workerdTest("every mailer sends, streams, and bounds what it reads, in every run
         "tests/mail/_runtimes_scenario.ts",
         input,
       );
-      for (const name of ["resend", "sendgrid", "ses", "ses, raw", "mailgun", "mailgun, MIME"]) {
-        assertEquals(answers[name], ["string", "string"], `${runtime}: ${name}`);
-      }
+      for (const name of MAILERS) assertEquals(answers[name], ["string", "string"], `${runtime}: ${name}`);
+      assertEquals(answers["cloudflare, handed over"], ["Grüße 😀: no file", "Grüße 😀: the file"], runtime);
+      assertEquals(
+        answers["cloudflare, limited"],
+        refused(429, "rate-limited", { retryable: true }),
+        runtime,
+      );
       for (const [path, error] of Object.entries(HOSTILE)) {
         assertEquals(answers[path], error, `${runtime}: ${path}`);
       }
       assertEquals(answers.bulk, 150);
       const files = servers.flatMap(({ accepted }) => accepted.flatMap(({ attachments }) => attachments));
-      assertEquals(files.map(({ bytes }) => bytes.length), Array(6).fill(1_500_001), runtime);
+      assertEquals(files.map(({ bytes }) => bytes.length), Array(8).fill(1_500_001), runtime);
       for (const { bytes } of files) assertEquals(bytes.every((byte, i) => byte === ((i * 31) & 255)), true);
       const both = ["jane@example.com", "john@example.com"];
       assertEquals(answers["smtp, retrying"], { accepted: both }, runtime);

@@ -2,7 +2,7 @@
  * Processes that are killed, as far as a store and a provider can tell: at one point they ask nothing and
  * receive nothing any more.
  */
-import type { AtomicStore } from "@holdfast/edge";
+import type { AtomicStore, Clock } from "@holdfast/edge";
 import type { Mailer } from "@holdfast/edge/mail";
 import { finishItem } from "../../src/outbox/outbox_transitions.ts";
 
@@ -19,6 +19,21 @@ export class Life {
   readonly #over = Promise.withResolvers<void>();
   /** Resolves when it ended. */
   readonly over: Promise<void> = this.#over.promise;
+
+  /** The runtime's clock, whose timers end with the process. */
+  readonly clock: Clock = {
+    now: () => Date.now(),
+    monotonic: () => performance.now(),
+    sleep: (milliseconds, signal) =>
+      new Promise((resolve, reject) => {
+        const timer = setTimeout(resolve, milliseconds);
+        signal?.addEventListener("abort", () => {
+          clearTimeout(timer);
+          reject(signal.reason);
+        });
+        this.over.then(() => clearTimeout(timer));
+      }),
+  };
 
   constructor(steps: number, after: boolean) {
     this.#steps = steps;

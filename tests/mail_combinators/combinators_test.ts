@@ -185,7 +185,7 @@ Deno.test("failover: an invalid message stops it, an unsupported feature of one 
     const [a, b] = [new Provider("a").then([code]), new Provider("b")];
     await failover([a.mailer, b.mailer]).send(message).catch(() => {});
     assertEquals(b.took.length, moved ? 1 : 0, code);
-    // What it cannot do says nothing about how it is.
+    // A message that a mailer cannot express says nothing about its health.
     const still = code === "unauthorized" || code === "quota-exceeded" ? ["b"] : ["a"];
     const mailer = failover([new Provider("a").then([code]).mailer, new Provider("b").mailer]);
     await mailer.send(message).catch(() => {});
@@ -417,7 +417,7 @@ Deno.test("observed: a bulk is reported message by message, without anything of 
   const provider = new Provider("p").then(busy);
   const mailer = observed(provider.mailer, { onOperation: (one) => told.push(one) });
   assertThrows(() => sendBulk(mailer, 7 as never), TypeError);
-  // What is no message never gets to the mailer: its result says so.
+  // A value that is no message never gets to the mailer: its result says so.
   const bulk = [message, { ...message, to: "nobody" }, message, message];
   const states: string[] = [];
   const idempotencyKey = (_: Message, index: number) => `secret-${index}`;

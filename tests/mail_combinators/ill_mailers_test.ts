@@ -22,6 +22,7 @@ import {
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
 import { assert, assertEquals } from "../support/assert.ts";
+import { ManualClock } from "../support/manual_clock.ts";
 
 const message = { from: "shop@example.com", to: "jane@example.com", subject: "Order 17", text: "Thank you." };
 const never = () => new Promise<never>(() => {});
@@ -134,6 +135,47 @@ Deno.test("outbox: attemptTimeout ends an attempt that ignores it, and holds the
   await queue.send(message);
   const { inDoubt, sent, retried } = await queue.drain();
   assertEquals([inDoubt, sent, retried], [1, 0, 0]);
+});
+
+/** Lets ten minutes and more pass at once: timers that long fire as soon as they can. */
+function shortenTimers(): Disposable {
+  const { setTimeout } = globalThis;
+  globalThis.setTimeout =
+    ((run: () => void, ms?: number) => setTimeout(run, ms! >= 600_000 ? 0 : ms)) as typeof setTimeout;
+  return { [Symbol.dispose]: () => void (globalThis.setTimeout = setTimeout) };
+}
+
+Deno.test("outbox: a mailer that never answers is left after ten minutes where nothing says how long it has", async () => {
+  const clock = new ManualClock();
+  const queue = outbox(hanging(), memoryStore({ clock }), { clock });
+  await queue.send(message);
+  let inDoubt = 0;
+  const draining = queue.drain().then((report) => inDoubt = report.inDoubt);
+  for (let minutes = 0; minutes < 9; minutes++) await clock.advance(60_000);
+  assertEquals(inDoubt, 0, "it is left too early");
+  for (let minutes = 0; minutes < 3; minutes++) await clock.advance(60_000);
+  assertEquals(await Promise.race([draining, Promise.resolve("it waits for ever")]), 1);
+});
+
+Deno.test("retrying: a mailer that never answers is left after ten minutes where nothing says how long it has", async () => {
+  using _ = shortenTimers();
+  const error = await errorOf(retrying(hanging(), { attempts: 1 }).send(message));
+  assertEquals([error.code, error.delivery], ["timeout", "unknown"]);
+});
+
+Deno.test("outbox: a drainer whose mailer never answers keeps no process alive", async () => {
+  const script = `
+    import { memoryStore } from "@holdfast/edge";
+    import { outbox } from "@holdfast/edge/mail";
+    const own = { name: "own", deduplicates: false, send: () => new Promise(() => {}) };
+    const queue = outbox(own, memoryStore());
+    await queue.send(${JSON.stringify(message)});
+    queue.drain();
+    console.log("begun");`;
+  const args = ["eval", "--no-check", script];
+  const child = new Deno.Command(Deno.execPath(), { args, signal: AbortSignal.timeout(60_000) });
+  const { code, stdout } = await child.output();
+  assertEquals([code, new TextDecoder().decode(stdout).trim()], [0, "begun"]);
 });
 
 Deno.test("outbox: a message without a receipt is in doubt, reported, and never sent again", async () => {

@@ -71,7 +71,7 @@ async function run(
       ...more,
     };
     server.reset();
-    /** What the server took, and from whom. */
+    /** The messages that the server took, with their senders. */
     const taken: {
       readonly subject: string;
       readonly life: Life;
@@ -127,9 +127,10 @@ async function run(
       const mortal = generation < 3 && tally.kills < kills + 10;
       const lives = [1, 2].map(() => new Life(mortal ? 1 + random.below(25) : Infinity, random.chance(0.5)));
       const ends = lives.map(async (life) => {
-        const box = outbox(ear(life), life.store(store), options);
+        const clock = place.clock ?? life.clock;
+        const box = outbox(ear(life), life.store(store), { ...options, clock });
         return await Promise.race([
-          box.drain({ concurrency: 1 + random.below(2) }),
+          box.drain({ concurrency: 1 + random.below(4) }),
           life.over.then(() => undefined),
         ]);
       });
@@ -142,7 +143,7 @@ async function run(
       assert(generation < 50, `SEED=${seed}: it does not end`);
     }
     await Promise.all(flights);
-    // What is in doubt goes out again, by decision.
+    // Items in doubt are sent again, by decision.
     const calm = outbox(mailer, store, options);
     for await (const entry of calm.list()) {
       assertEquals(entry.state, "in-doubt", `SEED=${seed}`);
@@ -163,7 +164,7 @@ async function run(
       const where = `SEED=${seed}: ${subject} arrived ${arrivals} times`;
       // A sender that was killed may have queued it or not.
       if (promised.includes(subject)) assert(arrivals >= 1, where);
-      // Whoever died between hearing the answer and noting it took the answer along.
+      // A process that died between the answer and its record lost the answer.
       const lost = taken.filter((one) =>
         one.subject === subject && !(one.heard && one.life.noted.has(one.key))
       ).length;

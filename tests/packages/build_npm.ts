@@ -121,7 +121,7 @@ export async function run(command: string, args: string[], cwd: string | URL): P
 }
 
 /** The PATH without this repository's `node_modules`, which a task has in front: an old npm of a dependency lies there. */
-function ownPath(): string {
+export function ownPath(): string {
   const paths = (Deno.env.get("PATH") ?? "").split(":");
   return paths.filter((path) => !path.includes("node_modules")).join(":");
 }

@@ -15,7 +15,7 @@ type Step =
   | { readonly kind: "file"; readonly name: string; readonly content: string }
   | { readonly kind: "commands" | "output"; readonly text: string };
 
-/** What following a page took. */
+/** The cost of following a page. */
 export interface Followed {
   readonly seconds: number;
   readonly megabytes: number;

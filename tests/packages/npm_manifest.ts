@@ -1,6 +1,6 @@
 /** The package.json of the npm package, made of deno.json. */
 
-/** What deno.json tells about the package. */
+/** The fields of deno.json that the package takes. */
 export interface DenoConfig {
   readonly name: string;
   readonly version: string;

@@ -1,6 +1,6 @@
 /** The npm package as a user gets it: packed, served by a registry, installed into projects made from nothing. */
 import { assert, assertEquals } from "../support/assert.ts";
-import { buildNpm, type NpmPackage, run } from "./build_npm.ts";
+import { buildNpm, type NpmPackage, ownPath, run } from "./build_npm.ts";
 import { freshProject, strictConfig } from "./fresh_project.ts";
 import { startRegistry } from "./npm_registry.ts";
 import { testTemplates } from "./templates.ts";
@@ -82,4 +82,36 @@ Deno.test("a fresh project under Node alone: installed, run, and type-checked in
   assertEquals((await project.run("node", "app.js")).trim(), "[true,4200,true,12,true,1]");
 });
 
+Deno.test("npm publishes the folder by the workflow's own command, and corrects nothing in it", async () => {
+  const workflow = await Deno.readTextFile(new URL(".github/workflows/publish.yml", root));
+  const options = /npm publish \.cache\/npm\/package (.+)/.exec(workflow)?.[1]?.split(" ");
+  assert(options !== undefined, "the workflow publishes the folder that `deno task build:npm` makes");
+  // npm asks the registry for the newest version, in a dry run too: one that has no package yet.
+  await using registry = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, () => {
+    return new Response("{}", { status: 404 });
+  });
+  const { success, stdout, stderr } = await new Deno.Command("npm", {
+    args: ["publish", built.folder, ...options, "--dry-run", "--json"],
+    env: { NO_COLOR: "1", PATH: ownPath(), npm_config_registry: `http://127.0.0.1:${registry.addr.port}/` },
+  }).output();
+  const [out, told] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  assert(success, told);
+  const { name, version, bundled, files } = published(JSON.parse(out!), built.manifest.name);
+  assertEquals([name, version, bundled], [built.manifest.name, built.manifest.version, []]);
+  assertEquals(files.length, built.files);
+  assert(!/auto-corrected|invalid/i.test(told!), told);
+});
+
 testTemplates(() => built);
+
+interface Published {
+  readonly name: string;
+  readonly version: string;
+  readonly bundled: readonly string[];
+  readonly files: readonly unknown[];
+}
+
+/** npm's report of one package: bare, or by its name. */
+function published(report: Published | Record<string, Published>, name: string): Published {
+  return "files" in report ? report as Published : (report as Record<string, Published>)[name]!;
+}

@@ -7,7 +7,7 @@ import { memoryMailer, outbox } from "@holdfast/edge/mail";
 import { postgresStore } from "@holdfast/edge/postgres";
 import pg from "pg";
 
-/** Where the process may end. */
+/** The points at which the process may end. */
 export const STEPS = ["begun", "claimed", "row", "mail", "completed", "committed"] as const;
 
 if (import.meta.main) {

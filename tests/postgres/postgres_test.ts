@@ -1,4 +1,4 @@
-/** What is Postgres' own: trips, transactions, crashes, clients, faults. */
+/** Postgres' own behaviour: trips, transactions, crashes, clients, faults. */
 import { createIdempotency, createLocks, HoldfastError } from "@holdfast/edge";
 import { type PostgresQuery, postgresStore } from "@holdfast/edge/postgres";
 import pg from "pg";

@@ -4,7 +4,7 @@ import { type BunRedisClient, redisStore } from "@holdfast/edge/redis";
 import { contracts } from "../support/contracts.ts";
 import { inVirtualTime } from "../support/virtual_time.ts";
 
-/** What Bun has. */
+/** The part of Bun that is used here. */
 interface Bun {
   readonly RedisClient: new (url: string) => BunRedisClient & { close(): void };
 }

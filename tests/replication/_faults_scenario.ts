@@ -52,7 +52,7 @@ export function setUp(options: ReplicatedSessionsOptions = {}) {
       const session = sessions.open(cookie);
       return [await settled(clock, session.userId()) ?? null, await session.isDegraded()];
     },
-    /** What both sides have under a key. */
+    /** The records of both sides under a key. */
     async both(key: string) {
       return [
         withoutAge(await primary.inner.load(key)),
@@ -62,7 +62,7 @@ export function setUp(options: ReplicatedSessionsOptions = {}) {
   };
 }
 
-/** What a store found, without the time since a session ended. */
+/** The answer of a store, without the time since a session ended. */
 function withoutAge(found: SessionFound): SessionFound {
   const { ago: _, ...rest } = { ago: 0, ...found };
   return rest as SessionFound;

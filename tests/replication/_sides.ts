@@ -11,9 +11,12 @@ export type Store = Atomic<IndexedSessionStore>;
 /** A session store whose memory can be lost, and whose calls can fail, hang, or take their time. */
 export class ControlledSide {
   mode: "up" | "down" | "hanging" = "up";
-  /** How long a call is on its way, in milliseconds. */
+  /** The time that a call is on its way, in milliseconds. */
   delay = 0;
-  /** How late a save takes effect after its call was given up, in milliseconds; undefined: as called. */
+  /**
+   * The delay at which a save takes effect after its call was given up, in milliseconds; undefined: as
+   * called.
+   */
   late: number | undefined;
   calls: string[] = [];
   readonly #clock: Clock;
@@ -48,7 +51,7 @@ export class ControlledSide {
     return () => void (this.#inner = copy);
   }
 
-  /** What it was asked since the last look. */
+  /** The calls since the last look. */
   asked(): string[] {
     return this.calls.splice(0);
   }

@@ -2,9 +2,9 @@
  * Replication over real engines, under load: Redis is killed and comes back empty, or is cut off; Deno KV
  * hangs.
  *
- * What an answered save survives depends on the strategy. `acknowledged` and `sync`: the secondary has it, so
- * a primary that restarts empty is given it back. `async`: the primary alone may have it; it survives an
- * outage, not the loss of the primary's memory before it was shipped.
+ * The losses that an answered save survives depend on the strategy. `acknowledged` and `sync`: the secondary
+ * has it, so a primary that restarts empty is given it back. `async`: the primary alone may have it; it
+ * survives an outage, not the loss of the primary's memory before it was shipped.
  */
 import {
   type Atomic,
@@ -186,7 +186,7 @@ async function run(strategy: ReplicationStrategy, trouble: "restart" | "partitio
 
   const started = performance.now();
   for (const store of isolates) assertEquals(await store.flush({ timeout: "2m" }), { pending: 0 }, where);
-  // What a primary forgot it learns with the next read.
+  // A primary learns what it forgot with the next read.
   for (const { key } of fates) await answered(() => isolates[0]!.load(key));
   for (const store of isolates) assertEquals(await store.flush({ timeout: "2m" }), { pending: 0 }, where);
   const converged = performance.now() - started;

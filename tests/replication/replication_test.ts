@@ -52,7 +52,7 @@ class Side {
     });
   }
 
-  /** What it was asked since the last look. */
+  /** The calls since the last look. */
   asked(): string[] {
     return this.calls.splice(0);
   }
@@ -123,7 +123,7 @@ async function settled<T>(clock: ManualClock, call: Promise<T>, step = 100): Pro
   return await watched;
 }
 
-/** What a side found, without how long ago it got its tombstone: the sides get theirs one after the other. */
+/** The answer of a side, without the age of its tombstone: the sides get theirs one after the other. */
 function timeless(found: SessionFound): unknown {
   const { ago: _ago, ...rest } = { ago: 0, ...found };
   return rest;

@@ -15,7 +15,7 @@ interface Running {
   stop(): Promise<unknown> | unknown;
 }
 
-/** What Hono's adapters hand to an app as `env`, on a port of the runtime's choice. */
+/** The `env` that Hono's adapters hand to an app, on a port of the runtime's choice. */
 async function listen(serve: Serve): Promise<Running> {
   // deno-lint-ignore no-explicit-any
   const { Deno, Bun } = globalThis as any;

@@ -1,6 +1,6 @@
 /**
- * What the idempotency and throttle helpers answer, as a list of observations: the same list in every runtime, or something is
- * not portable. Web APIs alone.
+ * The answers of the idempotency and throttle helpers, as a list of observations: the same list in every
+ * runtime, or something is not portable. Web APIs alone.
  */
 import { Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
@@ -13,7 +13,7 @@ import {
 } from "@holdfast/edge/hono";
 import { upstashStore } from "@holdfast/edge/upstash";
 
-/** Where the state lives. */
+/** The store of the state. */
 export interface CallsInput {
   /** An Upstash endpoint; memory without one. */
   readonly upstash?: { readonly url: string; readonly token: string };

@@ -1,7 +1,7 @@
 /** Leaves leases behind that nobody releases: the program must end by itself all the same. */
 import { createIdempotency, createLocks, memoryStore } from "@holdfast/edge";
 
-/** What was held when the scenario ended. */
+/** The resources held when the scenario ended. */
 export interface Ended {
   readonly held: boolean;
   readonly aborted: boolean;

@@ -7,15 +7,15 @@ import { Hono } from "hono";
 import { memoryStore } from "@holdfast/edge";
 import { idempotency, type IdempotencyVariables } from "@holdfast/edge/hono";
 
-/** Where to find what the runtime's server needs. */
+/** The paths that the runtime's server needs. */
 export interface LeavingInput {
   /** The module of @hono/node-server, for Node. */
   readonly nodeServer: string;
-  /** How many clients leave at each kind of moment. */
+  /** The number of clients that leave at each kind of moment. */
   readonly clients: number;
 }
 
-/** What clients saw that left at one kind of moment; all counts. */
+/** The counts of clients that left at one kind of moment, by what they saw. */
 export interface Left {
   readonly clients: number;
   readonly oneRun: number;
@@ -205,7 +205,7 @@ async function leaving(port: number, clients: number, path: string, step: number
   };
 }
 
-/** What handlers could read, by the way they read it. */
+/** The parts of the body that handlers could read, by the way they read it. */
 async function reading(port: number): Promise<Record<string, unknown>> {
   const ask = async (path: string, body: BodyInit, headers: Record<string, string> = {}) => {
     const response = await fetch(`http://127.0.0.1:${port}${path}`, {

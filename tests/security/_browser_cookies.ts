@@ -16,7 +16,7 @@ export interface StoredCookie {
   readonly secure: boolean;
 }
 
-/** Where a response came from, or a request goes to. */
+/** The origin of a response, or the target of a request. */
 export interface Place {
   readonly host: string;
   readonly path: string;

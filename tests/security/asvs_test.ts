@@ -11,7 +11,7 @@ import { assert, assertEquals } from "../support/assert.ts";
 
 const root = new URL("../../", import.meta.url);
 
-/** Where tests are looked for. */
+/** The folders of the tests. */
 const FOLDERS = ["session", "hono", "security", "security/canary", "better_auth", "replication", "engines"];
 
 async function documentation(): Promise<string> {
@@ -47,7 +47,7 @@ async function testNames(): Promise<(name: string) => boolean> {
 }
 
 const escaped = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-/** What stands in a gap of a template. */
+/** The text in a gap of a template. */
 const GAP = "[^:]+?";
 
 function cells(row: string): string[] {

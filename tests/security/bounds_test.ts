@@ -29,7 +29,7 @@ async function table(heading: string): Promise<string[][]> {
   return lines.map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
 }
 
-/** What is bounded of sessions, and the bound. */
+/** The bounded quantities of sessions, with their bounds. */
 async function rows(): Promise<[string, string][]> {
   return (await table("Sessions")).map(([what, bound]) => [what!, bound!]);
 }
@@ -246,7 +246,7 @@ Deno.test("bounds: an engine takes keys and values as long as its row says, and 
   await mongo.close();
 });
 
-/** What a unit is in bytes or milliseconds; other words count things. */
+/** Units in bytes or milliseconds; other words count things. */
 const UNITS: Readonly<Record<string, number>> = {
   KiB: 1024,
   MiB: 1_048_576,

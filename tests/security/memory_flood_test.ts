@@ -139,7 +139,7 @@ Deno.test("hostile records of every kind revive no session, unblock no key and o
     );
     const claims = together ? FLOOD / kinds.length : FLOOD;
     assertEquals(refused.has("idempotency keys: store-full"), claims > MAX_ENTRIES / 2, [...refused].join());
-    // What others need still works beside the floods.
+    // Calls of other users still work beside the floods.
     const session = createSessions(store, { clock }).open(null);
     session.login("carol");
     const cookie = sent(await createSessions(store, { clock }).commit(session));

@@ -10,7 +10,7 @@ const SHOP = { host: "www.shop.test", path: "/me/orders", secure: true };
 const EVIL = { host: "evil.shop.test", path: "/", secure: true };
 const NAME = "__Host-session";
 
-/** What String.prototype.trim strips beside SP and HTAB, and browsers keep. */
+/** Characters that String.prototype.trim strips beside SP and HTAB, and browsers keep. */
 const SPACES = [
   ..."\u000b\u000c\u00a0\u1680\u2000\u2001\u2007\u200a\u2028\u2029\u202f\u205f\u3000\ufeff\u0085\u200b",
 ];

@@ -13,7 +13,7 @@ type App = { Variables: SessionVariables };
 const sent = (response: Response) => response.headers.get("set-cookie")?.split(";")[0] ?? "";
 const url = "https://shop.example/page";
 
-/** What a page does with the session of its visitor. */
+/** The use that a page makes of its visitor's session. */
 const pages: Record<string, (c: Context<App>) => Response | Promise<Response>> = {
   "that names its user": async (c) => c.text(String(await c.var.session.userId())),
   "with a CSRF token": async (c) => c.text(await c.var.session.csrfToken()),

@@ -109,7 +109,7 @@ Deno.test("sessions: a logout on a full store ends the session although no tombs
     assertEquals(await sessions.open(cookie).userId(), undefined, "the session lives");
   }
   assertEquals(events.filter((type) => type === "revoked").length, cookies.length);
-  // What is lost is the reason: the token is one that never was.
+  // Only the reason is lost: the token looks like one that never existed.
   assertEquals(await tombstones.delete("nothing", { why: "revoked" }), undefined);
   assertEquals(events.filter((type) => type === "unknown-id").length, cookies.length);
 });

@@ -98,7 +98,7 @@ async function history(seed: number): Promise<void> {
     }
     if (random.chance(0.3)) await clock.advance(1 + random.below(90_000));
   }
-  // What was written and not reported as dropped is there, if the session lives, itself or rotated.
+  // Each write not reported as dropped is there, if the session lives, itself or rotated.
   if (faults.rate === 0) {
     for (const [key, cookie] of written) {
       let last = cookie;

@@ -1,4 +1,4 @@
-/** What the table of requirements in `docs/security.md` needs beyond the laws. */
+/** Requirements of the table in `docs/security.md` that go beyond the laws. */
 import { createSessions, HoldfastError, memoryStore, type SessionEvent } from "@holdfast/edge";
 import { assert, assertEquals } from "../support/assert.ts";
 

@@ -13,7 +13,7 @@ import { sessionIndexLaw, sessionLaw, sessionStoreLaw, sessionUserLaw } from "@h
 import { assertEquals, assertObjectMatch, assertThrows } from "../support/assert.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
-/** What takes more than one step cannot be promised without atomicity. */
+/** Promises that take more than one step cannot be kept without atomicity. */
 const NEEDS_ATOMICITY = [
   /parallel/,
   /of many that delete/,

@@ -1,5 +1,6 @@
 /**
- * What the shop's page and its curl lines show, over real HTTP: as data, for every engine the shop runs on.
+ * The claims of the shop's page and its curl lines, over real HTTP: as data, for every engine the shop runs
+ * on.
  */
 import { assert, assertEquals, assertMatch, assertStrictEquals } from "../support/assert.ts";
 

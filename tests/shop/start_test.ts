@@ -138,7 +138,7 @@ async function refused(port: string, why: RegExp, ...args: string[]): Promise<vo
   assertMatch(message, why);
 }
 
-/** Where a server says it listens. */
+/** The address that a server prints. */
 async function address(output: ReadableStream<Uint8Array>): Promise<string> {
   const reader = output.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";

@@ -16,7 +16,7 @@ const write: Transition = {
   apply: (_record, input, now) => ({ output: {}, write: { record: input, expiresAt: now + KEEP } }),
 };
 
-/** What the primary knew at some time. */
+/** The state of the primary at some time. */
 export type Snapshot = ReadonlyMap<typeof NAMESPACES[number], ReadonlyMap<string, Fields>>;
 
 export class Memory {
@@ -47,7 +47,7 @@ export class Memory {
     };
   }
 
-  /** What it knows now. */
+  /** The present state. */
   async snapshot(): Promise<Snapshot> {
     const room = this.#engine.namespace("session");
     const entries = await Promise.all(NAMESPACES.map(async (name) => {

@@ -1,8 +1,8 @@
-/** What lies between an isolate and a store: time, loss on the way there and on the way back, outages. */
+/** The network between an isolate and a store: time, loss on the way there and on the way back, outages. */
 import { HoldfastError } from "@holdfast/edge";
 import type { MachineClock, World } from "./_world.ts";
 
-/** When a store cannot be reached, and how that looks. */
+/** A time in which a store cannot be reached, and the way in which its calls fail. */
 export interface Outage {
   readonly from: number;
   readonly to: number;
@@ -10,23 +10,23 @@ export interface Outage {
   readonly hangs: boolean;
 }
 
-/** How bad a network is. */
+/** The faults of a network. */
 export interface NetworkOptions {
   /** Milliseconds a call takes, as a rule. */
   readonly latency: number;
   /** The chance that a call is lost, half of the time after it took effect. */
   readonly loss: number;
   readonly outages: Outage[];
-  /** How many milliseconds a call may take effect late, long after its caller gave up. */
+  /** The milliseconds by which a call may take effect late, long after its caller gave up. */
   readonly late: number;
-  /** How long a caller waits, in milliseconds. */
+  /** The time that a caller waits, in milliseconds. */
   readonly timeout: number;
 }
 
 export class Network {
   readonly #world: World;
   readonly #options: NetworkOptions;
-  /** How many calls took effect after the time that their callers wait for. */
+  /** The number of calls that took effect after their callers gave up. */
   lateEffects = 0;
   /** Whether anything goes wrong at all. */
   calm = false;

@@ -2,7 +2,7 @@
 import type { ReplicationStrategy } from "@holdfast/edge/sessions";
 import { live } from "./_simulation.ts";
 
-/** Which lives. */
+/** The lives to run. */
 export interface LivesInput {
   readonly strategy: ReplicationStrategy;
   readonly loses: boolean;

@@ -19,7 +19,7 @@ import { NaiveReplication, planted, type PlantedFault, type Side } from "./_naiv
 import { Network } from "./_network.ts";
 import { MachineClock, World } from "./_world.ts";
 
-/** What must hold. */
+/** The promises that must hold. */
 export type Invariant =
   | "a deleted session is never readable again"
   | "an older save never wins"
@@ -36,9 +36,9 @@ export interface SimulationOptions {
   readonly algorithm?: "ours" | "naive";
   /** Whether the primary restarts empty, is set back to an older state, or both, once or twice in a life. */
   readonly loses?: boolean;
-  /** What reads do while a side is away; the default is the module's. */
+  /** The behaviour of reads while a side is away; the default is the module's. */
   readonly whenUnavailable?: "confirm" | "degrade" | "throw";
-  /** What is planted in our algorithm, on the way between an isolate and its two sides. */
+  /** The fault planted in our algorithm, on the way between an isolate and its two sides. */
   readonly fault?: PlantedFault;
   /** Breaks a side on purpose, to see whether the checks notice. */
   readonly plant?: {
@@ -49,10 +49,10 @@ export interface SimulationOptions {
   };
 }
 
-/** How it went. */
+/** The result of a life. */
 export interface Life {
   readonly violations: readonly { readonly invariant: Invariant; readonly what: string }[];
-  /** What happened, to show that enough did. */
+  /** The number of events of each kind, to show that enough happened. */
   readonly seen: Readonly<Record<string, number>>;
   readonly events: number;
 }
@@ -86,15 +86,15 @@ interface Isolate {
   readonly clock: MachineClock;
   readonly subject: Subject;
   readonly store: ReplicatedSessions | undefined;
-  /** How many of its reads the secondary did not answer. */
+  /** The number of its reads that the secondary did not answer. */
   readonly secondaryAway: { failures: number };
-  /** How many requests failed. */
+  /** The number of requests that failed. */
   readonly faults: { count: number };
   /** Sessions that it had to do with. */
   readonly touched: Set<string>;
 }
 
-/** What is known for certain about a session. */
+/** The certain facts about a session. */
 interface Fate {
   readonly key: string;
   readonly user: string;
@@ -102,12 +102,12 @@ interface Fate {
   /** Values that a write was answered for, by field. */
   readonly acked: Map<string, number>;
   created: boolean;
-  /** When a delete was answered, or first asked for in vain. */
+  /** The time at which a delete was answered, or first asked for in vain. */
   deleted?: number;
   doomed: boolean;
   /** A rotation is under way that may still be refused, or its isolate died on the way. */
   rotating: boolean;
-  /** When it may have been written last. */
+  /** The last time at which it may have been written. */
   writtenAt: number;
   /** A caller was told that it would not be shipped, or its isolate died without an outbox. */
   excused: boolean;
@@ -154,7 +154,7 @@ export async function live(options: SimulationOptions): Promise<Life> {
     ),
     watched((plant.secondary ?? same)(bare[1]!), (key, record, before) => {
       count("shipped");
-      // What a forgetful primary is given back begins a new history, on the copy.
+      // A record given back to a primary that forgot it begins a new history, on the copy.
       if (
         lost === "nothing" && strategy !== "sync" &&
         history.get(`${key} ${record.version}`) !== JSON.stringify(record)
@@ -306,7 +306,8 @@ export async function live(options: SimulationOptions): Promise<Life> {
       );
     }
     if (strategy === "async" && (degraded || lost !== "nothing")) return;
-    // What the primary lost while the secondary was away may have been written again under the same versions.
+    // Records that the primary lost while the secondary was away may have been written again under the same
+    // versions.
     if (lost === "some") return;
     for (const [field, value] of ackedBefore) {
       if (Number(values[`d:${field}`] ?? 0) < value) {

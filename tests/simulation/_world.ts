@@ -11,7 +11,7 @@ interface Event {
   readonly happen: () => void;
 }
 
-/** How many turns a chain of promises gets before time goes on; none of ours is longer. */
+/** The turns that a chain of promises gets before time goes on; none of ours is longer. */
 const TURNS = 30;
 
 export class World {

@@ -19,7 +19,7 @@ export const message = {
 export interface Setup extends AsyncDisposable {
   readonly mailer: SmtpMailer;
   readonly server: ScriptedServer;
-  /** What was said on each connection. */
+  /** The dialogue on each connection. */
   said(): string[][];
 }
 

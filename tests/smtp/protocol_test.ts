@@ -55,9 +55,9 @@ Deno.test("with PIPELINING the envelope goes out in one piece, without it each c
   const waiting = (extensions: string[]) => (peer: Peer) =>
     polite({
       async MAIL(peer) {
-        // Whatever the client says without an answer to MAIL arrives in the meantime.
+        // Commands that the client sends before the answer to MAIL arrive in the meantime.
         const next = peer.line();
-        // What is in one piece has arrived with it, or comes when a busy machine gets to it.
+        // The rest of the same piece has arrived with it, or comes when a busy machine gets to it.
         let timer: ReturnType<typeof setTimeout>;
         const pipelined = await Promise.race([
           next.then(() => true),

@@ -44,7 +44,7 @@ function corpus(address: string): Message[] {
   });
 }
 
-/** What counts of a message, in whatever order and with whatever headers a server adds. */
+/** The parts of a message that must arrive, whatever their order and the headers that a server adds. */
 async function contentOf(raw: Uint8Array) {
   const { from, subject, text, html, attachments } = await parseMime(raw);
   const files = attachments.map(({ filename, bytes }) => [filename, Buffer.from(bytes).toString("base64")]);

@@ -1,4 +1,4 @@
-/** What is SQLite's own: trips, other processes, slices, faults. */
+/** SQLite's own behaviour: trips, other processes, slices, faults. */
 import { createIdempotency, createLocks, HoldfastError } from "@holdfast/edge";
 import { type D1Binding, d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
 import { createClient } from "@libsql/client";

@@ -3,7 +3,7 @@ import type { Metafile, Plugin } from "esbuild";
 
 const root = new URL("../../", import.meta.url);
 
-/** What to bundle, and how. */
+/** Options of {@linkcode bundle}. */
 export interface BundleOptions {
   /** The module it starts from: a file, or */
   readonly entry?: string | URL;

@@ -1,6 +1,7 @@
 /**
- * Which laws were kept on which engine, in one table. A test file calls `lawKept` after every law that held; when the file is done
- * its counts are in `.cache/laws/`, one file an engine. `deno run -R tests/support/law_table.ts` prints them all.
+ * The laws that were kept on each engine, in one table. A test file calls `lawKept` after every law that
+ * held; when the file is done its counts are in `.cache/laws/`, one file an engine. `deno run -R
+ * tests/support/law_table.ts` prints them all.
  */
 const folder = new URL("../../.cache/laws/", import.meta.url);
 
@@ -24,7 +25,7 @@ function write(): void {
   }
 }
 
-/** What the runs so far wrote: engine → contract → laws kept. */
+/** The results of the runs so far: engine → contract → laws kept. */
 export function keptLaws(): Record<string, Counts> {
   const table: Record<string, Counts> = {};
   for (const { name } of Deno.readDirSync(folder)) {

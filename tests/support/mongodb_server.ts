@@ -5,9 +5,9 @@
 
 /** A running server. */
 export interface MongodbServer extends AsyncDisposable {
-  /** How clients reach it. */
+  /** The address for clients. */
   readonly url: string;
-  /** What it is, for the report. */
+  /** The name and version, for the report. */
   readonly product: string;
 }
 
@@ -76,7 +76,7 @@ async function built(): Promise<string | undefined> {
   }
 }
 
-/** What a Go command prints; `undefined` when it fails. */
+/** The output of a Go command; `undefined` when it fails. */
 async function go(args: string[], cwd: string): Promise<string | undefined> {
   const options = { args, cwd, stdin: "null", stdout: "piped", stderr: "null" } as const;
   const { success, stdout } = await new Deno.Command("go", options).output();

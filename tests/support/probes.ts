@@ -1,4 +1,4 @@
-/** What is tried inside a Worker, by name. */
+/** The probes inside a Worker, by name. */
 export type Probes<Env> = Readonly<Record<string, (env: Env, query: URLSearchParams) => Promise<unknown>>>;
 
 /** A Worker that runs the probe a path names and answers what it found, or a 500 with the error's stack. */

@@ -3,7 +3,7 @@
 /** A reply: bytes for bulk strings, a string for a status, a number or what is too long for one, an error as a value. */
 export type Reply = Uint8Array | string | number | bigint | null | RedisError | Reply[];
 
-/** What Redis refused. */
+/** An error reply of Redis. */
 export class RedisError {
   constructor(readonly message: string) {}
 }

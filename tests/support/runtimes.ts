@@ -12,7 +12,7 @@
 import { bundle } from "./bundle.ts";
 import { startWorkerd } from "./workerd.ts";
 
-/** Where a scenario runs; Deno first, as the others are compared with it. */
+/** The runtimes of a scenario; Deno first, as the others are compared with it. */
 export const RUNTIMES = ["deno", "node", "bun", "workerd"] as const;
 
 /** One of them. */
@@ -21,7 +21,7 @@ export type RuntimeName = typeof RUNTIMES[number];
 const root = new URL("../../", import.meta.url);
 const DEADLINE = 300_000;
 
-/** What the scenario answers in each runtime, one after the other. */
+/** The scenario's answer in each runtime, one after the other. */
 export async function inEveryRuntime<T = unknown>(
   module: string,
   input: unknown,
@@ -32,7 +32,7 @@ export async function inEveryRuntime<T = unknown>(
 }
 
 /**
- * What the scenario in `module` (a path from the repository's root) answers to `input` under that runtime.
+ * The answer of the scenario in `module` (a path from the repository's root) to `input` under that runtime.
  */
 export async function runIn<T = unknown>(runtime: RuntimeName, module: string, input: unknown): Promise<T> {
   return (runtime === "workerd"

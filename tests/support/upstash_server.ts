@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import { systemClock } from "@holdfast/edge";
 import { RedisError, type Reply, RespConnection } from "./resp.ts";
 
-/** What goes wrong with one request. */
+/** The fault of one request. */
 export type Fault =
   | { readonly copy: number } // answered as usual; a copy of the request is executed so many milliseconds later
   | { readonly cut: "before" | "after" } // the reply breaks off, unexecuted or executed
@@ -302,7 +302,7 @@ export async function startUpstash(
   return server;
 }
 
-/** How a connection breaks, and on which side of the execution. */
+/** The way in which a connection breaks, and on which side of the execution. */
 function breakage(fault: Fault): { how: "cut" | "drop"; when: "before" | "after" } | undefined {
   if ("cut" in fault) return { how: "cut", when: fault.cut };
   if ("drop" in fault) return { how: "drop", when: fault.drop };

@@ -12,7 +12,7 @@
  */
 import { bundle } from "./bundle.ts";
 
-/** What runs, and what it is bound to. */
+/** The script that runs, and its bindings. */
 export interface WorkerdOptions {
   /** The Worker's module: a file, or */
   readonly entry?: string | URL;
@@ -48,9 +48,9 @@ export interface WorkerdOptions {
 
 /** A running Worker. */
 export interface Workerd extends AsyncDisposable {
-  /** Where it listens, without a slash at the end. */
+  /** The address at which it listens, without a slash at the end. */
   readonly url: string;
-  /** Asks it; a connection each, as a kept one may be closed just when it is used again. */
+  /** Sends a request; a connection each, as a kept one may be closed just when it is used again. */
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** Ends workerd and starts it again: everything in memory is lost, what `persist` keeps is not. */
   restart(): Promise<void>;
@@ -106,7 +106,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
   };
 }
 
-/** What `wrangler.toml` says, for `startWorkerd`. */
+/** The settings of `wrangler.toml`, for `startWorkerd`. */
 export async function wranglerOptions(): Promise<WorkerdOptions> {
   const { parse } = await import("smol-toml");
   const root = new URL("../../", import.meta.url);

@@ -1,4 +1,4 @@
-/** What `./testing` gives to users: the clock, the faulty store, the faulty mailer, the links. */
+/** The parts of `./testing` for users: the clock, the faulty store, the faulty mailer, the links. */
 import { createIdempotency, createLocks, createThrottle, HoldfastError, memoryStore } from "@holdfast/edge";
 import { memoryMailer, retrying } from "@holdfast/edge/mail";
 import { type Fault, faultyMailer, faultyStore, linksOf, manualClock } from "@holdfast/edge/testing";

@@ -75,7 +75,7 @@ class Other {
   }
 }
 
-// What the runtime hands to the constructor is what the class takes.
+// The class takes the arguments that the runtime hands to its constructor.
 declare const state: DurableObjectState;
 real<DurableState>(state);
 new HoldfastObject(state, {});

@@ -28,7 +28,7 @@ export interface Delivery {
 /** A provider: its preset under a secret, and a signer of its own. */
 export interface Sender {
   readonly name: string;
-  /** What signs: a package, or a published vector. */
+  /** The signer: a package, or a published vector. */
   readonly signer: string;
   /** The preset with the right secret, several of them, or another one. */
   verifier(which: "right" | "rotated" | "wrong"): PresetVerifier;

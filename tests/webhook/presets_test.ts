@@ -30,7 +30,7 @@ async function judge(
 const state = async (verify: WebhookVerifier, delivery: Delivery, seconds: number) =>
   (await judge(verify, delivery, seconds)).state;
 
-/** What providers print in their documents, or in the tests of their packages. */
+/** Vectors from providers' documents, or from the tests of their packages. */
 const PUBLISHED: readonly {
   readonly of: string;
   readonly verify: WebhookVerifier;

@@ -22,8 +22,8 @@ export function startLawWorker(token: string): Promise<Workerd> {
 export type Send = (op: string, args: readonly unknown[], signal?: AbortSignal) => Promise<unknown>;
 
 /**
- * Asks the Worker's `/store`, a few requests at a time: a burst of a thousand would run out of sockets. Engines in
- * virtual time follow `clock`.
+ * Calls the Worker's `/store`, a few requests at a time: a burst of a thousand would run out of sockets.
+ * Engines in virtual time follow `clock`.
  */
 export function sender(worker: Workerd, token: string, engine: string, clock?: Clock): Send {
   let turns: Promise<unknown>[] = Array.from({ length: 32 }, () => Promise.resolve());

@@ -1,4 +1,4 @@
-/** What is the Durable Objects' own, beside the laws. */
+/** The Durable Objects' own behaviour, beside the laws. */
 import * as holdfast from "@holdfast/edge";
 import * as engine from "@holdfast/edge/engine";
 import {
@@ -236,7 +236,7 @@ workerdTest("Durable Objects", async (t) => {
     "waiters are notified of a release at once, and otherwise ask only after their bound",
     async () => {
       const { turns, calls } = await probe(worker, "wait", "bound=60000");
-      // Nobody polls before the bound of a minute.
+      // No waiter polls before the bound of a minute.
       assert(Math.max(...turns) < 20_000, `turns after the release: ${turns}`);
       // All three look twice and wait; of n that are notified of a release one gets the lock and n - 1 wait again; four releases.
       assert(calls.transact <= 3 + 3 + (3 + 2 + 1) + 4 && calls.watch <= 3 + 2 + 1, JSON.stringify(calls));

@@ -17,12 +17,12 @@ interface Env {
   readonly SELF: { fetch(url: string, init: RequestInit): Promise<Response> };
 }
 
-/** What the handler did under a key. */
+/** The handler's work under a key. */
 interface Work {
   runs: number;
   live: number;
   overlapped: boolean;
-  /** How far the run has come. */
+  /** The progress of the run. */
   step: number;
   /** The whole answer of the last run. */
   made: string;
@@ -131,7 +131,7 @@ const hook = webhook<never, Context>({
   },
 });
 
-/** What a client saw whose first request was cancelled. */
+/** The answers to a client whose first request was cancelled. */
 export interface Seen {
   readonly runs: number;
   readonly overlapped: boolean;

@@ -1,4 +1,4 @@
-/** What is tried next to Workers KV: `/name` runs the probe of that name and answers what it found. */
+/** Probes next to Workers KV: `/name` runs the probe of that name and answers what it found. */
 import { createCache } from "@holdfast/edge/cache";
 import { createSessions, type HoldfastError } from "@holdfast/edge";
 import { keyValueSessionStore } from "@holdfast/edge/sessions";

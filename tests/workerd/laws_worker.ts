@@ -70,7 +70,7 @@ async function runLaw(store: KeyValueStore, contract: string, index: number): Pr
   await contracts[contract]![index]!.run(inVirtualTime(() => space, clock));
 }
 
-/** What a client outside may ask of the store: values travel encoded, as strings. */
+/** The calls of the store that an outside client may make: values travel encoded, as strings. */
 // deno-lint-ignore no-explicit-any
 async function operate(store: AtomicStore, op: string, args: any[]): Promise<unknown> {
   switch (op) {

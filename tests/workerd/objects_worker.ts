@@ -1,4 +1,4 @@
-/** What is tried next to the objects: `/name` runs the probe of that name and answers what it found. */
+/** Probes next to the objects: `/name` runs the probe of that name and answers what it found. */
 import {
   createIdempotency,
   createLocks,
@@ -21,7 +21,7 @@ import { OUR_TRANSITIONS } from "../../adapters/durable_objects/_transitions.ts"
 import { eventually } from "../support/eventually.ts";
 import { type Probes, probing } from "../support/probes.ts";
 
-/** What the object of these probes can tell beside its work. */
+/** The calls of these probes' object, beside its work. */
 interface ProbeStub extends HoldfastStub {
   look(): Promise<{ tables: number; rows: number; alarm: number | null }>;
   crash(): Promise<void>;

@@ -1,4 +1,4 @@
-/** What is Workers KV's own, beside the law. */
+/** Workers KV's own behaviour, beside the law. */
 import { HoldfastError } from "@holdfast/edge";
 import { type KvNamespace, workersKvStore } from "@holdfast/edge/workers-kv";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";

@@ -8,7 +8,7 @@
  */
 import { CLOCK_SKEW, DEADLINE_STEP, EXACT, RECENT_LENGTH } from "../../../src/throttle/throttle_limits.ts";
 import type { FastPath } from "./fast_path.ts";
-import { unlessDone } from "../_lua.ts";
+import { unlessDone } from "./engine_lua.ts";
 
 /** Of a policy's `line` in the input: its kind, its numbers and the field of its counter. */
 const RULE = (): string => `

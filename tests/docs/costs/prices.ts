@@ -7,7 +7,7 @@
 /** The day on which the pages were read. */
 export const READ_ON = "2026-11-29";
 
-/** What a platform bills a call by. */
+/** The units by which a platform bills a call. */
 export type Unit =
   | "requests"
   | "commands"
@@ -23,7 +23,7 @@ export interface Prices {
   readonly million: Readonly<Partial<Record<Unit, number>>>;
   /** The vendor's page. */
   readonly page: string;
-  /** What the prices belong to. */
+  /** The plan that the prices belong to. */
   readonly plan: string;
 }
 

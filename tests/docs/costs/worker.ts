@@ -67,7 +67,7 @@ interface Env {
   readonly CACHE: KvNamespace;
 }
 
-/** What D1 says of a statement. */
+/** The figures that D1 reports of a statement. */
 interface D1Meta {
   readonly meta: { readonly rows_read: number; readonly rows_written: number };
 }

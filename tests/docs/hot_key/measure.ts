@@ -30,7 +30,7 @@ async function work(store: AtomicStore, times: number): Promise<number> {
   return times * 4;
 }
 
-/** What Redis itself says of its scripts. */
+/** Redis' own figures of its scripts. */
 async function redisService(): Promise<number> {
   await using redis = await startRedis();
   await using endpoint = await startUpstash(redis.port);

@@ -1,7 +1,7 @@
 /**
- * What a hot key does: clients that call one key as fast as they can, in virtual time. The contracts are the real ones; the engine
- * is a server that takes a measured time for each call of a key, behind a network with a fixed trip. The same input always answers
- * the same.
+ * A hot key: clients that call one key as fast as they can, in virtual time. The contracts are the real ones;
+ * the engine is a server that takes a measured time for each call of a key, behind a network with a fixed
+ * trip. The same input always answers the same.
  */
 import { type AtomicStore, createLocks, createThrottle, HoldfastError } from "@holdfast/edge";
 import {
@@ -16,7 +16,7 @@ import {
 } from "@holdfast/edge/engine";
 import { VirtualClock } from "./virtual_clock.ts";
 
-/** How an engine serves calls. */
+/** The way in which an engine serves calls. */
 export interface EngineModel {
   /** Milliseconds that the server needs for one call, measured; nothing else of the key runs meanwhile. */
   readonly service: number;
@@ -24,11 +24,14 @@ export interface EngineModel {
   readonly oneServer: boolean;
   /** Whether a call is a reading and a conditional write, repeated while others win. */
   readonly compareAndSet: boolean;
-  /** What wakes a waiter: a change of the field that it waits for, any change of the record, or nothing but its own delay. */
+  /**
+   * The event that wakes a waiter: a change of its field, any change of the record, or the end of its own
+   * delay alone.
+   */
   readonly notifies: "of the field" | "of any change" | "never";
 }
 
-/** What a run is given. */
+/** Options of a run. */
 export interface HotKeyOptions {
   readonly model: EngineModel;
   readonly contract: Contract;
@@ -41,10 +44,10 @@ export interface HotKeyOptions {
   readonly calls: number;
 }
 
-/** What the clients call. A lock is acquired and released at once. */
+/** The call of the clients. A lock is acquired and released at once. */
 export type Contract = "counter" | "throttle" | "lock" | "fair lock";
 
-/** What a run showed. */
+/** The result of a run. */
 export interface HotKeyResult {
   /** Calls a second of virtual time. */
   readonly perSecond: number;

@@ -1,4 +1,4 @@
-/** What a user writes: one call of each contract; prints a line that the tests read. */
+/** The code of a user: one call of each contract; prints a line that the tests read. */
 // deno-lint-ignore-file no-console
 import { createIdempotency, createLocks, createSessions, createThrottle, memoryStore } from "@holdfast/edge";
 import { createCache } from "@holdfast/edge/cache";

@@ -1,11 +1,11 @@
 /**
- * What the canary test looks at. Each area of the module adds a file to this folder that exports `held()`;
- * the test finds it by itself.
+ * The objects that the canary test looks at. Each area of the module adds a file to this folder that exports
+ * `held()`; the test finds it by itself.
  */
 
 /** Objects that a user of an area can hold, and the secrets that none of them may show. */
 export interface Held {
-  /** What each object is called in a failure. */
+  /** The name of each object in a failure. */
   readonly objects: Readonly<Record<string, unknown>>;
   /**
    * Texts that must not appear: tokens, keys, passwords; at least eight characters, so that none appears by

@@ -1,5 +1,5 @@
 /**
- * What all our mail providers have in common: a real HTTP server that logs what came and what was accepted,
+ * The common part of all our mail providers: a real HTTP server that logs what came and what was accepted,
  * and with injected faults in the places where a network fails.
  */
 import { Buffer } from "node:buffer";
@@ -95,7 +95,7 @@ export class Refusal extends Error {
 }
 
 /**
- * What a provider's server does with a request: take messages through `accept`, or throw a {@linkcode
+ * A provider's server's answer to a request: take messages through `accept`, or throw a {@linkcode
  * Refusal}.
  */
 export type MailHandler = (

@@ -54,7 +54,7 @@ EMtmUf1/8soTysTPkJQV6PGuzjrEffsYhXq8V9SyJXDZ8xs3pFNDCBTd9+znTE6q
 /** The topic that messages are of. */
 export const SNS_TOPIC = "arn:aws:sns:us-east-1:123456789012:bounces";
 
-/** Where the certificate is. */
+/** The address of the certificate. */
 export const SNS_CERTIFICATE_URL = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-test.pem";
 
 /** Signs a message by the published rules: its fields in their order, each on two lines. */

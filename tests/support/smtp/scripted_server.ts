@@ -4,7 +4,7 @@
 export interface Peer {
   /** Everything the client has said. */
   readonly heard: string[];
-  /** How many connections there were before this one. */
+  /** The number of connections before this one. */
   readonly number: number;
   /** The next line, without its end; `undefined` when the client has left. */
   line(): Promise<string | undefined>;
@@ -19,7 +19,7 @@ export interface Peer {
 /** A server on a port of its own. */
 export interface ScriptedServer extends AsyncDisposable {
   readonly port: number;
-  /** What was said on each connection, in order. */
+  /** The dialogue on each connection, in order. */
   readonly connections: readonly Peer[];
 }
 

@@ -16,15 +16,15 @@ export interface ServerSettings {
 
 /** A message a server has taken. */
 export interface Taken {
-  /** Which server. */
+  /** The server. */
   readonly index: number;
   readonly from: string;
   readonly to: readonly string[];
-  /** What came with MAIL FROM. */
+  /** The parameters of MAIL FROM. */
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly user?: string;
   readonly secure: boolean;
-  /** Which connection. */
+  /** The number of the connection. */
   readonly connection: string;
   /** The message as it was sent, in base64. */
   readonly raw: string;
@@ -32,9 +32,9 @@ export interface Taken {
 
 /** Running servers. */
 export interface SmtpServers extends AsyncDisposable {
-  /** Where each listens, on 127.0.0.1. */
+  /** The port of each, on 127.0.0.1. */
   readonly ports: readonly number[];
-  /** What they have taken so far, once there are at least so many. */
+  /** The messages that they have taken so far, once there are at least so many. */
   taken(atLeast: number): Promise<readonly Taken[]>;
 }
 
