@@ -163,9 +163,16 @@ function report({ onFault }: ThrottlePlan, error: unknown, options: CallOptions 
 /** The decision that a transition made. */
 export function decisionOf({ policies }: ThrottlePlan, output: Fields): ThrottleDecision {
   const states = policies.map(({ name, limit, window }, i): PolicyState => {
-    const [remaining, resetAfter, nextAfter, retry] = figuresOf(output[policyName(i)]!);
-    const retryAfter = retry < 0 ? Infinity : retry;
-    return { name, limit, window, remaining, resetAfter, nextAfter, retryAfter };
+    const figures = figuresOf(output[policyName(i)]!);
+    return {
+      name,
+      limit,
+      window,
+      remaining: figures[0],
+      resetAfter: figures[1],
+      nextAfter: figures[2],
+      retryAfter: figures[3] < 0 ? Infinity : figures[3],
+    };
   });
   return summary(states, output["allowed"] === "1", Number(output["blockedFor"] ?? 0), false);
 }
