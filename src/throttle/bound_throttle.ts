@@ -10,7 +10,7 @@ import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import type { PolicyState, Throttle, ThrottleDecision } from "./throttle.ts";
-import { endFirst, figuresOf, nextCall, policyName } from "./throttle_numbers.ts";
+import { figuresOf, nextCall, policyName } from "./throttle_numbers.ts";
 import type { BoundThrottle, ThrottlePlan } from "./throttle_plan.ts";
 import { checkThrottle, peekThrottle } from "./throttle_transitions.ts";
 
@@ -84,7 +84,6 @@ export function askStore(
   options: CallOptions | undefined,
 ): Awaitable<Fields> {
   const output = ask(store, transition, key, input, options);
-  endFirst();
   if (!(output instanceof Promise) && options?.signal === undefined) return sound(output);
   // With a signal there is a promise in any case: it may abort before the caller hears of the answer.
   return bounded(plan, Promise.resolve(output), options, transition !== peekThrottle).then(sound);
