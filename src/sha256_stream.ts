@@ -16,29 +16,17 @@ export function sha256Hex(chunks: Iterable<Uint8Array>): string {
 export function sha256Bytes(chunks: Iterable<Uint8Array>): Uint8Array {
   const state = fractions(8, Math.sqrt);
   const block = new Uint8Array(64);
-  let used = 0;
   let length = 0;
-  for (const chunk of chunks) {
-    length += chunk.length;
-    let at = 0;
-    if (used > 0) {
-      at = Math.min(64 - used, chunk.length);
-      block.set(chunk.subarray(0, at), used);
-      used += at;
-      if (used < 64) continue;
-      compress(state, block, 0);
-      used = 0;
-    }
-    for (; at + 64 <= chunk.length; at += 64) compress(state, chunk, at);
-    block.set(chunk.subarray(at));
-    used = chunk.length - at;
-  }
+  const add = (byte: number) => {
+    block[length++ % 64] = byte;
+    if (length % 64 === 0) compress(state, block);
+  };
+  for (const chunk of chunks) for (let i = 0; i < chunk.length; i++) add(chunk[i]!);
   // The padding: one bit, zeros, and the length in bits at the end of the last block.
-  const last = new Uint8Array(used < 56 ? 64 : 128);
-  last.set(block.subarray(0, used));
-  last[used] = 0x80;
-  new DataView(last.buffer).setBigUint64(last.length - 8, BigInt(length) * 8n);
-  for (let at = 0; at < last.length; at += 64) compress(state, last, at);
+  const bits = length * 8;
+  add(0x80);
+  while (length % 64 !== 56) add(0);
+  for (let power = 56; power >= 0; power -= 8) add(bits / 2 ** power);
   const hash = new DataView(new ArrayBuffer(32));
   state.forEach((word, i) => hash.setInt32(4 * i, word));
   return new Uint8Array(hash.buffer);
@@ -52,11 +40,11 @@ function rotated(word: number, bits: number): number {
 }
 
 /** One block of 64 bytes. The names of the variables are those of the standard. */
-function compress(state: Int32Array, bytes: Uint8Array, at: number): void {
+function compress(state: Int32Array, bytes: Uint8Array): void {
   const k = constants ??= fractions(64, Math.cbrt);
   const w = schedule;
   for (let t = 0; t < 16; t++) {
-    const i = at + 4 * t;
+    const i = 4 * t;
     w[t] = bytes[i]! << 24 | bytes[i + 1]! << 16 | bytes[i + 2]! << 8 | bytes[i + 3]!;
   }
   for (let t = 16; t < 64; t++) {

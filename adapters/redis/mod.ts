@@ -22,5 +22,19 @@
  */
 
 export type { RedisScripts } from "../upstash/_client.ts";
+export type { UpstashScripts } from "../upstash/_lua.ts";
+export { betterAuthScripts } from "../upstash/generated/better_auth.ts";
+export { cacheScripts } from "../upstash/generated/cache.ts";
+export { idempotencyScripts } from "../upstash/generated/idempotency.ts";
+export { lockScripts } from "../upstash/generated/lock.ts";
+export { outboxScripts } from "../upstash/generated/outbox.ts";
+export { sessionScripts } from "../upstash/generated/session.ts";
+export { throttleScripts } from "../upstash/generated/throttle.ts";
+export { valuesScripts } from "../upstash/generated/values.ts";
 export type { BunRedisClient, IoRedisClient, NodeRedisClient, RedisClient } from "./redis_clients.ts";
-export { redisStore, type RedisStoreOptions } from "./redis_store.ts";
+export {
+  createRedisStore,
+  type CreateRedisStoreOptions,
+  redisStore,
+  type RedisStoreOptions,
+} from "./redis_store.ts";

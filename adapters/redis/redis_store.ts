@@ -1,12 +1,14 @@
-import { type Duration, toMilliseconds } from "../../src/duration.ts";
+import type { Duration } from "../../src/duration.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import { storeFromEngine } from "../../src/store/store.ts";
-import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
-// The scripts and the engine are Upstash's: they move to a folder of their own when that branch has settled.
+import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+// The scripts and the engine are Upstash's, by the way of which they run on any Redis.
 import { clientRunner } from "../upstash/_client.ts";
-import { UpstashEngine } from "../upstash/_engine.ts";
+import { redisCluster } from "../upstash/_cluster.ts";
 import { KeySpace } from "../upstash/_keys.ts";
+import type { UpstashScripts, Wrap } from "../upstash/_lua.ts";
 import { ScriptBook } from "../upstash/_scripts.ts";
+import { checkScripts, redisEngineStore, timeoutsOf } from "../upstash/_store_parts.ts";
+import { inVirtualTime } from "../upstash/_virtual_time.ts";
 import { allScripts } from "../upstash/scripts.ts";
 import { fitClient, type RedisClient } from "./redis_clients.ts";
 
@@ -45,6 +47,12 @@ export interface RedisStoreOptions {
    * @default {16_000_000}
    */
   readonly maxValueLength?: number | undefined;
+  /**
+   * The scripts of your own transitions, as `@holdfast/edge/upstash/compile` writes them, beside those of the contracts. A
+   * transition without a script works too, in two commands instead of one.
+   * @default {[]}
+   */
+  readonly scripts?: readonly UpstashScripts[] | undefined;
   /** A virtual time in place of the clock of Redis, for tests of the engine itself. */
   readonly virtualTime?: (() => number) | undefined;
 }
@@ -55,8 +63,10 @@ const OPTIONS = {
   timeout: true,
   attemptTimeout: true,
   maxValueLength: true,
-  virtualTime: true,
-} satisfies OptionNames<RedisStoreOptions>;
+  scripts: true,
+} satisfies OptionNames<CreateRedisStoreOptions>;
+
+const TASK = "make a Redis store";
 
 /**
  * Makes a store on Redis or Valkey 6.2 and later over your own client: `Redis` and `Cluster` of ioredis, a
@@ -80,28 +90,66 @@ const OPTIONS = {
  * ```
  */
 export function redisStore(client: RedisClient, options: RedisStoreOptions = {}): AtomicStore {
-  const task = "make a Redis store";
-  checkOptionNames(task, options, OPTIONS);
-  checkFunction(task, "virtualTime", options.virtualTime);
+  checkOptionNames(TASK, options, { ...OPTIONS, virtualTime: true } satisfies OptionNames<RedisStoreOptions>);
+  checkFunction(TASK, "virtualTime", options.virtualTime);
+  const own = checkScripts(options.scripts === undefined ? [] : options.scripts);
+  return storeOn(
+    client,
+    { ...options, scripts: [...allScripts, ...own] },
+    options.virtualTime && inVirtualTime,
+  );
+}
+
+/**
+ * Options of {@linkcode createRedisStore}.
+ *
+ * @category Stores
+ */
+export interface CreateRedisStoreOptions extends Omit<RedisStoreOptions, "virtualTime"> {
+  /** The scripts that the store carries. */
+  readonly scripts: readonly UpstashScripts[];
+}
+
+/**
+ * Makes a store as {@linkcode redisStore} does, which carries only the scripts that it is given: those of the contracts that an
+ * app uses. Other transitions work too, in two commands instead of one.
+ *
+ * @throws {TypeError} when the client is of no known kind, or for an unknown option
+ * @throws {RangeError} for a time limit, length or prefix out of its range
+ * @category Stores
+ * @example
+ * ```ts ignore
+ * import { Redis } from "ioredis";
+ * import { createThrottle } from "@holdfast/edge";
+ * import { createRedisStore, throttleScripts } from "@holdfast/edge/redis";
+ *
+ * const store = createRedisStore(new Redis("redis://localhost:6379"), { scripts: [throttleScripts] });
+ * await createThrottle(store, { name: "api", limit: 100, window: "1m" }).check("visitor");
+ * ```
+ */
+export function createRedisStore(client: RedisClient, options: CreateRedisStoreOptions): AtomicStore {
+  checkOptionNames(TASK, options, OPTIONS);
+  return storeOn(client, { ...options, scripts: checkScripts(options.scripts) });
+}
+
+/** `wrap` puts scripts under the option `virtualTime`. */
+function storeOn(
+  client: RedisClient,
+  options: CreateRedisStoreOptions & Pick<RedisStoreOptions, "virtualTime">,
+  wrap?: Wrap,
+): AtomicStore {
   const { scripts, cluster: detected, hash } = fitClient(client);
   const { cluster = detected } = options;
   if (typeof cluster !== "boolean") {
-    throw new TypeError(`Cannot ${task} as 'cluster' must be a boolean: current type is ${typeof cluster}`);
+    throw new TypeError(`Cannot ${TASK} as 'cluster' must be a boolean: current type is ${typeof cluster}`);
   }
-  const timeout = toMilliseconds(options.timeout ?? "5s", "timeout");
-  const attemptTimeout = toMilliseconds(options.attemptTimeout ?? timeout, "attemptTimeout");
-  const maxValueLength = checkInteger(task, "maxValueLength", options.maxValueLength ?? 16_000_000);
+  const keys = new KeySpace(options.prefix, cluster ? redisCluster : undefined);
   // Redis and Valkey refuse Upstash's first line of a script: they are never asked.
-  const state = { keyLocking: false, syncToken: undefined };
-  const book = new ScriptBook(state, allScripts, options.virtualTime !== undefined);
-  return storeFromEngine(
-    new UpstashEngine({
-      name: "redis",
-      runner: clientRunner(scripts, book, { timeout, attemptTimeout }, hash),
-      binding: client,
-      book,
-      keys: new KeySpace(options.prefix ?? "holdfast", cluster),
-      maxValueLength,
-    }, options.virtualTime),
-  );
+  const book = new ScriptBook({ keyLocking: false, syncToken: undefined }, options.scripts, {
+    wrap,
+    loads: true,
+    cluster: keys.listed,
+  });
+  const runner = clientRunner(scripts, book, timeoutsOf(options), hash);
+  return redisEngineStore({ name: "redis", runner, binding: client, book, keys }, 16_000_000, options);
 }

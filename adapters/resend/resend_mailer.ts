@@ -240,7 +240,7 @@ interface Entry {
 
 /** The reply to the request that an entry was in, and its place there. */
 interface Placed {
-  readonly answer: Answer;
+  readonly answer: Promise<Answer>;
   readonly place: number;
   readonly count: number;
 }
@@ -262,36 +262,23 @@ function sendBatch(
     return { body, size: new TextEncoder().encode(JSON.stringify(body)).length, key: keys[i] };
   });
   const requests = (async () => {
-    const all = await Promise.all(entries.map((entry) => entry.catch(() => {})));
-    return requestsOf(provider, all.filter((entry) => entry !== undefined), options);
+    const ready = await Promise.all(entries.map((entry) => entry.catch(() => {})));
+    const placed = new Map<Entry, Placed>();
+    for (const group of groupBySize(ready.filter((entry) => entry !== undefined), provider.maxBytes)) {
+      const answer = attempt(provider, () => batchRequest(group), { ...options, keyed: false });
+      // One request after the other, so that the bytes of one are held at a time. What it failed of is told by the
+      // messages that are in it.
+      await answer.catch(() => {});
+      group.forEach((entry, place) => placed.set(entry, { answer, place, count: group.length }));
+    }
+    return placed;
   })();
   return messages.map(async (message, i) => {
     const entry = await entries[i];
     if (!entry) return await mailer.send(message, { ...options, idempotencyKey: keys[i] });
-    return receiptOf(provider, await (await requests).get(entry)!);
+    const { answer, ...placed } = (await requests).get(entry)!;
+    return receiptOf(provider, await answer, placed);
   });
-}
-
-/** Sends the groups one after the other, so that one request's bytes are held at a time. */
-function requestsOf(
-  provider: Provider,
-  entries: readonly Entry[],
-  options: BatchOptions,
-): Map<Entry, Promise<Placed>> {
-  const placed = new Map<Entry, Promise<Placed>>();
-  let before: Promise<unknown> = Promise.resolve();
-  for (const group of groupBySize(entries, provider.maxBytes)) {
-    const answer = before.then(() =>
-      attempt(provider, () => batchRequest(group), { ...options, keyed: false })
-    );
-    before = answer.catch(() => {}); // reported by those whose group it is
-    group.forEach((entry, place) => {
-      const one = answer.then((answer) => ({ answer, place, count: group.length }));
-      one.catch(() => {}); // likewise
-      placed.set(entry, one);
-    });
-  }
-  return placed;
 }
 
 /**
@@ -308,7 +295,7 @@ async function batchRequest(group: readonly Entry[]) {
 }
 
 /** Ids belong to the entries without an error, in order; the delivery of an entry with neither is unknown. */
-function receiptOf(provider: Provider, { answer, place, count }: Placed): Receipt {
+function receiptOf(provider: Provider, answer: Answer, { place, count }: Omit<Placed, "answer">): Receipt {
   const { data, errors } = answer.json ?? {};
   const list = (value: unknown) => Array.isArray(value) ? value : [];
   const faults = new Map(list(errors).map((error) => [error?.index, error]));

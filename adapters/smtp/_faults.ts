@@ -80,27 +80,34 @@ interface Classified {
 }
 
 /** Reasons for a failed connection, in the words of Deno, Node and Bun. Workers give no reason. */
+const CONNECT: readonly (readonly [words: RegExp, code: HoldfastErrorCode, why: string])[] = [
+  [
+    /ENOTFOUND|nodename nor servname|No address associated|not known/i,
+    "misconfigured",
+    "there is no such host: check 'host'",
+  ],
+  [
+    /EAI_AGAIN|Temporary failure in name resolution|lookup address|getaddrinfo|DNS/i,
+    "backend-unavailable",
+    "the host's name could not be looked up",
+  ],
+  [
+    /NotCapable|PermissionDenied|ERR_ACCESS_DENIED|Requires net access/i,
+    "misconfigured",
+    "the runtime does not permit the connection",
+  ],
+  [
+    /ECONNREFUSED|refused/i,
+    "backend-unavailable",
+    "the host refused the connection: nothing listens at the port",
+  ],
+  [/^/, "backend-unavailable", "no connection came about"],
+];
+
 function connectFault(error: unknown): Classified {
-  const { code = "", name = "", message = "" } = error as { code?: string; name?: string; message?: string };
-  const words = `${code} ${name} ${message}`;
-  if (
-    /ENOTFOUND|Name or service not known|nodename nor servname|No address associated|not known/i.test(words)
-  ) {
-    return { code: "misconfigured", why: "there is no such host: check 'host'" };
-  }
-  if (/EAI_AGAIN|Temporary failure in name resolution|lookup address|getaddrinfo|DNS/i.test(words)) {
-    return { code: "backend-unavailable", why: "the host's name could not be looked up" };
-  }
-  if (/NotCapable|PermissionDenied|ERR_ACCESS_DENIED|Requires net access/i.test(words)) {
-    return { code: "misconfigured", why: "the runtime does not permit the connection" };
-  }
-  if (/ECONNREFUSED|ConnectionRefused|refused/i.test(words)) {
-    return {
-      code: "backend-unavailable",
-      why: "the host refused the connection: nothing listens at the port",
-    };
-  }
-  return { code: "backend-unavailable", why: "no connection came about" };
+  const { code, name, message } = error as { code?: string; name?: string; message?: string };
+  const [, found, why] = CONNECT.find(([words]) => words.test(`${code} ${name} ${message}`))!;
+  return { code: found, why };
 }
 
 function brokenConnection(error: unknown, phase: MailPhase): Classified {

@@ -1,5 +1,5 @@
 import { withTimeout } from "../../src/deadline.ts";
-import { isUnknownScript, late, refusesKeyLocking } from "./_faults.ts";
+import { fault, isUnknownScript, late, refusesKeyLocking } from "./_faults.ts";
 import type { Script, ScriptBook } from "./_scripts.ts";
 import type { ScriptRunner, Timeouts, UpstashConnection } from "./_transport.ts";
 
@@ -31,14 +31,11 @@ export interface RedisScripts {
 
 /**
  * Whether it is a client, and not how to connect. Refuses the clients of other makers that would send
- * nonsense, and options of the store that were put into the connection, where nothing reads them.
+ * nonsense.
  *
  * @throws {TypeError} with what to change
  */
-export function isClient(
-  redis: RedisScripts | UpstashConnection,
-  storeOptions: readonly string[],
-): redis is RedisScripts {
+export function isClient(redis: RedisScripts | UpstashConnection): redis is RedisScripts {
   const client = Object(redis) as Partial<RedisScripts> & { readonly evalSha?: unknown };
   if (client.evalsha === undefined && typeof client.evalSha === "function") {
     throw new TypeError(
@@ -46,20 +43,7 @@ export function isClient(
         "redis.evalSha(sha, { keys, arguments: args }), eval: … }",
     );
   }
-  if (client.evalsha === undefined && client.eval === undefined) {
-    if (typeof redis !== "object" || redis === null) {
-      throw new TypeError(
-        "Cannot make a store as it needs { url, token } or a Redis client: 'url' is missing",
-      );
-    }
-    const misplaced = storeOptions.find((name) => Object.hasOwn(redis, name));
-    if (misplaced !== undefined) {
-      throw new TypeError(
-        `Cannot make a store as '${misplaced}' is an option of the store: upstashStore({ url, token }, { ${misplaced} })`,
-      );
-    }
-    return false;
-  }
+  if (client.evalsha === undefined && client.eval === undefined) return false;
   checkClient(redis as RedisScripts);
   return true;
 }
@@ -86,6 +70,7 @@ export function clientRunner(
   hash?: (key: string) => PromiseLike<unknown>,
 ): ScriptRunner {
   return {
+    fault,
     ...(hash && {
       hash: (key, signal) => {
         const { timeout, attemptTimeout } = timeouts;

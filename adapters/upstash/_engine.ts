@@ -7,7 +7,6 @@ import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts"
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import { type ListCursor, nextCursor, parseCursor, serializeCursor } from "./_cursor.ts";
-import { fault } from "./_faults.ts";
 import { type KeySpace, unescapeBraces } from "./_keys.ts";
 import { inputArgs } from "./_lua.ts";
 import { listOf, loadedOf, type LoadedRecord, outputOf, recordOf, timedRecordOf } from "./_replies.ts";
@@ -16,16 +15,15 @@ import type { ScriptRunner } from "./_transport.ts";
 
 /** The parts of an engine. */
 export interface EngineParts {
-  /**
-   * The engine's name for events and tables.
-   * @default {"upstash"}
-   */
-  readonly name?: string;
+  /** The engine's name for events and tables. */
+  readonly name: string;
   readonly runner: ScriptRunner;
   readonly binding: object;
   readonly book: ScriptBook;
   readonly keys: KeySpace;
   readonly maxValueLength: number;
+  /** A virtual time in place of the clock of Redis, for tests. */
+  readonly virtualTime?: (() => number) | undefined;
 }
 
 /** One request of many keys: few enough for Lua's unpack, small enough for one request. */
@@ -49,10 +47,7 @@ export class UpstashEngine implements AtomicEngine {
   #pendingCalls = 0;
   #pendingLength = 0;
 
-  constructor(
-    { name = "upstash", runner, binding, book, keys, maxValueLength }: EngineParts,
-    virtualTime: (() => number) | undefined,
-  ) {
+  constructor({ name, runner, binding, book, keys, maxValueLength, virtualTime }: EngineParts) {
     this.name = name;
     this.#runner = runner;
     this.#book = book;
@@ -129,13 +124,7 @@ export class UpstashEngine implements AtomicEngine {
     if (from.left.length > 0) return page(from.left, limit, from);
     const { key, tail } = this.#keys.route(from.slot);
     const escaped = this.#keys.full(prefix).slice(this.#keys.head.length);
-    const args = [
-      from.scan,
-      escaped,
-      String(limit),
-      String(tail),
-      ...(from.slot === null ? [] : ["cluster"]),
-    ];
+    const args = [from.scan, escaped, String(limit), String(tail)];
     const reply = await this.#run("list", [key], args, signal, false, listOf<string>);
     const [scan = "0", slots = "", ...found] = reply;
     // SCAN may show a key twice.
@@ -232,7 +221,7 @@ export class UpstashEngine implements AtomicEngine {
       return read(await send(scripts));
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
-      throw fault(error, writes);
+      throw this.#runner.fault(error, writes);
     } finally {
       this.#pendingCalls--;
       this.#pendingLength -= length;

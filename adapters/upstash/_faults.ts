@@ -6,17 +6,6 @@
 import { HoldfastError, type HoldfastErrorCode, type HoldfastErrorOptions } from "../../src/errors.ts";
 import { mistakeOf } from "../../src/mistake.ts";
 
-/** An error reply of the server. Its message may quote the command and is never shown. */
-export class RedisReplyError extends Error {
-  /** A literal, since minifiers rename classes. */
-  override readonly name = "RedisReplyError";
-
-  /** Keeps the reply's text, the HTTP status and the delay of a Retry-After header. */
-  constructor(text: string, readonly status: number, readonly retryAfter?: number) {
-    super(text);
-  }
-}
-
 /** An unknown outcome: no reply, or none that can be read. A write may have happened. */
 export function lost(
   what: string,
@@ -37,40 +26,32 @@ export function late(timeout: number, sent = true): HoldfastError {
   });
 }
 
-/** The meaning of an error reply. */
-interface Meaning {
-  readonly code: HoldfastErrorCode;
-  /** Ends the sentence "Cannot use Redis as …". */
-  readonly what: string;
-  /** Whether the same call may succeed later. */
-  readonly retryable?: boolean;
-  /**
-   * Whether every copy of the request is refused alike, so that none can have been executed. Where this is
-   * absent, a refused write is ambiguous: clients and a runtime's own fetch send a request again when a
-   * reused connection breaks, and the first copy may have been executed before the second one was refused.
-   */
-  readonly certain?: boolean;
-}
+/**
+ * The meaning of an error reply: the code, and the end of the sentence "Cannot use Redis as …".
+ *
+ * `again`: the same call may succeed later. `certain`: every copy of the request is refused alike, so that none can have been
+ * executed. Where neither is said, a refused write is ambiguous all the same: clients and a runtime's own fetch send a request
+ * again when a reused connection breaks, and the first copy may have been executed before the second one was refused.
+ */
+export type Meaning = readonly [code: HoldfastErrorCode, what: string, how?: "again" | "certain"];
 
-const unauthorized: Meaning = {
-  code: "unauthorized",
-  what: "it refused the credentials: check the token or password",
-  certain: true,
-};
-const misconfigured = (what: string): Meaning => ({ code: "misconfigured", what, certain: true });
-const notReady: Meaning = { code: "backend-unavailable", what: "it is not ready", retryable: true };
-const tooLarge: Meaning = {
-  code: "value-too-large",
-  what: "the request is larger than the server takes",
-  certain: true,
-};
-const quota: Meaning = { code: "quota-exceeded", what: "the plan's limit is reached" };
-const tooOften: Meaning = { code: "rate-limited", what: "it is asked too often", retryable: true };
-const unsupported: Meaning = {
-  code: "unsupported",
-  what: "the server does not have the command",
-  certain: true,
-};
+const misconfigured = (what: string): Meaning => ["misconfigured", what, "certain"];
+export const unauthorized: Meaning = [
+  "unauthorized",
+  "it refused the credentials: check the token or password",
+  "certain",
+];
+export const notReady: Meaning = ["backend-unavailable", "it is not ready", "again"];
+export const tooLarge: Meaning = [
+  "value-too-large",
+  "the request is larger than the server takes",
+  "certain",
+];
+export const tooOften: Meaning = ["rate-limited", "it is asked too often", "again"];
+const clustered = misconfigured("the server is a cluster: use a cluster client");
+
+/** Of a refusal that is unknown: it does not pass by itself, and what it leaves behind is unknown. */
+export const refused: Meaning = ["misconfigured", "it refused the command"];
 
 /** By the first word of an error reply. */
 const WORDS: Readonly<Record<string, Meaning>> = {
@@ -79,15 +60,11 @@ const WORDS: Readonly<Record<string, Meaning>> = {
   Unauthorized: unauthorized,
   // A replica takes no writes. During a failover the copy that was sent first may have met the old primary:
   // not certain.
-  READONLY: { code: "read-only", what: "the server is a read-only replica" },
-  WRONGTYPE: {
-    code: "corrupt-record",
-    what: "another program wrote under the record's key",
-    certain: true,
-  },
+  READONLY: ["read-only", "the server is a read-only replica"],
+  WRONGTYPE: ["corrupt-record", "another program wrote under the record's key", "certain"],
   // The same condition as a full memory store: records expire by themselves, and what protects must fail
   // closed.
-  OOM: { code: "store-full", what: "its memory is full", retryable: true },
+  OOM: ["store-full", "its memory is full", "again"],
   LOADING: notReady,
   BUSY: notReady,
   TRYAGAIN: notReady,
@@ -99,8 +76,8 @@ const WORDS: Readonly<Record<string, Meaning>> = {
   DENIED: misconfigured("the server is in protected mode"),
   NOPROTO: misconfigured("the server does not speak the client's protocol"),
   CROSSSLOT: misconfigured("the server is a cluster: give 'prefix' a hash tag, for example \"{holdfast}\""),
-  MOVED: misconfigured("the server is a cluster: use a cluster client"),
-  ASK: misconfigured("the server is a cluster: use a cluster client"),
+  MOVED: clustered,
+  ASK: clustered,
 };
 
 /**
@@ -109,29 +86,23 @@ const WORDS: Readonly<Record<string, Meaning>> = {
  * @see https://upstash.com/docs/redis/troubleshooting/max_daily_request_limit
  */
 const ERR_TEXTS: readonly (readonly [RegExp, Meaning])[] = [
-  [/^max (?:\w+ )?requests? limit exceeded/, quota],
-  [/^DB capacity quota exceeded/, quota],
+  [/^(?:max (?:\w+ )?requests? limit|DB capacity quota) exceeded/, [
+    "quota-exceeded",
+    "the plan's limit is reached",
+  ]],
   [/^max [\w ]*size exceeded/, tooLarge],
   [/^max (?:concurrent connections|commands per sec)/, tooOften],
-  [/^(?:unknown command|Command is not available|Unknown Redis command)/, unsupported],
+  [/^(?:unknown command|Command is not available|Unknown Redis command)/, [
+    "unsupported",
+    "the server does not have the command",
+    "certain",
+  ]],
   [/^(?:invalid password|Client sent AUTH)/, unauthorized],
-  [/^(?:user_script|Error running script)/, {
-    code: "corrupt-record",
-    what: "its script failed on the stored record",
-  }],
+  [/^(?:user_script|Error running script)/, ["corrupt-record", "its script failed on the stored record"]],
 ];
 
-/** By the HTTP status, where the reply's text is unknown. */
-const STATUSES: Readonly<Record<number, Meaning>> = {
-  401: unauthorized,
-  403: misconfigured("access was forbidden: check the URL and the database's allow list"),
-  404: misconfigured("no database answers at the URL: it may be deleted"),
-  413: tooLarge,
-  429: tooOften,
-};
-
 /** A server's error reply, taken apart. */
-interface ErrorReply {
+export interface ErrorReply {
   /** The first word, in capitals. */
   readonly word: string;
   /** The text after it. */
@@ -145,7 +116,7 @@ const SDK_PREFIX = /^Command (?:\d+ \[ \w+ \] )?failed: /;
 const SCRIPT_PREFIX = /^ERR Error running script \(call to f_\w+\): (?:@user_script: ?\d+: )+-?(?=[A-Z]+ )/;
 
 /** The server's reply inside an error of any client, or `undefined` when the error is the client's own. */
-function replyIn(error: unknown): ErrorReply | undefined {
+export function replyIn(error: unknown): ErrorReply | undefined {
   if (!(error instanceof Error)) return undefined;
   let text = error.message;
   if (error.name === "UpstashError") text = text.replace(SDK_PREFIX, "");
@@ -172,23 +143,10 @@ export function refusesKeyLocking(error: unknown): boolean {
 export function fault(error: unknown, writes: boolean): unknown {
   if (error instanceof HoldfastError) return writes || !error.ambiguous ? error : certain(error);
   const reply = replyIn(error);
-  const { status, retryAfter } = error instanceof RedisReplyError
-    ? error
-    : { status: undefined, retryAfter: undefined };
-  // A gateway's 5xx says nothing about what happened behind it, whatever its text is.
-  if (status !== undefined && status >= 500) {
-    return faultOf(
-      { code: "backend-unavailable", what: "it failed", retryable: true },
-      `status ${status}`,
-      writes,
-      retryAfter,
-    );
-  }
   const known = reply && meaningOf(reply, writes);
-  if (known) return faultOf(known, reply.word, writes, retryAfter);
-  if (status !== undefined) return ofStatus(status, reply, writes, retryAfter);
+  if (known) return faultOf(known, reply.word, writes);
   // The official client does not tell a 500 from a 400, so an unknown ERR of its may be either.
-  if (reply && (error as Error).name !== "UpstashError") return ofStatus(400, reply, writes);
+  if (reply && (error as Error).name !== "UpstashError") return faultOf(refused, reply.word, writes);
   if (isUnknownHost(error)) {
     return faultOf(misconfigured("no server has the name in the URL"), "ENOTFOUND", writes);
   }
@@ -198,50 +156,27 @@ export function fault(error: unknown, writes: boolean): unknown {
   return writes ? failed : certain(failed);
 }
 
-function meaningOf({ word, rest }: ErrorReply, writes: boolean): Meaning | undefined {
+/** The meaning of a reply that is known. */
+export function meaningOf({ word, rest }: ErrorReply, writes: boolean): Meaning | undefined {
   if (word === "ERR") return ERR_TEXTS.find(([pattern]) => pattern.test(rest))?.[1];
   if (word === "NOPERM") {
     return writes
-      ? { code: "read-only", what: "the token or user may not write", certain: true }
+      ? ["read-only", "the token or user may not write", "certain"]
       : misconfigured("the token or user may not run scripts");
   }
   return Object.hasOwn(WORDS, word) ? WORDS[word] : undefined;
 }
 
-function ofStatus(
-  status: number,
-  reply: ErrorReply | undefined,
-  writes: boolean,
-  retryAfter?: number,
-): HoldfastError {
-  const known = STATUSES[status];
-  if (known) return faultOf(known, `status ${status}`, writes, retryAfter);
-  if (status === 0 || (status >= 300 && status < 400)) {
-    return faultOf(
-      misconfigured("the URL redirects, and a token follows no redirect"),
-      `status ${status}`,
-      writes,
-    );
-  }
-  if (status === 408 || status === 425) return faultOf(notReady, `status ${status}`, writes, retryAfter);
-  // A refusal that this module does not know does not pass by itself, and what it leaves behind is unknown.
-  return faultOf(
-    { code: "misconfigured", what: "it refused the command" },
-    reply?.word ?? `status ${status}`,
-    writes,
-  );
-}
-
-function faultOf(
-  { code, what, retryable = false, certain = false }: Meaning,
+/** The fault of a meaning. Its message ends with the server's own word. */
+export function faultOf(
+  [code, what, how]: Meaning,
   word: string,
   writes: boolean,
   retryAfter?: number,
 ): HoldfastError {
-  const ambiguous = writes && !certain;
   return new HoldfastError(code, `Cannot use Redis as ${what}: ${word}`, {
-    retryable,
-    ambiguous,
+    retryable: how === "again",
+    ambiguous: writes && how !== "certain",
     retryAfter,
   });
 }

@@ -1,5 +1,6 @@
 /** The keys of a store in Redis: prefixes that never meet, and the slots of a cluster. */
 import { checkPrefix } from "../../src/store/prefix.ts";
+import type { Cluster } from "./_cluster.ts";
 
 /**
  * The part of a key that a Redis Cluster hashes: the text between the first brace and the next closing one, unless
@@ -20,10 +21,15 @@ export class KeySpace {
   /** Whether one script may take many keys: there is no cluster, or the prefix has a hash tag. */
   readonly oneSlot: boolean;
 
-  /** Takes the option `prefix`, and whether the server may be a cluster. */
-  constructor(prefix: unknown, mayBeCluster: boolean) {
+  /** Takes the option `prefix`, and how a cluster places keys where the server may be one. */
+  constructor(prefix: unknown = "holdfast", readonly cluster?: Cluster | undefined) {
     this.head = `${checkedPrefix(prefix).replace(/[%/:]/g, encodeURIComponent)}:`;
-    this.oneSlot = !mayBeCluster || HASH_TAG.test(this.head);
+    this.oneSlot = !cluster || HASH_TAG.test(this.head);
+  }
+
+  /** The cluster, where a listing goes from node to node. */
+  get listed(): Cluster | undefined {
+    return this.oneSlot ? undefined : this.cluster;
   }
 
   /** A key, or the beginning of keys, as Redis has it. */
@@ -44,7 +50,7 @@ export class KeySpace {
    * in it.
    */
   route(slot: number | null): { readonly key: string; readonly tail: number } {
-    const tail = slot === null ? "" : `//{${tagOf(slot)}}`;
+    const tail = slot === null ? "" : `//{${this.cluster!.tag(slot)}}`;
     return { key: this.head + tail, tail: tail.length };
   }
 }
@@ -67,28 +73,4 @@ function checkedPrefix(given: unknown): string {
     );
   }
   return prefix;
-}
-
-const tags = new Map<number, string>();
-
-/**
- * The least number whose decimal digits hash to the slot. There is one within some hundred thousand for each
- * of 16,384 slots.
- */
-function tagOf(slot: number): string {
-  for (let n = 0; !tags.has(slot); n++) {
-    const digits = String(n);
-    if (slotOf(digits) === slot) tags.set(slot, digits);
-  }
-  return tags.get(slot)!;
-}
-
-/** CRC-16/XMODEM of ASCII text, modulo the number of slots: how a Redis Cluster places a key. */
-function slotOf(text: string): number {
-  let crc = 0;
-  for (let i = 0; i < text.length; i++) {
-    crc ^= text.charCodeAt(i) << 8;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1;
-  }
-  return crc & 0x3fff;
 }

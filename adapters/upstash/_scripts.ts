@@ -1,16 +1,14 @@
 /** Every script an engine sends, with the hash that a server may know it by. */
 import {
-  commit,
-  DELETE_MANY,
-  GET_MANY,
-  LIST,
-  load,
+  engineScripts,
+  loadScript,
   luaScript,
-  setMany,
   unpacked,
   type UpstashScript,
   type UpstashScripts,
+  type Wrap,
 } from "./_lua.ts";
+import type { Cluster } from "./_cluster.ts";
 
 /** A script as it travels. */
 export interface Script {
@@ -32,35 +30,50 @@ export interface Script {
  */
 const KEY_LOCKING = "#!lua flags=allow-key-locking\n";
 
-/** The scripts of the engine itself. */
-const ownTexts = (virtual: boolean): readonly (readonly [name: string, text: string])[] => [
-  ["load", load(virtual)],
-  ["commit", commit(virtual)],
-  ["get-many", GET_MANY],
-  ["set-many", setMany(virtual)],
-  ["delete-many", DELETE_MANY],
-  ["list", LIST],
-];
-const OWN: UpstashScripts = { parts: [], scripts: {} };
+/** What a book holds beside the scripts of transitions, and in which form. */
+export interface BookOptions {
+  /** What puts the scripts under a virtual time, for tests. */
+  readonly wrap?: Wrap | undefined;
+  /** What lists a cluster, where the server may be one. */
+  readonly cluster?: Cluster | undefined;
+  /** Whether there is a script that loads a record: where two commands may change places. */
+  readonly loads?: boolean;
+}
 
-/** Hashed scripts by the record that has them, one promise for each form; `OWN` stands for the engine's. */
-const hashedScripts = new WeakMap<object, Promise<readonly Script[]>[]>();
+/**
+ * Hashed scripts, each by the record that has it and its form: a store may be made anew for each request. `OWN` stands for the
+ * engine's scripts.
+ */
+const hashedScripts = new WeakMap<object, Map<string, Promise<readonly Script[]>>>();
+const OWN = {};
 
-/** Scripts under a virtual time are for tests. */
-function hashed(scripts: UpstashScripts, keyLocking: boolean, virtual: boolean): Promise<readonly Script[]> {
-  let forms = hashedScripts.get(scripts);
-  if (forms === undefined) hashedScripts.set(scripts, forms = []);
-  return forms[2 * Number(keyLocking) + Number(virtual)] ??= (async () => {
-    const texts = scripts === OWN
-      ? ownTexts(virtual)
-      : Array.from(unpacked(scripts), ([name, script]) => [name, luaScript(script, virtual)] as const);
-    return await Promise.all(texts.map(([name, text]) => hashedScript(name, text, keyLocking)));
-  })();
+function hashed(
+  scripts: UpstashScripts | undefined,
+  keyLocking: boolean,
+  options: BookOptions,
+): Promise<readonly Script[]> {
+  const owner = scripts ?? OWN;
+  const forms = hashedScripts.get(owner) ?? new Map<string, Promise<readonly Script[]>>();
+  hashedScripts.set(owner, forms);
+  const { wrap, cluster, loads } = options;
+  const form = [keyLocking, !wrap, !scripts && [!cluster, loads]].join();
+  let all = forms.get(form);
+  if (all === undefined) {
+    const texts = scripts === undefined
+      ? Object.entries({
+        ...engineScripts(wrap, cluster?.slots),
+        ...(loads && { load: loadScript(wrap) }),
+      })
+      : Array.from(unpacked(scripts), ([name, script]) => [name, luaScript(script, wrap)] as const);
+    all = Promise.all(texts.map(([name, text]) => hashedScript(name, text, keyLocking)));
+    forms.set(form, all);
+  }
+  return all;
 }
 
 async function hashedScript(name: string, lua: string, keyLocking: boolean): Promise<Script> {
-  // `LIST` reads keys that it does not declare: it may not promise to touch only its own.
-  const locking = keyLocking && lua !== LIST;
+  // `list` reads keys that it does not declare: it may not promise to touch only its own.
+  const locking = keyLocking && name !== "list";
   const text = (locking ? KEY_LOCKING : "") + lua;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-1", new TextEncoder().encode(text)));
   const sha = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -84,11 +97,11 @@ export class ScriptBook {
   readonly #loading: Promise<ReadonlyMap<string, Script>>[] = [];
   readonly #loaded: ReadonlyMap<string, Script>[] = [];
 
-  /** Takes what is known of the database, the scripts, and whether they run under a virtual time. */
+  /** Takes what is known of the database, the scripts of transitions, and what else there is. */
   constructor(
     readonly state: DatabaseState,
     readonly scripts: readonly UpstashScripts[],
-    readonly virtual: boolean,
+    readonly options: BookOptions = {},
   ) {}
 
   /** The script of a transition; `undefined` when it has none. */
@@ -111,7 +124,7 @@ export class ScriptBook {
     const form = Number(keyLocking);
     return this.#loading[form] ??= (async () => {
       const parts = await Promise.all(
-        [...this.scripts, OWN].map((some) => hashed(some, keyLocking, this.virtual)),
+        [...this.scripts, undefined].map((some) => hashed(some, keyLocking, this.options)),
       );
       return this.#loaded[form] = new Map(parts.flat().map((script) => [script.name, script]));
     })();

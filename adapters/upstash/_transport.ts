@@ -3,7 +3,8 @@ import { deferred } from "../../src/deferred.ts";
 import { readStream } from "../../src/read_stream.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import { parseRetryAfter } from "../../src/retry_after.ts";
-import { isUnknownHost, isUnknownScript, late, lost, RedisReplyError, refusesKeyLocking } from "./_faults.ts";
+import { isUnknownHost, isUnknownScript, late, lost, refusesKeyLocking } from "./_faults.ts";
+import { httpFault, RedisReplyError } from "./_http_faults.ts";
 import type { Script, ScriptBook } from "./_scripts.ts";
 
 /**
@@ -35,6 +36,8 @@ export interface Timeouts {
 export interface ScriptRunner {
   /** Answers the script's reply; rejects with a fault, or with the server's own error. */
   run(script: Script, keys: string[], args: string[], signal: AbortSignal | undefined): Promise<unknown>;
+  /** The fault that a caller gets for what `run` and the others rejected with. */
+  fault(error: unknown, writes: boolean): unknown;
   /**
    * Reads a hash by HGETALL, which costs the server a fraction of what a script does. Absent where a client may ask a replica
    * for what only reads, or a cache of its own.
@@ -99,6 +102,7 @@ const MAX_TIMER = 2 ** 31 - 1;
  * @see https://upstash.com/docs/redis/features/restapi
  */
 export class UpstashTransport implements ScriptRunner {
+  readonly fault = httpFault;
   readonly #url: string;
   readonly #token: string;
   readonly #fetch: typeof fetch;

@@ -1,13 +1,14 @@
-import { type Duration, toMilliseconds } from "../../src/duration.ts";
+import type { Duration } from "../../src/duration.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import { storeFromEngine } from "../../src/store/store.ts";
-import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { clientRunner, isClient, type RedisScripts } from "./_client.ts";
-import { UpstashEngine } from "./_engine.ts";
+import { redisCluster } from "./_cluster.ts";
 import { KeySpace } from "./_keys.ts";
 import type { UpstashScripts } from "./_lua.ts";
-import { type DatabaseState, ScriptBook } from "./_scripts.ts";
+import { type BookOptions, type DatabaseState, ScriptBook } from "./_scripts.ts";
+import { checkScripts, redisEngineStore, timeoutsOf } from "./_store_parts.ts";
 import { type UpstashConnection, UpstashTransport } from "./_transport.ts";
+import { inVirtualTime } from "./_virtual_time.ts";
 import { allScripts } from "./scripts.ts";
 
 /**
@@ -48,14 +49,15 @@ export interface UpstashStoreOptions {
   readonly virtualTime?: (() => number) | undefined;
 }
 
-const OPTION_NAMES = {
+const LEAN_OPTIONS = {
   prefix: true,
   timeout: true,
   attemptTimeout: true,
   maxValueLength: true,
   scripts: true,
-  virtualTime: true,
-} satisfies OptionNames<UpstashStoreOptions>;
+} satisfies OptionNames<CreateUpstashStoreOptions>;
+
+const TASK = "make a store";
 
 /**
  * Makes a store on Upstash Redis, or on any Redis 6.2 and later whose client is fitted to {@linkcode
@@ -78,10 +80,18 @@ export function upstashStore(
   redis: RedisScripts | UpstashConnection,
   options: UpstashStoreOptions = {},
 ): AtomicStore {
-  return createUpstashStore(redis, {
-    ...options,
-    scripts: [...allScripts, ...checkScripts(options.scripts === undefined ? [] : options.scripts)],
-  });
+  const names = { ...LEAN_OPTIONS, virtualTime: true } satisfies OptionNames<UpstashStoreOptions>;
+  checkOptionNames(TASK, options, names);
+  const { virtualTime, scripts: own } = options;
+  checkFunction(TASK, "virtualTime", virtualTime);
+  const scripts = [...allScripts, ...checkScripts(own === undefined ? [] : own)];
+  const wrap = virtualTime && inVirtualTime;
+  const parts = { ...options, scripts };
+  if (!isClient(redis)) return overHttp(redis, parts, { wrap, loads: wrap !== undefined });
+  const keys = new KeySpace(options.prefix, mayBeCluster(redis) ? redisCluster : undefined);
+  const book = new ScriptBook(stateOf(redis), scripts, { wrap, loads: true, cluster: keys.listed });
+  const runner = clientRunner(redis, book, timeoutsOf(options));
+  return redisEngineStore({ name: "upstash", runner, binding: redis, book, keys }, 900_000, parts);
 }
 
 /**
@@ -89,16 +99,17 @@ export function upstashStore(
  *
  * @category Stores
  */
-export interface CreateUpstashStoreOptions extends UpstashStoreOptions {
+export interface CreateUpstashStoreOptions extends Omit<UpstashStoreOptions, "virtualTime"> {
   /** The scripts that the store carries. */
   readonly scripts: readonly UpstashScripts[];
 }
 
 /**
- * Makes a store as {@linkcode upstashStore} does, which carries only the scripts that it is given: those of the contracts
- * that an app uses. Other transitions work too, in two requests instead of one.
+ * Makes a store over Upstash's HTTP endpoint as {@linkcode upstashStore} does, which carries only the scripts that it is given:
+ * those of the contracts that an app uses. Other transitions work too, in two requests instead of one. A client of your own
+ * with chosen scripts is `createRedisStore` of `./redis`.
  *
- * @throws {TypeError} when there is neither a client nor a URL and a token, or for an unknown option
+ * @throws {TypeError} when there is no URL and token, or for an unknown option
  * @throws {RangeError} for a time limit, length or prefix out of its range
  * @category Stores
  * @example
@@ -112,38 +123,34 @@ export interface CreateUpstashStoreOptions extends UpstashStoreOptions {
  * ```
  */
 export function createUpstashStore(
-  redis: RedisScripts | UpstashConnection,
+  connection: UpstashConnection,
   options: CreateUpstashStoreOptions,
 ): AtomicStore {
-  checkOptionNames("make a store", options, OPTION_NAMES);
-  checkFunction("make a store", "virtualTime", options.virtualTime);
-  const timeout = toMilliseconds(options.timeout ?? "5s", "timeout");
-  const attemptTimeout = toMilliseconds(options.attemptTimeout ?? timeout, "attemptTimeout");
-  const maxValueLength = checkInteger("make a store", "maxValueLength", options.maxValueLength ?? 900_000);
-  const handedIn = isClient(redis, Object.keys(OPTION_NAMES));
-  const binding = handedIn ? redis : connectionObject(redis);
-  const book = new ScriptBook(
-    stateOf(binding),
-    checkScripts(options.scripts),
-    options.virtualTime !== undefined,
-  );
-  const timeouts = { timeout, attemptTimeout };
-  const runner = handedIn ? clientRunner(redis, book, timeouts) : new UpstashTransport(redis, book, timeouts);
-  const keys = new KeySpace(options.prefix ?? "holdfast", handedIn && mayBeCluster(redis));
-  return storeFromEngine(
-    new UpstashEngine({ runner, binding, book, keys, maxValueLength }, options.virtualTime),
-  );
+  checkOptionNames(TASK, options, LEAN_OPTIONS);
+  return overHttp(connection, { ...options, scripts: checkScripts(options.scripts) });
 }
 
-function checkScripts(scripts: readonly UpstashScripts[]): readonly UpstashScripts[] {
-  const given: unknown = scripts;
-  if (
-    Array.isArray(given) &&
-    given.every((some) => typeof some?.scripts === "object" && Array.isArray(some.parts))
-  ) {
-    return scripts;
+/** The parts of a store whose scripts are checked. */
+type Parts = CreateUpstashStoreOptions & Pick<UpstashStoreOptions, "virtualTime">;
+
+function overHttp(connection: UpstashConnection, options: Parts, form?: BookOptions): AtomicStore {
+  if (typeof connection !== "object" || connection === null) {
+    throw new TypeError(`Cannot ${TASK} as it needs { url, token } or a Redis client: 'url' is missing`);
   }
-  throw new TypeError("Cannot make a store as 'scripts' must be a list of what the compiler writes");
+  const misplaced = Object.keys(LEAN_OPTIONS).find((name) => Object.hasOwn(connection, name));
+  if (misplaced !== undefined) {
+    throw new TypeError(
+      `Cannot ${TASK} as '${misplaced}' is an option of the store: give it in the second argument`,
+    );
+  }
+  const binding = connectionObject(connection);
+  const book = new ScriptBook(stateOf(binding), options.scripts, form);
+  const runner = new UpstashTransport(connection, book, timeoutsOf(options));
+  return redisEngineStore(
+    { name: "upstash", runner, binding, book, keys: new KeySpace(options.prefix) },
+    900_000,
+    options,
+  );
 }
 
 /**

@@ -70,11 +70,16 @@ type Source = string | ((env: Any, original: Request) => unknown);
 const deno: Source = (env) => (env.remoteAddr ?? env.info?.remoteAddr)?.hostname;
 const node: Source = (env) => (env.incoming ?? env.req)?.socket?.remoteAddress;
 // Bun knows the connection by its own request, not by one that another middleware made of it.
-const bun: Source = (env, original) => (env.server ?? env).requestIP?.(original)?.address;
+const bun: Source = (env, original) => called(env.server ?? env, "requestIP", original)?.address;
+
+/** The answer of a method, where the object has it: an application's own object may use the name otherwise. */
+function called(object: Any, name: string, argument?: Request): Any {
+  return typeof object[name] === "function" ? object[name](argument) : undefined;
+}
 
 const SOURCES: Readonly<Record<ClientPlatform, Source>> = {
   "auto": (env, original) =>
-    deno(env, original) ?? node(env, original) ?? bun(env, original) ?? env.getClientAddress?.() ??
+    deno(env, original) ?? node(env, original) ?? bun(env, original) ?? called(env, "getClientAddress") ??
       env.clientAddress,
   "cloudflare": "cf-connecting-ip",
   deno,

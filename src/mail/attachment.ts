@@ -1,4 +1,4 @@
-import { checkNames, type OptionNames } from "../validate.ts";
+import { checkNeededNames, type OptionNames } from "../validate.ts";
 import { need, shortText } from "./address.ts";
 import { mailError } from "./mail_error.ts";
 
@@ -60,20 +60,14 @@ const ATTACHMENT = {
   contentId: true,
 } satisfies OptionNames<Attachment>;
 
-/** The last part of a path: where the recipient's program would put the file is not the sender's choice. */
-function lastPart(path: string): string {
-  const name = path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1);
-  return /^\s*\.{0,2}\s*$/.test(name) ? "" : name;
-}
-
 /** Checks a file and copies its bytes, so that later changes to them are not sent. */
 export function prepareAttachment(attachment: Attachment, index: number): PreparedAttachment {
   const what = `attachments[${index}]`;
-  need(typeof attachment === "object" && attachment, what, "must be an object");
-  checkNames(`send as '${what}' is given`, attachment, ATTACHMENT);
+  checkNeededNames(`send as '${what}' is given`, attachment, ATTACHMENT, "an object");
   const { content, contentId } = attachment;
-  const filename = lastPart(shortText(attachment.filename, `${what}.filename`));
-  need(filename !== "", `${what}.filename`, "must end with a file's name");
+  // The last part of a path: where the recipient's program would put the file is not the sender's choice.
+  const filename = shortText(attachment.filename, `${what}.filename`).replace(/^.*[/\\]/, "");
+  need(!/^\s*\.{0,2}\s*$/.test(filename), `${what}.filename`, "must end with a file's name");
   const contentType = attachment.contentType ??
     ((content instanceof Blob && content.type) || "application/octet-stream");
   need(

@@ -185,16 +185,15 @@ export function httpMailer<Options extends object>(provider: Provider<Options>):
     selectsRecipients,
     async send(input: Message, options: SendOptions = {}): Promise<Receipt> {
       checkSendOptions(options);
-      const { idempotencyKey, signal, timeout } = options;
       const message = prepareMessage(input);
-      const { recipients = recipientsOf(message).map(({ address }) => address) } = options;
+      const { idempotencyKey, recipients = recipientsOf(message).map(({ address }) => address) } = options;
       if (options.recipients && !selectsRecipients) {
         throw unsupported(name, "sending to some of the recipients");
       }
       const own = refuseUnsupported(provider, message);
       const keyed = deduplicates && idempotencyKey !== undefined;
       const build = () => provider.request(message, { idempotencyKey, recipients, provider: own });
-      const answer = await attempt(provider, build, { signal, timeout, keyed });
+      const answer = await attempt(provider, build, { ...options, keyed });
       const id = provider.id(answer);
       if (typeof id !== "string" && !provider.withoutId) throw refused(provider, answer, keyed, true);
       return { mailer: name, id };

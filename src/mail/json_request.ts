@@ -28,9 +28,7 @@ export class Base64Content {
 
   /** Wraps the bytes of a file, or those that are made while they are read. */
   constructor(content: Uint8Array<ArrayBuffer> | LazyBytes) {
-    this.#content = content instanceof Uint8Array
-      ? { size: content.length, chunks: () => [content] }
-      : content;
+    this.#content = inPieces([content]);
   }
 
   /** The base64 as one string, for clients that write JSON themselves; a mark in a request of ours. */

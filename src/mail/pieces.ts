@@ -15,25 +15,14 @@ export interface LazyBytes {
 /** Text (sent as UTF-8), bytes, or bytes to be made. */
 export type Piece = string | Uint8Array<ArrayBuffer> | LazyBytes;
 
-/** The pieces as one. Text between files is encoded at once, so `size` counts bytes and not characters. */
+/** The pieces as one. */
 export function inPieces(pieces: readonly Piece[]): LazyBytes {
-  const parts: (Uint8Array<ArrayBuffer> | LazyBytes)[] = [];
-  let text = "";
-  for (const piece of [...pieces, new Uint8Array()]) {
-    if (typeof piece === "string") {
-      text += piece;
-      continue;
-    }
-    if (text !== "") parts.push(new TextEncoder().encode(text));
-    text = "";
-    parts.push(piece);
-  }
-  const size = parts.reduce((sum, part) => sum + (part instanceof Uint8Array ? part.length : part.size), 0);
+  const parts = pieces.map((piece) => typeof piece === "string" ? new TextEncoder().encode(piece) : piece);
   return {
-    size,
+    size: parts.reduce((sum, part) => sum + ("size" in part ? part.size : part.length), 0),
     *chunks() {
       for (const part of parts) {
-        if (!(part instanceof Uint8Array)) yield* part.chunks();
+        if ("size" in part) yield* part.chunks();
         else if (part.length > 0) yield part;
       }
     },

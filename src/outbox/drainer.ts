@@ -31,7 +31,7 @@ export interface Drained {
   readonly nextAfter: number | undefined;
 }
 
-/** Items of a bucket that one worker takes at once. */
+/** Items of a bucket that one worker takes at once; more where it would not fill its part of the slots. */
 const BATCH = 10;
 
 /** Attempts to write a note before the store counts as down. */
@@ -87,7 +87,9 @@ export class Drainer {
   };
   readonly #next = new Map<string, number>();
   readonly #slots: Slots;
-  readonly #concurrency: number;
+  /** The workers that run; no more than there are buckets, as each takes the items of one. */
+  readonly #workers: number;
+  readonly #batchSize: number;
   #left: number;
   #failed = false;
 
@@ -102,7 +104,8 @@ export class Drainer {
     this.#delivery = delivery;
     this.#signal = signal;
     this.#left = limit;
-    this.#concurrency = concurrency;
+    this.#workers = Math.min(concurrency, settings.buckets);
+    this.#batchSize = Math.max(BATCH, Math.ceil(concurrency / this.#workers));
     this.#slots = new Slots(concurrency);
   }
 
@@ -116,8 +119,7 @@ export class Drainer {
         if (await this.#batch(bucket)) queue.push(bucket);
       }
     };
-    // No more than there are buckets, as one takes the items of a bucket; what they took shares the slots.
-    const workers = Array.from({ length: Math.min(this.#concurrency, buckets.length) }, async () => {
+    const workers = Array.from({ length: this.#workers }, async () => {
       try {
         await worker();
       } catch (error) {
@@ -140,7 +142,7 @@ export class Drainer {
   async #batch(bucket: string): Promise<boolean> {
     const { clock, store, lease: length } = this.#settings;
     const owner = randomToken(12);
-    const limit = Math.min(BATCH, this.#left);
+    const limit = Math.min(this.#batchSize, this.#left);
     this.#left -= limit; // before the await: other workers count too
     const sentAt = clock.monotonic();
     let output: Fields;

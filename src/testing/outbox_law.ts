@@ -94,15 +94,15 @@ export const outboxLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
         seen.push(number);
         most = Math.max(most, ++running);
         if (running === 3) open.resolve();
-        // Those that come first wait for the third, a second at most.
+        // Those that come first wait for the third, ten seconds at most.
         let timer: ReturnType<typeof setTimeout>;
-        await Promise.race([open.promise, new Promise((resolve) => timer = setTimeout(resolve, 1000))]);
+        await Promise.race([open.promise, new Promise((resolve) => timer = setTimeout(resolve, 10_000))]);
         clearTimeout(timer!);
         running--;
       }, { clock, buckets: 1 });
-      for (let number = 0; number < 12; number++) await events.add({ number });
-      equal(await events.drain({ concurrency: 3 }), report({ done: 12 }), "the report");
-      equal([most, new Set(seen).size, seen.length], [3, 12, 12], "at once, and delivered");
+      for (let number = 0; number < 7; number++) await events.add({ number });
+      equal(await events.drain({ concurrency: 3 }), report({ done: 7 }), "the report");
+      equal([most, new Set(seen).size, seen.length], [3, 7, 7], "at once, and delivered");
     },
   },
   {

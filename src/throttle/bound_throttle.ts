@@ -10,7 +10,7 @@ import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import type { PolicyState, Throttle, ThrottleDecision } from "./throttle.ts";
-import { endFirst, figuresOf, nextCall, policyName } from "./throttle_numbers.ts";
+import { figuresOf, nextCall, policyName } from "./throttle_numbers.ts";
 import type { BoundThrottle, ThrottlePlan } from "./throttle_plan.ts";
 import { checkThrottle, peekThrottle } from "./throttle_transitions.ts";
 
@@ -84,7 +84,6 @@ export function askStore(
   options: CallOptions | undefined,
 ): Awaitable<Fields> {
   const output = ask(store, transition, key, input, options);
-  endFirst();
   if (!(output instanceof Promise) && options?.signal === undefined) return sound(output);
   // With a signal there is a promise in any case: it may abort before the caller hears of the answer.
   return bounded(plan, Promise.resolve(output), options, transition !== peekThrottle).then(sound);
@@ -163,9 +162,16 @@ function report({ onFault }: ThrottlePlan, error: unknown, options: CallOptions 
 /** The decision that a transition made. */
 export function decisionOf({ policies }: ThrottlePlan, output: Fields): ThrottleDecision {
   const states = policies.map(({ name, limit, window }, i): PolicyState => {
-    const [remaining, resetAfter, nextAfter, retry] = figuresOf(output[policyName(i)]!);
-    const retryAfter = retry < 0 ? Infinity : retry;
-    return { name, limit, window, remaining, resetAfter, nextAfter, retryAfter };
+    const figures = figuresOf(output[policyName(i)]!);
+    return {
+      name,
+      limit,
+      window,
+      remaining: figures[0],
+      resetAfter: figures[1],
+      nextAfter: figures[2],
+      retryAfter: figures[3] < 0 ? Infinity : figures[3],
+    };
   });
   return summary(states, output["allowed"] === "1", Number(output["blockedFor"] ?? 0), false);
 }

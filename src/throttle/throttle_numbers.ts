@@ -3,6 +3,7 @@
  * (`adapters/upstash/compile/lua_library.ts`): here by hand, as pieces of text cost more than all the arithmetic
  * of a throttle.
  */
+import type { Fields } from "../store/transition.ts";
 
 /**
  * Reads whole numbers of 1 to 15 digits between colons. Returns how many there are: 0 if anything else is in
@@ -50,28 +51,20 @@ export function policyName(index: number): string {
 
 let start: string | undefined; // drawn at the first call: Workers have no randomness before a request
 let calls = 0;
-let fresh: string | undefined;
 
 /** A name for a call, so that a copy of it counts once: a random beginning, then a count. */
 export function nextCall(): string {
   // No secret, and short: a record remembers as many names as 64 characters hold.
   start ??= (crypto.getRandomValues(new Uint32Array(1))[0]! % 36 ** 6).toString(36);
-  return fresh = start + (calls++).toString(36);
+  return start + (calls++).toString(36);
 }
 
-/**
- * Whether a call was named just now and is decided for the first time: no record can know it. An engine in
- * this process decides before `ask` returns, and is spared a look through the calls of the record.
- */
-export function isFirst(call: string): boolean {
-  const first = call === fresh;
-  fresh = undefined;
-  return first;
-}
-
-/** Ends the time in which a call is new: from here on a copy of it may have been decided elsewhere. */
-export function endFirst(): void {
-  fresh = undefined;
+/** Whether a record has counted the call already: it arrived twice, as one whose reply was lost may. */
+export function isRepeated(record: Fields | undefined, call: string | undefined): boolean {
+  if (record === undefined || call === undefined) return false;
+  const recent = record["recentCalls"] ?? "";
+  // Almost no call is, and a look without a new text tells so.
+  return recent.includes(call) && ("," + recent).includes("," + call + ",");
 }
 
 /** The figures of a policy as an output has them: `remaining:reset:next:retry`. */

@@ -32,7 +32,7 @@
 import type { Fields, Step, Transition } from "../store/transition.ts";
 import {
   figuresText,
-  isFirst,
+  isRepeated,
   policyName,
   readNumbers,
   remembered,
@@ -195,29 +195,22 @@ function foreignEnd(field: string, text: string, now: number): number {
   const kind = parts[0]!;
   const gcra = kind === "gcra";
   const sliding = kind === "sliding";
-  if (!gcra && !sliding && kind !== "fixed") return 0;
   const window = wholeNumber(parts[1]);
   // A calendar window counts for as long as one unit does that comes back per window; two when it slides.
   const limit = gcra ? wholeNumber(parts[2]) : 1;
   const capacity = gcra ? wholeNumber(parts[3]) : sliding ? 2 : 1;
-  if (window <= 0 || limit <= 0 || capacity < 0) return 0;
-  if (readNumbers(text, numbers) !== (sliding ? 3 : 2)) return 0;
+  const known = gcra || sliding || kind === "fixed";
+  const count = sliding ? 3 : 2;
+  if (!known || window <= 0 || limit <= 0 || capacity < 0 || readNumbers(text, numbers) !== count) return 0;
   const horizon = scale(capacity, window, limit, true);
-  if (horizon > LONGEST_RECORD) return 0;
   const end = numbers[0]! + (gcra ? scale(numbers[1]!, window, limit, true) : horizon);
-  return end <= now ? 0 : Math.min(end, now + horizon + CLOCK_SKEW);
+  return end <= now || horizon > LONGEST_RECORD ? 0 : Math.min(end, now + horizon + CLOCK_SKEW);
 }
 
 /** Whether the record is a throttle's. One that is not is left alone. */
 function isOurs(record: Fields): boolean {
   const { recordEnds, blockedUntil } = record;
   return wholeNumber(recordEnds) >= 0 && (blockedUntil === undefined || wholeNumber(blockedUntil) >= 0);
-}
-
-/** Whether the call was counted already: it arrived twice, as one whose reply was lost may. */
-function isRepeated(record: Fields | undefined, call: string | undefined): boolean {
-  if (record === undefined || call === undefined || isFirst(call)) return false;
-  return ("," + (record["recentCalls"] ?? "")).includes("," + call + ",");
 }
 
 function withCall(record: Fields | undefined, call: string): string {
@@ -272,23 +265,20 @@ function decide(record: Fields | undefined, input: Fields, now: number, reads: b
   let fits = cost < 0 || blockedFor === 0;
   let cut = false;
   const own: Counter[] = [];
-  // The first two by their names: a throttle of one policy, the usual one, computes none.
-  let line = input["policy0"];
-  for (let i = 1; line !== undefined; i++) {
-    const policy = remembered(line, parsePolicy);
+  for (let i = 0; input[policyName(i)] !== undefined; i++) {
+    const policy = remembered(input[policyName(i)]!, parsePolicy);
     const counter = counterAt(policy, record === undefined ? undefined : record[policy.field], now);
     if (counter === undefined) return CORRUPT;
     if (cost > 0) counter.retry = timeUntil(counter, now, cost);
     if (counter.retry !== 0) fits = false;
     if (counter.cut) cut = true;
     own.push(counter);
-    line = i === 1 ? input["policy1"] : input[policyName(i)];
   }
   const takes = fits && cost !== 0 && !repeated && !reads;
   // A denied call changes nothing, unless a counter had to be cut back: what is cut is written, or it would
   // be cut at every call and never end.
   const writes = takes || (cost > 0 && !repeated && !reads && cut);
-  const output: Record<string, string> = { allowed: fits || repeated ? "1" : "0", policy0: "" };
+  const output: Record<string, string> = { allowed: fits || repeated ? "1" : "0" };
   if (blockedFor > 0) output["blockedFor"] = String(blockedFor);
   const next: Record<string, string> = writes ? { ...record } : {};
   let lasts = DEADLINE_STEP;
@@ -300,9 +290,7 @@ function decide(record: Fields | undefined, input: Fields, now: number, reads: b
     const remaining = available(counter, now);
     const reset = timeUntil(counter, now, capacity);
     const more = remaining >= capacity ? 0 : timeUntil(counter, now, remaining + 1);
-    const figures = figuresText(remaining, reset, more, repeated ? 0 : counter.retry);
-    if (i === 0) output["policy0"] = figures;
-    else output[policyName(i)] = figures;
+    output[policyName(i)] = figuresText(remaining, reset, more, repeated ? 0 : counter.retry);
     lasts = Math.max(lasts, reset);
     if (remaining === 0) exhausted = true;
     if (takes || counter.cut) next[field] = counterText(counter);

@@ -1,5 +1,6 @@
 /** The step that shortens compiled Lua changes nothing else: each rule, and shapes that look like its own. */
 import { unpacked } from "../../adapters/upstash/_lua.ts";
+import { minifyLua } from "../../adapters/upstash/compile/minify_lua.ts";
 import { tidyLua } from "../../adapters/upstash/compile/tidy_lua.ts";
 import { assertEquals } from "../support/assert.ts";
 
@@ -72,4 +73,18 @@ Deno.test("scripts: a transition has the parts that it names, also by way of oth
     lua: [c, many, "local apply=function()return C end"].join("\n"),
     fast: "return '='",
   });
+});
+
+Deno.test("compile: a passage of several chunks stays equal, whatever stands around it", () => {
+  const passage = "local found = redis.call('HGET', key, 'v')";
+  const [short] = minifyLua([{
+    parts: ["local function longName(value) return value end"],
+    alone: [`local key, memory = KEYS[1], KEYS[2] ${passage}`, `local other, key = 1, KEYS[1] ${passage}`],
+    around: ["local record = {}", "local step = apply(record)"],
+  }]);
+  const { alone, around } = short!;
+  const ends = alone.map((text) => text.slice(text.lastIndexOf("local")));
+  assertEquals(ends[0], ends[1]);
+  // What parts define begins with a capital: it hides no name of what stands around them.
+  assertEquals(around, ["local a={}", "local b=apply(a)"]);
 });

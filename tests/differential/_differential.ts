@@ -3,9 +3,16 @@
  * one key under a virtual clock, each step's output and record compared. A history is predicted here, then sent to a real Redis as one pipeline.
  */
 import type { Fields, Transition } from "@holdfast/edge/engine";
-import { inputArgs, load, luaScript, unpacked, type UpstashScript } from "../../adapters/upstash/_lua.ts";
+import {
+  inputArgs,
+  loadScript,
+  luaScript,
+  unpacked,
+  type UpstashScript,
+} from "../../adapters/upstash/_lua.ts";
 import { fastPaths } from "../../adapters/upstash/compile/fast_paths.ts";
 import { listOf, loadedOf, outputOf } from "../../adapters/upstash/_replies.ts";
+import { inVirtualTime } from "../../adapters/upstash/_virtual_time.ts";
 import { allScripts } from "../../adapters/upstash/scripts.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { startRedis } from "../support/redis_server.ts";
@@ -122,8 +129,10 @@ export async function compare(cases: readonly Case[], options: CompareOptions = 
     for (const { transition } of cases) {
       const own = script(transition.name);
       const forms = own === undefined
-        ? [load(true)]
-        : (own.fast && !options.fastOnly ? [own, plain(own)] : [own]).map((form) => luaScript(form, true));
+        ? [loadScript(inVirtualTime)]
+        : (own.fast && !options.fastOnly ? [own, plain(own)] : [own]).map((form) =>
+          luaScript(form, inVirtualTime)
+        );
       const loaded = await connection.send(...forms.map((form) => ["SCRIPT", "LOAD", form]));
       shas.set(
         transition.name,

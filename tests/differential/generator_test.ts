@@ -163,7 +163,7 @@ Deno.test("generate: a changed line of a transition changes Redis's answer, and 
       const { kind, fields, lua } = script;
       await redis.send("HSET", "key", "v", "\t10");
       const args = inputArgs({ by: "5" }, fields);
-      const reply = await redis.send("EVAL", luaScript({ kind, fields, lua }, false), "1", "key", ...args);
+      const reply = await redis.send("EVAL", luaScript({ kind, fields, lua }), "1", "key", ...args);
       answers.push(new TextDecoder().decode(reply as Uint8Array));
     }
     assertEquals(answers, ['~["n","15"]', '~["n","20"]']);

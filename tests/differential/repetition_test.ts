@@ -9,6 +9,7 @@
 import type { Fields, Transition } from "@holdfast/edge/engine";
 import { inputArgs, luaScript } from "../../adapters/upstash/_lua.ts";
 import { fromPairs, outputOf } from "../../adapters/upstash/_replies.ts";
+import { inVirtualTime } from "../../adapters/upstash/_virtual_time.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { Random } from "../support/random.ts";
 import { startRedis } from "../support/redis_server.ts";
@@ -183,7 +184,7 @@ async function copiesOnRedis(
       const keys = ["key", ...memory];
       const [reply] = await connection.send([
         "EVAL",
-        luaScript(script, true),
+        luaScript(script, inVirtualTime),
         String(keys.length),
         ...keys,
         ...args,

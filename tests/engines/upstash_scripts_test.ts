@@ -40,6 +40,48 @@ Deno.test("Upstash: an invalid list of scripts is refused", () => {
   }
 });
 
+Deno.test("Upstash: a lean store takes a connection alone, and names what it does not take", () => {
+  const connection = { url: "https://example.upstash.io", token: "secret" };
+  const wrong: unknown[] = [
+    undefined,
+    null,
+    "https://example.upstash.io",
+    { evalsha: () => {}, eval: () => {} }, // a client: createRedisStore() takes it
+    { ...connection, prefix: "shop" },
+  ];
+  for (const given of wrong) {
+    assertThrows(() => createUpstashStore(given as never, { scripts: [] }), TypeError);
+  }
+  const options = { scripts: [], virtualTime: () => 0 };
+  assertThrows(() => createUpstashStore(connection, options as never), TypeError);
+  assertThrows(() => upstashStore({ ...connection, prefix: "shop" } as never), TypeError);
+});
+
+Deno.test({
+  name:
+    "bundle: a lean store over HTTP carries nothing of clusters, clients and tests, a lean one over a client no HTTP",
+  sanitizeOps: false, // esbuild is a process of its own
+  sanitizeResources: false,
+  async fn() {
+    const code = async (script: string) => (await bundle({ script, minify: true })).code;
+    const http = await code(`export { createUpstashStore } from "@holdfast/edge/upstash";`);
+    const client = await code(`export { createRedisStore } from "@holdfast/edge/redis";`);
+    const whole = await code(`export { upstashStore } from "@holdfast/edge/upstash";`);
+    const passages = {
+      cluster: "'SLOTS'",
+      clients: "evalSha",
+      tests: "server.pcall",
+      http: "upstash-sync-token",
+    };
+    const carried = (text: string) =>
+      Object.entries(passages).filter(([, passage]) => text.includes(passage)).map(([name]) => name);
+    assertEquals(carried(http), ["http"]);
+    assertEquals(carried(client), ["cluster", "clients"]);
+    assertEquals(carried(whole), ["cluster", "clients", "tests", "http"]);
+    for (const lean of [http, client]) assert(!lean.includes("lock.acquire"));
+  },
+});
+
 Deno.test({
   name: "bundle: an app with throttles alone carries no script of another contract",
   sanitizeOps: false, // esbuild is a process of its own

@@ -89,7 +89,7 @@ export const cache: Subject<Known> = {
     ["output: {}, write: { record: undefined } }),", "output: {} }),"],
     ["      now < figure(record.leaseEnds)\n", "      now < figure(record.leaseEnds) - 5\n"],
     ["next.leaseEnds = String(now + figure(input.lease));", "next.leaseEnds = String(now);"],
-    ["if (!holds(record, input)) {\n", "if (record === undefined) {\n"],
+    ["if (!holds(record, input)) {\n", "if (!holds(record, input) && record?.filler === undefined) {\n"],
     ["const freshUntil = now + figure(input.ttl);", "const freshUntil = now + figure(input.ttl) + 15;"],
     [`record !== undefined && record.filledBy === input.filler ? "1" : "0"`, `"1"`],
   ],

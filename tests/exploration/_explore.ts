@@ -4,8 +4,15 @@
  * are transitions in TypeScript or in Lua on a real Redis, as they are shipped or with one place changed.
  */
 import type { Fields, Transition } from "@holdfast/edge/engine";
-import { inputArgs, load, luaScript, unpacked, type UpstashScript } from "../../adapters/upstash/_lua.ts";
+import {
+  inputArgs,
+  loadScript,
+  luaScript,
+  unpacked,
+  type UpstashScript,
+} from "../../adapters/upstash/_lua.ts";
 import { fromPairs, listOf, loadedOf, outputOf } from "../../adapters/upstash/_replies.ts";
+import { inVirtualTime } from "../../adapters/upstash/_virtual_time.ts";
 import { compileTransitions } from "../../adapters/upstash/compile/compile_transitions.ts";
 import { loadCompilers } from "../../adapters/upstash/compile/compilers.ts";
 import { allScripts } from "../../adapters/upstash/scripts.ts";
@@ -236,7 +243,7 @@ export function inLua(
     for (const { transition, input, stored, now } of jobs) {
       const script = scripts.get(transition);
       if (!shas.has(transition)) {
-        const text = script === undefined ? load(true) : luaScript(script, true);
+        const text = script === undefined ? loadScript(inVirtualTime) : luaScript(script, inVirtualTime);
         shas.set(transition, textOf((await connection.send(["SCRIPT", "LOAD", text]))[0]!));
       }
       const flat = stored === undefined ? [] : Object.entries(stored.record).flat();

@@ -11,7 +11,12 @@ import { loadCompilers } from "../../adapters/upstash/compile/compilers.ts";
 import { CONTRACTS } from "./contracts.ts";
 import type { FastPath } from "../../adapters/upstash/compile/fast_path.ts";
 import { fastPaths } from "../../adapters/upstash/compile/fast_paths.ts";
-import { scriptsSource, sharedSource } from "../../adapters/upstash/compile/scripts_source.ts";
+import { engineLua } from "../../adapters/upstash/compile/engine_lua.ts";
+import {
+  constantsSource,
+  scriptsSource,
+  sharedSource,
+} from "../../adapters/upstash/compile/scripts_source.ts";
 
 const root = new URL("../../", import.meta.url);
 
@@ -27,12 +32,15 @@ export async function generated(directory: URL = root): Promise<Map<string, stri
       .filter(({ kind, fast }) => kind === "write" || fast !== undefined),
   }));
   // Together, so that what is alike in several contracts gets the same names, which compresses well.
-  const short = minified(all.map(({ transitions }) => transitions));
+  const { contracts: short, engine } = minified({
+    contracts: all.map(({ transitions }) => transitions),
+    engine: engineLua,
+  });
   const shared = sharedParts(short);
-  const files = new Map([[
-    "adapters/upstash/generated/_shared.ts",
-    sharedSource(shared, "deno task generate"),
-  ]]);
+  const files = new Map([
+    ["adapters/upstash/generated/_shared.ts", sharedSource(shared, "deno task generate")],
+    ["adapters/upstash/generated/_engine.ts", constantsSource(engine, "deno task generate")],
+  ]);
   for (const [i, { contract, path }] of all.entries()) {
     const name = contract.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()) + "Scripts";
     files.set(

@@ -27,7 +27,7 @@ import { postmarkMailer } from "@holdfast/edge/postmark";
 import { createOutbox } from "@holdfast/edge/outbox";
 import { otelMailer, otelStore } from "@holdfast/edge/otel";
 import { postgresStore } from "@holdfast/edge/postgres";
-import { redisStore } from "@holdfast/edge/redis";
+import { createRedisStore, redisStore } from "@holdfast/edge/redis";
 import { resendMailer } from "@holdfast/edge/resend";
 import { sendgridMailer } from "@holdfast/edge/sendgrid";
 import { sesMailer, snsWebhook } from "@holdfast/edge/ses";
@@ -208,6 +208,10 @@ const cases: Record<string, Case> = {
   "./otel otelMailer": { call: (options) => otelMailer(mailer, options), required: { meter: undefined } },
   "./otel otelStore": { call: (options) => otelStore(store, options), required: { meter: undefined } },
   "./postgres postgresStore": { call: (options) => postgresStore(client("query").query, options) },
+  "./redis createRedisStore": {
+    call: (options) => createRedisStore(client("evalSha", "eval"), options),
+    required: { scripts: [] },
+  },
   "./redis redisStore": { call: (options) => redisStore(client("evalSha", "eval"), options) },
   "./resend resendMailer": {
     call: (options) => resendMailer(options),

@@ -355,6 +355,8 @@ Deno.test("clientAddress(): reads the address where each platform puts it, and n
   assertEquals(ask({}), "10.0.0.6");
   assertEquals(ask({}, { getClientAddress: () => "10.0.1.1" }), "10.0.1.1", "SvelteKit's event");
   assertEquals(ask({}, { clientAddress: "10.0.1.2" }), "10.0.1.2", "Astro's context");
+  const used = { requestIP: "10.0.1.3", getClientAddress: "10.0.1.4", clientAddress: "10.0.1.5" };
+  assertEquals(ask({}, used), "10.0.1.5", "members of those names that are no functions");
   assertEquals(ask({}, null), undefined);
   assertEquals(ask({ trustedProxies: 1 }), "10.0.0.5");
   assertEquals(

@@ -3,6 +3,9 @@ import { HoldfastError } from "@holdfast/edge";
 import {
   buildMime,
   type BulkResult,
+  fetchExchange,
+  httpMailer,
+  jsonRequest,
   type Mailer,
   MailError,
   type Message,
@@ -573,4 +576,36 @@ Deno.test("a mailer with unusable options is refused when it is made", () => {
   assertThrows(() => sendBulk(sendgridMailer({ apiKey: "k" }), 7 as never), TypeError);
   assertThrows(() => sendBulk(sendgridMailer({ apiKey: "k" }), [], { concurrency: 0 }), RangeError);
   assertEquals(typeof buildMime, "function");
+});
+
+Deno.test("a recipient that the message does not have is refused before any request, by each mailer that selects them", async () => {
+  let requests = 0;
+  const counted = () => {
+    requests++;
+    return Promise.resolve(Response.json({}));
+  };
+  const client = { sign: () => Promise.resolve({ headers: new Headers() }) };
+  const mailers = [
+    sesMailer({ region: "eu-west-1", client, mime: buildMime, fetch: counted }),
+    mailgunMailer({ apiKey: "key", domain: "mg.example.com", mime: buildMime, fetch: counted }),
+    httpMailer({
+      name: "own",
+      maxBytes: 1000,
+      maxRecipients: 10,
+      selectsRecipients: true,
+      success: [200],
+      exchange: fetchExchange("https://api.example.com", { fetch: counted }),
+      request: (_, { recipients }) => Promise.resolve(jsonRequest("/send", { recipients })),
+      id: () => "1",
+    }),
+  ];
+  for (const mailer of mailers) {
+    assert(mailer.selectsRecipients, mailer.name);
+    const error = await assertRejects(
+      () => mailer.send(message, { recipients: ["eve@example.com"] }),
+      TypeError,
+    );
+    assertMatch(error.message, /recipients of the message/);
+    assertEquals(requests, 0, mailer.name);
+  }
 });

@@ -46,7 +46,36 @@ Deno.test("outbox: four at a time keep to the mailer's rate, and send each messa
   });
 });
 
-Deno.test("outbox: one slow message holds up no other one of its bucket", async () => {
+Deno.test("outbox: one bucket gives as many messages at once as concurrency says, beyond ten as well", async () => {
+  let running = 0;
+  let most = 0;
+  const waiting: (() => void)[] = [];
+  const provider: Mailer = {
+    name: "own",
+    deduplicates: false,
+    async send({ subject }) {
+      most = Math.max(most, ++running);
+      // All go on when twelve are there, and each ten seconds later at the latest.
+      if (running === 12) waiting.forEach((go) => go());
+      else {
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, 10_000);
+          waiting.push(() => {
+            clearTimeout(timer);
+            resolve();
+          });
+        });
+      }
+      running--;
+      return { mailer: "own", id: subject };
+    },
+  };
+  const queue = outbox(provider, memoryStore(), { buckets: 1 });
+  for (let i = 0; i < 12; i++) await queue.send(message(`number ${i}`));
+  assertEquals([(await queue.drain({ concurrency: 12 })).sent, most], [12, 12]);
+});
+
+Deno.test("outbox: one slow message holds up no other one of its batch", async () => {
   let release!: () => void;
   const slow = new Promise<void>((resolve) => release = resolve);
   const done: string[] = [];

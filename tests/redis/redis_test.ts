@@ -4,7 +4,13 @@
  */
 import { Redis as UpstashRedis } from "@upstash/redis";
 import { createIdempotency, createLocks, createThrottle, HoldfastError } from "@holdfast/edge";
-import { type RedisClient, redisStore, type RedisStoreOptions } from "@holdfast/edge/redis";
+import {
+  createRedisStore,
+  type RedisClient,
+  redisStore,
+  type RedisStoreOptions,
+  throttleScripts,
+} from "@holdfast/edge/redis";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
@@ -63,6 +69,37 @@ Deno.test({
         await commands(server);
         await run("second");
         assertEquals(await commands(server), expected, `${name}: ${call}`);
+      }
+    }
+  },
+});
+
+Deno.test({
+  name:
+    "Redis: with the scripts of throttles alone a throttle is one command, and a lock works in two, through every client",
+  ...options,
+  async fn() {
+    await using server = await startRedis();
+    for (const [name, connect] of Object.entries(clients)) {
+      await using connected = await connect(server.port);
+      const lean = createRedisStore(connected.client, { prefix: name, scripts: [throttleScripts] });
+      const whole = redisStore(connected.client, { prefix: name });
+      const settings = { name: "api", limit: 3, window: "1h", timeout: "1m" } as const;
+      const throttle = createThrottle(lean, settings);
+      await throttle.check("ada"); // the server learns the script
+      await commands(server);
+      assertEquals((await throttle.check("ada")).remaining, 1, name);
+      assertEquals(await commands(server), 1, name);
+      // Both kinds of stores keep the same records.
+      assertEquals((await createThrottle(whole, settings).check("ada")).remaining, 0, name);
+      const lock = await createLocks(lean).acquire("key", { ttl: "1m" });
+      assertEquals(await createLocks(whole).acquire("key", { ttl: "1m" }), undefined, name);
+      await commands(server);
+      assert(await lock!.release(), name);
+      const count = await commands(server);
+      assert(count >= 2 && count <= 4, `${name}: ${count} commands`); // two may be scripts that the server learns
+      for (const scripts of [undefined, null, "all", [{}]]) {
+        assertThrows(() => createRedisStore(connected.client, { scripts: scripts as never }), TypeError);
       }
     }
   },

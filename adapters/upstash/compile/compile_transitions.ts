@@ -74,22 +74,33 @@ export function compileTransitions(
   return found;
 }
 
-/** The same transitions of several contracts with short names: what they share stays equal. */
-export function minified(contracts: readonly (readonly CompiledTransition[])[]): CompiledTransition[][] {
-  const short = minifyLua(
-    contracts.map((transitions) =>
-      transitions.flatMap(({ parts, fast }) => fast === undefined ? parts : [...parts, fast])
-    ),
-  );
-  return contracts.map((transitions, i) => {
-    const left = short[i]!;
-    return transitions.map((transition) => {
-      const parts = left.splice(0, transition.parts.length);
-      return transition.fast === undefined
-        ? { ...transition, parts }
-        : { ...transition, parts, fast: left.shift() };
-    });
-  });
+/** Compiled transitions of several contracts, and the engine's own Lua. */
+export interface Minified {
+  readonly contracts: readonly (readonly CompiledTransition[])[];
+  readonly engine: Readonly<Record<string, string>>;
+}
+
+/** The same with short names: what they share stays equal. */
+export function minified({ contracts, engine }: Minified): Minified {
+  const names = Object.keys(engine);
+  const [own, ...short] = minifyLua([
+    { parts: [], alone: [], around: Object.values(engine) },
+    ...contracts.map((transitions) => ({
+      parts: transitions.flatMap(({ parts }) => parts),
+      alone: transitions.flatMap(({ fast }) => fast ?? []),
+    })),
+  ]);
+  return {
+    engine: Object.fromEntries(names.map((name, i) => [name, own!.around[i]!])),
+    contracts: contracts.map((transitions, i) => {
+      const [parts, alone] = [[...short[i]!.parts], [...short[i]!.alone]];
+      return transitions.map((transition) => ({
+        ...transition,
+        parts: parts.splice(0, transition.parts.length),
+        ...(transition.fast !== undefined && { fast: alone.shift()! }),
+      }));
+    }),
+  };
 }
 
 // The compiler's syntax tree has no types here: it comes from the caller.

@@ -1,6 +1,6 @@
 /** The usual calls of idempotency, by hand; `src/idempotency/idempotency_transitions.ts` has the record's fields. */
 import type { FastPath } from "./fast_path.ts";
-import { unlessDone } from "../_lua.ts";
+import { unlessDone } from "./engine_lua.ts";
 
 /** The key is free. 21 µs against 41 µs compiled, in one run on a loaded machine. */
 const begin = (): FastPath => ({
@@ -30,13 +30,13 @@ if string.byte(fingerprint) == 0 then break end
 local found = redis.call('HMGET', key, 'state', 'owner', '@', 'leaseEnds', 'attempt', 'retentionEnds', 'fingerprint',
   'claim')
 if found[1] ~= 'pending' or found[2] ~= ARGV[1] or not found[7] or not found[8] then break end
-local whole = '^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$'
-if not (find(found[3] or '', whole) and find(found[4] or '', whole) and find(found[5] or '', whole) and
-  find(found[6] or '', whole)) then break end
+local over, lease, attempt, ends = found[3] or '', found[4] or '', found[5] or '', found[6] or ''
+if #over > 16 or #lease > 16 or #attempt > 16 or #ends > 16 or
+  not find(over .. ' ' .. lease .. ' ' .. attempt .. ' ' .. ends, '^%d+ %d+ %d+ %d+$') then break end
 READ_TIME
-if now >= tonumber(found[3]) then break end
+if now >= over + 0 then break end
 ${unlessDone("'=state,stored'")}
-local ends = format('%d', now + ARGV[4])
+ends = format('%d', now + ARGV[4])
 -- What else a record had is gone with it, as is the lease.
 redis.call('DEL', key)
 if not response or response == '' then

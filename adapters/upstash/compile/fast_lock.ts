@@ -14,7 +14,7 @@ import {
   TICKET_STEP,
 } from "../../../src/lock/_limits.ts";
 import type { FastPath } from "./fast_path.ts";
-import { unlessDone } from "../_lua.ts";
+import { unlessDone } from "./engine_lua.ts";
 
 /** Reads the summary and the caller's own field; leaves to `apply` what has expired. */
 const OPEN = (): string => `
@@ -32,17 +32,12 @@ local fence, lapsed, due, head, ends, holders, alone, waiting, first, last = 0, 
 if lock then
   fence, lapsed, due, head, ends, holders, alone, waiting, first, last = string.match(lock, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
   if not last then break end
-  fence, lapsed, due, head, ends = tonumber(fence), tonumber(lapsed), tonumber(due), tonumber(head), tonumber(ends)
-  holders, alone, waiting, first, last = tonumber(holders), tonumber(alone), tonumber(waiting), tonumber(first), tonumber(last)
+  -- An addition makes a number of a text without the call of a function; \`lapsed\` is compared with nothing.
+  fence, due, head, ends, holders, alone, waiting, first = fence + 0, due + 0, head + 0, ends + 0, holders + 0, alone + 0, waiting + 0, first + 0
 end
 if due == 0 then due = math.huge end
 if head == 0 then head = math.huge end
 if now >= due or now >= head then break end
-`;
-
-/** Keeps the record until `keep`, which has changed. */
-const KEEP = (): string => `
-if keep ~= deadline then redis.call('PEXPIREAT', key, format('%d', keep)) end
 `;
 
 /** Makes `keep` of `ends`. */
@@ -60,17 +55,19 @@ if waiting == 0 then head = 0 end
 local n = #set
 set[n + 1], set[n + 2] = 'lock', format('%d %d %d %d %d %d %d %d %d %d', fence, lapsed, due, head, ends, holders, alone, waiting, first, last)
 ${MAKE_KEEP()}
-if keep ~= deadline then set[n + 3], set[n + 4] = '@', format('%d', keep) end
+local over = keep ~= deadline and format('%d', keep)
+if over then set[n + 3], set[n + 4] = '@', over end
 ${gone ? `redis.call('HDEL', key, unpack(${gone}))` : ""}
 redis.call('HSET', key, unpack(set))
-${KEEP()}`;
+if over then redis.call('PEXPIREAT', key, over) end
+`;
 
 /** The holder's lease lasts until `till` at least. */
 const LENGTHEN = (): string => `
 local till, token, most, delay = string.match(mine, '^h (%d+) (%d+) (%d+) (%d+)$')
-till = tonumber(till)
+till = till + 0
 if now >= till then break end
-till = math.max(till, now + tonumber(ARGV[2]))
+till = math.max(till, now + ARGV[2])
 `;
 
 /** Notes when the lease of one holder ends: exactly, where it is the only one. */
@@ -97,7 +94,7 @@ elseif kind == 'q' then
   local fresh = wait and now + math.min(wait, ${TICKET} + ahead * ${TICKET_STEP}) or 0
   writes = fresh - till >= ${TICKET_GAIN}
   if writes then
-    if tonumber(number) == first then
+    if number + 0 == first then
       -- The dead behind it may have to make room.
       if waiting >= ${MOST_SHARING} then break end
       head = fresh
@@ -107,7 +104,7 @@ elseif kind == 'q' then
   end
   reply = format('=remaining,%d,ahead,%d', math.min(due, head) - now, ahead)
 elseif waiting == 0 and (holders == 0 or (holders < limit and alone == 0)) then
-  local nxt, till = math.max(fence + 1, now * 1000 + micro), now + tonumber(ARGV[2])
+  local nxt, till = math.max(fence + 1, now * 1000 + micro), now + ARGV[2]
   if fence == 0 then lapsed = nxt - 1 end
   fence, holders = nxt, holders + 1
   if limit <= 1 then alone = 1 end
@@ -170,17 +167,17 @@ while waiting > 0 do
   local field = owner and redis.call('HGET', key, 'by:' .. owner) or ''
   local number, ending, most, front = string.match(field, '^q (%d+) (%d+) (%d+) (%d+)$')
   -- A dead waiter in front of others is passed over by apply.
-  if not number or now >= tonumber(ending) then
+  if not number or now >= ending + 0 then
     whole = false
     break
   end
-  local limit = tonumber(most)
+  local limit = most + 0
   if holders > 0 and (holders >= limit or alone == 1) then
     if front ~= '1' then
       set[#set + 1] = 'by:' .. owner
       set[#set + 1] = format('q %s %s %s 1', number, ending, most)
     end
-    head = tonumber(ending)
+    head = ending + 0
     break
   end
   fence = math.max(fence + 1, now * 1000 + micro)
@@ -209,9 +206,9 @@ local number = string.match(mine, '^q (%d+) ')
 local due, head, waiting, first = string.match(found[2] or '', '^%d+ %d+ (%d+) (%d+) %d+ %d+ %d+ (%d+) (%d+) %d+$')
 if not number or not first or not found[1] then break end
 READ_TIME
-due, head = tonumber(due), tonumber(head)
+due, head = due + 0, head + 0
 if due == 0 or head < due then due = head end
-if now >= due or now >= tonumber(found[1]) then return '=' end
+if now >= due or now >= found[1] + 0 then return '=' end
 return format('=remaining,%d,ahead,%d', due - now, math.min(number - first, waiting - 1))`,
 });
 

@@ -105,10 +105,11 @@ end`,
     file: "src/throttle/throttle_numbers.ts",
     lua: `local function figuresText(...) return string.format("%.0f:%.0f:%.0f:%.0f", ...) end`,
   },
-  // Calls come from other processes.
-  isFirst: {
+  isRepeated: {
     file: "src/throttle/throttle_numbers.ts",
-    lua: `local function isFirst() return false end`,
+    lua: `local function isRepeated(record, call)
+  return record and call and string.find("," .. (record.recentCalls or ""), "," .. call .. ",", 1, true)
+end`,
   },
   // A script runs once: there is nothing to remember.
   remembered: {

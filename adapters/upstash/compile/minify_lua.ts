@@ -7,7 +7,7 @@
 const RESERVED = new Set(
   ("redis cjson string table math tonumber pairs ipairs type unpack next select error KEYS ARGV " +
     // What surrounds a chunk in a script.
-    "apply now micro format READ_TIME " +
+    "apply now micro format fields READ_TIME " +
     "and break do else elseif end false for function if in local nil not or repeat return then true until while")
     .split(" "),
 );
@@ -99,29 +99,40 @@ interface Chunk {
   readonly fields: ReadonlySet<number>;
 }
 
+/** The chunks of one contract. */
+export interface LuaChunks {
+  /** Functions and constants, each a chunk that those after it may name. */
+  readonly parts: readonly string[];
+  /** Chunks that stand alone. */
+  readonly alone: readonly string[];
+  /** Chunks that stand around parts. */
+  readonly around?: readonly string[];
+}
+
 /**
- * The same chunks, shorter; a list of chunks for each contract. What a chunk defines gets a name that begins with a capital,
- * alike in all chunks of the contract, and in those of others where they define it too. Other names are shortened for each
- * chunk by itself, in the order in which they appear. So equal chunks stay equal, and chunks alike stay alike, which
- * compresses well.
+ * The same chunks, shorter; one entry for each contract. What a part defines gets a name that begins with a capital,
+ * alike in all parts of the contract, and in those of others where they define it too. Other names are shortened for each
+ * part by itself, in the order in which they appear. So equal parts stay equal, and parts alike stay alike, which
+ * compresses well. Chunks that stand alone are put together from common passages: a name is short for the same name in all
+ * of them, so that those passages stay equal. So it is in chunks that stand around parts, where it begins with a small letter,
+ * so that no part hides it.
  */
-export function minifyLua(contracts: readonly (readonly string[])[]): string[][] {
-  const read = contracts.map((chunks) =>
-    chunks.map((chunk): Chunk => {
-      const list = withoutParentheses(tokens(chunk));
-      return { list, fields: fieldPositions(list) };
-    })
-  );
+export function minifyLua(contracts: readonly LuaChunks[]): Required<LuaChunks>[] {
+  const read = contracts.map(({ parts }) => parts.map(chunk));
+  const alone = contracts.map((chunks) => chunks.alone.map(chunk));
   const tops = read.map((chunks) => definedNames(chunks));
   const common = [...tops[0] ?? []];
   for (const names of tops.slice(1)) common.push(...names);
   const shared = new Set(common.filter((name, i) => common.indexOf(name) !== i));
   const capitals = [...shortNames("ABCDEFGHIJKLMNOPQRSTUVWXYZ")];
   const forAll = [...shared].map((name, i) => [name, capitals[i]!] as const);
+  const around = contracts.map((chunks) => (chunks.around ?? []).map(chunk));
+  const inAlone = namesByCount(alone.flat(), "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+  const inAround = namesByCount(around.flat(), "abcdefghijklmnopqrstuvwxyz");
   return read.map((chunks, at) => {
     const own = [...tops[at]!].filter((name) => !shared.has(name));
     const top = new Map([...forAll, ...own.map((name, i) => [name, capitals[shared.size + i]!] as const)]);
-    return chunks.map(({ list, fields }) => {
+    const parts = chunks.map(({ list, fields }) => {
       const left = shortNames("abcdefghijklmnopqrstuvwxyz");
       const short = new Map(top);
       list.forEach(({ kind, text }, i) => {
@@ -130,7 +141,31 @@ export function minifyLua(contracts: readonly (readonly string[])[]): string[][]
       });
       return written(list, fields, short);
     });
+    return {
+      parts,
+      alone: alone[at]!.map(({ list, fields }) => written(list, fields, inAlone)),
+      around: around[at]!.map(({ list, fields }) => written(list, fields, inAround)),
+    };
   });
+}
+
+function chunk(text: string): Chunk {
+  const list = withoutParentheses(tokens(text));
+  return { list, fields: fieldPositions(list) };
+}
+
+/** Short names for all names that the chunks use, the most frequent first. */
+function namesByCount(chunks: readonly Chunk[], first: string): Map<string, string> {
+  const counts = new Map<string, number>();
+  for (const { list, fields } of chunks) {
+    list.forEach(({ kind, text }, i) => {
+      if (kind === "name" && !fields.has(i) && !RESERVED.has(text)) {
+        counts.set(text, (counts.get(text) ?? 0) + 1);
+      }
+    });
+  }
+  const left = shortNames(first);
+  return new Map([...counts].sort(([, a], [, b]) => b - a).map(([name]) => [name, left.next().value!]));
 }
 
 /** The names that the chunks of a contract define, the most frequent first. */

@@ -45,7 +45,7 @@ async function main({ args, cwd, writeTextFile }: Runtime): Promise<void> {
   if (transitions.length === 0) {
     throw new TypeError("Cannot compile as no file has a constant of the type 'Transition'");
   }
-  const text = scriptsSource(minified([transitions])[0]!, {
+  const text = scriptsSource(minified({ contracts: [transitions], engine: {} }).contracts[0]!, {
     origin: `deno run -A jsr:@holdfast/edge/upstash/compile\` from \`${files.join("`, `")}`,
     name: "scripts",
     about: "The transitions in Lua, by their names.",
