@@ -123,16 +123,11 @@ export function standInFor(c: RouteContext, standIn: StandIn): void {
 
 /** Lets work outlive the response; returns `false` where the runtime has no way to. */
 export function waitUntil(c: RouteContext, work: Promise<unknown>): boolean {
-  // Hono throws where there is none, and the stack of an error nobody reads costs more than a helper.
-  const { stackTraceLimit } = Error;
-  Error.stackTraceLimit = 0;
   try {
     c.executionCtx.waitUntil(work);
     return true;
   } catch {
-    return false;
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit;
+    return false; // Hono throws where there is no such context
   }
 }
 
