@@ -117,9 +117,8 @@ export class Lease {
 
   /** Aborts the moment the lease is or may be over, and when the caller's own signal does. */
   get signal(): AbortSignal {
-    const fresh = this.#controller === undefined;
-    const controller = this.#controller ??= new AbortController();
-    if (!fresh) return controller.signal;
+    if (this.#controller !== undefined) return this.#controller.signal;
+    const controller = this.#controller = new AbortController();
     const { signal, lost } = this.#options;
     if (signal?.aborted) controller.abort(signal.reason);
     // A lease that ended after its work was done does not abort the signal.

@@ -1,8 +1,9 @@
 /** Responses as sessions and the helpers of `src/http` make and change them. */
 
 /**
- * A response whose headers can be changed. Those of a fetched response cannot, so it is copied; others are
- * used as they are, since Bun sets the content type of an original body alone.
+ * A response whose headers can be changed. Those of a fetched response cannot, so it is copied. One without a
+ * body is copied, too: an application may return the same object to everyone, and would hand one visitor's
+ * cookie to the next. Others are used as they are, since Bun sets the content type of an original body alone.
  */
 export function changeable(response: Response): Response {
   const text = textAtHand(response);
@@ -10,13 +11,24 @@ export function changeable(response: Response): Response {
     // The server writes these very headers, and a copy is made of them.
     return new Response(text, { status: response.status, headers: new Headers(response.headers) });
   }
+  settleHeaders(response);
+  if (isWithoutBody(response)) return new Response(null, response);
   try {
-    void response.bodyUsed; // see settleHeaders()
     response.headers.delete("~"); // a name that no field has
     return response;
   } catch {
     return new Response(response.body, response);
   }
+}
+
+/**
+ * Whether a response has no body, and may be copied: an upgrade may not. A look at a body makes a stream of it in
+ * some runtimes, so the usual answers, which say their type, are known by that.
+ */
+function isWithoutBody(response: Response): boolean {
+  const { status, headers } = response;
+  const usual = status < 200 || (status < 202 && headers.has("content-type"));
+  return !usual && response.body === null;
 }
 
 /**

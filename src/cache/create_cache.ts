@@ -148,7 +148,7 @@ class StoreCache implements Cache {
       const filler = this.#nextName();
       const first = this.#direct(key, plan, filler);
       if (first !== undefined && !(first instanceof Promise) && isFresh(first)) return valueOf(first.value);
-      return (await this.#rounds(this.#call(key, fill, plan, { filler }), first)).value;
+      return (await this.#rounds(this.#call(key, fill, plan, filler), first)).value;
     }
     return (await this.#resolve(key, fill, plan)).value;
   }
@@ -181,7 +181,7 @@ class StoreCache implements Cache {
   ): Promise<CacheAnswer<T>> {
     const near = plan.refresh ? undefined : await this.#near<T>(key, plan);
     if (near) return near;
-    const call = this.#call(key, fill, plan, { looked });
+    const call = this.#call(key, fill, plan, this.#nextName(), looked);
     return await this.#rounds(call, this.#direct(key, plan, call.filler));
   }
 
@@ -189,10 +189,8 @@ class StoreCache implements Cache {
     key: string,
     fill: Fill<T>,
     plan: CachePlan,
-    { filler = this.#nextName(), looked = () => {} }: {
-      filler?: string | undefined;
-      looked?: (() => void) | undefined;
-    },
+    filler: string,
+    looked: () => void = () => {},
   ): Call<T> {
     const began = this.#flights.count;
     const sentAt = this.#settings.clock.monotonic();

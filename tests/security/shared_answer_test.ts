@@ -155,3 +155,24 @@ Deno.test("shared answer: a value that was read before the response may be read 
     return opened.commit(one).then(() => one.csrfToken());
   }, HoldfastError);
 });
+
+Deno.test("shared answer: one Response object without a body, returned to everyone, carries no cookie on", async () => {
+  const store = memoryStore();
+  const noContent = new Response(null, { status: 204 });
+  const app = new Hono<App>();
+  app.get("/", session({ store }), (c) => {
+    c.var.session.set("mark", 1);
+    return noContent;
+  });
+  const plain = withSession((_request, { session }) => {
+    session.set("mark", 1);
+    return noContent;
+  }, { sessions: createSessions(store) });
+  for (const ask of [() => app.request(url.replace("/page", "/")), () => plain(new Request(url))]) {
+    const [first, second] = [await ask(), await ask()];
+    assertEquals([first.status, second.status], [204, 204]);
+    assertEquals(second.headers.getSetCookie().length, 1);
+    assert(sent(first) !== "" && sent(first) !== sent(second));
+  }
+  assertEquals([...noContent.headers], []);
+});
