@@ -12,13 +12,21 @@ export function changeable(response: Response): Response {
     return new Response(text, { status: response.status, headers: new Headers(response.headers) });
   }
   settleHeaders(response);
-  if (isWithoutBody(response)) return new Response(null, response);
   try {
+    if (isWithoutBody(response)) return copyOf(response);
     response.headers.delete("~"); // a name that no field has
     return response;
   } catch {
-    return new Response(response.body, response);
+    return copyOf(response);
   }
+}
+
+/** A copy. The Response of `@hono/node-server` would take over the very headers of a fetched one. */
+function copyOf(response: Response): Response {
+  const { body, status, statusText, headers } = response;
+  const copy = new Response(body, response);
+  if (copy.headers !== headers) return copy;
+  return new Response(body, { status, statusText, headers: new Headers(headers) });
 }
 
 /**

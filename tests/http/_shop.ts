@@ -61,6 +61,7 @@ function text(body: string): Response {
 /** The routes, for every server. */
 function work() {
   let [charges, renders] = [0, 0];
+  let nothing: Response | undefined;
   const events: unknown[] = [];
   return {
     pay: async (request: Request, key: string | undefined) => {
@@ -92,6 +93,10 @@ function work() {
           date: "Thu, 09 Oct 2025 08:53:20 GMT",
         },
       }),
+    // A fetched response, whose headers cannot be changed.
+    proxied: () => fetch("data:text/plain;charset=utf-8,from%20elsewhere"),
+    // One object for every request.
+    gone: () => nothing ??= new Response(null, { status: 410, headers: { "x-own": "kept" } }),
     receive: (event: unknown) => void events.push(event),
     events,
   };
@@ -108,7 +113,7 @@ const verify = signedWebhook({
 export function plainShop(): Handler {
   const log: Log = [];
   const store = recording(memoryStore({ clock: still }), log);
-  const { pay, stream, page, receive, events } = work();
+  const { pay, stream, page, proxied, gone, receive, events } = work();
   const routes: Record<string, Handler> = {
     "/pay": withIdempotency(
       withThrottle<IdempotencyContext>(
@@ -133,6 +138,15 @@ export function plainShop(): Handler {
     "/visit": withSession(async (_request, { session }) => {
       return text(`visit ${await session.update("visits", (visits) => 1 + Number(visits ?? 0))}`);
     }, { store }),
+    "/proxied": withSession(async (_request, { session }) => {
+      session.set("proxied", true);
+      return await proxied();
+    }, { store }),
+    "/proxied-limited": withThrottle(proxied, { ...limits, store, name: "proxied" }),
+    "/gone": withSession((_request, { session }) => {
+      session.set("gone", true);
+      return gone();
+    }, { store }),
     "/page": withCache(page, { store, clock: still }),
     "/hook": webhook({ verify, store, name: "hook", handle: receive, clock: still }),
     "/hold": async (request) => {
@@ -149,7 +163,7 @@ export function plainShop(): Handler {
 export function honoShop(): Handler {
   const log: Log = [];
   const store = recording(memoryStore({ clock: still }), log);
-  const { pay, stream, page, receive, events } = work();
+  const { pay, stream, page, proxied, gone, receive, events } = work();
   const app = new Hono<
     { Variables: IdempotencyVariables & LockVariables & SessionVariables & ThrottleVariables }
   >();
@@ -177,6 +191,15 @@ export function honoShop(): Handler {
   );
   app.get("/visit", session({ store }), async (c) => {
     return text(`visit ${await c.var.session.update("visits", (visits) => 1 + Number(visits ?? 0))}`);
+  });
+  app.get("/proxied", session({ store }), (c) => {
+    c.var.session.set("proxied", true);
+    return proxied();
+  });
+  app.get("/proxied-limited", throttle({ ...limits, store, name: "proxied" }), proxied);
+  app.get("/gone", session({ store }), (c) => {
+    c.var.session.set("gone", true);
+    return gone();
   });
   app.get("/page", cache({ store, clock: still }), page);
   app.on(

@@ -55,6 +55,10 @@ async function steps(): Promise<Step[]> {
     ["GET", "/visit"],
     ["GET", "/visit", { cookie: "yes" }],
     ["GET", "/visit", { cookie: "__Host-session=forged" }],
+    ["GET", "/proxied"],
+    ["GET", "/proxied-limited"],
+    ["GET", "/gone"],
+    ["GET", "/gone"],
     ["GET", "/page"],
     ["GET", "/page"],
     ["POST", "/hook", await signed(event), event],
@@ -139,7 +143,7 @@ workerdTest(
       const statuses = first.map(({ status }) => status).join();
       assertEquals(
         statuses,
-        "400,400,201,201,201,422,200,200,200,200,429,200,401,204,401,429,200,200,200,409,400,200,200,200,200,200,200,200,403,405",
+        "400,400,201,201,201,422,200,200,200,200,429,200,401,204,401,429,200,200,200,409,400,200,200,200,200,200,410,410,200,200,200,200,403,405",
       );
       const of = (step: string) => first.filter((seen) => seen.step === step);
       assertEquals(
@@ -157,6 +161,12 @@ workerdTest(
       assertEquals(of("POST /stream").map(({ body }) => body), ["one two three 2", "one two three 2"]);
       assert(of("POST /stream")[1]!.headers.includes("idempotency-replayed: true"));
       assertEquals(of("GET /visit").map(({ body }) => body), ["visit 1", "visit 2", "visit 1"]);
+      for (const path of ["/proxied", "/proxied-limited"]) {
+        assertEquals(of(`GET ${path}`).map(({ body }) => body), ["from elsewhere"]);
+      }
+      for (const { headers } of of("GET /gone")) {
+        assertEquals(headers.filter((field) => field.startsWith("set-cookie")).length, 1);
+      }
       assertEquals(of("GET /page").map(({ body }) => body), ["rendered 1", "rendered 1"]);
       assertEquals(of("POST /hook").map(({ store }) => store.length), [2, 1, 0]);
     });
