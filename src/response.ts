@@ -11,7 +11,9 @@ export function changeable(response: Response): Response {
     // The server writes these very headers, and a copy is made of them.
     return new Response(text, { status: response.status, headers: new Headers(response.headers) });
   }
-  settleHeaders(response);
+  // The Response of `@hono/node-server` makes its real one at the first look at its body, from what it was
+  // constructed with: fields that were set before that would be lost.
+  void response.bodyUsed;
   try {
     if (isWithoutBody(response)) return copyOf(response);
     response.headers.delete("~"); // a name that no field has
@@ -53,15 +55,6 @@ export function textAtHand(response: Response): string | undefined {
     if (Array.isArray(parts) && parts[0] === response.status && typeof parts[1] === "string") return parts[1];
   }
   return undefined;
-}
-
-/**
- * Makes the headers of a response the ones that a copy of it will have. The Response of `@hono/node-server`
- * makes its real one at the first look at its body, from what it was constructed with: fields that were set
- * before that are lost then.
- */
-export function settleHeaders(response: Response): void {
-  void response.bodyUsed;
 }
 
 /**

@@ -25,7 +25,7 @@ import { deferred } from "../deferred.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { isOutage } from "../fault_class.ts";
-import { settleHeaders } from "../response.ts";
+import { changeable } from "../response.ts";
 import { safely } from "../safely.ts";
 import { randomToken, sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
@@ -852,17 +852,10 @@ function staleness(found: Found): number {
 
 /** The response with what the cache has to say of it. */
 function withFields(response: Response, status: string, tags: readonly string[]): Response {
-  let own = response;
-  settleHeaders(own);
-  try {
-    own.headers.append("cache-status", `Holdfast; ${status}`);
-  } catch {
-    // A fetched response's fields cannot be changed. A status that no response may be made with is passed on
-    // as it is.
-    if (response.status > 599) return response;
-    own = new Response(response.body, response);
-    own.headers.append("cache-status", `Holdfast; ${status}`);
-  }
+  // No copy can be made with such a status: it is passed on as it is.
+  if (response.status > 599) return response;
+  const own = changeable(response);
+  own.headers.append("cache-status", `Holdfast; ${status}`);
   addTags(own.headers, tags);
   return own;
 }

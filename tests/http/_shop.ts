@@ -143,6 +143,7 @@ export function plainShop(): Handler {
       return await proxied();
     }, { store }),
     "/proxied-limited": withThrottle(proxied, { ...limits, store, name: "proxied" }),
+    "/proxied-cached": withCache(proxied, { store, clock: still }),
     "/gone": withSession((_request, { session }) => {
       session.set("gone", true);
       return gone();
@@ -197,6 +198,7 @@ export function honoShop(): Handler {
     return proxied();
   });
   app.get("/proxied-limited", throttle({ ...limits, store, name: "proxied" }), proxied);
+  app.get("/proxied-cached", cache({ store, clock: still }), proxied);
   app.get("/gone", session({ store }), (c) => {
     c.var.session.set("gone", true);
     return gone();

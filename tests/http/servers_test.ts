@@ -57,6 +57,7 @@ async function steps(): Promise<Step[]> {
     ["GET", "/visit", { cookie: "__Host-session=forged" }],
     ["GET", "/proxied"],
     ["GET", "/proxied-limited"],
+    ["GET", "/proxied-cached"],
     ["GET", "/gone"],
     ["GET", "/gone"],
     ["GET", "/page"],
@@ -143,7 +144,7 @@ workerdTest(
       const statuses = first.map(({ status }) => status).join();
       assertEquals(
         statuses,
-        "400,400,201,201,201,422,200,200,200,200,429,200,401,204,401,429,200,200,200,409,400,200,200,200,200,200,410,410,200,200,200,200,403,405",
+        "400,400,201,201,201,422,200,200,200,200,429,200,401,204,401,429,200,200,200,409,400,200,200,200,200,200,200,410,410,200,200,200,200,403,405",
       );
       const of = (step: string) => first.filter((seen) => seen.step === step);
       assertEquals(
@@ -161,7 +162,7 @@ workerdTest(
       assertEquals(of("POST /stream").map(({ body }) => body), ["one two three 2", "one two three 2"]);
       assert(of("POST /stream")[1]!.headers.includes("idempotency-replayed: true"));
       assertEquals(of("GET /visit").map(({ body }) => body), ["visit 1", "visit 2", "visit 1"]);
-      for (const path of ["/proxied", "/proxied-limited"]) {
+      for (const path of ["/proxied", "/proxied-limited", "/proxied-cached"]) {
         assertEquals(of(`GET ${path}`).map(({ body }) => body), ["from elsewhere"]);
       }
       for (const { headers } of of("GET /gone")) {
