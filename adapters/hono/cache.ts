@@ -53,7 +53,8 @@ export type CacheMiddlewareOptions = CacheMiddlewareBaseOptions & HttpCacheSourc
  * app.get("/products/rope", (c) => c.text("a rope"));
  * ```
  */
-export function cache({ revalidate, store, ...options }: CacheMiddlewareOptions): RouteMiddleware {
+export function cache(given: CacheMiddlewareOptions): RouteMiddleware {
+  const { revalidate, store, ...options } = Object(given) as CacheMiddlewareOptions;
   if (revalidate !== undefined && typeof revalidate !== "function") {
     throw new TypeError("Cannot cache responses as 'revalidate' must be a function");
   }

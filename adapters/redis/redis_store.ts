@@ -1,6 +1,6 @@
 import type { Duration } from "../../src/duration.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkFunction, checkNeededOptions, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 // The scripts and the engine are Upstash's, by the way of which they run on any Redis.
 import { clientRunner } from "../upstash/_client.ts";
 import { redisCluster } from "../upstash/_cluster.ts";
@@ -128,7 +128,7 @@ export interface CreateRedisStoreOptions extends Omit<RedisStoreOptions, "virtua
  * ```
  */
 export function createRedisStore(client: RedisClient, options: CreateRedisStoreOptions): AtomicStore {
-  checkOptionNames(TASK, options, OPTIONS);
+  checkNeededOptions(TASK, options, OPTIONS, "'scripts'");
   return storeOn(client, { ...options, scripts: checkScripts(options.scripts) });
 }
 

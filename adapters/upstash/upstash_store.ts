@@ -1,6 +1,6 @@
 import type { Duration } from "../../src/duration.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkFunction, checkNeededOptions, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { clientRunner, isClient, type RedisScripts } from "./_client.ts";
 import { redisCluster } from "./_cluster.ts";
 import { KeySpace } from "./_keys.ts";
@@ -126,7 +126,7 @@ export function createUpstashStore(
   connection: UpstashConnection,
   options: CreateUpstashStoreOptions,
 ): AtomicStore {
-  checkOptionNames(TASK, options, LEAN_OPTIONS);
+  checkNeededOptions(TASK, options, LEAN_OPTIONS, "'scripts'");
   return overHttp(connection, { ...options, scripts: checkScripts(options.scripts) });
 }
 

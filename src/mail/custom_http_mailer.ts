@@ -1,9 +1,11 @@
 /** The kit of mailers over HTTP for users: the one that ours are made from, with its provider checked. */
-import { checkNeededOptions, type OptionNames } from "../validate.ts";
+import { checkInteger, checkMethods, checkNeededOptions, type OptionNames } from "../validate.ts";
 import { httpMailer as mailerOf, type Provider } from "./http_mailer.ts";
 import type { Mailer } from "./mailer.ts";
 import { prepareMessage } from "./message.ts";
 import { selectRecipients } from "./partial.ts";
+
+const TASK = "make a mailer over HTTP";
 
 const PROVIDER = {
   name: true,
@@ -29,8 +31,8 @@ const PROVIDER = {
  * A mailer for a provider with an API over HTTP: the kit that our own mailers are made from. It checks the
  * message, bounds the request and its reply, and says of every failure whether anything was sent.
  *
- * @throws {TypeError} when `defaults` holds an option that is not one of `options`
- * @throws {RangeError} when the timeout is not positive
+ * @throws {TypeError} when something needed is missing, or `defaults` holds an option that is not one of `options`
+ * @throws {RangeError} when the timeout, `maxBytes` or `maxRecipients` is not positive
  * @category Mail
  * @example
  * ```ts
@@ -51,7 +53,17 @@ const PROVIDER = {
  * ```
  */
 export function httpMailer<Options extends object>(provider: Provider<Options>): Mailer {
-  checkNeededOptions("make a mailer over HTTP", provider, PROVIDER, "a provider");
+  checkNeededOptions(TASK, provider, PROVIDER, "a provider");
+  if (typeof provider.name !== "string" || provider.name === "" || !Array.isArray(provider.success)) {
+    throw new TypeError(`Cannot ${TASK} as 'name' must be a text, and 'success' a list of status codes`);
+  }
+  checkInteger(TASK, "maxBytes", provider.maxBytes);
+  checkInteger(TASK, "maxRecipients", provider.maxRecipients);
+  checkMethods(TASK, "'exchange', 'request' and 'id' must be functions", provider, [
+    "exchange",
+    "request",
+    "id",
+  ]);
   const mailer = mailerOf(provider);
   if (!provider.selectsRecipients) return mailer;
   return {

@@ -1,6 +1,7 @@
 /** Migrates and validates a stored record for this version of the application. */
 import { decodeValue, encodeValue } from "../codec.ts";
 import { HoldfastError } from "../errors.ts";
+import { dropRejection } from "../safely.ts";
 import type { Schema } from "../schema.ts";
 import type { Awaitable } from "../store/engine.ts";
 import type { Fields } from "../store/transition.ts";
@@ -43,15 +44,30 @@ export function interpreter(
       let { values } = record;
       if (old && migrate) {
         const kept = Object.entries(values).filter(([field]) => !field.startsWith("d:"));
-        values = { ...Object.fromEntries(kept), ...encoded(migrate(dataOf(values), schemaVersion)) };
+        const data = migrate(dataOf(values), schemaVersion);
+        if (!isPlain(data)) throw new MigrationFault();
+        values = { ...Object.fromEntries(kept), ...encoded(data) };
       }
       for (const field in values) decodeValue(values[field]!);
       if (schema === undefined) return read(values);
       return accepts(schema, values).then((accepted) => accepted ? read(values) : refused(handle));
-    } catch {
+    } catch (error) {
+      if (error instanceof MigrationFault) throw error;
       return refused(handle); // the cause would quote what is stored
     }
   };
+}
+
+/** The fault of a `migrate` that answers no object: taken as one, it would empty every old session. */
+class MigrationFault extends TypeError {
+  constructor() {
+    super("Cannot migrate the session as 'migrate' must return an object of values: async functions do not");
+  }
+}
+
+function isPlain(data: unknown): boolean {
+  dropRejection(data);
+  return Object.prototype.toString.call(data) === "[object Object]";
 }
 
 /** Whether the schema takes the values; one that throws does not. */

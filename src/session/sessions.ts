@@ -38,8 +38,9 @@ export interface SessionsOptions<S extends Schema> {
   readonly version?: number | undefined;
   /**
    * Converts data of an older version to this one; the result must pass the schema. If it throws, a new
-   * session begins. The result is stored with the next change, so the function may run more than once: it
-   * must have no effects.
+   * session begins; if it returns no object, as an async function does, the read is a `TypeError` and the
+   * session stays. The result is stored with the next change, so the function may run more than once: it must
+   * have no effects.
    */
   readonly migrate?: ((data: Record<string, unknown>, from: number) => Record<string, unknown>) | undefined;
   /**

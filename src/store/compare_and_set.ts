@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
-import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
+import { checkInteger, checkMethods, checkNeededOptions, type OptionNames } from "../validate.ts";
 import type { Fields, Step, Transition, Write } from "./transition.ts";
 
 /**
@@ -89,8 +89,9 @@ export async function transactByCompareAndSet(
   input: Fields,
   options: CompareAndSetOptions,
 ): Promise<Fields> {
-  checkOptionNames("run the transition", options, OPTIONS);
+  checkNeededOptions("run the transition", options, OPTIONS, "'clock'");
   const { clock, attempts = 64, signal } = options;
+  checkMethods("run the transition", "'clock' must be a clock", clock, ["now", "sleep"]);
   checkInteger("run the transition", "attempts", attempts);
   for (let attempt = 1; attempt <= attempts; attempt++) {
     signal?.throwIfAborted();

@@ -534,6 +534,30 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
+    name:
+      "a migrate that returns no object, as an async one does, is an error that leaves the session as it is",
+    async run({ store, clock }) {
+      const old = createSessions(store, { clock });
+      const cookie = await begin(old, (session) => session.set("x", 1));
+      const wrong = [
+        () => Promise.resolve({ y: 1 }),
+        () => Promise.reject(new Error("later")),
+        () => [1],
+        () => null,
+        () => "text",
+      ];
+      for (const migrate of wrong) {
+        const sessions = createSessions(store, { clock, version: 2, migrate: migrate as never });
+        const session = sessions.open(cookie);
+        const error = await rejection(() => session.get("x"), "read");
+        check(error instanceof TypeError && error.message.includes("'migrate'"), "the option is named");
+        session.set("z", 1);
+        await rejection(() => sessions.commit(session), "written");
+      }
+      equal(await old.open(cookie).data(), { x: 1 }, "untouched");
+    },
+  },
+  {
     name: "the schema version never decreases: an earlier version of the application writes nothing",
     async run({ store, clock }) {
       const events: SessionEvent[] = [];

@@ -444,6 +444,15 @@ for (const [name, { call, required = {} }] of Object.entries(cases)) {
     const result = await failure(() => call({ ...absent, ...required }));
     assertEquals(result, undefined, `with ${known.join(", ")} undefined`);
   });
+
+  if (Object.values(required).every((value) => value === undefined)) continue;
+  Deno.test(`options: ${name} without the options that it needs says what to give`, async () => {
+    for (const options of [undefined, null, {}]) {
+      const error = await failure(() => call(options as never));
+      assert(error instanceof TypeError || error instanceof RangeError, `${options}: no TypeError: ${error}`);
+      assert(error.message.startsWith("Cannot ") && !/reading|destructure/.test(error.message), error.message);
+    }
+  });
 }
 
 Deno.test("options: every optional property of an exported options interface includes undefined", async () => {
