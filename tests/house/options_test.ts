@@ -450,7 +450,10 @@ for (const [name, { call, required = {} }] of Object.entries(cases)) {
     for (const options of [undefined, null, {}]) {
       const error = await failure(() => call(options as never));
       assert(error instanceof TypeError || error instanceof RangeError, `${options}: no TypeError: ${error}`);
-      assert(error.message.startsWith("Cannot ") && !/reading|destructure/.test(error.message), error.message);
+      assert(
+        error.message.startsWith("Cannot ") && !/reading|destructure/.test(error.message),
+        error.message,
+      );
     }
   });
 }
