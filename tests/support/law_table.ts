@@ -1,6 +1,6 @@
 /**
  * The laws that were kept on each engine, in one table. A test file calls `lawKept` after every law that
- * held; when the file is done its counts are in `.cache/laws/`, one file an engine. `deno run -R
+ * held; when the file is done its counts are in `.cache/laws/`, a file for each engine and test file. `deno run -R
  * tests/support/law_table.ts` prints them all.
  */
 const folder = new URL("../../.cache/laws/", import.meta.url);
@@ -20,7 +20,8 @@ export function lawKept(engine: string, contract: string): void {
 function write(): void {
   Deno.mkdirSync(folder, { recursive: true });
   for (const [engine, counts] of kept) {
-    const file = engine.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-") + ".json";
+    // A name of its own: several test files, in two processes, run laws on one engine.
+    const file = `${crypto.randomUUID()}.json`;
     Deno.writeTextFileSync(new URL(file, folder), JSON.stringify({ engine, counts }));
   }
 }
@@ -30,7 +31,7 @@ export function keptLaws(): Record<string, Counts> {
   const table: Record<string, Counts> = {};
   for (const { name } of Deno.readDirSync(folder)) {
     const { engine, counts } = JSON.parse(Deno.readTextFileSync(new URL(name, folder)));
-    table[engine] = counts;
+    table[engine] = { ...table[engine], ...counts };
   }
   return table;
 }
