@@ -88,19 +88,19 @@ export function replaceRequest(c: RouteContext, request: Request): void {
   (c.req as { raw: Request }).raw = request;
 }
 
-/** What stands in the place of a request until one looks for it. */
+/** A request that is made at the first look at it. */
 export interface StandIn {
   /** Makes the request. */
   readonly make: () => Request;
-  /** Called where another middleware puts a request of its own in the place. */
+  /** Called when another middleware puts a request of its own in its place. */
   readonly replaced: () => void;
   made?: Request;
 }
 
 const standIns = /* @__PURE__ */ new RequestValues<StandIn>();
 
-// Of all requests, as accessors of each request's own would make it a shape of its own, which the collector
-// keeps for long.
+// One descriptor for all requests: with accessors of its own each request would have a shape of its own, which
+// the collector keeps for long.
 const STAND_IN: PropertyDescriptor & ThisType<object> = {
   configurable: true,
   enumerable: true,
@@ -114,7 +114,7 @@ const STAND_IN: PropertyDescriptor & ThisType<object> = {
   },
 };
 
-/** Gives later readers another request, which is made when one of them looks for it: most never do. */
+/** Puts a request in the place of Hono's own, which is made at the first look at it: most routes never look. */
 export function standInFor(c: RouteContext, standIn: StandIn): void {
   runtimeRequests.set(c, runtimeRequest(c));
   standIns.set(c.req, standIn);

@@ -4,6 +4,7 @@ import { deferred } from "../deferred.ts";
 import { HoldfastError } from "../errors.ts";
 import type { Claim, Completion, Hold, Idempotency } from "../idempotency/idempotency.ts";
 import type { Exchange, Served } from "./exchange.ts";
+import { HeldAttempt } from "../idempotency/held_attempt.ts";
 import type { ClaimedRequest } from "./http_idempotency.ts";
 import { problemResponse, textAtHand } from "../response.ts";
 import { checkOneOf } from "../validate.ts";
@@ -26,23 +27,6 @@ export interface ServingOptions {
   readonly onFault: (error: unknown) => void;
 }
 
-/**
- * What a handler gets of its claim. A class, as an object literal with an accessor has a shape of its own each
- * time, which the collector keeps for long.
- */
-class HeldClaim implements ClaimedRequest {
-  readonly #hold: Hold;
-
-  constructor(readonly key: string, readonly attempt: number, hold: Hold, readonly pin: () => void) {
-    this.#hold = hold;
-  }
-
-  /** Made for those who look: most handlers do not. */
-  get signal(): AbortSignal {
-    return this.#hold.signal;
-  }
-}
-
 /** The serving of one request that has the claim. */
 export class Serving {
   readonly #exchange: Exchange<unknown>;
@@ -63,7 +47,7 @@ export class Serving {
 
   /** The values that the handler gets. */
   #claimed(key: string): ClaimedRequest {
-    return new HeldClaim(key, this.#claim.attempt, this.#hold, () => void (this.#pinned = true));
+    return new HeldAttempt(key, this.#claim.attempt, this.#hold, () => void (this.#pinned = true));
   }
 
   /** Runs the handler and settles the claim by its answer. */

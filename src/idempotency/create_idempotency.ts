@@ -37,6 +37,7 @@ import type {
   IdempotencyRecord,
   RunOptions,
 } from "./idempotency.ts";
+import { HeldAttempt } from "./held_attempt.ts";
 import {
   abandonClaim,
   beginClaim,
@@ -451,23 +452,6 @@ class StoreIdempotency implements Idempotency {
   ): Awaitable<Fields> {
     const output = ask(this.#store, transition, key, input, options);
     return output instanceof Promise ? output.then(sound) : sound(output);
-  }
-}
-
-/**
- * What the work gets. A class, as an object literal with an accessor has a shape of its own each time, which the
- * collector keeps for long.
- */
-class HeldAttempt implements Attempt {
-  readonly #hold: Hold;
-
-  constructor(readonly key: string, readonly attempt: number, hold: Hold, readonly pin: () => void) {
-    this.#hold = hold;
-  }
-
-  /** Created when it is read: most work never does. */
-  get signal(): AbortSignal {
-    return this.#hold.signal;
   }
 }
 

@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { assert } from "../support/assert.ts";
 import { report } from "../support/report.ts";
+import { HTTP_MAILERS } from "./_mailers.ts";
 
 const USUAL = 20_000_000;
 
@@ -20,19 +21,7 @@ const SIZES: Readonly<Record<string, number>> = {
   "postmark": 7_000_000,
 };
 
-const MAILERS = [
-  "resend",
-  "sendgrid",
-  "ses",
-  "ses, raw",
-  "mailgun",
-  "mailgun, MIME",
-  "postmark",
-  "brevo",
-  "cloudflare",
-  "smtp",
-  "smtp, DKIM",
-];
+const MAILERS = [...HTTP_MAILERS, "smtp", "smtp, DKIM"];
 
 /** Takes requests of any size, counts their bytes and keeps none. */
 async function startSink() {

@@ -15,6 +15,7 @@ import { SES_CREDENTIALS, SES_REGION, startSes } from "../support/mail/ses_serve
 import { runIn, RUNTIMES } from "../support/runtimes.ts";
 import { type Peer, polite, startScripted } from "../support/smtp/scripted_server.ts";
 import { workerdTest } from "../support/workerd.ts";
+import { HTTP_MAILERS } from "./_mailers.ts";
 import type { Input } from "./_runtimes_scenario.ts";
 
 const refused = (status: number, code: string, more: object = {}) => ({
@@ -25,18 +26,6 @@ const refused = (status: number, code: string, more: object = {}) => ({
   ...more,
 });
 const unknown = { code: "backend-unavailable", delivery: "unknown", status: 200, retryable: false };
-
-const MAILERS = [
-  "resend",
-  "sendgrid",
-  "ses",
-  "ses, raw",
-  "mailgun",
-  "mailgun, MIME",
-  "postmark",
-  "brevo",
-  "cloudflare",
-];
 
 /** The replies of the hostile server by path, and the errors they are. */
 const HOSTILE: Readonly<Record<string, object>> = {
@@ -143,7 +132,9 @@ workerdTest("every mailer sends, streams, and bounds what it reads, in every run
         "tests/mail/_runtimes_scenario.ts",
         input,
       );
-      for (const name of MAILERS) assertEquals(answers[name], ["string", "string"], `${runtime}: ${name}`);
+      for (const name of HTTP_MAILERS) {
+        assertEquals(answers[name], ["string", "string"], `${runtime}: ${name}`);
+      }
       assertEquals(answers["cloudflare, handed over"], ["Grüße 😀: no file", "Grüße 😀: the file"], runtime);
       assertEquals(
         answers["cloudflare, limited"],
