@@ -1,26 +1,41 @@
 /** Responses as sessions and the helpers of `src/http` make and change them. */
 
+/** The header fields of an answer, as far as helpers change them. */
+export type HeaderFields = Pick<Headers, "get" | "set" | "append">;
+
 /**
- * A response whose headers can be changed. Those of a fetched response cannot, so it is copied. One without a
- * body is copied, too: an application may return the same object to everyone, and would hand one visitor's
- * cookie to the next. Others are used as they are, since Bun sets the content type of an original body alone.
+ * The response with changed header fields. Those of a fetched response cannot be changed, so it is copied. One
+ * without a body is copied, too: an application may return the same object to everyone, and would hand one
+ * visitor's cookie to the next. Others are used as they are, since Bun sets the content type of an original body
+ * alone.
+ *
+ * `change` is called again, on a copy, where its first change is refused.
  */
-export function changeable(response: Response): Response {
+export function withFields(response: Response, change: (fields: HeaderFields) => void): Response {
   const text = textAtHand(response);
   if (text !== undefined) {
-    // The server writes these very headers, and a copy is made of them.
-    return new Response(text, { status: response.status, headers: new Headers(response.headers) });
+    // The server writes these very headers: they are copied once, and the copy is marked.
+    const copy = OWN in response
+      ? response as Marked
+      : new Response(text, { status: response.status, headers: new Headers(response.headers) }) as Marked;
+    copy[OWN] = true;
+    change(copy.headers);
+    return copy;
   }
   // The Response of `@hono/node-server` makes its real one at the first look at its body, from what it was
   // constructed with: fields that were set before that would be lost.
-  void response.bodyUsed;
+  if (isReplaced()) void response.bodyUsed;
   try {
-    if (isWithoutBody(response)) return copyOf(response);
-    response.headers.delete("~"); // a name that no field has
-    return response;
+    if (!isWithoutBody(response)) {
+      change(response.headers);
+      return response;
+    }
   } catch {
-    return copyOf(response);
+    // they cannot be changed
   }
+  const copy = copyOf(response);
+  change(copy.headers);
+  return copy;
 }
 
 /** A copy. The Response of `@hono/node-server` would take over the very headers of a fetched one. */
@@ -41,6 +56,21 @@ function isWithoutBody(response: Response): boolean {
   return !usual && response.body === null;
 }
 
+/** Whether the runtime's Response was replaced by a class of another package. */
+function isReplaced(): boolean {
+  return Object.getPrototypeOf(Response) !== Function.prototype;
+}
+
+/** Marks a copy of such a response: its headers are no one else's. */
+const OWN = Symbol();
+
+interface Marked extends Response {
+  [OWN]: true;
+}
+
+/** The symbol of that package, once it was seen. */
+let cacheSymbol: symbol | undefined;
+
 /**
  * The text of a response of `@hono/node-server` that has not made its real one yet. To make it costs Node more
  * than all helpers do; until then the server writes the parts that it was constructed with, `[status, body,
@@ -48,13 +78,12 @@ function isWithoutBody(response: Response): boolean {
  * is used as any other.
  */
 export function textAtHand(response: Response): string | undefined {
-  if (Object.getPrototypeOf(Response) === Function.prototype) return undefined; // it replaces the runtime's class
-  for (const symbol of Object.getOwnPropertySymbols(response)) {
-    if (symbol.description !== "cache") continue;
-    const parts: unknown = response[symbol as unknown as keyof Response];
-    if (Array.isArray(parts) && parts[0] === response.status && typeof parts[1] === "string") return parts[1];
-  }
-  return undefined;
+  if (!isReplaced()) return undefined;
+  cacheSymbol ??= Object.getOwnPropertySymbols(response).find(({ description }) => description === "cache");
+  const parts: unknown = response[cacheSymbol as unknown as keyof Response];
+  return Array.isArray(parts) && parts[0] === response.status && typeof parts[1] === "string"
+    ? parts[1]
+    : undefined;
 }
 
 /**

@@ -56,11 +56,16 @@ export async function pass<Value>(
   helper: Helper<RouteContext, Value>,
 ): Promise<Response | void> {
   let served: Response | undefined;
-  const response = await helper(honoExchange(c), async (value) => {
-    if (value !== undefined) c.set(name, value);
-    await next();
-    return { response: served = c.res, error: c.error };
-  }).catch((error) => answerToLeft(c.req.raw, error));
+  let response: Response;
+  try {
+    response = await helper(honoExchange(c), async (value) => {
+      if (value !== undefined) c.set(name, value);
+      await next();
+      return { response: served = c.res, error: c.error };
+    });
+  } catch (error) {
+    response = answerToLeft(c.req.raw, error);
+  }
   if (served === undefined) return response;
   if (response !== served) replace(c, response);
 }

@@ -25,7 +25,7 @@ import { deferred } from "../deferred.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { isOutage } from "../fault_class.ts";
-import { changeable } from "../response.ts";
+import { type HeaderFields, withFields } from "../response.ts";
 import { safely } from "../safely.ts";
 import { randomToken, sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
@@ -496,7 +496,7 @@ class Exchanges<Context> {
         this.#settings.report(error); // the work was done: its answer goes out
       }
     }
-    return withFields(response, "fwd=method", tags);
+    return withStatus(response, "fwd=method", tags);
   }
 
   /** The answer where the cache's store failed, or the handler did. */
@@ -506,7 +506,7 @@ class Exchanges<Context> {
       const response = error.take();
       // Of the requests that share the failure one takes the response: the others ask for one of their own.
       if (response === undefined) return await this.#forward(request, "fwd=miss");
-      return withFields(response, `fwd=stale; fwd-status=${response.status}`, this.#tags(request));
+      return withStatus(response, `fwd=stale; fwd-status=${response.status}`, this.#tags(request));
     }
     if (!isOutage(error)) throw error;
     if (this.#settings.whenUnavailable === "throw") throw error;
@@ -514,7 +514,7 @@ class Exchanges<Context> {
   }
 
   async #forward(request: Request, status: string): Promise<Response> {
-    return withFields(await this.#handler(request, this.#context), status, this.#tags(request));
+    return withStatus(await this.#handler(request, this.#context), status, this.#tags(request));
   }
 
   /**
@@ -824,7 +824,7 @@ class Exchanges<Context> {
 
   /** The handler's own response, for the request that asked it: a 304 where its client has it already. */
   #own(request: Request, response: Response, why: string): Response {
-    const marked = withFields(response, `fwd=${why}; fwd-status=${response.status}`, this.#tags(request));
+    const marked = withStatus(response, `fwd=${why}; fwd-status=${response.status}`, this.#tags(request));
     if (!isNotModified(request.headers, marked.status, marked.headers)) return marked;
     marked.body?.cancel().catch(() => {}); // of the tee: it reads on for the store
     return notModified(marked.headers);
@@ -851,17 +851,17 @@ function staleness(found: Found): number {
 }
 
 /** The response with what the cache has to say of it. */
-function withFields(response: Response, status: string, tags: readonly string[]): Response {
+function withStatus(response: Response, status: string, tags: readonly string[]): Response {
   // No copy can be made with such a status: it is passed on as it is.
   if (response.status > 599) return response;
-  const own = changeable(response);
-  own.headers.append("cache-status", `Holdfast; ${status}`);
-  addTags(own.headers, tags);
-  return own;
+  return withFields(response, (fields) => {
+    fields.append("cache-status", `Holdfast; ${status}`);
+    addTags(fields, tags);
+  });
 }
 
-function addTags(headers: Headers, tags: readonly string[]): void {
-  if (tags.length > 0) headers.append("cache-tag", tags.join(","));
+function addTags(fields: HeaderFields, tags: readonly string[]): void {
+  if (tags.length > 0) fields.append("cache-tag", tags.join(","));
 }
 
 /** RFC 9111 §5.2.1.7. */

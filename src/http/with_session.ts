@@ -1,5 +1,5 @@
 /** Sessions around a fetch handler, and the one implementation of Hono's `session()`. */
-import { changeable, problemResponse, unavailable } from "../response.ts";
+import { problemResponse, unavailable, withFields } from "../response.ts";
 import type { Schema, SchemaOutput } from "../schema.ts";
 import { createSessions } from "../session/create_sessions.ts";
 import type { Session } from "../session/session.ts";
@@ -140,9 +140,7 @@ async function finish<Data, Context>(
   if (outage) answer = unavailable();
   else if (lost) answer = await onConflict(exchange.request, context) ?? response;
   if (cookie === undefined && !wasTouched(current)) return answer;
-  const own = changeable(answer);
-  sessionHeaders(own.headers, current, cookie);
-  return own;
+  return withFields(answer, (fields) => sessionHeaders(fields, current, cookie));
 }
 
 /** A helper of sessions that a request has passed. */

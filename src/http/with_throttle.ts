@@ -1,7 +1,8 @@
 /** A throttle around a fetch handler, and the one implementation of Hono's `throttle()`. */
 import { HoldfastError } from "../errors.ts";
-import { changeable, problemResponse, unavailable } from "../response.ts";
+import { problemResponse, unavailable, withFields } from "../response.ts";
 import { sha256 } from "../secret.ts";
+import type { Awaitable } from "../store/engine.ts";
 import { giveBack, takeUnits } from "../throttle/bound_throttle.ts";
 import { givenPolicies } from "../throttle/policies.ts";
 import type { ThrottleDecision, ThrottlePolicy } from "../throttle/throttle.ts";
@@ -98,17 +99,21 @@ export function throttleHelper<Context>(
   // By key: one instance on the app and on its route is one count, and a key that changes between is two.
   const decided = new RequestValues<Map<string, ThrottleDecision>>();
   return async (exchange, serve) => {
-    const { owner, request, context } = exchange;
-    const skipped = await skip?.(request, context);
-    const mine = skipped === true ? undefined : await throttleFor(exchange);
+    const { owner, context } = exchange; // not its request, which may be made at the first look at it
+    // An `await` of what is no promise still costs a turn of the loop, and here each request would pay it.
+    const skipped = skip !== undefined && await skip(exchange.request, context) === true;
+    const found = skipped ? undefined : throttleFor(exchange);
+    const mine = found instanceof Promise ? await found : found;
     if (mine === undefined) return (await serve(undefined)).response;
-    const key = await keyOf(exchange);
+    const ofRequest = keyOf(exchange);
+    const key = ofRequest instanceof Promise ? await ofRequest : ofRequest;
     if (key === undefined) return badRequest("The key of the request is empty or not well-formed");
     const before = decided.get(owner)?.get(key);
     if (before !== undefined) return (await serve(before)).response;
-    const units = typeof cost === "function" ? unitsOf(cost(request, context), report) : cost;
+    const units = typeof cost === "function" ? unitsOf(cost(exchange.request, context), report) : cost;
     if (units === undefined) return badRequest("The cost is not a whole number");
-    const decision = await takeUnits(mine, key, units);
+    const taken = takeUnits(mine, key, units);
+    const decision = taken instanceof Promise ? await taken : taken;
     decided.set(owner, (decided.get(owner) ?? new Map()).set(key, decision));
     // Without a store there are no numbers, unless another throttle has some.
     const style = decision.degraded && typeof whenUnavailable !== "object" ? "none" : headers;
@@ -125,9 +130,7 @@ export function throttleHelper<Context>(
       // The answer is made: it goes out, whatever fails here.
       last = await settle(mine, key, after, units, decision).catch((error) => (report(error), decision));
     }
-    const own = changeable(response);
-    describe(own.headers, style, last);
-    return own;
+    return style === "none" ? response : withFields(response, (fields) => describe(fields, style, last));
   };
 }
 
@@ -170,7 +173,7 @@ function checkOptions<Context>(options: HttpThrottleOptions<Context>): void {
  */
 function throttles<Context>(
   options: HttpThrottleOptions<Context>,
-): (exchange: Exchange<Context>) => BoundThrottle | undefined | Promise<BoundThrottle | undefined> {
+): (exchange: Exchange<Context>) => Awaitable<BoundThrottle | undefined> {
   const { store } = options;
   const policies = givenPolicies(options, options.policies);
   const over = (own: readonly ThrottlePolicy[]): (exchange: Exchange<Context>) => BoundThrottle => {
@@ -203,12 +206,12 @@ function throttles<Context>(
 function keys<Context>(
   options: HttpThrottleOptions<Context>,
   report: (error: unknown) => void,
-): (exchange: Exchange<Context>) => Promise<string | undefined> {
+): (exchange: Exchange<Context>) => Awaitable<string | undefined> {
   let told = false;
-  return async (exchange) => {
+  return (exchange) => {
     if (options.key === undefined) {
       const address = addressOf(exchange, options);
-      if (address !== undefined) return await short(`ip:${address}`);
+      if (address !== undefined) return short(`ip:${address}`);
       const error = new HoldfastError(
         "misconfigured",
         "Cannot throttle by the client's address as the runtime does not tell it: give a 'key', the 'platform' or " +
@@ -218,10 +221,15 @@ function keys<Context>(
       told = true;
       throw error;
     }
-    const key: unknown = await options.key(exchange.request, exchange.context);
-    if (typeof key !== "string") throw unusable("'key' must return a string", key);
-    return key === "" || !key.isWellFormed() ? undefined : await short(key);
+    const key: unknown = options.key(exchange.request, exchange.context);
+    return typeof key === "string" ? usable(key) : Promise.resolve(key).then(usable);
   };
+}
+
+/** The key as stores take it; `undefined` for one that none takes. */
+function usable(key: unknown): Awaitable<string | undefined> {
+  if (typeof key !== "string") throw unusable("'key' must return a string", key);
+  return key === "" || !key.isWellFormed() ? undefined : short(key);
 }
 
 /** The units that the request takes; `undefined` for a number that is no cost. */
@@ -256,6 +264,7 @@ function refusal({ policies, retryAfter, blockedFor }: ThrottleDecision): Respon
  * A key of a client's making may be longer than what an engine takes: beyond 128 characters its hash stands
  * for it.
  */
-async function short(key: string): Promise<string> {
-  return key.length > 128 || key.startsWith("sha256:") ? `sha256:${await sha256(key)}` : key;
+function short(key: string): Awaitable<string> {
+  const hashed = key.length > 128 || key.startsWith("sha256:");
+  return hashed ? sha256(key).then((hash) => `sha256:${hash}`) : key;
 }

@@ -21,13 +21,13 @@ export interface SessionView {
   /** Its values, migrated. */
   readonly values: Fields;
   /** The schema version of the values. */
-  readonly schemaVersion?: number;
+  readonly schemaVersion?: number | undefined;
   /** Whether that version is later than the stored one. */
-  readonly raised?: boolean;
+  readonly raised?: boolean | undefined;
   /** Whether the session was just compared with the epochs. */
-  readonly checked?: boolean;
+  readonly checked?: boolean | undefined;
   /** Whether the record comes from a copy. */
-  readonly degraded?: boolean;
+  readonly degraded?: boolean | undefined;
   /** The secret of its CSRF tokens, where it is not the session's token. */
   readonly secret?: string;
   /** The content of its cookie, if it is a sealed one. */
@@ -115,7 +115,7 @@ export class SessionNotes<Data> {
   readonly tokens: readonly string[];
   readonly source: SessionSource<Data>;
   /** The faults of the store while this request loaded; each is reported once. */
-  readonly faults: Set<unknown> = new Set();
+  readonly faults: unknown[] = [];
   /** Whether the application has read or changed the session: its response is for one user alone. */
   touched = false;
   /** The token of the session that was found; before that, the only one that was sent. */
@@ -124,11 +124,12 @@ export class SessionNotes<Data> {
   lost = false;
   /** The monotonic time at which the request began. */
   readonly #openedAt: number;
-  #set: Record<string, string> = {};
-  #unset = new Set<string>();
-  #updates = new Map<string, Change[]>();
+  /** The fields that were set, and those that were unset as `undefined`. */
+  #changes: Record<string, string | undefined> = {};
+  /** The functions that computed fields from the values before; made at the first one, which few requests have. */
+  #updates: Map<string, Change[]> | undefined;
   /** Fields that were computed, before a login, from the values of the session. */
-  readonly #inherited = new Set<string>();
+  #inherited: readonly string[] = [];
   #view: Awaitable<SessionView> | undefined;
   #newHandle: string | undefined;
   #newToken: string | undefined;
@@ -227,7 +228,7 @@ export class SessionNotes<Data> {
 
   #fail(error: unknown): never {
     this.#view = undefined;
-    this.faults.add(error);
+    this.faults.push(error);
     this.source.fault(error);
     throw error;
   }
@@ -274,11 +275,10 @@ export class SessionNotes<Data> {
   #ofUser(view: SessionView): SessionView {
     if (!this.changesUser(view)) return view;
     for (const field of this.#inherited) {
-      delete this.#set[field];
-      this.#unset.delete(field);
-      this.#updates.delete(field);
+      delete this.#changes[field];
+      this.#updates?.delete(field);
     }
-    this.#inherited.clear();
+    this.#inherited = [];
     return { ...view, values: {} };
   }
 
@@ -296,7 +296,7 @@ export class SessionNotes<Data> {
     this.#committed = true;
     return {
       patch: failed ? { set: {}, unset: [] } : this.patch(),
-      depends: !failed && this.#updates.size > 0,
+      depends: !failed && this.#updates !== undefined && this.#updates.size > 0,
       create: !failed && this.#create,
       rotate: this.#rotate,
       login: failed ? undefined : this.#login,
@@ -306,19 +306,27 @@ export class SessionNotes<Data> {
 
   /** The changes so far. */
   patch(): Patch {
-    return { set: this.#set, unset: [...this.#unset] };
+    const set: Record<string, string> = {};
+    const unset: string[] = [];
+    for (const field in this.#changes) {
+      const text = this.#changes[field];
+      if (text === undefined) unset.push(field);
+      else set[field] = text;
+    }
+    return { set, unset };
   }
 
   /** Computes the patch again, from the values that another request has committed. */
   async replay(values: Fields): Promise<Patch> {
     const { set, unset } = this.patch();
-    const own = Object.fromEntries(Object.entries(set).filter(([field]) => !this.#updates.has(field)));
-    const gone = new Set(unset.filter((field) => !this.#updates.has(field)));
+    const updates = this.#updates ?? new Map<string, Change[]>();
+    const own = Object.fromEntries(Object.entries(set).filter(([field]) => !updates.has(field)));
+    const gone = new Set(unset.filter((field) => !updates.has(field)));
     const data = await this.checked(applied(values, { set: own, unset: [...gone] })) as Record<
       string,
       unknown
     >;
-    for (const [field, changes] of this.#updates) {
+    for (const [field, changes] of updates) {
       const value = changes.reduce((value, change) => change(value), data[field.slice(2)]);
       if (value === undefined) gone.add(field);
       else own[field] = encodeValue(value);
@@ -356,54 +364,48 @@ export class SessionNotes<Data> {
 
   /** Notes that a session must be stored, though it be empty: its handle or its CSRF token was handed out. */
   create(): void {
-    if (this.#create || (this.#committed && Object.keys(this.#set).length > 0)) return;
+    if (this.#create || (this.#committed && Object.keys(this.patch().set).length > 0)) return;
     this.checkChangeable();
     this.#create = true;
   }
 
   put(field: string, value: unknown): void {
-    if (value === undefined) {
-      this.#unset.add(field);
-      delete this.#set[field];
-    } else {
-      this.#set[field] = encodeValue(value);
-      this.#unset.delete(field);
-    }
+    this.#changes[field] = value === undefined ? undefined : encodeValue(value);
   }
 
   /** Notes a value that depends on nothing. */
   putOwn(field: string, value: unknown): void {
     this.checkChangeable();
     this.put(field, value);
-    this.#updates.delete(field);
-    this.#inherited.delete(field);
+    this.#updates?.delete(field);
+    this.#inherited = this.#inherited.filter((name) => name !== field);
   }
 
   /** Notes a value that was computed from the one before. */
   putUpdate(field: string, value: unknown, change: Change): void {
-    const known = this.#updates.get(field);
-    const mine = field in this.#set || this.#unset.has(field);
+    const updates = this.#updates ??= new Map();
+    const known = updates.get(field);
     if (known !== undefined) known.push(change);
-    else if (!mine) this.#updates.set(field, [change]); // what this request set itself depends on no other
+    else if (!(field in this.#changes)) updates.set(field, [change]); // what this request set itself depends on no other
     this.put(field, value);
   }
 
   /** The text of a field with this request's own changes. */
   field(field: string, values: Fields): string | undefined {
-    return this.#unset.has(field) ? undefined : this.#set[field] ?? values[field];
+    return field in this.#changes ? this.#changes[field] : values[field];
   }
 
   isSet(field: string): boolean {
-    return field in this.#set;
+    return this.#changes[field] !== undefined;
   }
 
   isUnset(field: string): boolean {
-    return this.#unset.has(field);
+    return field in this.#changes && !this.isSet(field);
   }
 
   noteLogin(userId: string): void {
     this.checkOpen();
-    for (const field of this.#updates.keys()) this.#inherited.add(field);
+    this.#inherited = [...this.#inherited, ...this.#updates?.keys() ?? []];
     this.#login = userId;
     this.#rotate = true;
   }
@@ -416,10 +418,9 @@ export class SessionNotes<Data> {
   /** Notes that the session ends, and forgets whatever else was noted. */
   noteRevocation(): void {
     this.checkOpen();
-    this.#set = {};
-    this.#unset = new Set();
-    this.#updates = new Map();
-    this.#inherited.clear();
+    this.#changes = {};
+    this.#updates = undefined;
+    this.#inherited = [];
     this.#create = this.#rotate = false;
     this.#login = undefined;
     this.#revoke = true;

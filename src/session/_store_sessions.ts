@@ -173,7 +173,7 @@ export class StoreSessions<Data> implements Sessions<Data> {
       if (notes.lost) await options.onConflict?.();
       return cookie;
     } catch (error) {
-      if (!notes.faults.has(error)) this.#common.fault(error);
+      if (!notes.faults.includes(error)) this.#common.fault(error);
       throw error;
     }
   }
@@ -595,8 +595,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 }
 
+/** Member by member: a spread with more members makes Node a new hidden class for each object. */
 function withCheck(view: SessionView, checked: boolean, degraded: boolean): SessionView {
-  return { ...view, checked, degraded };
+  const { record, values, schemaVersion, raised } = view;
+  return { record, values, schemaVersion, raised, checked, degraded };
 }
 
 /** The session store over the argument of `createSessions`. */

@@ -216,7 +216,7 @@ class SealedSessions<Data> implements RevocableSessions<Data> {
       if (notes.lost) await options.onConflict?.();
       return cookie;
     } catch (error) {
-      if (!notes.faults.has(error)) this.#common.fault(error);
+      if (!notes.faults.includes(error)) this.#common.fault(error);
       throw error;
     }
   }

@@ -90,8 +90,10 @@ export function sessionCookie(
   const attributes = `; Path=${path}; HttpOnly${secure ? "; Secure" : ""}; SameSite=${sameSite}`;
   return {
     name,
-    read: (header) =>
-      [...new Set(cookieValues(header, name).filter((value) => shape.test(value)))].slice(0, MAX_TOKENS),
+    read: (header) => {
+      const tokens = cookieValues(header, name).filter((value) => shape.test(value));
+      return tokens.length < 2 ? tokens : [...new Set(tokens)].slice(0, MAX_TOKENS);
+    },
     write: (token, maxAge) => `${name}=${token}; Max-Age=${maxAge}${attributes}`,
   };
 }

@@ -1,7 +1,7 @@
 /** The response of a request with a session, for handlers without a framework. */
 import { HoldfastError } from "../errors.ts";
 import { faultClass } from "../fault_class.ts";
-import { changeable, problemResponse, unavailable } from "../response.ts";
+import { type HeaderFields, problemResponse, unavailable, withFields } from "../response.ts";
 import { notesOf, type RequestSession } from "./_request_session.ts";
 import { insecureRequest } from "./_insecure_request.ts";
 import type { Session } from "./session.ts";
@@ -65,9 +65,7 @@ export function boundSession<Data>(
       checkTransport(session, request, cookie);
       if (lost) response = problemResponse(409, SESSION_ENDED);
       if (cookie === undefined && !wasTouched(session)) return response;
-      const changed = changeable(response);
-      sessionHeaders(changed.headers, session, cookie);
-      return changed;
+      return withFields(response, (fields) => sessionHeaders(fields, session, cookie));
     },
   });
 }
@@ -82,7 +80,7 @@ export function wasTouched(session: Session<unknown>): boolean {
  * changing the session varies with the cookie.
  */
 export function sessionHeaders(
-  headers: Headers,
+  headers: HeaderFields,
   session: Session<unknown>,
   cookie: string | undefined,
 ): void {
@@ -90,7 +88,8 @@ export function sessionHeaders(
     headers.append("set-cookie", cookie);
     headers.set("cache-control", "no-store");
   }
-  const varies = /(^|,)\s*(cookie|\*)\s*(,|$)/i.test(headers.get("vary") ?? "");
+  const vary = headers.get("vary");
+  const varies = vary !== null && /(^|,)\s*(cookie|\*)\s*(,|$)/i.test(vary);
   if ((cookie !== undefined || wasTouched(session)) && !varies) headers.append("vary", "Cookie");
 }
 

@@ -17,28 +17,48 @@ import { checkThrottle, peekThrottle } from "./throttle_transitions.ts";
 /** The `retryAfter` of a client that was denied during an outage, in milliseconds. */
 const OUTAGE_RETRY_AFTER = 1000;
 
-/** Takes units, at least 0 and checked, or answers from the deny cache; see `Throttle.check`. */
-export async function takeUnits(
+/**
+ * Takes units, at least 0 and checked, or answers from the deny cache; see `Throttle.check`. Answers without a
+ * promise where the store does, and rejects rather than throws.
+ */
+export function takeUnits(
   throttle: BoundThrottle,
   key: string,
   cost: number,
   options?: CallOptions,
-): Promise<ThrottleDecision> {
-  const { denials } = throttle;
-  const denied = denials?.find(key, cost);
+): Awaitable<ThrottleDecision> {
+  const denied = throttle.denials?.find(key, cost);
   if (denied !== undefined) return denied;
-  let decision: ThrottleDecision;
   try {
     const asked = askUnits(throttle, cost === 0 ? peekThrottle : checkThrottle, key, cost, options);
-    decision = decisionOf(throttle.plan, asked instanceof Promise ? await asked : asked);
-  } catch (error) {
-    decision = await withoutStore(
-      throttle,
-      error,
-      options,
-      (other) => other.check(key, { ...options, cost }),
+    if (!(asked instanceof Promise)) return noted(throttle, key, cost, decisionOf(throttle.plan, asked));
+    return asked.then(
+      (output) => noted(throttle, key, cost, decisionOf(throttle.plan, output)),
+      (error) => takeWithoutStore(throttle, key, cost, options, error),
     );
+  } catch (error) {
+    return takeWithoutStore(throttle, key, cost, options, error);
   }
+}
+
+async function takeWithoutStore(
+  throttle: BoundThrottle,
+  key: string,
+  cost: number,
+  options: CallOptions | undefined,
+  fault: unknown,
+): Promise<ThrottleDecision> {
+  const ask = (other: Throttle) => other.check(key, { ...options, cost });
+  return noted(throttle, key, cost, await withoutStore(throttle, fault, options, ask));
+}
+
+/** The decision, which the deny cache has seen. */
+function noted(
+  { denials }: BoundThrottle,
+  key: string,
+  cost: number,
+  decision: ThrottleDecision,
+): ThrottleDecision {
   denials?.note(key, cost, decision);
   return decision;
 }

@@ -79,7 +79,9 @@ class StoreThrottle implements Throttle {
   }
 
   check(key: string, options?: CheckOptions): Promise<ThrottleDecision> {
-    return options === undefined ? takeUnits(this.#bound, key, 1) : this.#checkWith(key, options);
+    return options === undefined
+      ? Promise.resolve(takeUnits(this.#bound, key, 1))
+      : this.#checkWith(key, options);
   }
 
   async #checkWith(key: string, options: CheckOptions): Promise<ThrottleDecision> {
