@@ -12,30 +12,27 @@ export type HeaderFields = Pick<Headers, "get" | "set" | "append">;
  * `change` is called again, on a copy, where its first change is refused.
  */
 export function withFields(response: Response, change: (fields: HeaderFields) => void): Response {
+  let own: Response & { [OWN]?: true } = response;
   const text = textAtHand(response);
   if (text !== undefined) {
     // The server writes these very headers: they are copied once, and the copy is marked.
-    const copy = OWN in response
-      ? response as Marked
-      : new Response(text, { status: response.status, headers: new Headers(response.headers) }) as Marked;
-    copy[OWN] = true;
-    change(copy.headers);
-    return copy;
-  }
-  // The Response of `@hono/node-server` makes its real one at the first look at its body, from what it was
-  // constructed with: fields that were set before that would be lost.
-  if (isReplaced()) void response.bodyUsed;
-  try {
-    if (!isWithoutBody(response)) {
-      change(response.headers);
-      return response;
+    if (!own[OWN]) {
+      own = new Response(text, { status: response.status, headers: new Headers(response.headers) });
+      own[OWN] = true;
     }
-  } catch {
-    // they cannot be changed
+  } else {
+    // The Response of `@hono/node-server` makes its real one at the first look at its body, from what it was
+    // constructed with: fields that were set before that would be lost.
+    void response.bodyUsed;
+    if (isWithoutBody(response)) own = copyOf(response);
   }
-  const copy = copyOf(response);
-  change(copy.headers);
-  return copy;
+  try {
+    change(own.headers);
+  } catch {
+    own = copyOf(response);
+    change(own.headers);
+  }
+  return own;
 }
 
 /** A copy. The Response of `@hono/node-server` would take over the very headers of a fetched one. */
@@ -56,17 +53,8 @@ function isWithoutBody(response: Response): boolean {
   return !usual && response.body === null;
 }
 
-/** Whether the runtime's Response was replaced by a class of another package. */
-function isReplaced(): boolean {
-  return Object.getPrototypeOf(Response) !== Function.prototype;
-}
-
-/** Marks a copy of such a response: its headers are no one else's. */
+/** Marks a copy that only its request has. */
 const OWN = Symbol();
-
-interface Marked extends Response {
-  [OWN]: true;
-}
 
 /** The symbol of that package, once it was seen. */
 let cacheSymbol: symbol | undefined;
@@ -78,7 +66,7 @@ let cacheSymbol: symbol | undefined;
  * is used as any other.
  */
 export function textAtHand(response: Response): string | undefined {
-  if (!isReplaced()) return undefined;
+  if (Object.getPrototypeOf(Response) === Function.prototype) return undefined; // it replaces the runtime's class
   cacheSymbol ??= Object.getOwnPropertySymbols(response).find(({ description }) => description === "cache");
   const parts: unknown = response[cacheSymbol as unknown as keyof Response];
   return Array.isArray(parts) && parts[0] === response.status && typeof parts[1] === "string"

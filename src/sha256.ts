@@ -5,6 +5,7 @@
  * @see https://csrc.nist.gov/pubs/fips/180-4/upd1/final
  */
 import { base64UrlCode, sha256 as sha256OfRuntime } from "./secret.ts";
+import { concatBytes } from "./read_stream.ts";
 import { fractions } from "./sha256_constants.ts";
 
 const ROUNDS = /* @__PURE__ */ fractions(64, Math.cbrt);
@@ -13,7 +14,7 @@ const encoder = /* @__PURE__ */ new TextEncoder();
 // A call is synchronous, so all calls share one working memory.
 const schedule = /* @__PURE__ */ new Int32Array(64);
 const state = /* @__PURE__ */ new Int32Array(8);
-const shortText = /* @__PURE__ */ new Uint8Array(120);
+const shortText = /* @__PURE__ */ new Uint8Array(512);
 
 /** Takes in the block of which the schedule has the first 16 words. */
 function absorb(): void {
@@ -65,20 +66,33 @@ export function sha256OfAny(data: string | Uint8Array<ArrayBuffer>): string | Pr
   return data.length <= SHORT ? sha256(data) : sha256OfRuntime(data);
 }
 
-function hashText(text: string): string {
-  const { length } = text;
-  if (length <= shortText.length) {
-    let i = 0;
-    // An encoder of the runtime costs more than the copy of a short text, which nearly always is ASCII.
-    for (; i < length; i++) {
-      const code = text.charCodeAt(i);
-      if (code > 127) break;
-      shortText[i] = code;
-    }
-    if (i === length) return hashBytes(shortText, length);
+/** The same of a text and the bytes behind it. */
+export function sha256OfBoth(text: string, bytes: Uint8Array): string | Promise<string> {
+  const length = text.length + bytes.length;
+  if (length <= shortText.length && isPut(text)) {
+    shortText.set(bytes, text.length);
+    return hashBytes(shortText, length);
   }
+  return sha256OfAny(concatBytes([encoder.encode(text), bytes]));
+}
+
+function hashText(text: string): string {
+  if (text.length <= shortText.length && isPut(text)) return hashBytes(shortText, text.length);
   const bytes = encoder.encode(text);
   return hashBytes(bytes, bytes.length);
+}
+
+/**
+ * Puts an ASCII text, as nearly all are, where it is hashed; answers `false` for another. An encoder of the runtime
+ * costs more than this copy.
+ */
+function isPut(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 127) return false;
+    shortText[i] = code;
+  }
+  return true;
 }
 
 function hashBytes(bytes: Uint8Array, length: number): string {

@@ -19,9 +19,11 @@ import {
 
 /** Options of {@linkcode Serving}. */
 export interface ServingOptions {
+  /** The largest body that is kept, in bytes. */
   readonly maxResponse: number;
   /** Whether the engine's bound or ours made it, which the app may not know of. */
   readonly isDefaultMax: boolean;
+  /** The longest time that an answer may stream and be kept, in milliseconds. */
   readonly longestStream: number;
   readonly storeIf: (status: number) => boolean | Promise<boolean>;
   readonly onFault: (error: unknown) => void;

@@ -29,7 +29,7 @@ import {
 } from "./exchange.ts";
 import { safely } from "../safely.ts";
 import type { ClaimedRequest, HttpIdempotencyOptions, IdempotencyContext } from "./http_idempotency.ts";
-import { notRetained, replay, Serving } from "./_idempotent_serving.ts";
+import { notRetained, replay, Serving, type ServingOptions } from "./_idempotent_serving.ts";
 import { problemResponse, unavailable } from "../response.ts";
 import { readBody } from "./request_body.ts";
 
@@ -132,11 +132,11 @@ export function idempotencyHelper<Context>(
   readBody: BodyReader<Context>,
 ): Helper<Context, ClaimedRequest | undefined> {
   checkOptions(options);
-  const { required = true, methods = ["POST", "PATCH"], wait, storeIf = isKept } = options;
+  const { required = true, methods = ["POST", "PATCH"], wait } = options;
   const { whenUnavailable = "deny", name = NAME } = options;
   const onFault = safely(options.onFault);
   const protectedMethods = methods.map((method) => method.toUpperCase());
-  const openedBy = perStore(options.store, (store) => openStore(store, options));
+  const openedBy = perStore(options.store, (store) => openStore(store, options, onFault));
 
   return async (exchange, serve) => {
     const { request } = exchange;
@@ -147,8 +147,8 @@ export function idempotencyHelper<Context>(
     const identity = await identify(exchange, header, options);
     if (identity instanceof Response) return identity;
     const { id, key } = identity;
-    const { keys, ...opened } = openedBy(exchange.context);
-    const mount = { store: opened.store, name, key: id, options };
+    const { store, keys, serving: settings } = openedBy(exchange.context);
+    const mount = { store, name, key: id, options };
     const handed = exchange.get("idempotency");
     const holder = mounts.holder(mount, handed);
     if (holder !== undefined) {
@@ -170,7 +170,7 @@ export function idempotencyHelper<Context>(
         return (await serve(undefined)).response;
       }
       if (begun.state !== "new") return refusal(begun);
-      const serving = new Serving(exchange, keys, begun.claim, { ...opened, storeIf, onFault });
+      const serving = new Serving(exchange, keys, begun.claim, settings);
       return await serving.run(key, (claimed) => {
         mounts.note(mount, claimed, handed);
         return serve(claimed);
@@ -212,35 +212,38 @@ function checkOptions<Context>(options: HttpIdempotencyOptions<Context>): void {
   if (whenUnavailable !== undefined) checkOneOf(TASK, "whenUnavailable", whenUnavailable, ["deny", "allow"]);
 }
 
-/** The values kept per store: its keys, and what they hold. */
+/** The values kept per store. */
 interface OpenedStore {
   readonly store: AtomicStore;
   readonly keys: Idempotency;
-  /** The largest body that is kept, in bytes. */
-  readonly maxResponse: number;
-  /** Whether the app gave no other. */
-  readonly isDefaultMax: boolean;
-  /** The longest time that an answer may stream and be kept, in milliseconds. */
-  readonly longestStream: number;
+  readonly serving: ServingOptions;
 }
 
-function openStore<Context>(store: AtomicStore, options: HttpIdempotencyOptions<Context>): OpenedStore {
-  const { lease = "30s", retention, timeout = "10s", name = NAME, maxResponse } = options;
+function openStore<Context>(
+  store: AtomicStore,
+  options: HttpIdempotencyOptions<Context>,
+  onFault: (error: unknown) => void,
+): OpenedStore {
+  const { lease = "30s", retention, timeout = "10s", name = NAME, maxResponse, storeIf = isKept } = options;
   const most = maxStoredBody(store.limits.maxValueLength);
   if (maxResponse !== undefined && maxResponse > most) {
     throw new RangeError(
       `Cannot ${TASK} as 'maxResponse' must be at most ${most} on ${store.engine}: current value is ${maxResponse}`,
     );
   }
-  const { maxHold = Math.max(LONGEST_HOLD, toMilliseconds(lease, "lease")), onFault } = options;
+  const { maxHold = Math.max(LONGEST_HOLD, toMilliseconds(lease, "lease")) } = options;
   const longest = toMilliseconds(maxHold, "maxHold");
   return {
     store,
-    keys: createIdempotency(store, { lease, maxHold, retention, timeout, name, onFault }),
-    maxResponse: maxResponse ?? Math.min(MEBIBYTE, most),
-    isDefaultMax: maxResponse === undefined,
-    // While the key is still held there must be time to note that the work was done, with all tries.
-    longestStream: longest - Math.min(toMilliseconds(timeout, "timeout"), longest / 10),
+    keys: createIdempotency(store, { lease, maxHold, retention, timeout, name, onFault: options.onFault }),
+    serving: {
+      maxResponse: maxResponse ?? Math.min(MEBIBYTE, most),
+      isDefaultMax: maxResponse === undefined,
+      // While the key is still held there must be time to note that the work was done, with all tries.
+      longestStream: longest - Math.min(toMilliseconds(timeout, "timeout"), longest / 10),
+      storeIf,
+      onFault,
+    },
   };
 }
 
@@ -270,7 +273,8 @@ async function identify<Context>(
     });
   }
   const caller = scope === "public" ? "public" : callerName(await scope(exchange.request, exchange.context));
-  return { id: await sha256OfAny(`${caller.length}:${caller}:${key}`), key };
+  const id = await sha256OfAny(`${caller.length}:${caller}:${key}`);
+  return { id, key };
 }
 
 /** Reads what a request asks for, or answers why it cannot. */

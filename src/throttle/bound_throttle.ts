@@ -27,40 +27,22 @@ export function takeUnits(
   cost: number,
   options?: CallOptions,
 ): Awaitable<ThrottleDecision> {
-  const denied = throttle.denials?.find(key, cost);
+  const { denials, plan } = throttle;
+  const denied = denials?.find(key, cost);
   if (denied !== undefined) return denied;
+  const noted = (decision: ThrottleDecision): ThrottleDecision => {
+    denials?.note(key, cost, decision);
+    return decision;
+  };
+  const ask = (other: Throttle) => other.check(key, { ...options, cost });
+  const fail = (error: unknown) => withoutStore(throttle, error, options, ask).then(noted);
   try {
     const asked = askUnits(throttle, cost === 0 ? peekThrottle : checkThrottle, key, cost, options);
-    if (!(asked instanceof Promise)) return noted(throttle, key, cost, decisionOf(throttle.plan, asked));
-    return asked.then(
-      (output) => noted(throttle, key, cost, decisionOf(throttle.plan, output)),
-      (error) => takeWithoutStore(throttle, key, cost, options, error),
-    );
+    if (!(asked instanceof Promise)) return noted(decisionOf(plan, asked));
+    return asked.then((output) => noted(decisionOf(plan, output))).catch(fail);
   } catch (error) {
-    return takeWithoutStore(throttle, key, cost, options, error);
+    return fail(error);
   }
-}
-
-async function takeWithoutStore(
-  throttle: BoundThrottle,
-  key: string,
-  cost: number,
-  options: CallOptions | undefined,
-  fault: unknown,
-): Promise<ThrottleDecision> {
-  const ask = (other: Throttle) => other.check(key, { ...options, cost });
-  return noted(throttle, key, cost, await withoutStore(throttle, fault, options, ask));
-}
-
-/** The decision, which the deny cache has seen. */
-function noted(
-  { denials }: BoundThrottle,
-  key: string,
-  cost: number,
-  decision: ThrottleDecision,
-): ThrottleDecision {
-  denials?.note(key, cost, decision);
-  return decision;
 }
 
 /** Gives units back, at least 1 and checked; see `Throttle.refund`. */

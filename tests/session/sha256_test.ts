@@ -1,5 +1,5 @@
 import { randomToken } from "../../src/secret.ts";
-import { sha256, sha256OfAny as either } from "../../src/sha256.ts";
+import { sha256, sha256OfAny as either, sha256OfBoth } from "../../src/sha256.ts";
 import { bytesToBase64 } from "../../src/codec.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { Random } from "../support/random.ts";
@@ -32,6 +32,10 @@ Deno.test("the hash of bodies is Web Crypto's SHA-256, short or long, text or by
     assertEquals(await either(bytes), await reference(bytes), `${length} bytes`);
     const text = "é".repeat(length);
     assertEquals(await either(text), await reference(text), `${length} characters`);
+    for (const head of ["", "POST\n/charges\n", "é"]) {
+      const whole = new Uint8Array([...new TextEncoder().encode(head), ...bytes]);
+      assertEquals(await sha256OfBoth(head, bytes), await reference(whole), `${head} and ${length} bytes`);
+    }
   }
 });
 
