@@ -27,6 +27,13 @@ export interface ProcessResults {
 
 const ROUNDS = Number(Deno.env.get("ROUNDS") ?? 5);
 const REQUESTS = Number(Deno.env.get("REQUESTS") ?? 3000);
+/**
+ * The requests before the first round, the same for every server. A runtime compiles the functions of a request
+ * until some 20,000 have gone through them; a server is meant to serve more.
+ */
+const WARM_UP = Number(Deno.env.get("WARM_UP") ?? 20_000);
+/** Different sessions: of one alone, what is kept of the last request would always be found. */
+const SESSIONS = 50;
 const parts = (Deno.env.get("PARTS") ?? "calls,memory,http").split(",");
 const runtimes = RUNTIMES.filter((name) => (Deno.env.get("RUNTIMES") ?? RUNTIMES.join()).includes(name));
 
@@ -35,7 +42,7 @@ interface Server {
   readonly name: string;
   readonly port: number;
   readonly process: Deno.ChildProcess;
-  cookie: string;
+  readonly cookies: string[];
 }
 
 async function startServer(runtime: Runtime, file: string, name: string): Promise<Server> {
@@ -44,7 +51,7 @@ async function startServer(runtime: Runtime, file: string, name: string): Promis
   for await (const chunk of process.stdout.pipeThrough(new TextDecoderStream())) {
     text += chunk;
     const port = /listening on (\d+)/.exec(text)?.[1];
-    if (port !== undefined) return { name, port: Number(port), process, cookie: "" };
+    if (port !== undefined) return { name, port: Number(port), process, cookies: [] };
   }
   throw new Error(`${name} does not listen under ${runtime}`);
 }
@@ -53,13 +60,13 @@ const agent = new Agent({ keepAlive: true, maxSockets: 8 });
 let unique = 0;
 
 function ask(
-  { port, cookie }: Server,
+  { port, cookies }: Server,
   method: string,
   path: string,
 ): Promise<{ status: number; cookies: string[]; text: string }> {
   const body = method === "POST" ? JSON.stringify({ amount: 4200, currency: "EUR" }) : undefined;
   const headers: Record<string, string> = { user: `user-${unique % 500}` };
-  if (cookie !== "") headers.cookie = cookie;
+  if (cookies.length > 0) headers.cookie = cookies[unique % cookies.length]!;
   if (body !== undefined) {
     headers["content-type"] = "application/json";
     headers["content-length"] = String(body.length);
@@ -90,7 +97,13 @@ async function cost(server: Server, method: string, path: string, requests: numb
   return (await cpu() - before) / requests;
 }
 
-const SERVERS = ["bare Hono", "holdfast", "holdfast with idempotency", "hono-sessions and hono-rate-limiter"];
+const SERVERS = [
+  "bare Hono",
+  "holdfast",
+  "holdfast with idempotency",
+  "hono-sessions and hono-rate-limiter",
+  "by hand",
+];
 
 async function measureServers(runtime: Runtime): Promise<Samples> {
   const file = await program("_process_server.ts");
@@ -99,13 +112,17 @@ async function measureServers(runtime: Runtime): Promise<Samples> {
   try {
     for (const name of SERVERS) servers.push(await startServer(runtime, file, name));
     for (const server of servers) {
-      const { cookies } = await ask(server, "GET", "/start");
-      server.cookie = cookies.map((text) => text.split(";")[0]).join("; ");
+      const begun: string[] = [];
+      for (let i = 0; i < SESSIONS; i++) {
+        const { cookies } = await ask(server, "GET", "/start");
+        begun.push(cookies.map((text) => text.split(";")[0]).join("; "));
+      }
+      server.cookies.push(...begun.filter((cookie) => cookie !== ""));
     }
     for (let round = -1; round < ROUNDS; round++) {
       for (const [method, path] of [["GET", "/read"], ["POST", "/charge"]] as const) {
         for (const server of servers) {
-          const time = await cost(server, method, path, REQUESTS);
+          const time = await cost(server, method, path, round < 0 ? WARM_UP : REQUESTS);
           if (round >= 0) (samples[`${method} over HTTP: ${server.name}`] ??= []).push(time * 1000);
         }
       }
@@ -128,6 +145,10 @@ function comparisons(runtime: Runtime): [ours: string, peer: string, target?: nu
     ["POST over HTTP: holdfast", "POST over HTTP: bare Hono", 0.6],
     ["POST over HTTP: holdfast", "POST over HTTP: hono-sessions and hono-rate-limiter", 1.3],
     ["POST over HTTP: holdfast with idempotency", "POST over HTTP: bare Hono", 0.3],
+    ["GET over HTTP: holdfast", "GET over HTTP: by hand"],
+    ["POST over HTTP: holdfast", "POST over HTTP: by hand"],
+    ["GET over HTTP: by hand", "GET over HTTP: bare Hono"],
+    ["POST over HTTP: by hand", "POST over HTTP: bare Hono"],
     ["holdfast throttle.check, gcra", "rate-limiter-flexible", 0.5],
     ["holdfast throttle.check, fixed window", "rate-limiter-flexible", 0.5],
     ["cache hit", "memory store get", runtime === "deno" ? 1 / 1.3 : undefined],
