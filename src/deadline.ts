@@ -76,7 +76,7 @@ function expire(line: Line): void {
 async function linger(line: Line): Promise<void> {
   line.lingers = true;
   lines.set(line.milliseconds, line);
-  for (let i = 0; i < LINGER; i++) await undefined;
+  for (let i = 0; i < LINGER && (line.brief || line.calls.size === 0); i++) await undefined;
   line.lingers = false;
   if (line.calls.size === 0) clearTimeout(line.timer);
   else if (!line.brief) return;
