@@ -225,7 +225,8 @@ export class ObjectRecords {
     this.#last = undefined; // until the statement has succeeded
     const version = text === undefined ? this.#remove(key) : this.#store(key, text, expires, row);
     if (text !== undefined) this.#keep({ key, record: text, version, expires });
-    for (const wake of [...this.#waiting.get(key) ?? []]) wake(version, record);
+    const waiting = this.#waiting.get(key);
+    if (waiting !== undefined) { for (const wake of [...waiting]) wake(version, record); }
     return version;
   }
 

@@ -145,20 +145,17 @@ class DurableObjectEngine implements AtomicEngine {
     this.#timeout = toMilliseconds(options.timeout ?? "10s", "timeout");
   }
 
-  async transact(
+  transact(
     transition: Transition,
     key: string,
     input: Fields,
     options?: TransactOptions,
   ): Promise<Fields> {
-    const writes = transition.name !== getValue.name;
-    const { output, version } = await this.#transact(transition.name, key, input, options, writes);
-    options?.onVersion?.(String(version));
-    return output;
+    return this.#transact(transition.name, key, input, options, transition.name !== getValue.name);
   }
 
   async get(key: string, options?: CallOptions): Promise<string | undefined> {
-    return (await this.#transact(getValue.name, key, {}, options, false)).output.v;
+    return (await this.#transact(getValue.name, key, {}, options, false)).v;
   }
 
   async set(key: string, v: string, ttl: number | undefined, options?: CallOptions): Promise<void> {
@@ -258,14 +255,15 @@ class DurableObjectEngine implements AtomicEngine {
     name: string,
     key: string,
     input: Fields,
-    options: CallOptions | undefined,
+    options: TransactOptions | undefined,
     writes: boolean,
-  ): Promise<{ output: Fields; version: number }> {
+  ): Promise<Fields> {
     const text = JSON.stringify(input);
     const run = (stub: HoldfastStub) => stub.transact(name, key, text);
     const done: Transacted = JSON.parse(await this.#call(this.#object(key), run, options, writes));
     if ("refused" in done) throw refusal(done.refused);
-    return done;
+    options?.onVersion?.(String(done.version));
+    return done.output;
   }
 
   /** One call to one object. Every call makes a stub, as one that threw is broken. */
