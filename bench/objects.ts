@@ -22,8 +22,9 @@ export interface ObjectFigure {
   readonly target: number;
 }
 
-const ROUNDS = Number(Deno.env.get("ROUNDS") ?? 15);
-const COUNT = Number(Deno.env.get("COUNT") ?? 300);
+// Many short rounds: a slow disk, or other work of the machine, then meets both of a pair alike, or few rounds of one.
+const ROUNDS = Number(Deno.env.get("ROUNDS") ?? 61);
+const COUNT = Number(Deno.env.get("COUNT") ?? 60);
 
 /** Measures every call in turns. */
 export async function measureObjects(): Promise<{ samples: Samples; figures: ObjectFigure[] }> {

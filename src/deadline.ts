@@ -27,6 +27,11 @@ interface Line {
   /** The call that the timer was set for; it ends when that fires, whatever a clock says. */
   first: Call | undefined;
   lingers: boolean;
+  /**
+   * Whether it takes new calls only while it lingers: on Workers a timer ends with the request that set it, and the microtasks
+   * before the next event are all of one request.
+   */
+  readonly brief: boolean;
 }
 
 // A timer costs more than what it guards, so calls share one: those that run at the same time, and those of
@@ -35,18 +40,19 @@ const lines = new Map<number, Line>();
 
 /**
  * The microtasks for which a timer outlives its last call. A caller that awaits one call and makes the next
- * takes fewer, all our layers included. No macrotask is waited for: after a test nothing is left.
+ * takes fewer, all our layers included: from the reply to a lock's `acquire()` to the timer of its `release()`
+ * it is 18. No macrotask is waited for: after a test nothing is left.
  */
-const LINGER = 12;
+const LINGER = 20;
 
 function lineOf(milliseconds: number): Line {
   const open = lines.get(milliseconds);
   if (open) return open;
   const timer = setTimeout(() => expire(line), milliseconds);
-  const line: Line = { milliseconds, calls: new Set(), timer, first: undefined, lingers: false };
-  lines.set(milliseconds, line);
-  // On Workers a timer ends with the request that set it: only calls of the same moment share one.
-  if (isWorkers()) queueMicrotask(() => close(line));
+  const brief = globalThis.navigator?.userAgent === "Cloudflare-Workers";
+  const line: Line = { milliseconds, calls: new Set(), timer, first: undefined, lingers: false, brief };
+  if (brief) linger(line);
+  else lines.set(milliseconds, line);
   return line;
 }
 
@@ -66,23 +72,20 @@ function expire(line: Line): void {
   close(line);
 }
 
+/** Takes new calls for some microtasks; then a timer without a call is cleared, and a brief line takes no more. */
 async function linger(line: Line): Promise<void> {
   line.lingers = true;
-  for (let i = 0; i < LINGER; i++) await undefined;
+  lines.set(line.milliseconds, line);
+  for (let i = 0; i < LINGER && (line.brief || line.calls.size === 0); i++) await undefined;
   line.lingers = false;
-  if (line.calls.size > 0) return;
-  clearTimeout(line.timer);
+  if (line.calls.size === 0) clearTimeout(line.timer);
+  else if (!line.brief) return;
   close(line);
 }
 
 /** Takes the line away from new calls. */
 function close(line: Line): void {
   if (lines.get(line.milliseconds) === line) lines.delete(line.milliseconds);
-}
-
-function isWorkers(): boolean {
-  const { navigator } = globalThis as { readonly navigator?: { readonly userAgent?: string } };
-  return navigator?.userAgent === "Cloudflare-Workers";
 }
 
 /**
@@ -100,15 +103,10 @@ export function withTimeout<T>(
     const call = { until: performance.now() + milliseconds, end: () => reject(late()) };
     line.calls.add(call);
     line.first ??= call;
-    const done = () => {
+    const settle = <V>(how: (value: V) => void) => (value: V) => {
       if (line.calls.delete(call) && line.calls.size === 0 && !line.lingers) linger(line);
+      how(value);
     };
-    interruptible(work, signal).then((value) => {
-      done();
-      resolve(value);
-    }, (error) => {
-      done();
-      reject(error);
-    });
+    interruptible(work, signal).then(settle(resolve), settle(reject));
   });
 }

@@ -185,9 +185,9 @@ class DenoKvEngine implements AtomicEngine {
     this.#clock = { ...systemClock, now: () => clock.now() };
   }
 
-  async get(key: string, options?: CallOptions): Promise<string | undefined> {
+  get(key: string, options?: CallOptions): Promise<string | undefined> {
     const parts = this.#key(key);
-    return text(this.#live(await this.#run(() => this.#kv.get(parts), false, options)));
+    return this.#run(() => this.#kv.get(parts).then(this.#text), false, options);
   }
 
   async set(key: string, value: string, ttl: number | undefined, options?: CallOptions): Promise<void> {
@@ -201,6 +201,8 @@ class DenoKvEngine implements AtomicEngine {
       options,
     );
   }
+
+  readonly #text = (entry: DenoKvEntry): string | undefined => text(this.#live(entry));
 
   async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
     const entries: DenoKvEntry[] = [];
@@ -407,15 +409,15 @@ class DenoKvEngine implements AtomicEngine {
   async #run<T>(work: () => Promise<T>, writes: boolean, options?: CallOptions): Promise<T> {
     const signal = options?.signal;
     const deadline = systemClock.monotonic() + this.#timeout;
-    for (let attempt = 1;; attempt++) {
-      const left = deadline - systemClock.monotonic();
+    for (let attempt = 1, left = this.#timeout;; attempt++) {
       try {
         return await withTimeout(work(), Math.max(1, Math.ceil(left)), signal, () => timeout(writes));
       } catch (cause) {
         if (signal?.aborted) throw signal.reason;
         if (cause instanceof HoldfastError) throw cause;
         const delay = Math.random() * Math.min(2 ** attempt, 100);
-        if (!isLocked(cause) || left <= delay) throw denoKvFault(cause, writes);
+        left = deadline - systemClock.monotonic() - delay;
+        if (!isLocked(cause) || left <= 0) throw denoKvFault(cause, writes);
         await systemClock.sleep(delay, signal);
       }
     }

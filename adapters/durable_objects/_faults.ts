@@ -24,9 +24,17 @@ export function refusal(refused: Refusal): HoldfastError {
 
 /**
  * The error for a call that failed on its way or in the object. Cloudflare tells by properties of the error whether the object was
- * overloaded, was reset (by a deployment, or as it used too much) or whether the call may be repeated.
+ * overloaded, was reset (by a deployment, or as it used too much) or whether the call may be repeated. A stub without methods
+ * is one of a Worker from before RPC.
  */
-export function objectFault(cause: unknown, writes: boolean): HoldfastError {
+export function objectFault(cause: unknown, writes: boolean, hasMethods: boolean): HoldfastError {
+  if (!hasMethods) {
+    return new HoldfastError(
+      "misconfigured",
+      "Cannot call the object as the Worker's 'compatibility_date' must be 2024-04-03 or later",
+      { cause },
+    );
+  }
   const { overloaded, retryable, durableObjectReset, message } = Object(cause) as {
     overloaded?: boolean;
     retryable?: boolean;

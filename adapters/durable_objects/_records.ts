@@ -51,9 +51,14 @@ const PURGE_INTERVAL = 60_000;
 /** The maximum number of records that one purge deletes; with more it runs again at once, and other calls come in between. */
 const PURGE_SLICE = 1000;
 
-/** A live record as it is stored. */
+/** The longest record that is kept in memory: objects of many keys share the memory of one isolate. */
+const MOST_KEPT_LENGTH = 4096;
+
+/** A record as it is stored. */
 interface Row {
-  readonly record: Fields;
+  readonly key: string;
+  /** The record as JSON. */
+  readonly record: string;
   readonly version: number;
   readonly expires: number | null;
 }
@@ -65,6 +70,11 @@ export class ObjectRecords {
   // All of this may be lost at any time; only the table and the alarm last.
   readonly #waiting = new Map<string, Set<(version: number, record: Fields | undefined) => void>>();
   #waits = 0;
+  /**
+   * The row that was read or written last, if it is a short one: nothing else writes the table, and a write that does not reach the
+   * disk resets the object. It is kept as text, so that no transition can change it by mistake.
+   */
+  #last: Row | undefined;
   #table: boolean | undefined;
   #index: boolean | undefined;
   #version = 0;
@@ -82,7 +92,7 @@ export class ObjectRecords {
     if (transition === undefined) return { refused: "transition-unknown" };
     const now = this.#now();
     const row = this.#read(key, now);
-    const { output, write } = transition.apply(row?.record, input, now);
+    const { output, write } = transition.apply(recordOf(row), input, now);
     if (write === undefined) return { output, version: row?.version ?? 0 };
     const version = this.#write(key, write, row);
     return version === undefined ? { refused: "value-too-large" } : { output, version };
@@ -93,7 +103,7 @@ export class ObjectRecords {
     const values: (string | undefined)[] = [];
     let length = 0;
     for (const key of keys) {
-      const { v } = getValue.apply(this.#read(key, now)?.record, {}, now).output;
+      const { v } = getValue.apply(recordOf(this.#read(key, now)), {}, now).output;
       length += v?.length ?? 0;
       if (length > MOST_REPLY_LENGTH && values.length > 0) break;
       values.push(v);
@@ -139,7 +149,7 @@ export class ObjectRecords {
   watch(key: string, seen: number | undefined, milliseconds: number, field?: string): Promise<Watched> {
     const row = this.#read(key, this.#now());
     const version = row?.version ?? 0;
-    const before = field === undefined ? undefined : row?.record[field];
+    const before = field === undefined ? undefined : recordOf(row)?.[field];
     if (seen !== undefined && version !== seen) return Promise.resolve({ changed: true, version });
     const waiting = this.#waiting.get(key) ?? new Set();
     if (waiting.size >= MOST_WAITING_PER_KEY || this.#waits >= MOST_WAITING) {
@@ -178,6 +188,7 @@ export class ObjectRecords {
     for (const { key } of expired) {
       this.#storage.sql.exec("DELETE FROM records WHERE key = ?", key as string);
     }
+    this.#last = undefined;
     if (expired.length === PURGE_SLICE) {
       this.#alarm = now;
       return void this.#storage.setAlarm(Date.now());
@@ -188,22 +199,34 @@ export class ObjectRecords {
     else if (this.#isEmpty()) this.#vanish();
   }
 
+  /** The live row of a key. */
   #read(key: string, now: number): Row | undefined {
+    const row = this.#last?.key === key ? this.#last : this.#select(key);
+    return row === undefined || (row.expires !== null && row.expires <= now) ? undefined : row;
+  }
+
+  #select(key: string): Row | undefined {
     if (!this.#hasTable()) return undefined;
-    const [row] = this.#storage.sql.exec(
-      "SELECT record, version, expires FROM records WHERE key = ? AND (expires IS NULL OR expires > ?)",
-      key,
-      now,
-    ).toArray();
-    return row && { ...row as unknown as Row, record: JSON.parse(row.record as string) };
+    const query = "SELECT key, record, version, expires FROM records WHERE key = ?";
+    const row = this.#storage.sql.exec(query, key).toArray()[0] as unknown as Row | undefined;
+    this.#keep(row);
+    return row;
+  }
+
+  #keep(row: Row | undefined): void {
+    this.#last = row !== undefined && row.record.length <= MOST_KEPT_LENGTH ? row : undefined;
   }
 
   /** The record's new version; `undefined` when it is too large. `row` is the live one, if it was read. */
   #write(key: string, { record, expiresAt }: Write, row: Row | undefined): number | undefined {
     const text = record && JSON.stringify(record);
     if (text !== undefined && bytes(key) + bytes(text) > MOST_RECORD_BYTES) return undefined;
-    const version = text === undefined ? this.#remove(key) : this.#store(key, text, expiresAt ?? null, row);
-    for (const wake of [...this.#waiting.get(key) ?? []]) wake(version, record);
+    const expires = expiresAt ?? null;
+    this.#last = undefined; // until the statement has succeeded
+    const version = text === undefined ? this.#remove(key) : this.#store(key, text, expires, row);
+    if (text !== undefined) this.#keep({ key, record: text, version, expires });
+    const waiting = this.#waiting.get(key);
+    if (waiting !== undefined) { for (const wake of [...waiting]) wake(version, record); }
     return version;
   }
 
@@ -291,6 +314,10 @@ export class ObjectRecords {
     this.#storage.deleteAlarm(); // deleteAll() takes it along only since compatibility date 2026-02-24
     this.#storage.deleteAll();
   }
+}
+
+function recordOf(row: Row | undefined): Fields | undefined {
+  return row && JSON.parse(row.record);
 }
 
 const encoder = new TextEncoder();

@@ -23,7 +23,7 @@ import { getValue, setValue } from "../../src/store/value_transitions.ts";
 import { interruptible, withTimeout } from "../../src/deadline.ts";
 import { checkInteger, checkOneOf, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { objectFault, refusal } from "./_faults.ts";
-import type { HoldfastStub, Refusal } from "./rpc.ts";
+import type { HoldfastStub, Refusal, Transacted } from "./rpc.ts";
 
 const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
 
@@ -128,7 +128,7 @@ class DurableObjectEngine implements AtomicEngine {
   readonly #namespace: HoldfastNamespace;
   readonly #shards: number | undefined;
   readonly #prefix: string;
-  readonly #hint: { locationHint?: LocationHint };
+  readonly #hint: { locationHint: LocationHint } | undefined;
   readonly #timeout: number;
 
   constructor(namespace: HoldfastNamespace, options: DurableObjectStoreOptions) {
@@ -140,24 +140,22 @@ class DurableObjectEngine implements AtomicEngine {
     this.#prefix = text;
     // The colon takes one. The object itself measures the record in bytes.
     this.limits = { maxKeyBytes: MAX_NAME_BYTES - bytes - 1, maxValueLength: 2_000_000 };
-    this.#hint = options.locationHint === undefined ? {} : { locationHint: options.locationHint };
+    const { locationHint } = options;
+    this.#hint = locationHint === undefined ? undefined : { locationHint };
     this.#timeout = toMilliseconds(options.timeout ?? "10s", "timeout");
   }
 
-  async transact(
+  transact(
     transition: Transition,
     key: string,
     input: Fields,
     options?: TransactOptions,
   ): Promise<Fields> {
-    const writes = transition.name !== getValue.name;
-    const { output, version } = await this.#transact(transition.name, key, input, options, writes);
-    options?.onVersion?.(String(version));
-    return output;
+    return this.#transact(transition.name, key, input, options, transition.name !== getValue.name);
   }
 
   async get(key: string, options?: CallOptions): Promise<string | undefined> {
-    return (await this.#transact(getValue.name, key, {}, options, false)).output.v;
+    return (await this.#transact(getValue.name, key, {}, options, false)).v;
   }
 
   async set(key: string, v: string, ttl: number | undefined, options?: CallOptions): Promise<void> {
@@ -257,17 +255,15 @@ class DurableObjectEngine implements AtomicEngine {
     name: string,
     key: string,
     input: Fields,
-    options: CallOptions | undefined,
+    options: TransactOptions | undefined,
     writes: boolean,
-  ): Promise<{ output: Fields; version: number }> {
-    const done = await this.#call(
-      this.#object(key),
-      (stub) => stub.transact(name, key, input),
-      options,
-      writes,
-    );
+  ): Promise<Fields> {
+    const text = JSON.stringify(input);
+    const run = (stub: HoldfastStub) => stub.transact(name, key, text);
+    const done: Transacted = JSON.parse(await this.#call(this.#object(key), run, options, writes));
     if ("refused" in done) throw refusal(done.refused);
-    return done;
+    options?.onVersion?.(String(done.version));
+    return done.output;
   }
 
   /** One call to one object. Every call makes a stub, as one that threw is broken. */
@@ -284,21 +280,19 @@ class DurableObjectEngine implements AtomicEngine {
         retryable: true,
         ambiguous: writes,
       });
+    let stub: HoldfastStub | undefined;
     try {
-      return await withTimeout(run(this.#stub(name)), this.#timeout, signal, late);
+      stub = this.#stub(name);
+      return await withTimeout(run(stub), this.#timeout, signal, late);
     } catch (error) {
       if (signal?.aborted || error instanceof HoldfastError) throw error;
-      throw objectFault(error, writes);
+      // Looked at only here, as each look at a method of a stub makes an object.
+      throw objectFault(error, writes, stub === undefined || typeof stub.transact === "function");
     }
   }
 
   #stub(name: string): HoldfastStub {
-    const stub = this.#namespace.getByName(name, this.#hint);
-    if (typeof stub.transact === "function") return stub;
-    throw new HoldfastError(
-      "misconfigured",
-      "Cannot call the object as the Worker's 'compatibility_date' must be 2024-04-03 or later",
-    );
+    return this.#namespace.getByName(name, this.#hint);
   }
 
   // The prefix holds no colon and no slash: the first of them ends it, and tells a key from a shard.

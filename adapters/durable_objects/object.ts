@@ -29,7 +29,7 @@
 
 import { DurableObject } from "cloudflare:workers";
 import type { ListPage } from "../../src/store/key_value_store.ts";
-import type { Fields, Transition } from "../../src/store/transition.ts";
+import type { Transition } from "../../src/store/transition.ts";
 import { type DurableStorage, ObjectRecords } from "./_records.ts";
 import { OUR_TRANSITIONS } from "./_transitions.ts";
 import type { Refusal, Transacted, Watched } from "./rpc.ts";
@@ -47,8 +47,9 @@ export interface DurableState {
 }
 
 /**
- * Keeps records and runs transitions on them, on its own clock. Transitions of your own run here once the
- * class knows them:
+ * Keeps records and runs transitions on them, on its own clock. It holds the last short record in memory, too:
+ * a class that extends it leaves the table `records` alone. Transitions of your own run here once the class
+ * knows them:
  *
  * ```ts ignore
  * export class MyObject extends HoldfastObject {
@@ -90,9 +91,10 @@ export class HoldfastObject extends DurableObject {
     return this.#known.get(name);
   }
 
-  /** Runs a transition by its name on a key's record. */
-  transact(name: string, key: string, input: Fields): Transacted {
-    return this.#records.transact(name, key, input);
+  /** Runs a transition by its name on a key's record; `input` and the answer are JSON, see {@linkcode HoldfastStub}. */
+  transact(name: string, key: string, input: string): string {
+    const done: Transacted = this.#records.transact(name, key, JSON.parse(input));
+    return JSON.stringify(done);
   }
 
   /** The encoded values of many keys; fewer than asked when they would not fit one reply. */

@@ -48,8 +48,11 @@ export interface Watched {
  * @category Stores
  */
 export interface HoldfastStub {
-  /** Runs a transition by its name. */
-  transact(name: string, key: string, input: Fields): Promise<Transacted>;
+  /**
+   * Runs a transition by its name. The input is the JSON of `Fields`, the answer that of {@linkcode Transacted}: an RPC takes
+   * one text for less than an object of some fields.
+   */
+  transact(name: string, key: string, input: string): Promise<string>;
   /** The encoded values of many keys; fewer than asked when they would not fit one reply. */
   getMany(keys: string[]): Promise<(string | undefined)[]>;
   /** Stores encoded values; answers why not, when not. */

@@ -115,7 +115,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
       durableObjectStore({
         getByName: () => ({
           ...failingStub(never),
-          transact: () => Promise.resolve({ refused: "transition-unknown" as const }),
+          transact: () => Promise.resolve(JSON.stringify({ refused: "transition-unknown" })),
         }),
       }),
     write: wrong("transition-unknown"),

@@ -191,9 +191,13 @@ workerdTest("Durable Objects", async (t) => {
     assertEquals([written, again], [1, 1]); // an object of one key has no index; a lock's record keeps its deadline
   });
 
-  await t.step("the load of a session reads one row and writes none", async () => {
-    assertEquals(await probe(worker, "sessionLoad"), { sessions: 10, read: 1, written: 0 });
-  });
+  await t.step(
+    "the load of a session reads one row, the next load of the same none, and neither writes",
+    async () => {
+      const [load, again] = [{ read: 1, written: 0 }, { read: 0, written: 0 }];
+      assertEquals(await probe(worker, "sessionLoad"), { sessions: 10, load, again });
+    },
+  );
 
   await t.step("a class without our methods is a misconfiguration", async () => {
     const { code, retryable, ambiguous, message } = await probe(worker, "foreign");
@@ -250,6 +254,17 @@ workerdTest("Durable Objects", async (t) => {
       // A crash ends every wait, and nothing is notified after it: the turns themselves show that all asked again.
       if (!query.endsWith("crash")) assert(calls.watch > 3, JSON.stringify(calls));
     }
+  });
+
+  await t.step("calls of one request that follow each other share a timer", async () => {
+    assertEquals(await probe(worker, "timers"), [1, 1]);
+  });
+
+  await t.step("no request depends on the timer of another one, which ends with it", async () => {
+    const ends = await Promise.all(
+      Array.from({ length: 24 }, (_, i) => probe(worker, "hangs", i % 3 === 0 ? "hang" : "")),
+    );
+    assertEquals(ends, Array.from({ length: 24 }, (_, i) => i % 3 === 0 ? "timeout" : "done"));
   });
 
   await t.step("no call is held longer than 20 seconds", async () => {

@@ -26,12 +26,14 @@ interface ProbeStub extends HoldfastStub {
   look(): Promise<{ tables: number; rows: number; alarm: number | null }>;
   crash(): Promise<void>;
   cost(name: string, key: string, input: Record<string, string>): Promise<{ written: number }>;
-  costAgain(
-    name: string,
-    key: string,
-    input: Record<string, string>,
-  ): Promise<{ read: number; written: number }>;
-  ring(): Promise<{ read: number; written: number }>;
+  costAfter(other: string, name: string, key: string, input: Record<string, string>): Promise<[Cost, Cost]>;
+  ring(): Promise<Cost>;
+}
+
+/** The rows that a call reads and writes. */
+interface Cost {
+  readonly read: number;
+  readonly written: number;
 }
 
 interface Env {
@@ -81,7 +83,7 @@ export class ProbeObject extends HoldfastObject {
   }
 
   /** Runs work on this object's records, and tells how many rows it read and wrote. */
-  #metered(work: (records: ObjectRecords) => void): { read: number; written: number } {
+  #metered(work: (records: ObjectRecords) => void): Cost {
     const cost = { read: 0, written: 0 };
     const find = (name: string) => OUR_TRANSITIONS.find((transition) => transition.name === name);
     work(new ObjectRecords(metered(this.#state.storage, cost), find, () => Date.now()));
@@ -89,23 +91,22 @@ export class ProbeObject extends HoldfastObject {
   }
 
   /** The cost of the alarm. */
-  ring(): { read: number; written: number } {
+  ring(): Cost {
     return this.#metered((records) => records.purge());
   }
 
   /** The cost of a transition. */
-  cost(name: string, key: string, input: Record<string, string>): { read: number; written: number } {
+  cost(name: string, key: string, input: Record<string, string>): Cost {
     return this.#metered((records) => records.transact(name, key, input));
   }
 
-  /** The cost of a transition in an object that was asked before. */
-  costAgain(name: string, key: string, input: Record<string, string>): { read: number; written: number } {
-    const first = this.#metered((records) => records.transact(name, key, input));
-    const both = this.#metered((records) => {
-      records.transact(name, key, input);
-      records.transact(name, key, input);
-    });
-    return { read: both.read - first.read, written: both.written - first.written };
+  /** The cost of a transition in an object that was asked for another record before, and of the same transition again. */
+  costAfter(other: string, name: string, key: string, input: Record<string, string>): [Cost, Cost] {
+    const costs = [[other], [other, key], [other, key, key]].map((keys) =>
+      this.#metered((records) => keys.forEach((key) => records.transact(name, key, input)))
+    );
+    const less = (a: Cost, b: Cost) => ({ read: a.read - b.read, written: a.written - b.written });
+    return [less(costs[1]!, costs[0]!), less(costs[2]!, costs[1]!)];
   }
 
   async look(): Promise<{ tables: number; rows: number; alarm: number | null }> {
@@ -148,11 +149,13 @@ function counted(namespace: HoldfastNamespace, bound = Infinity) {
   return { namespace: counting, calls };
 }
 
-/** The longest timer that was set. */
+/** The longest timer that was set, and how many of each length. */
 let longestTimer = 0;
+const timers = new Map<number, number>();
 const realSetTimeout = setTimeout;
 globalThis.setTimeout = ((run: () => void, ms = 0) => {
   longestTimer = Math.max(longestTimer, ms);
+  timers.set(ms, (timers.get(ms) ?? 0) + 1);
   return realSetTimeout(run, ms);
   // deno-lint-ignore no-explicit-any
 }) as any;
@@ -339,7 +342,8 @@ const probes: Probes<Env> = {
     }
     const object = HOLDFAST.getByName(`${prefix}/shard 0 of 1`);
     const { keys } = await object.list("/session/record/:", undefined, 10);
-    return { sessions: keys.length, ...await object.costAgain("session.load", keys[3]!, {}) };
+    const [load, again] = await object.costAfter(keys[7]!, "session.load", keys[3]!, {});
+    return { sessions: keys.length, load, again };
   },
 
   /** A binding of an object that is not ours, and of one that was reset. */
@@ -431,6 +435,29 @@ const probes: Probes<Env> = {
       turns,
       calls: Object.fromEntries(Map.groupBy(calls, (call) => call).entries().map(([k, v]) => [k, v.length])),
     };
+  },
+
+  /** The timers of calls that follow each other in one request, of the store's own and of a lock. */
+  async timers({ HOLDFAST }) {
+    const store = durableObjectStore(HOLDFAST, { prefix: crypto.randomUUID(), timeout: 7001 });
+    const locks = createLocks(store, { timeout: 7002 });
+    for (let i = 0; i < 20; i++) await store.increment("n");
+    for (let i = 0; i < 20; i++) await (await locks.acquire("job", { ttl: "1m" }))!.release();
+    return [timers.get(7001), timers.get(7002)];
+  },
+
+  /** Calls with a reply, and after them perhaps one without: it must end in time, whichever requests ended meanwhile. */
+  async hangs(_env, query) {
+    const reply = JSON.stringify({ output: {}, version: 0 });
+    let calls = 0;
+    const transact = async () => {
+      await sleep(5);
+      return ++calls <= 5 ? reply : await new Promise<string>(() => {});
+    };
+    const slow: HoldfastNamespace = { getByName: () => ({ transact }) as unknown as HoldfastStub };
+    const store = durableObjectStore(slow, { timeout: 400 });
+    for (let i = 0; i < 5; i++) await store.get("key");
+    return query.has("hang") ? (await fault(() => store.get("key")) as Fault).code : "done";
   },
 
   async bound({ HOLDFAST }) {
