@@ -373,11 +373,11 @@ class StoreLocks implements Locks {
   ): Promise<Fields> {
     const clock = this.#clock;
     const signal = options?.signal;
-    const deadline = clock.monotonic() + callTimeout(options, this.#timeout);
+    const timeout = callTimeout(options, this.#timeout);
     signal?.throwIfAborted();
     return await retry(
       () => interruptible(this.#store.transact(transition, key, input, attempt()), signal),
-      { clock, deadline, signal },
+      { clock, timeout, signal },
     );
   }
 }
