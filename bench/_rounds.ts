@@ -35,7 +35,13 @@ export interface Contender {
 /** Samples by the contender's name: nanoseconds of the processor an operation, all threads included, in each round. */
 export type Samples = Record<string, number[]>;
 
-/** Runs all contenders in turns; the rounds before `rounds` warm up. */
+/**
+ * Runs all contenders in turns; the rounds before `rounds` warm up.
+ *
+ * Each turn begins with as many operations that are not measured: a whole collection, and the turns of the others, take the
+ * shapes of objects from the compiled code of a contender that has no object alive, and the first thousands of calls after it
+ * would measure the compiler.
+ */
 export async function interleaved(
   contenders: readonly Contender[],
   { rounds, ops, warmups = 1 }: { readonly rounds: number; readonly ops: number; readonly warmups?: number },
@@ -44,6 +50,7 @@ export async function interleaved(
   for (let round = -warmups; round < rounds; round++) {
     for (const { name, run } of contenders) {
       (globalThis as { gc?: () => void }).gc?.(); // so that no contender pays for the garbage of another
+      await run(ops);
       const began = process.cpuUsage(); // processor time, so that a busy machine does not count
       await run(ops);
       const { user, system } = process.cpuUsage(began);

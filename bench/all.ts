@@ -74,6 +74,8 @@ const text: string[] = [
   "Written by `deno task bench:all`; do not edit. A figure says how many times as fast as its peer the first contender is:",
   "the ratio of the medians of rounds in which all contenders take turns, with the least and the most of the rounds. Above 1",
   "ours is faster, below 1 the peer. Processor time is measured, except for Durable Objects, where it is elapsed time.",
+  "In the process each turn of each contender begins with as many operations that are not measured: a garbage collection before",
+  "it takes away compiled code, and what is compared is the code and not its compiler.",
   "",
   `Rounds: ${Deno.env.get("ROUNDS") ?? 5}; keys in the memory store: ${
     (Deno.env.get("SIZES") ?? "1000,100000,1000000").replaceAll(",", ", ")

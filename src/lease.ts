@@ -90,7 +90,9 @@ export class Lease {
    * The last extension: they run one after the other, or it would be unknown which of two the engine saw
    * last.
    */
-  #extending: Promise<unknown> = Promise.resolve();
+  #extending: Promise<unknown> | undefined;
+  /** The listener of the caller's signal, where it has one. */
+  #onAbort: (() => void) | undefined;
 
   /** Begins to keep a lease that was granted. */
   constructor(options: LeaseOptions) {
@@ -98,7 +100,7 @@ export class Lease {
     this.#options = options;
     this.#latest = sentAt + maxHold;
     this.#deadline = Math.min(this.#latest, leaseDeadline(sentAt, length));
-    signal?.addEventListener("abort", this.#onAbort, { once: true });
+    if (signal) signal.addEventListener("abort", this.#onAbort = () => this.#aborted(), { once: true });
     if (renew && !signal?.aborted) {
       this.#renewing = true;
       this.#beginRenewal();
@@ -108,6 +110,11 @@ export class Lease {
   /** True while the lease is certainly the holder's. */
   get held(): boolean {
     return !this.#ended();
+  }
+
+  /** The monotonic time at which the holder stops to count on it. */
+  get deadline(): number {
+    return this.#deadline;
   }
 
   /** Milliseconds for which the lease is certainly the holder's; 0 when it is over. */
@@ -143,7 +150,7 @@ export class Lease {
    * @throws when the request failed; the lease then lasts at least as long as the shorter of before and after
    */
   async extend(length: number = this.#options.length, signal?: AbortSignal): Promise<boolean> {
-    const extended = this.#extending.then(() => {
+    const extended = Promise.resolve(this.#extending).then(() => {
       signal?.throwIfAborted();
       return this.#extend(length);
     });
@@ -228,10 +235,10 @@ export class Lease {
     if (this.#renewing) this.#renewLater(!extended);
   }
 
-  readonly #onAbort = (): void => {
+  #aborted(): void {
     this.stop();
     if (!this.#settled) this.#controller?.abort(this.#options.signal!.reason);
-  };
+  }
 
   /**
    * A lease that is over stays over; the deadline is looked at here too, as a busy runtime may fire no timer
@@ -249,7 +256,7 @@ export class Lease {
     this.#over = why;
     this.#cancelTimer?.();
     this.stop();
-    this.#options.signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#onAbort) this.#options.signal!.removeEventListener("abort", this.#onAbort);
     if (!this.#settled) this.#controller?.abort(this.#options.lost(why));
     this.#ending?.abort(OVER);
   }

@@ -3,6 +3,8 @@ import { interruptible, withTimeout } from "./deadline.ts";
 import { deferred } from "./deferred.ts";
 import { HoldfastError } from "./errors.ts";
 import { callAfter } from "./call_after.ts";
+import { answerOf } from "./store/direct.ts";
+import type { Awaitable } from "./store/engine.ts";
 
 /** With four attempts the three delays between them take 350 ms at most: 50 + 100 + 200. */
 const ATTEMPTS = 4;
@@ -20,17 +22,17 @@ export interface RetryOptions {
    * @default {4}
    */
   readonly attempts?: number | undefined;
-  /** Monotonic time until which attempts go on after `attempts` of them failed. */
-  readonly until?: number | undefined;
-  /** Monotonic time at which the whole call ends, an attempt under way included. */
-  readonly deadline?: number | undefined;
+  /** Milliseconds for which attempts go on after `attempts` of them failed. */
+  readonly least?: number | undefined;
+  /** Milliseconds for the whole call, an attempt under way included. */
+  readonly timeout?: number | undefined;
   /** Ends the call with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Repeats a call after a retryable fault, with exponential backoff and jitter. Only for calls that may be
- * repeated. By default it gives up after four attempts; with `until` it goes on to that time, in delays of
+ * repeated. By default it gives up after four attempts; with `least` it goes on for that time, in delays of
  * half a second to a second.
  *
  * Once an attempt was ambiguous the whole call is: a later refusal does not tell what the earlier attempt
@@ -38,24 +40,36 @@ export interface RetryOptions {
  *
  * @throws {HoldfastError} the last fault, or `timeout` at the deadline
  */
-export async function retry<T>(call: () => T | Promise<T>, options: RetryOptions): Promise<T> {
-  const { clock, attempts = ATTEMPTS, until = -Infinity, deadline = Infinity, signal } = options;
+export function retry<T>(call: () => Awaitable<T>, options: RetryOptions): Awaitable<T> {
+  // Without a promise, and a look at the clock, where an engine in this process answers at once.
+  const answer = answerOf(call);
+  return answer instanceof Promise || options.signal ? repeated(answer, call, options) : answer;
+}
+
+async function repeated<T>(
+  answer: Awaitable<T>,
+  call: () => Awaitable<T>,
+  options: RetryOptions,
+): Promise<T> {
+  const { clock, attempts = ATTEMPTS, least = 0, timeout = Infinity, signal } = options;
+  const began = clock.monotonic();
+  const deadline = began + timeout;
   let ambiguous = false;
   for (let attempt = 1;; attempt++) {
     try {
       const left = deadline - clock.monotonic();
-      if (left <= 0) throw overdue(ambiguous);
-      const answer = call();
-      if (deadline === Infinity || (!(answer instanceof Promise) && signal === undefined)) {
-        return await answer;
+      if (attempt > 1) {
+        if (left <= 0) throw overdue(ambiguous);
+        answer = answerOf(call);
       }
+      if (deadline === Infinity) return await answer;
       return await within(Promise.resolve(answer), left, options, () => overdue(true));
     } catch (error) {
       if (signal?.aborted || !(error instanceof HoldfastError)) throw error;
       ambiguous ||= error.ambiguous;
       const delay = Math.max(backoff(attempt), error.retryAfter ?? 0);
       const now = clock.monotonic();
-      const last = attempt >= attempts && now >= until;
+      const last = attempt >= attempts && now >= began + least;
       if (!error.retryable || last || delay > MAX_DELAY || now + delay >= deadline) {
         throw error.ambiguous === ambiguous ? error : asAmbiguous(error);
       }

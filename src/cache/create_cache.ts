@@ -583,7 +583,7 @@ class StoreCache implements Cache {
 
   #persist<T>(call: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
     const { clock, timeout } = this.#settings;
-    return retry(call, { clock, attempts: 3, deadline: clock.monotonic() + timeout, signal });
+    return Promise.resolve(retry(call, { clock, attempts: 3, timeout, signal }));
   }
 }
 

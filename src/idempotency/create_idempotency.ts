@@ -19,7 +19,7 @@ import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { LeaseCall, repeatable } from "../store/call_id.ts";
 import { ChangeWait } from "../store/change_wait.ts";
-import { ask } from "../store/direct.ts";
+import { answerOf, ask } from "../store/direct.ts";
 import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
@@ -118,6 +118,15 @@ export function createIdempotency(store: AtomicStore, options: IdempotencyOption
 /** The claim that a call of `begin` asks for. */
 type Wish = Omit<Claim, "key" | "attempt">;
 
+/** A claim that was granted, with the monotonic time before its request was sent. */
+interface Granted {
+  readonly state: "new";
+  readonly claim: Claim;
+  readonly sentAt: number;
+}
+
+type Begun = Exclude<Begin, { readonly state: "new" }> | Granted;
+
 class StoreIdempotency implements Idempotency {
   readonly #store: AtomicStore;
   readonly #clock: Clock;
@@ -160,11 +169,15 @@ class StoreIdempotency implements Idempotency {
 
   async begin(key: string, options: BeginOptions = {}): Promise<Begin> {
     checkOptionNames("begin", options, BEGIN);
-    return await this.#begin(key, options);
+    const begun = await this.#begin(key, options);
+    if (begun.state !== "new") return begun;
+    const { state, claim, sentAt } = begun;
+    this.#sentAt.set(claim, sentAt);
+    return { state, claim };
   }
 
-  async #begin(key: string, options: BeginOptions): Promise<Begin> {
-    const { fingerprint = "", owner = randomToken(16), signal } = options;
+  #begin(key: string, options: BeginOptions): Awaitable<Begun> {
+    const { fingerprint = "", owner = randomToken(16) } = options;
     if (typeof fingerprint !== "string" || typeof owner !== "string" || owner === "") {
       throw new TypeError("Cannot begin as 'fingerprint' and 'owner' must be strings, the latter not empty");
     }
@@ -173,68 +186,53 @@ class StoreIdempotency implements Idempotency {
       duration === undefined ? otherwise : toMilliseconds(duration, name);
     const lease = orDefault(options.lease, "lease", this.#lease);
     const retention = orDefault(options.retention, "retention", this.#retention);
-    const until = this.#clock.monotonic() + orDefault(options.wait, "wait", 0);
+    const wait = orDefault(options.wait, "wait", 0);
     this.#checkLease(lease);
     const wish = { owner, id: this.#nextId(), fingerprint, lease, retention };
+    return wait > 0 ? this.#beginWaiting(key, wish, wait, options) : this.#claim(key, wish, 0, options);
+  }
+
+  async #beginWaiting(key: string, wish: Wish, wait: number, options: BeginOptions): Promise<Begun> {
+    const until = this.#clock.monotonic() + wait;
     const left = () => until - this.#clock.monotonic();
-    const change = new ChangeWait(this.#store, key, this.#clock, signal);
+    const change = new ChangeWait(this.#store, key, this.#clock, options.signal);
     for (let pause = FIRST_PAUSE_MS;; pause = Math.min(MAX_PAUSE_MS, 2 * pause)) {
-      const begun = await this.#claim(key, wish, until, options, change);
+      const begun = await this.#claim(key, wish, Math.max(0, left()), options, change);
       if (begun.state !== "in-progress" || left() <= 0) return begun;
       const backoff = pause * (0.5 + Math.random() / 2);
       await change.next({ longest: Math.min(begun.retryAfter + 1, left()), backoff });
     }
   }
 
-  async #claim(
+  /** Asks for the claim; `least`: milliseconds for which faults are waited out. */
+  #claim(
     key: string,
     wish: Wish,
-    until: number,
+    least: number,
     { owner: named, signal, waitUntil }: BeginOptions,
-    change: ChangeWait,
-  ): Promise<Begin> {
-    const { owner, id, fingerprint, lease, retention } = wish;
-    const input = {
+    change?: ChangeWait,
+  ): Awaitable<Begun> {
+    const { owner, id, lease, retention } = wish;
+    const input: Record<string, string> = {
       owner,
       claim: id,
-      ...fingerprinted(fingerprint),
       lease: String(lease),
       retention: String(retention),
     };
+    if (wish.fingerprint !== "") input.fingerprint = wish.fingerprint;
     const call = new LeaseCall(this.#clock, lease);
-    let output: Fields;
-    try {
-      const now = this.#clock.monotonic();
-      output = await retry(() => {
-        return this.#transact(beginClaim, key, input, call.attempt({ ...change.options(), signal }));
-      }, { clock: this.#clock, until, deadline: Math.max(now, until) + this.#timeout, signal });
-    } catch (error) {
+    const output = retry(() => {
+      const onVersion = change?.options().onVersion;
+      return this.#transact(beginClaim, key, input, call.attempt({ signal, onVersion }));
+    }, { clock: this.#clock, least, timeout: least + this.#timeout, signal });
+    if (!(output instanceof Promise)) return begunOf(output, key, wish, call);
+    return output.then((output) => begunOf(output, key, wish, call), (error) => {
       const unsure = call.sentAt !== undefined && !(error instanceof HoldfastError && !error.ambiguous);
       // The owner is this call's own, so no later claim can be hit. A named owner may have begun again by
       // now.
       if (unsure && named === undefined) this.#giveBack(key, owner, id, waitUntil);
       throw error;
-    }
-    switch (output.state) {
-      case "new": {
-        const claim = { key, attempt: Number(output.attempt), ...wish };
-        this.#sentAt.set(claim, call.sentAt!);
-        return { state: "new", claim };
-      }
-      case "busy":
-        return { state: "in-progress", retryAfter: Number(output.remain) };
-      case "done":
-        return output.response === undefined
-          ? { state: "not-retained" }
-          : { state: "completed", response: decodeResult(output.response) };
-      case "abandoned":
-        throw new HoldfastError(
-          "claim-lost",
-          "Cannot begin as the claim of this call was given back meanwhile",
-        );
-      default:
-        return { state: "mismatch" };
-    }
+    });
   }
 
   /**
@@ -242,7 +240,7 @@ class StoreIdempotency implements Idempotency {
    * lease.
    */
   #giveBack(key: string, owner: string, claim: string, waitUntil: BeginOptions["waitUntil"]): void {
-    const work = this.#retry(abandonClaim, key, { owner, claim }, undefined).catch(() => {});
+    const work = Promise.resolve(this.#retry(abandonClaim, key, { owner, claim }, undefined)).catch(() => {});
     try {
       dropRejection(waitUntil?.(work));
     } catch {
@@ -258,23 +256,17 @@ class StoreIdempotency implements Idempotency {
     return await this.#complete(claim, retain ? encodeResult(response) : undefined, signal);
   }
 
-  async #complete(claim: Claim, response: string | undefined, signal?: AbortSignal): Promise<Completion> {
-    const input = {
+  #complete(claim: Claim, response: string | undefined, signal?: AbortSignal): Awaitable<Completion> {
+    const input: Record<string, string> = {
       owner: claim.owner,
       claim: claim.id,
-      ...fingerprinted(claim.fingerprint),
-      ...(response !== undefined && { response }),
       attempt: String(claim.attempt),
       retention: String(claim.retention),
     };
-    const output = await this.#retry(completeClaim, claim.key, input, signal, COMPLETE_RETRY_MS);
-    if (output.state === "stored") return { state: "stored" };
-    if (output.state === "overtaken") return { state: "superseded", completed: false };
-    return {
-      state: "superseded",
-      completed: true,
-      response: output.response === undefined ? undefined : decodeResult(output.response),
-    };
+    if (claim.fingerprint !== "") input.fingerprint = claim.fingerprint;
+    if (response !== undefined) input.response = response;
+    const output = this.#retry(completeClaim, claim.key, input, signal, COMPLETE_RETRY_MS);
+    return output instanceof Promise ? output.then(completionOf) : completionOf(output);
   }
 
   async abandon(claim: Claim, options?: CallOptions): Promise<boolean> {
@@ -294,15 +286,19 @@ class StoreIdempotency implements Idempotency {
   hold(claim: Claim, options?: CallOptions): Hold {
     checkOptionNames("hold", options, CALL);
     checkClaim("hold", claim);
-    const { key, owner, lease: length } = claim;
-    const sentAt = this.#sentAt.get(claim);
+    const hold = new ClaimHold(() => this.#kept(claim, this.#sentAt.get(claim), options?.signal));
+    hold.start();
+    return hold;
+  }
+
+  #kept({ key, owner, lease: length }: Claim, sentAt: number | undefined, signal?: AbortSignal): Lease {
     const lease = new Lease({
       clock: this.#clock,
       length,
       sentAt: sentAt ?? this.#clock.monotonic(),
       maxHold: this.#maxHold ?? Math.max(MAX_HOLD_MS, length),
       renew: true,
-      signal: options?.signal,
+      signal,
       extend: async (length, signal) => {
         const input = { owner, lease: String(length) };
         return (await this.#transact(extendClaim, key, input, { signal })).state === "held";
@@ -311,7 +307,7 @@ class StoreIdempotency implements Idempotency {
     });
     // The lease of a claim from another process began at a time unknown here: extended now, it begins anew.
     if (sentAt === undefined) lease.extend().catch(() => {});
-    return new ClaimHold(lease);
+    return lease;
   }
 
   async get(key: string, options?: CallOptions): Promise<IdempotencyRecord | undefined> {
@@ -334,10 +330,11 @@ class StoreIdempotency implements Idempotency {
     if (typeof fn !== "function") {
       throw new TypeError(`Cannot run the work as it must be a function: current type is ${typeof fn}`);
     }
-    const begun = await this.#begin(key, options);
+    let begun = this.#begin(key, options);
+    if (begun instanceof Promise) begun = await begun;
     switch (begun.state) {
       case "new":
-        return await this.#work(begun.claim, fn, options);
+        return await this.#work(begun, fn, options);
       case "completed":
         return begun.response as T;
       case "in-progress":
@@ -359,26 +356,31 @@ class StoreIdempotency implements Idempotency {
   }
 
   async #work<T>(
-    claim: Claim,
+    { claim, sentAt }: Granted,
     fn: (attempt: Attempt) => T | Promise<T>,
     { storeIf, signal }: RunOptions<T>,
   ): Promise<T> {
-    const hold = this.hold(claim, { signal });
+    const hold = new ClaimHold(() => this.#kept(claim, sentAt, signal));
     const { key, attempt } = claim;
     let pinned = false;
     const pin = () => void (pinned = true);
     try {
       let result: T;
       try {
-        result = await fn(new HeldAttempt(key, attempt, hold, pin));
+        const work = fn(new HeldAttempt(key, attempt, hold, pin));
+        // Work that is done by now needs no renewal, and no await.
+        if (typeof (work as Partial<Promise<T>> | undefined)?.then === "function") {
+          hold.start();
+          result = await work;
+        } else result = work as T;
       } catch (error) {
         hold.settle();
-        await this.#quietly(pinned ? this.#complete(claim, undefined) : this.abandon(claim));
+        await this.#quietly(() => pinned ? this.#complete(claim, undefined) : this.abandon(claim));
         throw error;
       }
       hold.settle();
       if (!pinned && !this.#isKept(result, storeIf)) {
-        await this.#quietly(this.abandon(claim));
+        await this.#quietly(() => this.abandon(claim));
         return result;
       }
       return await this.#keep(claim, result);
@@ -394,18 +396,19 @@ class StoreIdempotency implements Idempotency {
       text = encodeResult(result);
     } catch (error) {
       // The caller gets the error. The key is completed without a result, so that the work is not done again.
-      await this.#quietly(this.#complete(claim, undefined));
+      await this.#quietly(() => this.#complete(claim, undefined));
       throw error;
     }
     try {
-      const completion = await this.#complete(claim, text);
+      let completion = this.#complete(claim, text);
+      if (completion instanceof Promise) completion = await completion;
       if (completion.state === "superseded" && completion.completed && completion.response !== undefined) {
         return completion.response as T;
       }
     } catch (error) {
       this.#report(error);
       if (error instanceof HoldfastError && error.code === "value-too-large") {
-        await this.#quietly(this.#complete(claim, undefined));
+        await this.#quietly(() => this.#complete(claim, undefined));
       }
     }
     return decodeResult(text) as T;
@@ -422,8 +425,8 @@ class StoreIdempotency implements Idempotency {
   }
 
   /** Waits for a call whose fault is not the caller's: the work was done, or its own error is what counts. */
-  async #quietly(call: Promise<unknown>): Promise<void> {
-    await call.catch(this.#report);
+  async #quietly(call: () => Awaitable<unknown>): Promise<void> {
+    await Promise.resolve(answerOf(call)).catch(this.#report);
   }
 
   /** Repeats a transition until it is answered: `least` milliseconds at least, `timeout` at most. */
@@ -433,13 +436,12 @@ class StoreIdempotency implements Idempotency {
     input: Fields,
     signal: AbortSignal | undefined,
     least = 0,
-  ): Promise<Fields> {
-    const now = this.#clock.monotonic();
+  ): Awaitable<Fields> {
     const call = repeatable({ signal });
     return retry(() => this.#transact(transition, key, input, call), {
       clock: this.#clock,
-      until: now + least,
-      deadline: now + this.#timeout,
+      least,
+      timeout: this.#timeout,
       signal,
     });
   }
@@ -457,26 +459,40 @@ class StoreIdempotency implements Idempotency {
 
 /** A claim on the keeper of leases. */
 class ClaimHold implements Hold {
-  readonly #lease: Lease;
+  readonly #keep: () => Lease;
+  #lease: Lease | undefined;
+  #settled = false;
+  #over = false;
 
-  constructor(lease: Lease) {
-    this.#lease = lease;
+  /** `keep` begins to keep the lease: when it is needed, as most work is done at once. */
+  constructor(keep: () => Lease) {
+    this.#keep = keep;
+  }
+
+  start(): Lease {
+    if (this.#lease !== undefined) return this.#lease;
+    const lease = this.#lease = this.#keep();
+    if (this.#settled) lease.settle();
+    if (this.#over) lease.end();
+    return lease;
   }
 
   get signal(): AbortSignal {
-    return this.#lease.signal;
+    return this.start().signal;
   }
 
   settle(): void {
-    this.#lease.settle();
+    this.#settled = true;
+    this.#lease?.settle();
   }
 
   lapse(): void {
-    this.#lease.stop();
+    this.#lease?.stop();
   }
 
   stop(): void {
-    this.#lease.end();
+    this.#over = true;
+    this.#lease?.end();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -505,8 +521,38 @@ function checkClaim(task: string, claim: unknown): void {
   throw new TypeError(`Cannot ${task} as the claim must be that of an answer of begin(), 'begun.claim'`);
 }
 
-function fingerprinted(fingerprint: string): { fingerprint?: string } {
-  return fingerprint === "" ? {} : { fingerprint };
+/** The answer to a call of `begin`. */
+function begunOf(output: Fields, key: string, wish: Wish, { sentAt }: LeaseCall): Begun {
+  switch (output.state) {
+    case "new": {
+      const { owner, id, fingerprint, lease, retention } = wish;
+      const claim = { key, attempt: Number(output.attempt), owner, id, fingerprint, lease, retention };
+      return { state: "new", claim, sentAt: sentAt! };
+    }
+    case "busy":
+      return { state: "in-progress", retryAfter: Number(output.remain) };
+    case "done":
+      return output.response === undefined
+        ? { state: "not-retained" }
+        : { state: "completed", response: decodeResult(output.response) };
+    case "abandoned":
+      throw new HoldfastError(
+        "claim-lost",
+        "Cannot begin as the claim of this call was given back meanwhile",
+      );
+    default:
+      return { state: "mismatch" };
+  }
+}
+
+function completionOf({ state, response }: Fields): Completion {
+  if (state === "stored") return { state };
+  if (state === "overtaken") return { state: "superseded", completed: false };
+  return {
+    state: "superseded",
+    completed: true,
+    response: response === undefined ? undefined : decodeResult(response),
+  };
 }
 
 function encodeResult(result: unknown): string {

@@ -8,13 +8,15 @@
 import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
-import { Lease } from "../lease.ts";
+import { Lease, leaseDeadline } from "../lease.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { repeatable } from "../store/call_id.ts";
-import { ask } from "../store/direct.ts";
+import { answerOf, ask } from "../store/direct.ts";
+import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
+import type { Fields } from "../store/transition.ts";
 import { checkOptionNames, type OptionNames } from "../validate.ts";
-import { bounded } from "./_bounded.ts";
+import { bounded, inTime } from "./_bounded.ts";
 import { callTimeout, leaseLength } from "./acquire_plan.ts";
 import type { Gate } from "./_gate.ts";
 import type { Lock, LockCallOptions, LockHandle, Release } from "./lock.ts";
@@ -46,6 +48,9 @@ export interface Grant {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What a holder is told that goes on after its own release. */
+const RELEASED = "it was released";
+
 /** The maximum number of attempts of one release. */
 const RELEASE_ATTEMPTS = 3;
 
@@ -71,19 +76,37 @@ export interface ReleaseRetryOptions {
  * failure is retried after a delay, until then. Without it the acquisition is orphaned, and a failure is
  * retried at once.
  */
-export async function releaseWithRetry(
-  { store, clock, key, owner }: Place,
+export function releaseWithRetry(
+  place: Place,
   fence: string | undefined,
-  { call = repeatable(), until, ambiguous = false }: ReleaseRetryOptions = {},
-): Promise<ReleaseAttempt> {
+  options: ReleaseRetryOptions = {},
+): Awaitable<ReleaseAttempt> {
+  const { store, key, owner } = place;
+  const { call = repeatable(), ambiguous = false } = options;
   const input = fence === undefined ? { owner } : { owner, fence };
+  const send = () => answerOf(() => ask(store, releaseLock, key, input, call));
+  const reply = send();
+  return reply instanceof Promise
+    ? retried(place.clock, reply, send, ambiguous, options.until)
+    : attemptOf(reply, ambiguous);
+}
+
+function attemptOf({ result }: Fields, ambiguous: boolean): ReleaseAttempt {
+  // An earlier attempt may have released the lock before another holder came.
+  const unsure = ambiguous && result === "overtaken";
+  return { result: unsure ? "unconfirmed" : result as Release, ambiguous };
+}
+
+async function retried(
+  clock: Clock,
+  reply: Awaitable<Fields>,
+  send: () => Awaitable<Fields>,
+  ambiguous: boolean,
+  until: number | undefined,
+): Promise<ReleaseAttempt> {
   for (let attempt = 1;; attempt++) {
     try {
-      const reply = ask(store, releaseLock, key, input, call);
-      const { result } = reply instanceof Promise ? await reply : reply;
-      // An earlier attempt may have released the lock before another holder came.
-      const unsure = ambiguous && result === "overtaken";
-      return { result: unsure ? "unconfirmed" : result as Release, ambiguous };
+      return attemptOf(await reply, ambiguous);
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       ambiguous ||= error.ambiguous;
@@ -92,14 +115,15 @@ export async function releaseWithRetry(
         return { result: "unconfirmed", ambiguous };
       }
       if (until !== undefined) await clock.sleep((20 + Math.random() * 30) * attempt);
+      reply = send();
     }
   }
 }
 
 /** Releases an orphaned acquisition, once the call that may have got it has ended. */
-export async function releaseOrphan(place: Place, pending: Promise<unknown>): Promise<void> {
-  await pending.catch(() => {});
-  await releaseWithRetry(place, undefined).catch(() => {});
+export async function releaseOrphan(place: Place, pending: Promise<unknown> | undefined): Promise<void> {
+  await pending?.catch(() => {});
+  await Promise.resolve(releaseWithRetry(place, undefined)).catch(() => {});
   place.gate.notify(place.key);
 }
 
@@ -119,32 +143,32 @@ export class HeldLock implements Lock {
   readonly key: string;
   readonly fencingToken: number;
   readonly #place: Place;
-  readonly #fence: string;
-  readonly #lease: Lease;
-  readonly #ttl: number;
-  readonly #leaseEnd: () => number;
+  readonly #grant: Grant;
+  #kept: Lease | undefined;
+  #released = false;
   #expiresAt: number;
-  #release: Promise<Release> | undefined;
+  #release: Awaitable<Release> | undefined;
   /** The call id of the release. A release that is repeated after a lost reply is the same call. */
   #releaseCall: CallOptions | undefined;
   #ambiguous = false;
 
   constructor(place: Place, grant: Grant) {
-    const { store, clock, key, owner } = place;
-    const { sentAt, maxHold, renew, signal } = grant;
     this.#place = place;
-    this.key = key;
+    this.#grant = grant;
+    this.key = place.key;
     this.fencingToken = Number(grant.fence);
-    this.#fence = grant.fence;
-    this.#ttl = grant.ttl;
     this.#expiresAt = Number(grant.until);
-    this.#lease = new Lease({
+    if (grant.renew || grant.signal) this.#lease;
+  }
+
+  /** Made when it is needed: most locks are released before. */
+  get #lease(): Lease {
+    if (this.#kept !== undefined) return this.#kept;
+    const { store, clock, key, owner } = this.#place;
+    const lease = this.#kept = new Lease({
+      ...this.#grant,
       clock,
-      length: grant.ttl,
-      sentAt,
-      maxHold,
-      renew,
-      signal,
+      length: this.#grant.ttl,
       lost: (why) => new HoldfastError("lock-lost", `Cannot go on under the lock as ${why}`),
       extend: async (length) => {
         const { until } = await ask(store, extendLock, key, { owner, ttl: String(length) });
@@ -153,7 +177,8 @@ export class HeldLock implements Lock {
         return true;
       },
     });
-    this.#leaseEnd = () => clock.monotonic() + this.#lease.remaining;
+    if (this.#released) lease.end(RELEASED);
+    return lease;
   }
 
   get expiresAt(): number {
@@ -178,7 +203,7 @@ export class HeldLock implements Lock {
 
   async extend(ttl?: Duration, options?: LockCallOptions): Promise<boolean> {
     checkOptionNames("extend the lock", options, CALL_OPTIONS);
-    const length = ttl === undefined ? this.#ttl : leaseLength(ttl);
+    const length = ttl === undefined ? this.#grant.ttl : leaseLength(ttl);
     const timeout = callTimeout(options, this.#place.timeout);
     const extended = this.#lease.extend(length, options?.signal);
     return await bounded(extended, timeout, options?.signal, () => overdue("extend the lock"));
@@ -187,11 +212,11 @@ export class HeldLock implements Lock {
   async release(options?: LockCallOptions): Promise<Release> {
     checkOptionNames("release the lock", options, CALL_OPTIONS);
     const timeout = callTimeout(options, this.#place.timeout);
-    const until = this.#leaseEnd();
-    this.#lease.end("it was released");
-    const released = this.#release ??= this.#releaseOnce(until);
+    this.#released = true;
+    this.#kept?.end(RELEASED);
     try {
-      return await bounded(released, timeout, options?.signal, () => overdue("release the lock"));
+      const released = this.#release ?? this.#releaseOnce();
+      return await inTime(released, timeout, options?.signal, () => overdue("release the lock"));
     } catch (error) {
       if (options?.signal?.aborted || !(error instanceof HoldfastError)) throw error;
       this.#ambiguous = true;
@@ -199,21 +224,28 @@ export class HeldLock implements Lock {
     }
   }
 
-  async #releaseOnce(until: number): Promise<Release> {
-    let attempt: ReleaseAttempt | undefined;
-    try {
-      attempt = await releaseWithRetry(this.#place, this.#fence, {
-        call: this.#releaseCall ??= repeatable(),
-        until,
-        ambiguous: this.#ambiguous,
-      });
-      this.#ambiguous = attempt.ambiguous;
-      return attempt.result;
-    } finally {
-      // An unconfirmed release may be repeated.
-      if (attempt === undefined || attempt.result === "unconfirmed") this.#release = undefined;
-      this.#place.gate.notify(this.key);
-    }
+  #releaseOnce(): Awaitable<Release> {
+    const { fence, sentAt, ttl } = this.#grant;
+    const attempt = releaseWithRetry(this.#place, fence, {
+      call: this.#releaseCall ??= repeatable(),
+      until: this.#kept?.deadline ?? leaseDeadline(sentAt, ttl),
+      ambiguous: this.#ambiguous,
+    });
+    if (!(attempt instanceof Promise)) return this.#noted(attempt);
+    return this.#release = attempt.then((done) => this.#noted(done), (error) => {
+      this.#noted();
+      throw error;
+    });
+  }
+
+  /** Notes the end of a release; an unconfirmed one may be repeated. */
+  #noted(
+    { result, ambiguous }: ReleaseAttempt = { result: "unconfirmed", ambiguous: this.#ambiguous },
+  ): Release {
+    this.#ambiguous = ambiguous;
+    this.#release = result === "unconfirmed" ? undefined : result;
+    this.#place.gate.notify(this.key);
+    return result;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -222,6 +254,6 @@ export class HeldLock implements Lock {
 
   /** Ends renewal. The lease keeps its present end. */
   stopRenewal(): void {
-    this.#lease.stop();
+    this.#kept?.stop();
   }
 }

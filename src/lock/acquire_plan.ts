@@ -37,8 +37,8 @@ export interface AcquirePlan {
   readonly limit: number;
   /** Keeps the release of an orphaned acquisition alive. */
   readonly waitUntil: AcquireOptions["waitUntil"];
-  /** The input of the transition besides the owner. */
-  readonly input: Fields;
+  /** Milliseconds for which a lock that lapsed stays taken. */
+  readonly lockDelay: number | undefined;
 }
 
 const HOLD_OPTIONS = { ttl: true, renew: true, maxHold: true, signal: true, timeout: true } as const;
@@ -67,7 +67,7 @@ export function planAcquire(options: AcquireOptions, timeout: number): AcquirePl
   const { permits, mode, fair = mode !== undefined } = options;
   const hold = planHold(options, timeout);
   const wait = options.wait === undefined ? 0 : toMilliseconds(options.wait, "wait");
-  const delay = options.lockDelay === undefined ? undefined : toMilliseconds(options.lockDelay, "lockDelay");
+  const { lockDelay } = options;
   if (mode !== undefined) {
     checkOneOf("lock", "mode", mode, ["read", "write"]);
     if (permits !== undefined) throw new TypeError("Cannot lock as 'mode' and 'permits' exclude each other");
@@ -76,9 +76,6 @@ export function planAcquire(options: AcquireOptions, timeout: number): AcquirePl
   checkBoolean("fair", fair);
   checkFunction("lock", "waitUntil", options.waitUntil);
   const limit = mode === "read" ? MOST_SHARING : permits ?? 1;
-  const input: Record<string, string> = { ttl: String(hold.ttl) };
-  if (limit > 1) input.limit = String(limit);
-  if (delay !== undefined) input.delay = String(delay);
   const { ttl, timeout: bound, signal, renew, maxHold } = hold;
   // Property by property: on a hot path each spread costs as much as all the rest.
   return {
@@ -91,7 +88,7 @@ export function planAcquire(options: AcquireOptions, timeout: number): AcquirePl
     maxHold,
     limit,
     waitUntil: options.waitUntil,
-    input,
+    lockDelay: lockDelay === undefined ? undefined : toMilliseconds(lockDelay, "lockDelay"),
   };
 }
 

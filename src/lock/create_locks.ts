@@ -20,6 +20,7 @@ import type { AtomicStore } from "../store/atomic_store.ts";
 import { LeaseCall, repeatable } from "../store/call_id.ts";
 import { ChangeWait } from "../store/change_wait.ts";
 import { ask } from "../store/direct.ts";
+import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
 import { checkArray, checkOptionNames, checkStore, type OptionNames } from "../validate.ts";
@@ -84,9 +85,11 @@ export function createLocks(store: AtomicStore, options: LocksOptions = {}): Loc
   return new StoreLocks(store.namespace(name), clock, toMilliseconds(timeout, "timeout"));
 }
 
+type Granted = NextStep & { readonly do: "hold" };
+
 /** The result of one request of an acquisition. */
 type Asked =
-  | NextStep & { readonly sentAt: number }
+  | NextStep
   | { readonly do: "repeat"; readonly failure: HoldfastError; readonly backoff: number };
 
 /** An acquisition under way. */
@@ -95,13 +98,16 @@ interface Attempt {
   readonly plan: AcquirePlan;
   /** Monotonic time until which it waits. */
   readonly giveUpAt: number;
-  readonly change: ChangeWait;
+  /** Its waits, if it waits at all. */
+  readonly change: ChangeWait | undefined;
   /** The signal of the lock itself. */
   readonly bound: AbortSignal | undefined;
   /** The delay before the last request, where the engine cannot notify; in milliseconds. */
   backoff: number;
+  /** The monotonic time before the last request was sent. */
+  sentAt: number;
   /** The call that may have got the lock. */
-  pending: Promise<unknown>;
+  pending: Promise<unknown> | undefined;
   /** Whether something may be left at the engine: a lock, or a place in its queue. */
   loose: boolean;
   /** Monotonic time until which a look at its place in the queue is enough. */
@@ -130,11 +136,12 @@ class StoreLocks implements Locks {
     const { signal, wait, limit } = plan;
     signal?.throwIfAborted();
     const clock = this.#clock;
-    const giveUpAt = clock.monotonic() + wait;
+    // Most do not wait, and reading the clock costs as much as a look into a map.
+    const giveUpAt = wait > 0 ? clock.monotonic() + wait : -Infinity;
     // One owner per acquisition and key: a repeated call is answered like the first, and a handle is of one
     // key.
     const place = this.#place(key, randomToken(16), plan.timeout);
-    const change = new ChangeWait(this.#store, key, clock, signal);
+    const change = wait > 0 ? new ChangeWait(this.#store, key, clock, signal) : undefined;
     const attempt: Attempt = {
       place,
       plan,
@@ -142,14 +149,18 @@ class StoreLocks implements Locks {
       change,
       bound,
       backoff: 10,
-      pending: Promise.resolve(),
+      sentAt: 0,
+      pending: undefined,
       loose: false,
       looksUntil: -Infinity,
     };
     const turn = wait > 0 ? this.#gate.join(key, limit, clock) : undefined;
     try {
       if (turn) await this.#enter(turn, attempt);
-      return await this.#contend(attempt);
+      const asked = this.#ask(attempt);
+      // Without an await where the engine answers at once.
+      if (!(asked instanceof Promise) && asked.do === "hold") return held(attempt, asked);
+      return await this.#contend(attempt, await asked);
     } finally {
       turn?.leave();
       if (attempt.loose) {
@@ -162,22 +173,17 @@ class StoreLocks implements Locks {
   /** Waits behind the acquisitions of this process that came before. */
   async #enter(turn: GatePlace, { change, giveUpAt, plan }: Attempt): Promise<void> {
     // An engine that notifies tells the same.
-    if (!this.#store.watch) turn.onRelease = () => change.notify();
+    if (!this.#store.watch) turn.onRelease = () => change!.notify();
     await turn.enter(giveUpAt, plan.signal);
   }
 
   /** Asks the engine until it grants the lock or the wait is over. */
-  async #contend(attempt: Attempt): Promise<HeldLock | undefined> {
-    const { place, plan, giveUpAt, change, bound } = attempt;
+  async #contend(attempt: Attempt, asked: Asked): Promise<HeldLock | undefined> {
+    const { place, plan, giveUpAt, change } = attempt;
     const { clock } = place;
-    for (;;) {
-      const asked = await this.#look(attempt) ?? await this.#ask(attempt);
+    for (;; asked = await this.#look(attempt) ?? await this.#ask(attempt)) {
       if (asked.do === "stop") return undefined;
-      if (asked.do === "hold") {
-        const { ttl, renew, maxHold } = plan;
-        const { sentAt, fence, until } = asked;
-        return new HeldLock(place, { ttl, sentAt, fence, until, renew, maxHold, signal: bound });
-      }
+      if (asked.do === "hold") return held(attempt, asked);
       const left = giveUpAt - clock.monotonic();
       if (asked.do === "repeat") {
         if (left <= 0) throw asked.failure;
@@ -186,7 +192,7 @@ class StoreLocks implements Locks {
       } else {
         if (left <= 0) return undefined;
         const field = asked.ahead !== undefined ? `by:${place.owner}` : undefined;
-        await change.next({ longest: Math.min(asked.longest, left), backoff: asked.backoff, field });
+        await change!.next({ longest: Math.min(asked.longest, left), backoff: asked.backoff, field });
       }
       attempt.backoff = asked.backoff;
     }
@@ -198,13 +204,12 @@ class StoreLocks implements Locks {
    */
   async #look({ place, plan, backoff, looksUntil }: Attempt): Promise<Asked | undefined> {
     const { store, clock, key, owner } = place;
-    const sentAt = clock.monotonic();
-    if (store.watch || sentAt >= looksUntil) return undefined;
+    if (store.watch || clock.monotonic() >= looksUntil) return undefined;
     try {
       const call = ask(store, lookLock, key, { owner });
       const reply = await inTime(call, plan.timeout, plan.signal, () => overdue("lock"));
       if (reply.ahead === undefined || reply.ahead === "0") return undefined;
-      return { ...nextStep(reply, backoff, Math.random()), sentAt };
+      return nextStep(reply, backoff, Math.random());
     } catch (error) {
       plan.signal?.throwIfAborted();
       return this.#again(error, backoff);
@@ -218,28 +223,26 @@ class StoreLocks implements Locks {
   }
 
   /** Sends one request, and tells what follows from its reply or its outage. */
-  async #ask(attempt: Attempt): Promise<Asked> {
-    const { place, plan, giveUpAt, change, backoff } = attempt;
+  #ask(attempt: Attempt): Awaitable<Asked> {
+    const { place, plan, giveUpAt } = attempt;
     const { store, clock, key, owner } = place;
-    const sentAt = clock.monotonic();
-    const input: Record<string, string> = { owner, ...plan.input };
+    const sentAt = attempt.sentAt = clock.monotonic();
+    const input: Record<string, string> = { owner, ttl: String(plan.ttl) };
+    if (plan.limit > 1) input.limit = String(plan.limit);
+    if (plan.lockDelay !== undefined) input.delay = String(plan.lockDelay);
     if (plan.queues) input.wait = String(Math.max(1, Math.ceil(giveUpAt - sentAt)));
     plan.signal?.throwIfAborted();
-    const watching = plan.wait > 0 ? change.options() : undefined;
     attempt.loose = true; // until a reply says otherwise
     try {
-      const call = ask(store, acquireLock, key, input, watching);
+      const call = ask(store, acquireLock, key, input, attempt.change?.options());
       if (call instanceof Promise) attempt.pending = call;
-      const reply = await inTime(call, plan.timeout, plan.signal, () => overdue("lock"));
-      plan.signal?.throwIfAborted();
-      const step = nextStep(reply, backoff, Math.random());
-      if (step.do === "hold" && clock.monotonic() >= leaseDeadline(sentAt, plan.ttl)) throw late();
-      const ahead = step.do === "wait" ? step.ahead : undefined;
-      attempt.loose = ahead !== undefined;
-      attempt.looksUntil = looksUntil(sentAt, ahead);
-      return { ...step, sentAt };
+      const reply = inTime(call, plan.timeout, plan.signal, () => overdue("lock"));
+      if (!(reply instanceof Promise)) return answered(attempt, reply);
+      return reply.then((reply) => answered(attempt, reply)).catch((error) => {
+        return this.#again(error, attempt.backoff);
+      });
     } catch (error) {
-      return this.#again(error, backoff);
+      return this.#again(error, attempt.backoff);
     }
   }
 
@@ -370,13 +373,30 @@ class StoreLocks implements Locks {
   ): Promise<Fields> {
     const clock = this.#clock;
     const signal = options?.signal;
-    const deadline = clock.monotonic() + callTimeout(options, this.#timeout);
+    const timeout = callTimeout(options, this.#timeout);
     signal?.throwIfAborted();
     return await retry(
       () => interruptible(this.#store.transact(transition, key, input, attempt()), signal),
-      { clock, deadline, signal },
+      { clock, timeout, signal },
     );
   }
+}
+
+/** What follows from a reply. */
+function answered(attempt: Attempt, reply: Fields): Asked {
+  const { place, plan, sentAt } = attempt;
+  plan.signal?.throwIfAborted();
+  const step = nextStep(reply, attempt.backoff, Math.random());
+  if (step.do === "hold" && place.clock.monotonic() >= leaseDeadline(sentAt, plan.ttl)) throw late();
+  const ahead = step.do === "wait" ? step.ahead : undefined;
+  attempt.loose = ahead !== undefined;
+  attempt.looksUntil = looksUntil(sentAt, ahead);
+  return step;
+}
+
+function held({ place, plan, sentAt, bound }: Attempt, { fence, until }: Granted): HeldLock {
+  const { ttl, renew, maxHold } = plan;
+  return new HeldLock(place, { ttl, sentAt, fence, until, renew, maxHold, signal: bound });
 }
 
 /** One name for every attempt. */

@@ -45,6 +45,7 @@ import {
   TICKET_GAIN,
   TICKET_STEP,
 } from "./_limits.ts";
+import { emptyRecord, isAmong, numbersIn, ownersIn, summaryText } from "./lock_texts.ts";
 
 interface Holder {
   readonly owner: string;
@@ -81,8 +82,8 @@ interface LockRecord {
   swept: boolean;
 }
 
-/** The state of the summary `lock`, with no holder and no waiter yet. */
-function parseSummary(record: Fields | undefined): LockRecord {
+/** The record without what has ended. `owner` is that of the call. */
+function parse(record: Fields | undefined, now: number, owner?: string): LockRecord {
   const state: LockRecord = {
     fence: 0,
     lapsed: 0,
@@ -93,34 +94,19 @@ function parseSummary(record: Fields | undefined): LockRecord {
     queue: [],
     swept: false,
   };
-  if (record === undefined) return state;
-  if (record.done !== undefined) state.done = record.done;
-  if (record.lock === undefined) return state;
-  const parts = record.lock.split(" ");
-  state.fence = Number(parts[0]);
-  state.lapsed = Number(parts[1]);
-  if (parts[2] !== "0") state.due = Number(parts[2]);
+  if (record === undefined || record.lock === undefined) return state;
+  state.done = record.done ?? "";
+  const summary = numbersIn(record.lock);
+  state.fence = summary[0]!;
+  state.lapsed = summary[1]!;
+  if (summary[2] !== 0) state.due = summary[2]!;
   // `head`, the fourth, is what the first ticket says.
-  state.ends = Number(parts[4]);
-  return state;
-}
-
-/** The record without what has ended. */
-function parse(record: Fields | undefined, now: number): LockRecord {
-  const state = parseSummary(record);
-  if (record === undefined) return state;
-  for (const name in record) {
-    if (!name.startsWith("by:")) continue;
-    const owner = name.slice(3);
-    const parts = record[name]!.split(" ");
-    const limit = Number(parts[3]);
-    if (parts[0] === "h") {
-      const delay = Number(parts[4]);
-      state.holders.push({ owner, until: Number(parts[1]), fence: Number(parts[2]), limit, delay });
-    } else {
-      const front = Number(parts[4]);
-      state.queue.push({ owner, number: Number(parts[1]), until: Number(parts[2]), limit, front });
-    }
+  state.ends = summary[4]!;
+  for (const name of ownersIn(record, summary[5]! + summary[7]!, owner)) {
+    const text = record["by:" + name]!;
+    const [one, two, limit, last] = numbersIn(text) as [number, number, number, number];
+    if (text.startsWith("h")) state.holders.push({ owner: name, until: one, fence: two, limit, delay: last });
+    else state.queue.push({ owner: name, number: one, until: two, limit, front: last });
   }
   if (state.queue.length > 1) state.queue.sort((a, b) => a.number - b.number);
   if (now >= nextEnd(state)) expire(state, now);
@@ -133,8 +119,8 @@ function nextEnd(state: LockRecord): number {
 }
 
 /** The record as a change finds it: what became free by time is handed on. */
-function current(record: Fields | undefined, now: number): LockRecord {
-  const state = parse(record, now);
+function current(record: Fields | undefined, now: number, owner?: string): LockRecord {
+  const state = parse(record, now, owner);
   if (state.swept) grantNext(state, now);
   return state;
 }
@@ -170,7 +156,8 @@ function serialize(state: LockRecord, now: number): Write {
   const idle = holders.length === 0 && queue.length === 0;
   const ends = idle ? now : Math.max(state.ends, now);
   const due = holders.length === 0 ? 0 : state.due;
-  const record: Record<string, string> = { done: state.done };
+  const record = emptyRecord(!idle);
+  record.done = state.done;
   let alone = 0;
   for (const { owner, until, fence, limit, delay } of holders) {
     record["by:" + owner] = `h ${until} ${fence} ${limit} ${delay}`;
@@ -189,8 +176,8 @@ function serialize(state: LockRecord, now: number): Write {
     record["by:" + ticket.owner] = `q ${ticket.number} ${ticket.until} ${ticket.limit} ${ticket.front}`;
     record["at:" + ticket.number] = ticket.owner;
   }
-  const counts = `${holders.length} ${alone} ${queue.length} ${first} ${last}`;
-  record.lock = `${state.fence} ${state.lapsed} ${due} ${head} ${ends} ${counts}`;
+  const { fence, lapsed } = state;
+  record.lock = summaryText(fence, lapsed, due, head, ends, holders.length, alone, queue.length, first, last);
   // Whole hours: most changes of a lock then leave the record's deadline alone, and cost an engine that keeps
   // it apart nothing.
   const expiresAt = Math.ceil((ends + FENCE_RETENTION) / HOUR) * HOUR;
@@ -208,7 +195,7 @@ function noteHolder(state: LockRecord, end: number): void {
 
 /** Remembers an id that may never act again; answers whether that was new. */
 function finish(state: LockRecord, id: string): boolean {
-  if (isDone(state, id)) return false;
+  if (isAmong(state.done, id)) return false;
   state.done = state.done === "" ? id : id + "," + state.done;
   let end = -1;
   for (let count = 0; count < DONE_REMEMBERED; count++) {
@@ -217,10 +204,6 @@ function finish(state: LockRecord, id: string): boolean {
   }
   state.done = state.done.slice(0, end);
   return true;
-}
-
-function isDone(state: LockRecord, id: string): boolean {
-  return state.done !== "" && ("," + state.done + ",").includes("," + id + ",");
 }
 
 function fits(state: LockRecord, limit: number): boolean {
@@ -364,8 +347,8 @@ export const acquireLock: Transition = {
     const owner = input.owner!;
     const limit = input.limit === undefined ? 1 : Number(input.limit);
     const delay = input.delay === undefined ? 0 : Number(input.delay);
-    const state = current(record, now);
-    if (isDone(state, owner)) return { output: { done: "1" } };
+    const state = current(record, now, owner);
+    if (isAmong(state.done, owner)) return { output: { done: "1" } };
     const mine = admit(state, input, limit, delay, now);
     if (mine !== undefined) {
       mine.until = Math.max(mine.until, now + Number(input.ttl));
@@ -392,7 +375,7 @@ export const acquireLock: Transition = {
 export const extendLock: Transition = {
   name: "lock.extend",
   apply(record, input, now): Step {
-    const state = current(record, now);
+    const state = current(record, now, input.owner);
     const mine = find(state.holders, input.owner!);
     if (mine === undefined || now >= mine.until) return { output: {} };
     // Never shorter: a copy of an earlier call may arrive after a later one.
@@ -422,7 +405,7 @@ export const releaseLock: Transition = {
   name: "lock.release",
   apply(record, input, now): Step {
     const owner = input.owner!;
-    const state = current(record, now);
+    const state = current(record, now, owner);
     const mine = find(state.holders, owner);
     const ticket = find(state.queue, owner);
     const live = mine !== undefined && now < mine.until;

@@ -4,23 +4,35 @@
  */
 import type { Clock } from "../clock.ts";
 import { randomToken } from "../secret.ts";
+import type { TransactOptions } from "./atomic_store.ts";
 import type { CallOptions } from "./key_value_store.ts";
 
 /** A symbol, so that options which are checked for unknown names may carry it. */
 const CALL_ID: unique symbol = Symbol("holdfast.call-id");
 
-/** Call options with a name, which is drawn when an engine asks for it: most do not. */
-interface NamedCall extends CallOptions {
-  readonly [CALL_ID]?: { name: string | undefined };
+/** The name of a call, which is drawn when an engine asks for it: most do not. */
+interface CallName {
+  name: string | undefined;
+}
+
+/** Call options with a name. */
+interface NamedCall extends TransactOptions {
+  [CALL_ID]?: CallName;
+}
+
+// Property by property: a spread and a computed name in a literal cost more than the call itself.
+function named(id: CallName, options: TransactOptions | undefined): NamedCall {
+  const call: NamedCall = { signal: options?.signal, onVersion: options?.onVersion };
+  call[CALL_ID] = id;
+  return call;
 }
 
 /**
  * Options for all attempts of one `transact`: an engine that remembers replies answers a repetition with the
  * first reply for a minute, whatever happened in between. Other engines run the transition again.
  */
-export function repeatable(options: CallOptions = {}): CallOptions {
-  const named: NamedCall = { ...options, [CALL_ID]: { name: undefined } };
-  return named;
+export function repeatable(options?: CallOptions): CallOptions {
+  return named({ name: undefined }, options);
 }
 
 /** The name of a call, if it has one. */
@@ -37,7 +49,7 @@ export function callIdOf(options: NamedCall | undefined): string | undefined {
 export class LeaseCall {
   readonly #clock: Clock;
   readonly #length: number;
-  #call: CallOptions | undefined;
+  #id: CallName | undefined;
   #sentAt: number | undefined;
 
   /** Begins a call for a lease of `length` milliseconds. */
@@ -52,12 +64,12 @@ export class LeaseCall {
   }
 
   /** The options of the next attempt, which is sent now. */
-  attempt(options?: CallOptions): CallOptions {
+  attempt(options?: TransactOptions): TransactOptions {
     const now = this.#clock.monotonic();
-    if (this.#call === undefined || now - this.#sentAt! > this.#length / 2) {
-      this.#call = repeatable();
+    if (this.#id === undefined || now - this.#sentAt! > this.#length / 2) {
+      this.#id = { name: undefined };
       this.#sentAt = now;
     }
-    return { ...this.#call, ...options };
+    return named(this.#id, options);
   }
 }

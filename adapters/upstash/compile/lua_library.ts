@@ -116,6 +116,36 @@ end`,
     file: "src/throttle/throttle_numbers.ts",
     lua: `local function remembered(line, make) return make(line) end`,
   },
+  numbersIn: {
+    file: "src/lock/lock_texts.ts",
+    lua: `local function numbersIn(text)
+  local numbers = {}
+  for part in string.gmatch(text, "%d+") do numbers[#numbers + 1] = tonumber(part) end
+  return numbers
+end`,
+  },
+  summaryText: {
+    file: "src/lock/lock_texts.ts",
+    lua: `local function summaryText(...) return string.format("%.0f" .. string.rep(" %.0f", 9), ...) end`,
+  },
+  isAmong: {
+    file: "src/lock/lock_texts.ts",
+    lua: `local function isAmong(names, name)
+  return string.find("," .. names .. ",", "," .. name .. ",", 1, true)
+end`,
+  },
+  ownersIn: {
+    file: "src/lock/lock_texts.ts",
+    lua: `local function ownersIn(record)
+  local owners = {}
+  for name in pairs(record) do owners[#owners + 1] = string.match(name, "^by:(.+)") end
+  return owners
+end`,
+  },
+  emptyRecord: {
+    file: "src/lock/lock_texts.ts",
+    lua: `local function emptyRecord() return {} end`,
+  },
   // Redis knows its clock in microseconds; `micro` has those within `now`.
   microseconds: {
     file: "src/store/microseconds.ts",
