@@ -137,8 +137,10 @@ function completed(engine: AtomicEngine): KeyValueEngine {
   return full;
 }
 
-function timed(input: Fields, ttl: number | undefined): Fields {
-  return ttl === undefined ? input : { ...input, ttl: String(ttl) };
+/** The caller's own input with the time to live. A spread with one more member costs Node ten times as much. */
+function timed(input: Record<string, string>, ttl: number | undefined): Fields {
+  if (ttl !== undefined) input.ttl = String(ttl);
+  return input;
 }
 
 class EngineStore implements KeyValueStore {
