@@ -24,10 +24,10 @@ export function parseItem(text: string): Item | undefined {
   try {
     const reader = new Reader(text);
     reader.spaces();
-    const item = bareItem(reader);
-    const parameters = parametersOf(reader);
+    const item: BareItem & { parameters?: Item["parameters"] } = bareItem(reader);
+    item.parameters = parametersOf(reader);
     reader.spaces();
-    return reader.done ? { ...item, parameters } : undefined;
+    return reader.done ? item as Item : undefined;
   } catch (error) {
     if (error === MALFORMED) return undefined;
     throw error;
