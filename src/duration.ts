@@ -21,9 +21,11 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 
  * ```
  */
 export function toMilliseconds(duration: Duration, name = "duration"): number {
-  const [, count, unit = ""] =
-    /^(\d+(?:\.\d+)?)([a-z]+)$/.exec(typeof duration === "string" ? duration : "") ?? [];
-  const ms = typeof duration === "number" ? duration : Number(count) * UNITS[unit]!;
+  let ms = typeof duration === "number" ? duration : NaN;
+  if (typeof duration === "string") {
+    const [, count, unit = ""] = /^(\d+(?:\.\d+)?)([a-z]+)$/.exec(duration) ?? [];
+    ms = Number(count) * UNITS[unit]!;
+  }
   if (ms > 0 && ms <= Number.MAX_SAFE_INTEGER) return Math.ceil(ms);
   const current = duration === undefined ? "it is missing" : `current value is ${shown(duration)}`;
   throw new RangeError(

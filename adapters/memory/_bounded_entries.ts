@@ -134,7 +134,7 @@ export class BoundedEntries {
   }
 
   /**
-   * Creates or replaces a record.
+   * Creates or replaces a record. `now` is the time, where the caller has read it.
    *
    * @throws {HoldfastError} `store-full`; nothing was changed
    */
@@ -144,6 +144,7 @@ export class BoundedEntries {
     content: string | Fields,
     deadline: number,
     retention: Retention,
+    now?: number,
   ): void {
     const level = LEVELS[retention];
     const known = namespace.find(key);
@@ -155,7 +156,7 @@ export class BoundedEntries {
         if (level === PROTECTED) this.#admit(namespace.pool);
         // Its own record may have been the expired one that made space.
         if (block.keys[i] !== key || block.namespaces[i] !== namespace) {
-          return this.put(namespace, key, content, deadline, retention);
+          return this.put(namespace, key, content, deadline, retention, now);
         }
         this.#unlink(known);
         this.#link(known, level);
@@ -164,7 +165,7 @@ export class BoundedEntries {
       block.deadlines[i] = deadline;
       block.writes[i]!++;
     }
-    this.#sweep();
+    this.#sweep(now);
   }
 
   #create(
@@ -332,8 +333,7 @@ export class BoundedEntries {
     );
   }
 
-  #sweep(): void {
-    let time: number | undefined;
+  #sweep(time?: number): void {
     for (let looked = 0, most = SWEEP; looked < most; looked++) {
       if (this.#swept >= this.#used) return void (this.#swept = 0);
       const slot = this.#swept++;

@@ -184,8 +184,8 @@ class MemoryNamespace implements LocalEngine {
   }
 
   set(key: string, value: string, ttl: number | undefined): void {
-    const deadline = ttl === undefined ? Infinity : this.#state.now() + ttl;
-    this.#put(this.#current, key, value, deadline, "evictable");
+    const now = ttl === undefined ? undefined : this.#state.now();
+    this.#put(this.#current, key, value, now === undefined ? Infinity : now + ttl!, "evictable", now);
   }
 
   delete(key: string): boolean {
@@ -213,7 +213,7 @@ class MemoryNamespace implements LocalEngine {
     // A transition may hand on what it was given: the caller's objects and the stored ones stay apart.
     const answer = output === record ? { ...output } : output;
     if (write) {
-      this.#write(namespace, key, write.record === input ? { ...write, record: { ...input } } : write);
+      this.#write(namespace, key, write.record === input ? { ...write, record: { ...input } } : write, now);
     }
     options?.onVersion?.(entries.version(namespace, key));
     return answer;
@@ -244,10 +244,10 @@ class MemoryNamespace implements LocalEngine {
     return changed;
   }
 
-  #write(namespace: Namespace, key: string, write: Write): void {
+  #write(namespace: Namespace, key: string, write: Write, now: number): void {
     const { record, expiresAt = Infinity, retention = "evictable" } = write;
     if (record === undefined) return this.#remove(namespace, key);
-    this.#put(namespace, key, isPlain(record) ? record.v! : record, expiresAt, retention);
+    this.#put(namespace, key, isPlain(record) ? record.v! : record, expiresAt, retention, now);
   }
 
   #put(
@@ -256,8 +256,9 @@ class MemoryNamespace implements LocalEngine {
     content: string | Fields,
     deadline: number,
     retention: Retention,
+    now: number | undefined,
   ): void {
-    this.#state.entries.put(namespace, key, content, deadline, retention);
+    this.#state.entries.put(namespace, key, content, deadline, retention, now);
     this.#notify(namespace, key);
   }
 

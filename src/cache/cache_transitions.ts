@@ -27,11 +27,7 @@
  * raises it once more, so no version ever comes back, and an engine that lost the count does not repeat a version.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
-
-/** A number of a record; what is missing is long ago. */
-function figure(text: string | undefined): number {
-  return text === undefined ? 0 : Number(text);
-}
+import { figure } from "../store/whole_number.ts";
 
 /**
  * Whether the record has a value, or a known absence, that may be answered at all. One that is `fresh` for more than 0

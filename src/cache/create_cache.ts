@@ -129,6 +129,8 @@ class StoreCache implements Cache {
   /** Names of calls: a random part for this isolate, and a count. */
   #names: string | undefined;
   #calls = 0;
+  /** A name that was drawn for a call which needed none. */
+  #unused: string | undefined;
 
   constructor(store: AtomicStore, settings: CacheSettings) {
     this.#store = store.namespace(settings.name);
@@ -147,7 +149,10 @@ class StoreCache implements Cache {
     if (this.#settings.near === undefined && plan.tags.length === 0 && plan.schema === undefined) {
       const filler = this.#nextName();
       const first = this.#direct(key, plan, filler);
-      if (first !== undefined && !(first instanceof Promise) && isFresh(first)) return valueOf(first.value);
+      if (first !== undefined && !(first instanceof Promise) && isFresh(first)) {
+        this.#unused = filler; // the engine has not kept it
+        return valueOf(first.value);
+      }
       return (await this.#rounds(this.#call(key, fill, plan, filler), first)).value;
     }
     return (await this.#resolve(key, fill, plan)).value;
@@ -198,10 +203,12 @@ class StoreCache implements Cache {
     return { key, fill, plan, filler, number: this.#calls, looked, began, sentAt, changes };
   }
 
-  /** A name that no other call has: what it costs to draw one at random is paid once. */
+  /** A name that no other call has: what it costs to draw one at random is paid once. Each call is counted. */
   #nextName(): string {
-    this.#names ??= randomToken(12);
-    return this.#names + this.#calls++;
+    const number = this.#calls++;
+    const unused = this.#unused;
+    this.#unused = undefined;
+    return unused ?? (this.#names ??= randomToken(12)) + number;
   }
 
   /** The value in this isolate's memory, if it is of the right form. */

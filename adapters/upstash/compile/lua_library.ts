@@ -79,6 +79,10 @@ export const NATIVE_FORMS: Readonly<Record<string, NativeForm>> = {
   return text ~= nil and #text <= most and string.find(text, "^%d+$") ~= nil
 end`,
   },
+  figure: {
+    file: "src/store/whole_number.ts",
+    lua: `local function figure(text) return tonumber(text or 0) end`,
+  },
   readNumbers: {
     file: "src/throttle/throttle_numbers.ts",
     lua: `local function readNumbers(text, into)

@@ -19,10 +19,12 @@ export const partI = `local
 function I(a,b)a[b]=nil return true end`;
 export const partJ = `local
 function J(a,b)return b(a)end`;
-export const partL = `local
-function L(a,b)local c={}for d,e in pairs(a)do if not b[d]then c[d]=e end end return c end`;
+export const partK = `local
+function K(a)return tonumber(a or 0)end`;
 export const partM = `local
-function M(a,b)table.sort(a,function(c,d)return b(nil,c,d)<0 end)return a end`;
+function M(a,b)local c={}for d,e in pairs(a)do if not b[d]then c[d]=e end end return c end`;
 export const partN = `local
-function N(a)if a==nil then return 0 end
-local b=B(a)return(b>0 or b<0)and b or 0 end`;
+function N(a,b)table.sort(a,function(c,d)return b(nil,c,d)<0 end)return a end`;
+export const partO = `local
+function O(a)if a==nil then return 0 end
+local K=B(a)return(K>0 or K<0)and K or 0 end`;

@@ -14,34 +14,34 @@ export const idempotencyScripts: UpstashScripts = {
     partF,
     partA,
     `local
-function P(a)local b,c,d,e,f,g,h=a.state,a.owner,a.claim,a.fingerprint,a.attempt,a.leaseEnds,a.retentionEnds if c==nil or d==nil or not F(h,16)then return false end if b=="abandoned"then return true end if e==nil or not F(f,16)then return false end return b=="done"or b=="pending"and F(g,16)end`,
+function Q(a)local b,c,d,e,f,g,h=a.state,a.owner,a.claim,a.fingerprint,a.attempt,a.leaseEnds,a.retentionEnds if c==nil or d==nil or not F(h,16)then return false end if b=="abandoned"then return true end if e==nil or not F(f,16)then return false end return b=="done"or b=="pending"and F(g,16)end`,
     `local
-function Q()return{output={state="corrupt"}}end`,
+function R()return{output={state="corrupt"}}end`,
     `local
-function S(a)local b={state="done",attempt=a.attempt}if a.response~=nil then b.response=a.response end return b end`,
+function T(a)local b={state="done",attempt=a.attempt}if a.response~=nil then b.response=a.response end return b end`,
     `local
-function R(a,b)return{output=b,write={record=a,expiresAt=B(a.retentionEnds)}}end`,
+function S(a,b)return{output=b,write={record=a,expiresAt=B(a.retentionEnds)}}end`,
   ],
   scripts: {
     "idempotency.begin": {
       fields: "owner claim lease retention fingerprint",
       lua: `local apply=function(a,b,now)local c,d,e=b.owner,b.claim,b.fingerprint if e==nil then e=""end
-local f,g=b.lease,b.retention if a~=nil and not P(a)then return Q()end
+local f,g=b.lease,b.retention if a~=nil and not Q(a)then return R()end
 local h=1
 local i=0
 local D=d
-local j=now+B(g)if a~=nil and a.state=="abandoned"then if a.owner==c and a.claim==d then return{output={state="abandoned"}}end elseif a~=nil then if a.fingerprint~=e then return{output={state="mismatch"}}end if a.state=="done"then return{output=S(a)}end
+local j=now+B(g)if a~=nil and a.state=="abandoned"then if a.owner==c and a.claim==d then return{output={state="abandoned"}}end elseif a~=nil then if a.fingerprint~=e then return{output={state="mismatch"}}end if a.state=="done"then return{output=T(a)}end
 local k=B(a.leaseEnds)if a.owner~=c and now<k then return{output={state="busy",remain=A(k-now)}}end h=B(a.attempt)+(a.owner==c and 0 or 1)if a.owner==c then i=k end if a.owner==c and a.claim>D then D=a.claim end j=B(a.retentionEnds)end
-local k=math.max(i,now+B(f))if j<k then j=k end return R({state="pending",owner=c,claim=D,fingerprint=e,leaseEnds=A(k),attempt=A(h),retentionEnds=A(j)},{state="new",attempt=A(h)})end`,
+local k=math.max(i,now+B(f))if j<k then j=k end return S({state="pending",owner=c,claim=D,fingerprint=e,leaseEnds=A(k),attempt=A(h),retentionEnds=A(j)},{state="new",attempt=A(h)})end`,
       fast: `local f,j,ak=KEYS[1],KEYS[2],ARGV[5]or''if string.byte(ak)==0 or redis.call('EXISTS',f)==1 then break end if j and not redis.call('SET',j,'=state,new,attempt,1','NX','PX','60000')then return redis.call('GET',j)end READ_TIME
 local aG=now+ARGV[3]local a=now+ARGV[4]if a<aG then a=aG end a=format('%d',a)redis.call('HSET',f,'state','pending','owner',ARGV[1],'claim',ARGV[2],'fingerprint',ak,'leaseEnds',format('%d',aG),'attempt','1','retentionEnds',a,'@',a)redis.call('PEXPIREAT',f,a)return'=state,new,attempt,1'`,
     },
     "idempotency.complete": {
       fields: "owner claim attempt retention fingerprint response",
       lua: `local apply=function(a,b,now)local c,d,e=b.owner,b.claim,b.fingerprint if e==nil then e=""end
-local f,g,h=b.response,b.attempt,b.retention if a~=nil and not P(a)then return Q()end if a~=nil and a.state~="abandoned"then if a.owner~=c then if a.state=="pending"then return{output={state="overtaken"}}end
+local f,g,h=b.response,b.attempt,b.retention if a~=nil and not Q(a)then return R()end if a~=nil and a.state~="abandoned"then if a.owner~=c then if a.state=="pending"then return{output={state="overtaken"}}end
 local i={state="superseded"}if a.response~=nil then i.response=a.response end return{output=i}end if a.state=="done"then return{output={state="stored"}}end end
-local next={state="done",owner=c,claim=d,fingerprint=e,attempt=g,retentionEnds=A(now+B(h))}if f~=nil then next.response=f end return R(next,{state="stored"})end`,
+local next={state="done",owner=c,claim=d,fingerprint=e,attempt=g,retentionEnds=A(now+B(h))}if f~=nil then next.response=f end return S(next,{state="stored"})end`,
       fast: `local f,j,aS=KEYS[1],KEYS[2],string.find
 local ak,al=ARGV[5]or'',ARGV[6]if string.byte(ak)==0 then break end
 local c=redis.call('HMGET',f,'state','owner','@','leaseEnds','attempt','retentionEnds','fingerprint','claim')if c[1]~='pending'or c[2]~=ARGV[1]or not c[7]or not c[8]then break end
@@ -49,14 +49,14 @@ local o,aN,aO,a=c[3]or'',c[4]or'',c[5]or'',c[6]or''if#o>16 or#aN>16 or#aO>16 or#
     },
     "idempotency.abandon": {
       fields: "claim owner",
-      lua: `local apply=function(a,b,now)local c,d=b.owner,b.claim if a~=nil then if not P(a)then return Q()end
+      lua: `local apply=function(a,b,now)local c,d=b.owner,b.claim if a~=nil then if not Q(a)then return R()end
 local e=a.owner==c and a.claim==d if a.state=="abandoned"and e then return{output={state="free"}}end if a.state=="done"or a.state=="pending"and not e then return{output={state="lost"}}end end
 local f=now+60000 return{output={state="free"},write={record={state="abandoned",owner=c,claim=d,retentionEnds=A(f)},expiresAt=f}}end`,
     },
     "idempotency.extend": {
       fields: "lease owner",
-      lua: `local apply=function(a,b,now)local c,d=b.owner,b.lease if a==nil then return{output={state="lost"}}end if not P(a)then return Q()end if a.state~="pending"or a.owner~=c then return{output={state="lost"}}end
-local e=now+B(d)return R({state="pending",owner=a.owner,claim=a.claim,fingerprint=a.fingerprint,leaseEnds=A(e),attempt=a.attempt,retentionEnds=A(math.max(B(a.retentionEnds),e))},{state="held"})end`,
+      lua: `local apply=function(a,b,now)local c,d=b.owner,b.lease if a==nil then return{output={state="lost"}}end if not Q(a)then return R()end if a.state~="pending"or a.owner~=c then return{output={state="lost"}}end
+local e=now+B(d)return S({state="pending",owner=a.owner,claim=a.claim,fingerprint=a.fingerprint,leaseEnds=A(e),attempt=a.attempt,retentionEnds=A(math.max(B(a.retentionEnds),e))},{state="held"})end`,
     },
   },
 };

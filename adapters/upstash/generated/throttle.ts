@@ -16,82 +16,82 @@ export const throttleScripts: UpstashScripts = {
     partE,
     partH,
     `local
-function Z(...)return string.format("%.0f:%.0f:%.0f:%.0f",...)end`,
+function Aa(...)return string.format("%.0f:%.0f:%.0f:%.0f",...)end`,
     `local
-function T(a,b)return a and b and string.find(","..(a.recentCalls or""),","..b..",",1,true)end`,
+function U(a,b)return a and b and string.find(","..(a.recentCalls or""),","..b..",",1,true)end`,
     `local
-function U(a)return"policy"..a end`,
+function V(a)return"policy"..a end`,
     `local
-function Y(a,b)local c=0 for d in string.gmatch(a..":","(.-):")do if#d>15 or not string.find(d,"^%d+$")then return 0 end c=c+1 b[c]=tonumber(d)end return c end`,
+function Z(a,b)local c=0 for d in string.gmatch(a..":","(.-):")do if#d>15 or not string.find(d,"^%d+$")then return 0 end c=c+1 b[c]=tonumber(d)end return c end`,
     partJ,
     partA,
     `local
-function Q(a)return a and#a<=15 and string.find(a,"^%d+$")and tonumber(a)or-1 end`,
+function R(a)return a and#a<=15 and string.find(a,"^%d+$")and tonumber(a)or-1 end`,
     `local
-function V(a)local b,c=a.recordEnds,a.blockedUntil return Q(b)>=0 and(c==nil or Q(c)>=0)end`,
-    `local S={output={error="corrupt"}}`,
+function W(a)local b,c=a.recordEnds,a.blockedUntil return R(b)>=0 and(c==nil or R(c)>=0)end`,
+    `local T={output={error="corrupt"}}`,
     `local
-function P(a,b,c,d)local e=a*b if e<9007199254740992 then return d and math.ceil(e/c)or math.floor(e/c)end
+function Q(a,b,c,d)local e=a*b if e<9007199254740992 then return d and math.ceil(e/c)or math.floor(e/c)end
 local f=math.floor(a/65536)local g=math.floor(f*b/c)local h=(f*b-g*c)*65536+(a-f*65536)*b return g*65536+(d and math.ceil(h/c)or math.floor(h/c))end`,
     `local
-function Aa(a)local b=H(a,":")local c=b[1]local d=B(b[2])local e=B(b[3])if c=="gcra"then
-local f=B(b[4])return{kind=c,window=d,limit=e,capacity=f,field=a,horizon=P(f,d,e,true)}end
+function Ab(a)local b=H(a,":")local c=b[1]local d=B(b[2])local e=B(b[3])if c=="gcra"then
+local f=B(b[4])return{kind=c,window=d,limit=e,capacity=f,field=a,horizon=Q(f,d,e,true)}end
 local g=E(a,#c+#b[2]+#b[3]+3)local h=c=="sliding"and 2*d or d return{kind=c,window=d,limit=e,capacity=e,field=c..":"..b[2]..":"..g,horizon=h}end`,
-    `local R={0,0,0}`,
+    `local S={0,0,0}`,
     `local
-function Ab(a,b,now)local c,d,e,f=a.kind,a.window,a.limit,a.capacity
-local g={policy=a,since=0,used=0,earlier=0,cut=false,retry=0}if b~=nil then if Y(b,R)~=(c=="sliding"and 3 or 2)then return nil end g.since=R[1]g.used=R[2]if c=="sliding"then g.earlier=R[3]end end if c=="gcra"then
+function Ac(a,b,now)local c,d,e,f=a.kind,a.window,a.limit,a.capacity
+local g={policy=a,since=0,used=0,earlier=0,cut=false,retry=0}if b~=nil then if Z(b,S)~=(c=="sliding"and 3 or 2)then return nil end g.since=S[1]g.used=S[2]if c=="sliding"then g.earlier=S[3]end end if c=="gcra"then
 local h=math.floor((now-g.since)/d)local i=g.since+h*d
 local j=g.used-h*e
-local k=P(now-i,e,d,false)g.cut=j-k>f and P(j-f,d,e,true)-(now-i)>1000 g.since=(j<=k or g.cut)and now or i g.used=g.cut and f or(j<=k and 0 or j)return g end
+local k=Q(now-i,e,d,false)g.cut=j-k>f and Q(j-f,d,e,true)-(now-i)>1000 g.since=(j<=k or g.cut)and now or i g.used=g.cut and f or(j<=k and 0 or j)return g end
 local l=math.floor(now/d)*d if g.since>now+1000 then g.since=l g.cut=true elseif g.since<l then g.earlier=c=="sliding"and g.since==l-d and g.used or 0 g.since=l g.used=0 end return g end`,
     `local
-function W(a,now,b)local c=a.policy
+function X(a,now,b)local c=a.policy
 local d,e,f,g=c.kind,c.window,c.limit,c.capacity if b>g then return-1 end
 local h=now-a.since if d=="gcra"then
-local i=a.used+b-g return i<=0 and 0 or math.max(0,P(i,e,f,true)-h)end
+local i=a.used+b-g return i<=0 and 0 or math.max(0,Q(i,e,f,true)-h)end
 local j=math.min(a.used,f)local k=math.min(a.earlier,f)local l=f-b if l>=j then
-local m=k==0 and 0 or e-P(l-j,e,k,false)return m<=math.max(0,h)and 0 or m-h end
-local n=d=="sliding"and math.max(0,e-P(l,e,j,false))or 0 return e-h+n end`,
+local m=k==0 and 0 or e-Q(l-j,e,k,false)return m<=math.max(0,h)and 0 or m-h end
+local n=d=="sliding"and math.max(0,e-Q(l,e,j,false))or 0 return e-h+n end`,
     `local
-function Ac(a,now,b)local c=a.policy
+function Ad(a,now,b)local c=a.policy
 local d,e,f=c.kind,c.window,c.limit
 local g=a.used+b
-local h=d=="gcra"and g<=P(now-a.since,f,e,false)if h then a.since=now end a.used=h and 0 or math.max(0,g)end`,
+local h=d=="gcra"and g<=Q(now-a.since,f,e,false)if h then a.since=now end a.used=h and 0 or math.max(0,g)end`,
     `local
-function Ad(a,now)local b=a.policy
+function Ae(a,now)local b=a.policy
 local c,d,e,f=b.kind,b.window,b.limit,b.capacity
 local g=now-a.since
-local h=c=="gcra"and P(g,e,d,false)or-P(math.min(a.earlier,e),d-math.max(0,g),d,true)return math.max(0,f-a.used+h)end`,
+local h=c=="gcra"and Q(g,e,d,false)or-Q(math.min(a.earlier,e),d-math.max(0,g),d,true)return math.max(0,f-a.used+h)end`,
     `local
-function Ae(a)local b,c,d,e=a.policy,a.since,a.used,a.earlier
+function Af(a)local b,c,d,e=a.policy,a.since,a.used,a.earlier
 local f=A(c)..":"..A(d)return b.kind=="sliding"and f..":"..A(e)or f end`,
     `local
-function X(a,b)return E(b..","..(a and a.recentCalls or""),0,64)end`,
+function Y(a,b)return E(b..","..(a and a.recentCalls or""),0,64)end`,
     `local
-function Af(a,b)for c,d in ipairs(a)do
+function Ag(a,b)for c,d in ipairs(a)do
 local e=d.policy if e.field==b then return true end end return false end`,
     `local
-function Ag(a,b,now)local c=H(a,":")local d=c[1]local e=d=="gcra"local f=d=="sliding"local g=Q(c[2])local h=e and Q(c[3])or 1
-local i=e and Q(c[4])or(f and 2 or 1)local j=e or f or d=="fixed"local k=f and 3 or 2 if not j or g<=0 or h<=0 or i<0 or Y(b,R)~=k then return 0 end
-local l=P(i,g,h,true)local m=R[1]+(e and P(R[2],g,h,true)or l)return(m<=now or l>126144000000)and 0 or math.min(m,now+l+1000)end`,
+function Ah(a,b,now)local c=H(a,":")local d=c[1]local e=d=="gcra"local f=d=="sliding"local g=R(c[2])local h=e and R(c[3])or 1
+local i=e and R(c[4])or(f and 2 or 1)local j=e or f or d=="fixed"local k=f and 3 or 2 if not j or g<=0 or h<=0 or i<0 or Z(b,S)~=k then return 0 end
+local l=Q(i,g,h,true)local m=S[1]+(e and Q(S[2],g,h,true)or l)return(m<=now or l>126144000000)and 0 or math.min(m,now+l+1000)end`,
     `local
-function Ah(next,a,b,now)local c=Q(next.recordEnds)local d=10000 for e,f in ipairs(a)do
+function Ai(next,a,b,now)local c=R(next.recordEnds)local d=10000 for e,f in ipairs(a)do
 local g=f.policy d=math.max(d,g.horizon)end if c>=b and c<=now+d+10000 then return{record=next,expiresAt=c}end
-local K={}local h=b for i in pairs(next)do
-local j=next[i]if i=="recentCalls"or Af(a,i)then K[i]=j elseif i~="recordEnds"then
-local k=i=="blockedUntil"and B(j)or Ag(i,j,now)if k>0 then K[i]=j end h=math.max(h,k)end end
-local l=math.ceil(h/10000)*10000 K.recordEnds=A(l)return{record=K,expiresAt=l}end`,
+local L={}local h=b for i in pairs(next)do
+local j=next[i]if i=="recentCalls"or Ag(a,i)then L[i]=j elseif i~="recordEnds"then
+local k=i=="blockedUntil"and B(j)or Ah(i,j,now)if k>0 then L[i]=j end h=math.max(h,k)end end
+local l=math.ceil(h/10000)*10000 L.recordEnds=A(l)return{record=L,expiresAt=l}end`,
     `local
-function Ai(a,b,now,c)if a~=nil and not V(a)then return S end
+function Aj(a,b,now,c)if a~=nil and not W(a)then return T end
 local d=B(b.cost or"0")local e=a and a.blockedUntil
-local f=e==nil and 0 or math.max(0,B(e)-now)local g=T(a,b.call)local h=d<0 or f==0
+local f=e==nil and 0 or math.max(0,B(e)-now)local g=U(a,b.call)local h=d<0 or f==0
 local i=false
 local j={}do
-local k=0 while b[U(k)]~=nil do
-local l=J(b[U(k)],Aa)local m=Ab
+local k=0 while b[V(k)]~=nil do
+local l=J(b[V(k)],Ab)local m=Ac
 local n if a==nil then n=nil else n=a[l.field]end
-local o=m(l,n,now)if o==nil then return S end if d>0 then o.retry=W(o,now,d)end if o.retry~=0 then h=false end if o.cut then i=true end j[#j+1]=o k=k+1 end end
+local o=m(l,n,now)if o==nil then return T end if d>0 then o.retry=X(o,now,d)end if o.retry~=0 then h=false end if o.cut then i=true end j[#j+1]=o k=k+1 end end
 local p=h and d~=0 and not g and not c
 local q=p or d>0 and not g and not c and i
 local r={allowed=(h or g)and"1"or"0"}if f>0 then r.blockedFor=A(f)end
@@ -99,14 +99,14 @@ local next=q and G({},a)or({})local s=10000
 local t=false do
 local k=0 while k<#j do
 local o=j[k+1]local u=o.policy
-local v,w=u.capacity,u.field if p then Ac(o,now,d)end
-local x=Ad(o,now)local y=W(o,now,v)local z=x>=v and 0 or W(o,now,x+1)r[U(k)]=Z(x,y,z,g and 0 or o.retry)s=math.max(s,y)if x==0 then t=true end if p or o.cut then next[w]=Ae(o)end k=k+1 end end if not q then return{output=r}end if e~=nil and f==0 then I(next,"blockedUntil")end if p and b.call~=nil then next.recentCalls=X(a,b.call)end
-local aa=Ah(next,j,now+s,now)local ab,ac=aa.record,aa.expiresAt return{output=r,write={record=ab,expiresAt=ac}}end`,
+local v,w=u.capacity,u.field if p then Ad(o,now,d)end
+local x=Ae(o,now)local y=X(o,now,v)local z=x>=v and 0 or X(o,now,x+1)r[V(k)]=Aa(x,y,z,g and 0 or o.retry)s=math.max(s,y)if x==0 then t=true end if p or o.cut then next[w]=Af(o)end k=k+1 end end if not q then return{output=r}end if e~=nil and f==0 then I(next,"blockedUntil")end if p and b.call~=nil then next.recentCalls=Y(a,b.call)end
+local aa=Ai(next,j,now+s,now)local ab,ac=aa.record,aa.expiresAt return{output=r,write={record=ab,expiresAt=ac}}end`,
   ],
   scripts: {
     "throttle.check": {
       fields: "cost call policy0",
-      lua: `local apply=function(a,b,now)return Ai(a,b,now,false)end`,
+      lua: `local apply=function(a,b,now)return Aj(a,b,now,false)end`,
       fast: `local y,au,am,f,j=tonumber(ARGV[1]),ARGV[2],ARGV[3],KEYS[1],KEYS[2]if au==''or not am then break end
 local Y,K,an,g,R=math.floor,math.ceil,string.match,nil,false READ_TIME if not ARGV[4]then
 local p,d,e,av=an(am,'^(%a+):(%d+):(%d+):(.*)$')local Q,u=am,e if p=='gcra'then u=an(av,'^%d+')else Q=p..':'..d..':'..av end e,d,u=tonumber(e),tonumber(d),tonumber(u)if(e+u)*d>=9007199254740992 then break end
@@ -153,9 +153,9 @@ local q,a=#k,format('%d',o)k[q+1],k[q+2],k[q+3],k[q+4]='recordEnds',a,'@',a end 
     },
     "throttle.block": {
       fields: "call duration",
-      lua: `local apply=function(a,b,now)if a~=nil and not V(a)then return S end
-local c=b.call if T(a,c)then return{output={}}end
-local d=now+B(b.duration)local e=a==nil and 0 or math.min(B(a.recordEnds),now+126144000000)local f=math.max(d,e,now+10000)local next=G({},a)next.blockedUntil=A(d)next.recordEnds=A(f)if c~=nil then next.recentCalls=X(a,c)end return{output={},write={record=next,expiresAt=f}}end`,
+      lua: `local apply=function(a,b,now)if a~=nil and not W(a)then return T end
+local c=b.call if U(a,c)then return{output={}}end
+local d=now+B(b.duration)local e=a==nil and 0 or math.min(B(a.recordEnds),now+126144000000)local f=math.max(d,e,now+10000)local next=G({},a)next.blockedUntil=A(d)next.recordEnds=A(f)if c~=nil then next.recentCalls=Y(a,c)end return{output={},write={record=next,expiresAt=f}}end`,
     },
   },
 };

@@ -13,19 +13,19 @@ export const valuesScripts: UpstashScripts = {
     `local
 function D(a)return a==nil and({})or({v=a.v or"\\0"})end`,
     `local
-function B(P)local a=tonumber(P)if a and a-a==0 then return a end return P==""and 0 or 0/0 end`,
+function B(Q)local a=tonumber(Q)if a and a-a==0 then return a end return Q==""and 0 or 0/0 end`,
     `local
-function A(P)if type(P)=="number"then return string.format("%.0f",P+0)end return P end`,
+function A(Q)if type(Q)=="number"then return string.format("%.0f",Q+0)end return Q end`,
     `local
-function P(a,b,now)if b==nil then return{record={v=a}}end
+function Q(a,b,now)if b==nil then return{record={v=a}}end
 local c=now+B(b)return{record={v=a,e=A(c)},expiresAt=c}end`,
     `local
-function G(a,...)for b,c in ipairs({...})do if c then for d,P in pairs(c)do a[d]=P end end end return a end`,
+function G(a,...)for b,c in ipairs({...})do if c then for d,Q in pairs(c)do a[d]=Q end end end return a end`,
     partE,
     partC,
     partF,
     `local
-function Q(a)if a==nil or not C(a,"\\t")then return nil end
+function R(a)if a==nil or not C(a,"\\t")then return nil end
 local b=E(a,C(a,"\\t-")and 2 or 1)return F(b,16)and string.sub(a,2)or nil end`,
   ],
   scripts: {
@@ -37,7 +37,7 @@ local b=E(a,C(a,"\\t-")and 2 or 1)return F(b,16)and string.sub(a,2)or nil end`,
     },
     "value.set": {
       fields: "v ttl",
-      lua: `local apply=function(a,b,now)return{output={},write=P(b.v,b.ttl,now)}end`,
+      lua: `local apply=function(a,b,now)return{output={},write=Q(b.v,b.ttl,now)}end`,
       fast: `local f,j,ai,aj=KEYS[1],KEYS[2],ARGV[1],ARGV[2]if string.byte(ai)==0 then ai=string.sub(ai,2)end
 local fields=redis.call('HLEN',f)if j and not redis.call('SET',j,'=','NX','PX','60000')then return redis.call('GET',j)end if fields>1 or(aj and fields>0)then redis.call('DEL',f)fields=0 end if not aj then if redis.call('HSET',f,'v',ai)==1 and fields>0 then redis.call('DEL',f)redis.call('HSET',f,'v',ai)end return'='end READ_TIME
 local a=format('%d',now+aj)redis.call('HSET',f,'v',ai,'e',a,'@',a)redis.call('PEXPIREAT',f,format('%d',a-1))return'='`,
@@ -53,7 +53,7 @@ local c=now+B(b.ttl)return{output={done="1"},write={record=G({},a,{e=A(c)}),expi
     },
     "value.replace": {
       fields: "expected ttl v",
-      lua: `local apply=function(a,b,now)local c=a and a.v if c~=b.expected then return{output=G({done="0"},D(a))}end return{output={done="1"},write=P(b.v,b.ttl,now)}end`,
+      lua: `local apply=function(a,b,now)local c=a and a.v if c~=b.expected then return{output=G({done="0"},D(a))}end return{output={done="1"},write=Q(b.v,b.ttl,now)}end`,
     },
     "value.remove": {
       fields: "expected",
@@ -62,8 +62,8 @@ local c=now+B(b.ttl)return{output={done="1"},write={record=G({},a,{e=A(c)}),expi
     "value.increment": {
       fields: "by ttl",
       lua: `local apply=function(a,b,now)if a==nil then
-local c={n=b.by}if b.ttl~=nil then c.e=A(now+B(b.ttl))end return{output=c,write=P("\\t"..b.by,b.ttl,now)}end
-local d=Q(a.v)if d==nil then return{output={error="not-an-integer"}}end
+local c={n=b.by}if b.ttl~=nil then c.e=A(now+B(b.ttl))end return{output=c,write=Q("\\t"..b.by,b.ttl,now)}end
+local d=R(a.v)if d==nil then return{output={error="not-an-integer"}}end
 local e=B(d)+B(b.by)if e>9007199254740991 or e<-9007199254740991 then return{output={error="not-an-integer"}}end
 local next=G({},a,{v="\\t"..A(e)})if a.e==nil then return{output={n=A(e)},write={record=next}}end return{output={n=A(e),e=a.e},write={record=next,expiresAt=B(a.e)}}end`,
       fast: `local f,j,ay,aj=KEYS[1],KEYS[2],tonumber(ARGV[1]),ARGV[2]if ay>999999999999999 or ay<-999999999999999 then break end
