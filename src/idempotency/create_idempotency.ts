@@ -8,6 +8,7 @@
  * claimed the key: its claim is given back in the background, so that the next caller need not wait for the
  * lease.
  */
+import { answerOf } from "../answer_of.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
@@ -19,7 +20,7 @@ import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { LeaseCall, repeatable } from "../store/call_id.ts";
 import { ChangeWait } from "../store/change_wait.ts";
-import { answerOf, ask } from "../store/direct.ts";
+import { ask } from "../store/direct.ts";
 import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";

@@ -5,13 +5,14 @@
  * the transition answers the same owner the same. After a lost reply `overtaken` proves nothing, since the
  * first attempt may have released the lock before the next holder came: the result is then `unconfirmed`.
  */
+import { answerOf } from "../answer_of.ts";
 import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease, leaseDeadline } from "../lease.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { repeatable } from "../store/call_id.ts";
-import { answerOf, ask } from "../store/direct.ts";
+import { ask } from "../store/direct.ts";
 import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
