@@ -14,12 +14,12 @@ import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import { retry } from "../retry.ts";
-import { dropRejection, safely } from "../safely.ts";
+import { answered, dropRejection, safely } from "../safely.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { LeaseCall, repeatable } from "../store/call_id.ts";
 import { ChangeWait } from "../store/change_wait.ts";
-import { answerOf, ask } from "../store/direct.ts";
+import { ask } from "../store/direct.ts";
 import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
@@ -426,7 +426,7 @@ class StoreIdempotency implements Idempotency {
 
   /** Waits for a call whose fault is not the caller's: the work was done, or its own error is what counts. */
   async #quietly(call: () => Awaitable<unknown>): Promise<void> {
-    await Promise.resolve(answerOf(call)).catch(this.#report);
+    await Promise.resolve(answered(call)).catch(this.#report);
   }
 
   /** Repeats a transition until it is answered: `least` milliseconds at least, `timeout` at most. */

@@ -17,15 +17,6 @@ export type DirectTransact = (
   options?: TransactOptions,
 ) => Awaitable<Fields>;
 
-/** The answer of a call that may give it without a promise; what it throws is a rejection. */
-export function answerOf<T>(call: () => Awaitable<T>): Awaitable<T> {
-  try {
-    return call();
-  } catch (error) {
-    return Promise.reject(error);
-  }
-}
-
 /**
  * Runs a transition, without a promise where the store's engine answers at once, as one in this process does: a promise, and
  * above all the timer that bounds it, cost more there than the call. What the engine refuses is then thrown at once.
