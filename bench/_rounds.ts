@@ -1,5 +1,6 @@
 /**
- * Rounds of measurements: every contender runs once in each round, one after the other, so that whatever else the machine does
+ * Rounds of measurements: every contender runs once in each round, one after the other, so that whatever
+ * else the machine does
  * hits all of them alike. Medians are compared, and the spread of the rounds is told with them.
  */
 
@@ -32,14 +33,19 @@ export interface Contender {
   run(ops: number): Promise<unknown> | void;
 }
 
-/** Samples by the contender's name: nanoseconds of the processor an operation, all threads included, in each round. */
+/**
+ * Samples by the contender's name: nanoseconds of the processor an operation, all threads included, in each
+ * round.
+ */
 export type Samples = Record<string, number[]>;
 
 /**
  * Runs all contenders in turns; the rounds before `rounds` warm up.
  *
- * Each turn begins with as many operations that are not measured: a whole collection, and the turns of the others, take the
- * shapes of objects from the compiled code of a contender that has no object alive, and the first thousands of calls after it
+ * Each turn begins with as many operations that are not measured: a whole collection, and the turns of the
+ * others, take the
+ * shapes of objects from the compiled code of a contender that has no object alive, and the first thousands
+ * of calls after it
  * would measure the compiler.
  */
 export async function interleaved(

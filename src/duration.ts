@@ -21,11 +21,9 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 
  * ```
  */
 export function toMilliseconds(duration: Duration, name = "duration"): number {
-  let ms = typeof duration === "number" ? duration : NaN;
-  if (typeof duration === "string") {
-    const [, count, unit = ""] = /^(\d+(?:\.\d+)?)([a-z]+)$/.exec(duration) ?? [];
-    ms = Number(count) * UNITS[unit]!;
-  }
+  const [, count, unit = ""] = typeof duration === "string" && /^(\d+(?:\.\d+)?)([a-z]+)$/.exec(duration) ||
+    [];
+  const ms = typeof duration === "number" ? duration : Number(count) * UNITS[unit]!;
   if (ms > 0 && ms <= Number.MAX_SAFE_INTEGER) return Math.ceil(ms);
   const current = duration === undefined ? "it is missing" : `current value is ${shown(duration)}`;
   throw new RangeError(

@@ -1,9 +1,9 @@
-import { answerOf } from "./answer_of.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { interruptible, withTimeout } from "./deadline.ts";
 import { deferred } from "./deferred.ts";
 import { HoldfastError } from "./errors.ts";
 import { callAfter } from "./call_after.ts";
+import { answered } from "./safely.ts";
 
 /** With four attempts the three delays between them take 350 ms at most: 50 + 100 + 200. */
 const ATTEMPTS = 4;
@@ -41,7 +41,7 @@ export interface RetryOptions {
  */
 export function retry<T>(call: () => T | Promise<T>, options: RetryOptions): T | Promise<T> {
   // Without a promise, and a look at the clock, where an engine in this process answers at once.
-  const answer = answerOf(call);
+  const answer = answered(call);
   return answer instanceof Promise || options.signal ? repeated(answer, call, options) : answer;
 }
 
@@ -59,7 +59,7 @@ async function repeated<T>(
       const left = deadline - clock.monotonic();
       if (attempt > 1) {
         if (left <= 0) throw overdue(ambiguous);
-        answer = answerOf(call);
+        answer = answered(call);
       }
       if (deadline === Infinity) return await answer;
       return await within(Promise.resolve(answer), left, options, () => overdue(true));

@@ -2,6 +2,7 @@ import { interruptible } from "../deadline.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import { retry } from "../retry.ts";
+import { answered } from "../safely.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { ChangeWait } from "../store/change_wait.ts";
@@ -149,9 +150,9 @@ class StoreCache implements Cache {
     if (this.#settings.near === undefined && plan.tags.length === 0 && plan.schema === undefined) {
       const filler = this.#nextName();
       const first = this.#direct(key, plan, filler);
-      if (first !== undefined && !(first instanceof Promise) && isFresh(first)) {
+      if (!(first instanceof Promise) && isFresh(first!)) {
         this.#unused = filler; // the engine has not kept it
-        return valueOf(first.value);
+        return valueOf(first!.value);
       }
       return (await this.#rounds(this.#call(key, fill, plan, filler), first)).value;
     }
@@ -205,10 +206,10 @@ class StoreCache implements Cache {
 
   /** A name that no other call has: what it costs to draw one at random is paid once. Each call is counted. */
   #nextName(): string {
-    const number = this.#calls++;
-    const unused = this.#unused;
+    const name = this.#unused ?? (this.#names ??= randomToken(12)) + this.#calls;
     this.#unused = undefined;
-    return unused ?? (this.#names ??= randomToken(12)) + number;
+    this.#calls++;
+    return name;
   }
 
   /** The value in this isolate's memory, if it is of the right form. */
@@ -232,14 +233,7 @@ class StoreCache implements Cache {
   /** The first look at a key without tags, sent; without a promise where the engine answers at once. */
   #direct(key: string, plan: CachePlan, filler: string): Awaitable<Fields> | undefined {
     if (plan.tags.length > 0) return undefined;
-    try {
-      return ask(this.#store, readCache, key, this.#readInput(plan, filler, 0), plan);
-    } catch (error) {
-      if (!(error instanceof HoldfastError)) throw error;
-      const failed = Promise.reject(error);
-      failed.catch(() => {}); // it is awaited a little later
-      return failed;
-    }
+    return answered(() => ask(this.#store, readCache, key, this.#readInput(plan, filler, 0), plan));
   }
 
   /**

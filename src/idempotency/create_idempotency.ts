@@ -8,14 +8,13 @@
  * claimed the key: its claim is given back in the background, so that the next caller need not wait for the
  * lease.
  */
-import { answerOf } from "../answer_of.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { decodeValue, encodeValue } from "../codec.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import { retry } from "../retry.ts";
-import { dropRejection, safely } from "../safely.ts";
+import { answered, dropRejection, safely } from "../safely.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { LeaseCall, repeatable } from "../store/call_id.ts";
@@ -427,7 +426,7 @@ class StoreIdempotency implements Idempotency {
 
   /** Waits for a call whose fault is not the caller's: the work was done, or its own error is what counts. */
   async #quietly(call: () => Awaitable<unknown>): Promise<void> {
-    await Promise.resolve(answerOf(call)).catch(this.#report);
+    await Promise.resolve(answered(call)).catch(this.#report);
   }
 
   /** Repeats a transition until it is answered: `least` milliseconds at least, `timeout` at most. */

@@ -5,11 +5,11 @@
  * the transition answers the same owner the same. After a lost reply `overtaken` proves nothing, since the
  * first attempt may have released the lock before the next holder came: the result is then `unconfirmed`.
  */
-import { answerOf } from "../answer_of.ts";
 import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease, leaseDeadline } from "../lease.ts";
+import { answered } from "../safely.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { repeatable } from "../store/call_id.ts";
 import { ask } from "../store/direct.ts";
@@ -85,7 +85,7 @@ export function releaseWithRetry(
   const { store, key, owner } = place;
   const { call = repeatable(), ambiguous = false } = options;
   const input = fence === undefined ? { owner } : { owner, fence };
-  const send = () => answerOf(() => ask(store, releaseLock, key, input, call));
+  const send = () => answered(() => ask(store, releaseLock, key, input, call));
   const reply = send();
   return reply instanceof Promise
     ? retried(place.clock, reply, send, ambiguous, options.until)

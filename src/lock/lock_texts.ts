@@ -1,6 +1,7 @@
 /**
  * Texts that every change of a lock reads and makes, with forms of their own in Lua
- * (`adapters/upstash/compile/lua_library.ts`): here by hand, as pieces of text cost more than the rest of a change.
+ * (`adapters/upstash/compile/lua_library.ts`): here by hand, as pieces of text cost more than the rest of a
+ * change.
  */
 import type { Fields } from "../store/transition.ts";
 
@@ -24,19 +25,26 @@ export function numbersIn(text: string): readonly number[] {
 let lastText: string | undefined;
 let lastNumbers: readonly number[] = [];
 
-/** The text of a summary. The last one is known without reading: an engine in this process hands on the very text. */
+/**
+ * The text of a summary. The last one is known without reading: an engine in this process hands on the very
+ * text.
+ */
 export function summaryText(...numbers: readonly number[]): string {
   lastNumbers = numbers;
   return lastText = numbers.join(" ");
 }
 
-/** Whether the text, names with commas between them, has that name. Almost none does, and a look without a new text tells so. */
+/**
+ * Whether the text, names with commas between them, has that name. Almost none does, and a look without a
+ * new text tells so.
+ */
 export function isAmong(names: string, name: string): boolean {
   return names.includes(name) && ("," + names + ",").includes("," + name + ",");
 }
 
 /**
- * The holders and waiters of a record with so many of them. That of the call itself is tried first: a loop over names costs
+ * The holders and waiters of a record with so many of them. That of the call itself is tried first: a loop
+ * over names costs
  * more than all else.
  */
 export function ownersIn(record: Fields, count: number, owner: string | undefined): readonly string[] {
@@ -49,9 +57,12 @@ export function ownersIn(record: Fields, count: number, owner: string | undefine
 }
 
 /**
- * A record without fields, for names of which each occurs once or not (`owned`). For ordinary objects the runtime keeps a
+ * A record with the field `done`, for names of which each occurs once or not (`owned`). For ordinary
+ * objects the runtime keeps a
  * description of each set of names; one without a prototype is a table of names from the beginning.
  */
-export function emptyRecord(owned: boolean): Record<string, string> {
-  return owned ? Object.create(null) : {};
+export function newRecord(done: string, owned: boolean): Record<string, string> {
+  const record: Record<string, string> = owned ? Object.create(null) : {};
+  record.done = done;
+  return record;
 }

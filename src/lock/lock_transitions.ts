@@ -45,7 +45,7 @@ import {
   TICKET_GAIN,
   TICKET_STEP,
 } from "./_limits.ts";
-import { emptyRecord, isAmong, numbersIn, ownersIn, summaryText } from "./lock_texts.ts";
+import { isAmong, newRecord, numbersIn, ownersIn, summaryText } from "./lock_texts.ts";
 
 interface Holder {
   readonly owner: string;
@@ -156,8 +156,7 @@ function serialize(state: LockRecord, now: number): Write {
   const idle = holders.length === 0 && queue.length === 0;
   const ends = idle ? now : Math.max(state.ends, now);
   const due = holders.length === 0 ? 0 : state.due;
-  const record = emptyRecord(!idle);
-  record.done = state.done;
+  const record = newRecord(state.done, !idle);
   let alone = 0;
   for (const { owner, until, fence, limit, delay } of holders) {
     record["by:" + owner] = `h ${until} ${fence} ${limit} ${delay}`;
@@ -216,7 +215,6 @@ function fits(state: LockRecord, limit: number): boolean {
 /** The holder or waiter with that owner. */
 function find<T extends { readonly owner: string }>(list: readonly T[], owner: string): T | undefined {
   for (const one of list) if (one.owner === owner) return one;
-  return undefined;
 }
 
 function without<T>(list: readonly T[], gone: T): T[] {
@@ -375,7 +373,7 @@ export const acquireLock: Transition = {
 export const extendLock: Transition = {
   name: "lock.extend",
   apply(record, input, now): Step {
-    const state = current(record, now, input.owner);
+    const state = current(record, now);
     const mine = find(state.holders, input.owner!);
     if (mine === undefined || now >= mine.until) return { output: {} };
     // Never shorter: a copy of an earlier call may arrive after a later one.
@@ -426,7 +424,6 @@ function countOf(state: LockRecord, id: string): string | undefined {
   for (const entry of state.done.split(",")) {
     if (entry.startsWith(id + "=")) return entry.slice(id.length + 1);
   }
-  return undefined;
 }
 
 /**

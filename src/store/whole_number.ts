@@ -1,4 +1,7 @@
-/** The number of a text of digits; 0 for none. By hand, as `Number()` costs a cached hit as much as its look. */
+/**
+ * The number of a text of digits; 0 for none. By hand, as `Number()` costs a cached hit as much as its
+ * look.
+ */
 export function figure(text: string | undefined): number {
   if (text === undefined) return 0;
   let value = 0;

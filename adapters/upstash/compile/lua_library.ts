@@ -146,9 +146,9 @@ end`,
   return owners
 end`,
   },
-  emptyRecord: {
+  newRecord: {
     file: "src/lock/lock_texts.ts",
-    lua: `local function emptyRecord() return {} end`,
+    lua: `local function newRecord(done) return {done = done} end`,
   },
   // Redis knows its clock in microseconds; `micro` has those within `now`.
   microseconds: {

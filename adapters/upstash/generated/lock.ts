@@ -15,11 +15,11 @@ export const lockScripts: UpstashScripts = {
     partE,
     partC,
     `local
-function Ad()return{}end`,
-    `local
 function Ag(a,b)return string.find(","..a..",",","..b..",",1,true)end`,
     `local
-function Ae(now)return now*1000+micro end`,
+function Ad(now)return now*1000+micro end`,
+    `local
+function Ae(a)return{done=a}end`,
     `local
 function Q(a)local b={}for c in string.gmatch(a,"%d+")do b[#b+1]=tonumber(c)end return b end`,
     `local
@@ -44,7 +44,7 @@ function Aa(a,b)if#a.holders==0 then return true end if#a.holders>=b then return
     `local
 function Y(a,b)a.due=#a.holders==1 and b or math.min(a.due,b)a.ends=math.max(a.ends,b)end`,
     `local
-function Z(a,b,P,c,d,now)local e=math.max(a.fence+1,Ae(now))if a.fence==0 then a.lapsed=e-1 end a.fence=e
+function Z(a,b,P,c,d,now)local e=math.max(a.fence+1,Ad(now))if a.fence==0 then a.lapsed=e-1 end a.fence=e
 local f={owner=b,["until"]=P,fence=e,limit=c,delay=d}local g=a.holders g[#g+1]=f Y(a,P+d)return f end`,
     `local
 function U(a,now)while#a.queue>0 and(now>=a.queue[1]["until"]or Aa(a,a.queue[1].limit))do
@@ -52,7 +52,7 @@ local b=table.remove(a.queue,1)local c,d,P=b.owner,b.limit,b["until"]if now<P th
     `local
 function D(a,now,b)local c=X(a,now,b)if c.swept then U(c,now)end return c end`,
     `local
-function R(a,b)for c,d in ipairs(a)do if d.owner==b then return d end end return nil end`,
+function R(a,b)for c,d in ipairs(a)do if d.owner==b then return d end end end`,
     `local
 function Ab(a,b)local c={}for d,e in ipairs(a)do if e~=b then c[#c+1]=e end end return c end`,
     `local
@@ -69,8 +69,7 @@ local g=R(a.holders,b.from)if g==nil or now>=g["until"]then return nil end Ah(a,
 function Ac(a,now)local b,c=a.holders,a.queue
 local d=#b==0 and#c==0
 local e=d and now or math.max(a.ends,now)local f=#b==0 and 0 or a.due
-local g=Ad(not d)g.done=a.done
-local h=0 for i,j in ipairs(b)do
+local g=Ae(a.done,not d)local h=0 for i,j in ipairs(b)do
 local k,P,l,m,n=j.owner,j["until"],j.fence,j.limit,j.delay g["by:"..k]="h "..A(P).." "..A(l).." "..A(m).." "..A(n)if m<=1 then h=1 end end
 local o=0
 local p=0
@@ -87,7 +86,7 @@ local h=Aj(a,g,f==nil)local P=now+math.min(B(c),15000+h*200)if f~=nil then if P-
 function Am(a,b,c,d)if d then return"released"end if b==nil or a.fence==0 then return"expired"end if not c and B(b)>a.lapsed then return"released"end return B(b)~=a.fence and"overtaken"or"expired"end`,
     partH,
     `local
-function An(a,b)for c,d in ipairs(H(a.done,","))do if C(d,b.."=")then return E(d,#b+1)end end return nil end`,
+function An(a,b)for c,d in ipairs(H(a.done,","))do if C(d,b.."=")then return E(d,#b+1)end end end`,
   ],
   scripts: {
     "lock.acquire": {
@@ -111,7 +110,7 @@ local o=X~=H and format('%d',X)if o then k[q+3],k[q+4]='@',o end redis.call('HSE
     },
     "lock.extend": {
       fields: "owner ttl",
-      lua: `local apply=function(a,b,now)local c=D(a,now,b.owner)local d=R(c.holders,b.owner)if d==nil or now>=d["until"]then return{output={}}end d["until"]=math.max(d["until"],now+B(b.ttl))Y(c,d["until"]+d.delay)return{output={["until"]=A(d["until"])},write=Ac(c,now)}end`,
+      lua: `local apply=function(a,b,now)local c=D(a,now)local d=R(c.holders,b.owner)if d==nil or now>=d["until"]then return{output={}}end d["until"]=math.max(d["until"],now+B(b.ttl))Y(c,d["until"]+d.delay)return{output={["until"]=A(d["until"])},write=Ac(c,now)}end`,
       fast: `local f,j,M=KEYS[1],KEYS[2],'by:'..ARGV[1]READ_TIME
 local c=redis.call('HMGET',f,'@','lock','done',M)local H,N,F,O=tonumber(c[1]or nil),c[2],c[3]or'',c[4]or''if N then if not H or now>=H then break end elseif H then break end if F~=''and string.find(','..F..',',','..ARGV[1]..',',1,true)then break end if string.byte(O)~=104 then break end
 local x,T,i,l,a,n,A,m,v,C=0,0,0,0,0,0,0,0,0,0 if N then x,T,i,l,a,n,A,m,v,C=string.match(N,'^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')if not C then break end x,i,l,a,n,A,m,v=x+0,i+0,l+0,a+0,n+0,A+0,m+0,v+0 end if i==0 then i=math.huge end if l==0 then l=math.huge end if now>=i or now>=l then break end
