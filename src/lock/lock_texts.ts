@@ -44,8 +44,7 @@ export function isAmong(names: string, name: string): boolean {
 
 /**
  * The holders and waiters of a record with so many of them. That of the call itself is tried first: a loop
- * over names costs
- * more than all else.
+ * over names costs more than all else.
  */
 export function ownersIn(record: Fields, count: number, owner: string | undefined): readonly string[] {
   if (count === 1 && owner !== undefined && record["by:" + owner] !== undefined) return [owner];
@@ -57,9 +56,8 @@ export function ownersIn(record: Fields, count: number, owner: string | undefine
 }
 
 /**
- * A record with the field `done`, for names of which each occurs once or not (`owned`). For ordinary
- * objects the runtime keeps a
- * description of each set of names; one without a prototype is a table of names from the beginning.
+ * A record with the field `done`; `owned` where it gets names that occur nowhere else. Of an ordinary object
+ * the runtime keeps a description for each set of names; one without a prototype is a table from the beginning.
  */
 export function newRecord(done: string, owned: boolean): Record<string, string> {
   const record: Record<string, string> = owned ? Object.create(null) : {};
