@@ -3,34 +3,62 @@
 /** The header fields of an answer, as far as helpers change them. */
 export type HeaderFields = Pick<Headers, "get" | "set" | "append">;
 
+/** Marks a response that was changed with the owner of its request. */
+const OWNER = Symbol();
+
+type Marked = Response & { [OWNER]?: object };
+
+/** Fields that are added to an answer for one request: where an application returns it again, they are not its own. */
+const OF_ONE_REQUEST = ["set-cookie", "ratelimit", "ratelimit-policy", "cache-status", "cache-tag"];
+
 /**
- * The response with changed header fields. Those of a fetched response cannot be changed, so it is copied. One
- * without a body is copied, too: an application may return the same object to everyone, and would hand one
- * visitor's cookie to the next. Others are used as they are, since Bun sets the content type of an original body
- * alone.
+ * The response with changed header fields. `owner` is an object that the helpers around one request share.
+ *
+ * Those of a fetched response cannot be changed, so it is copied. So is one without a body: an application may
+ * return the same object to everyone, and would hand one visitor's cookie to the next. Others are used as they
+ * are, since Bun sets the content type of an original body alone, and a look at a body costs Deno a stream. One
+ * that was changed for another request before is copied, without what it got there if it was not made anew.
  *
  * `change` is called again, on a copy, where its first change is refused.
  */
-export function withFields(response: Response, change: (fields: HeaderFields) => void): Response {
-  let own: Response & { [OWN]?: true } = response;
-  const text = textAtHand(response);
-  if (text !== undefined) {
-    // The server writes these very headers: they are copied once, and the copy is marked.
-    if (!own[OWN]) {
-      own = new Response(text, { status: response.status, headers: new Headers(response.headers) });
-      own[OWN] = true;
-    }
-  } else {
-    // The Response of `@hono/node-server` makes its real one at the first look at its body, from what it was
-    // constructed with: fields that were set before that would be lost.
-    void response.bodyUsed;
-    if (isWithoutBody(response)) own = copyOf(response);
+export function withFields(
+  response: Marked,
+  owner: object,
+  change: (fields: HeaderFields) => void,
+): Response {
+  let own = response;
+  if (response[OWNER] !== owner) {
+    const parts = partsAtHand(response);
+    if (parts !== undefined) {
+      // The server writes these very headers.
+      own = new Response(parts[1], { status: response.status, headers: new Headers(response.headers) });
+    } else own = response[OWNER] === undefined || isBun() ? firstUse(response) : nextUse(response);
   }
   try {
     change(own.headers);
   } catch {
     own = copyOf(response);
     change(own.headers);
+  }
+  own[OWNER] = owner;
+  return own;
+}
+
+function firstUse(response: Response): Response {
+  // The Response of `@hono/node-server` makes its real one at the first look at its body, from what it was
+  // constructed with: fields that were set before that would be lost.
+  void response.bodyUsed;
+  return isWithoutBody(response) ? copyOf(response) : response;
+}
+
+/**
+ * A response that another request had. An inner helper's has a body that was not read, and keeps its fields; one
+ * that is returned again and again has none, or none any more (to HEAD).
+ */
+function nextUse(response: Response): Response {
+  const own = response.bodyUsed ? response : copyOf(response);
+  if (response.bodyUsed || response.body === null) {
+    for (const name of OF_ONE_REQUEST) own.headers.delete(name);
   }
   return own;
 }
@@ -49,29 +77,35 @@ function copyOf(response: Response): Response {
  */
 function isWithoutBody(response: Response): boolean {
   const { status, headers } = response;
-  const usual = status < 200 || (status < 202 && headers.has("content-type"));
+  const usual = status < 200 || (status < 202 && (isBun() || headers.has("content-type")));
   return !usual && response.body === null;
 }
 
-/** Marks a copy that only its request has. */
-const OWN = Symbol();
+function isBun(): boolean {
+  return "Bun" in globalThis;
+}
 
 /** The symbol of that package, once it was seen. */
 let cacheSymbol: symbol | undefined;
 
+type Parts = readonly [status: number, body: BodyInit, headers: HeadersInit | undefined];
+
 /**
- * The text of a response of `@hono/node-server` that has not made its real one yet. To make it costs Node more
- * than all helpers do; until then the server writes the parts that it was constructed with, `[status, body,
- * headers]`. They stand under a symbol of that package: where they are not as they are known here, the response
- * is used as any other.
+ * The parts of a response of `@hono/node-server` that has not made its real one yet. To make it costs Node more
+ * than all helpers do; until then the server writes the parts that it was constructed with. They stand under a
+ * symbol of that package: where they are not as they are known here, the response is used as any other.
  */
-export function textAtHand(response: Response): string | undefined {
+function partsAtHand(response: Response): Parts | undefined {
   if (Object.getPrototypeOf(Response) === Function.prototype) return undefined; // it replaces the runtime's class
   cacheSymbol ??= Object.getOwnPropertySymbols(response).find(({ description }) => description === "cache");
   const parts: unknown = response[cacheSymbol as unknown as keyof Response];
-  return Array.isArray(parts) && parts[0] === response.status && typeof parts[1] === "string"
-    ? parts[1]
-    : undefined;
+  return Array.isArray(parts) && parts[0] === response.status ? parts as unknown as Parts : undefined;
+}
+
+/** The text of such a response, if its body is one. */
+export function textAtHand(response: Response): string | undefined {
+  const body = partsAtHand(response)?.[1];
+  return typeof body === "string" ? body : undefined;
 }
 
 /**

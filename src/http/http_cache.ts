@@ -496,7 +496,7 @@ class Exchanges<Context> {
         this.#settings.report(error); // the work was done: its answer goes out
       }
     }
-    return withStatus(response, "fwd=method", tags);
+    return withStatus(response, this.#owner, "fwd=method", tags);
   }
 
   /** The answer where the cache's store failed, or the handler did. */
@@ -506,7 +506,12 @@ class Exchanges<Context> {
       const response = error.take();
       // Of the requests that share the failure one takes the response: the others ask for one of their own.
       if (response === undefined) return await this.#forward(request, "fwd=miss");
-      return withStatus(response, `fwd=stale; fwd-status=${response.status}`, this.#tags(request));
+      return withStatus(
+        response,
+        this.#owner,
+        `fwd=stale; fwd-status=${response.status}`,
+        this.#tags(request),
+      );
     }
     if (!isOutage(error)) throw error;
     if (this.#settings.whenUnavailable === "throw") throw error;
@@ -514,7 +519,7 @@ class Exchanges<Context> {
   }
 
   async #forward(request: Request, status: string): Promise<Response> {
-    return withStatus(await this.#handler(request, this.#context), status, this.#tags(request));
+    return withStatus(await this.#handler(request, this.#context), this.#owner, status, this.#tags(request));
   }
 
   /**
@@ -824,7 +829,8 @@ class Exchanges<Context> {
 
   /** The handler's own response, for the request that asked it: a 304 where its client has it already. */
   #own(request: Request, response: Response, why: string): Response {
-    const marked = withStatus(response, `fwd=${why}; fwd-status=${response.status}`, this.#tags(request));
+    const status = `fwd=${why}; fwd-status=${response.status}`;
+    const marked = withStatus(response, this.#owner, status, this.#tags(request));
     if (!isNotModified(request.headers, marked.status, marked.headers)) return marked;
     marked.body?.cancel().catch(() => {}); // of the tee: it reads on for the store
     return notModified(marked.headers);
@@ -851,10 +857,10 @@ function staleness(found: Found): number {
 }
 
 /** The response with what the cache has to say of it. */
-function withStatus(response: Response, status: string, tags: readonly string[]): Response {
+function withStatus(response: Response, owner: object, status: string, tags: readonly string[]): Response {
   // No copy can be made with such a status: it is passed on as it is.
   if (response.status > 599) return response;
-  return withFields(response, (fields) => {
+  return withFields(response, owner, (fields) => {
     fields.append("cache-status", `Holdfast; ${status}`);
     addTags(fields, tags);
   });

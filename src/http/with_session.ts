@@ -140,7 +140,7 @@ async function finish<Data, Context>(
   if (outage) answer = unavailable();
   else if (lost) answer = await onConflict(exchange.request, context) ?? response;
   if (cookie === undefined && !wasTouched(current)) return answer;
-  return withFields(answer, (fields) => sessionHeaders(fields, current, cookie));
+  return withFields(answer, exchange.owner, (fields) => sessionHeaders(fields, current, cookie));
 }
 
 /** A helper of sessions that a request has passed. */

@@ -130,7 +130,9 @@ export function throttleHelper<Context>(
       // The answer is made: it goes out, whatever fails here.
       last = await settle(mine, key, after, units, decision).catch((error) => (report(error), decision));
     }
-    return style === "none" ? response : withFields(response, (fields) => describe(fields, style, last));
+    return style === "none"
+      ? response
+      : withFields(response, owner, (fields) => describe(fields, style, last));
   };
 }
 

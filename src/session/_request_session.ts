@@ -50,11 +50,16 @@ export class RequestSession<Data> implements Session<Data> {
     key: K,
     change: (value: Data[K]) => Data[K],
   ): Promise<Data[K]> {
-    this.#notes.checkChangeable();
-    const value = change(await this.get(key));
-    this.#notes.checkChangeable();
-    this.#notes.putUpdate(`d:${key}`, value, change);
-    return value;
+    for (;;) {
+      this.#notes.checkChangeable();
+      const { writes } = this.#notes;
+      const before = await this.get(key);
+      if (writes !== this.#notes.writes) continue; // this request wrote meanwhile, perhaps to the same key
+      const value = change(before);
+      this.#notes.checkChangeable();
+      this.#notes.putUpdate(`d:${key}`, value, change);
+      return value;
+    }
   }
 
   unset(key: keyof Data & string): void {
@@ -68,10 +73,7 @@ export class RequestSession<Data> implements Session<Data> {
   async takeFlash(key: string): Promise<unknown> {
     const field = `f:${key}`;
     const text = (await this.#notes.read()).values[field];
-    if (text === undefined || this.#notes.isUnset(field)) return undefined;
-    this.#notes.checkChangeable();
-    if (!this.#notes.isSet(field)) this.#notes.put(field, undefined);
-    return decodeValue(text);
+    return text === undefined || !this.#notes.take(field) ? undefined : decodeValue(text);
   }
 
   async isNew(): Promise<boolean> {

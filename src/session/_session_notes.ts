@@ -130,6 +130,10 @@ export class SessionNotes<Data> {
   #updates: Map<string, Change[]> | undefined;
   /** Fields that were computed, before a login, from the values of the session. */
   #inherited: readonly string[] = [];
+  /** The flash values that were taken; a value that is set for the next request does not bring them back. */
+  #taken: string[] | undefined;
+  /** The number of writes: an update whose value was read before another write is computed again. */
+  writes = 0;
   #view: Awaitable<SessionView> | undefined;
   #newHandle: string | undefined;
   #newToken: string | undefined;
@@ -371,6 +375,7 @@ export class SessionNotes<Data> {
 
   put(field: string, value: unknown): void {
     this.#changes[field] = value === undefined ? undefined : encodeValue(value);
+    this.writes++;
   }
 
   /** Notes a value that depends on nothing. */
@@ -401,6 +406,15 @@ export class SessionNotes<Data> {
 
   isUnset(field: string): boolean {
     return field in this.#changes && !this.isSet(field);
+  }
+
+  /** Notes that a flash value is taken; answers whether it was there to take. */
+  take(field: string): boolean {
+    if (this.#taken?.includes(field) || this.isUnset(field)) return false;
+    this.checkChangeable();
+    (this.#taken ??= []).push(field);
+    if (!this.isSet(field)) this.put(field, undefined);
+    return true;
   }
 
   noteLogin(userId: string): void {

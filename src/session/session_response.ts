@@ -65,7 +65,7 @@ export function boundSession<Data>(
       checkTransport(session, request, cookie);
       if (lost) response = problemResponse(409, SESSION_ENDED);
       if (cookie === undefined && !wasTouched(session)) return response;
-      return withFields(response, (fields) => sessionHeaders(fields, session, cookie));
+      return withFields(response, request, (fields) => sessionHeaders(fields, session, cookie));
     },
   });
 }

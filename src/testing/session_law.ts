@@ -319,6 +319,40 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
     },
   },
   {
+    name: "a flash value is taken once, also by a request that sets another one for the next",
+    async run({ store, clock }) {
+      const sessions = createSessions(store, { clock });
+      const cookie = await begin(sessions, (session) => session.flash("note", "first"));
+      const session = sessions.open(cookie);
+      equal(await session.takeFlash("note"), "first", "the first look");
+      session.flash("note", "second");
+      equal(await session.takeFlash("note"), undefined, "the second look");
+      await sessions.commit(session);
+      const next = sessions.open(cookie);
+      next.flash("note", "third");
+      equal(await next.takeFlash("note"), "second", "what was there before");
+      equal(await next.takeFlash("note"), undefined, "once");
+      await sessions.commit(next);
+      equal(await sessions.open(cookie).takeFlash("note"), "third", "what was set is kept");
+    },
+  },
+  {
+    name: "updates of one request that run at once all count",
+    async run({ store, clock }) {
+      for (const schema of [undefined, accepting]) {
+        const sessions = createSessions(store, { clock, schema });
+        const cookie = await begin(sessions, (session) => session.set("cart", ["rope"]));
+        const session = sessions.open(cookie);
+        const add = (item: string) => session.update("cart", (cart) => [...cart as readonly string[], item]);
+        const answers = await Promise.all(["axe", "lamp", "map"].map(add));
+        equal(answers.map((cart) => (cart as string[]).length).sort(), [2, 3, 4], "each has the ones before");
+        await sessions.commit(session);
+        const cart = await sessions.open(cookie).get("cart") as string[];
+        equal(cart.toSorted(), ["axe", "lamp", "map", "rope"], "the cart");
+      }
+    },
+  },
+  {
     name:
       "store calls: an anonymous request none, a read one, a read and a write two, a write one, a logout one",
     async run({ store: subject, clock }) {

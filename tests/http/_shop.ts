@@ -97,6 +97,16 @@ function work() {
     proxied: () => fetch("data:text/plain;charset=utf-8,from%20elsewhere"),
     // One object for every request.
     gone: () => nothing ??= new Response(null, { status: 410, headers: { "x-own": "kept" } }),
+    // A text whose type only the runtime knows.
+    plain: () => new Response("plain"),
+    // Bytes, with a field that an inner helper has set.
+    bytes() {
+      const response = new Response(new Uint8Array([65, 66]), {
+        headers: { "content-type": "text/x-bytes" },
+      });
+      response.headers.set("x-own", "kept");
+      return response;
+    },
     receive: (event: unknown) => void events.push(event),
     events,
   };
@@ -113,7 +123,7 @@ const verify = signedWebhook({
 export function plainShop(): Handler {
   const log: Log = [];
   const store = recording(memoryStore({ clock: still }), log);
-  const { pay, stream, page, proxied, gone, receive, events } = work();
+  const { pay, stream, page, proxied, gone, plain, bytes, receive, events } = work();
   const routes: Record<string, Handler> = {
     "/pay": withIdempotency(
       withThrottle<IdempotencyContext>(
@@ -148,6 +158,14 @@ export function plainShop(): Handler {
       session.set("gone", true);
       return gone();
     }, { store }),
+    "/plain": withThrottle(
+      withSession(async (_request, { session }) => {
+        await session.get("visits");
+        return plain();
+      }, { store }),
+      { ...limits, store, name: "plain" },
+    ),
+    "/bytes": withThrottle(bytes, { ...limits, store, name: "bytes" }),
     "/page": withCache(page, { store, clock: still }),
     "/hook": webhook({ verify, store, name: "hook", handle: receive, clock: still }),
     "/hold": async (request) => {
@@ -164,7 +182,7 @@ export function plainShop(): Handler {
 export function honoShop(): Handler {
   const log: Log = [];
   const store = recording(memoryStore({ clock: still }), log);
-  const { pay, stream, page, proxied, gone, receive, events } = work();
+  const { pay, stream, page, proxied, gone, plain, bytes, receive, events } = work();
   const app = new Hono<
     { Variables: IdempotencyVariables & LockVariables & SessionVariables & ThrottleVariables }
   >();
@@ -203,6 +221,11 @@ export function honoShop(): Handler {
     c.var.session.set("gone", true);
     return gone();
   });
+  app.get("/plain", throttle({ ...limits, store, name: "plain" }), session({ store }), async (c) => {
+    await c.var.session.get("visits");
+    return plain();
+  });
+  app.get("/bytes", throttle({ ...limits, store, name: "bytes" }), bytes);
   app.get("/page", cache({ store, clock: still }), page);
   app.on(
     ["GET", "POST"],

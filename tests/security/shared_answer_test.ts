@@ -3,8 +3,8 @@ import { type Context, Hono } from "hono";
 import { streamText } from "hono/streaming";
 import { createSealedSessions } from "@holdfast/edge/sessions";
 import { createSessions, HoldfastError, memoryStore } from "@holdfast/edge";
-import { cache, session, type SessionVariables } from "@holdfast/edge/hono";
-import { withCache, withSession } from "@holdfast/edge/http";
+import { cache, session, type SessionVariables, throttle } from "@holdfast/edge/hono";
+import { type SessionContext, withCache, withSession, withThrottle } from "@holdfast/edge/http";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { KEYS } from "./_sealed.ts";
 
@@ -175,4 +175,63 @@ Deno.test("shared answer: one Response object without a body, returned to everyo
     assert(sent(first) !== "" && sent(first) !== sent(second));
   }
   assertEquals([...noContent.headers], []);
+});
+
+Deno.test("shared answer: nor does one with a content type, whatever gathered on it, and one text asked for by HEAD", async () => {
+  const store = memoryStore();
+  const key = () => "all";
+  const limits = { store, name: "shared", limit: 100, window: "1m", key } as const;
+  const created = () =>
+    new Response(null, {
+      status: 201,
+      headers: { "content-type": "application/json", "set-cookie": "own=1" },
+    });
+  const welcome = () => new Response("welcome");
+  for (const [method, later, make] of [["POST", "POST", created], ["GET", "HEAD", welcome]] as const) {
+    for (const kind of ["plain", "hono"]) {
+      const shared = make();
+      const handler = withThrottle<SessionContext>((_request, { session }) => {
+        session.set("mark", 1);
+        return shared;
+      }, limits);
+      const app = new Hono<App>();
+      app.use(session({ store }), throttle(limits));
+      app.all("/page", (c) => {
+        c.var.session.set("mark", 1);
+        return shared;
+      });
+      const plain = withSession(handler, { store });
+      const ask = async (method: string) => {
+        const response =
+          await (kind === "plain" ? plain(new Request(url, { method })) : app.request(url, { method }));
+        const cookies = response.headers.getSetCookie().filter((it) => it.startsWith("__Host-session="));
+        const limits = response.headers.get("ratelimit")?.match(/"shared"/g)?.length;
+        if (method === "GET") await response.text();
+        return { cookies, limits };
+      };
+      const first = await ask(method);
+      assertEquals([first.cookies.length, first.limits], [1, 1], `${kind} ${method}: first`);
+      const others = [...await Promise.all([ask(later), ask(later), ask(later)]), await ask(later)];
+      for (const { cookies, limits } of others) {
+        if (later === "HEAD") {
+          assert(cookies.length === 0 && (limits ?? 0) <= 1, `${kind}: ${cookies} ${limits}`);
+        } else assertEquals([cookies.length, limits], [1, 1], kind);
+        assert(!cookies.includes(first.cookies[0]!), "the first visitor's");
+      }
+    }
+  }
+});
+
+Deno.test("shared answer: what an inner helper adds stays, whichever request it was asked with", async () => {
+  const store = memoryStore();
+  const inner = withSession((_request, { session }) => {
+    session.set("mark", 1);
+    return new Response("inner");
+  }, { store });
+  const limits = { store, name: "outer", limit: 100, window: "1m", key: () => "all" } as const;
+  const outer = withThrottle((request) => inner(new Request(request)), limits);
+  const response = await outer(new Request(url));
+  assertEquals(response.headers.getSetCookie().length, 1);
+  assert(response.headers.has("ratelimit"));
+  assertEquals(await response.text(), "inner");
 });
