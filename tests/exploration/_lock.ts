@@ -74,7 +74,7 @@ export const lock: Subject<Known> = {
     },
   },
   mutants: [
-    [`if (isDone(state, owner)) return { output: { done: "1" } };`, ""],
+    [`if (isAmong(state.done, owner)) return { output: { done: "1" } };`, ""],
     ["Math.max(state.fence + 1, microseconds(now))", "microseconds(now)"],
     ["(known || input.fence === undefined) && finish(state, owner)", "false"],
     ["if (state.queue.length > 0 || !fits(state, limit)) return undefined;", ""],
