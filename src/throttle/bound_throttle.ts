@@ -27,22 +27,37 @@ export function takeUnits(
   cost: number,
   options?: CallOptions,
 ): Awaitable<ThrottleDecision> {
-  const { denials, plan } = throttle;
-  const denied = denials?.find(key, cost);
+  const denied = throttle.denials?.find(key, cost);
   if (denied !== undefined) return denied;
-  const noted = (decision: ThrottleDecision): ThrottleDecision => {
-    denials?.note(key, cost, decision);
-    return decision;
-  };
-  const ask = (other: Throttle) => other.check(key, { ...options, cost });
-  const fail = (error: unknown) => withoutStore(throttle, error, options, ask).then(noted);
   try {
     const asked = askUnits(throttle, cost === 0 ? peekThrottle : checkThrottle, key, cost, options);
-    if (!(asked instanceof Promise)) return noted(decisionOf(plan, asked));
-    return asked.then((output) => noted(decisionOf(plan, output))).catch(fail);
+    if (!(asked instanceof Promise)) return noted(throttle, key, cost, asked);
+    return asked.then((output) => noted(throttle, key, cost, output)).catch((error) => {
+      return unitsWithoutStore(throttle, key, cost, options, error);
+    });
   } catch (error) {
-    return fail(error);
+    return unitsWithoutStore(throttle, key, cost, options, error);
   }
+}
+
+/** The decision of an answer, for the deny cache, too. */
+function noted(throttle: BoundThrottle, key: string, cost: number, output: Fields): ThrottleDecision {
+  const decision = decisionOf(throttle.plan, output);
+  throttle.denials?.note(key, cost, decision);
+  return decision;
+}
+
+async function unitsWithoutStore(
+  throttle: BoundThrottle,
+  key: string,
+  cost: number,
+  options: CallOptions | undefined,
+  error: unknown,
+): Promise<ThrottleDecision> {
+  const ask = (other: Throttle) => other.check(key, { ...options, cost });
+  const decision = await withoutStore(throttle, error, options, ask);
+  throttle.denials?.note(key, cost, decision);
+  return decision;
 }
 
 /** Gives units back, at least 1 and checked; see `Throttle.refund`. */
