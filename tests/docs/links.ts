@@ -38,10 +38,11 @@ async function leads(target: URL, root: URL): Promise<boolean> {
   }
 }
 
-/** The anchors that GitHub and the site give to headings. */
+/** The anchors that GitHub and the site give to headings, and those that a page writes itself. */
 function anchorsOf(text: string): Set<string> {
   const headings = withoutCode(text).matchAll(/^#+ (.*)$/gm);
-  return new Set(Array.from(headings, ([, title]) => anchorOf(title!)));
+  const own = Array.from(text.matchAll(/<a id="([^"]+)">/g), ([, id]) => id!);
+  return new Set([...Array.from(headings, ([, title]) => anchorOf(title!)), ...own]);
 }
 
 /** The anchor of a heading. */
