@@ -27,12 +27,13 @@ export function withFields(
   change: (fields: HeaderFields) => void,
 ): Response {
   let own = response;
-  if (response[OWNER] !== owner) {
-    const parts = partsAtHand(response);
-    if (parts !== undefined) {
-      // The server writes these very headers.
-      own = new Response(parts[1], { status: response.status, headers: new Headers(response.headers) });
-    } else own = response[OWNER] === undefined || isBun() ? firstUse(response) : nextUse(response);
+  const parts = partsAtHand(response);
+  if (parts !== undefined) {
+    // The server writes these very headers. Always a copy: such a response can be answered again, so an
+    // application may keep it.
+    own = new Response(parts[1], { status: response.status, headers: new Headers(response.headers) });
+  } else if (response[OWNER] !== owner) {
+    own = response[OWNER] === undefined || isBun() ? firstUse(response) : nextUse(response);
   }
   try {
     change(own.headers);

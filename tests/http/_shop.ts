@@ -124,6 +124,9 @@ export function plainShop(): Handler {
   const log: Log = [];
   const store = recording(memoryStore({ clock: still }), log);
   const { pay, stream, page, proxied, gone, plain, bytes, receive, events } = work();
+  // An answer that the application keeps, after an inner helper had it: @hono/node-server takes it again.
+  let kept: Response | undefined;
+  const counted = withThrottle(() => text("kept"), { ...limits, store, name: "kept" });
   const routes: Record<string, Handler> = {
     "/pay": withIdempotency(
       withThrottle<IdempotencyContext>(
@@ -165,6 +168,10 @@ export function plainShop(): Handler {
       }, { store }),
       { ...limits, store, name: "plain" },
     ),
+    "/kept": withSession(async (request, context) => {
+      context.session.set("kept", true);
+      return kept ??= await counted(request, context);
+    }, { store }),
     "/bytes": withThrottle(bytes, { ...limits, store, name: "bytes" }),
     "/page": withCache(page, { store, clock: still }),
     "/hook": webhook({ verify, store, name: "hook", handle: receive, clock: still }),
@@ -225,6 +232,19 @@ export function honoShop(): Handler {
     await c.var.session.get("visits");
     return plain();
   });
+  let kept: Response | undefined;
+  app.get(
+    "/kept",
+    session({ store }),
+    async (c, next) => {
+      c.var.session.set("kept", true);
+      if (kept === undefined) await next();
+      kept ??= c.res;
+      c.res = kept;
+    },
+    throttle({ ...limits, store, name: "kept" }),
+    () => text("kept"),
+  );
   app.get("/bytes", throttle({ ...limits, store, name: "bytes" }), bytes);
   app.get("/page", cache({ store, clock: still }), page);
   app.on(

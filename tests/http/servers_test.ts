@@ -181,3 +181,24 @@ workerdTest(
     });
   },
 );
+
+Deno.test({
+  name: "@hono/node-server: an answer that the application keeps carries no visitor's cookie on",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    for (const shape of ["plain", "hono"]) {
+      const cookies = await withServer("node", SHOP, shape, async (url) => {
+        const seen: string[][] = [];
+        for (let i = 0; i < 3; i++) {
+          const response = await fetch(`${url}/kept`);
+          assertEquals([response.status, await response.text()], [200, "kept"], shape);
+          seen.push(response.headers.getSetCookie());
+        }
+        return seen;
+      });
+      assertEquals(cookies.map((own) => own.length), [1, 1, 1], shape);
+      assertEquals(new Set(cookies.flat()).size, 3, shape);
+    }
+  },
+});
