@@ -232,19 +232,6 @@ export function honoShop(): Handler {
     await c.var.session.get("visits");
     return plain();
   });
-  let kept: Response | undefined;
-  app.get(
-    "/kept",
-    session({ store }),
-    async (c, next) => {
-      c.var.session.set("kept", true);
-      if (kept === undefined) await next();
-      kept ??= c.res;
-      c.res = kept;
-    },
-    throttle({ ...limits, store, name: "kept" }),
-    () => text("kept"),
-  );
   app.get("/bytes", throttle({ ...limits, store, name: "bytes" }), bytes);
   app.get("/page", cache({ store, clock: still }), page);
   app.on(

@@ -187,18 +187,16 @@ Deno.test({
   sanitizeOps: false,
   sanitizeResources: false,
   async fn() {
-    for (const shape of ["plain", "hono"]) {
-      const cookies = await withServer("node", SHOP, shape, async (url) => {
-        const seen: string[][] = [];
-        for (let i = 0; i < 3; i++) {
-          const response = await fetch(`${url}/kept`);
-          assertEquals([response.status, await response.text()], [200, "kept"], shape);
-          seen.push(response.headers.getSetCookie());
-        }
-        return seen;
-      });
-      assertEquals(cookies.map((own) => own.length), [1, 1, 1], shape);
-      assertEquals(new Set(cookies.flat()).size, 3, shape);
-    }
+    const cookies = await withServer("node", SHOP, "plain", async (url) => {
+      const seen: string[][] = [];
+      for (let i = 0; i < 3; i++) {
+        const response = await fetch(`${url}/kept`);
+        assertEquals([response.status, await response.text()], [200, "kept"]);
+        seen.push(response.headers.getSetCookie());
+      }
+      return seen;
+    });
+    assertEquals(cookies.map((own) => own.length), [1, 1, 1]);
+    assertEquals(new Set(cookies.flat()).size, 3);
   },
 });
