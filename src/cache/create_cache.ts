@@ -2,7 +2,6 @@ import { interruptible } from "../deadline.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease } from "../lease.ts";
 import { retry } from "../retry.ts";
-import { answered } from "../safely.ts";
 import { randomToken } from "../secret.ts";
 import type { AtomicStore, TransactOptions } from "../store/atomic_store.ts";
 import { ChangeWait } from "../store/change_wait.ts";
@@ -233,7 +232,7 @@ class StoreCache implements Cache {
   /** The first look at a key without tags, sent; without a promise where the engine answers at once. */
   #direct(key: string, plan: CachePlan, filler: string): Awaitable<Fields> | undefined {
     if (plan.tags.length > 0) return undefined;
-    return answered(() => ask(this.#store, readCache, key, this.#readInput(plan, filler, 0), plan));
+    return ask(this.#store, readCache, key, this.#readInput(plan, filler, 0), plan);
   }
 
   /**

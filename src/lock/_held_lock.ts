@@ -9,7 +9,6 @@ import type { Clock } from "../clock.ts";
 import type { Duration } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { Lease, leaseDeadline } from "../lease.ts";
-import { answered } from "../safely.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
 import { repeatable } from "../store/call_id.ts";
 import { ask } from "../store/direct.ts";
@@ -85,7 +84,7 @@ export function releaseWithRetry(
   const { store, key, owner } = place;
   const { call = repeatable(), ambiguous = false } = options;
   const input = fence === undefined ? { owner } : { owner, fence };
-  const send = () => answered(() => ask(store, releaseLock, key, input, call));
+  const send = () => ask(store, releaseLock, key, input, call);
   const reply = send();
   return reply instanceof Promise
     ? retried(place.clock, reply, send, ambiguous, options.until)

@@ -237,8 +237,8 @@ class StoreLocks implements Locks {
       const call = ask(store, acquireLock, key, input, attempt.change?.options());
       if (call instanceof Promise) attempt.pending = call;
       const reply = inTime(call, plan.timeout, plan.signal, () => overdue("lock"));
-      if (!(reply instanceof Promise)) return answered(attempt, reply);
-      return reply.then((reply) => answered(attempt, reply)).catch((error) => {
+      if (!(reply instanceof Promise)) return stepAfter(attempt, reply);
+      return reply.then((reply) => stepAfter(attempt, reply)).catch((error) => {
         return this.#again(error, attempt.backoff);
       });
     } catch (error) {
@@ -383,7 +383,7 @@ class StoreLocks implements Locks {
 }
 
 /** What follows from a reply. */
-function answered(attempt: Attempt, reply: Fields): Asked {
+function stepAfter(attempt: Attempt, reply: Fields): Asked {
   const { place, plan, sentAt } = attempt;
   plan.signal?.throwIfAborted();
   const step = nextStep(reply, attempt.backoff, Math.random());

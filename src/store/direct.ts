@@ -19,7 +19,7 @@ export type DirectTransact = (
 
 /**
  * Runs a transition, without a promise where the store's engine answers at once, as one in this process does: a promise, and
- * above all the timer that bounds it, cost more there than the call. What the engine refuses is then thrown at once.
+ * above all the timer that bounds it, cost more there than the call. It rejects rather than throws.
  */
 export function ask(
   store: AtomicStore,
@@ -30,5 +30,18 @@ export function ask(
 ): Awaitable<Fields> {
   const { transact } = store; // once: a store around another one may count what it is asked for
   const direct = (transact as { readonly [DIRECT]?: DirectTransact })[DIRECT];
-  return (direct ?? transact).call(store, transition, key, input, options);
+  try {
+    return (direct ?? transact).call(store, transition, key, input, options);
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/**
+ * Whether the store's records are in this process, and nothing stands between: then no copy of a call arrives late, as one whose
+ * reply was lost may, and a call needs no id.
+ */
+export function isLocal(store: AtomicStore): boolean {
+  const { transact, local } = store as AtomicStore & { readonly local?: unknown };
+  return local !== undefined && DIRECT in transact;
 }

@@ -5,7 +5,7 @@
 import { withTimeout } from "../deadline.ts";
 import { HoldfastError } from "../errors.ts";
 import { isOutage, isStoreFull } from "../fault_class.ts";
-import { ask } from "../store/direct.ts";
+import { ask, isLocal } from "../store/direct.ts";
 import type { Awaitable } from "../store/engine.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields, Transition } from "../store/transition.ts";
@@ -29,15 +29,11 @@ export function takeUnits(
 ): Awaitable<ThrottleDecision> {
   const denied = throttle.denials?.find(key, cost);
   if (denied !== undefined) return denied;
-  try {
-    const asked = askUnits(throttle, cost === 0 ? peekThrottle : checkThrottle, key, cost, options);
-    if (!(asked instanceof Promise)) return noted(throttle, key, cost, asked);
-    return asked.then((output) => noted(throttle, key, cost, output)).catch((error) => {
-      return unitsWithoutStore(throttle, key, cost, options, error);
-    });
-  } catch (error) {
+  const asked = askUnits(throttle, cost === 0 ? peekThrottle : checkThrottle, key, cost, options);
+  if (!(asked instanceof Promise)) return noted(throttle, key, cost, asked);
+  return asked.then((output) => noted(throttle, key, cost, output)).catch((error) => {
     return unitsWithoutStore(throttle, key, cost, options, error);
-  }
+  });
 }
 
 /** The decision of an answer, for the deny cache, too. */
@@ -83,25 +79,27 @@ export function askUnits(
   options: CallOptions | undefined,
 ): Awaitable<Fields> {
   const { lines } = throttle.plan;
-  const input: Record<string, string> = { cost: String(cost), call: nextCall(), policy0: lines[0]! };
+  const input: Record<string, string> = { cost: String(cost), policy0: lines[0]! };
   for (let i = 1; i < lines.length; i++) input[policyName(i)] = lines[i]!;
   return askStore(throttle, transition, key, input, options);
 }
 
 /**
- * The answer of the store, bounded in time; an engine in this process answers at once and needs no bound.
- *
- * @throws {HoldfastError} `corrupt-record`
+ * The answer of the store, bounded in time; an engine in this process answers at once and needs no bound. It
+ * rejects with `corrupt-record` rather than throws.
  */
 export function askStore(
   { store, plan }: BoundThrottle,
   transition: Transition,
   key: string,
-  input: Fields,
+  input: Record<string, string>,
   options: CallOptions | undefined,
 ): Awaitable<Fields> {
+  if (!isLocal(store)) input.call = nextCall();
   const output = ask(store, transition, key, input, options);
-  if (!(output instanceof Promise) && options?.signal === undefined) return sound(output);
+  if (!(output instanceof Promise) && options?.signal === undefined && output.error === undefined) {
+    return output;
+  }
   // With a signal there is a promise in any case: it may abort before the caller hears of the answer.
   return bounded(plan, Promise.resolve(output), options, transition !== peekThrottle).then(sound);
 }

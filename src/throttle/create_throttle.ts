@@ -24,7 +24,6 @@ import type {
   ThrottleDecision,
   ThrottleOptions,
 } from "./throttle.ts";
-import { nextCall } from "./throttle_numbers.ts";
 import { bindThrottle, type BoundThrottle, planThrottle } from "./throttle_plan.ts";
 import { blockThrottle, peekThrottle } from "./throttle_transitions.ts";
 
@@ -112,7 +111,7 @@ class StoreThrottle implements Throttle {
     const milliseconds = toMilliseconds(duration, "duration");
     checkInteger("block", "duration", milliseconds, 1, LONGEST_BLOCK);
     const bound = this.#bound;
-    const input = { call: nextCall(), duration: String(milliseconds) };
+    const input = { duration: String(milliseconds) };
     bound.denials?.forget(key);
     await reporting(bound, options, () => askStore(bound, blockThrottle, key, input, options));
   }

@@ -12,6 +12,7 @@ import {
   type ThrottleOptions,
 } from "@holdfast/edge";
 import { upstashStore } from "@holdfast/edge/upstash";
+import type { Fields, Transition } from "@holdfast/edge/engine";
 import { throttle } from "@holdfast/edge/hono";
 import { BINDING } from "../../src/store/binding.ts";
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "../support/assert.ts";
@@ -274,4 +275,29 @@ Deno.test("a single rule has the throttle's name, and each of several policies h
   const keys: string[] = [];
   for await (const key of store.namespace("lock").list()) keys.push(key);
   assertEquals(keys, []);
+});
+
+Deno.test("a call has an id where a copy of it may arrive late, and none where the records are in this process", async () => {
+  const inputs: Fields[] = [];
+  const noting = (store: AtomicStore): AtomicStore => {
+    const wrapper: AtomicStore = Object.create(store);
+    wrapper.namespace = (name) => noting(store.namespace(name));
+    wrapper.transact = (transition, key, input, options) => {
+      inputs.push(input);
+      return store.transact(transition, key, input, options);
+    };
+    return wrapper;
+  };
+  const memory = memoryStore();
+  for (const store of [memory, noting(memory)]) {
+    const throttle = createThrottle(store, { name: "api", limit: 9, window: "1m" });
+    await throttle.check("ada");
+    await throttle.block("eve", "1s");
+  }
+  assertEquals(inputs.length, 2);
+  for (const { call } of inputs) assertMatch(call!, /^[0-9a-z]{2,20}$/);
+  assertEquals(new Set(inputs.map(({ call }) => call)).size, 2);
+  const read: Transition = { name: "test.read", apply: (record) => ({ output: record ?? {} }) };
+  const { recentCalls } = await memory.namespace("throttle").namespace("api").transact(read, "ada", {});
+  assertEquals(recentCalls, `${inputs[0]!.call},`); // the wrapper's call alone
 });
