@@ -106,11 +106,14 @@ export class BoundedEntries {
   }
 
   /** The slot of a live record, or -1. */
-  find(namespace: Namespace, key: string, now?: number): number {
+  find(namespace: Namespace, key: string): number {
     const slot = namespace.find(key);
-    if (slot === undefined) return -1;
+    return slot !== undefined && this.isLive(slot) ? slot : -1;
+  }
+
+  isLive(slot: number, now?: number): boolean {
     const deadline = this.deadline(slot);
-    return deadline === Infinity || (now ?? this.#now()) < deadline ? slot : -1;
+    return deadline === Infinity || (now ?? this.#now()) < deadline;
   }
 
   content(slot: number): string | Fields {
@@ -134,7 +137,8 @@ export class BoundedEntries {
   }
 
   /**
-   * Creates or replaces a record. `now` is the time, where the caller has read it.
+   * Creates or replaces a record. `known` is the key's slot in its namespace, and `now` the time, where the
+   * caller has read it.
    *
    * @throws {HoldfastError} `store-full`; nothing was changed
    */
@@ -144,10 +148,10 @@ export class BoundedEntries {
     content: string | Fields,
     deadline: number,
     retention: Retention,
+    known: number | undefined,
     now?: number,
   ): void {
     const level = LEVELS[retention];
-    const known = namespace.find(key);
     if (known === undefined) this.#create(namespace, key, content, deadline, level);
     else {
       const block = this.#blocks[known >> BLOCK_BITS]!;
@@ -156,7 +160,7 @@ export class BoundedEntries {
         if (level === PROTECTED) this.#admit(namespace.pool);
         // Its own record may have been the expired one that made space.
         if (block.keys[i] !== key || block.namespaces[i] !== namespace) {
-          return this.put(namespace, key, content, deadline, retention, now);
+          return this.put(namespace, key, content, deadline, retention, namespace.find(key), now);
         }
         this.#unlink(known);
         this.#link(known, level);

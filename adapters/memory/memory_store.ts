@@ -10,7 +10,7 @@ import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../
 import { LOCAL, type LocalEngine } from "../../src/store/local.ts";
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
-import type { Fields, Retention, Transition, Write } from "../../src/store/transition.ts";
+import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { BoundedEntries } from "./_bounded_entries.ts";
 import { EngineClock } from "./_engine_clock.ts";
@@ -185,7 +185,10 @@ class MemoryNamespace implements LocalEngine {
 
   set(key: string, value: string, ttl: number | undefined): void {
     const now = ttl === undefined ? undefined : this.#state.now();
-    this.#put(this.#current, key, value, now === undefined ? Infinity : now + ttl!, "evictable", now);
+    const namespace = this.#current;
+    const deadline = now === undefined ? Infinity : now + ttl!;
+    this.#state.entries.put(namespace, key, value, deadline, "evictable", namespace.find(key), now);
+    this.#notify(namespace, key);
   }
 
   delete(key: string): boolean {
@@ -207,13 +210,14 @@ class MemoryNamespace implements LocalEngine {
     const { entries } = this.#state;
     const namespace = this.#current;
     const now = this.#state.now(); // once: on a hot path reading the clock costs as much as the look itself
-    const slot = entries.find(namespace, key, now);
-    const record = slot === -1 ? undefined : this.#fieldsAt(slot);
+    const slot = namespace.find(key);
+    const record = slot === undefined || !entries.isLive(slot, now) ? undefined : this.#fieldsAt(slot);
     const { output, write } = transition.apply(record, input, now);
     // A transition may hand on what it was given: the caller's objects and the stored ones stay apart.
     const answer = output === record ? { ...output } : output;
     if (write) {
-      this.#write(namespace, key, write.record === input ? { ...write, record: { ...input } } : write, now);
+      const own = write.record === input ? { ...write, record: { ...input } } : write;
+      this.#write(namespace, key, slot, own, now);
     }
     options?.onVersion?.(entries.version(namespace, key));
     return answer;
@@ -244,21 +248,11 @@ class MemoryNamespace implements LocalEngine {
     return changed;
   }
 
-  #write(namespace: Namespace, key: string, write: Write, now: number): void {
+  #write(namespace: Namespace, key: string, slot: number | undefined, write: Write, now: number): void {
     const { record, expiresAt = Infinity, retention = "evictable" } = write;
     if (record === undefined) return this.#remove(namespace, key);
-    this.#put(namespace, key, isPlain(record) ? record.v! : record, expiresAt, retention, now);
-  }
-
-  #put(
-    namespace: Namespace,
-    key: string,
-    content: string | Fields,
-    deadline: number,
-    retention: Retention,
-    now: number | undefined,
-  ): void {
-    this.#state.entries.put(namespace, key, content, deadline, retention, now);
+    const content = isPlain(record) ? record.v! : record;
+    this.#state.entries.put(namespace, key, content, expiresAt, retention, slot, now);
     this.#notify(namespace, key);
   }
 
