@@ -26,7 +26,7 @@
  * - `extend`: renews the lease of the same owner once more.
  */
 import type { Fields, Step, Transition } from "../store/transition.ts";
-import { isWhole } from "../store/whole_number.ts";
+import { figure, isWhole } from "../store/whole_number.ts";
 
 /** The most digits of a number that a double holds exactly. */
 const DIGITS = 16;
@@ -50,7 +50,7 @@ function corrupt(): Step {
 }
 
 function keep(record: Fields, output: Fields): Step {
-  return { output, write: { record, expiresAt: Number(record.retentionEnds), retention: "protected" } };
+  return { output, write: { record, expiresAt: figure(record.retentionEnds), retention: "protected" } };
 }
 
 /** The answer about a record that is done. */
@@ -73,26 +73,26 @@ export const beginClaim: Transition = {
     let attempt = 1;
     let held = 0;
     let current = claim!;
-    let retentionEnds = now + Number(retention);
+    let retentionEnds = now + figure(retention);
     if (record !== undefined && record.state === "abandoned") {
       if (record.owner === owner && record.claim === claim) return { output: { state: "abandoned" } };
     } else if (record !== undefined) {
       if (record.fingerprint !== fingerprint) return { output: { state: "mismatch" } };
       if (record.state === "done") return { output: done(record) };
-      const leaseEnds = Number(record.leaseEnds);
+      const leaseEnds = figure(record.leaseEnds);
       if (record.owner !== owner && now < leaseEnds) {
         return { output: { state: "busy", remain: String(leaseEnds - now) } };
       }
-      attempt = Number(record.attempt) + (record.owner === owner ? 0 : 1);
+      attempt = figure(record.attempt) + (record.owner === owner ? 0 : 1);
       // Never shorter: the copy may arrive after an extension, or after the clock stepped back.
       if (record.owner === owner) held = leaseEnds;
       // The ids of one owner's claims are in the order of its calls. A late copy of an earlier call must not
       // make its claim the current one: the abandon of that claim may be on its way, too, and would free what
       // the later call holds.
       if (record.owner === owner && record.claim! > current) current = record.claim!;
-      retentionEnds = Number(record.retentionEnds);
+      retentionEnds = figure(record.retentionEnds);
     }
-    const leaseEnds = Math.max(held, now + Number(lease));
+    const leaseEnds = Math.max(held, now + figure(lease));
     // The record outlives its lease: otherwise a third caller would start beside the second.
     if (retentionEnds < leaseEnds) retentionEnds = leaseEnds;
     return keep(
@@ -134,7 +134,7 @@ export const completeClaim: Transition = {
       claim: claim!,
       fingerprint,
       attempt: attempt!,
-      retentionEnds: String(now + Number(retention)),
+      retentionEnds: String(now + figure(retention)),
     };
     if (response !== undefined) next.response = response;
     return keep(next, { state: "stored" });
@@ -175,7 +175,7 @@ export const extendClaim: Transition = {
     if (record === undefined) return { output: { state: "lost" } };
     if (!isSound(record)) return corrupt();
     if (record.state !== "pending" || record.owner !== owner) return { output: { state: "lost" } };
-    const leaseEnds = now + Number(lease);
+    const leaseEnds = now + figure(lease);
     return keep(
       {
         state: "pending",
@@ -184,7 +184,7 @@ export const extendClaim: Transition = {
         fingerprint: record.fingerprint!,
         leaseEnds: String(leaseEnds),
         attempt: record.attempt!,
-        retentionEnds: String(Math.max(Number(record.retentionEnds), leaseEnds)),
+        retentionEnds: String(Math.max(figure(record.retentionEnds), leaseEnds)),
       },
       { state: "held" },
     );

@@ -82,7 +82,7 @@ export const idempotency: Subject<Known> = {
       "",
     ],
     ["if (retentionEnds < leaseEnds) retentionEnds = leaseEnds;", ""],
-    ["retentionEnds: String(now + Number(retention)),", "retentionEnds: String(now),"],
+    ["retentionEnds: String(now + figure(retention)),", "retentionEnds: String(now),"],
     [`        if (record.state === "pending") return { output: { state: "overtaken" } };`, ""],
   ],
 };

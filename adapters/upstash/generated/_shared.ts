@@ -4,27 +4,27 @@ export const partE = `local
 function E(a,b,c)if c and c<0 then c=#a+c end return string.sub(a,b<0 and b or b+1,c)end`;
 export const partC = `local
 function C(a,b)return string.sub(a,1,#b)==b end`;
-export const partB = `local
-function B(a)local b=tonumber(a)if b and b-b==0 then return b end return a==""and 0 or 0/0 end`;
 export const partF = `local
 function F(a,b)return a~=nil and#a<=b and string.find(a,"^%d+$")~=nil end`;
 export const partA = `local
 function A(a)if type(a)=="number"then return string.format("%.0f",a+0)end return a end`;
+export const partB = `local
+function B(a)local b=tonumber(a)if b and b-b==0 then return b end return a==""and 0 or 0/0 end`;
 export const partH = `local
 function H(a,b)local c,d={},1 while true do
 local e=string.find(a,b,d,true)if not e then break end c[#c+1]=string.sub(a,d,e-1)d=e+#b end c[#c+1]=string.sub(a,d)return c end`;
 export const partG = `local
 function G(a,...)for b,c in ipairs({...})do if c then for d,e in pairs(c)do a[d]=e end end end return a end`;
 export const partI = `local
-function I(a,b)a[b]=nil return true end`;
+function I(a)return tonumber(a or 0)end`;
 export const partJ = `local
-function J(a,b)return b(a)end`;
+function J(a,b)a[b]=nil return true end`;
 export const partK = `local
-function K(a)return tonumber(a or 0)end`;
+function K(a,b)return b(a)end`;
 export const partM = `local
 function M(a,b)local c={}for d,e in pairs(a)do if not b[d]then c[d]=e end end return c end`;
 export const partN = `local
 function N(a,b)table.sort(a,function(c,d)return b(nil,c,d)<0 end)return a end`;
 export const partO = `local
 function O(a)if a==nil then return 0 end
-local K=B(a)return(K>0 or K<0)and K or 0 end`;
+local I=B(a)return(I>0 or I<0)and I or 0 end`;
