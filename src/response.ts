@@ -64,6 +64,34 @@ function nextUse(response: Response): Response {
   return own;
 }
 
+/**
+ * The response, to be copied, with the type of its text. Bun knows that a body is text only while it is the
+ * original, and says so when it sends it: a copy would leave as bytes. There the beginning of a body without a
+ * type is looked at, if it is at hand.
+ */
+export async function withTextType(response: Response): Promise<Response> {
+  if (!isBun() || response.body === null || response.headers.has("content-type")) return response;
+  const [beginning, whole] = response.body.tee();
+  const reader = beginning.getReader();
+  const turn = new Promise<void>((resolve) => setTimeout(resolve, 0));
+  const read = reader.read().then(({ value }) => value, () => undefined);
+  const bytes = await Promise.race([read, turn]);
+  reader.cancel().catch(() => {});
+  const copy = new Response(whole, response);
+  if (bytes && isText(bytes)) copy.headers.set("content-type", "text/plain;charset=utf-8");
+  return copy;
+}
+
+/** Whether bytes are the beginning of a text. */
+function isText(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** A copy. The Response of `@hono/node-server` would take over the very headers of a fetched one. */
 function copyOf(response: Response): Response {
   const { body, status, statusText, headers } = response;

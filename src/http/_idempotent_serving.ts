@@ -6,16 +6,10 @@ import type { Claim, Completion, Hold, Idempotency } from "../idempotency/idempo
 import type { Exchange, Served } from "./exchange.ts";
 import { HeldAttempt } from "../idempotency/held_attempt.ts";
 import type { ClaimedRequest } from "./http_idempotency.ts";
-import { problemResponse, textAtHand } from "../response.ts";
+import { problemResponse, textAtHand, withTextType } from "../response.ts";
 import { checkOneOf } from "../validate.ts";
 import { ResponseTee, type TeeOutcome } from "./response_tee.ts";
-import {
-  around,
-  isStoredResponse,
-  replayed,
-  type StoredResponse,
-  storedResponse,
-} from "./stored_response.ts";
+import { isStoredResponse, replayed, type StoredResponse, storedResponse } from "./stored_response.ts";
 
 /** Options of {@linkcode Serving}. */
 export interface ServingOptions {
@@ -69,7 +63,7 @@ export class Serving {
           if (bytes !== undefined && bytes.length <= this.#options.maxResponse) {
             return this.#overtake(response, await this.#keep(storedResponse(response, bytes)));
           }
-          if (response.body !== null) return await this.#keepBody(response, response.body);
+          if (response.body !== null) return await this.#keepBody(await withTextType(response));
           return this.#overtake(response, await this.#keep(storedResponse(response, new Uint8Array())));
         }
       }
@@ -102,11 +96,11 @@ export class Serving {
     }
   }
 
-  async #keepBody(response: Response, body: ReadableStream<Uint8Array>): Promise<Response> {
-    const tee = new ResponseTee(body, this.#options.maxResponse);
+  async #keepBody(response: Response): Promise<Response> {
+    const tee = new ResponseTee(response.body!, this.#options.maxResponse);
     const outcome = await tee.atHand();
     if (outcome?.state === "whole") {
-      const copy = around(response, outcome.bytes, outcome.bytes);
+      const copy = new Response(outcome.bytes, response);
       return this.#overtake(copy, await this.#keep(storedResponse(copy, outcome.bytes)));
     }
     const settled = deferred<void>(); // the runtime need not stay for a slow client
@@ -116,7 +110,7 @@ export class Serving {
       await this.#settleStream(response, outcome).finally(() => settled.resolve());
     });
     this.#exchange.waitUntil(settled.promise);
-    return around(response, passed, tee.begun);
+    return new Response(passed, response);
   }
 
   /**

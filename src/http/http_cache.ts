@@ -25,7 +25,7 @@ import { deferred } from "../deferred.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
 import { HoldfastError } from "../errors.ts";
 import { isOutage } from "../fault_class.ts";
-import { type HeaderFields, withFields } from "../response.ts";
+import { type HeaderFields, withFields, withTextType } from "../response.ts";
 import { safely } from "../safely.ts";
 import { randomToken, sha256 } from "../secret.ts";
 import type { AtomicStore } from "../store/atomic_store.ts";
@@ -726,6 +726,7 @@ class Exchanges<Context> {
       this.#settings.policy,
     );
     if (kept === undefined || response.bodyUsed || personal()) return pass(response);
+    response = await withTextType(response);
     const bytes = await this.#body(request, response, flight, why, stored);
     if (bytes === undefined || personal()) return pass(response); // a stream may read its session late
     const { whenSetCookie } = this.#settings.policy;

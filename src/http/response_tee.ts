@@ -79,11 +79,6 @@ export class ResponseTee {
     return this.#outcome;
   }
 
-  /** The bytes that were read so far and are still kept. */
-  get begun(): Uint8Array<ArrayBuffer> {
-    return concatBytes(this.#chunks);
-  }
-
   /**
    * The whole body for the client. Its end, or its error, is passed on when `settle` is done: a client that
    * has seen the last byte may come back at once, and finds what was stored.

@@ -102,33 +102,6 @@ export function storedResponse(response: Response, body: Uint8Array | undefined)
   return { status: response.status, headers, ...(body && { body: bytesToBase64(body) }) };
 }
 
-/**
- * A response with the same status and headers around another body, which begins with `begun`.
- *
- * Bun knows that a body is text only while it is the original, and says so when it sends it; a copy needs the
- * header.
- */
-export function around(
-  response: Response,
-  body: ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>,
-  begun: Uint8Array<ArrayBuffer>,
-): Response {
-  const copy = new Response(body, response);
-  if ("Bun" in globalThis && begun.length > 0 && !copy.headers.has("content-type") && isText(begun)) {
-    copy.headers.set("content-type", "text/plain;charset=utf-8");
-  }
-  return copy;
-}
-
-function isText(bytes: Uint8Array<ArrayBuffer>): boolean {
-  try {
-    new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** The response once more, marked as a replay. */
 export function replayed({ status, headers, body }: StoredResponse): Response {
   const bytes = body === undefined || body === "" || [204, 205, 304].includes(status)

@@ -12,7 +12,7 @@ import { sameOptions } from "./_same_options.ts";
 import { around, type Exchange, type FetchHandler, type Helper, perStore, type Served } from "./exchange.ts";
 import { safely } from "../safely.ts";
 import type { HttpLockOptions, LockContext } from "./http_lock.ts";
-import { problemResponse, unavailable } from "../response.ts";
+import { problemResponse, unavailable, withTextType } from "../response.ts";
 
 const OPTIONS = {
   store: true,
@@ -206,7 +206,7 @@ async function serve(
       const { response, error } = await run(lock);
       if (unread === undefined || response.body === null || error) return response;
       if (exchange.request.method === "HEAD") return withoutBody(response);
-      const read = whenRead(response, exchange, { release, unread, ttl });
+      const read = whenRead(await withTextType(response), exchange, { release, unread, ttl });
       streams = true;
       return read;
     } finally {

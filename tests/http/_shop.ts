@@ -99,6 +99,10 @@ function work() {
     gone: () => nothing ??= new Response(null, { status: 410, headers: { "x-own": "kept" } }),
     // A text whose type only the runtime knows.
     plain: () => new Response("plain"),
+    plainPage: () =>
+      new Response("plain", {
+        headers: { "cache-control": "max-age=60", date: "Thu, 09 Oct 2025 08:53:20 GMT" },
+      }),
     // Bytes, with a field that an inner helper has set.
     bytes() {
       const response = new Response(new Uint8Array([65, 66]), {
@@ -123,7 +127,7 @@ const verify = signedWebhook({
 export function plainShop(): Handler {
   const log: Log = [];
   const store = recording(memoryStore({ clock: still }), log);
-  const { pay, stream, page, proxied, gone, plain, bytes, receive, events } = work();
+  const { pay, stream, page, proxied, gone, plain, plainPage, bytes, receive, events } = work();
   // An answer that the application keeps, after an inner helper had it: @hono/node-server takes it again.
   let kept: Response | undefined;
   const counted = withThrottle(() => text("kept"), { ...limits, store, name: "kept" });
@@ -168,6 +172,8 @@ export function plainShop(): Handler {
       }, { store }),
       { ...limits, store, name: "plain" },
     ),
+    "/plain-cached": withCache(plainPage, { store, clock: still }),
+    "/plain-locked": withLock(plain, { store, key: () => "plain", until: "body" }),
     "/kept": withSession(async (request, context) => {
       context.session.set("kept", true);
       return kept ??= await counted(request, context);
@@ -189,7 +195,7 @@ export function plainShop(): Handler {
 export function honoShop(): Handler {
   const log: Log = [];
   const store = recording(memoryStore({ clock: still }), log);
-  const { pay, stream, page, proxied, gone, plain, bytes, receive, events } = work();
+  const { pay, stream, page, proxied, gone, plain, plainPage, bytes, receive, events } = work();
   const app = new Hono<
     { Variables: IdempotencyVariables & LockVariables & SessionVariables & ThrottleVariables }
   >();
@@ -232,6 +238,8 @@ export function honoShop(): Handler {
     await c.var.session.get("visits");
     return plain();
   });
+  app.get("/plain-cached", cache({ store, clock: still }), plainPage);
+  app.get("/plain-locked", lock({ store, key: () => "plain", until: "body" }), plain);
   app.get("/bytes", throttle({ ...limits, store, name: "bytes" }), bytes);
   app.get("/page", cache({ store, clock: still }), page);
   app.on(

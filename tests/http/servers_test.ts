@@ -61,6 +61,9 @@ async function steps(): Promise<Step[]> {
     ["GET", "/gone"],
     ["GET", "/gone"],
     ["GET", "/plain"],
+    ["GET", "/plain-cached"],
+    ["GET", "/plain-cached"],
+    ["GET", "/plain-locked"],
     ["GET", "/bytes"],
     ["GET", "/page"],
     ["GET", "/page"],
@@ -150,7 +153,7 @@ workerdTest(
       const statuses = first.map(({ status }) => status).join();
       assertEquals(
         statuses,
-        "400,400,201,201,201,422,200,200,200,200,429,200,401,204,401,429,200,200,200,409,400,200,200,200,200,200,200,410,410,200,200,200,200,200,200,403,405",
+        "400,400,201,201,201,422,200,200,200,200,429,200,401,204,401,429,200,200,200,409,400,200,200,200,200,200,200,410,410,200,200,200,200,200,200,200,200,200,403,405",
       );
       const of = (step: string) => first.filter((seen) => seen.step === step);
       assertEquals(
@@ -174,7 +177,11 @@ workerdTest(
       for (const { headers } of of("GET /gone")) {
         assertEquals(headers.filter((field) => field.startsWith("set-cookie")).length, 1);
       }
-      assert(of("GET /plain")[0]!.headers.includes("content-type: text/plain;charset=utf-8"));
+      for (const path of ["/plain", "/plain-cached", "/plain-locked"]) {
+        for (const { headers } of of(`GET ${path}`)) {
+          assert(headers.includes("content-type: text/plain;charset=utf-8"), path);
+        }
+      }
       assert(of("GET /bytes")[0]!.headers.includes("x-own: kept"));
       assertEquals(of("GET /page").map(({ body }) => body), ["rendered 1", "rendered 1"]);
       assertEquals(of("POST /hook").map(({ store }) => store.length), [2, 1, 0]);
