@@ -171,7 +171,9 @@ export class Drainer {
         const input = { owner, lease: String(length) };
         return (await store.transact(extendItems, bucket, input, { signal })).held !== "0";
       },
-      lost: (why) => new HoldfastError("lock-lost", `Cannot go on with the items as ${why}`),
+      // Ambiguous: what was being delivered when the lease ended may have been delivered.
+      lost: (why) =>
+        new HoldfastError("lock-lost", `Cannot go on with the items as ${why}`, { ambiguous: true }),
     });
     await this.#deliverAll(jobs, lease);
     return true;
