@@ -1,3 +1,5 @@
+import { LONGEST_TIMER } from "./timer.ts";
+
 /**
  * Settles like the promise, or rejects with the signal's reason when that comes first. The work is not
  * cancelled; its later result is ignored.
@@ -89,8 +91,8 @@ function close(line: Line): void {
 }
 
 /**
- * Settles like the work, or rejects when the timeout ends or the signal aborts. The work is not cancelled;
- * its later result is ignored.
+ * Settles like the work, or rejects when the timeout ends (after 24 days at the latest) or the signal aborts. The
+ * work is not cancelled; its later result is ignored.
  */
 export function withTimeout<T>(
   work: Promise<T>,
@@ -98,7 +100,7 @@ export function withTimeout<T>(
   signal: AbortSignal | undefined,
   late: () => Error,
 ): Promise<T> {
-  const line = lineOf(Math.ceil(milliseconds));
+  const line = lineOf(Math.min(Math.ceil(milliseconds), LONGEST_TIMER));
   return new Promise((resolve, reject) => {
     const call = { until: performance.now() + milliseconds, end: () => reject(late()) };
     line.calls.add(call);

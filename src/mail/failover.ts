@@ -1,6 +1,7 @@
 /** Several mailers as one: the next is asked when it is certain that the one before did not send. */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
+import { MAX_RETRY_AFTER } from "../retry_after.ts";
 import { safely } from "../safely.ts";
 import { randomToken } from "../secret.ts";
 import { faultClass } from "../fault_class.ts";
@@ -223,7 +224,7 @@ class Failover implements Mailer {
     if (!mayBeAnothers(error) && error.delivery === "not-sent") return; // the message's fault
     if (faultClass(error) === "misconfiguration") this.#onFault(error);
     choice.downUntil = this.#clock.monotonic() +
-      Math.max(this.#cooldown, Math.min(error.retryAfter ?? 0, 86_400_000));
+      Math.max(this.#cooldown, Math.min(error.retryAfter ?? 0, MAX_RETRY_AFTER));
   }
 
   #allFailed(errors: readonly MailError[], unsure: boolean): MailError {
