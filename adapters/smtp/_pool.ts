@@ -1,6 +1,5 @@
 /** A pool: a bounded number of connections to one server that messages share, the one used last first. */
 import { type MailError, mailError } from "../../src/mail/mail_error.ts";
-import { LONGEST_TIMER } from "../../src/timer.ts";
 import { Deadline } from "./_deadline.ts";
 import type { Letter } from "./_letter.ts";
 import { type Outcome, type ServerLimits, Session, type SessionSettings } from "./_session.ts";
@@ -180,7 +179,7 @@ export class Pool {
   }
 
   #keep(session: Session): void {
-    const timer = setTimeout(() => this.#forget(idle), Math.min(this.#limits.idleTimeout, LONGEST_TIMER));
+    const timer = setTimeout(() => this.#forget(idle), this.#limits.idleTimeout);
     const idle: Idle = { session, timer };
     this.#idle.push(idle);
     // A server that sends something now, or closes, ends the connection.

@@ -1,3 +1,4 @@
+import { concatBytes } from "../../src/read_stream.ts";
 import { runSasl, type SmtpMechanism } from "./sasl.ts";
 
 /**
@@ -33,15 +34,10 @@ export function hmacMd5(secret: string, text: string): string {
   let key = encoder.encode(secret);
   if (key.length > 64) key = md5(key);
   const pad = (byte: number) => Uint8Array.from({ length: 64 }, (_, i) => (key[i] ?? 0) ^ byte);
-  const inner = md5(joined(pad(0x36), encoder.encode(text)));
-  return Array.from(md5(joined(pad(0x5c), inner)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(a.length + b.length);
-  both.set(a);
-  both.set(b, a.length);
-  return both;
+  const inner = md5(concatBytes([pad(0x36), encoder.encode(text)]));
+  return Array.from(md5(concatBytes([pad(0x5c), inner])), (byte) => byte.toString(16).padStart(2, "0")).join(
+    "",
+  );
 }
 
 /** Rotations of the four rounds (RFC 1321, 3.4). */
