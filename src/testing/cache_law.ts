@@ -406,9 +406,11 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       await one!.set("key", 3, HOUR);
       equal(await one!.get("key", () => 0, HOUR), 3, "its own change");
       await one!.invalidate("key");
-      equal(await one!.get("key", () => 4, { ttl: "1h", tags: ["t"] }), 4, "its own invalidation");
+      equal(await one!.get("key", () => 4, HOUR), 4, "its own invalidation");
+      const tagged = { ttl: "1h", tags: ["t"] } as const;
+      equal(await one!.get("tagged", () => 5, tagged), 5, "with a tag");
       await one!.invalidateTags(["t"]);
-      equal(await one!.get("key", () => 5, { ttl: "1h", tags: ["t"] }), 5, "its own tag");
+      equal(await one!.get("tagged", () => 6, tagged), 6, "its own tag");
     },
   },
   {
