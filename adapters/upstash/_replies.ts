@@ -83,7 +83,7 @@ export function fromPairs(pairs: readonly string[]): Fields {
 }
 
 /** The fault of a reply that no script of ours makes; ambiguous where the call writes. */
-export function strangeReply(reply: unknown): HoldfastError {
+function strangeReply(reply: unknown): HoldfastError {
   const kind = reply === null ? "null" : Array.isArray(reply) ? "a list" : `a ${typeof reply}`;
   return lost(`its reply is not in the form that our scripts give it: it is ${kind}`);
 }

@@ -102,7 +102,7 @@ export async function verifyBy(scheme: Scheme, message: WebhookMessage): Promise
 }
 
 /** Whether a timestamp in seconds lies within `tolerance` of now, before or after it. */
-export function isRecent(timestamp: string | undefined, now: number, tolerance: number): boolean {
+function isRecent(timestamp: string | undefined, now: number, tolerance: number): boolean {
   if (timestamp === undefined || !/^\d{1,12}$/.test(timestamp)) return false;
   return Math.abs(now - Number(timestamp) * 1000) <= tolerance;
 }
