@@ -30,8 +30,8 @@ interface Line {
   first: Call | undefined;
   lingers: boolean;
   /**
-   * Whether it takes new calls only while it lingers: on Workers a timer ends with the request that set it, and the microtasks
-   * before the next event are all of one request.
+   * Whether it takes new calls only while it lingers: on Workers a timer ends with the request that set it,
+   * and the microtasks before the next event are all of one request.
    */
   readonly brief: boolean;
 }
@@ -42,8 +42,8 @@ const lines = new Map<number, Line>();
 
 /**
  * The microtasks for which a timer outlives its last call. A caller that awaits one call and makes the next
- * takes fewer, all our layers included: from the reply to a lock's `acquire()` to the timer of its `release()`
- * it is 18. No macrotask is waited for: after a test nothing is left.
+ * takes fewer, all our layers included: from the reply to a lock's `acquire()` to the timer of its
+ * `release()` it is 18. No macrotask is waited for: after a test nothing is left.
  */
 const LINGER = 20;
 
@@ -74,7 +74,10 @@ function expire(line: Line): void {
   close(line);
 }
 
-/** Takes new calls for some microtasks; then a timer without a call is cleared, and a brief line takes no more. */
+/**
+ * Takes new calls for some microtasks; then a timer without a call is cleared, and a brief line takes no
+ * more.
+ */
 async function linger(line: Line): Promise<void> {
   line.lingers = true;
   lines.set(line.milliseconds, line);
@@ -91,8 +94,8 @@ function close(line: Line): void {
 }
 
 /**
- * Settles like the work, or rejects when the timeout ends (after 24 days at the latest) or the signal aborts. The
- * work is not cancelled; its later result is ignored.
+ * Settles like the work, or rejects when the timeout ends (after 24 days at the latest) or the signal aborts.
+ * The work is not cancelled; its later result is ignored.
  */
 export function withTimeout<T>(
   work: Promise<T>,

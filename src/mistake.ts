@@ -13,9 +13,9 @@ export function isNetworkError(error: unknown): boolean {
 }
 
 /**
- * The fault for a mistake in the code between an engine and its database, such as a method that was taken from its
- * object; `undefined` for every other error. A mistake stays until the code is changed: it is no outage, in which
- * `whenUnavailable` may let requests pass.
+ * The fault for a mistake in the code between an engine and its database, such as a method that was taken
+ * from its object; `undefined` for every other error. A mistake stays until the code is changed: it is no
+ * outage, in which `whenUnavailable` may let requests pass.
  */
 export function mistakeOf(engine: string, error: unknown): HoldfastError | undefined {
   const { name, message, cause, code } = Object(error) as Error & { readonly code?: unknown };

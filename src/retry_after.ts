@@ -1,6 +1,6 @@
 /**
- * The longest wait that a server may ask for, in milliseconds: a day. One that asks for more is asked again after
- * a day, and refuses once more if it must.
+ * The longest wait that a server may ask for, in milliseconds: a day. One that asks for more is asked again
+ * after a day, and refuses once more if it must.
  */
 export const MAX_RETRY_AFTER = 86_400_000;
 

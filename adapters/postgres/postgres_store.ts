@@ -44,8 +44,8 @@ export interface PostgresStoreOptions {
    */
   readonly prefix?: string | undefined;
   /**
-   * The time that one statement may take, its repetitions included. A call takes several only where it reads first, or
-   * while others change its record.
+   * The time that one statement may take, its repetitions included. A call takes several only where it reads
+   * first, or while others change its record.
    * @default {"10s"}
    */
   readonly timeout?: Duration | undefined;

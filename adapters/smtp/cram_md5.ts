@@ -2,8 +2,8 @@ import { concatBytes } from "../../src/read_stream.ts";
 import { runSasl, type SmtpMechanism } from "./sasl.ts";
 
 /**
- * CRAM-MD5: for old servers that take nothing better. The password does not travel, but MD5 is broken, and the
- * server must keep the password itself: prefer an encrypted connection with any other mechanism.
+ * CRAM-MD5: for old servers that take nothing better. The password does not travel, but MD5 is broken, and
+ * the server must keep the password itself: prefer an encrypted connection with any other mechanism.
  *
  * @see https://www.rfc-editor.org/rfc/rfc2195
  * @category Mailers

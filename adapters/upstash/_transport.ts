@@ -40,14 +40,14 @@ export interface ScriptRunner {
   /** The fault that a caller gets for what `run` and the others rejected with. */
   fault(error: unknown, writes: boolean): unknown;
   /**
-   * Reads a hash by HGETALL, which costs the server a fraction of what a script does. Absent where a client may ask a replica
-   * for what only reads, or a cache of its own.
+   * Reads a hash by HGETALL, which costs the server a fraction of what a script does. Absent where a client
+   * may ask a replica for what only reads, or a cache of its own.
    */
   hash?(key: string, signal: AbortSignal | undefined): Promise<unknown>;
   /**
-   * Reads the clock, then a hash, each by a command of its own, and answers both. The clock comes first: what was there after
-   * it is judged by it, so a record that is renewed in between is never taken for one that is over. Absent where two commands
-   * may change places.
+   * Reads the clock, then a hash, each by a command of its own, and answers both. The clock comes first: what
+   * was there after it is judged by it, so a record that is renewed in between is never taken for one that is
+   * over. Absent where two commands may change places.
    */
   timedHash?(key: string, signal: AbortSignal | undefined): Promise<[time: unknown, hash: unknown]>;
 }

@@ -73,8 +73,8 @@ const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"
 /**
  * A mailer that asks the next one when the one before certainly did not send: it was down, refused the key,
  * had no quota left, or cannot do what the message needs. It asks no other one when the message itself was
- * refused, nor after `delivery: "unknown"`, unless `whenUnknown` is `next`. A mailer that failed lately is tried
- * last.
+ * refused, nor after `delivery: "unknown"`, unless `whenUnknown` is `next`. A mailer that failed lately is
+ * tried last.
  *
  * When a mailer took the message for some recipients and deferred others, the next ones that can select
  * recipients are asked for those others alone. What remains is the receipt's `deferred`.

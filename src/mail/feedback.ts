@@ -28,7 +28,8 @@ export function feedbackOf(
   addresses: readonly unknown[],
   reason: unknown,
 ): MailFeedback[] {
-  // Kinds are looked up by what a provider wrote: a word such as "constructor" finds a member of every object.
+  // Kinds are looked up by what a provider wrote: a word such as "constructor" finds a member of every
+  // object.
   if (typeof kind !== "string") return [];
   const text = typeof reason === "string" ? reason.slice(0, 500) : "";
   return addresses.flatMap((one) => {

@@ -170,8 +170,8 @@ export interface Refusal {
 }
 
 /**
- * The mailer of a provider that is written in TypeScript, as ours are; `custom_http_mailer.ts` checks those of
- * others.
+ * The mailer of a provider that is written in TypeScript, as ours are; `custom_http_mailer.ts` checks those
+ * of others.
  */
 export function httpMailer<Options extends object>(provider: Provider<Options>): Mailer {
   checkNames("make a mailer with these 'defaults'", provider.defaults, provider.options ?? {});
@@ -327,8 +327,8 @@ function neverConnected(error: unknown): boolean {
 }
 
 /**
- * The fault of a reply: a refusal, or one that is no proof of anything (`unread`): a success of another kind, or
- * without an id. A proxy may have sent it.
+ * The fault of a reply: a refusal, or one that is no proof of anything (`unread`): a success of another kind,
+ * or without an id. A proxy may have sent it.
  */
 export function refused(
   provider: Provider,

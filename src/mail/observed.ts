@@ -50,9 +50,9 @@ export interface ObservedOptions {
   /** Called after every message. What it throws is dropped: a sent message must not look failed. */
   readonly onOperation?: ((operation: MailOperation) => void) | undefined;
   /**
-   * Called around each `send`, so that a span of it is the parent of the requests below. It calls `run` once, and
-   * returns or throws what that does: its own errors are errors of the call. Not called for the messages of a
-   * bulk, as they share requests.
+   * Called around each `send`, so that a span of it is the parent of the requests below. It calls `run` once,
+   * and returns or throws what that does: its own errors are errors of the call. Not called for the messages
+   * of a bulk, as they share requests.
    */
   readonly around?: (<T>(call: MailCall, run: () => Promise<T>) => Promise<T>) | undefined;
   /**

@@ -36,8 +36,8 @@ export interface OneClick {
    */
   link(address: string, list?: string): Promise<string>;
   /**
-   * Answers requests to the links. A POST with `List-Unsubscribe=One-Click`, as mailbox providers send it, and
-   * one from the page unsubscribe. A GET never does: scanners of mail follow every link.
+   * Answers requests to the links. A POST with `List-Unsubscribe=One-Click`, as mailbox providers send it,
+   * and one from the page unsubscribe. A GET never does: scanners of mail follow every link.
    */
   handle(request: Request): Promise<Response>;
 }

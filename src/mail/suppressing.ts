@@ -32,8 +32,8 @@ export interface SuppressingOptions {
    */
   readonly name?: string | undefined;
   /**
-   * The kinds that keep this mailer from sending. Mail that a recipient must get, such as a receipt, may leave
-   * out `unsubscribe`.
+   * The kinds that keep this mailer from sending. Mail that a recipient must get, such as a receipt, may
+   * leave out `unsubscribe`.
    * @default {["bounce", "complaint", "unsubscribe"]}
    */
   readonly kinds?: readonly SuppressingKind[] | undefined;
@@ -361,7 +361,10 @@ function suppressionsOf(
   return addresses.flatMap((address) => suppressed.get(address.toLowerCase()) ?? []);
 }
 
-/** The message without suppressed recipients. A copy takes the place of the last `to`, which must not be empty. */
+/**
+ * The message without suppressed recipients. A copy takes the place of the last `to`, which must not be
+ * empty.
+ */
 function without(message: PreparedMessage, suppressed: ReadonlyMap<string, Suppression>): PreparedMessage {
   const rest = (list: readonly Address[]) =>
     list.filter(({ address }) => !suppressed.has(address.toLowerCase()));

@@ -179,7 +179,9 @@ export class Drainer {
     return true;
   }
 
-  /** Delivers the items of a batch, as many at once as there are slots for; the lease ends after the last one. */
+  /**
+   * Delivers the items of a batch, as many at once as there are slots for; the lease ends after the last one.
+   */
   async #deliverAll(jobs: readonly Job[], lease: Lease): Promise<void> {
     let broken = false;
     const ends = await Promise.allSettled(jobs.map((job) =>

@@ -1,8 +1,8 @@
 /**
  * The store behind `replicatedSessions`.
  *
- * Its promises: a save that resolves is on the primary, and on the secondary as far as `strategy` says; a session
- * that was ended is never live again; of concurrent deletes one returns the record.
+ * Its promises: a save that resolves is on the primary, and on the secondary as far as `strategy` says; a
+ * session that was ended is never live again; of concurrent deletes one returns the record.
  *
  * Each call asks one side or both, lets a pure plan decide on the answers, and executes the plan: `planRead`
  * (`read_plan.ts`) decides what a read answers, `planEnd` and `planRotation` (`end_plan.ts`) what becomes of

@@ -22,7 +22,10 @@ import type { Transition } from "./transition.ts";
 export interface StoreOperation {
   /** Always `store`. */
   readonly contract: "store";
-  /** The method, or the transition that ran: `get`, `lock.acquire`, `throttle.check`. A `list` is reported page by page. */
+  /**
+   * The method, or the transition that ran: `get`, `lock.acquire`, `throttle.check`. A `list` is reported
+   * page by page.
+   */
   readonly operation: string;
   /** The store's engine. */
   readonly engine: string;
@@ -48,8 +51,8 @@ export interface ObservedStoreOptions {
   /** Called when a call has ended. An error that it throws is ignored, as the call itself was done. */
   readonly onOperation?: ((operation: StoreOperation) => void) | undefined;
   /**
-   * Called around each call, so that a span of it is the parent of the requests below. It calls `run` once, and
-   * returns or throws what that does: its own errors are errors of the call.
+   * Called around each call, so that a span of it is the parent of the requests below. It calls `run` once,
+   * and returns or throws what that does: its own errors are errors of the call.
    */
   readonly around?: (<T>(call: StoreCall, run: () => Promise<T>) => Promise<T>) | undefined;
   /**
@@ -62,8 +65,9 @@ export interface ObservedStoreOptions {
 const OPTIONS = { onOperation: true, around: true, clock: true } satisfies OptionNames<ObservedStoreOptions>;
 
 /**
- * A store that reports its calls. Every contract runs on a store, so all of them are seen here: a lock, a claim, a session or a
- * throttle by the name of its transition. A wait for a change (`watch`) is not reported.
+ * A store that reports its calls. Every contract runs on a store, so all of them are seen here: a lock, a
+ * claim, a session or a throttle by the name of its transition. A wait for a change (`watch`) is not
+ * reported.
  *
  * @throws {TypeError} for an unknown option, when a hook is no function, or when there is none
  * @category Stores

@@ -576,8 +576,8 @@ export const mailerFaultLaw: readonly Law<FailingMailerSubject>[] = [
 ];
 
 /**
- * The error of an attempt that was given up when everything had been sent: one that a busy machine had not come to send
- * is made again with more time.
+ * The error of an attempt that was given up when everything had been sent: one that a busy machine had not
+ * come to send is made again with more time.
  */
 async function onceSent(attempt: (milliseconds: number) => Promise<MailError>): Promise<MailError> {
   for (const milliseconds of [100, 1000]) {

@@ -110,7 +110,8 @@ function isRecent(timestamp: string | undefined, now: number, tolerance: number)
 /**
  * The secrets of an option: one, or several while they are rotated.
  *
- * @throws {TypeError} when there is none: a variable of the environment that is missing must not verify anything
+ * @throws {TypeError} when there is none: a variable of the environment that is missing must not verify
+ *   anything
  */
 export function secretsOf(task: string, name: string, given: unknown): readonly string[] {
   const secrets: readonly unknown[] = Array.isArray(given) ? given : [given];
