@@ -96,11 +96,6 @@ export function observedStore<Store extends KeyValueStore>(
     throw new TypeError("Cannot observe the store as there is no hook: give an 'onOperation' or an 'around'");
   }
   const report = safely(onOperation);
-  async function reported<T>(operation: string, work: () => T | Promise<T>): Promise<T> {
-    if (around === undefined) return await measured(operation, work);
-    const call: StoreCall = { contract: "store", operation, engine: store.engine };
-    return await around(call, () => measured(operation, work));
-  }
   async function measured<T>(operation: string, work: () => T | Promise<T>): Promise<T> {
     if (onOperation === undefined) return await work();
     const since = clock.monotonic();
@@ -117,6 +112,18 @@ export function observedStore<Store extends KeyValueStore>(
       report({ contract: "store", operation, engine: store.engine, durationMs, outcome });
     }
   }
+  return reporting(store, async (operation, work) => {
+    if (around === undefined) return await measured(operation, work);
+    const call: StoreCall = { contract: "store", operation, engine: store.engine };
+    return await around(call, () => measured(operation, work));
+  });
+}
+
+/** Does the work of a call, and reports it. */
+type Report = <T>(operation: string, work: () => T | Promise<T>) => Promise<T>;
+
+/** The store and its namespaces, whose calls are reported. */
+function reporting<Store extends KeyValueStore>(store: Store, reported: Report): Store {
   const observed: Store = new Proxy(store, {
     get(store, name) {
       const member: unknown = Reflect.get(store, name);
@@ -124,7 +131,7 @@ export function observedStore<Store extends KeyValueStore>(
       const call = (...args: unknown[]) => Reflect.apply(member, store, args);
       switch (name) {
         case "namespace":
-          return (name: string) => observedStore(store.namespace(name), options);
+          return (name: string) => reporting(store.namespace(name), reported);
         case "list":
           return (options?: ListOptions) => {
             checkOptionNames("list", options, LIST_OPTIONS);
