@@ -51,8 +51,7 @@ function withFaults<Store extends KeyValueStore>(
           return (transition: Transition, ...rest: unknown[]) =>
             suffer(choose(transition.name), () => call(transition, ...rest));
       }
-      // Symbols are ways around the promise of a call, for speed: without them the contracts call by name.
-      if (typeof name === "symbol") return undefined;
+      if (typeof name === "symbol") return call; // such as that of `using`: no call of a store
       return (...args: unknown[]) => suffer(choose(name), () => call(...args));
     },
   });
