@@ -1,6 +1,6 @@
 /**
- * Storage, sessions, locks, idempotency, throttling and email for edge apps: one set of contracts, proven by one published
- * test suite.
+ * Storage, sessions, locks, idempotency, throttling and email for edge apps: one set of contracts, proven by
+ * one published test suite.
  *
  * ```ts
  * import { createLocks, memoryStore } from "@holdfast/edge";

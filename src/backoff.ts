@@ -1,7 +1,4 @@
-/**
- * A day: a server that asks for a longer wait is asked again after a day, and refuses once more if it must.
- */
-const MAX_RETRY_AFTER = 86_400_000;
+import { MAX_RETRY_AFTER } from "./retry_after.ts";
 
 /**
  * The delay before the next attempt: random, up to `delay` doubled per attempt (full jitter), but never

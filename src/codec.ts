@@ -21,7 +21,8 @@ const MAX_DEPTH = 500;
  * with a `toJSON` (a `Date`, a `URL`) as what that answers, `-0` as `0`, and a property that is `undefined`
  * not at all. A subclass of `Uint8Array` comes back as a plain one.
  *
- * @throws {TypeError} for a bigint, NaN, Infinity, a function, a symbol, `undefined` (but as a property), a Map, a Set, a Promise,
+ * @throws {TypeError} for a bigint, NaN, Infinity, a function, a symbol, `undefined` (but as a property), a
+ *   Map, a Set, a Promise,
  * an Error, an ArrayBuffer, every other instance of a class without `toJSON`, a cycle, and nesting beyond 500
  * levels
  */

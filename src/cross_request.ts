@@ -2,9 +2,10 @@
 export const LOOK_INTERVAL = 25;
 
 /**
- * Whether one request may resolve a promise that another one waits for. On Workers it may with a compatibility date
- * from 2024-10-14 on, or with the flag `handle_cross_request_promise_resolution`. Without it the other request would go on
- * in the wrong context, where its timers and bindings fail: there, a waiter must look for itself.
+ * Whether one request may resolve a promise that another one waits for. On Workers it may with a
+ * compatibility date from 2024-10-14 on, or with the flag `handle_cross_request_promise_resolution`. Without
+ * it the other request would go on in the wrong context, where its timers and bindings fail: there, a waiter
+ * must look for itself.
  */
 export function canResolveElsewhere(): boolean {
   const { Cloudflare, navigator } = globalThis as {

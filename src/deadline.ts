@@ -1,3 +1,5 @@
+import { LONGEST_TIMER } from "./timer.ts";
+
 /**
  * Settles like the promise, or rejects with the signal's reason when that comes first. The work is not
  * cancelled; its later result is ignored.
@@ -28,8 +30,8 @@ interface Line {
   first: Call | undefined;
   lingers: boolean;
   /**
-   * Whether it takes new calls only while it lingers: on Workers a timer ends with the request that set it, and the microtasks
-   * before the next event are all of one request.
+   * Whether it takes new calls only while it lingers: on Workers a timer ends with the request that set it,
+   * and the microtasks before the next event are all of one request.
    */
   readonly brief: boolean;
 }
@@ -40,8 +42,8 @@ const lines = new Map<number, Line>();
 
 /**
  * The microtasks for which a timer outlives its last call. A caller that awaits one call and makes the next
- * takes fewer, all our layers included: from the reply to a lock's `acquire()` to the timer of its `release()`
- * it is 18. No macrotask is waited for: after a test nothing is left.
+ * takes fewer, all our layers included: from the reply to a lock's `acquire()` to the timer of its
+ * `release()` it is 18. No macrotask is waited for: after a test nothing is left.
  */
 const LINGER = 20;
 
@@ -72,7 +74,10 @@ function expire(line: Line): void {
   close(line);
 }
 
-/** Takes new calls for some microtasks; then a timer without a call is cleared, and a brief line takes no more. */
+/**
+ * Takes new calls for some microtasks; then a timer without a call is cleared, and a brief line takes no
+ * more.
+ */
 async function linger(line: Line): Promise<void> {
   line.lingers = true;
   lines.set(line.milliseconds, line);
@@ -89,8 +94,8 @@ function close(line: Line): void {
 }
 
 /**
- * Settles like the work, or rejects when the timeout ends or the signal aborts. The work is not cancelled;
- * its later result is ignored.
+ * Settles like the work, or rejects when the timeout ends (after 24 days at the latest) or the signal aborts.
+ * The work is not cancelled; its later result is ignored.
  */
 export function withTimeout<T>(
   work: Promise<T>,
@@ -98,7 +103,7 @@ export function withTimeout<T>(
   signal: AbortSignal | undefined,
   late: () => Error,
 ): Promise<T> {
-  const line = lineOf(Math.ceil(milliseconds));
+  const line = lineOf(Math.min(Math.ceil(milliseconds), LONGEST_TIMER));
   return new Promise((resolve, reject) => {
     const call = { until: performance.now() + milliseconds, end: () => reject(late()) };
     line.calls.add(call);

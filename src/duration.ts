@@ -1,7 +1,8 @@
 import { shown } from "./validate.ts";
 
 /**
- * A length of time: milliseconds as a number, or digits and a unit (`"250ms"`, `"30s"`, `"5m"`, `"1h"`, `"7d"`).
+ * A length of time: milliseconds as a number, or digits and a unit (`"250ms"`, `"30s"`, `"5m"`, `"1h"`,
+ * `"7d"`).
  *
  * @category Shared
  */

@@ -213,8 +213,8 @@ export class Lease {
   }
 
   /**
-   * Sets the timer of the first extension. Work that ends at once is over before: a timer costs it more than the
-   * claim. Another clock than the runtime's may be moved on at once.
+   * Sets the timer of the first extension. Work that ends at once is over before: a timer costs it more than
+   * the claim. Another clock than the runtime's may be moved on at once.
    */
   async #beginRenewal(): Promise<void> {
     const steps = this.#options.clock === systemClock ? STEPS_AT_ONCE : 0;

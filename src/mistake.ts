@@ -7,10 +7,15 @@ import { HoldfastError } from "./errors.ts";
 const NETWORK =
   /fetch failed|to fetch|sending request|load failed|network|from connection|connection (lost|closed)/i;
 
+/** Whether an error is that of a `fetch` which got no reply, by its message. */
+export function isNetworkError(error: unknown): boolean {
+  return error instanceof TypeError && NETWORK.test(error.message);
+}
+
 /**
- * The fault for a mistake in the code between an engine and its database, such as a method that was taken from its
- * object; `undefined` for every other error. A mistake stays until the code is changed: it is no outage, in which
- * `whenUnavailable` may let requests pass.
+ * The fault for a mistake in the code between an engine and its database, such as a method that was taken
+ * from its object; `undefined` for every other error. A mistake stays until the code is changed: it is no
+ * outage, in which `whenUnavailable` may let requests pass.
  */
 export function mistakeOf(engine: string, error: unknown): HoldfastError | undefined {
   const { name, message, cause, code } = Object(error) as Error & { readonly code?: unknown };

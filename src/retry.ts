@@ -108,7 +108,7 @@ function overdue(ambiguous: boolean): HoldfastError {
 }
 
 /** The same fault, of a call that may have had its effect in an earlier attempt. */
-export function asAmbiguous(error: HoldfastError): HoldfastError {
+function asAmbiguous(error: HoldfastError): HoldfastError {
   const { code, message, retryable, retryAfter } = error;
   return new HoldfastError(code, message, { retryable, retryAfter, ambiguous: true, cause: error });
 }

@@ -1,5 +1,8 @@
-/** A day: a server that asks for more is asked again after a day, and refuses once more if it must. */
-const MAX_RETRY_AFTER = 86_400_000;
+/**
+ * The longest wait that a server may ask for, in milliseconds: a day. One that asks for more is asked again
+ * after a day, and refuses once more if it must.
+ */
+export const MAX_RETRY_AFTER = 86_400_000;
 
 /**
  * Reads a Retry-After header as milliseconds from now, at most a day.

@@ -1,6 +1,6 @@
 /**
- * SHA-256 at once. Web Crypto's digest is asynchronous, which costs a short text many times what the hash itself takes; a test
- * holds this one to it.
+ * SHA-256 at once. Web Crypto's digest is asynchronous, which costs a short text many times what the hash
+ * itself takes; a test holds this one to it.
  *
  * @see https://csrc.nist.gov/pubs/fips/180-4/upd1/final
  */
@@ -58,10 +58,16 @@ export function sha256(data: string | Uint8Array): string {
   return typeof data === "string" ? hashText(data) : hashBytes(data, data.length);
 }
 
-/** So many bytes or characters are hashed at once: for more the runtime's hash is faster, although a promise comes with it. */
+/**
+ * So many bytes or characters are hashed at once: for more the runtime's hash is faster, although a promise
+ * comes with it.
+ */
 const SHORT = 2048;
 
-/** SHA-256 in the URL alphabet, the fastest way: at once where it is of little, by Web Crypto where it is of more. */
+/**
+ * SHA-256 in the URL alphabet, the fastest way: at once where it is of little, by Web Crypto where it is of
+ * more.
+ */
 export function sha256OfAny(data: string | Uint8Array<ArrayBuffer>): string | Promise<string> {
   return data.length <= SHORT ? sha256(data) : sha256OfRuntime(data);
 }
@@ -83,8 +89,8 @@ function hashText(text: string): string {
 }
 
 /**
- * Puts an ASCII text, as nearly all are, where it is hashed; answers `false` for another. An encoder of the runtime
- * costs more than this copy.
+ * Puts an ASCII text, as nearly all are, where it is hashed; answers `false` for another. An encoder of the
+ * runtime costs more than this copy.
  */
 function isPut(text: string): boolean {
   for (let i = 0; i < text.length; i++) {

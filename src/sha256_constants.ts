@@ -1,6 +1,6 @@
 /**
- * The first 32 bits of the fractions of a root of the first primes, as the standard defines the constants of SHA-256. A
- * double has 53 bits, and no root here takes more than five of them before the point.
+ * The first 32 bits of the fractions of a root of the first primes, as the standard defines the constants of
+ * SHA-256. A double has 53 bits, and no root here takes more than five of them before the point.
  *
  * @see https://csrc.nist.gov/pubs/fips/180-4/upd1/final
  */

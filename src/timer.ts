@@ -1,12 +1,15 @@
 /** The runtime's timers. */
 
-/** setTimeout fires at once beyond 2^31 - 1 ms: a longer wait is cut there, and its caller looks again. */
+/** The longest time of a timer, in milliseconds: beyond it, setTimeout fires at once. */
+export const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** Starts a timer. A longer wait than {@linkcode LONGEST_TIMER} is cut there, and its caller looks again. */
 export function startTimer(
   milliseconds: number,
   background: boolean,
   ring: () => void,
 ): ReturnType<typeof setTimeout> {
-  const timer = setTimeout(ring, Math.min(Math.ceil(milliseconds), 2 ** 31 - 1));
+  const timer = setTimeout(ring, Math.min(Math.ceil(milliseconds), LONGEST_TIMER));
   if (background) letGo(timer);
   return timer;
 }

@@ -48,3 +48,8 @@ Deno.test("withTimeout(): a call that settles is not ended by the timer of a lat
   assertEquals(await second, "done");
   assertEquals((await assertRejects(() => first, Error)).message, "late");
 });
+
+Deno.test("withTimeout(): a time longer than a timer can last does not end the call at once", async () => {
+  const month = 30 * 24 * 3_600_000;
+  assertEquals(await withTimeout(sleep(20).then(() => "done"), month, undefined, late), "done");
+});

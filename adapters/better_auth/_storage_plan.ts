@@ -1,6 +1,6 @@
 /**
- * The decisions of the storage, as pure functions: where a key lives, what a `set` writes, and how an entry of
- * a user's list of sessions is written and read. No I/O, no clock, no keys.
+ * The decisions of the storage, as pure functions: where a key lives, what a `set` writes, and how an entry
+ * of a user's list of sessions is written and read. No I/O, no clock, no keys.
  */
 
 /**

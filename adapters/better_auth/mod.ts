@@ -12,7 +12,8 @@
  * await secondaryStorage.increment("127.0.0.1|/sign-in", 60);
  * ```
  *
- * On Durable Objects the class of the objects registers the transitions, as every contract outside the package does:
+ * On Durable Objects the class of the objects registers the transitions, as every contract outside the
+ * package does:
  *
  * ```ts ignore
  * import { betterAuthTransitions } from "@holdfast/edge/better-auth";

@@ -8,12 +8,13 @@ import { type CompareAndSetBackend, transactByCompareAndSet } from "../../src/st
 import type { AtomicEngine, EngineListOptions, EngineWatchOptions } from "../../src/store/engine.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
 import { badCursor } from "../../src/store/cursor.ts";
+import { successor } from "../../src/store/key_text.ts";
 import { storePrefix } from "../../src/store/prefix.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import { checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { denoKvFault, isLocked } from "./_faults.ts";
-import { keyPartBytes, successor } from "./_key_range.ts";
+import { keyPartBytes } from "./_key_part.ts";
 
 /**
  * An entry of Deno KV, by shape.
@@ -249,7 +250,7 @@ class DenoKvEngine implements AtomicEngine {
   async list({ prefix, cursor, limit, signal }: EngineListOptions): Promise<ListPage> {
     if (cursor !== undefined && !cursor.startsWith(prefix)) throw badCursor();
     const start = this.#parts(cursor === undefined ? prefix : cursor + "\0");
-    // A number sorts behind every string.
+    // Strings sort by their code points, and a number sorts behind every string.
     const end = [this.#prefix, successor(prefix) ?? -Infinity];
     const page = async (): Promise<ListPage> => {
       const keys: string[] = [];

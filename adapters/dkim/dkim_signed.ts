@@ -1,5 +1,6 @@
 import { base64ToBytes, bytesToBase64 } from "../../src/codec.ts";
 import type { MimeBuilder, MimeMessage } from "../../src/mail/mime.ts";
+import { concatBytes } from "../../src/read_stream.ts";
 import { sha256Bytes } from "../../src/sha256_stream.ts";
 import { checkNames, type OptionNames } from "../../src/validate.ts";
 import { headerFields, relaxedBody, relaxedHeader } from "./_canonical.ts";
@@ -103,7 +104,7 @@ function split(mime: MimeMessage): { readonly head: string; readonly body: Itera
   let start = new Uint8Array();
   let end = -1;
   for (let next = chunks.next(); !next.done; next = chunks.next()) {
-    start = joined(start, next.value);
+    start = concatBytes([start, next.value]);
     end = headEnd(start);
     if (end >= 0) break;
   }
@@ -123,13 +124,6 @@ function headEnd(bytes: Uint8Array): number {
     if (bytes[i + 2] === 13 && bytes[i + 3] === 10) return i;
   }
   return -1;
-}
-
-function joined(a: Uint8Array<ArrayBuffer>, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(a.length + b.length);
-  both.set(a);
-  both.set(b, a.length);
-  return both;
 }
 
 /** The headers that are signed: their names for `h=`, and their canonical lines. */
@@ -241,7 +235,7 @@ function withHead(head: Uint8Array<ArrayBuffer>, mime: MimeMessage): MimeMessage
       yield* mime.chunks();
     },
     get bytes() {
-      return joined(head, mime.bytes);
+      return concatBytes([head, mime.bytes]);
     },
     envelope,
     messageId,

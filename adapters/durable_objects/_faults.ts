@@ -6,10 +6,15 @@ import type { Refusal } from "./rpc.ts";
 /** The delay before an overloaded object is called again. */
 const OVERLOAD_DELAY = 1000;
 
-/** The runtime's error for an object of a class without our methods. It is made here in the Worker and holds no value. */
+/**
+ * The runtime's error for an object of a class without our methods. It is made here in the Worker and holds
+ * no value.
+ */
 const NO_METHOD = /^The RPC receiver does not implement (?:the )?method/;
 
-/** The runtime's error for a class that a migration made with `new_classes`; its text names no value of ours. */
+/**
+ * The runtime's error for a class that a migration made with `new_classes`; its text names no value of ours.
+ */
 const NO_SQLITE = /new_sqlite_classes|SQL is not enabled for this Durable Object/i;
 
 /** The error for a call that the object refused. */
@@ -23,9 +28,9 @@ export function refusal(refused: Refusal): HoldfastError {
 }
 
 /**
- * The error for a call that failed on its way or in the object. Cloudflare tells by properties of the error whether the object was
- * overloaded, was reset (by a deployment, or as it used too much) or whether the call may be repeated. A stub without methods
- * is one of a Worker from before RPC.
+ * The error for a call that failed on its way or in the object. Cloudflare tells by properties of the error
+ * whether the object was overloaded, was reset (by a deployment, or as it used too much) or whether the call
+ * may be repeated. A stub without methods is one of a Worker from before RPC.
  */
 export function objectFault(cause: unknown, writes: boolean, hasMethods: boolean): HoldfastError {
   if (!hasMethods) {

@@ -75,8 +75,8 @@ export type StoreSource<C = RouteContext> = AtomicStore | ((c: C) => AtomicStore
 const runtimeRequests = /* @__PURE__ */ new RequestValues<Request>();
 
 /**
- * The request as the runtime made it. A runtime knows the connection by this object, so middleware that replaces
- * `c.req.raw` calls {@linkcode replaceRequest}.
+ * The request as the runtime made it. A runtime knows the connection by this object, so middleware that
+ * replaces `c.req.raw` calls {@linkcode replaceRequest}.
  */
 export function runtimeRequest(c: RouteContext): Request {
   return runtimeRequests.get(c) ?? c.req.raw;
@@ -99,8 +99,8 @@ export interface StandIn {
 
 const standIns = /* @__PURE__ */ new RequestValues<StandIn>();
 
-// One descriptor for all requests: with accessors of its own each request would have a shape of its own, which
-// the collector keeps for long.
+// One descriptor for all requests: with accessors of its own each request would have a shape of its own,
+// which the collector keeps for long.
 const STAND_IN: PropertyDescriptor & ThisType<object> = {
   configurable: true,
   enumerable: true,
@@ -114,7 +114,9 @@ const STAND_IN: PropertyDescriptor & ThisType<object> = {
   },
 };
 
-/** Puts a request in the place of Hono's own, which is made at the first look at it: most routes never look. */
+/**
+ * Puts a request in the place of Hono's own, which is made at the first look at it: most routes never look.
+ */
 export function standInFor(c: RouteContext, standIn: StandIn): void {
   runtimeRequests.set(c, runtimeRequest(c));
   standIns.set(c.req, standIn);
@@ -122,9 +124,9 @@ export function standInFor(c: RouteContext, standIn: StandIn): void {
 }
 
 /**
- * Lets work outlive the response; returns `false` where the runtime has no way to. The servers of Node, Deno and
- * Bun have none and need none. They are known by what they hand over as `c.env`: Hono's getter would throw, and an
- * error with its stack costs a tenth of the request.
+ * Lets work outlive the response; returns `false` where the runtime has no way to. The servers of Node, Deno
+ * and Bun have none and need none. They are known by what they hand over as `c.env`: Hono's getter would
+ * throw, and an error with its stack costs a tenth of the request.
  */
 export function waitUntil(c: RouteContext, work: Promise<unknown>): boolean {
   const env: object = Object(c.env);
@@ -144,8 +146,9 @@ export function replace(c: RouteContext, response: Response): void {
 }
 
 /**
- * The answer to a request whose client left while it waited, where `error` says no more than that. It is no fault:
- * `app.onError` is not to hear of it. No client reads the answer; a log shows its status, as nginx has it.
+ * The answer to a request whose client left while it waited, where `error` says no more than that. It is no
+ * fault: `app.onError` is not to hear of it. No client reads the answer; a log shows its status, as nginx has
+ * it.
  *
  * @throws every other error, as it is
  */

@@ -46,8 +46,8 @@ export function honoExchange<C extends RouteContext>(c: C): Exchange<C> {
 
 /**
  * Runs a helper as a middleware. What it hands to the routes is a variable of that name. An answer of its own
- * is returned, so that Hono merges the headers that outer middleware has set before; an answer that it makes of
- * the routes' replaces theirs.
+ * is returned, so that Hono merges the headers that outer middleware has set before; an answer that it makes
+ * of the routes' replaces theirs.
  */
 export async function pass<Value>(
   c: RouteContext,

@@ -1,7 +1,7 @@
 /**
- * Hono's own types, for inference alone: a chain `new Hono().use(session(…)).get("/", (c) => c.var.session)` infers
- * a variable only from Hono's `MiddlewareHandler`. Nothing of it is left at run time, and this is the one file
- * that names the package.
+ * Hono's own types, for inference alone: a chain `new Hono().use(session(…)).get("/", (c) => c.var.session)`
+ * infers a variable only from Hono's `MiddlewareHandler`. Nothing of it is left at run time, and this is the
+ * one file that names the package.
  */
 import type { Context, Env, MiddlewareHandler } from "hono";
 import type { RouteMiddleware } from "./_context.ts";

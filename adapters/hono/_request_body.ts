@@ -40,8 +40,8 @@ export async function readBody(
 }
 
 /**
- * Reads a body of an announced length whole, and hands it on: a clone, both sides of which are read as streams,
- * costs ten times as much. Bun knows a connection by the very request, which so must stay.
+ * Reads a body of an announced length whole, and hands it on: a clone, both sides of which are read as
+ * streams, costs ten times as much. Bun knows a connection by the very request, which so must stay.
  */
 async function readUnread(
   c: RouteContext,
@@ -59,8 +59,8 @@ async function readUnread(
 }
 
 /**
- * Gives the routes the bytes that were read: as text and JSON at once, in any other way by a request that is made
- * when it is looked for.
+ * Gives the routes the bytes that were read: as text and JSON at once, in any other way by a request that is
+ * made when it is looked for.
  */
 function handOn(c: RouteContext, raw: Request, bytes: Uint8Array<ArrayBuffer>): void {
   const { req } = c;

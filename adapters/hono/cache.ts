@@ -14,7 +14,8 @@ import {
 } from "./_context.ts";
 
 /**
- * Options of {@linkcode cache} besides its `store` or `cache`: those of {@linkcode withCache}, with Hono's context.
+ * Options of {@linkcode cache} besides its `store` or `cache`: those of {@linkcode withCache}, with Hono's
+ * context.
  *
  * @category Hono
  */
@@ -22,8 +23,9 @@ export interface CacheMiddlewareBaseOptions extends
   // deno-lint-ignore no-explicit-any
   Omit<HttpCacheBaseOptions<any>, "waitUntil" | "staleWhileRevalidate"> {
   /**
-   * Answers a request afresh, for `stale-while-revalidate`: `(request, c) => app.fetch(request, c.env, c.executionCtx)`.
-   * Hono's context serves one answer, so without this the request that finds a stale response waits for the fresh one.
+   * Answers a request afresh, for `stale-while-revalidate`:
+   * `(request, c) => app.fetch(request, c.env, c.executionCtx)`. Hono's context serves one answer, so without
+   * this the request that finds a stale response waits for the fresh one.
    */
   // deno-lint-ignore no-explicit-any
   readonly revalidate?: ((request: Request, c: any) => Response | Promise<Response>) | undefined;
@@ -38,7 +40,8 @@ export interface CacheMiddlewareBaseOptions extends
 export type CacheMiddlewareOptions = CacheMiddlewareBaseOptions & HttpCacheSource<any>;
 
 /**
- * A shared cache of whole responses in front of the routes behind it, under RFC 9111; see {@linkcode withCache}.
+ * A shared cache of whole responses in front of the routes behind it, under RFC 9111; see
+ * {@linkcode withCache}.
  *
  * @throws {TypeError} for unknown options, and where neither a store nor a cache is given
  * @category Hono
@@ -79,7 +82,8 @@ export function cache(given: CacheMiddlewareOptions): RouteMiddleware {
       replace(c, await handler(raw, exchange, c));
     } catch (error) {
       const answer = answerToLeft(raw, error);
-      // The routes fill for those who wait, and leave their answer in this context: until then it must stay as it is.
+      // The routes fill for those who wait, and leave their answer in this context: until then it must stay
+      // as it is.
       await exchange.asked?.catch(() => {});
       replace(c, answer);
     }

@@ -15,7 +15,10 @@ export interface IdempotencyMiddlewareOptions<C = any>
   extends Omit<HttpIdempotencyOptions, "store" | "scope" | "fingerprint" | "waitUntil"> {
   /** The store of the keys, or how to get it from a request. */
   readonly store: StoreSource<C>;
-  /** The caller that a key belongs to, or `"public"`; see `withIdempotency`. Mount this after what tells who calls. */
+  /**
+   * The caller that a key belongs to, or `"public"`; see `withIdempotency`. Mount this after what tells who
+   * calls.
+   */
   readonly scope: "public" | ((c: C) => string | Promise<string>);
   /** Tells which requests are the same; see `withIdempotency`. */
   readonly fingerprint?: ((c: C, body: Uint8Array<ArrayBuffer>) => string | Promise<string>) | undefined;

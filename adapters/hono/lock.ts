@@ -29,8 +29,8 @@ export interface LockVariables {
 }
 
 /**
- * Lets one request at a time through per key, or as many as `permits` says; see `withLock`. The handler has the
- * lock as `c.var.lock`, with its signal and fencing token.
+ * Lets one request at a time through per key, or as many as `permits` says; see `withLock`. The handler has
+ * the lock as `c.var.lock`, with its signal and fencing token.
  *
  * @throws {TypeError | RangeError} when an option is missing, unknown or out of its range
  * @category Hono

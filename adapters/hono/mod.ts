@@ -1,6 +1,6 @@
 /**
- * Hono middleware for sessions, idempotency, throttles and locks. They fit any copy of Hono 4, take a store or
- * `(c) => store`, and a chain infers what they hand to the routes.
+ * Hono middleware for sessions, idempotency, throttles and locks. They fit any copy of Hono 4, take a store
+ * or `(c) => store`, and a chain infers what they hand to the routes.
  *
  * ```ts
  * import { Hono } from "hono";

@@ -12,7 +12,8 @@ import type { HonoContext, HonoEnv, HonoMiddleware } from "./_hono_types.ts";
 export type { RateLimitHeaders };
 
 /**
- * Options of {@linkcode throttle} besides the policies: those of `withThrottle`, with callbacks of Hono's context.
+ * Options of {@linkcode throttle} besides the policies: those of `withThrottle`, with callbacks of Hono's
+ * context.
  *
  * @category Hono
  */
@@ -73,8 +74,8 @@ export interface ThrottleVariables {
 
 /**
  * Answers requests that come too often with a 429, `Retry-After` and problem+json, and tells every client its
- * quota, on every kind of response; see `withThrottle`. A request that meets one instance twice, on the app and
- * on its route, counts once.
+ * quota, on every kind of response; see `withThrottle`. A request that meets one instance twice, on the app
+ * and on its route, counts once.
  *
  * @throws {RangeError} when a number of the policies or options is out of range
  * @throws {TypeError} when the name is missing, or an option is unknown or of another type

@@ -16,8 +16,8 @@ export interface WebhookRouteOptions<S extends Schema = Schema, E extends HonoEn
   extends Omit<WebhookOptions<S, HonoContext<E>>, "waitUntil"> {}
 
 /**
- * Makes a route of an endpoint that receives webhooks: it verifies the raw bytes, and does the work of each event
- * once. Mount it behind nothing that reads the body but Hono itself.
+ * Makes a route of an endpoint that receives webhooks: it verifies the raw bytes, and does the work of each
+ * event once. Mount it behind nothing that reads the body but Hono itself.
  *
  * @throws {TypeError | RangeError} when an option is missing, unknown or out of its range
  * @category Hono

@@ -7,6 +7,7 @@ import type { AtomicStore } from "../../src/store/atomic_store.ts";
 import type { AtomicEngine, EngineListOptions } from "../../src/store/engine.ts";
 import { escapeKey, successor, unescapeKey } from "../../src/store/key_text.ts";
 import type { CallOptions, ListPage } from "../../src/store/key_value_store.ts";
+import { readRecord, readValue } from "../../src/store/record_text.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
 import {
@@ -25,7 +26,7 @@ import { isDuplicateKey, mongodbFault } from "./mongodb_faults.ts";
  * @category Stores
  */
 export interface MongodbCollection {
-  /** The collection's name. */
+  /** The name of the database and of the collection, with a dot between them. */
   readonly namespace: string;
   /** Reads one document. */
   // deno-lint-ignore no-explicit-any
@@ -65,7 +66,8 @@ export interface MongodbStoreOptions {
    */
   readonly prefix?: string | undefined;
   /**
-   * The time that one call may take, its retries included.
+   * The time that one command may take, its repetitions included. A call takes several only where it reads
+   * first, or while others change its record.
    * @default {"10s"}
    */
   readonly timeout?: Duration | undefined;
@@ -187,7 +189,7 @@ class MongodbEngine implements AtomicEngine {
     const now = this.#clock.now();
     if (found === null) return { record: undefined, expiresAt: undefined, version: undefined, now };
     const { record, expiresAt, version } = found;
-    return { record: JSON.parse(record), expiresAt: expiresAt ?? undefined, version, now };
+    return { record: readRecord(record), expiresAt: expiresAt ?? undefined, version, now };
   }
 
   /** Answers whether the record's version was the expected one. */
@@ -245,7 +247,7 @@ class MongodbEngine implements AtomicEngine {
       false,
       options?.signal,
     );
-    const texts = new Map(found.map(({ _id, record }) => [_id, textOf(record)]));
+    const texts = new Map(found.map(({ _id, record }) => [_id, readValue(record)]));
     return ids.map((id) => texts.get(id));
   }
 
@@ -338,11 +340,6 @@ function contentOf(
 
 /** The last moment of a `Date`. */
 const MAX_DATE = 8_640_000_000_000_000;
-
-/** The value in a record; a record that is no value reads as a text that the codec never writes. */
-function textOf(record: string): string {
-  return (JSON.parse(record) as Fields).v ?? "\0";
-}
 
 function late(writes: boolean): HoldfastError {
   return new HoldfastError("timeout", "Cannot use MongoDB as it did not answer in time", {

@@ -1,5 +1,6 @@
 /**
- * Spans and metrics of stores and mailers, by OpenTelemetry's semantic conventions. `@opentelemetry/api` is handed in.
+ * Spans and metrics of stores and mailers, by OpenTelemetry's semantic conventions. `@opentelemetry/api` is
+ * handed in.
  *
  * ```ts ignore
  * import { metrics, trace } from "@opentelemetry/api";
@@ -10,8 +11,8 @@
  * const mailer = otelMailer(resendMailer({ apiKey }), telemetry);
  * ```
  *
- * A span has the name of the operation (`lock.acquire redis`), the system and, of a failed call, the error's code; never a key, a
- * value or an address.
+ * A span has the name of the operation (`lock.acquire redis`), the system and, of a failed call, the error's
+ * code; never a key, a value or an address.
  *
  * @module
  */

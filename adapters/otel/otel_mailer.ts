@@ -5,8 +5,9 @@ import { checkTelemetry, durations, inSpan, PRODUCER } from "./_call_span.ts";
 import type { Telemetry } from "./telemetry.ts";
 
 /**
- * A mailer that makes a producer span of each `send` and records its duration (`messaging.client.operation.duration`). Inside
- * `retrying` it shows attempts, around it messages. The messages of a bulk have durations and no spans, as they share requests.
+ * A mailer that makes a producer span of each `send` and records its duration
+ * (`messaging.client.operation.duration`). Inside `retrying` it shows attempts, around it messages. The
+ * messages of a bulk have durations and no spans, as they share requests.
  *
  * @throws {TypeError} for an unknown option, or a tracer or a meter that is none
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/

@@ -12,8 +12,9 @@ const SYSTEMS: Readonly<Record<string, string>> = {
 };
 
 /**
- * A store that makes a client span of each call and records its duration (`db.client.operation.duration`). Every contract runs on
- * a store, so this shows all of them: `lock.acquire`, `session.load`, `throttle.check`, `get`.
+ * A store that makes a client span of each call and records its duration (`db.client.operation.duration`).
+ * Every contract runs on a store, so this shows all of them: `lock.acquire`, `session.load`,
+ * `throttle.check`, `get`.
  *
  * @throws {TypeError} for an unknown option, or a tracer or a meter that is none
  * @see https://opentelemetry.io/docs/specs/semconv/database/database-spans/

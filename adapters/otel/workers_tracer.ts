@@ -19,7 +19,8 @@ export interface WorkersTracing {
  * A tracer of Workers' own tracing: the spans show in the traces of the dashboard beside those of the
  * runtime. A failed call has the attribute `error.type`, as these spans have no status.
  *
- * @throws {TypeError} when `tracing` has no `enterSpan`: Workers have it where `observability.traces` is enabled
+ * @throws {TypeError} when `tracing` has no `enterSpan`: Workers have it where `observability.traces` is
+ *   enabled
  * @category Telemetry
  * @example
  * ```ts ignore

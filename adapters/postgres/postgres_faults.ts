@@ -8,8 +8,8 @@ const CONFLICTS = /^(40001|40P01|55P03)$/;
 const NOT_SENT = /^(53300|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/;
 
 /**
- * The faults by SQLSTATE, system code or the client's own code; the first that matches counts. Those that may be
- * repeated are certain: no statement was executed.
+ * The faults by SQLSTATE, system code or the client's own code; the first that matches counts. Those that may
+ * be repeated are certain: no statement was executed.
  *
  * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
  */

@@ -44,7 +44,8 @@ export interface PostgresStoreOptions {
    */
   readonly prefix?: string | undefined;
   /**
-   * The time that one call may take, its retries included.
+   * The time that one statement may take, its repetitions included. A call takes several only where it reads
+   * first, or while others change its record.
    * @default {"10s"}
    */
   readonly timeout?: Duration | undefined;
@@ -87,9 +88,7 @@ const OPTIONS = {
   timeout: true,
   listen: true,
   virtualTime: true,
-} satisfies OptionNames<
-  PostgresStoreOptions
->;
+} satisfies OptionNames<PostgresStoreOptions>;
 
 /**
  * A store in one table of Postgres 12 or later, on the server's clock.
@@ -191,16 +190,19 @@ class PostgresBackend implements SqlBackend {
     signal: AbortSignal | undefined,
   ): Promise<readonly SqlRow[]> {
     const late = () => fault("timeout", "it did not answer in time", { retryable: true, ambiguous: writes });
-    for (let attempt = 1;; attempt++) {
+    const ends = systemClock.monotonic() + this.#timeout;
+    for (let attempt = 1, left = this.#timeout;; attempt++) {
       try {
         const work = Promise.resolve(this.binding(text, values));
-        return rowsOf(await withTimeout(work, this.#timeout, signal, late));
+        return rowsOf(await withTimeout(work, left, signal, late));
       } catch (error) {
         if (signal?.aborted) throw signal.reason;
-        if (!this.#alone || !isConflict(error) || attempt === CONFLICT_ATTEMPTS) {
+        const delay = Math.random() * Math.min(2 ** attempt, 100);
+        left = ends - systemClock.monotonic() - delay;
+        if (!this.#alone || !isConflict(error) || attempt === CONFLICT_ATTEMPTS || left <= 0) {
           throw postgresFault(error, writes);
         }
-        await systemClock.sleep(Math.random() * Math.min(2 ** attempt, 100), signal);
+        await systemClock.sleep(delay, signal);
       }
     }
   }

@@ -10,8 +10,8 @@ const BOUNCES: Readonly<Record<string, FeedbackKind>> = {
 };
 
 /**
- * The reports in a webhook of Postmark, whose request was authenticated before: a bounce, a spam complaint or a
- * change of a subscription. Postmark signs nothing: give its webhook a user and password, and check them.
+ * The reports in a webhook of Postmark, whose request was authenticated before: a bounce, a spam complaint or
+ * a change of a subscription. Postmark signs nothing: give its webhook a user and password, and check them.
  *
  * @see https://postmarkapp.com/developer/webhooks/bounce-webhook
  * @category Mailers

@@ -1,7 +1,7 @@
 /**
  * Holdfast on Redis and Valkey, over your own client: ioredis, node-redis, Bun's `RedisClient`, and their
- * cluster clients. Every transition that writes is a Lua script that runs next to the data, in one command, on
- * the clock of Redis; what only reads is one command too. Upstash over HTTP is `./upstash`.
+ * cluster clients. Every transition that writes is a Lua script that runs next to the data, in one command,
+ * on the clock of Redis; what only reads is one command too. Upstash over HTTP is `./upstash`.
  *
  * ```ts ignore
  * import { createClient } from "redis";

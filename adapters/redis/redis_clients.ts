@@ -82,8 +82,8 @@ export function fitClient(client: RedisClient): FittedClient {
     return ofIoRedis(client as IoRedisClient, methods.isCluster === true);
   }
   if (has("evalSha") && has("eval")) {
-    // Of node-redis' clients only that of a cluster gives out the clients of its nodes.
-    // A sentinel may ask a replica for what only reads, and has no `asap`; a client may keep a cache of its own.
+    // Of node-redis' clients only that of a cluster gives out the clients of its nodes. A sentinel may ask a
+    // replica for what only reads, and has no `asap`; a client may keep a cache of its own.
     const asksPrimary = has("asap") && methods.clientSideCache === undefined;
     return ofNodeRedis(client as NodeRedisClient, has("nodeClient") && "masters" in methods, asksPrimary);
   }

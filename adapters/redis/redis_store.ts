@@ -48,8 +48,8 @@ export interface RedisStoreOptions {
    */
   readonly maxValueLength?: number | undefined;
   /**
-   * The scripts of your own transitions, as `@holdfast/edge/upstash/compile` writes them, beside those of the contracts. A
-   * transition without a script works too, in two commands instead of one.
+   * The scripts of your own transitions, as `@holdfast/edge/upstash/compile` writes them, beside those of the
+   * contracts. A transition without a script works too, in two commands instead of one.
    * @default {[]}
    */
   readonly scripts?: readonly UpstashScripts[] | undefined;
@@ -111,8 +111,8 @@ export interface CreateRedisStoreOptions extends Omit<RedisStoreOptions, "virtua
 }
 
 /**
- * Makes a store as {@linkcode redisStore} does, which carries only the scripts that it is given: those of the contracts that an
- * app uses. Other transitions work too, in two commands instead of one.
+ * Makes a store as {@linkcode redisStore} does, which carries only the scripts that it is given: those of the
+ * contracts that an app uses. Other transitions work too, in two commands instead of one.
  *
  * @throws {TypeError} when the client is of no known kind, or for an unknown option
  * @throws {RangeError} for a time limit, length or prefix out of its range

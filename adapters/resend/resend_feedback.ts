@@ -8,8 +8,8 @@ const KINDS: Readonly<Record<string, FeedbackKind>> = {
 };
 
 /**
- * The reports in a webhook event of Resend, verified before; none in an event of another kind. A bounce counts
- * as one for good only where Resend calls it permanent.
+ * The reports in a webhook event of Resend, verified before; none in an event of another kind. A bounce
+ * counts as one for good only where Resend calls it permanent.
  *
  * @see https://resend.com/docs/webhooks/event-types
  * @category Mailers

@@ -266,8 +266,8 @@ function sendBatch(
     const placed = new Map<Entry, Placed>();
     for (const group of groupBySize(ready.filter((entry) => entry !== undefined), provider.maxBytes)) {
       const answer = attempt(provider, () => batchRequest(group), { ...options, keyed: false });
-      // One request after the other, so that the bytes of one are held at a time. What it failed of is told by the
-      // messages that are in it.
+      // One request after the other, so that the bytes of one are held at a time. What it failed of is told
+      // by the messages that are in it.
       await answer.catch(() => {});
       group.forEach((entry, place) => placed.set(entry, { answer, place, count: group.length }));
     }

@@ -1,8 +1,8 @@
 import { feedbackOf, type MailFeedback } from "../../src/mail/feedback.ts";
 
 /**
- * The reports in a notification or event of SES, as SNS or EventBridge delivers it: the object, or the text of
- * it. A bounce counts as one for good where SES calls it `Permanent`.
+ * The reports in a notification or event of SES, as SNS or EventBridge delivers it: the object, or the text
+ * of it. A bounce counts as one for good where SES calls it `Permanent`.
  *
  * @see https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
  * @category Mailers

@@ -102,7 +102,8 @@ export function snsWebhook(options: SnsWebhookOptions): (delivery: SnsDelivery) 
   const keys = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
   return async ({ body, now }) => {
     const message = read(body);
-    const fields = CONTENT[message.Type ?? ""];
+    const { Type = "" } = message;
+    const fields = Object.hasOwn(CONTENT, Type) ? CONTENT[Type] : undefined;
     if (!fields) return { state: "malformed", reason: "The body is no message of SNS" };
     if (!topics.includes(message.TopicArn ?? "")) return refused("The topic is none of ours");
     if (!(Math.abs(Date.parse(message.Timestamp ?? "") - now) <= tolerance)) {
@@ -110,10 +111,10 @@ export function snsWebhook(options: SnsWebhookOptions): (delivery: SnsDelivery) 
     }
     const info = await certificateOf(message.SigningCertURL, keys, get);
     if (!info || !await isSigned(message, fields, info)) return refused("The signature is not Amazon's");
-    if (message.Type === "Notification") {
+    if (Type === "Notification") {
       return { state: "verified", events: [{ id: message.MessageId!, payload: payloadOf(message.Message) }] };
     }
-    if (message.Type === "SubscriptionConfirmation") await confirm(message.SubscribeURL, get);
+    if (Type === "SubscriptionConfirmation") await confirm(message.SubscribeURL, get);
     return { state: "answered", response: new Response(null, { status: 200 }) };
   };
 }
@@ -154,7 +155,11 @@ function amazonUrl(text: string | undefined): URL | undefined {
   }
 }
 
-/** The public key of the certificate; `undefined` when it cannot be had. */
+/**
+ * The public key of the certificate; `undefined` when its address is not Amazon's.
+ *
+ * @throws {Error} when it cannot be fetched or read: the delivery fails, and SNS repeats it
+ */
 async function certificateOf(
   address: string | undefined,
   keys: Map<string, Promise<Uint8Array<ArrayBuffer>>>,

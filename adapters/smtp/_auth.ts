@@ -1,6 +1,6 @@
 /** The ways to authenticate (RFC 4954): PLAIN, LOGIN and XOAUTH2. */
-import { bytesToBase64 } from "../../src/codec.ts";
 import { mailError, unsupported } from "../../src/mail/mail_error.ts";
+import { base64, MAX_COMMAND } from "./_auth_line.ts";
 import type { Reply } from "./_reply.ts";
 import type { SmtpMechanism } from "./sasl.ts";
 
@@ -40,12 +40,6 @@ export type AuthCommand = (command: string, secret?: string) => Promise<Reply>;
 
 /** Goes through a mechanism and answers the server's last reply: 235 when it accepts. */
 export type Authentication = (send: AuthCommand) => Promise<Reply>;
-
-/**
- * The maximum length of a command's line with its CRLF (RFC 5321), which AUTH is bound by as well (RFC 4954,
- * 4).
- */
-const MAX_COMMAND = 512;
 
 /** Tells whether every mechanism can carry these credentials. */
 export function isAuth(auth: SmtpAuth): boolean {
@@ -136,8 +130,4 @@ async function accessToken(source: string | (() => string | Promise<string>)): P
   } catch (cause) {
     throw mailError("smtp", "unauthorized", "there is no access token", { phase: "auth", cause });
   }
-}
-
-function base64(text: string): string {
-  return bytesToBase64(new TextEncoder().encode(text));
 }

@@ -2,7 +2,10 @@
  * A message as DATA sends it: leading dots doubled, the last dot at its end, in pieces worth a packet each.
  */
 
-/** Bytes in a piece: many small writes cost a round trip each where the other side delays its acknowledgements. */
+/**
+ * Bytes in a piece: many small writes cost a round trip each where the other side delays its
+ * acknowledgements.
+ */
 const PIECE = 64 * 1024;
 const DOT = 46;
 const LF = 10;

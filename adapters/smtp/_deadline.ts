@@ -1,5 +1,6 @@
 /** The time that one sending may take, in all and step by step. */
 import { abortReason } from "../../src/mail/outcome.ts";
+import { LONGEST_TIMER } from "../../src/timer.ts";
 
 /** The end of a wait. The connection that it was for is of no further use. */
 export class Interrupted extends Error {
@@ -50,10 +51,9 @@ export class Deadline {
   }
 
   #after(milliseconds: number): ReturnType<typeof setTimeout> {
-    // A timer beyond 2^31 - 1 ms would fire at once.
     return setTimeout(
       () => this.#over.abort(new Interrupted("timeout")),
-      Math.min(milliseconds, 2 ** 31 - 1),
+      Math.min(milliseconds, LONGEST_TIMER),
     );
   }
 }

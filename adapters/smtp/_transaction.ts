@@ -219,7 +219,7 @@ function outcomesOf(replies: readonly Reply[], to: readonly string[]): Omit<Deli
  *
  * @see https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.10
  */
-export function isTooMany({ code, enhanced }: Reply): boolean {
+function isTooMany({ code, enhanced }: Reply): boolean {
   if (enhanced !== undefined) return code >= 400 && /^[45]\.5\.3$/.test(enhanced);
   return code === 452 || code === 552;
 }

@@ -1,8 +1,9 @@
+import { concatBytes } from "../../src/read_stream.ts";
 import { runSasl, type SmtpMechanism } from "./sasl.ts";
 
 /**
- * CRAM-MD5: for old servers that take nothing better. The password does not travel, but MD5 is broken, and the
- * server must keep the password itself: prefer an encrypted connection with any other mechanism.
+ * CRAM-MD5: for old servers that take nothing better. The password does not travel, but MD5 is broken, and
+ * the server must keep the password itself: prefer an encrypted connection with any other mechanism.
  *
  * @see https://www.rfc-editor.org/rfc/rfc2195
  * @category Mailers
@@ -33,15 +34,10 @@ export function hmacMd5(secret: string, text: string): string {
   let key = encoder.encode(secret);
   if (key.length > 64) key = md5(key);
   const pad = (byte: number) => Uint8Array.from({ length: 64 }, (_, i) => (key[i] ?? 0) ^ byte);
-  const inner = md5(joined(pad(0x36), encoder.encode(text)));
-  return Array.from(md5(joined(pad(0x5c), inner)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(a.length + b.length);
-  both.set(a);
-  both.set(b, a.length);
-  return both;
+  const inner = md5(concatBytes([pad(0x36), encoder.encode(text)]));
+  return Array.from(md5(concatBytes([pad(0x5c), inner])), (byte) => byte.toString(16).padStart(2, "0")).join(
+    "",
+  );
 }
 
 /** Rotations of the four rounds (RFC 1321, 3.4). */

@@ -1,6 +1,7 @@
 /** Mechanisms of authentication beside PLAIN, LOGIN and XOAUTH2: each is handed in, and none is built in. */
-import { base64ToBytes, bytesToBase64 } from "../../src/codec.ts";
+import { base64ToBytes } from "../../src/codec.ts";
 import { mailError } from "../../src/mail/mail_error.ts";
+import { base64, MAX_COMMAND } from "./_auth_line.ts";
 import type { Reply } from "./_reply.ts";
 
 /**
@@ -51,16 +52,17 @@ export interface SaslExchange {
   complete?(): void;
 }
 
-/** The maximum length of AUTH's line with its CRLF (RFC 4954, 4). */
-const MAX_COMMAND = 512;
-
-/** Goes through an exchange. */
+/**
+ * Goes through an exchange, and answers the server's last reply: 235 when it accepts.
+ *
+ * @throws {MailError} `unauthorized` when the server's part is not right
+ */
 export async function runSasl(
   name: string,
   { begin, respond, complete }: SaslExchange,
   send: (line: string, secret?: string) => Promise<Reply>,
 ): Promise<Reply> {
-  const first = begin === undefined ? undefined : encode(begin);
+  const first = begin === undefined ? undefined : base64(begin);
   const inline = first !== undefined && `AUTH ${name} ${first}\r\n`.length <= MAX_COMMAND;
   let reply = await send(`AUTH ${name}`, inline ? first : undefined);
   if (first !== undefined && !inline && reply.code === 334) reply = await send("", first);
@@ -76,7 +78,7 @@ export async function runSasl(
       await send("*");
       throw unauthorized(`the server asks for more than ${name} consists of`);
     }
-    reply = await send("", encode(response));
+    reply = await send("", base64(response));
   }
   try {
     if (reply.code === 235) complete?.();
@@ -88,10 +90,6 @@ export async function runSasl(
 
 function unauthorized(why: string, cause?: unknown): Error {
   return mailError("smtp", "unauthorized", why, { phase: "auth", cause });
-}
-
-function encode(text: string): string {
-  return bytesToBase64(new TextEncoder().encode(text));
 }
 
 function decode(text: string): string {

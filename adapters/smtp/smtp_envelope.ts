@@ -108,15 +108,10 @@ function checkOptions({ envelope, verp, dsn = {}, raw }: SmtpOptions): void {
   need(raw === undefined || isText, "raw", "must be text with lines below 999 characters, without NUL");
 }
 
-/** A whole message as text. */
+/** A whole message as text, which was checked. */
 function rawMime(raw: string): LetterContent {
   const text = raw.replace(/\r\n?|\n/g, "\r\n").replace(/(?:\r\n)?$/, "\r\n");
   const bytes = new TextEncoder().encode(text);
-  need(
-    !/[^\r\n]{999}/.test(text) && !text.includes("\0"),
-    "raw",
-    "must have lines below 999 characters, no NUL",
-  );
   const head = text.slice(0, text.search(/\r\n\r\n/) + 1);
   return {
     size: bytes.length,
@@ -144,7 +139,7 @@ function recipientParameters(dsn: SmtpNotifications | undefined, address: string
   return `${notify ?? ""}${/^[!-~]+$/.test(address) ? ` ORCPT=rfc822;${xtext(address)}` : ""}`;
 }
 
-/** Text in a parameter: `+`, `=` and what is not visible become `+` and two digits (RFC 3461, 4). */
+/** Visible ASCII in a parameter: `+` and `=` become `+` and two digits (RFC 3461, 4). */
 function xtext(text: string): string {
   return text.replace(/[+=]/g, (sign) => sign === "+" ? "+2B" : "+3D");
 }

@@ -103,14 +103,14 @@ export interface SmtpMailerOptions {
    */
   readonly idleTimeout?: Duration | undefined;
   /**
-   * Builds the messages: one of your own, or one around `buildMime` that signs what it built, as `dkimSigned` of
-   * `@holdfast/edge/dkim` does.
+   * Builds the messages: one of your own, or one around `buildMime` that signs what it built, as `dkimSigned`
+   * of `@holdfast/edge/dkim` does.
    * @default {buildMime}
    */
   readonly mime?: MimeBuilder | undefined;
   /**
-   * Reads the options that a message has under `provider.smtp`: hand in `smtpEnvelope`. It is not built in, as
-   * most do without.
+   * Reads the options that a message has under `provider.smtp`: hand in `smtpEnvelope`. It is not built in,
+   * as most do without.
    * @default {messages with such options are refused}
    */
   readonly envelope?: SmtpEnvelopes | undefined;

@@ -27,7 +27,8 @@ export interface SqliteStoreOptions {
    */
   readonly prefix?: string | undefined;
   /**
-   * The time that one call may take, its retries included.
+   * The time that one statement may take, its repetitions included. A call takes several only where it reads
+   * first, or while others change its record.
    * @default {"10s"}
    */
   readonly timeout?: Duration | undefined;

@@ -86,13 +86,9 @@ export function clientRunner(
         if (left <= 0) throw late(timeouts.timeout, sent);
         signal?.throwIfAborted();
         sent = true;
-        return withTimeout(
-          send(),
-          Math.min(left, timeouts.attemptTimeout),
-          signal,
-          () =>
-            late(timeouts.timeout <= timeouts.attemptTimeout ? timeouts.timeout : timeouts.attemptTimeout),
-        );
+        const { timeout, attemptTimeout } = timeouts;
+        const limit = left < attemptTimeout ? timeout : attemptTimeout; // which of the two ends it
+        return withTimeout(send(), Math.min(left, attemptTimeout), signal, () => late(limit));
       };
       const attempt = async ({ sha, text }: Script): Promise<unknown> => {
         try {

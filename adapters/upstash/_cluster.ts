@@ -1,4 +1,6 @@
-/** How a Redis Cluster places keys, and how it is listed. A store that never meets one does not carry this. */
+/**
+ * How a Redis Cluster places keys, and how it is listed. A store that never meets one does not carry this.
+ */
 import { listSlots } from "./generated/_engine.ts";
 
 /** What a store must know of clusters. */

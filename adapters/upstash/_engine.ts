@@ -61,7 +61,8 @@ export class UpstashEngine implements AtomicEngine {
   transact(transition: Transition, key: string, input: Fields, options?: CallOptions): Promise<Fields> {
     const script = this.#book.find(transition.name);
     const { hash } = this.#runner;
-    // Redis drops a value at its very deadline, so nothing but the record need be known. A virtual time it does not know.
+    // Redis drops a value at its very deadline, so nothing but the record need be known. A virtual time it
+    // does not know.
     if (transition.name === "value.get" && hash !== undefined && this.#virtualTime === undefined) {
       const full = this.#keys.full(key);
       const send = () => hash.call(this.#runner, full, options?.signal);

@@ -29,9 +29,10 @@ export function late(timeout: number, sent = true): HoldfastError {
 /**
  * The meaning of an error reply: the code, and the end of the sentence "Cannot use Redis as …".
  *
- * `again`: the same call may succeed later. `certain`: every copy of the request is refused alike, so that none can have been
- * executed. Where neither is said, a refused write is ambiguous all the same: clients and a runtime's own fetch send a request
- * again when a reused connection breaks, and the first copy may have been executed before the second one was refused.
+ * `again`: the same call may succeed later. `certain`: every copy of the request is refused alike, so that
+ * none can have been executed. Where neither is said, a refused write is ambiguous all the same: clients and
+ * a runtime's own fetch send a request again when a reused connection breaks, and the first copy may have
+ * been executed before the second one was refused.
  */
 export type Meaning = readonly [code: HoldfastErrorCode, what: string, how?: "again" | "certain"];
 

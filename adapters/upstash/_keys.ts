@@ -3,8 +3,8 @@ import { checkPrefix } from "../../src/store/prefix.ts";
 import type { Cluster } from "./_cluster.ts";
 
 /**
- * The part of a key that a Redis Cluster hashes: the text between the first brace and the next closing one, unless
- * that is empty.
+ * The part of a key that a Redis Cluster hashes: the text between the first brace and the next closing one,
+ * unless that is empty.
  */
 const HASH_TAG = /^[^{]*\{[^}]+\}/;
 

@@ -1,13 +1,14 @@
 /**
- * The Lua that surrounds a transition. What decides is compiled from the TypeScript in `src/` (`generated/`); here is how
- * Redis reads the input and the record, calls it, writes the difference and answers.
+ * The Lua that surrounds a transition. What decides is compiled from the TypeScript in `src/` (`generated/`);
+ * here is how Redis reads the input and the record, calls it, writes the difference and answers.
  *
- * `apply(record, input, now)` answers a step as in TypeScript: `output` and perhaps `write`. A script may have a fast path
- * by hand: the usual case done at once, with its reply, or a `break` that leaves the decision to `apply`. Both must leave
- * the very same record; the differential test holds both to the TypeScript.
+ * `apply(record, input, now)` answers a step as in TypeScript: `output` and perhaps `write`. A script may
+ * have a fast path by hand: the usual case done at once, with its reply, or a `break` that leaves the
+ * decision to `apply`. Both must leave the very same record; the differential test holds both to the
+ * TypeScript.
  *
- * Redis runs one script at a time, and every function that a script defines costs time at each call: fast paths are
- * straight code.
+ * Redis runs one script at a time, and every function that a script defines costs time at each call: fast
+ * paths are straight code.
  */
 import type { Fields } from "../../src/store/transition.ts";
 import {
@@ -46,10 +47,10 @@ export interface UpstashScript {
   /** A chunk that defines `apply`. */
   readonly lua: string;
   /**
-   * The usual case, written by hand: straight code inside a `repeat`. It returns its reply, or breaks before it has written
-   * anything. It finds its input in `ARGV`, as `inputArgs` makes it; `format` is defined, and where it says
-   * `READ_TIME`, `now` and `micro` from there on. Where the transition may write, it keeps its reply by `unlessDone` before
-   * its first write.
+   * The usual case, written by hand: straight code inside a `repeat`. It returns its reply, or breaks before
+   * it has written anything. It finds its input in `ARGV`, as `inputArgs` makes it; `format` is defined, and
+   * where it says `READ_TIME`, `now` and `micro` from there on. Where the transition may write, it keeps its
+   * reply by `unlessDone` before its first write.
    */
   readonly fast?: string;
 }
@@ -124,8 +125,8 @@ export type Wrap = (lua: string) => string;
 const asIs: Wrap = (lua) => lua;
 
 /**
- * An input as arguments: the values of the script's own fields, then the other fields as pairs. A missing field is an empty
- * text; what is empty, or begins with a zero character, has one more of those in front.
+ * An input as arguments: the values of the script's own fields, then the other fields as pairs. A missing
+ * field is an empty text; what is empty, or begins with a zero character, has one more of those in front.
  */
 export function inputArgs(input: Fields, fields: readonly string[]): string[] {
   const args = fields.map((name) => {
@@ -139,7 +140,10 @@ export function inputArgs(input: Fields, fields: readonly string[]): string[] {
   return args;
 }
 
-/** The text of a script. `ARGV`: the result of `inputArgs`, behind the virtual time where `wrap` is `inVirtualTime`. */
+/**
+ * The text of a script. `ARGV`: the result of `inputArgs`, behind the virtual time where `wrap` is
+ * `inVirtualTime`.
+ */
 export function luaScript({ kind, fields, lua, fast }: UpstashScript, wrap = asIs): string {
   const reads = kind === "read";
   const usual = fast === undefined

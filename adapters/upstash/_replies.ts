@@ -25,12 +25,15 @@ export function listOf<T>(reply: unknown): T[] {
   return Array.isArray(items) ? items : [];
 }
 
-/** Names and plain values with commas between, as fast paths answer them: no client takes that for a number or a list. */
+/**
+ * Names and plain values with commas between, as fast paths answer them: no client takes that for a number or
+ * a list.
+ */
 const PLAIN = /^=(\w+,[\w:-]+(,(?=\w)|$))*$/;
 
 /**
- * The output that a script answered. The first character says how: `~` for a list of pairs in JSON, `=` for plain pairs,
- * `!` for one text, which is the field `v`: only what reads answers that.
+ * The output that a script answered. The first character says how: `~` for a list of pairs in JSON, `=` for
+ * plain pairs, `!` for one text, which is the field `v`: only what reads answers that.
  */
 export function outputOf(reply: unknown, kind: UpstashScript["kind"]): Fields {
   const text = textOf(reply);
@@ -83,7 +86,7 @@ export function fromPairs(pairs: readonly string[]): Fields {
 }
 
 /** The fault of a reply that no script of ours makes; ambiguous where the call writes. */
-export function strangeReply(reply: unknown): HoldfastError {
+function strangeReply(reply: unknown): HoldfastError {
   const kind = reply === null ? "null" : Array.isArray(reply) ? "a list" : `a ${typeof reply}`;
   return lost(`its reply is not in the form that our scripts give it: it is ${kind}`);
 }

@@ -41,8 +41,8 @@ export interface BookOptions {
 }
 
 /**
- * Hashed scripts, each by the record that has it and its form: a store may be made anew for each request. `OWN` stands for the
- * engine's scripts.
+ * Hashed scripts, each by the record that has it and its form: a store may be made anew for each request.
+ * `OWN` stands for the engine's scripts.
  */
 const hashedScripts = new WeakMap<object, Map<string, Promise<readonly Script[]>>>();
 const OWN = {};
@@ -118,7 +118,9 @@ export class ScriptBook {
     return this.#loaded[Number(this.state.keyLocking)];
   }
 
-  /** Hashes the scripts. One promise, so that calls of one tick wait for the same one and keep their order. */
+  /**
+   * Hashes the scripts. One promise, so that calls of one tick wait for the same one and keep their order.
+   */
   load(): Promise<ReadonlyMap<string, Script>> {
     const { keyLocking } = this.state;
     const form = Number(keyLocking);

@@ -21,7 +21,9 @@ export function timeoutsOf(options: SharedOptions): Timeouts {
   return { timeout, attemptTimeout: toMilliseconds(options.attemptTimeout ?? timeout, "attemptTimeout") };
 }
 
-/** The store of an engine; values have at most `longest` characters where the options do not say otherwise. */
+/**
+ * The store of an engine; values have at most `longest` characters where the options do not say otherwise.
+ */
 export function redisEngineStore(
   parts: Omit<EngineParts, "maxValueLength" | "virtualTime">,
   longest: number,

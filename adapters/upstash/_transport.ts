@@ -3,6 +3,7 @@ import { deferred } from "../../src/deferred.ts";
 import { readStream } from "../../src/read_stream.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import { parseRetryAfter } from "../../src/retry_after.ts";
+import { LONGEST_TIMER } from "../../src/timer.ts";
 import { isUnknownHost, isUnknownScript, late, lost, refusesKeyLocking } from "./_faults.ts";
 import { httpFault, RedisReplyError } from "./_http_faults.ts";
 import type { Script, ScriptBook } from "./_scripts.ts";
@@ -39,14 +40,14 @@ export interface ScriptRunner {
   /** The fault that a caller gets for what `run` and the others rejected with. */
   fault(error: unknown, writes: boolean): unknown;
   /**
-   * Reads a hash by HGETALL, which costs the server a fraction of what a script does. Absent where a client may ask a replica
-   * for what only reads, or a cache of its own.
+   * Reads a hash by HGETALL, which costs the server a fraction of what a script does. Absent where a client
+   * may ask a replica for what only reads, or a cache of its own.
    */
   hash?(key: string, signal: AbortSignal | undefined): Promise<unknown>;
   /**
-   * Reads the clock, then a hash, each by a command of its own, and answers both. The clock comes first: what was there after
-   * it is judged by it, so a record that is renewed in between is never taken for one that is over. Absent where two commands
-   * may change places.
+   * Reads the clock, then a hash, each by a command of its own, and answers both. The clock comes first: what
+   * was there after it is judged by it, so a record that is renewed in between is never taken for one that is
+   * over. Absent where two commands may change places.
    */
   timedHash?(key: string, signal: AbortSignal | undefined): Promise<[time: unknown, hash: unknown]>;
 }
@@ -88,9 +89,6 @@ const MAX_BYTES = 1_000_000;
 
 /** The longest reply to one request that is read, in bytes after decompression. A Worker has 128 MB. */
 const MAX_REPLY_BYTES = 64 * 1024 * 1024;
-
-/** A longer timer fires at once. */
-const MAX_TIMER = 2 ** 31 - 1;
 
 /**
  * The REST protocol over fetch. Calls of one tick share one request, in the order they were made.
@@ -268,7 +266,7 @@ export class UpstashTransport implements ScriptRunner {
   ): Promise<{ status: number; retryAfter?: number; text: string }> {
     const { attemptTimeout } = this.#timeouts;
     // By hand: AbortSignal.timeout keeps every request alive until its time is over.
-    const timer = setTimeout(() => abort.abort(), Math.min(attemptTimeout, MAX_TIMER));
+    const timer = setTimeout(() => abort.abort(), Math.min(attemptTimeout, LONGEST_TIMER));
     const { syncToken } = this.#book.state;
     try {
       const response = await this.#fetch(this.#url + path, {

@@ -1,8 +1,8 @@
 /** The clock of Redis, replaced in tests. */
 
 /**
- * In front of a script: the first argument is the time, by which nothing expires by itself. What follows asks this
- * `redis`, and is the very text that runs otherwise.
+ * In front of a script: the first argument is the time, by which nothing expires by itself. What follows asks
+ * this `redis`, and is the very text that runs otherwise.
  */
 const VIRTUAL = `local clock, server = table.remove(ARGV, 1), redis
 local redis = {pcall = server.pcall, call = function(name, ...)

@@ -1,7 +1,8 @@
 /**
  * Holdfast on Upstash Redis: every transition that writes is a Lua script that runs next to the data, in one
- * request, on the clock of Redis; what only reads is one request too. Takes your `Redis` from `@upstash/redis`, or a URL and a token; any Redis 6.2 and
- * later, a cluster too, through ioredis or node-redis.
+ * request, on the clock of Redis; what only reads is one request too. Takes your `Redis` from
+ * `@upstash/redis`, or a URL and a token; any Redis 6.2 and later, a cluster too, through ioredis or
+ * node-redis.
  *
  * ```ts
  * import { createLocks } from "@holdfast/edge";

@@ -1,6 +1,6 @@
 /**
- * The scripts of each contract, compiled from its transitions (`generated/`). A store carries those that it is given, so an
- * app pays for the contracts that it uses.
+ * The scripts of each contract, compiled from its transitions (`generated/`). A store carries those that it
+ * is given, so an app pays for the contracts that it uses.
  */
 import type { UpstashScripts } from "./_lua.ts";
 import { betterAuthScripts } from "./generated/better_auth.ts";

@@ -40,8 +40,8 @@ export interface UpstashStoreOptions {
    */
   readonly maxValueLength?: number | undefined;
   /**
-   * The scripts of your own transitions, as `@holdfast/edge/upstash/compile` writes them, beside those of the contracts. A transition
-   * without a script works too, in two requests instead of one.
+   * The scripts of your own transitions, as `@holdfast/edge/upstash/compile` writes them, beside those of the
+   * contracts. A transition without a script works too, in two requests instead of one.
    * @default {[]}
    */
   readonly scripts?: readonly UpstashScripts[] | undefined;
@@ -105,9 +105,9 @@ export interface CreateUpstashStoreOptions extends Omit<UpstashStoreOptions, "vi
 }
 
 /**
- * Makes a store over Upstash's HTTP endpoint as {@linkcode upstashStore} does, which carries only the scripts that it is given:
- * those of the contracts that an app uses. Other transitions work too, in two requests instead of one. A client of your own
- * with chosen scripts is `createRedisStore` of `./redis`.
+ * Makes a store over Upstash's HTTP endpoint as {@linkcode upstashStore} does, which carries only the scripts
+ * that it is given: those of the contracts that an app uses. Other transitions work too, in two requests
+ * instead of one. A client of your own with chosen scripts is `createRedisStore` of `./redis`.
  *
  * @throws {TypeError} when there is no URL and token, or for an unknown option
  * @throws {RangeError} for a time limit, length or prefix out of its range

@@ -1,6 +1,7 @@
 /**
- * The errors of Workers KV, in the classes of `src/fault_class.ts`. The runtime has no code for them: the status stands in the
- * message alone, always at its beginning, before anything of keys and values. So nothing behind it can be taken for a status.
+ * The errors of Workers KV, in the classes of `src/fault_class.ts`. The runtime has no code for them: the
+ * status stands in the message alone, always at its beginning, before anything of keys and values. So nothing
+ * behind it can be taken for a status.
  */
 import { HoldfastError, type HoldfastErrorCode, type HoldfastErrorOptions } from "../../src/errors.ts";
 import { mistakeOf } from "../../src/mistake.ts";

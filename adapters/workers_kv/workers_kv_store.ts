@@ -58,8 +58,8 @@ export interface WorkersKvStoreOptions {
    */
   readonly prefix?: string | undefined;
   /**
-   * The time that a location may answer a read from its own cache, 30 seconds at least: a longer one is faster and cheaper, and
-   * sees a change later.
+   * The time that a location may answer a read from its own cache, 30 seconds at least: a longer one is
+   * faster and cheaper, and sees a change later.
    * @default {"60s"}
    */
   readonly cacheTtl?: Duration | undefined;
@@ -83,8 +83,9 @@ const OPTIONS = {
 } satisfies OptionNames<WorkersKvStoreOptions>;
 
 /**
- * A store on Workers KV. It reads in one operation (`getMany` in one per hundred keys) and writes in one. `delete`, `deleteMany`
- * and `touch` read first, because Workers KV does not tell whether a key was there; a `touch` writes the value again.
+ * A store on Workers KV. It reads in one operation (`getMany` in one per hundred keys) and writes in one.
+ * `delete`, `deleteMany` and `touch` read first, because Workers KV does not tell whether a key was there; a
+ * `touch` writes the value again.
  *
  * @throws {TypeError} when the first argument is no binding, for an unknown option
  * @throws {RangeError} when `prefix` takes more than 256 bytes, or `cacheTtl` is below 30 seconds
@@ -121,7 +122,10 @@ const LEAST_TTL = 60;
 /** The longest native expiry: a longer one does not fit its 32 bits. */
 const MOST_TTL = 2 ** 31 - 1;
 
-/** The metadata of a value with a deadline, as native expiry is later by up to a minute: at most 1024 bytes, this takes 30. */
+/**
+ * The metadata of a value with a deadline, as native expiry is later by up to a minute: at most 1024 bytes,
+ * this takes 30.
+ */
 interface Metadata {
   readonly e?: number;
 }
@@ -182,8 +186,8 @@ class WorkersKvEngine implements KeyValueEngine {
   }
 
   /**
-   * Deletes an absent key too, as it may be present at another location. The value is read whole: to open it as a stream and
-   * cancel that costs less, but ends a Node process that uses the binding through miniflare.
+   * Deletes an absent key too, as it may be present at another location. The value is read whole: to open it
+   * as a stream and cancel that costs less, but ends a Node process that uses the binding through miniflare.
    */
   async delete(key: string, options?: CallOptions): Promise<boolean> {
     const live = await this.get(key, options) !== undefined;

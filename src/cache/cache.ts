@@ -310,8 +310,8 @@ export interface Cache extends WeakCache {
   /** The same for several keys, in their order, with one call of the origin for all that are missing. */
   getMany<T>(keys: readonly string[], fill: FillMany<T>, options: CacheGetOptions<T>): Promise<T[]>;
   /**
-   * Ends the value's `ttl` now: its `stale` and `grace` count from now, and without them nothing is left; `false`
-   * where nothing is cached.
+   * Ends the value's `ttl` now: its `stale` and `grace` count from now, and without them nothing is left;
+   * `false` where nothing is cached.
    */
   expire(key: string, options?: CallOptions): Promise<boolean>;
   /** Invalidates every value that was filled or set with one of the tags. */

@@ -26,23 +26,20 @@ export class FillBatch<T> {
   /** The fill of one key: part of the batch at the first look, a call of its own later. */
   fillOf(index: number): Fill<T> {
     return async ({ signal }) => {
-      if (!this.#pending.has(index)) return (await this.#fill([this.#keys[index]!], { signal }))[0] as T;
+      if (!this.#pending.has(index)) return (await this.#ask([index], signal)).get(index) as T;
       this.#granted.push(index);
       this.looked(index);
       await this.#complete.promise;
-      return (await (this.#values ??= this.#ask(signal))).get(index) as T;
+      this.#values ??= this.#ask(this.#granted.sort((a, b) => a - b), signal); // the grants came in any order
+      return (await this.#values).get(index) as T;
     };
   }
 
-  async #ask(signal: AbortSignal): Promise<Map<number, T>> {
-    this.#granted.sort((a, b) => a - b); // the grants came in any order
-    const keys = this.#granted.map((index) => this.#keys[index]!);
-    const values = await this.#fill(keys, { signal });
-    if (values.length !== keys.length) {
-      throw new TypeError(
-        `Cannot fill ${keys.length} values with ${values.length}`,
-      );
+  async #ask(indexes: readonly number[], signal: AbortSignal): Promise<Map<number, T>> {
+    const values = await this.#fill(indexes.map((index) => this.#keys[index]!), { signal });
+    if (values.length !== indexes.length) {
+      throw new TypeError(`Cannot fill ${indexes.length} values with ${values.length}`);
     }
-    return new Map(this.#granted.map((index, i) => [index, values[i] as T]));
+    return new Map(indexes.map((index, i) => [index, values[i] as T]));
   }
 }

@@ -35,8 +35,9 @@ export interface NearValue {
 }
 
 /**
- * The tier in memory. What was read before a change made here began, and arrives after it, is older than the change and
- * is not kept: each change raises a counter, and a value is kept only under the counter at which its read began.
+ * The tier in memory. What was read before a change made here began, and arrives after it, is older than the
+ * change and is not kept: each change raises a counter, and a value is kept only under the counter at which
+ * its read began.
  */
 export class NearCache {
   readonly #entries = new Map<string, NearEntry>();

@@ -8,12 +8,12 @@ export interface RunningFill {
 }
 
 /**
- * The fill of this isolate that is under way, or a new one, one at a time. A call takes the value of a fill only if that
- * began after the call itself: an older one may have asked the origin before an invalidation that was acknowledged
- * since. Such a fill is waited for, and the next one serves all that waited.
+ * The fill of this isolate that is under way, or a new one, one at a time. A call takes the value of a fill
+ * only if that began after the call itself: an older one may have asked the origin before an invalidation
+ * that was acknowledged since. Such a fill is waited for, and the next one serves all that waited.
  *
- * Another request's fill may never settle, as on Workers it ends with its request: it is waited for `patience`
- * milliseconds at most, then this call asks by itself.
+ * Another request's fill may never settle, as on Workers it ends with its request: it is waited for
+ * `patience` milliseconds at most, then this call asks by itself.
  */
 export async function sharedFill<T>(
   fills: Map<string, RunningFill>,

@@ -26,8 +26,9 @@ interface Envelope {
 }
 
 /**
- * A cache on a store without atomic changes. It keeps values and their times, and promises no more: two isolates may fill
- * a key at once, and a fill that began before `invalidate` may store its value after it. Within an isolate one call fills.
+ * A cache on a store without atomic changes. It keeps values and their times, and promises no more: two
+ * isolates may fill a key at once, and a fill that began before `invalidate` may store its value after it.
+ * Within an isolate one call fills.
  */
 export class StoreWeakCache implements WeakCache {
   readonly #store: KeyValueStore;
@@ -140,7 +141,8 @@ export class StoreWeakCache implements WeakCache {
       staleUntil: filledAt + ttl + plan.stale,
       until: filledAt + lifetime,
     };
-    // The store's fault is the caller's only in `set`. A caller's signal ends the call, not what others wait for.
+    // The store's fault is the caller's only in `set`. A caller's signal ends the call, not what others wait
+    // for.
     await this.#store.set(key, envelope, { ttl: lifetime });
   }
 }

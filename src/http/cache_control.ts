@@ -1,6 +1,11 @@
-/** The header fields that caching is decided by, parsed: Cache-Control, dates, Age, lists. RFC 9111 and RFC 9110. */
+/**
+ * The header fields that caching is decided by, parsed: Cache-Control, dates, Age, lists. RFC 9111 and RFC
+ * 9110.
+ */
 
-/** Directives by their names in lower case; of a name that stands twice the first counts (RFC 9111 §4.2.1). */
+/**
+ * Directives by their names in lower case; of a name that stands twice the first counts (RFC 9111 §4.2.1).
+ */
 export type Directives = ReadonlyMap<string, string>;
 
 /** One member of a list: no comma outside a quoted string. */
@@ -20,7 +25,10 @@ export function listMembers(text: string): string[] {
   return members;
 }
 
-/** Parses Cache-Control. A member that is malformed keeps its name and has no value: `no-store junk` still forbids. */
+/**
+ * Parses Cache-Control. A member that is malformed keeps its name and has no value: `no-store junk` still
+ * forbids.
+ */
 export function parseDirectives(text: string | null): Directives {
   const directives = new Map<string, string>();
   if (text === null) return directives;
@@ -36,7 +44,9 @@ export function parseDirectives(text: string | null): Directives {
 /** The longest lifetime that counts: 2^31 seconds, as RFC 9111 §1.2.2 has it. */
 const MAX_SECONDS = 2_147_483_648;
 
-/** A directive's seconds in milliseconds; `undefined` where it is missing, `NaN` where it is no whole number. */
+/**
+ * A directive's seconds in milliseconds; `undefined` where it is missing, `NaN` where it is no whole number.
+ */
 export function directiveTime(directives: Directives, name: string): number | undefined {
   const text = directives.get(name);
   return text === undefined ? undefined : seconds(text);
@@ -47,8 +57,9 @@ function seconds(text: string): number {
 }
 
 /**
- * The milliseconds of an Age field, 0 where there is none, the longest time where it cannot be read. RFC 9111 §5.1 would have a
- * malformed Age ignored; a response of an age that is not known is taken for stale here, which is always allowed.
+ * The milliseconds of an Age field, 0 where there is none, the longest time where it cannot be read. RFC 9111
+ * §5.1 would have a malformed Age ignored; a response of an age that is not known is taken for stale here,
+ * which is always allowed.
  */
 export function ageOf(text: string | null): number {
   if (text === null) return 0;

@@ -17,7 +17,10 @@ export interface CachedResponse extends Storability {
   readonly variants: string;
 }
 
-/** Fields of one connection or one message, which are never stored (RFC 9111 §3.1), and Age, which is counted anew. */
+/**
+ * Fields of one connection or one message, which are never stored (RFC 9111 §3.1), and Age, which is counted
+ * anew.
+ */
 const NOT_STORED = new Set([
   "age",
   "cache-status",
@@ -34,7 +37,9 @@ const NOT_STORED = new Set([
   "upgrade",
 ]);
 
-/** Fields of the body that is stored, which a 304 must not change: it has no body of its own (RFC 9111 §3.2). */
+/**
+ * Fields of the body that is stored, which a 304 must not change: it has no body of its own (RFC 9111 §3.2).
+ */
 const NOT_UPDATED = new Set(["content-encoding", "content-md5", "content-range", "etag"]);
 
 /** The fields that may be stored. */
@@ -125,7 +130,9 @@ const CONDITIONS = [
   "range",
 ];
 
-/** Whether the client has this response already (RFC 9110 §13.2.2): If-None-Match decides where it is there. */
+/**
+ * Whether the client has this response already (RFC 9110 §13.2.2): If-None-Match decides where it is there.
+ */
 export function isNotModified(request: Headers, status: number, headers: Headers): boolean {
   if (status !== 200) return false;
   const tags = request.get("if-none-match");
@@ -173,7 +180,10 @@ export function answerTo(
   return partOf(request.headers, status, headers, bytes) ?? new Response(bytes, { status, headers });
 }
 
-/** One range of a whole response (RFC 9110 §14); `undefined` where the whole is the answer, as for several ranges. */
+/**
+ * One range of a whole response (RFC 9110 §14); `undefined` where the whole is the answer, as for several
+ * ranges.
+ */
 function partOf(
   request: Headers,
   status: number,

@@ -4,8 +4,8 @@ import type { Exchange } from "./exchange.ts";
 /**
  * The place where the client's address is told: by a runtime, or by a platform in front of it.
  *
- * - `auto`: the runtime's own connection, on Workers `CF-Connecting-IP`; in SvelteKit and Astro what their event
- *   says (`getClientAddress()`, `clientAddress`).
+ * - `auto`: the runtime's own connection, on Workers `CF-Connecting-IP`; in SvelteKit and Astro what their
+ *   event says (`getClientAddress()`, `clientAddress`).
  * - `cloudflare`: `CF-Connecting-IP`, for a server that only Cloudflare reaches.
  * - `deno`, `bun`, `node`: the connection (`info.remoteAddr`, `server.requestIP`, `incoming.socket`).
  * - `vercel`: `X-Real-IP`. `netlify`: `X-NF-Client-Connection-IP`. `fly`: `Fly-Client-IP`.
@@ -45,8 +45,8 @@ export interface ClientAddressOptions {
    */
   readonly trustedProxies?: number | undefined;
   /**
-   * The bits of an IPv6 address that name one client, from 1 to 128: one host owns a whole /64, many customers a
-   * /56 or /48.
+   * The bits of an IPv6 address that name one client, from 1 to 128: one host owns a whole /64, many
+   * customers a /56 or /48.
    * @default {64}
    */
   readonly ipv6Prefix?: number | undefined;
@@ -62,8 +62,8 @@ const OPTIONS = {
 type Any = any;
 
 /**
- * Where a platform tells the address: in a header that it sets itself, or in what the runtime hands over beside
- * the request.
+ * Where a platform tells the address: in a header that it sets itself, or in what the runtime hands over
+ * beside the request.
  */
 type Source = string | ((env: Any, original: Request) => unknown);
 
@@ -72,7 +72,9 @@ const node: Source = (env) => (env.incoming ?? env.req)?.socket?.remoteAddress;
 // Bun knows the connection by its own request, not by one that another middleware made of it.
 const bun: Source = (env, original) => called(env.server ?? env, "requestIP", original)?.address;
 
-/** The answer of a method, where the object has it: an application's own object may use the name otherwise. */
+/**
+ * The answer of a method, where the object has it: an application's own object may use the name otherwise.
+ */
 function called(object: Any, name: string, argument?: Request): Any {
   return typeof object[name] === "function" ? object[name](argument) : undefined;
 }
@@ -97,11 +99,12 @@ const SOURCES: Readonly<Record<ClientPlatform, Source>> = {
 /**
  * The address of the client of a request, as far as no client can forge it. `undefined` when it is not told.
  *
- * With proxies of your own in front, the address is that many entries from the right of `X-Forwarded-For`: those
- * to its left are what the client claims. A request with fewer entries did not come through all of them, and is
- * known by its connection. Without `trustedProxies` that header is never read.
+ * With proxies of your own in front, the address is that many entries from the right of `X-Forwarded-For`:
+ * those to its left are what the client claims. A request with fewer entries did not come through all of
+ * them, and is known by its connection. Without `trustedProxies` that header is never read.
  *
- * @param connection what the runtime hands to the handler beside the request: Deno's `info`, Bun's `server`, the
+ * @param connection what the runtime hands to the handler beside the request: Deno's `info`, Bun's `server`,
+ *   the
  * `{ incoming }` of `@hono/node-server`, or an object that holds one of them
  * @throws {TypeError | RangeError} when an option is unknown or out of its range
  * @category HTTP

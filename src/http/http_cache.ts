@@ -260,7 +260,8 @@ class Flight {
  * A response for which the session was read or changed is never kept, whichever of {@linkcode withSession}
  * and this is the outer one.
  *
- * @throws {TypeError} for unknown options, and where neither a store nor a cache is given; for a request that is answered
+ * @throws {TypeError} for unknown options, and where neither a store nor a cache is given; for a request that
+ *   is answered
  * for the same cache already, by one around this with other options
  * @throws {RangeError} for a duration or a count out of range
  * @category HTTP

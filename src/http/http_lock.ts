@@ -41,9 +41,8 @@ export interface HttpLockOptions<Context = unknown>
    *
    * - HEAD: the body is cancelled and the lock released when the handler has answered.
    * - A body of which nothing is read for 10 s (for `ttl`, where that is shorter), renewed or not, is
-   *   cancelled
-   *   and fails, and the lock is released: an outer middleware dropped it, the client left (workerd does not
-   *   tell), or it pauses. Waiting for the handler to produce more is no pause.
+   *   cancelled and fails, and the lock is released: an outer middleware dropped it, the client left (workerd
+   *   does not tell), or it pauses. Waiting for the handler to produce more is no pause.
    * @default {"response"}
    */
   readonly until?: "response" | "body" | undefined;

@@ -17,7 +17,8 @@ export async function readBody(
  * `requestIP` does).
  *
  * @returns `undefined` when there are more than `maxBytes`; the rest of the body is cancelled then
- * @throws {TypeError} when the body was read before, or ended before its announced length: Node ends the body of a
+ * @throws {TypeError} when the body was read before, or ended before its announced length: Node ends the body
+ *   of a
  * client that left as if it were whole, and a part of a request must not run as one
  */
 export async function peekBody(

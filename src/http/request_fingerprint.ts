@@ -5,8 +5,8 @@ let lastOrigin = "";
 let lastHost = "";
 
 /**
- * Host, path and sorted query of a URL as texts. A path of plain characters is its own normal form: the URL is
- * not parsed again.
+ * Host, path and sorted query of a URL as texts. A path of plain characters is its own normal form: the URL
+ * is not parsed again.
  */
 function partsOf(address: string): readonly [host: string, path: string, query: string] {
   const [, origin, path] = /^([^/]+\/\/[^/?#]+)(\/[\w/-]*)$/.exec(address) ?? [];

@@ -1,7 +1,7 @@
 /**
- * Values that a helper keeps with a request. They are a property of the request's object (or of Hono's context), under
- * a symbol of their own. A WeakMap would do the same and cost more than the whole helper: garbage collection goes
- * through all its entries again and again, and there is one for each request.
+ * Values that a helper keeps with a request. They are a property of the request's object (or of Hono's
+ * context), under a symbol of their own. A WeakMap would do the same and cost more than the whole helper:
+ * garbage collection goes through all its entries again and again, and there is one for each request.
  */
 export class RequestValues<T> {
   readonly #key = Symbol("holdfast.request");

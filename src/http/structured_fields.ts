@@ -4,6 +4,7 @@
  *
  * @see https://www.rfc-editor.org/rfc/rfc9651#name-parsing-structured-fields
  */
+import { base64ToBytes } from "../codec.ts";
 
 /** The value of an Item or of a parameter. */
 export type BareItem =
@@ -118,7 +119,7 @@ function number(reader: Reader): { type: "integer" | "decimal"; value: number } 
 /** Base64 whose padding may be left out. */
 function bytes(text: string): Uint8Array<ArrayBuffer> {
   try {
-    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    return base64ToBytes(text);
   } catch {
     throw MALFORMED;
   }

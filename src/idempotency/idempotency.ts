@@ -50,7 +50,7 @@ export interface IdempotencyOptions {
   readonly timeout?: Duration | undefined;
   /**
    * Called with a fault that {@linkcode Idempotency.run} does not throw, as the work was done: a result that
-   * could not be stored, a `storeIf` that threw. Must not throw.
+   * could not be stored, a `storeIf` that threw. What it throws is dropped.
    */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /**

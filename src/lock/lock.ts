@@ -96,15 +96,16 @@ export interface AcquireOptions extends HoldOptions, LockCallOptions {
    *
    * A waiter that died delays those behind it by at most a second, once; several in a row, by a second each
    * and five seconds more. At most 256 processes queue per key, others ask again about once a second. On an
-   * engine that cannot notify (Upstash, Redis), a waiter looks every quarter of a second when it is next, else
-   * every tenth of a second per waiter ahead, at least every five seconds.
+   * engine that cannot notify (Upstash, Redis), a waiter looks every quarter of a second when it is next,
+   * else every tenth of a second per waiter ahead, at least every five seconds.
    * @default {false, true with `mode`}
    */
   readonly fair?: boolean | undefined;
   /**
    * The number of holders at a time, up to 256: a semaphore.
    *
-   * All users of the key should say the same number. An acquisition without it, or with 1, has the lock alone.
+   * All users of the key should say the same number. An acquisition without it, or with 1, has the lock
+   * alone.
    * @default {1}
    */
   readonly permits?: number | undefined;
@@ -277,7 +278,8 @@ export interface Locks {
    * Once it has the lock, the `signal` has no effect on it.
    *
    * @throws {TypeError | RangeError} for an invalid key or option, before anything is sent
-   * @throws {HoldfastError} when the engine could not be reached until `wait` was over, or `timeout` when the lease had ended before
+   * @throws {HoldfastError} when the engine could not be reached until `wait` was over, or `timeout` when the
+   *   lease had ended before
    * its grant arrived, or the call took too long
    */
   acquire(key: string, options: AcquireOptions): Promise<Lock | undefined>;

@@ -15,8 +15,7 @@
  * - `fence` is the last fencing token handed out. `lapsed` is the highest one whose holder did not release it
  *   itself (its lease ended, or it was forced or passed on), so that a repeated release can be told from a
  *   late one.
- * - `due`: before that time no holder ends by itself; 0 without holders. It is exact for a single holder;
- *   with
+ * - `due`: before that time no holder ends by itself; 0 without holders. It is exact for a single holder; with
  *   several it may be earlier than the true time, never later.
  * - `head`: when the ticket of the first waiter ends; 0 without waiters. Those behind it may have ended
  *   earlier: they are removed when they become the first, or with the next sweep.

@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { interruptible } from "../deadline.ts";
 
 /** Lets requests pass in the order they came; ends with `leave()`. */
 export interface Turn {
@@ -36,11 +37,11 @@ export class BulkGate {
     const before = this.#last;
     let leave!: () => void;
     this.#last = new Promise((resolve) => leave = resolve);
-    await before;
     try {
+      await interruptible(before, signal);
       await this.open(signal);
     } catch (error) {
-      leave();
+      before.then(leave); // one that gives up leaves the queue, and those behind wait for the one before
       throw error;
     }
     return { alone: true, leave };

@@ -1,30 +1,32 @@
 /**
- * Calls of the mailer inside a wrapper. A mailer is often a few lines of an application: one that ignores its signal
- * and timeout must not hold the wrapper for ever, and one that gives no receipt must not break it.
+ * Calls of the mailer inside a wrapper. A mailer is often a few lines of an application: one that ignores its
+ * signal and timeout must not hold the wrapper for ever, one that gives no receipt must not break it, and a
+ * `fetch` of its own that failed must not pass for a message that is not valid.
  */
 import { callAfter } from "../call_after.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { deferred } from "../deferred.ts";
 import { toMilliseconds } from "../duration.ts";
+import { isNetworkError } from "../mistake.ts";
 import { mailError } from "./mail_error.ts";
 import type { BulkSender, Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
 
 /**
- * Milliseconds that a mailer has to say what became of the message after its time is over: it may know that nothing
- * was sent.
+ * Milliseconds that a mailer has to say what became of the message after its time is over: it may know that
+ * nothing was sent.
  */
 const GRACE = 250;
 
 /**
- * Milliseconds that a mailer has where no option says how long: twice what the slowest of ours takes, which bound
- * themselves.
+ * Milliseconds that a mailer has where no option says how long: twice what the slowest of ours takes, which
+ * bound themselves.
  */
 const LONGEST = 600_000;
 
 /**
- * Mailers of which one call may hold several attempts, or a wait before the first. A call's `timeout` bounds an
- * attempt, and they bound each of theirs.
+ * Mailers of which one call may hold several attempts, or a wait before the first. A call's `timeout` bounds
+ * an attempt, and they bound each of theirs.
  */
 const wrappers = /* @__PURE__ */ new WeakSet<object>();
 
@@ -34,8 +36,8 @@ export function noteWrapper(mailer: Mailer): void {
 }
 
 /**
- * Sends by the mailer inside, for the time that the options give at most; ten minutes by that clock where they
- * give none.
+ * Sends by the mailer inside, for the time that the options give at most; ten minutes by that clock where
+ * they give none.
  */
 export function sendBy(
   mailer: Mailer,
@@ -71,7 +73,7 @@ export function openBulk(mailer: Mailer): BulkSender {
 /**
  * The receipt of an attempt.
  *
- * @throws {MailError} of unknown outcome when none came in time, or what came is none
+ * @throws {MailError} of unknown outcome when none came in time, what came is none, or its own `fetch` failed
  */
 async function bounded(
   mailer: Mailer,
@@ -103,6 +105,15 @@ async function bounded(
   try {
     const receipt: unknown = await Promise.race([send(), over.promise]);
     if (isReceipt(receipt)) return receipt;
+  } catch (cause) {
+    // A TypeError too, but none about the message: its request may have arrived.
+    if (!isNetworkError(cause)) throw cause;
+    throw mailError(mailer.name, "backend-unavailable", "its request got no reply", {
+      delivery: "unknown",
+      phase: "body",
+      retryable: mailer.deduplicates && idempotencyKey !== undefined,
+      cause,
+    });
   } finally {
     cancel();
     signal?.removeEventListener("abort", abort);

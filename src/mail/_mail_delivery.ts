@@ -59,8 +59,9 @@ export class MailDelivery implements Delivery {
     const unknown = error.delivery === "unknown";
     const fault = faultClass(error) === "misconfiguration" && error.code !== "unsupported";
     if (fault) safely(this.#settings.onFault)(error);
-    // A misconfiguration is not the message's: it stays queued until it is mended, or until its attempts are used
-    // up. One of unknown outcome is a mailer that sends and gives no receipt: each attempt would send again.
+    // A misconfiguration is not the message's: it stays queued until it is mended, or until its attempts are
+    // used up. One of unknown outcome is a mailer that sends and gives no receipt: each attempt would send
+    // again.
     const again = fault ? !unknown : error.retryable || (this.#settings.resend && unknown);
     return { state: "failed", again, unknown, code: error.code, retryAfter: error.retryAfter };
   }

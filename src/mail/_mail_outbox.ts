@@ -6,6 +6,7 @@ import type { StoredOutbox } from "../outbox/stored_outbox.ts";
 import { randomToken } from "../secret.ts";
 import type { CallOptions } from "../store/key_value_store.ts";
 import type { Fields } from "../store/transition.ts";
+import { LONGEST_TIMER } from "../timer.ts";
 import { prepareCall } from "./_combinator.ts";
 import { noteWrapper } from "./_inner_mailer.ts";
 import { type DeliverySettings, MailDelivery } from "./_mail_delivery.ts";
@@ -110,7 +111,7 @@ export class StoredMailOutbox implements MailOutbox {
 
 function callSignal({ signal, timeout }: SendOptions): AbortSignal | undefined {
   if (timeout === undefined) return signal;
-  const late = AbortSignal.timeout(toMilliseconds(timeout, "timeout"));
+  const late = AbortSignal.timeout(Math.min(toMilliseconds(timeout, "timeout"), LONGEST_TIMER));
   return signal ? AbortSignal.any([signal, late]) : late;
 }
 

@@ -24,8 +24,8 @@ export function base64Lines(chunks: Iterable<Uint8Array>): Iterable<Uint8Array<A
 }
 
 /**
- * The bytes in base64, in pieces of at most 64 KB. But for the last one, each piece is of a multiple of `unit`
- * bytes, which must be one of 3; `edit` changes its text.
+ * The bytes in base64, in pieces of at most 64 KB. But for the last one, each piece is of a multiple of
+ * `unit` bytes, which must be one of 3; `edit` changes its text.
  */
 export function* base64Chunks(
   chunks: Iterable<Uint8Array>,

@@ -20,8 +20,8 @@ import type { MailOutbox, MailOutboxOptions } from "./outbox.ts";
  *
  * Recipients that were refused for now stay queued: later attempts are for them alone. It needs a mailer with
  * `selectsRecipients`, as those that answer per recipient have it; in doubt or dead, such a message is
- * requeued for them alone. {@linkcode sendBulk} queues through it one by one. The drainer sends several messages
- * at once, each by a call of its own.
+ * requeued for them alone. {@linkcode sendBulk} queues through it one by one. The drainer sends several
+ * messages at once, each by a call of its own.
  *
  * @throws {TypeError} when an option is not known
  * @throws {RangeError} when an option is not positive

@@ -31,7 +31,8 @@ const PROVIDER = {
  * A mailer for a provider with an API over HTTP: the kit that our own mailers are made from. It checks the
  * message, bounds the request and its reply, and says of every failure whether anything was sent.
  *
- * @throws {TypeError} when something needed is missing, or `defaults` holds an option that is not one of `options`
+ * @throws {TypeError} when something needed is missing, or `defaults` holds an option that is not one of
+ *   `options`
  * @throws {RangeError} when the timeout, `maxBytes` or `maxRecipients` is not positive
  * @category Mail
  * @example

@@ -1,6 +1,7 @@
 /** Several mailers as one: the next is asked when it is certain that the one before did not send. */
 import { type Clock, systemClock } from "../clock.ts";
 import { type Duration, toMilliseconds } from "../duration.ts";
+import { MAX_RETRY_AFTER } from "../retry_after.ts";
 import { safely } from "../safely.ts";
 import { randomToken } from "../secret.ts";
 import { faultClass } from "../fault_class.ts";
@@ -72,8 +73,8 @@ const UNSUPPORTED_CODES: readonly string[] = ["unsupported", "message-too-large"
 /**
  * A mailer that asks the next one when the one before certainly did not send: it was down, refused the key,
  * had no quota left, or cannot do what the message needs. It asks no other one when the message itself was
- * refused, nor after `delivery: "unknown"`, unless `whenUnknown` is `next`. A mailer that failed lately is tried
- * last.
+ * refused, nor after `delivery: "unknown"`, unless `whenUnknown` is `next`. A mailer that failed lately is
+ * tried last.
  *
  * When a mailer took the message for some recipients and deferred others, the next ones that can select
  * recipients are asked for those others alone. What remains is the receipt's `deferred`.
@@ -223,7 +224,7 @@ class Failover implements Mailer {
     if (!mayBeAnothers(error) && error.delivery === "not-sent") return; // the message's fault
     if (faultClass(error) === "misconfiguration") this.#onFault(error);
     choice.downUntil = this.#clock.monotonic() +
-      Math.max(this.#cooldown, Math.min(error.retryAfter ?? 0, 86_400_000));
+      Math.max(this.#cooldown, Math.min(error.retryAfter ?? 0, MAX_RETRY_AFTER));
   }
 
   #allFailed(errors: readonly MailError[], unsure: boolean): MailError {

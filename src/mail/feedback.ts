@@ -28,7 +28,9 @@ export function feedbackOf(
   addresses: readonly unknown[],
   reason: unknown,
 ): MailFeedback[] {
-  if (kind === undefined) return [];
+  // Kinds are looked up by what a provider wrote: a word such as "constructor" finds a member of every
+  // object.
+  if (typeof kind !== "string") return [];
   const text = typeof reason === "string" ? reason.slice(0, 500) : "";
   return addresses.flatMap((one) => {
     const [, inside] = typeof one === "string" ? /<([^<>]+)>\s*$/.exec(one) ?? [one, one] : [];

@@ -1,4 +1,6 @@
-/** Requests by fetch: a bounded reply, no redirect, and one connection per request that could be sent twice. */
+/**
+ * Requests by fetch: a bounded reply, no redirect, and one connection per request that could be sent twice.
+ */
 import type { Duration } from "../duration.ts";
 import { need } from "./address.ts";
 import type { Exchange } from "./http_mailer.ts";
@@ -67,8 +69,8 @@ export function fetchExchange(
       headers: {
         ...headers,
         ...own,
-        // Where a kept connection closes without a reply, a runtime's fetch may send the request again, and then
-        // the message twice. Without an idempotency key, every request has a connection of its own.
+        // Where a kept connection closes without a reply, a runtime's fetch may send the request again, and
+        // then the message twice. Without an idempotency key, every request has a connection of its own.
         ..."idempotency-key" in headers ? {} : { connection: "close" },
       },
       body: requestBody(body),

@@ -4,7 +4,8 @@
  */
 import { type Duration, toMilliseconds } from "../duration.ts";
 import type { HoldfastErrorCode } from "../errors.ts";
-import { parseRetryAfter } from "../retry_after.ts";
+import { MAX_RETRY_AFTER, parseRetryAfter } from "../retry_after.ts";
+import { LONGEST_TIMER } from "../timer.ts";
 import { needsSmtpUtf8 } from "./address.ts";
 import { readAttachments } from "./attachment.ts";
 import { MailError, mailError, unsupported } from "./mail_error.ts";
@@ -15,9 +16,6 @@ import { checkNames } from "../validate.ts";
 import { optionsFor } from "./own_options.ts";
 
 const DEFAULT_TIMEOUT = "30s";
-
-/** The longest time that a reply's header may ask to wait: a day, as {@linkcode parseRetryAfter} has it. */
-const MAX_RETRY_AFTER = 86_400_000;
 
 /**
  * A request to a provider; always a POST.
@@ -172,8 +170,8 @@ export interface Refusal {
 }
 
 /**
- * The mailer of a provider that is written in TypeScript, as ours are; `custom_http_mailer.ts` checks those of
- * others.
+ * The mailer of a provider that is written in TypeScript, as ours are; `custom_http_mailer.ts` checks those
+ * of others.
  */
 export function httpMailer<Options extends object>(provider: Provider<Options>): Mailer {
   checkNames("make a mailer with these 'defaults'", provider.defaults, provider.options ?? {});
@@ -284,7 +282,7 @@ export async function attempt(
   const { signal } = controller;
   // A reason of `null` is allowed, but is no error.
   const abort = () => controller.abort(given?.reason ?? undefined);
-  const timer = setTimeout(abort, Math.min(limit, 2 ** 31 - 1));
+  const timer = setTimeout(abort, Math.min(limit, LONGEST_TIMER));
   given?.addEventListener("abort", abort);
   if (given?.aborted) abort();
   const over = new Promise<never>((_, reject) => {
@@ -329,8 +327,8 @@ function neverConnected(error: unknown): boolean {
 }
 
 /**
- * The fault of a reply: a refusal, or one that is no proof of anything (`unread`): a success of another kind, or
- * without an id. A proxy may have sent it.
+ * The fault of a reply: a refusal, or one that is no proof of anything (`unread`): a success of another kind,
+ * or without an id. A proxy may have sent it.
  */
 export function refused(
   provider: Provider,

@@ -35,8 +35,8 @@ type Outcome =
  * A mailer that sends once per key, whatever is behind it. Every repetition of the key gets the first
  * receipt; the same key with another message is `fingerprint-mismatch`.
  *
- * A message that is sent without an `idempotencyKey` is sent every time: only the caller knows which two calls
- * mean the same message, so give every `send` the id of what it is about (`order-17`).
+ * A message that is sent without an `idempotencyKey` is sent every time: only the caller knows which two
+ * calls mean the same message, so give every `send` the id of what it is about (`order-17`).
  *
  * A message that was certainly not sent frees its key. Whether a message was sent may be unknown: the reply
  * was lost, or the isolate died between taking the key and noting the outcome. When the mailer behind

@@ -106,9 +106,9 @@ export interface Mailer {
    */
   readonly selectsRecipients?: boolean | undefined;
   /**
-   * One attempt to send one message. Mailers around this one end the call as of unknown outcome when it has not
-   * settled shortly after its `timeout` (ten minutes where the call gives none) or the abort of its `signal`, or
-   * gives no receipt.
+   * One attempt to send one message. Mailers around this one end the call as of unknown outcome when it has
+   * not settled shortly after its `timeout` (ten minutes where the call gives none) or the abort of its
+   * `signal`, or gives no receipt, or rejects with the error of a `fetch` that got no reply.
    *
    * @throws {TypeError} when the message or an option is not valid; nothing was sent
    * @throws {MailError} when it was not sent, or `delivery` is `unknown`; `unsupported` before anything is

@@ -168,18 +168,21 @@ class Mailbox implements MemoryMailer {
     const timeout = toMilliseconds(options.timeout ?? "1s", "timeout");
     const over = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, over.signal]) : over.signal;
+    let look!: (mail: SentMail) => void;
     return new Promise<SentMail>((resolve, reject) => {
-      const look = (mail: SentMail) => {
+      look = (mail) => {
         if (matches(mail, query)) resolve(mail);
       };
       this.#waiting.add(look);
-      signal.addEventListener("abort", () => this.#waiting.delete(look));
       this.#outbox.forEach(look);
       this.#clock.sleep(timeout, signal).then(
         () => reject(new HoldfastError("timeout", "Cannot find the message as none came in time")),
         () => reject(abortReason(signal)),
       );
-    }).finally(() => over.abort());
+    }).finally(() => {
+      over.abort();
+      this.#waiting.delete(look);
+    });
   }
 
   clear(): void {

@@ -5,7 +5,7 @@
  */
 import { sha256 } from "../secret.ts";
 import { checkNames, type OptionNames } from "../validate.ts";
-import { type Address, needsSmtpUtf8 } from "./address.ts";
+import { type Address, need, needsSmtpUtf8 } from "./address.ts";
 import { type PreparedAttachment, readAttachments } from "./attachment.ts";
 import { encodeBytes, type EncodedBody, encodeText } from "./_body_encoding.ts";
 import { addressWords, encodedWords, headerWords, textWords } from "./encoded_word.ts";
@@ -35,7 +35,7 @@ export interface MimeOptions {
    */
   readonly date?: Date | undefined;
   /**
-   * The part of boundaries that makes them unique: 1 to 60 letters and digits.
+   * The part of boundaries that makes them unique: 1 to 56 letters, digits and dashes.
    * @default {random}
    */
   readonly boundary?: string | undefined;
@@ -95,7 +95,7 @@ const OPTIONS = {
 /**
  * Builds the MIME form of a message. Tags, metadata and `sendAt` have no place in it.
  *
- * @throws {TypeError} when the message is not valid
+ * @throws {TypeError} when the message or an option is not valid
  * @throws {MailError} `attachment-unreadable`
  * @category Mail
  * @example
@@ -117,6 +117,7 @@ export async function buildMime(message: Message, options: MimeOptions = {}): Pr
   checkNames("build a message", options, OPTIONS);
   const prepared = prepareMessage(message);
   const { mailer = "MIME", idempotencyKey, date = new Date(), boundary = crypto.randomUUID() } = options;
+  need(/^[\w-]{1,56}$/.test(boundary), "boundary", "must be [\\w-]{1,56}");
   const files = await readAttachments(prepared, mailer);
   const domain = prepared.from.address.slice(prepared.from.address.lastIndexOf("@") + 1);
   const messageId = `<${idempotencyKey ? await sha256(idempotencyKey) : crypto.randomUUID()}@${domain}>`;

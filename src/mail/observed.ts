@@ -50,8 +50,9 @@ export interface ObservedOptions {
   /** Called after every message. What it throws is dropped: a sent message must not look failed. */
   readonly onOperation?: ((operation: MailOperation) => void) | undefined;
   /**
-   * Called around each `send`, so that a span of it is the parent of the requests below. It calls `run` once, and returns
-   * or throws what that does: its own errors are errors of the call. Not called for the messages of a bulk, as they share requests.
+   * Called around each `send`, so that a span of it is the parent of the requests below. It calls `run` once,
+   * and returns or throws what that does: its own errors are errors of the call. Not called for the messages
+   * of a bulk, as they share requests.
    */
   readonly around?: (<T>(call: MailCall, run: () => Promise<T>) => Promise<T>) | undefined;
   /**
@@ -109,10 +110,11 @@ class Observed implements Mailer {
     this.#clock = clock;
   }
 
-  send(message: Message, options?: SendOptions): Promise<Receipt> {
+  async send(message: Message, options?: SendOptions): Promise<Receipt> {
     const run = () =>
       this.#reported("send", this.#clock.monotonic(), () => sendBy(this.#mailer, message, options));
-    return this.#around?.({ contract: "mailer", operation: "send", engine: this.name }, run) ?? run();
+    if (this.#around === undefined) return await run();
+    return await this.#around({ contract: "mailer", operation: "send", engine: this.name }, run);
   }
 
   /** The inner mailer's way to send many, with a report of every message. */

@@ -1,5 +1,5 @@
 /** One-click unsubscription (RFC 8058): links that cannot be forged, and the handler behind them. */
-import { bytesToBase64Url } from "../codec.ts";
+import { base64ToBytes, bytesToBase64Url } from "../codec.ts";
 import { readStream } from "../read_stream.ts";
 import { checkFunction, checkNeededOptions, type OptionNames } from "../validate.ts";
 import { parseAddress } from "./address.ts";
@@ -36,8 +36,8 @@ export interface OneClick {
    */
   link(address: string, list?: string): Promise<string>;
   /**
-   * Answers requests to the links. A POST with `List-Unsubscribe=One-Click`, as mailbox providers send it, and
-   * one from the page unsubscribe. A GET never does: scanners of mail follow every link.
+   * Answers requests to the links. A POST with `List-Unsubscribe=One-Click`, as mailbox providers send it,
+   * and one from the page unsubscribe. A GET never does: scanners of mail follow every link.
    */
   handle(request: Request): Promise<Response>;
 }
@@ -138,10 +138,10 @@ async function formOf(request: Request): Promise<FormData | undefined> {
   }
 }
 
+/** The bytes of base64 in the URL alphabet; none where the text is none. */
 function base64UrlBytes(text: string): Uint8Array<ArrayBuffer> {
   try {
-    const binary = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
-    return Uint8Array.from(binary, (character) => character.charCodeAt(0));
+    return base64ToBytes(text.replaceAll("-", "+").replaceAll("_", "/"));
   } catch {
     return new Uint8Array();
   }

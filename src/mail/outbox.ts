@@ -1,8 +1,8 @@
 /**
- * Messages that wait in a store until a worker has sent them: an outbox whose items are mail. `send` is done once
- * the message is durable; a cron, an alarm or `waitUntil` calls `drain`. Nothing is lost when either of them is
- * killed, and a message whose delivery is unknown is sent again only where that is harmless, or where the caller
- * says so.
+ * Messages that wait in a store until a worker has sent them: an outbox whose items are mail. `send` is done
+ * once the message is durable; a cron, an alarm or `waitUntil` calls `drain`. Nothing is lost when either of
+ * them is killed, and a message whose delivery is unknown is sent again only where that is harmless, or where
+ * the caller says so.
  */
 import type { Duration } from "../duration.ts";
 import type { DrainOptions, OutboxEntry, OutboxQueueOptions, OutboxState } from "../outbox/outbox.ts";
@@ -22,8 +22,8 @@ export interface MailOutboxOptions extends OutboxQueueOptions {
    */
   readonly name?: string | undefined;
   /**
-   * The maximum time of one attempt. A mailer of your own that does not answer is left after it, the message's
-   * delivery unknown.
+   * The maximum time of one attempt. A mailer of your own that does not answer is left after it, the
+   * message's delivery unknown.
    * @default {the mailer's own timeout, at most 10 minutes}
    */
   readonly attemptTimeout?: Duration | undefined;

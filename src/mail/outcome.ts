@@ -33,6 +33,9 @@ export function abortable<T>(signal: AbortSignal | undefined, work: () => T | Pr
     const abort = () => reject(abortReason(signal!));
     if (signal?.aborted) return abort();
     signal?.addEventListener("abort", abort);
-    Promise.resolve(work()).then(resolve, reject).finally(() => signal?.removeEventListener("abort", abort));
+    // Inside an async function, since the work may also throw before it returns a promise.
+    (async () => await work())().then(resolve, reject).finally(() =>
+      signal?.removeEventListener("abort", abort)
+    );
   });
 }

@@ -2,6 +2,7 @@
  * Receipts of messages that only some recipients got. What was refused for now is sent again to those
  * recipients alone, and the receipts of all attempts become one.
  */
+import { need } from "./address.ts";
 import type { MailError } from "./mail_error.ts";
 import type { Receipt, Rejection } from "./mailer.ts";
 import { type PreparedMessage, recipientsOf } from "./message.ts";
@@ -52,7 +53,11 @@ export function partialReceipt<T extends Receipt>(
   return { ...rest, ...Object.fromEntries(some) };
 }
 
-/** The recipients an attempt is for: all of the message's, or those of them that were asked for. */
+/**
+ * The recipients an attempt is for: all of the message's, or those of them that were asked for.
+ *
+ * @throws {TypeError} when one that was asked for is none of the message's
+ */
 export function selectRecipients(
   message: PreparedMessage,
   wanted: readonly string[] | undefined,
@@ -60,11 +65,10 @@ export function selectRecipients(
   const all = recipientsOf(message).map(({ address }) => address);
   if (wanted === undefined) return all;
   const known = new Set(all);
-  const strange = wanted.find((address) => !known.has(address));
-  if (strange !== undefined) {
-    throw new TypeError(
-      "Cannot send as 'recipients' must be recipients of the message, spelled as it spells them",
-    );
-  }
+  need(
+    wanted.every((address) => known.has(address)),
+    "recipients",
+    "must be recipients of the message, in its spelling",
+  );
   return wanted;
 }

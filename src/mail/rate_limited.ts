@@ -161,17 +161,17 @@ class RateLimited implements Mailer {
     messages: readonly PreparedMessage[],
     signal: AbortSignal | undefined,
   ): Promise<readonly unknown[]> {
-    const turn = async (cost: number) => {
+    const turn = async (cost: () => number) => {
       try {
-        await this.#turn(cost, signal);
+        await this.#turn(cost(), signal);
         return undefined;
       } catch (error) {
         return error;
       }
     };
-    if (this.#perRequest) return Array(messages.length).fill(await turn(1));
+    if (this.#perRequest) return Array(messages.length).fill(await turn(() => 1));
     const errors: unknown[] = [];
-    for (const message of messages) errors.push(await turn(this.#cost(message)));
+    for (const message of messages) errors.push(await turn(() => this.#cost(message)));
     return errors;
   }
 

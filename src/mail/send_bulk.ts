@@ -29,9 +29,9 @@ const OPTIONS = {
  * Mailers whose provider takes batches get them (Resend: 100 messages each), which never merge recipients of
  * different messages; all others send one by one. `retrying`, `rateLimited` and `observed` keep batches.
  *
- * A caller that stops reading has sent the batches that were begun: one, if it stops within the first. To go on
- * later, keep `next` of `onProgress` and begin there with `start`; a bulk into {@linkcode outbox} under the same
- * keys may simply be repeated.
+ * A caller that stops reading has sent the batches that were begun: one, if it stops within the first. To go
+ * on later, keep `next` of `onProgress` and begin there with `start`; a bulk into {@linkcode outbox} under
+ * the same keys may simply be repeated.
  *
  * @throws {TypeError} when the messages cannot be iterated, or an option is not known
  * @throws {RangeError} when `concurrency` is not a positive integer

@@ -32,8 +32,8 @@ export interface SuppressingOptions {
    */
   readonly name?: string | undefined;
   /**
-   * The kinds that keep this mailer from sending. Mail that a recipient must get, such as a receipt, may leave
-   * out `unsubscribe`.
+   * The kinds that keep this mailer from sending. Mail that a recipient must get, such as a receipt, may
+   * leave out `unsubscribe`.
    * @default {["bounce", "complaint", "unsubscribe"]}
    */
   readonly kinds?: readonly SuppressingKind[] | undefined;
@@ -180,7 +180,7 @@ class Suppressing implements SuppressingMailer {
   async send(message: Message, options: SendOptions = {}): Promise<Receipt> {
     const prepared = prepareCall(this.name, message, options);
     const suppressed = await this.#suppressedOf([prepared], options.signal);
-    const asked = options.recipients ?? recipientsOf(prepared).map(({ address }) => address);
+    const asked = options.recipients ?? addressesOf(prepared);
     const left = asked.filter((address) => !suppressed.has(address.toLowerCase()));
     const out = suppressionsOf(asked, suppressed);
     if (left.length === 0 && out.length > 0) return this.#nothing(out);
@@ -256,45 +256,43 @@ class Suppressing implements SuppressingMailer {
   ): Promise<Receipt>[] {
     const sending = (async () => {
       const suppressed = await this.#suppressedOf(messages, options.signal);
-      const outs = messages.map((message) =>
-        suppressionsOf(recipientsOf(message).map(({ address }) => address), suppressed)
-      );
+      const outs = messages.map((message) => suppressionsOf(addressesOf(message), suppressed));
       const sent = messages.map((_, i) => i).filter((i) =>
         outs[i]!.length < recipientsOf(messages[i]!).length
       );
       const left = sent.map((i) => outs[i]!.length > 0 ? without(messages[i]!, suppressed) : messages[i]!);
       const results = sent.length === 0 ? [] : inner.send(left, sent.map((i) => keys[i]), options);
       results.forEach((one) => one.catch(() => {})); // each is awaited by its own message
-      return { outs, results: new Map(sent.map((i, n) => [i, results[n]])) };
+      return { outs, results: new Map(sent.map((i, n) => [i, { message: left[n]!, receipt: results[n] }])) };
     })();
     return messages.map(async (message, i) => {
       const { outs, results } = await sending;
       const out = outs[i]!;
-      if (out.length > 0 && !results.has(i)) return this.#nothing(out);
+      const result = results.get(i);
+      if (out.length > 0 && result === undefined) return this.#nothing(out);
       const receipt = await this.#noted(
-        message,
-        results.get(i) ?? Promise.reject(new Error("no answer came")),
+        addressesOf(result?.message ?? message),
+        result?.receipt ?? Promise.reject(new Error("no answer came")),
       );
       return out.length > 0 ? { ...receipt, suppressed: out } : receipt;
     });
   }
 
   #deliver(message: PreparedMessage, options: SendOptions): Promise<Receipt> {
-    return this.#noted(message, sendBy(this.#mailer, message, options));
+    return this.#noted(options.recipients ?? addressesOf(message), sendBy(this.#mailer, message, options));
   }
 
   /** The outcome, once the recipients that were refused for good are on the list. */
-  async #noted(message: PreparedMessage, sending: Promise<Receipt>): Promise<Receipt> {
+  async #noted(recipients: readonly string[], sending: Promise<Receipt>): Promise<Receipt> {
     try {
       const receipt = await sending;
       await this.#noteRejections(receipt.rejected ?? []);
       return receipt;
     } catch (error) {
-      const recipients = recipientsOf(message);
       // The refusal of the only recipient is an error, of which the reply is the recipient's.
       if (error instanceof MailError && error.phase === "rcpt" && recipients.length === 1) {
         const { status, enhanced = "" } = error;
-        await this.#noteRejections([{ ...recipients[0]!, status, reply: `${status} ${enhanced}` }]);
+        await this.#noteRejections([{ address: recipients[0]!, status, reply: `${status} ${enhanced}` }]);
       }
       throw error;
     }
@@ -340,6 +338,10 @@ class Suppressing implements SuppressingMailer {
   }
 }
 
+function addressesOf(message: PreparedMessage): string[] {
+  return recipientsOf(message).map(({ address }) => address);
+}
+
 function keyOf(address: string): string {
   return parseAddress(address).address.toLowerCase();
 }
@@ -361,7 +363,10 @@ function suppressionsOf(
   return addresses.flatMap((address) => suppressed.get(address.toLowerCase()) ?? []);
 }
 
-/** The message without suppressed recipients. A copy takes the place of the last `to`, which must not be empty. */
+/**
+ * The message without suppressed recipients. A copy takes the place of the last `to`, which must not be
+ * empty.
+ */
 function without(message: PreparedMessage, suppressed: ReadonlyMap<string, Suppression>): PreparedMessage {
   const rest = (list: readonly Address[]) =>
     list.filter(({ address }) => !suppressed.has(address.toLowerCase()));

@@ -178,8 +178,15 @@ class Handler<Item> implements Delivery {
     const over = new AbortController();
     const signal = AbortSignal.any([held(), over.signal]);
     const context: OutboxContext = { id, key: stored.key!, attempt: number, signal };
+    let item: Item;
     try {
-      const item = decodeValue(stored.body!) as Item;
+      item = decodeValue(stored.body!) as Item;
+    } catch (error) {
+      safely(this.#options.onFault)(error, context);
+      // No further attempt could read it.
+      return { state: "failed", code: "corrupt-record", again: false, unknown: false };
+    }
+    try {
       const work = (async () => await handle(item, context))();
       await withTimeout(work, this.#timeout, signal, overdue);
       return { state: "done" };
@@ -203,7 +210,6 @@ class Handler<Item> implements Delivery {
 
   /** The choice of `retryIf`; one that throws asks for another attempt, which loses nothing. */
   async #retries(error: unknown): Promise<boolean> {
-    if (error instanceof HoldfastError && error.code === "corrupt-record") return false;
     try {
       return await this.#options.retryIf?.(error) ?? true;
     } catch {

@@ -171,13 +171,17 @@ export class Drainer {
         const input = { owner, lease: String(length) };
         return (await store.transact(extendItems, bucket, input, { signal })).held !== "0";
       },
-      lost: (why) => new HoldfastError("lock-lost", `Cannot go on with the items as ${why}`),
+      // Ambiguous: what was being delivered when the lease ended may have been delivered.
+      lost: (why) =>
+        new HoldfastError("lock-lost", `Cannot go on with the items as ${why}`, { ambiguous: true }),
     });
     await this.#deliverAll(jobs, lease);
     return true;
   }
 
-  /** Delivers the items of a batch, as many at once as there are slots for; the lease ends after the last one. */
+  /**
+   * Delivers the items of a batch, as many at once as there are slots for; the lease ends after the last one.
+   */
   async #deliverAll(jobs: readonly Job[], lease: Lease): Promise<void> {
     let broken = false;
     const ends = await Promise.allSettled(jobs.map((job) =>

@@ -1,6 +1,6 @@
 /**
- * The outbox: a durable queue of anything, delivered at least once, in one transaction with the business row where
- * the engine can.
+ * The outbox: a durable queue of anything, delivered at least once, in one transaction with the business row
+ * where the engine can.
  *
  * @module
  */

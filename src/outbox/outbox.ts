@@ -247,7 +247,8 @@ export interface Outbox<Item> {
    * Queues one item; it is durable when this resolves.
    *
    * @throws {TypeError} when the item is no JSON, or an option is not valid
-   * @throws {HoldfastError} `value-too-large` when the engine cannot hold it, `store-full` when its bucket is full,
+   * @throws {HoldfastError} `value-too-large` when the engine cannot hold it, `store-full` when its bucket is
+   *   full,
    * `fingerprint-mismatch` when the key was used for another item; what the store throws, `ambiguous` when
    * the item may be queued: repeat it with the same key
    */

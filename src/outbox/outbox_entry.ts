@@ -17,7 +17,9 @@ export interface Entry {
   readonly code: string;
 }
 
-/** Reads an entry. As part of the transitions it is in the subset that compiles to Lua, as is `writeEntry`. */
+/**
+ * Reads an entry. As part of the transitions it is in the subset that compiles to Lua, as is `writeEntry`.
+ */
 export function readEntry(text: string): Entry {
   const parts = text.split(":");
   return {

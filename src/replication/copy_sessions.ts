@@ -192,9 +192,12 @@ export interface SweepSessionsOptions extends CallOptions {
  * Walks over all sessions: ends those that were revoked although their index entry was lost, and removes the
  * remains of ended ones where nothing expires by itself. Our own engines expire by themselves; a store of
  * your own may not. On `replicatedSessions` it also compares both sides of every session, and repairs what
- * differs: run it from cron.
+ * differs: run it from cron. A session that cannot be read ends the walk with its error; go on at the
+ * `cursor` of the last report.
  *
+ * @throws {TypeError} when an option is unknown
  * @throws {RangeError} when `batch` is not a positive integer
+ * @throws {HoldfastError} when the store cannot list, read or end a session
  * @category Session replication
  * @example
  * ```ts

@@ -19,9 +19,9 @@ import { type Replicator, worthWaiting } from "./replicator.ts";
 import { isPermanent, type Side } from "./side.ts";
 import type { Revoking, Work } from "./work.ts";
 
-/** The time an epoch is kept, in milliseconds, that is copied without its own `remember`. */
+/** The time in milliseconds for which an epoch is kept that is copied without its own `remember`. */
 const REMEMBER_MS = 30 * 86_400_000;
-/** The time a revocation is retried for, in milliseconds. */
+/** The time in milliseconds for which a revocation is retried. */
 const REVOKE_RETRY_MS = 86_400_000;
 /**
  * A session that is not there so long after it was listed, in milliseconds, is not about to be created any
@@ -304,8 +304,9 @@ export class ReplicatedIndex implements SessionIndex {
     for (const entry of missing(copy, known)) {
       if (await this.#mayLive(entry)) {
         await primary.call("repair", ({ index }, signal) => index.add(user, entry, { signal }));
-      } else {await secondary.call("ship", ({ index }, signal) =>
-          index.remove(user, entry.handle, { signal }));}
+        continue;
+      }
+      await secondary.call("ship", ({ index }, signal) => index.remove(user, entry.handle, { signal }));
     }
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The store behind `replicatedSessions`.
  *
- * It promises: a save that resolves is on the primary, and on the secondary as far as `strategy` says; a
+ * Its promises: a save that resolves is on the primary, and on the secondary as far as `strategy` says; a
  * session that was ended is never live again; of concurrent deletes one returns the record.
  *
  * Each call asks one side or both, lets a pure plan decide on the answers, and executes the plan: `planRead`
@@ -432,8 +432,10 @@ export class ReplicatedSessionStore implements ReplicatedSessions {
   }
 
   async flush(
-    { timeout = "10s", signal }: CallOptions & { readonly timeout?: Duration | undefined } = {},
+    options: CallOptions & { readonly timeout?: Duration | undefined } = {},
   ): Promise<{ pending: number }> {
+    checkOptionNames("flush", options, { timeout: true, signal: true });
+    const { timeout = "10s", signal } = options;
     return { pending: await this.#replicator.flush(toMilliseconds(timeout, "timeout"), signal) };
   }
 

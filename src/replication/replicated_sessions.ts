@@ -22,9 +22,8 @@
  *
  * - A tombstone on either side ends the session.
  * - A read asks both sides at once. A live session needs the secondary's word (see `whenUnavailable`). The
- *   copy
- *   is repaired from a newer primary; a primary that lacks versions
- *   which the copy has was set back or restarted, and gets the copy back.
+ *   copy is repaired from a newer primary. A primary that lacks versions which the copy has was set back or
+ *   restarted, and gets the copy back.
  * - A write of unknown outcome is looked at again when its answer arrives late, and after 2, 4, 8 … times the
  *   `attemptTimeout`, for ten minutes. What takes effect even later is found by the next read, or by
  *   `sweepSessions`, which reads every session.
@@ -49,7 +48,8 @@ export type ReplicationStrategy = "async" | "sync" | "acknowledged";
  */
 export interface ReplicatedSessionsOptions {
   /**
-   * The way of a save: answered by the primary and shipped afterwards, or answered when both sides have them.
+   * The way of a save: answered when the primary has it and shipped afterwards, or answered when both sides
+   * have it.
    * @default {"async"}
    */
   readonly strategy?: ReplicationStrategy | undefined;
@@ -65,9 +65,9 @@ export interface ReplicatedSessionsOptions {
    * The behaviour of a read while a side cannot be asked.
    *
    * - `"confirm"`: the secondary answers alone while the primary is away, marked `degraded`. While the
-   *   secondary is away a live session is refused with its fault, after it was asked twice: a primary that was
-   *   set back to an older state knows sessions that have ended, and nothing on it tells. No ended session is
-   *   read, whatever the primary forgets and whatever fails at once.
+   *   secondary is away a live session is refused with its fault, after it was asked twice: a primary that
+   *   was set back to an older state knows sessions that have ended, and nothing on it tells. No ended
+   *   session is read, whatever the primary forgets and whatever fails at once.
    * - `"degrade"`: the primary answers alone, too, if this store saw no outage of it for ten minutes. For a
    *   primary that never loses an acknowledged write. Otherwise an ended session is read if the primary was
    *   set back, unseen by this store, while the secondary is away.
@@ -122,8 +122,8 @@ export interface ReplicatedSessionsOptions {
    */
   readonly outbox?: AtomicStore | undefined;
   /**
-   * Keeps the isolate alive while something is shipped. On Workers make a store per request and pass its
-   * context's on: otherwise a shipment ends with its request.
+   * Keeps the isolate alive while something is shipped. On Workers make a store per request, with the
+   * `waitUntil` of the request's context: otherwise a shipment ends with its request.
    */
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
   /**

@@ -8,7 +8,10 @@ import type { Entry } from "./replication_queue.ts";
 import type { Side } from "./side.ts";
 import type { Mark, Work } from "./work.ts";
 
-/** The time a mark covers later writes of its key, in milliseconds; orphans are three times as old. */
+/**
+ * The age in milliseconds up to which a mark stands for further writes of its key. `recover` takes marks that
+ * are three times as old (by default): every write that one stands for has ended by then.
+ */
 const FRESH_MARK = 20_000;
 /** The time the outbox keeps marks that are never recovered. */
 const KEEP_MARKS = "30d";

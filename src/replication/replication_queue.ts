@@ -181,7 +181,9 @@ export class ReplicationQueue<Work> {
     }
   }
 
+  /** Waits for a notification, for so many milliseconds at most; rejects with the signal's reason. */
   async #within(listeners: Set<() => void>, milliseconds: number, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
     const { promise, resolve } = deferred<void>();
     const timer = new AbortController();
     const end = () => resolve();

@@ -90,8 +90,8 @@ export function commonOptions<Data>(options: CommonOptions): Common<Data> {
 const IDLE_TIMEOUT = "30m";
 
 /**
- * The two timeouts of a session, in milliseconds. One that was given as longer idle than it may last at all is
- * a mistake; the standard idle timeout gives way to a shorter absolute one.
+ * The two timeouts of a session, in milliseconds. One that was given as longer idle than it may last at all
+ * is a mistake; the standard idle timeout gives way to a shorter absolute one.
  *
  * @throws {RangeError}
  */

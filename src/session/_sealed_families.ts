@@ -18,7 +18,9 @@ const MARGIN = 3_600_000;
 export interface FamilyState {
   /** The reason that it is not valid; `undefined` when it is. */
   readonly ended: SessionEnd | undefined;
-  /** The time since its family was ended, in milliseconds; `undefined` when it was not, or an epoch ended it. */
+  /**
+   * The time since its family was ended, in milliseconds; `undefined` when it was not, or an epoch ended it.
+   */
   readonly endedAgo: number | undefined;
   /** The time since its last recorded use, in milliseconds; `undefined` when there is none. */
   readonly idle: number | undefined;
@@ -75,8 +77,8 @@ export class SealedFamilies {
   }
 
   /**
-   * Reads again whether the cookie is valid, just before another one is sealed in its place: its family may have
-   * ended since the request read it, and an epoch may have revoked it.
+   * Reads again whether the cookie is valid, just before another one is sealed in its place: its family may
+   * have ended since the request read it, and an epoch may have revoked it.
    */
   async counts(sealed: Sealed): Promise<boolean> {
     return (await this.state(sealed)).ended === undefined;

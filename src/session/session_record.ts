@@ -92,7 +92,7 @@ export function sessionRecord(fields: Fields): SessionRecord {
 }
 
 /** Selects the data and the flash values. */
-export function sessionValues(fields: Fields): Fields {
+function sessionValues(fields: Fields): Fields {
   const values: Record<string, string> = {};
   for (const field in fields) {
     if (field.charCodeAt(1) === 58 && (field[0] === "d" || field[0] === "f")) values[field] = fields[field]!;

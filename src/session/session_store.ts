@@ -18,8 +18,7 @@
  *   and its absolute `endsAt`; `save(key, { type: "put", record })` stores it on the secondary as it is,
  *   remaining time included, only where its version is newer and no tombstone is.
  * - `delete` runs on both sides and leaves a `lasting` tombstone on each, with `absent: "tombstone"` also
- *   where
- *   nothing is, so that a copy on its way is refused. Tombstones must outlast what is on its way
+ *   where nothing is, so that a copy on its way is refused. Tombstones must outlast what is on its way
  *   (`atomicSessionStore(store, { remember })`).
  * - `index`: `add` and `remove` travel like saves, `revoke` like a delete. Epochs only grow; where two sides
  *   differ, the union of the entries and the later epoch are right, since an entry is only a hint and the

@@ -199,8 +199,7 @@ export const endSession: Transition = {
  *
  * - `{ done: "1" }`: stored.
  * - `{ done: "2" }` and the record that is there: it is newer; or as new and no version was expected; or not
- *   at the
- *   expected version.
+ *   at the expected version.
  * - `{ done: "0", why? }`: the session ended here or has expired by now, or nothing is at the expected
  *   version.
  */

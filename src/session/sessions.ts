@@ -5,8 +5,8 @@
  * The browser holds 32 random bytes, the store their SHA-256. A request loads its session at most once and
  * only if asked, keeps what it changed as a patch, and commits it once, before the response leaves: the patch
  * is merged into the record as it is then. A session that was revoked or timed out meanwhile is never created
- * again: what a request under way changed is dropped, and `onConflict` told. Was it rotated meanwhile, or did the
- * same user log in again, the patch is merged into what continues it.
+ * again: what a request under way changed is dropped, and `onConflict` told. Was it rotated meanwhile, or did
+ * the same user log in again, the patch is merged into what continues it.
  *
  * Costs in store calls: none without a cookie, one to read, two to read and write, one to write without a
  * read (only without a schema), one to log out. Once per `touchEvery` a request that reads also compares the
@@ -121,8 +121,8 @@ export interface CommitOptions {
    */
   readonly waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
   /**
-   * Is told, before `commit` answers, that values which the request changed were dropped, as the session had ended
-   * meanwhile: the response must not claim that they are saved.
+   * Is told, before `commit` answers, that values which the request changed were dropped, as the session had
+   * ended meanwhile: the response must not claim that they are saved.
    */
   readonly onConflict?: (() => void) | undefined;
 }

@@ -1,7 +1,7 @@
 /**
- * The name of a key in an engine. A key outside any namespace is itself; one in a namespace is `/outer/inner/:key`.
- * Slashes, colons and percents are escaped in names, so the first colon ends the path and no two keys meet; a bare key
- * that begins with a slash is kept apart as `/:` and the key.
+ * The name of a key in an engine. A key outside any namespace is itself; one in a namespace is
+ * `/outer/inner/:key`. Slashes, colons and percents are escaped in names, so the first colon ends the path
+ * and no two keys meet; a bare key that begins with a slash is kept apart as `/:` and the key.
  */
 
 /** The path of a namespace inside another. */
@@ -23,7 +23,8 @@ export function checkKey(path: string, key: string, maxBytes: number): void {
   if (typeof key !== "string" || key === "" || !key.isWellFormed()) {
     throw new TypeError("Cannot use the key as it must be a non-empty, well-formed string");
   }
-  // A code unit takes at most three bytes, and a colon or two come with the path: only long keys need counting.
+  // A code unit takes at most three bytes, and a colon or two come with the path: only long keys need
+  // counting.
   if ((path.length + key.length + 2) * 3 > maxBytes) {
     const bytes = encoder.encode(enginePrefix(path, key)).length;
     if (bytes > maxBytes) {
@@ -34,7 +35,9 @@ export function checkKey(path: string, key: string, maxBytes: number): void {
   }
 }
 
-/** The key as the engine sees it. Bare keys stay the caller's own string, whose hash the runtime has already. */
+/**
+ * The key as the engine sees it. Bare keys stay the caller's own string, whose hash the runtime has already.
+ */
 export function engineKey(path: string, key: string, maxBytes: number): string {
   checkKey(path, key, maxBytes);
   return enginePrefix(path, key);

@@ -1,7 +1,7 @@
 /**
- * The cursors of a store: the engine's own behind a checksum of what they continue. So a text that is no cursor, was cut or
- * belongs to another list is the same `TypeError` on every engine, before any I/O. The checksum is no signature: a cursor that
- * was forged with care reads nothing but keys of the same prefix.
+ * The cursors of a store: the engine's own behind a checksum of what they continue. So a text that is no
+ * cursor, was cut or belongs to another list is the same `TypeError` on every engine, before any I/O. The
+ * checksum is no signature: a cursor that was forged with care reads nothing but keys of the same prefix.
  */
 
 /** The cursor that a caller gets for an engine's. `list` names the engine, the namespace and the prefix. */

@@ -15,11 +15,15 @@ export function unescapeKey(key: string): string {
   return key.replace(/\u0001([\u0001\u0002])/g, (_, mark) => mark === "\u0001" ? "\0" : "\u0001");
 }
 
-/** The least text beyond every text that begins with `prefix`, by code points; null when there is none. */
+/**
+ * The least text beyond every text that begins with `prefix`, by code points; null when there is none. It is the
+ * prefix with its last code point increased; those at its end that have no next one are cut.
+ */
 export function successor(prefix: string): string | null {
   const points = Array.from(prefix, (character) => character.codePointAt(0)!);
   while (points.at(-1) === 0x10ffff) points.pop();
   const last = points.pop();
   if (last === undefined) return null;
+  // The code points after U+D7FF are surrogates, which UTF-8 does not have.
   return String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
 }

@@ -100,11 +100,13 @@ export interface Cleared {
  * Values under keys, with deadlines.
  *
  * - A missing key is `undefined`. A record is dead at `now >= expiresAt`, and every read checks that.
- * - Strings (lone surrogates too) and `Uint8Array` come back exact; everything else travels as JSON, on every engine, so nothing
- *   is shared with the caller. What JSON does not hold is a `TypeError`, nested too: a Map, a Set, NaN, a Promise, bytes inside an
- *   object, an instance of a class without `toJSON`. A `Date` comes back as the string that its `toJSON` makes; a property that
- *   is `undefined` is left out, while `undefined` in an array is refused.
- * - Keys are any well-formed, non-empty string, taken as they are. Namespaces never meet each other or a bare key.
+ * - Strings (lone surrogates too) and `Uint8Array` come back exact; everything else travels as JSON, on every
+ *   engine, so nothing is shared with the caller. What JSON does not hold is a `TypeError`, nested too: a
+ *   Map, a Set, NaN, a Promise, bytes inside an object, an instance of a class without `toJSON`. A `Date`
+ *   comes back as the string that its `toJSON` makes; a property that is `undefined` is left out, while
+ *   `undefined` in an array is refused.
+ * - Keys are any well-formed, non-empty string, taken as they are. Namespaces never meet each other or a bare
+ *   key.
  *
  * Every method rejects with a `TypeError` or `RangeError` on misuse before any I/O, and with a
  * `HoldfastError` on a fault.

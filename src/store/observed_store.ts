@@ -22,7 +22,10 @@ import type { Transition } from "./transition.ts";
 export interface StoreOperation {
   /** Always `store`. */
   readonly contract: "store";
-  /** The method, or the transition that ran: `get`, `lock.acquire`, `throttle.check`. A `list` is reported page by page. */
+  /**
+   * The method, or the transition that ran: `get`, `lock.acquire`, `throttle.check`. A `list` is reported
+   * page by page.
+   */
   readonly operation: string;
   /** The store's engine. */
   readonly engine: string;
@@ -48,8 +51,8 @@ export interface ObservedStoreOptions {
   /** Called when a call has ended. An error that it throws is ignored, as the call itself was done. */
   readonly onOperation?: ((operation: StoreOperation) => void) | undefined;
   /**
-   * Called around each call, so that a span of it is the parent of the requests below. It calls `run` once, and
-   * returns or throws what that does: its own errors are errors of the call.
+   * Called around each call, so that a span of it is the parent of the requests below. It calls `run` once,
+   * and returns or throws what that does: its own errors are errors of the call.
    */
   readonly around?: (<T>(call: StoreCall, run: () => Promise<T>) => Promise<T>) | undefined;
   /**
@@ -62,8 +65,9 @@ export interface ObservedStoreOptions {
 const OPTIONS = { onOperation: true, around: true, clock: true } satisfies OptionNames<ObservedStoreOptions>;
 
 /**
- * A store that reports its calls. Every contract runs on a store, so all of them are seen here: a lock, a claim, a session or a
- * throttle by the name of its transition. A wait for a change (`watch`) is not reported.
+ * A store that reports its calls. Every contract runs on a store, so all of them are seen here: a lock, a
+ * claim, a session or a throttle by the name of its transition. A wait for a change (`watch`) is not
+ * reported.
  *
  * @throws {TypeError} for an unknown option, when a hook is no function, or when there is none
  * @category Stores
@@ -92,11 +96,6 @@ export function observedStore<Store extends KeyValueStore>(
     throw new TypeError("Cannot observe the store as there is no hook: give an 'onOperation' or an 'around'");
   }
   const report = safely(onOperation);
-  async function reported<T>(operation: string, work: () => T | Promise<T>): Promise<T> {
-    if (around === undefined) return await measured(operation, work);
-    const call: StoreCall = { contract: "store", operation, engine: store.engine };
-    return await around(call, () => measured(operation, work));
-  }
   async function measured<T>(operation: string, work: () => T | Promise<T>): Promise<T> {
     if (onOperation === undefined) return await work();
     const since = clock.monotonic();
@@ -113,6 +112,18 @@ export function observedStore<Store extends KeyValueStore>(
       report({ contract: "store", operation, engine: store.engine, durationMs, outcome });
     }
   }
+  return reporting(store, async (operation, work) => {
+    if (around === undefined) return await measured(operation, work);
+    const call: StoreCall = { contract: "store", operation, engine: store.engine };
+    return await around(call, () => measured(operation, work));
+  });
+}
+
+/** Does the work of a call, and reports it. */
+type Report = <T>(operation: string, work: () => T | Promise<T>) => Promise<T>;
+
+/** The store and its namespaces, whose calls are reported. */
+function reporting<Store extends KeyValueStore>(store: Store, reported: Report): Store {
   const observed: Store = new Proxy(store, {
     get(store, name) {
       const member: unknown = Reflect.get(store, name);
@@ -120,7 +131,7 @@ export function observedStore<Store extends KeyValueStore>(
       const call = (...args: unknown[]) => Reflect.apply(member, store, args);
       switch (name) {
         case "namespace":
-          return (name: string) => observedStore(store.namespace(name), options);
+          return (name: string) => reporting(store.namespace(name), reported);
         case "list":
           return (options?: ListOptions) => {
             checkOptionNames("list", options, LIST_OPTIONS);

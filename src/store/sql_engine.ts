@@ -14,6 +14,7 @@ import { systemClock } from "../clock.ts";
 import type { CallOptions, ListPage } from "./key_value_store.ts";
 import { randomToken } from "../secret.ts";
 import { escapeKey, successor, unescapeKey } from "./key_text.ts";
+import { readRecord, readValue } from "./record_text.ts";
 import type { Fields, Transition } from "./transition.ts";
 import {
   ABSENT_VERSION,
@@ -157,8 +158,7 @@ export class SqlEngine implements AtomicEngine {
         : expected === undefined
         ? await this.#run("insert", [escapeKey(key), ...next], true, signal)
         : await this.#run("update", [escapeKey(key), ...next, expected], true, signal);
-      const state = stored(row!);
-      return Number(row!.done) > 0 ? { done: true, now: state.now } : { done: false, ...state };
+      return Number(row!.done) > 0 ? { done: true, now: Number(row!.now) } : { done: false, ...stored(row!) };
     },
   };
 
@@ -190,7 +190,7 @@ export class SqlEngine implements AtomicEngine {
 
   async get(key: string, options?: CallOptions): Promise<string | undefined> {
     const [row] = await this.#run("get", [escapeKey(key)], false, options?.signal);
-    return row && textOf(row.record);
+    return row && readValue(row.record);
   }
 
   async set(key: string, value: string, ttl: number | undefined, options?: CallOptions): Promise<void> {
@@ -213,7 +213,7 @@ export class SqlEngine implements AtomicEngine {
 
   async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
     const rows = await this.#run("getMany", [JSON.stringify(keys.map(escapeKey))], false, options?.signal);
-    const texts = new Map(rows.map(({ key, record }) => [key, textOf(record)]));
+    const texts = new Map(rows.map(({ key, record }) => [key, readValue(record)]));
     return keys.map((key) => texts.get(escapeKey(key)));
   }
 
@@ -259,7 +259,7 @@ function stored({ record, version, expires_at, now }: SqlRow): StoredRecord {
   if (typeof record !== "string") {
     return { record: undefined, expiresAt: undefined, version: undefined, now: Number(now) };
   }
-  const fields = JSON.parse(record) as Record<string, string>;
+  const fields = readRecord(record);
   // `set` and `touch` know the deadline of a value only in the server: the column is the truth.
   if (fields.v !== undefined && expiresAt !== undefined) fields.e = String(expiresAt);
   return { record: fields, expiresAt, version: version as string, now: Number(now) };
@@ -267,9 +267,4 @@ function stored({ record, version, expires_at, now }: SqlRow): StoredRecord {
 
 function valueRecord(value: string): string {
   return JSON.stringify({ v: value });
-}
-
-/** The value in a record; a record that is no value reads as a text that the codec never writes. */
-function textOf(record: unknown): string {
-  return (JSON.parse(record as string) as Fields).v ?? "\0";
 }

@@ -44,9 +44,8 @@ export interface Write {
  *
  * - `evictable`: leaves first. A cached value, a counter.
  * - `kept`: leaves after the evictable ones. A session, a counter that has reached its limit.
- * - `protected`: is never evicted; new ones are refused instead. Without it something would be allowed that
- *   is forbidden: a held
- *   lock, a claim, a tombstone, a block.
+ * - `protected`: is never evicted; new ones are refused instead. Without it something would be allowed that is
+ *   forbidden: a held lock, a claim, a tombstone, a block.
  *
  * @category Transitions
  */

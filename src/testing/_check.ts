@@ -65,8 +65,8 @@ export async function eventually<T>(
 }
 
 /**
- * Takes steps that hold only before `ttl` milliseconds have passed. Where time is real, a busy machine may need longer
- * for them: a failure then says nothing, and they are taken again with twice the time.
+ * Takes steps that hold only before `ttl` milliseconds have passed. Where time is real, a busy machine may
+ * need longer for them: a failure then says nothing, and they are taken again with twice the time.
  *
  * @returns the time with which they held
  */

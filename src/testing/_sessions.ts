@@ -15,9 +15,14 @@ export type Data = Record<string, unknown>;
  */
 export type SessionSubject = AtomicStore | Atomic<IndexedSessionStore>;
 
+/** The session store of a subject. */
+export function sessionStoreOf(store: SessionSubject): Atomic<IndexedSessionStore> {
+  return "transact" in store ? atomicSessionStore(store) : store;
+}
+
 /** The index of a subject. */
 export function indexOf(store: SessionSubject): IndexedSessionStore["index"] {
-  return "transact" in store ? atomicSessionStore(store).index : store.index;
+  return sessionStoreOf(store).index;
 }
 
 /** The keys of all sessions, page by page; an empty page is not the end. */
@@ -52,7 +57,7 @@ export async function begin(
 export function counted(
   subject: SessionSubject,
 ): { store: Atomic<IndexedSessionStore>; calls: () => readonly string[] } {
-  const inner = "transact" in subject ? atomicSessionStore(subject) : subject;
+  const inner = sessionStoreOf(subject);
   let calls: string[] = [];
   const noting = <T extends object>(target: T): T =>
     new Proxy(target, {
@@ -67,7 +72,7 @@ export function counted(
       },
     });
   return {
-    store: noting(inner) as Atomic<IndexedSessionStore>,
+    store: noting(inner),
     calls() {
       const noted = calls;
       calls = [];

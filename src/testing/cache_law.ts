@@ -406,9 +406,11 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       await one!.set("key", 3, HOUR);
       equal(await one!.get("key", () => 0, HOUR), 3, "its own change");
       await one!.invalidate("key");
-      equal(await one!.get("key", () => 4, { ttl: "1h", tags: ["t"] }), 4, "its own invalidation");
+      equal(await one!.get("key", () => 4, HOUR), 4, "its own invalidation");
+      const tagged = { ttl: "1h", tags: ["t"] } as const;
+      equal(await one!.get("tagged", () => 5, tagged), 5, "with a tag");
       await one!.invalidateTags(["t"]);
-      equal(await one!.get("key", () => 5, { ttl: "1h", tags: ["t"] }), 5, "its own tag");
+      equal(await one!.get("tagged", () => 6, tagged), 6, "its own tag");
     },
   },
   {
@@ -512,19 +514,29 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     name: "early refresh refills before the end, by one caller at a time",
     async run(subject) {
       const [one, two] = isolates(subject, 2);
-      const options = { ttl: "1h", early: 100 } as const;
-      let calls = 0;
+      const far = { ttl: "1h", early: 100 } as const;
+      let [calls, running, most] = [0, 0, 0];
       const slow = async () => {
         calls++;
-        await subject.wait(5);
+        most = Math.max(most, ++running);
+        await subject.wait(20);
+        running--;
         return calls;
       };
       await one!.get("key", slow, HOUR);
       // With a fill of milliseconds an hour before its end, no early refresh comes.
-      for (let i = 0; i < 10; i++) await two!.get("key", slow, options);
+      for (let i = 0; i < 10; i++) await two!.get("key", slow, far);
       equal(calls, 1, "far from the end");
-      await one!.set("soon", "old", { ttl: 50 });
-      equal(await two!.get("soon", () => "old", { ttl: 50, early: 1 }), "old", "a fill that took no time");
+      // Two seconds before its end about every third call refills: of two hundred, one surely does.
+      const near = { ttl: "2s", early: 100 } as const;
+      await one!.get("near", slow, near);
+      for (let i = 0; i < 100 && calls === 2; i++) {
+        await Promise.all([one!, two!].map((cache) => cache.get("near", slow, near)));
+      }
+      check(calls > 2, "a refill before the end");
+      equal(most, 1, "one at a time");
+      await one!.set("soon", "old", { ttl: "1m" });
+      equal(await two!.get("soon", () => "new", { ttl: "1m", early: 100 }), "old", "what took no time");
     },
   },
   {
@@ -544,6 +556,15 @@ export const cacheLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const short = () => ["only one"];
       const error = await rejection(() => one!.getMany(["x", "y"], short, HOUR), "too few values");
       check(error instanceof TypeError, "a TypeError");
+      // A key that is being filled elsewhere is asked for alone, should that fill fail.
+      const broken = origin(["never"]);
+      const elsewhere = one!.get("z", () => broken.fill().then(() => Promise.reject(new RangeError())), HOUR);
+      await broken.begun(0);
+      const alone = rejection(() => two!.getMany(["z"], () => [], HOUR), "no value");
+      await subject.wait(50);
+      broken.answer(0);
+      await rejection(() => elsewhere, "a failed fill");
+      check(await eventually(alone, subject.wait) instanceof TypeError, "a TypeError for a key alone");
     },
   },
   {

@@ -26,8 +26,8 @@ export interface PlannedCall {
 }
 
 /**
- * The faults of the next calls, in order (`undefined` is a call without one; after the last all go well), or a function that
- * chooses.
+ * The faults of the next calls, in order (`undefined` is a call without one; after the last all go well), or
+ * a function that chooses.
  *
  * @category Testing
  */

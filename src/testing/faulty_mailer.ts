@@ -8,7 +8,8 @@ import { type Fault, faultChooser, type FaultPlan } from "./fault_plan.ts";
 const TASK = "make a faulty mailer";
 
 /**
- * A mailer around another one whose calls fail by a plan: for tests of `retrying`, `failover` and of your own code.
+ * A mailer around another one whose calls fail by a plan: for tests of `retrying`, `failover` and of your own
+ * code.
  *
  * @throws {TypeError} when the mailer is none, or the plan neither an array nor a function
  * @category Testing
@@ -65,8 +66,8 @@ function errorOf(fault: Fault, { name, deduplicates }: Mailer): Error {
 const LINK = /https?:\/\/[^\s"'<>]+/g;
 
 /**
- * The links of a message that a `memoryMailer()` has sent, in the order in which they stand, each one once: to follow the link
- * of a login or a confirmation in a test.
+ * The links of a message that a `memoryMailer()` has sent, in the order in which they stand, each one once:
+ * to follow the link of a login or a confirmation in a test.
  *
  * @category Testing
  * @example
@@ -83,7 +84,8 @@ const LINK = /https?:\/\/[^\s"'<>]+/g;
  */
 export function linksOf(mail: SentMail): readonly string[] {
   const { text = "", html = "" } = mail.message;
-  // In HTML an ampersand is written as an entity. A full stop or a bracket at the end belongs to the sentence.
+  // In HTML an ampersand is written as an entity. A full stop or a bracket at the end belongs to the
+  // sentence.
   const found = [...(text + "\n" + html.replaceAll("&amp;", "&")).matchAll(LINK)];
   return [...new Set(found.map(([link]) => link.replace(/[.,;:!?)\]]+$/, "")))];
 }

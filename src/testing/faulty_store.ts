@@ -9,9 +9,9 @@ import { type Fault, faultChooser, type FaultPlan } from "./fault_plan.ts";
 const TASK = "make a faulty store";
 
 /**
- * A store around another one whose calls fail by a plan: for tests of what your own code does when the store is away, or when a
- * reply is lost. Every contract runs on it. Calls are counted over all of its namespaces; a `list` is a call a page, and a wait
- * for a change never fails.
+ * A store around another one whose calls fail by a plan: for tests of what your own code does when the store
+ * is away, or when a reply is lost. Every contract runs on it. Calls are counted over all of its namespaces;
+ * a `list` is a call a page, and a wait for a change never fails.
  *
  * @throws {TypeError} when the store is none, or the plan neither an array nor a function
  * @category Testing
@@ -51,8 +51,7 @@ function withFaults<Store extends KeyValueStore>(
           return (transition: Transition, ...rest: unknown[]) =>
             suffer(choose(transition.name), () => call(transition, ...rest));
       }
-      // Symbols are ways around the promise of a call, for speed: without them the contracts call by name.
-      if (typeof name === "symbol") return undefined;
+      if (typeof name === "symbol") return call; // such as that of `using`: no call of a store
       return (...args: unknown[]) => suffer(choose(name), () => call(...args));
     },
   });

@@ -117,10 +117,12 @@ export const idempotencyLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
     async run({ store, wait, clock }) {
       const idempotency = createIdempotency(store, { clock, lease: 50, retention: 150 });
       const begun = await idempotency.begin("key");
-      check(begun.state === "new", "the first is new");
-      await idempotency.complete(begun.claim, 1);
+      const longer = await idempotency.begin("longer", { retention: "1h" });
+      check(begun.state === "new" && longer.state === "new", "the first is new");
+      for (const { claim } of [begun, longer]) await idempotency.complete(claim, 1);
       await wait(200);
       equal((await idempotency.begin("key")).state, "new", "after the retention");
+      equal((await idempotency.begin("longer")).state, "completed", "within it, after the lease");
     },
   },
   {

@@ -145,9 +145,11 @@ export const keyValueStoreLaw: readonly Law<StoreSubject<KeyValueStore>>[] = [
       const ttl = await within(300, clock, async (ttl) => {
         await store.set("short", 1, { ttl });
         await store.set("long", 2, { ttl: "1h" });
-        equal(await store.get("short"), 1, "before");
+        await store.setMany([["one", 3], ["another", 4]], { ttl });
+        equal(await store.getMany(["short", "one", "another"]), [1, 3, 4], "before");
       });
       await wait(ttl);
+      equal(await store.getMany(["one", "another"]), [undefined, undefined], "those of setMany()");
       equal(await store.get("short"), undefined, "get");
       equal(await store.exists("short"), false, "exists");
       equal(await store.getMany(["short", "long"]), [undefined, 2], "getMany");

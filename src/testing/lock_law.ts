@@ -114,6 +114,9 @@ export const lockLaw: readonly Law<StoreSubject<AtomicStore>>[] = [
       const reason = new Error("enough");
       controller.abort(reason);
       check(await rejection(() => third, "an aborted wait") === reason, "it rejects with the reason");
+      const fourth = locks.acquire("key", { ttl: TTL, wait: 100 });
+      equal(await eventually(fourth, wait), undefined, "a wait that was too short");
+      equal((await locks.inspect("key")).held, true, "the second still has it");
       await second.release();
       equal((await locks.inspect("key")).held, false, "no orphaned acquisition is left");
     },

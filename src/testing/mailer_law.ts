@@ -207,12 +207,7 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
         },
         { calendar: { method: "REQUEST", content: "BEGIN:VCALENDAR\r\nEND:VCALENDAR" } },
         { to: Array.from({ length: 200 }, (_, i) => `r${i}@example.com`) },
-        {
-          to: 'Doe, Jane "JD" <jane@example.com>'.replace(
-            /^(.*) </,
-            (_, name) => `${JSON.stringify(name)} <`,
-          ),
-        },
+        { to: '"Doe, Jane \\"JD\\"" <jane@example.com>' },
         { to: "jörg@example.com" },
         { to: "jane@bücher.example" },
       ];
@@ -399,11 +394,9 @@ export const mailerLaw: readonly Law<MailerSubject>[] = [
       const results = await collect(mailer, numbered(25, (i) => i % 10 === 3));
       equal(results.map(({ index }) => index), Array.from({ length: 25 }, (_, i) => i), "indexes");
       for (const result of results) {
-        if (result.index % 10 !== 3) equal(result.state, "sent", `message ${result.index}`);
-        else {check(
-            result.state === "failed" && result.error.delivery === "not-sent",
-            `message ${result.index}`,
-          );}
+        const { index, state } = result;
+        equal(state, index % 10 === 3 ? "failed" : "sent", `message ${index}`);
+        if (result.state === "failed") equal(result.error.delivery, "not-sent", `message ${index}`);
       }
       const taken = await accepted();
       equal(taken.length, 22, "taken");
@@ -576,8 +569,8 @@ export const mailerFaultLaw: readonly Law<FailingMailerSubject>[] = [
 ];
 
 /**
- * The error of an attempt that was given up when everything had been sent: one that a busy machine had not come to send
- * is made again with more time.
+ * The error of an attempt that was given up when everything had been sent: one that a busy machine had not
+ * come to send is made again with more time.
  */
 async function onceSent(attempt: (milliseconds: number) => Promise<MailError>): Promise<MailError> {
   for (const milliseconds of [100, 1000]) {

@@ -23,9 +23,9 @@ export interface ManualClockOptions {
  */
 export interface ManualClock extends Clock {
   /**
-   * Moves the time on. Waits that end meanwhile are resolved in the order of their ends, each at its own time, and what
-   * they wake gets a turn of the event loop before the time moves further. Work that really takes time (a socket, a hash)
-   * may need more than that: await it first.
+   * Moves the time on. Waits that end meanwhile are resolved in the order of their ends, each at its own
+   * time, and what they wake gets a turn of the event loop before the time moves further. Work that really
+   * takes time (a socket, a hash) may need more than that: await it first.
    *
    * @throws {RangeError} when the duration is not valid
    */
@@ -99,7 +99,9 @@ export function manualClock(options: ManualClockOptions = {}): ManualClock {
   return { now: () => now, monotonic: () => now, sleep, advance };
 }
 
-/** The wait that ends first, if that is not after `until`; of those that end together, the one begun first. */
+/**
+ * The wait that ends first, if that is not after `until`; of those that end together, the one begun first.
+ */
 function firstUntil(waits: Iterable<Wait>, until: number): Wait | undefined {
   let first: Wait | undefined;
   for (const wait of waits) {

@@ -1,6 +1,6 @@
 /**
- * For tests: a clock that they move, stores and mailers that fail by a plan, and the laws of every contract as data, to prove an
- * engine of your own with the suite that ours run.
+ * For tests: a clock that they move, stores and mailers that fail by a plan, and the laws of every contract
+ * as data, to prove an engine of your own with the suite that ours run.
  *
  * ```ts
  * import { memoryStore } from "@holdfast/edge";

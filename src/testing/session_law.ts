@@ -4,7 +4,16 @@ import type { Session } from "../session/session.ts";
 import { createSessions } from "../session/create_sessions.ts";
 import { check, equal, rejection } from "./_check.ts";
 import type { Schema } from "../schema.ts";
-import { begin, counted, type Data, indexOf, keysOf, sent, type SessionSubject } from "./_sessions.ts";
+import {
+  begin,
+  counted,
+  type Data,
+  indexOf,
+  keysOf,
+  sent,
+  sessionStoreOf,
+  type SessionSubject,
+} from "./_sessions.ts";
 import type { Law, StoreSubject } from "./law.ts";
 
 export type { SessionSubject } from "./_sessions.ts";
@@ -276,6 +285,8 @@ export const sessionLaw: readonly Law<StoreSubject<SessionSubject>>[] = [
       const keys = await keysOf(store);
       equal(keys.length, 1, "sessions");
       check(!keys[0]!.includes(token), "no key holds the token");
+      const found = await sessionStoreOf(store).load(keys[0]!);
+      check(found.state === "live" && !JSON.stringify(found).includes(token), "no record holds the token");
       equal((await indexOf(store).read("ada")).entries, [], "no key is the user");
     },
   },

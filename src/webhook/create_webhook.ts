@@ -157,6 +157,16 @@ type Outcome =
   | { readonly state: "rejected"; readonly response: Response }
   | { readonly state: "failed"; readonly error: unknown };
 
+/** Whether what was signed once came before, with something else. */
+async function isReused(
+  { nonce, binds }: NonNullable<Extract<WebhookVerdict, { state: "verified" }>["once"]>,
+  { nonces, retention: ttl }: OpenedStore,
+): Promise<boolean> {
+  const bound = await sha256(binds);
+  const held = await nonces.setIfAbsent(await sha256(nonce), bound, { ttl });
+  return !held.set && held.current !== bound;
+}
+
 /** The receiving of one delivery. */
 class Receiving<S extends Schema, Context> {
   readonly #exchange: Exchange<Context>;
@@ -216,38 +226,44 @@ class Receiving<S extends Schema, Context> {
     body: Uint8Array<ArrayBuffer>,
   ): Promise<Response> {
     const opened = this.#opened(this.#exchange.context);
-    const outcomes: Outcome[] = [];
+    let outcomes: readonly Outcome[];
     try {
-      if (once !== undefined) {
-        const { nonce, binds } = once;
-        const ttl = opened.retention;
-        const held = await opened.nonces.setIfAbsent(await sha256(nonce), await sha256(binds), { ttl });
-        if (!held.set && held.current !== await sha256(binds)) {
-          return problemResponse(403, "The webhook is not authentic", {
-            detail: "Its signature was used for another body",
-          });
-        }
+      if (once !== undefined && await isReused(once, opened)) {
+        return problemResponse(403, "The webhook is not authentic", {
+          detail: "Its signature was used for another body",
+        });
       }
-      let next = 0;
-      let fault: { readonly error: unknown } | undefined;
-      const workers = Array.from({ length: this.#options.concurrency ?? CONCURRENCY }, async () => {
-        while (next < events.length && fault === undefined) {
-          const at = next++;
-          try {
-            outcomes[at] = await this.#one(opened.keys, events[at]!, body);
-          } catch (error) {
-            fault ??= { error };
-          }
-        }
-      });
-      await Promise.all(workers);
-      if (fault !== undefined) throw (fault as { readonly error: unknown }).error;
+      outcomes = await this.#all(opened.keys, events, body);
     } catch (error) {
       if (error instanceof HoldfastError) this.#report(error);
       if (!isOutage(error)) throw error;
       return unavailable();
     }
     return this.#answer(outcomes);
+  }
+
+  /** Does all events, some at a time. After a fault none is begun, and those under way come to their end. */
+  async #all(
+    keys: Idempotency,
+    events: readonly WebhookEvent[],
+    body: Uint8Array<ArrayBuffer>,
+  ): Promise<Outcome[]> {
+    const outcomes: Outcome[] = [];
+    const faults: unknown[] = [];
+    let next = 0;
+    const worker = async () => {
+      while (next < events.length && faults.length === 0) {
+        const at = next++;
+        try {
+          outcomes[at] = await this.#one(keys, events[at]!, body);
+        } catch (error) {
+          faults.push(error);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: this.#options.concurrency ?? CONCURRENCY }, worker));
+    if (faults.length > 0) throw faults[0];
+    return outcomes;
   }
 
   /** Does one event, unless it was done or is being done. */

@@ -23,8 +23,8 @@ export interface MailgunWebhookOptions {
   /** The HTTP webhook signing key of the account; a list while it is replaced. */
   readonly secret: string | readonly string[];
   /**
-   * The longest time between the signed timestamp and now, in both directions. Mailgun repeats a delivery for 8
-   * hours.
+   * The longest time between the signed timestamp and now, in both directions. Mailgun repeats a delivery for
+   * 8 hours.
    * @default {"8h"}
    */
   readonly tolerance?: Duration | undefined;
@@ -35,9 +35,9 @@ const OPTIONS = { secret: true, tolerance: true } satisfies OptionNames<MailgunW
 /**
  * Verifies deliveries of Mailgun. The event's id is `event-data.id`, the payload is `event-data`.
  *
- * Mailgun signs a timestamp and a token, and **not the body**. So a token is bound to the body that it first came
- * with: the same token with another body is refused. A stranger who reads a delivery before it arrives can still
- * change it, as with every receiver of Mailgun's webhooks.
+ * Mailgun signs a timestamp and a token, and **not the body**. So a token is bound to the body that it first
+ * came with: the same token with another body is refused. A stranger who reads a delivery before it arrives
+ * can still change it, as with every receiver of Mailgun's webhooks.
  *
  * @throws {TypeError | RangeError} when the secret is missing, or an option is unknown
  * @see https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks

@@ -23,8 +23,8 @@ export interface SendgridWebhookOptions {
   /** The verification key of the event webhook (base64); a list while it is replaced. */
   readonly publicKey: string | readonly string[];
   /**
-   * The longest time between the signed timestamp and now, in both directions. SendGrid repeats a delivery for
-   * 24 hours; what is repeated is known by its events' ids.
+   * The longest time between the signed timestamp and now, in both directions. SendGrid repeats a delivery
+   * for 24 hours; what is repeated is known by its events' ids.
    * @default {"1d"}
    */
   readonly tolerance?: Duration | undefined;
@@ -36,8 +36,8 @@ const OPTIONS = { publicKey: true, tolerance: true } satisfies OptionNames<Sendg
 const HALF = 32;
 
 /**
- * Verifies deliveries of SendGrid's signed event webhook: ECDSA over the timestamp and the body. A delivery has
- * many events, each with an id of its own, `sg_event_id`: `handle` is called for each.
+ * Verifies deliveries of SendGrid's signed event webhook: ECDSA over the timestamp and the body. A delivery
+ * has many events, each with an id of its own, `sg_event_id`: `handle` is called for each.
  *
  * @throws {TypeError | RangeError} when the key is missing or unreadable, or an option is unknown
  * @see https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
@@ -91,8 +91,8 @@ export function sendgrid(options: SendgridWebhookOptions): PresetVerifier {
 }
 
 /**
- * The two numbers of an ECDSA signature one after the other, as Web Crypto takes them, from DER (`SEQUENCE { r
- * INTEGER, s INTEGER }`, lengths in one byte). `undefined` for anything else.
+ * The two numbers of an ECDSA signature one after the other, as Web Crypto takes them, from DER
+ * (`SEQUENCE { r INTEGER, s INTEGER }`, lengths in one byte). `undefined` for anything else.
  */
 function rawSignature(der: Uint8Array | undefined): Uint8Array<ArrayBuffer> | undefined {
   if (der === undefined || der[0] !== 0x30 || der[1] !== der.length - 2) return undefined;

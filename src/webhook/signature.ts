@@ -102,7 +102,7 @@ export async function verifyBy(scheme: Scheme, message: WebhookMessage): Promise
 }
 
 /** Whether a timestamp in seconds lies within `tolerance` of now, before or after it. */
-export function isRecent(timestamp: string | undefined, now: number, tolerance: number): boolean {
+function isRecent(timestamp: string | undefined, now: number, tolerance: number): boolean {
   if (timestamp === undefined || !/^\d{1,12}$/.test(timestamp)) return false;
   return Math.abs(now - Number(timestamp) * 1000) <= tolerance;
 }
@@ -110,7 +110,8 @@ export function isRecent(timestamp: string | undefined, now: number, tolerance: 
 /**
  * The secrets of an option: one, or several while they are rotated.
  *
- * @throws {TypeError} when there is none: a variable of the environment that is missing must not verify anything
+ * @throws {TypeError} when there is none: a variable of the environment that is missing must not verify
+ *   anything
  */
 export function secretsOf(task: string, name: string, given: unknown): readonly string[] {
   const secrets: readonly unknown[] = Array.isArray(given) ? given : [given];

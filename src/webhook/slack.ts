@@ -33,9 +33,9 @@ export interface SlackWebhookOptions {
 const OPTIONS = { secret: true, tolerance: true } satisfies OptionNames<SlackWebhookOptions>;
 
 /**
- * Verifies requests of Slack: events, commands and interactions. The challenge of a new endpoint is answered. The
- * id is the event's `event_id`, else the `trigger_id` of a command or an interaction, else a hash of the request.
- * The payload is the JSON, or the fields of the form.
+ * Verifies requests of Slack: events, commands and interactions. The challenge of a new endpoint is answered.
+ * The id is the event's `event_id`, else the `trigger_id` of a command or an interaction, else a hash of the
+ * request. The payload is the JSON, or the fields of the form.
  *
  * @throws {TypeError | RangeError} when the secret is missing, or an option is unknown
  * @see https://docs.slack.dev/authentication/verifying-requests-from-slack

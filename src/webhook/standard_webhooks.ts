@@ -21,8 +21,8 @@ import type { PresetVerifier, WebhookMessage } from "./webhook.ts";
  */
 export interface StandardWebhooksOptions {
   /**
-   * The secret of the endpoint (`whsec_…`), or the sender's public key (`whpk_…`, Ed25519); a list while they are
-   * rotated.
+   * The secret of the endpoint (`whsec_…`), or the sender's public key (`whpk_…`, Ed25519); a list while they
+   * are rotated.
    */
   readonly secret: string | readonly string[];
   /**

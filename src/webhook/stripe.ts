@@ -31,7 +31,8 @@ export interface StripeWebhookOptions {
 const OPTIONS = { secret: true, tolerance: true } satisfies OptionNames<StripeWebhookOptions>;
 
 /**
- * Verifies deliveries of Stripe: the `v1` signatures of `Stripe-Signature`. The event's id is its `id` (`evt_…`).
+ * Verifies deliveries of Stripe: the `v1` signatures of `Stripe-Signature`. The event's id is its `id`
+ * (`evt_…`).
  *
  * @throws {TypeError | RangeError} when the secret is missing, or an option is unknown
  * @see https://docs.stripe.com/webhooks#verify-manually

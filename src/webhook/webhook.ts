@@ -55,8 +55,7 @@ export interface WebhookEvent {
  * The answer of a verifier.
  *
  * - `verified`: signed by a secret of ours, and recent. `once` binds a value that was signed (a nonce) to
- *   what
- *   came with it, for a sender that does not sign the body.
+ *   what came with it, for a sender that does not sign the body.
  * - `answered`: verified, and this is the whole answer (the challenge of a new endpoint).
  * - `refused`: not signed by a secret of ours, or too old: a 403.
  * - `malformed`: signed, but not what this sender sends: a 400.

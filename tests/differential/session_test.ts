@@ -1,6 +1,7 @@
 import { type Fields, sessionTransitions } from "@holdfast/edge/engine";
 import type { Random } from "../support/random.ts";
 import { type Case, compare } from "./_differential.ts";
+import { report } from "../support/report.ts";
 
 const FIELDS = ["d:a", "d:b", "f:a", "d:__proto__", "d:\u{1F600}", "d:unset:d:a"];
 const some = (random: Random, chance: number) => FIELDS.filter(() => random.chance(chance));
@@ -112,7 +113,6 @@ const byName = new Map(sessionTransitions.map((transition) => [transition.name, 
 for (const [what, inputs] of Object.entries({ sessions, users, sealed })) {
   const cases = Object.entries(inputs).map(([name, input]) => ({ transition: byName.get(name)!, input }));
   Deno.test(`differential: ${what}: Lua and TypeScript agree on every step`, async () => {
-    // deno-lint-ignore no-console
-    console.log(`${what}: ${await compare(cases)} steps`);
+    report(`${what}: ${await compare(cases)} steps`);
   });
 }

@@ -1,8 +1,9 @@
 /** Bulks against a provider's limits: its rate, the bytes of a request, and a caller that stops early. */
-import { createThrottle, memoryStore } from "@holdfast/edge";
+import { createThrottle, memoryStore, systemClock } from "@holdfast/edge";
 import { memoryMailer, type Message, observed, rateLimited, retrying, sendBulk } from "@holdfast/edge/mail";
 import { resendMailer } from "@holdfast/edge/resend";
 import { groupBySize } from "../../adapters/resend/group_by_size.ts";
+import { BulkGate } from "../../src/mail/_bulk_gate.ts";
 import { windowSize } from "../../src/mail/_bulk_run.ts";
 import { repeatOf } from "../../src/mail/_retrying_mailer.ts";
 import { MailError } from "../../src/mail/mail_error.ts";
@@ -186,4 +187,21 @@ Deno.test("a mistyped option of a bulk or of a wrapper is refused", () => {
     () => observed(mailer, { onoperation() {} } as unknown as { onOperation(): void }),
   ];
   for (const make of bad) assertThrows(make, TypeError);
+});
+
+Deno.test("a request that gives up before the gate leaves at once, and those behind it still wait", async () => {
+  const gate = new BulkGate(systemClock);
+  gate.limit(1);
+  const first = await gate.enter(undefined);
+  const controller = new AbortController();
+  const order: string[] = [];
+  const second = gate.enter(controller.signal).catch((error) => void order.push(error));
+  const third = gate.enter(undefined).then((turn) => (order.push("third"), turn));
+  controller.abort("enough");
+  await second;
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assertEquals(order, ["enough"], "the first is under way");
+  first.leave();
+  (await third).leave();
+  assertEquals(order, ["enough", "third"]);
 });

@@ -294,3 +294,14 @@ Deno.test("a certificate that is cut or changed anywhere has no key, or another 
     publicKeyInfo(`-----BEGIN CERTIFICATE-----\n${changed}\n-----END CERTIFICATE-----`);
   }
 });
+
+Deno.test("an event named like a member of every object is no report, and no message of SNS", async () => {
+  for (const name of ["constructor", "toString", "__proto__"]) {
+    const address = "jane@example.com";
+    assertEquals(mailgunFeedback({ event: name, recipient: address }), []);
+    assertEquals(resendFeedback({ type: name, data: { to: [address] } }), []);
+    assertEquals(sendgridFeedback({ event: name, email: address }), []);
+    const { verify } = verifier();
+    assertEquals((await verify(snsMessage({ Type: name, Message: "{}" }))).state, "malformed");
+  }
+});

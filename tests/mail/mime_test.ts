@@ -13,7 +13,7 @@ import { sesMailer } from "@holdfast/edge/ses";
 import { AwsClient } from "aws4fetch";
 import { recipientsOf } from "../../src/mail/message.ts";
 import MailComposer from "nodemailer/lib/mail-composer";
-import { assert, assertEquals } from "../support/assert.ts";
+import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import type { AcceptedMail, MailServer } from "../support/mail/http_server.ts";
 import { MAILGUN_DOMAIN, MAILGUN_KEY, startMailgun } from "../support/mail/mailgun_server.ts";
 import { calendarOf, checkMime, parseMime } from "../support/mail/parse.ts";
@@ -308,5 +308,16 @@ Deno.test("list-unsubscribe: one click needs a URL, and a mailbox is a URL whate
     assertEquals([decodeURIComponent(pathname), search, hash], [address, "", ""]);
     assert(!/[<>,]/.test(mailto!), mailto);
     assertEquals(headers["List-Unsubscribe-Post"], "List-Unsubscribe=One-Click");
+  }
+});
+
+Deno.test("a boundary of the caller's is one that a header can hold, within the 70 characters of RFC 2046", async () => {
+  const html = { from: "a@example.com", to: "b@example.com", subject: "Hello", text: "Hello", html: "Hello" };
+  const { bytes } = await buildMime(html, { boundary: "a".repeat(56) });
+  const [, own] = /boundary="([^"]+)"/.exec(new TextDecoder().decode(bytes)) ?? [];
+  assertEquals(own?.length, 70);
+  for (const boundary of ["", "a".repeat(57), 'a"\r\nBcc: c@example.com\r\nX: "', "a b", "ü"]) {
+    const { message } = await assertRejects(() => buildMime(html, { boundary }), TypeError);
+    assert(message.includes("'boundary'"), message);
   }
 });

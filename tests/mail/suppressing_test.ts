@@ -148,6 +148,42 @@ Deno.test("a mail server's refusal for good puts a recipient on the list; other 
   assertEquals((await second.send(one)).suppressed?.[0]?.kind, "bounce");
 });
 
+Deno.test("the refusal of the only recipient that is left, or that was asked for, is noted too", async () => {
+  const refuses = (selectsRecipients: boolean): Mailer => ({
+    name: "plain",
+    deduplicates: false,
+    selectsRecipients,
+    send: () =>
+      Promise.reject(
+        new MailError("message-rejected", "no such user", {
+          delivery: "not-sent",
+          phase: "rcpt",
+          mailer: "plain",
+          status: 550,
+          enhanced: "5.1.1",
+        }),
+      ),
+  });
+  const two = { ...message, to: ["jane@example.com", "john@example.com"] };
+  for (const selects of [true, false]) {
+    const mailer = suppressing(refuses(selects), memoryStore());
+    await mailer.suppress(bounce("jane@example.com"));
+    await assertRejects(() => mailer.send(two), MailError);
+    assertEquals((await mailer.find("john@example.com"))?.reason, "550 5.1.1", `selects: ${selects}`);
+    const bulk = suppressing(refuses(selects), memoryStore());
+    await bulk.suppress(bounce("jane@example.com"));
+    for await (const { state } of sendBulk(bulk, [two])) assertEquals(state, "failed");
+    assertEquals((await bulk.find("john@example.com"))?.reason, "550 5.1.1", `in a bulk: ${selects}`);
+  }
+  const mailer = suppressing(refuses(true), memoryStore());
+  await assertRejects(() => mailer.send(two, { recipients: ["john@example.com"] }), MailError);
+  assertEquals((await mailer.find("john@example.com"))?.reason, "550 5.1.1");
+  assertEquals(await mailer.find("jane@example.com"), undefined);
+  const fresh = suppressing(refuses(true), memoryStore());
+  await assertRejects(() => fresh.send(two), MailError);
+  for (const address of two.to) assertEquals(await fresh.find(address), undefined, "it may be either's");
+});
+
 Deno.test("sendBulk keeps batches: one question to the list and one request, without the suppressed", async () => {
   await using server = await startResend();
   const store = memoryStore();

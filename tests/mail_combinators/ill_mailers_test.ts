@@ -208,3 +208,51 @@ for (const [name, make] of Object.entries(mailers)) {
     assertEquals([gone.code, gone.delivery], ["aborted", "unknown"]);
   });
 }
+
+Deno.test("observed: an 'around' that returns nothing sends once", async () => {
+  let sent = 0;
+  const send = () => Promise.resolve({ mailer: "own", id: String(++sent) });
+  const around = ((_call: unknown, run: () => Promise<unknown>) => void run()) as never;
+  await observed({ name: "own", deduplicates: false, send }, { around }).send(message);
+  assertEquals(sent, 1);
+});
+
+Deno.test("rateLimited: a cost that throws fails its own message of a bulk, and no other", async () => {
+  const memory = memoryMailer();
+  const batches: Mailer = {
+    ...{ name: "own", deduplicates: false, send: (message) => memory.send(message) },
+    openBulk: () => ({ size: 3, send: (messages) => messages.map((message) => memory.send(message)) }),
+  };
+  const cost = ({ subject }: { readonly subject: string }) => {
+    if (subject === "Order 2") throw new RangeError("no cost");
+    return 1;
+  };
+  const messages = [1, 2, 3].map((number) => ({ ...message, subject: `Order ${number}` }));
+  const states: string[] = [];
+  for await (const { state } of sendBulk(rateLimited(batches, throttle(), { cost }), messages)) {
+    states.push(state);
+  }
+  assertEquals(states, ["sent", "failed", "sent"]);
+});
+
+for (const [name, wrap] of Object.entries(wrappers)) {
+  Deno.test(`${name}: a TypeError of fetch is no mistake in the message: its outcome is unknown`, async () => {
+    const own: Mailer = {
+      name: "own",
+      deduplicates: false,
+      send: () => Promise.reject(new TypeError("fetch failed")),
+    };
+    for (const sending of [() => wrap(own).send(message), () => firstOf(sendBulk(wrap(own), [message]))]) {
+      const error = await errorOf(sending());
+      assertEquals([error.code, error.delivery, error.retryable], ["backend-unavailable", "unknown", false]);
+    }
+  });
+}
+
+Deno.test("outbox: a TypeError of fetch leaves its message in doubt", async () => {
+  const send = () => Promise.reject(new TypeError("fetch failed"));
+  const mailer = outbox({ name: "own", deduplicates: false, send }, memoryStore());
+  await mailer.send(message);
+  const { inDoubt, dead } = await mailer.drain();
+  assertEquals([inDoubt, dead], [1, 0]);
+});

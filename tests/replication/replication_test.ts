@@ -629,3 +629,13 @@ Deno.test("replicatedSessions() refuses eventual stores and options out of range
   assertThrows(() => replicatedSessions(store, store, { strategy: "later" as "async" }), TypeError);
   assertThrows(() => replicatedSessions(store, store, { whenFull: "drop" as "wait" }), TypeError);
 });
+
+Deno.test("flush() and a save that finds the queue full end at once with a signal that is aborted already", async () => {
+  const { store, secondary } = setUp({ queueSize: 1 });
+  secondary.mode = "hanging";
+  await store.save("a", create("a"));
+  const signal = AbortSignal.abort(new Error("left"));
+  const calls = [() => store.flush({ signal }), () => store.save("b", create("b"), { signal })];
+  for (const call of calls) assertEquals((await assertRejects(call, Error)).message, "left");
+  await assertRejects(() => store.flush({ timeOut: "1s" } as never), TypeError);
+});

@@ -109,3 +109,19 @@ Deno.test("a missing table, a wrong file and a wrong argument are errors that na
   assertThrows(() => nodeSqliteStore(database, { tabel: "x" } as never), TypeError);
   assertThrows(() => nodeSqliteStore(database, { table: 'x"; drop' }), TypeError);
 });
+
+Deno.test("a record that was damaged in the table is corrupt-record, and no error quotes it", async () => {
+  const database = new DatabaseSync(":memory:");
+  const store = nodeSqliteStore(database);
+  await store.migrate();
+  for (const damaged of ["a secret, no JSON", "17", "null", '["a secret"]', '{"v":17}']) {
+    await store.set("key", "value");
+    database.prepare("update holdfast set record = ?").run(damaged);
+    for (const call of [() => store.get("key"), () => store.getMany(["key"]), () => store.increment("key")]) {
+      const error = await assertRejects(call, HoldfastError);
+      assertEquals(error.code, "corrupt-record", damaged);
+      assert(!Deno.inspect(error).includes("secret"), "an error that quotes the record");
+    }
+  }
+  database.close();
+});

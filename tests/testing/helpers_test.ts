@@ -42,6 +42,16 @@ Deno.test("manualClock() moves the lease of a lock and the quota of a throttle",
   assert((await throttle.check("ada")).allowed);
 });
 
+Deno.test("faultyStore() leaves a store disposable, and that counts as no call", async () => {
+  let ended = 0;
+  const inner = Object.assign(Object.create(memoryStore()), { [Symbol.dispose]: () => ended++ });
+  {
+    using store = faultyStore(inner as ReturnType<typeof memoryStore> & Disposable, ["lost-request"]);
+    await assertRejects(() => store.set("a", 1), HoldfastError);
+  }
+  assertEquals(ended, 1);
+});
+
 Deno.test("faultyStore() fails the calls of its array, in order and over all namespaces", async () => {
   const inner = memoryStore();
   const plan: (Fault | undefined)[] = [

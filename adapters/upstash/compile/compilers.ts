@@ -5,8 +5,8 @@ const TYPESCRIPT = "npm:typescript@6.0.2";
 const TYPESCRIPT_TO_LUA = "npm:typescript-to-lua@1.37.1";
 
 /**
- * Loads the compilers. Their names are no literals of an `import`, so the package depends on neither: they are fetched when
- * a transition is compiled.
+ * Loads the compilers. Their names are no literals of an `import`, so the package depends on neither: they
+ * are fetched when a transition is compiled.
  */
 export async function loadCompilers(): Promise<Compilers> {
   const [typescript, typescriptToLua] = [TYPESCRIPT, TYPESCRIPT_TO_LUA];

@@ -1,7 +1,8 @@
 /**
- * The Lua that surrounds a transition, and the engine's own scripts. `deno task generate` shortens them as it does what is
- * compiled. All of them share one set of short names, so a name stands for the same thing wherever passages are put together;
- * what a compiled part defines begins with a capital and stays apart from them.
+ * The Lua that surrounds a transition, and the engine's own scripts. `deno task generate` shortens them as it
+ * does what is compiled. All of them share one set of short names, so a name stands for the same thing
+ * wherever passages are put together; what a compiled part defines begins with a capital and stays apart from
+ * them.
  */
 
 /** How long a reply is kept, in milliseconds: longer than any client goes on sending copies of a request. */
@@ -19,7 +20,10 @@ local memory = KEYS[2]
 local known = memory and redis.call('GET', memory)
 if known then return known end`;
 
-/** Reads `record`; nil when there is none or it has expired. It is a hash, whose field `@` is its deadline, `was`. */
+/**
+ * Reads `record`; nil when there is none or it has expired. It is a hash, whose field `@` is its deadline,
+ * `was`.
+ */
 const read = `
 local flat, record, was = redis.call('HGETALL', KEYS[1]), nil, nil
 if flat[1] then
@@ -30,7 +34,8 @@ if flat[1] then
 end`;
 
 /**
- * Calls `apply` with the input, which `inputArgs` made of `fields`, a text; `out` is the list of the output's pairs.
+ * Calls `apply` with the input, which `inputArgs` made of `fields`, a text; `out` is the list of the output's
+ * pairs.
  */
 const decide = `
 local input, out, count = {}, {}, 0
@@ -52,9 +57,9 @@ local changes, nxt, deadline = step.write, nil, nil
 if changes then nxt, deadline = changes.record, changes.expiresAt end`;
 
 /**
- * Makes `nxt` the record until `deadline`, if it `changes`; writes what differs from what was read. One command each, but for
- * a record with more fields than unpack takes. Redis keeps a key through the millisecond that it is told, so it is told the
- * one before: a value is read without a look at the clock.
+ * Makes `nxt` the record until `deadline`, if it `changes`; writes what differs from what was read. One
+ * command each, but for a record with more fields than unpack takes. Redis keeps a key through the
+ * millisecond that it is told, so it is told the one before: a value is read without a look at the clock.
  */
 const write = `
 if changes and not nxt then redis.call('DEL', KEYS[1]) elseif changes then
@@ -84,8 +89,8 @@ if memory then redis.call('SET', memory, out, 'PX', '${MEMORY}') end
 return out`;
 
 /**
- * In a fast path, after what decides and before the first write: keeps the reply, or answers a copy of an earlier call with
- * the reply that was kept then. `memory` must be `KEYS[2]`.
+ * In a fast path, after what decides and before the first write: keeps the reply, or answers a copy of an
+ * earlier call with the reply that was kept then. `memory` must be `KEYS[2]`.
  */
 export function unlessDone(reply: string): string {
   return `if memory and not redis.call('SET', memory, ${reply}, 'NX', 'PX', '${MEMORY}') then
@@ -150,8 +155,8 @@ local out = {redis.call('UNLINK', unpack(KEYS)) .. ''}`;
 /**
  * Lists a page of keys. `KEYS[1]` routes the script to a node of a cluster, and shows the head that keys
  * really have: a client may put its own prefix in front of every key. `ARGV`: cursor, beginning of the keys,
- * how many, and the length of what follows the head in `KEYS[1]`. Answers the next cursor, the least slot of each master
- * (empty without a cluster), and the keys without the head.
+ * how many, and the length of what follows the head in `KEYS[1]`. Answers the next cursor, the least slot of
+ * each master (empty without a cluster), and the keys without the head.
  */
 const listPage = `
 local head = string.sub(KEYS[1], 1, #KEYS[1] - tonumber(ARGV[4]))

@@ -1,4 +1,7 @@
-/** The usual calls of idempotency, by hand; `src/idempotency/idempotency_transitions.ts` has the record's fields. */
+/**
+ * The usual calls of idempotency, by hand; `src/idempotency/idempotency_transitions.ts` has the record's
+ * fields.
+ */
 import type { FastPath } from "./fast_path.ts";
 import { unlessDone } from "./engine_lua.ts";
 

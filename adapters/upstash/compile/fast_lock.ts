@@ -1,7 +1,7 @@
 /**
- * The usual calls of a lock, by hand: they decide by the record's summary (`lock`) and the caller's own fields, so that a
- * call costs the same however many wait. They may run while nothing is due, and leave exactly the record that the
- * transition would leave; `src/lock/lock_transitions.ts` has the fields.
+ * The usual calls of a lock, by hand: they decide by the record's summary (`lock`) and the caller's own
+ * fields, so that a call costs the same however many wait. They may run while nothing is due, and leave
+ * exactly the record that the transition would leave; `src/lock/lock_transitions.ts` has the fields.
  */
 import {
   DONE_REMEMBERED,
@@ -44,8 +44,8 @@ if now >= due or now >= head then break end
 const MAKE_KEEP = (): string => `local keep = math.ceil((ends + ${FENCE_RETENTION}) / ${HOUR}) * ${HOUR}`;
 
 /**
- * Keeps the reply, then writes the fields in `set`, deletes those in `gone`, and writes the summary, and the record's
- * deadline where that has changed.
+ * Keeps the reply, then writes the fields in `set`, deletes those in `gone`, and writes the summary, and the
+ * record's deadline where that has changed.
  */
 const close = (gone?: string): string => `
 ${unlessDone("reply")}

@@ -1,10 +1,11 @@
 /**
- * The usual call of a throttle, by hand. It runs at every request, so its steps are text that stands where it is needed: in
- * Lua a function costs more than the arithmetic that it would hold.
+ * The usual call of a throttle, by hand. It runs at every request, so its steps are text that stands where it
+ * is needed: in Lua a function costs more than the arithmetic that it would hold.
  *
- * The names are those of a policy and its counter in `src/throttle/throttle_transitions.ts`: `a` is the limit, `b` the
- * window, `c` the capacity; `since`, `used`, `earlier` are the counter, `back` the units of a GCRA counter that came back
- * since then. `hard` says that the decision must be left to `apply`: products past 2^53, damage, clocks that stepped back.
+ * The names are those of a policy and its counter in `src/throttle/throttle_transitions.ts`: `a` is the
+ * limit, `b` the window, `c` the capacity; `since`, `used`, `earlier` are the counter, `back` the units of a
+ * GCRA counter that came back since then. `hard` says that the decision must be left to `apply`: products
+ * past 2^53, damage, clocks that stepped back.
  */
 import { CLOCK_SKEW, DEADLINE_STEP, EXACT, RECENT_LENGTH } from "../../../src/throttle/throttle_limits.ts";
 import type { FastPath } from "./fast_path.ts";
@@ -137,7 +138,9 @@ end
 /** The key goes when all is over. */
 const MOVE = (): string => `if over ~= x then redis.call('PEXPIREAT', key, format('%d', over)) end`;
 
-/** Decides all `rules` on their `states`. Makes `figures`: whether it is allowed, and four numbers a policy. */
+/**
+ * Decides all `rules` on their `states`. Makes `figures`: whether it is allowed, and four numbers a policy.
+ */
 const DECIDE = (): string => `
 local lasts, longest = ${DEADLINE_STEP}, ${DEADLINE_STEP}
 for n, p in ipairs(rules) do
@@ -203,9 +206,10 @@ end
 `;
 
 /**
- * No block, nothing stale: only the fields of these policies are read, and only those that change are written. Against the
- * compiled form, in one run on a loaded machine: fixed 31 to 75 µs, sliding 30 to 86, gcra 29 to 84, two policies 47 to 126.
- * One policy by itself, in another run: fixed 14.4 µs against 19.1 by tables, sliding 17.7 against 21.9, gcra 15.1 against 19.5.
+ * No block, nothing stale: only the fields of these policies are read, and only those that change are
+ * written. Against the compiled form, in one run on a loaded machine: fixed 31 to 75 µs, sliding 30 to 86,
+ * gcra 29 to 84, two policies 47 to 126. One policy by itself, in another run: fixed 14.4 µs against 19.1 by
+ * tables, sliding 17.7 against 21.9, gcra 15.1 against 19.5.
  */
 const check = (): FastPath => ({
   fields: ["cost", "call", "policy0"],

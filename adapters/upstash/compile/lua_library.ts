@@ -1,6 +1,7 @@
 /**
- * The functions that the compiled Lua may call: our own short forms of the few helpers that `typescript-to-lua` asks for. Transitions
- * work on strings, whole numbers, records and arrays; what is not here is outside the subset, and compiling it fails.
+ * The functions that the compiled Lua may call: our own short forms of the few helpers that
+ * `typescript-to-lua` asks for. Transitions work on strings, whole numbers, records and arrays; what is not
+ * here is outside the subset, and compiling it fails.
  */
 
 /** By the name that the compiler uses; a value may call the ones in `NEEDS`. */

@@ -1,6 +1,6 @@
 /**
- * Makes a Lua chunk short: no comments, no needless white space, short names for locals. Works on tokens, so it needs
- * no grammar; it relies on the chunk using no global besides those in `RESERVED` and no `goto`.
+ * Makes a Lua chunk short: no comments, no needless white space, short names for locals. Works on tokens, so
+ * it needs no grammar; it relies on the chunk using no global besides those in `RESERVED` and no `goto`.
  */
 
 /** What a chunk may use without declaring it, and what must keep its name. */
@@ -60,8 +60,8 @@ const OPENERS = new Set(["..", "=", "==", "~=", "(", "[", "{", ",", "return", "a
 const LOOSE = new Set(["and", "or", "not", "==", "~=", "<", ">", "<=", ">=", ",", "function", "..."]);
 
 /**
- * `(a .. b) .. c` without its parentheses: the same text, but one operation instead of two, since Lua puts the parts of a
- * whole chain together at once.
+ * `(a .. b) .. c` without its parentheses: the same text, but one operation instead of two, since Lua puts
+ * the parts of a whole chain together at once.
  */
 function withoutParentheses(list: readonly Token[]): readonly Token[] {
   const gone = new Set<number>();
@@ -110,12 +110,12 @@ export interface LuaChunks {
 }
 
 /**
- * The same chunks, shorter; one entry for each contract. What a part defines gets a name that begins with a capital,
- * alike in all parts of the contract, and in those of others where they define it too. Other names are shortened for each
- * part by itself, in the order in which they appear. So equal parts stay equal, and parts alike stay alike, which
- * compresses well. Chunks that stand alone are put together from common passages: a name is short for the same name in all
- * of them, so that those passages stay equal. So it is in chunks that stand around parts, where it begins with a small letter,
- * so that no part hides it.
+ * The same chunks, shorter; one entry for each contract. What a part defines gets a name that begins with a
+ * capital, alike in all parts of the contract, and in those of others where they define it too. Other names
+ * are shortened for each part by itself, in the order in which they appear. So equal parts stay equal, and
+ * parts alike stay alike, which compresses well. Chunks that stand alone are put together from common
+ * passages: a name is short for the same name in all of them, so that those passages stay equal. So it is in
+ * chunks that stand around parts, where it begins with a small letter, so that no part hides it.
  */
 export function minifyLua(contracts: readonly LuaChunks[]): Required<LuaChunks>[] {
   const read = contracts.map(({ parts }) => parts.map(chunk));

@@ -1,5 +1,6 @@
 /**
- * The compiler of your own transitions, as a command: with its output a transition of yours runs on Upstash in one request.
+ * The compiler of your own transitions, as a command: with its output a transition of yours runs on Upstash
+ * in one request.
  *
  * ```sh
  * deno run -A jsr:@holdfast/edge/upstash/compile stock_transitions.ts --out stock_scripts.ts
@@ -11,9 +12,10 @@
  * const store = upstashStore(redis, { scripts: [scripts] });
  * ```
  *
- * A transition must be a constant with that very type, `const take: Transition = { name: "stock.take", apply }`, and stay in
- * the subset that compiles: records and arrays, loops, strings and whole numbers; no `Map`, regular expression, `try` or
- * `new`, and of arrays no method that takes a function but `sort`. What is outside is an error that names it.
+ * A transition must be a constant with that very type,
+ * `const take: Transition = { name: "stock.take", apply }`, and stay in the subset that compiles: records and
+ * arrays, loops, strings and whole numbers; no `Map`, regular expression, `try` or `new`, and of arrays no
+ * method that takes a function but `sort`. What is outside is an error that names it.
  *
  * @module
  */

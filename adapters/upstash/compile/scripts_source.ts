@@ -24,7 +24,10 @@ function constant(part: string): string {
   return "part" + /^local\s+(?:function )?(\w+)/.exec(part)![1]!;
 }
 
-/** The TypeScript file of what several contracts share, each part a constant, so that a bundle has those that it needs. */
+/**
+ * The TypeScript file of what several contracts share, each part a constant, so that a bundle has those that
+ * it needs.
+ */
 export function sharedSource(parts: readonly string[], origin: string): string {
   return constantsSource(Object.fromEntries(parts.map((part) => [constant(part), part])), origin);
 }
@@ -36,8 +39,8 @@ export function constantsSource(texts: Readonly<Record<string, string>>, origin:
 }
 
 /**
- * The TypeScript file that exports compiled transitions. Equal transitions give an equal file. What several of them need
- * stands there once; what is `shared` with other files is imported from `./_shared.ts`.
+ * The TypeScript file that exports compiled transitions. Equal transitions give an equal file. What several
+ * of them need stands there once; what is `shared` with other files is imported from `./_shared.ts`.
  */
 export function scriptsSource(
   transitions: readonly CompiledTransition[],

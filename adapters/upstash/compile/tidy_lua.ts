@@ -1,7 +1,7 @@
 /**
- * Rewrites what the compiler spells out at length: destructuring, optional chaining and named numbers. Works on its lines,
- * one statement each, before they are minified. Each rule looks for the exact shape that the compiler writes, so another shape
- * stays as it is, which is longer and as right.
+ * Rewrites what the compiler spells out at length: destructuring, optional chaining and named numbers. Works
+ * on its lines, one statement each, before they are minified. Each rule looks for the exact shape that the
+ * compiler writes, so another shape stays as it is, which is longer and as right.
  */
 
 /** A field of a table, by a dot or in brackets. */
