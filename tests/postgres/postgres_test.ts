@@ -37,6 +37,14 @@ Deno.test("Postgres", async (t) => {
       await open().migrate();
     });
 
+    await t.step("16 processes that start at once may each run migrate()", async () => {
+      await Promise.all(Array.from({ length: 16 }, () => pool.query("select pg_sleep(0.1)"))); // all are connected
+      for (const table of ["race_1", "race_2", "race_3"]) {
+        await Promise.all(Array.from({ length: 16 }, () => postgresStore(query, { table }).migrate()));
+        await postgresStore(query, { table }).set("a", 1);
+      }
+    });
+
     await t.step("a call takes one trip where the record is absent or was seen, else two", async () => {
       const { query: run, trips } = counted(query);
       const store = open(run);
