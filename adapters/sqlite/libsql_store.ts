@@ -50,8 +50,10 @@ const BY_CODE: Readonly<Record<string, "unauthorized" | "misconfigured" | "read-
  * ```
  */
 export function libsqlStore(client: LibsqlClient, options: SqliteStoreOptions = {}): SqliteStore {
-  if (typeof client?.batch !== "function") {
-    throw new TypeError("Cannot make a store on libSQL as it needs a client of @libsql/client");
+  if (typeof client?.batch !== "function" || "prepare" in client) {
+    throw new TypeError(
+      "Cannot make a store on libSQL as it needs a client of @libsql/client; d1Store() takes a binding of D1",
+    );
   }
   return sqliteStore({
     name: "libsql",
