@@ -27,6 +27,9 @@ import { isDuplicateKey, mongodbFault } from "./mongodb_faults.ts";
 export interface MongodbCollection {
   /** The collection's name. */
   readonly namespace: string;
+  /** Its write concern, or that of its database or client. */
+  // deno-lint-ignore no-explicit-any
+  readonly writeConcern?: { readonly w?: any } | undefined;
   /** Reads one document. */
   // deno-lint-ignore no-explicit-any
   findOne(filter: any, options?: any): Promise<any>;
@@ -93,7 +96,7 @@ const OPTIONS: OptionNames<MongodbStoreOptions> = { prefix: true, timeout: true,
  * collection that is handed in: give it `{ writeConcern: { w: "majority" } }`, or a failover may forget what
  * was acknowledged.
  *
- * @throws {TypeError} when the first argument is no collection
+ * @throws {TypeError} when the first argument is no collection, or one whose writes are not acknowledged
  * @throws {RangeError} when the prefix is longer than 256 bytes
  * @category Stores
  * @example
@@ -112,6 +115,12 @@ export function mongodbStore(collection: MongodbCollection, options: MongodbStor
   const task = "make a MongoDB store";
   if (typeof collection?.updateOne !== "function" || typeof collection.createIndex !== "function") {
     throw new TypeError(`Cannot ${task} as it needs a collection of the official driver`);
+  }
+  if (collection.writeConcern?.w === 0) {
+    // Two inserts of one id would both succeed, and two callers would hold one lock.
+    throw new TypeError(
+      `Cannot ${task} as writes must be acknowledged: current write concern is { w: 0 }, use { w: "majority" }`,
+    );
   }
   checkOptionNames(task, options, OPTIONS);
   const { prefix = "" } = options;
@@ -187,7 +196,7 @@ class MongodbEngine implements AtomicEngine {
     const now = this.#clock.now();
     if (found === null) return { record: undefined, expiresAt: undefined, version: undefined, now };
     const { record, expiresAt, version } = found;
-    return { record: JSON.parse(record), expiresAt: expiresAt ?? undefined, version, now };
+    return { record: JSON.parse(checkText(record)), expiresAt: expiresAt ?? undefined, version, now };
   }
 
   /** Answers whether the record's version was the expected one. */
@@ -341,7 +350,16 @@ const MAX_DATE = 8_640_000_000_000_000;
 
 /** The value in a record; a record that is no value reads as a text that the codec never writes. */
 function textOf(record: string): string {
-  return (JSON.parse(record) as Fields).v ?? "\0";
+  return (JSON.parse(checkText(record)) as Fields).v ?? "\0";
+}
+
+/** The text of a record. A document of another program has none, and neither has a driver that is set to `raw`. */
+function checkText(record: unknown): string {
+  if (typeof record === "string") return record;
+  throw new HoldfastError(
+    "corrupt-record",
+    "Cannot read the record as its document is not one of this store",
+  );
 }
 
 function late(writes: boolean): HoldfastError {
