@@ -209,6 +209,12 @@ export function sqliteFault(name: string, message: string, writes: boolean): Hol
       `Cannot use ${name} as its client does not wait for other processes: set 'timeout' on the client`,
     );
   }
+  if (/^cannot start a transaction within a transaction/.test(message)) {
+    return new HoldfastError(
+      "misconfigured",
+      `Cannot use ${name} as its connection is in a transaction of the application: give the store one of its own`,
+    );
+  }
   if (/^attempt to write a readonly database/.test(message)) {
     return new HoldfastError("read-only", `Cannot use ${name} as it takes no writes`);
   }

@@ -269,6 +269,21 @@ Deno.test("faults: a table without its primary key refuses writes and opens no t
   }
 });
 
+Deno.test("faults: a store on a connection that is in the application's own transaction says so, and opens no throttle", async () => {
+  using database = new DatabaseSync(":memory:");
+  const store = nodeSqliteStore(database);
+  await store.migrate();
+  const throttle = createThrottle(store, { name: "door", limit: 1, window: "1m" });
+  database.exec("begin");
+  for (const call of [() => store.increment("n"), () => throttle.check("ada")]) {
+    const error = await assertRejects(call, HoldfastError);
+    assertEquals([error.code, error.ambiguous], ["misconfigured", false]);
+    assert(/transaction of the application/.test(error.message), error.message);
+  }
+  database.exec("commit");
+  assertEquals((await throttle.check("ada")).allowed, true);
+});
+
 Deno.test("faults: a write whose reply was lost is sent once: the caller decides about repeating it", async () => {
   let sent = 0;
   const store = postgresStore(() => (sent++, Promise.reject(failed({ code: "ECONNRESET" }))));
