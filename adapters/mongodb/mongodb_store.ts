@@ -28,6 +28,9 @@ import { isDuplicateKey, mongodbFault } from "./mongodb_faults.ts";
 export interface MongodbCollection {
   /** The name of the database and of the collection, with a dot between them. */
   readonly namespace: string;
+  /** Its write concern, or that of its database or client. */
+  // deno-lint-ignore no-explicit-any
+  readonly writeConcern?: { readonly w?: any } | undefined;
   /** Reads one document. */
   // deno-lint-ignore no-explicit-any
   findOne(filter: any, options?: any): Promise<any>;
@@ -95,7 +98,7 @@ const OPTIONS: OptionNames<MongodbStoreOptions> = { prefix: true, timeout: true,
  * collection that is handed in: give it `{ writeConcern: { w: "majority" } }`, or a failover may forget what
  * was acknowledged.
  *
- * @throws {TypeError} when the first argument is no collection
+ * @throws {TypeError} when the first argument is no collection, or one whose writes are not acknowledged
  * @throws {RangeError} when the prefix is longer than 256 bytes
  * @category Stores
  * @example
@@ -114,6 +117,12 @@ export function mongodbStore(collection: MongodbCollection, options: MongodbStor
   const task = "make a MongoDB store";
   if (typeof collection?.updateOne !== "function" || typeof collection.createIndex !== "function") {
     throw new TypeError(`Cannot ${task} as it needs a collection of the official driver`);
+  }
+  if (collection.writeConcern?.w === 0) {
+    // Two inserts of one id would both succeed, and two callers would hold one lock.
+    throw new TypeError(
+      `Cannot ${task} as writes must be acknowledged: current write concern is { w: 0 }, use { w: "majority" }`,
+    );
   }
   checkOptionNames(task, options, OPTIONS);
   const { prefix = "" } = options;

@@ -36,6 +36,14 @@ export function isConflict(error: unknown): boolean {
   return CONFLICTS.test(codeOf(error));
 }
 
+/**
+ * Whether another process made the table or its index in the same moment: `if not exists` looks before the other
+ * one has committed. The next attempt finds it.
+ */
+export function isMadeMeanwhile(error: unknown): boolean {
+  return /^(23505|42P07|42710)$/.test(codeOf(error));
+}
+
 /** Turns an error of a client into a fault; its message may quote values and is not passed on. */
 export function postgresFault(error: unknown, writes: boolean): HoldfastError {
   if (error instanceof HoldfastError) return error;

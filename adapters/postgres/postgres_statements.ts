@@ -53,7 +53,7 @@ export function postgresStatements(table: string, options: StatementOptions = {}
 set record = excluded.record, version = excluded.version, expires_at = excluded.expires_at returning ${told}`;
   /** Answers a conditional write: whether it was done, and otherwise what is there. */
   const answer =
-    `select ${snapshot} as now, (select count(*) from written) as done, r.record, r.version, r.expires_at
+    `select ${snapshot} as now, (select count(*) from written) as done, r.record, r.version, r.expires_at as expires
 from (select 1) one left join ${table} r on r.prefix = $1 and r.key = $2`;
   return {
     migrate: [
@@ -68,7 +68,7 @@ from (select 1) one left join ${table} r on r.prefix = $1 and r.key = $2`;
 )`,
       `create index if not exists ${indexOf(table)} on ${table} (expires_at) where expires_at is not null`,
     ],
-    load: `select ${now} as now, r.record, r.version, r.expires_at
+    load: `select ${now} as now, r.record, r.version, r.expires_at as expires
 from (select 1) one left join ${table} r on r.prefix = $1 and r.key = $2`,
     insert: `with written as (
   insert into ${table} (prefix, key, record, version, expires_at) values ($1, $2, $3, $4, $5::bigint)

@@ -7,7 +7,7 @@ import { checkPrefix } from "../../src/store/prefix.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
 import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { PostgresChanges, type PostgresListen } from "./postgres_changes.ts";
-import { fault, isConflict, postgresFault } from "./postgres_faults.ts";
+import { fault, isConflict, isMadeMeanwhile, postgresFault } from "./postgres_faults.ts";
 import { type PostgresStatements, postgresStatements } from "./postgres_statements.ts";
 
 /**
@@ -175,19 +175,26 @@ class PostgresBackend implements SqlBackend {
   }
 
   async migrate(): Promise<void> {
-    for (const statement of this.#statements().migrate) await this.#send(statement, [], true, undefined);
+    const passes = (error: unknown) => isConflict(error) || isMadeMeanwhile(error);
+    for (const statement of this.#statements().migrate) {
+      await this.#send(statement, [], true, undefined, passes);
+    }
   }
 
   async purge(limit: number): Promise<number> {
     return (await this.#send(this.#statements().purge, [limit], true, undefined)).length;
   }
 
-  /** Sends one statement; a conflict, after which it certainly had no effect, is met with another attempt. */
+  /**
+   * Sends one statement; an error that `passes`, after which it certainly had no effect, is met with another
+   * attempt.
+   */
   async #send(
     text: string,
     values: unknown[],
     writes: boolean,
     signal: AbortSignal | undefined,
+    passes: (error: unknown) => boolean = isConflict,
   ): Promise<readonly SqlRow[]> {
     const late = () => fault("timeout", "it did not answer in time", { retryable: true, ambiguous: writes });
     const ends = systemClock.monotonic() + this.#timeout;
@@ -199,7 +206,7 @@ class PostgresBackend implements SqlBackend {
         if (signal?.aborted) throw signal.reason;
         const delay = Math.random() * Math.min(2 ** attempt, 100);
         left = ends - systemClock.monotonic() - delay;
-        if (!this.#alone || !isConflict(error) || attempt === CONFLICT_ATTEMPTS || left <= 0) {
+        if (!this.#alone || !passes(error) || attempt === CONFLICT_ATTEMPTS || left <= 0) {
           throw postgresFault(error, writes);
         }
         await systemClock.sleep(delay, signal);

@@ -2,6 +2,7 @@
  * The clients of Redis that people have, by shape, and what is used of each: a way to run a script by its
  * hash and by its text. Nothing is imported: a client is told by the methods that only it has.
  */
+import { HoldfastError } from "../../src/errors.ts";
 import type { RedisScripts } from "../upstash/_client.ts";
 
 /**
@@ -34,6 +35,8 @@ export interface NodeRedisClient {
   eval(script: string, options: { keys: string[]; arguments: string[] }): PromiseLike<unknown>;
   /** Reads a hash. */
   hGetAll(key: string): PromiseLike<unknown>;
+  /** Whether `connect()` was called. */
+  readonly isOpen?: boolean | undefined;
 }
 
 /**
@@ -115,12 +118,25 @@ function ofIoRedis(redis: IoRedisClient, cluster: boolean): FittedClient {
 }
 
 function ofNodeRedis(redis: NodeRedisClient, cluster: boolean, asksPrimary: boolean): FittedClient {
+  let opened = false;
+  /**
+   * Refuses a client that `connect()` was never called on: no call will ever succeed, so it is no outage, in which
+   * requests may pass. One that was closed later ends with an error of its own.
+   */
+  const open = () => {
+    opened ||= redis.isOpen !== false;
+    if (opened) return redis;
+    throw new HoldfastError(
+      "misconfigured",
+      "Cannot use Redis as its client was never connected: call connect()",
+    );
+  };
   const scripts: RedisScripts = {
-    evalsha: async (sha, keys, args) => await redis.evalSha(sha, { keys, arguments: args }),
-    eval: async (script, keys, args) => await redis.eval(script, { keys, arguments: args }),
+    evalsha: async (sha, keys, args) => await open().evalSha(sha, { keys, arguments: args }),
+    eval: async (script, keys, args) => await open().eval(script, { keys, arguments: args }),
   };
   return asksPrimary && !cluster
-    ? { scripts, cluster, hash: (key) => redis.hGetAll(key) }
+    ? { scripts, cluster, hash: async (key) => await open().hGetAll(key) }
     : { scripts, cluster };
 }
 

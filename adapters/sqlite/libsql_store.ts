@@ -27,6 +27,7 @@ const BY_CODE: Readonly<Record<string, "unauthorized" | "misconfigured" | "read-
   URL_SCHEME_NOT_SUPPORTED: "misconfigured",
   SQLITE_READONLY: "read-only",
   SQLITE_FULL: "quota-exceeded",
+  BLOCKED: "quota-exceeded", // Turso, when the plan is used up
 };
 
 /**
@@ -49,8 +50,10 @@ const BY_CODE: Readonly<Record<string, "unauthorized" | "misconfigured" | "read-
  * ```
  */
 export function libsqlStore(client: LibsqlClient, options: SqliteStoreOptions = {}): SqliteStore {
-  if (typeof client?.batch !== "function") {
-    throw new TypeError("Cannot make a store on libSQL as it needs a client of @libsql/client");
+  if (typeof client?.batch !== "function" || "prepare" in client) {
+    throw new TypeError(
+      "Cannot make a store on libSQL as it needs a client of @libsql/client; d1Store() takes a binding of D1",
+    );
   }
   return sqliteStore({
     name: "libsql",
@@ -69,12 +72,10 @@ export function libsqlStore(client: LibsqlClient, options: SqliteStoreOptions = 
       };
       const name = BY_CODE[code === "SERVER_ERROR" ? `SERVER_ERROR_${cause?.status}` : code];
       if (name) return new HoldfastError(name, `Cannot use libSQL as it answered ${code}`);
-      // "SQLITE_BUSY: database is locked"
-      return sqliteFault(
-        "libSQL",
-        code === "SQLITE_BUSY" ? code : message.replace(/^SQLITE_\w+: /, ""),
-        writes,
-      );
+      // "SQLITE_BUSY: database is locked"; of a batch the client writes the code twice, and Turso puts words of its own
+      // behind it: "SQL_INPUT_ERROR: SQLite input error: no such table: holdfast (at offset 14)".
+      const words = message.replace(/^(SQL\w*_\w+: )*(SQL(ite)? (input )?error: )?/, "");
+      return sqliteFault("libSQL", code === "SQLITE_BUSY" ? code : words, writes);
     },
   }, options);
 }

@@ -35,8 +35,10 @@ export interface NodeSqliteDatabase {
  * ```
  */
 export function nodeSqliteStore(database: NodeSqliteDatabase, options: SqliteStoreOptions = {}): SqliteStore {
-  if (typeof database?.prepare !== "function" || typeof database.exec !== "function") {
-    throw new TypeError("Cannot make a store on SQLite as it needs an open database of node:sqlite");
+  if (typeof database?.prepare !== "function" || typeof database.exec !== "function" || "batch" in database) {
+    throw new TypeError(
+      "Cannot make a store on SQLite as it needs an open database of node:sqlite; d1Store() takes a binding of D1",
+    );
   }
   const prepared = new Map<string, ReturnType<NodeSqliteDatabase["prepare"]>>();
   const statement = (sql: string) => {

@@ -187,17 +187,33 @@ class SqliteBackend implements SqlBackend {
 /** The fault for the words that SQLite uses; they never quote a value. */
 export function sqliteFault(name: string, message: string, writes: boolean): HoldfastError | "busy" {
   if (/^(SQLITE_BUSY|SQLITE_LOCKED)\b|^database (table )?is locked/.test(message)) return "busy";
-  if (/^no such (table|column)/.test(message)) {
+  if (/^no such (table|column)|^table \S+ has no column/.test(message)) {
     return new HoldfastError(
       "misconfigured",
       `Cannot use ${name} as its table is missing or of another version: run migrate() once`,
     );
+  }
+  // The statements are right, so the table is another program's, or the file is damaged.
+  if (/^(ON CONFLICT|cannot modify|datatype mismatch|[A-Z ]+ constraint failed)/.test(message)) {
+    return new HoldfastError(
+      "misconfigured",
+      `Cannot use ${name} as its table is not one that migrate() made`,
+    );
+  }
+  if (/^(file is not a database|database disk image is malformed)/.test(message)) {
+    return new HoldfastError("misconfigured", `Cannot use ${name} as its file is damaged or no database`);
   }
   // libSQL's driver leaves a refused `begin` open: from then on its connection commits nothing.
   if (/^cannot commit transaction - SQL statements in progress/.test(message)) {
     return new HoldfastError(
       "misconfigured",
       `Cannot use ${name} as its client does not wait for other processes: set 'timeout' on the client`,
+    );
+  }
+  if (/^cannot start a transaction within a transaction/.test(message)) {
+    return new HoldfastError(
+      "misconfigured",
+      `Cannot use ${name} as its connection is in a transaction of the application: give the store one of its own`,
     );
   }
   if (/^attempt to write a readonly database/.test(message)) {

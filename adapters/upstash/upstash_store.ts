@@ -143,6 +143,7 @@ function overHttp(connection: UpstashConnection, options: Parts, form?: BookOpti
       `Cannot ${TASK} as '${misplaced}' is an option of the store: give it in the second argument`,
     );
   }
+  checkFunction(TASK, "fetch", connection.fetch);
   const binding = connectionObject(connection);
   const book = new ScriptBook(stateOf(binding), options.scripts, form);
   const runner = new UpstashTransport(connection, book, timeoutsOf(options));

@@ -78,6 +78,8 @@ export class Serving {
   async #fate({ response: { status }, error }: Served): Promise<"keep" | "free" | "lapse"> {
     if (status < 200) return "free"; // an upgrade or a network error comes once
     if (this.#pinned) return "keep";
+    // lock() and throttle() answer it to a client that left before the handler ran: nothing was done.
+    if (status === 499) return "free";
     // An error that is no HTTP error and ended as a 5xx is a crash: it may be different next time, whatever
     // storeIf says.
     const crashed = error !== undefined && status >= 500 && !isHttpError(error);

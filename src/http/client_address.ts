@@ -68,13 +68,16 @@ type Any = any;
 type Source = string | ((env: Any, original: Request) => unknown);
 
 const deno: Source = (env) => (env.remoteAddr ?? env.info?.remoteAddr)?.hostname;
-const node: Source = (env) => (env.incoming ?? env.req)?.socket?.remoteAddress;
+const node: Source = (env) => socketOf(env)?.remoteAddress;
 // Bun knows the connection by its own request, not by one that another middleware made of it.
 const bun: Source = (env, original) => called(env.server ?? env, "requestIP", original)?.address;
 
-/**
- * The answer of a method, where the object has it: an application's own object may use the name otherwise.
- */
+/** The connection under Node. */
+function socketOf(env: Any): Any {
+  return (env.incoming ?? env.req)?.socket;
+}
+
+/** The answer of a method, where the object has it: an application's own object may use the name otherwise. */
 function called(object: Any, name: string, argument?: Request): Any {
   return typeof object[name] === "function" ? object[name](argument) : undefined;
 }
@@ -161,6 +164,16 @@ function peer(
   const workers = platform === "auto" && globalThis.navigator?.userAgent === "Cloudflare-Workers";
   const source = SOURCES[workers ? "cloudflare" : platform];
   return typeof source === "string" ? request.headers.get(source) : source(Object(connection), original);
+}
+
+/**
+ * Whether the client has left. Node and Bun tell the address of an open connection alone, and a request's signal
+ * may be too late to ask: `@hono/node-server` aborts it only when it was read before.
+ */
+export function hasLeft(
+  { original, connection }: Pick<Exchange<unknown>, "original" | "connection">,
+): boolean {
+  return socketOf(Object(connection))?.destroyed || original.signal.aborted;
 }
 
 /** Without brackets, port and zone. */

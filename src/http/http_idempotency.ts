@@ -68,8 +68,8 @@ export interface HttpIdempotencyOptions<Context = unknown> {
   /**
    * Selects the answers that are kept, thrown HTTP errors included. After the others the next request with
    * the key runs again: at once, or after a 408 or 504 when the lease has ended. One that throws, or
-   * answers neither `true` nor `false`, keeps the answer.
-   * @default {2xx, 3xx, and 4xx but 401, 403, 408, 409, 425 and 429}
+   * answers neither `true` nor `false`, keeps the answer. It is not asked about a 499: the client has left.
+   * @default {2xx, 3xx, and 4xx but 401, 403, 408, 409, 423, 425, 429 and 499}
    */
   readonly storeIf?: ((status: number) => boolean | Promise<boolean>) | undefined;
   /**

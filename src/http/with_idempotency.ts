@@ -69,11 +69,11 @@ const mounts = /* @__PURE__ */ new Mounts<ClaimedRequest>();
  * without: it was served, and its answer was not kept. 422: the key was used for another request. 413: the
  * body is too large to compare. 503: the store is unavailable.
  *
- * Answers of 2xx, 3xx and most 4xx are kept, thrown HTTP errors included. After a 401, 403, 409, 425, 429 or
- * 5xx, and after any other error, the next request with the key runs again. So it does after a 408 or 504,
- * but the handler may still run then (`hono/timeout`): the key stays taken for the rest of its lease. A
+ * Answers of 2xx, 3xx and most 4xx are kept, thrown HTTP errors included. After a 401, 403, 409, 423, 425,
+ * 429 or 5xx, and after any other error, the next request with the key runs again. So it does after a 408 or
+ * 504, but the handler may still run then (`hono/timeout`): the key stays taken for the rest of its lease. A
  * handler that ends in one of these after its side effect does it twice, unless it calls `pin()` first.
- * `storeIf` says otherwise.
+ * `storeIf` says otherwise. A 499 is never kept: lock() and throttle() give it to a client that has left.
  *
  * The handler runs to its end also when its client leaves: on Workers it is handed to `waitUntil`. An answer
  * that is complete when the handler returns is stored before it leaves. One that streams is passed on as it
@@ -331,5 +331,5 @@ function refusal(begun: Exclude<Awaited<ReturnType<Idempotency["begin"]>>, { sta
  * A server error, a missing right and "not now" may be different next time; everything else is the answer.
  */
 function isKept(status: number): boolean {
-  return status < 500 && ![401, 403, 408, 409, 425, 429].includes(status);
+  return status < 500 && ![401, 403, 408, 409, 423, 425, 429].includes(status);
 }

@@ -15,7 +15,7 @@ import {
   checkStore,
   type OptionNames,
 } from "../validate.ts";
-import { addressOf, checkAddressOptions } from "./client_address.ts";
+import { addressOf, checkAddressOptions, hasLeft } from "./client_address.ts";
 import { around, type Exchange, type FetchHandler, type Helper, storeOf } from "./exchange.ts";
 import { safely } from "../safely.ts";
 import type { HttpThrottleOptions, ThrottleContext } from "./http_throttle.ts";
@@ -107,6 +107,7 @@ export function throttleHelper<Context>(
     if (mine === undefined) return (await serve(undefined)).response;
     const ofRequest = keyOf(exchange);
     const key = ofRequest instanceof Promise ? await ofRequest : ofRequest;
+    if (key === null) return new Response(null, { status: 499 });
     if (key === undefined) return badRequest("The key of the request is empty or not well-formed");
     const before = decided.get(owner)?.get(key);
     if (before !== undefined) return (await serve(before)).response;
@@ -201,19 +202,21 @@ function throttles<Context>(
 }
 
 /**
- * The key of a request; `undefined` for a key that no store takes.
+ * The key of a request; `undefined` for a key that no store takes, `null` where the client left before its
+ * address was asked for.
  *
  * @throws {HoldfastError} `misconfigured` when there is no `key` and the runtime tells no address
  */
 function keys<Context>(
   options: HttpThrottleOptions<Context>,
   report: (error: unknown) => void,
-): (exchange: Exchange<Context>) => Awaitable<string | undefined> {
+): (exchange: Exchange<Context>) => Awaitable<string | null | undefined> {
   let told = false;
   return (exchange) => {
     if (options.key === undefined) {
       const address = addressOf(exchange, options);
       if (address !== undefined) return short(`ip:${address}`);
+      if (hasLeft(exchange)) return null;
       const error = new HoldfastError(
         "misconfigured",
         "Cannot throttle by the client's address as the runtime does not tell it: give a 'key', the 'platform' or " +

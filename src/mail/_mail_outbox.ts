@@ -11,6 +11,7 @@ import { prepareCall } from "./_combinator.ts";
 import { noteWrapper } from "./_inner_mailer.ts";
 import { type DeliverySettings, MailDelivery } from "./_mail_delivery.ts";
 import { fingerprintOf, packMessage, unpackMessage } from "./_packed_message.ts";
+import { readInTime } from "./_read_in_time.ts";
 import { type MailError, mailError, unsupported } from "./mail_error.ts";
 import type { SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage } from "./message.ts";
@@ -32,6 +33,7 @@ export class StoredMailOutbox implements MailOutbox {
   async send(message: Message, options: SendOptions = {}): Promise<MailOutboxReceipt> {
     const prepared = prepareCall(this.name, message, options);
     if (options.recipients) throw unsupported(this.name, "sending to some of the recipients");
+    await readInTime(prepared, this.name, options);
     const item = {
       key: options.idempotencyKey ?? randomToken(16),
       fingerprint: await fingerprintOf(prepared, this.name),

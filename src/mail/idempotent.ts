@@ -6,6 +6,7 @@ import { checkMethods, checkOptionNames, type OptionNames } from "../validate.ts
 import { aborted, checkMailer, prepareCall } from "./_combinator.ts";
 import { noteWrapper, sendBy } from "./_inner_mailer.ts";
 import { fingerprintOf } from "./_packed_message.ts";
+import { readInTime } from "./_read_in_time.ts";
 import { mailError, unsupported } from "./mail_error.ts";
 import type { Mailer, Receipt, SendOptions } from "./mailer.ts";
 import type { Message } from "./message.ts";
@@ -95,6 +96,7 @@ class Idempotent implements Mailer {
     const { idempotencyKey: key, signal } = options;
     if (options.recipients) throw unsupported(this.name, "sending to some of the recipients");
     if (key === undefined) return await sendBy(this.#mailer, prepared, options);
+    await readInTime(prepared, this.name, options);
     const fingerprint = await fingerprintOf(prepared, this.name);
     let own: Outcome | undefined;
     let failed: unknown;

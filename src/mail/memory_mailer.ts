@@ -6,6 +6,7 @@ import { mailError } from "./mail_error.ts";
 import { checkSendOptions, type Mailer, type Receipt, type SendOptions } from "./mailer.ts";
 import { type Message, type PreparedMessage, prepareMessage, recipientsOf } from "./message.ts";
 import { buildMime, type MimeMessage } from "./mime.ts";
+import { readInTime } from "./_read_in_time.ts";
 import { abortReason } from "./outcome.ts";
 import { selectRecipients } from "./partial.ts";
 import { checkInteger, checkOptionNames, type OptionNames } from "../validate.ts";
@@ -143,6 +144,7 @@ class Mailbox implements MemoryMailer {
     if (signal?.aborted) {
       throw mailError(this.name, "aborted", "the signal was aborted", { cause: signal.reason });
     }
+    await readInTime(prepared, this.name, options);
     if (key === undefined) return await this.#keep(prepared, key, recipients);
     const content = JSON.stringify([prepared, recipients]);
     const known = this.#known.get(key);

@@ -11,6 +11,7 @@ import type {
 } from "./engine.ts";
 import type { TransactOptions } from "./atomic_store.ts";
 import { systemClock } from "../clock.ts";
+import { HoldfastError } from "../errors.ts";
 import type { CallOptions, ListPage } from "./key_value_store.ts";
 import { randomToken } from "../secret.ts";
 import { escapeKey, successor, unescapeKey } from "./key_text.ts";
@@ -36,7 +37,8 @@ export type SqlRow = Readonly<Record<string, unknown>>;
  * is escaped.
  *
  * A conditional write (`insert`, `update`, `remove`) answers one row: `done`, above 0 when it wrote, and the
- * columns of `load`: `now`, and `record`, `version`, `expires_at` or null where the key is absent.
+ * columns of `load`: `now`, and `record`, `version`, `expires` or null where the key is absent. Every column has a
+ * name of one word: clients can be set to rename the others (`expires_at` to `expiresAt`).
  */
 export interface SqlOperations {
   /** `prefix, key` → the row, an expired one included. */
@@ -149,7 +151,7 @@ export class SqlEngine implements AtomicEngine {
   readonly #versioned: VersionedBackend = {
     load: async (key, signal) => {
       const [row] = await this.#run("load", [escapeKey(key)], false, signal);
-      return stored(row!);
+      return stored(row);
     },
     commit: async (key, expected, version, { record, expiresAt }, signal): Promise<CommitReply> => {
       const next = [record && JSON.stringify(record), version, expiresAt ?? null];
@@ -158,7 +160,8 @@ export class SqlEngine implements AtomicEngine {
         : expected === undefined
         ? await this.#run("insert", [escapeKey(key), ...next], true, signal)
         : await this.#run("update", [escapeKey(key), ...next, expected], true, signal);
-      return Number(row!.done) > 0 ? { done: true, now: Number(row!.now) } : { done: false, ...stored(row!) };
+      const state = stored(row);
+      return Number(column(row, "done")) > 0 ? { done: true, now: state.now } : { done: false, ...state };
     },
   };
 
@@ -190,7 +193,7 @@ export class SqlEngine implements AtomicEngine {
 
   async get(key: string, options?: CallOptions): Promise<string | undefined> {
     const [row] = await this.#run("get", [escapeKey(key)], false, options?.signal);
-    return row && readValue(row.record);
+    return row && readValue(column(row, "record"));
   }
 
   async set(key: string, value: string, ttl: number | undefined, options?: CallOptions): Promise<void> {
@@ -202,7 +205,7 @@ export class SqlEngine implements AtomicEngine {
   async delete(key: string, options?: CallOptions): Promise<boolean> {
     this.#transactions.forget(key);
     const [row] = await this.#run("delete", [escapeKey(key)], true, options?.signal);
-    return Boolean(row?.live);
+    return row !== undefined && Boolean(column(row, "live"));
   }
 
   async touch(key: string, ttl: number, options?: CallOptions): Promise<boolean> {
@@ -213,7 +216,7 @@ export class SqlEngine implements AtomicEngine {
 
   async getMany(keys: readonly string[], options?: CallOptions): Promise<(string | undefined)[]> {
     const rows = await this.#run("getMany", [JSON.stringify(keys.map(escapeKey))], false, options?.signal);
-    const texts = new Map(rows.map(({ key, record }) => [key, readValue(record)]));
+    const texts = new Map(rows.map((row) => [column(row, "key"), readValue(column(row, "record"))]));
     return keys.map((key) => texts.get(escapeKey(key)));
   }
 
@@ -232,14 +235,14 @@ export class SqlEngine implements AtomicEngine {
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<number> {
     for (const key of keys) this.#transactions.forget(key);
     const rows = await this.#run("deleteMany", [JSON.stringify(keys.map(escapeKey))], true, options?.signal);
-    return rows.filter(({ live }) => Boolean(live)).length;
+    return rows.filter((row) => Boolean(column(row, "live"))).length;
   }
 
   async list({ prefix, cursor, limit, signal }: EngineListOptions): Promise<ListPage> {
     const from = escapeKey(prefix);
     const values = [from, cursor === undefined ? "" : escapeKey(cursor), successor(from), limit];
     const rows = await this.#run("list", values, false, signal);
-    const keys = rows.map(({ key }) => unescapeKey(key as string));
+    const keys = rows.map((row) => unescapeKey(column(row, "key") as string));
     return keys.length < limit ? { keys } : { keys, cursor: keys.at(-1)! };
   }
 
@@ -253,9 +256,28 @@ export class SqlEngine implements AtomicEngine {
   }
 }
 
+/**
+ * A column of a row. A client that answers rows as arrays, or renames columns, would else make a record that never
+ * ends of one that has ended.
+ *
+ * @throws {HoldfastError} `misconfigured` when the row has no such column
+ */
+function column(row: SqlRow | undefined, name: string): unknown {
+  const value = row?.[name];
+  if (value !== undefined) return value;
+  throw new HoldfastError(
+    "misconfigured",
+    `Cannot use the database as its client answers a row without '${name}': rows must be objects, by the names of ` +
+      "the columns",
+  );
+}
+
 /** A row that a left join answers: every column is null where the key is absent. */
-function stored({ record, version, expires_at, now }: SqlRow): StoredRecord {
-  const expiresAt = expires_at === null || expires_at === undefined ? undefined : Number(expires_at);
+function stored(row: SqlRow | undefined): StoredRecord {
+  const [now, record, version, expires] = ["now", "record", "version", "expires"].map((name) =>
+    column(row, name)
+  );
+  const expiresAt = expires === null ? undefined : Number(expires);
   if (typeof record !== "string") {
     return { record: undefined, expiresAt: undefined, version: undefined, now: Number(now) };
   }

@@ -311,6 +311,13 @@ class Receiving<S extends Schema, Context> {
     let outcome: Outcome;
     try {
       const response = await this.#options.handle(event, delivery) ?? undefined;
+      // What returned did its work: an answer that is none is told, and must not make the sender repeat the work.
+      if (response !== undefined && typeof response.clone !== "function") {
+        pinned = true;
+        throw new TypeError(
+          `Cannot ${TASK} as 'handle' must return a Response or nothing: current type is ${typeof response}`,
+        );
+      }
       outcome = response === undefined || response.ok
         ? { state: "done", response }
         : { state: "rejected", response };

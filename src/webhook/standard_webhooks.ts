@@ -120,7 +120,7 @@ function oneSignature(text: string): readonly Signature[] {
 }
 
 function keyOf(task: string, secret: string): VerifyKey {
-  const [, prefix, text] = /^(?:v1a?,)?(whsec_|whpk_)?(.*)$/.exec(secret)!;
+  const [, prefix, text] = /^(?:v1a?,)?(whsec_|whpk_)?(.*)$/s.exec(secret)!;
   const bytes = base64(text!);
   const isPublic = prefix === "whpk_";
   if (bytes === undefined || (isPublic ? bytes.length !== 32 : bytes.length < MIN_SECRET)) {

@@ -130,7 +130,8 @@ export interface WebhookOptions<S extends Schema = Schema, Context = unknown> {
   readonly name: string;
   /**
    * Does the work of an event. It runs to its end also when the sender leaves. An answer of its own is used
-   * when the delivery has one event; one that is not 2xx counts as a failure.
+   * when the delivery has one event; one that is not 2xx counts as a failure. What is neither a Response nor
+   * nothing is a `TypeError` after the work: the event is done all the same.
    */
   readonly handle: (
     event: SchemaOutput<S>,

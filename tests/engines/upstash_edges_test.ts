@@ -256,8 +256,12 @@ Deno.test("Upstash: options are checked before any I/O, and may be undefined", (
   for (const token of ["a b", "a\nb", "é", ""]) {
     assertThrows(() => upstashStore({ ...connection, token }), TypeError);
   }
-  for (const url of ["https://", "https://a b", "http://[", "redis://x"]) {
+  const urls = ["https://", "https://a b", "http://[", "redis://x"];
+  for (const url of [...urls, "https://me:secret@a", "https://a/?_token=secret", "https://a/#b"]) {
     assertThrows(() => upstashStore({ ...connection, url }), TypeError);
+  }
+  for (const fetch of [3, null]) {
+    assertThrows(() => upstashStore({ ...connection, fetch } as never), TypeError);
   }
 });
 

@@ -4,10 +4,11 @@
  * the cause. The errors have the codes and texts that the servers and clients document; those that only a
  * real server makes are in `tests/postgres`, `tests/sqlite` and `tests/mongodb`.
  */
-import { HoldfastError, type KeyValueStore } from "@holdfast/edge";
+import { createThrottle, HoldfastError, type KeyValueStore } from "@holdfast/edge";
 import { type MongodbCollection, mongodbStore } from "@holdfast/edge/mongodb";
 import { postgresStore } from "@holdfast/edge/postgres";
 import { type D1Binding, d1Store, libsqlStore, nodeSqliteStore } from "@holdfast/edge/sqlite";
+import { createClient } from "@libsql/client";
 import { DatabaseSync } from "node:sqlite";
 import { type FaultClass, faultClass } from "../../src/fault_class.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
@@ -38,6 +39,19 @@ const libsql = (code: string, message = `${code}: secret`, properties: object = 
   libsqlStore({ batch: () => Promise.reject(failed({ code, ...properties }, message)) }, {
     timeout: TIMEOUT,
   });
+/** A database of a real client in which another program made the table, by that statement. */
+const memory = (sql: string) => {
+  const database = new DatabaseSync(":memory:");
+  database.exec(sql);
+  return nodeSqliteStore(database);
+};
+const libsqlMemory = (sql: string) => {
+  const client = createClient({ url: ":memory:" });
+  const made = client.execute(sql);
+  return libsqlStore({ batch: async (...all) => (await made, await client.batch(...all)) });
+};
+const OTHER_TABLE = "create table holdfast (id integer, name text)";
+const NO_KEY = "create table holdfast (prefix text, key text, record text, version text, expires_at integer)";
 const mongodb = (properties: object) => {
   const fail = () => Promise.reject(failed(properties));
   const collection: MongodbCollection = {
@@ -106,6 +120,16 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     ...wrong("misconfigured"),
     names: /migrate\(\)/,
   },
+  "d1: another version of the table": {
+    open: () => d1("D1_ERROR: table holdfast has no column named prefix: SQLITE_ERROR"),
+    ...wrong("misconfigured"),
+    names: /migrate\(\)/,
+  },
+  "d1: another program's table": {
+    open: () => d1("D1_ERROR: NOT NULL constraint failed: holdfast.name: SQLITE_CONSTRAINT"),
+    ...wrong("misconfigured"),
+    names: /migrate\(\)/,
+  },
   "d1: lost": { open: () => d1("D1_ERROR: Network connection lost."), ...lost, names: /call failed/ },
   "d1: too big": {
     open: () => d1("D1_ERROR: string or blob too big: SQLITE_TOOBIG"),
@@ -122,6 +146,36 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     ...wrong("quota-exceeded"),
     names: /SERVER_ERROR/,
   },
+  "libsql: plan used up, as Turso blocks a database": {
+    open: () => libsql("BLOCKED", "BLOCKED: Operation was blocked: SQL write operations are forbidden"),
+    ...wrong("quota-exceeded"),
+    names: /BLOCKED/,
+  },
+  "libsql: no table": {
+    open: () => libsqlStore(createClient({ url: ":memory:" })),
+    ...wrong("misconfigured"),
+    names: /run migrate\(\) once/,
+  },
+  "libsql: no table, on Turso": {
+    open: () =>
+      libsql(
+        "SQL_INPUT_ERROR",
+        "SQL_INPUT_ERROR: SQLite input error: no such table: holdfast (at offset 14)",
+      ),
+    ...wrong("misconfigured"),
+    names: /run migrate\(\) once/,
+  },
+  "libsql: no table, on Turso, in a batch": {
+    open: () =>
+      libsql("SQLITE_UNKNOWN", "SQLITE_UNKNOWN: SQLITE_UNKNOWN: SQLite error: no such table: main.holdfast"),
+    ...wrong("misconfigured"),
+    names: /run migrate\(\) once/,
+  },
+  "libsql: another version of the table": {
+    open: () => libsqlMemory(OTHER_TABLE),
+    ...wrong("misconfigured"),
+    names: /run migrate\(\) once/,
+  },
   "libsql: read-only": { open: () => libsql("SQLITE_READONLY"), ...wrong("read-only"), names: /READONLY/ },
   "libsql: busy for too long": {
     open: () => libsql("SQLITE_BUSY"),
@@ -137,6 +191,22 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     open: () => nodeSqliteStore(new DatabaseSync(":memory:")),
     ...wrong("misconfigured"),
     names: /migrate\(\)/,
+  },
+  "node:sqlite: another version of the table": {
+    open: () => memory(OTHER_TABLE),
+    ...wrong("misconfigured"),
+    names: /run migrate\(\) once/,
+  },
+  "node:sqlite: a file that is no database": {
+    open: () => {
+      const path = Deno.makeTempFileSync();
+      Deno.writeTextFileSync(path, "no database".repeat(100));
+      const database = new DatabaseSync(path);
+      Deno.removeSync(path); // the open file lives on
+      return nodeSqliteStore(database);
+    },
+    ...wrong("misconfigured"),
+    names: /no database/,
   },
   "mongodb: no server": {
     open: () => mongodb({ name: "MongoServerSelectionError" }),
@@ -183,6 +253,36 @@ for (const [fault, { open, write, read, names }] of Object.entries(FAULTS)) {
     assertEquals(await seen(() => store.get("secret")), read);
   });
 }
+
+Deno.test("faults: a table without its primary key refuses writes and opens no throttle, on SQLite and libSQL", async () => {
+  for (
+    const store of [
+      memory(NO_KEY),
+      libsqlMemory(NO_KEY),
+      memory(`${NO_KEY.slice(0, -1)}, name text not null)`),
+    ]
+  ) {
+    const error = await assertRejects(() => store.set("secret", "secret"), HoldfastError);
+    assertEquals([error.code, error.ambiguous], ["misconfigured", false]);
+    const throttle = createThrottle(store, { name: "door", limit: 1, window: "1m" });
+    assertEquals((await assertRejects(() => throttle.check("ada"), HoldfastError)).code, "misconfigured");
+  }
+});
+
+Deno.test("faults: a store on a connection that is in the application's own transaction says so, and opens no throttle", async () => {
+  using database = new DatabaseSync(":memory:");
+  const store = nodeSqliteStore(database);
+  await store.migrate();
+  const throttle = createThrottle(store, { name: "door", limit: 1, window: "1m" });
+  database.exec("begin");
+  for (const call of [() => store.increment("n"), () => throttle.check("ada")]) {
+    const error = await assertRejects(call, HoldfastError);
+    assertEquals([error.code, error.ambiguous], ["misconfigured", false]);
+    assert(/transaction of the application/.test(error.message), error.message);
+  }
+  database.exec("commit");
+  assertEquals((await throttle.check("ada")).allowed, true);
+});
 
 Deno.test("faults: a write whose reply was lost is sent once: the caller decides about repeating it", async () => {
   let sent = 0;

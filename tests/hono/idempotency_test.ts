@@ -251,7 +251,7 @@ Deno.test("idempotency(): a replay has the status, the bytes and the safe header
   }
 });
 
-Deno.test("idempotency(): by default 2xx, 3xx and most 4xx are kept, thrown HTTP errors too; 401, 403, 409, 425, 429 and 5xx run again", async () => {
+Deno.test("idempotency(): by default 2xx, 3xx and most 4xx are kept, thrown HTTP errors too; 401, 403, 409, 423, 425, 429, 499 and 5xx run again", async () => {
   const runs: Record<string, number> = {};
   const mine = app();
   mine.post("/thrown", () => {
@@ -274,8 +274,10 @@ Deno.test("idempotency(): by default 2xx, 3xx and most 4xx are kept, thrown HTTP
     401: 2,
     403: 2,
     409: 2,
+    423: 2,
     425: 2,
     429: 2,
+    499: 2,
     500: 2,
     503: 2,
     thrown: 1,

@@ -2,7 +2,7 @@
 import { Hono } from "hono";
 import { memoryStore } from "@holdfast/edge";
 import { withCache } from "@holdfast/edge/http";
-import { cache, lock } from "@holdfast/edge/hono";
+import { cache, idempotency, lock } from "@holdfast/edge/hono";
 import { assertEquals } from "../support/assert.ts";
 import { systemClock } from "../../src/clock.ts";
 import { deferred } from "../../src/deferred.ts";
@@ -90,6 +90,54 @@ Deno.test("lock() of Hono: a client that leaves while it waits is no error of th
   assertEquals((await second).status, 499);
   held.resolve();
   assertEquals([(await first).status, runs, errors], [200, 1, []]);
+});
+
+Deno.test("idempotency() around lock(): a client that left while it waited for the lock finds its work undone when it comes back", async () => {
+  const held = deferred<void>();
+  const begun = deferred<void>();
+  const store = memoryStore();
+  const app = new Hono();
+  let runs = 0;
+  app.use(idempotency({ store, scope: "public", storeIf: (status) => status < 500 }));
+  app.use(lock({ store, key: () => "account", wait: "30s" }));
+  app.post("/", async (c) => {
+    begun.resolve();
+    await held.promise;
+    return c.text(`run ${++runs}`);
+  });
+  const post = (key: string, signal?: AbortSignal) =>
+    app.request("/", { method: "POST", headers: { "idempotency-key": key }, signal: signal ?? null });
+  const first = post("order-1");
+  await begun.promise;
+  const leaving = new AbortController();
+  const second = post("order-2", leaving.signal);
+  await systemClock.sleep(20);
+  leaving.abort();
+  assertEquals((await second).status, 499);
+  held.resolve();
+  assertEquals(await (await first).text(), "run 1");
+  assertEquals(await (await post("order-2")).text(), "run 2", "it had not run: it runs now");
+});
+
+Deno.test("idempotency() around a lock() that answers 423: the refusal is not kept", async () => {
+  const held = deferred<void>();
+  const begun = deferred<void>();
+  const store = memoryStore();
+  const app = new Hono();
+  app.use(idempotency({ store, scope: "public" }));
+  app.use(lock({ store, key: () => "document", status: 423 }));
+  app.post("/", async (c) => {
+    begun.resolve();
+    await held.promise;
+    return c.text("done");
+  });
+  const post = (key: string) => app.request("/", { method: "POST", headers: { "idempotency-key": key } });
+  const first = post("order-1");
+  await begun.promise;
+  assertEquals((await post("order-2")).status, 423);
+  held.resolve();
+  await (await first).text();
+  assertEquals((await post("order-2")).status, 200);
 });
 
 Deno.test("withCache(): the handler runs once for all that wait, though the client that asked leaves", async () => {

@@ -10,6 +10,7 @@ import {
   idempotent,
   type Mailer,
   MailError,
+  type MailOutbox,
   memoryMailer,
   observed,
   outbox,
@@ -91,6 +92,29 @@ for (const [name, wrap] of Object.entries(wrappers)) {
         assert(/own/.test(error.message) && /receipt/.test(error.message), error.message);
       }
     }
+  });
+}
+
+const queued = (mailer: Mailer) => outbox(mailer, memoryStore());
+for (
+  const [name, wrap] of Object.entries({ memory: (mailer: Mailer) => mailer, outbox: queued, ...wrappers })
+) {
+  Deno.test(`${name}: an attachment whose source hangs ends with the call's time or signal, and nothing was sent`, async () => {
+    const provider = memoryMailer();
+    const mailer = wrap(provider);
+    const hung = { ...message, attachments: [{ filename: "a.txt", content: never }] };
+    const idempotencyKey = "order-17";
+    const late = await errorOf(mailer.send(hung, { timeout, idempotencyKey }));
+    assertEquals([late.code, late.delivery], ["timeout", "not-sent"]);
+    const leaving = new AbortController();
+    const sending = errorOf(mailer.send(hung, { signal: leaving.signal, idempotencyKey }));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    leaving.abort(null); // `null` is allowed, and no error
+    const gone = await sending;
+    assertEquals([gone.code, gone.delivery], ["aborted", "not-sent"]);
+    await mailer.send(message, { idempotencyKey }); // the key is free
+    if ("drain" in mailer) await (mailer as MailOutbox).drain();
+    assertEquals(provider.outbox.length, 1);
   });
 }
 

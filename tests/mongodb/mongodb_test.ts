@@ -6,7 +6,7 @@ import { contracts } from "../support/contracts.ts";
 import { lawKept } from "../support/law_table.ts";
 import { startMongodb } from "../support/mongodb_server.ts";
 import { inVirtualTime } from "../support/virtual_time.ts";
-import { assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { report } from "../support/report.ts";
 
 Deno.test({
@@ -103,6 +103,15 @@ Deno.test({
     assertEquals([error.code, error.retryable, error.ambiguous], ["backend-unavailable", true, false]);
     await client.close();
     assertThrows(() => mongodbStore({} as never), TypeError);
+    // Unacknowledged, two inserts of one id both succeed: two callers would hold one lock.
+    const w0 = { writeConcern: { w: 0 } } as const;
+    const unacknowledged = new MongoClient("mongodb://127.0.0.1:1/", w0);
+    const own = client.db("holdfast").collection<never>("records", w0);
+    for (const collection of [own, unacknowledged.db("holdfast").collection<never>("records")]) {
+      const { message } = assertThrows(() => mongodbStore(collection), TypeError);
+      assert(message.includes('{ w: "majority" }'), message);
+    }
+    await unacknowledged.close();
     assertThrows(() => mongodbStore(collection, { prefx: "a" } as never), TypeError);
   },
 });

@@ -2,6 +2,7 @@
 import { createIdempotency, createLocks, HoldfastError } from "@holdfast/edge";
 import { type PostgresQuery, postgresStore } from "@holdfast/edge/postgres";
 import pg from "pg";
+import postgres from "postgres";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { startPostgres } from "../support/postgres_server.ts";
 import { report } from "../support/report.ts";
@@ -36,6 +37,64 @@ Deno.test("Postgres", async (t) => {
       await open().migrate();
       await open().migrate();
     });
+
+    await t.step("16 processes that start at once may each run migrate()", async () => {
+      await Promise.all(Array.from({ length: 16 }, () => pool.query("select pg_sleep(0.1)"))); // all are connected
+      for (const table of ["race_1", "race_2", "race_3"]) {
+        await Promise.all(Array.from({ length: 16 }, () => postgresStore(query, { table }).migrate()));
+        await postgresStore(query, { table }).set("a", 1);
+      }
+    });
+
+    await t.step("what has ended has ended for a client, too, that renames the columns of rows", async () => {
+      const sql = postgres(server.url, { max: 1, transform: postgres.camel, onnotice() {} });
+      // deno-lint-ignore no-explicit-any
+      const renaming = (text: string, values: any[]) => sql.unsafe(text, values);
+      const own = { table: "renamed_columns" }; // a purge counts what is in the other one
+      await postgresStore(query, own).migrate();
+      try {
+        await postgresStore(renaming, own).increment("n", { ttl: "1s" });
+        await postgresStore(renaming, own).set("v", 1, { ttl: "1s" });
+        const first = createIdempotency(postgresStore(renaming, own), { retention: "1s" });
+        assertEquals(await first.run("order", () => "first"), "first");
+        await query("select pg_sleep(1.1)", []);
+        const later = postgresStore(renaming, own); // which has seen none of these records
+        assertEquals((await later.increment("n", { ttl: "1s" })).value, 1);
+        assertEquals((await later.setIfAbsent("v", 2)).set, true);
+        const second = createIdempotency(later, { retention: "1s" });
+        assertEquals(await second.run("order", () => "again"), "again");
+      } finally {
+        await sql.end();
+      }
+    });
+
+    await t.step(
+      "rows without the names of their columns are a misconfiguration, on every call that reads one",
+      async () => {
+        const arrays: PostgresQuery = (text, values) => pool.query({ text, values, rowMode: "array" });
+        const none: PostgresQuery = () => Promise.resolve([]);
+        const own = { table: "renamed_columns" };
+        const full = postgresStore(query, own);
+        await full.setMany([["a", 1], ["b", 2]]);
+        for (const run of [arrays, none]) {
+          const store = postgresStore(run, own);
+          const calls = [
+            () => store.increment("n"),
+            () => createLocks(store).acquire("a", { ttl: "1s" }),
+            ...(run === none ? [] : [
+              () => store.get("a"),
+              () => store.getMany(["a"]),
+              () => store.listPage(),
+              () => store.deleteMany(["b"]),
+              () => store.delete("a"),
+            ]),
+          ];
+          for (const call of calls) {
+            assertEquals((await assertRejects(call, HoldfastError)).code, "misconfigured", String(call));
+          }
+        }
+      },
+    );
 
     await t.step("a call takes one trip where the record is absent or was seen, else two", async () => {
       const { query: run, trips } = counted(query);

@@ -12,7 +12,7 @@ import {
   throttleScripts,
 } from "@holdfast/edge/redis";
 import { Redis } from "ioredis";
-import { createClient } from "redis";
+import { createClient, createClientPool, createCluster } from "redis";
 import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { contracts } from "../support/contracts.ts";
 import { lawKept } from "../support/law_table.ts";
@@ -234,9 +234,17 @@ Deno.test("redisStore() accepts each supported client, and names the remedy for 
   const node = createClient();
   refused(node, /no option 'prefx'/, { prefx: "a" } as never);
   refused(node, /'cluster' must be a boolean/, { cluster: "yes" as never });
-  // Not connected yet: node-redis says so itself, and nothing was sent.
-  const error = await assertRejects(() => redisStore(node).get("a"), HoldfastError);
-  assertEquals(error.code, "backend-unavailable");
+  // Without connect() no call ever succeeds: no throttle may take that for an outage, and let requests pass.
+  for (const client of [node, createClientPool(), createCluster({ rootNodes: [] })]) {
+    const store = redisStore(client);
+    for (const call of [() => store.get("a"), () => store.set("a", 1)]) {
+      const error = await assertRejects(call, HoldfastError);
+      assertEquals([error.code, error.ambiguous], ["misconfigured", false]);
+      assert(/connect\(\)/.test(error.message), error.message);
+    }
+    const throttle = createThrottle(store, { name: "door", limit: 1, window: "1m" });
+    assertEquals((await assertRejects(() => throttle.check("ada"), HoldfastError)).code, "misconfigured");
+  }
 });
 
 Deno.test({

@@ -6,6 +6,8 @@ import { Hono } from "hono";
 import { type AtomicStore, memoryStore } from "@holdfast/edge";
 import { idempotency, throttle } from "@holdfast/edge/hono";
 import { withIdempotency, withThrottle } from "@holdfast/edge/http";
+import { systemClock } from "../../src/clock.ts";
+import { deferred } from "../../src/deferred.ts";
 
 type Serve = (request: Request, env: unknown) => Response | Promise<Response>;
 
@@ -36,7 +38,7 @@ async function listen(serve: Serve): Promise<Running> {
     const request = new Request(`http://127.0.0.1${incoming.url}`, {
       method: incoming.method,
       headers: incoming.headers,
-      body: new Blob(chunks as BlobPart[]),
+      ...(chunks.length > 0 && { body: new Blob(chunks as BlobPart[]) }),
     });
     const response = await serve(request, { incoming, outgoing });
     outgoing.writeHead(response.status, Object.fromEntries(response.headers));
@@ -49,8 +51,20 @@ async function listen(serve: Serve): Promise<Running> {
   };
 }
 
+interface Counted {
+  readonly statuses: number[];
+  readonly keys: string[];
+}
+
+/** What is found: see the functions below. */
+export interface Found {
+  readonly hono: Counted;
+  readonly plain: Counted;
+  readonly left: Left;
+}
+
 /** The statuses of two requests, and the keys that were counted, by Hono's helpers and by those without a framework. */
-export async function scenario(): Promise<Record<string, { statuses: number[]; keys: string[] }>> {
+export async function scenario(): Promise<Found> {
   const rule = { name: "address", limit: 1, window: "1h" } as const;
   const [one, two] = [memoryStore(), memoryStore()];
   const app = new Hono();
@@ -64,10 +78,59 @@ export async function scenario(): Promise<Record<string, { statuses: number[]; k
   return {
     hono: await ask((request, env) => app.fetch(request, env as Record<string, unknown>), one),
     plain: await ask((request, env) => plain(request, env as object), two),
+    left: await leave(),
   };
 }
 
-async function ask(serve: Serve, store: AtomicStore): Promise<{ statuses: number[]; keys: string[] }> {
+/** The faults of throttles behind slow work whose client left meanwhile. */
+interface Left {
+  readonly faults: string[];
+  readonly errors: string[];
+}
+
+/**
+ * A client leaves before its address is asked for. It is counted, where the runtime still knows it, or its request
+ * ends: it is no fault of the app's settings.
+ */
+async function leave(): Promise<Left> {
+  const left: Left = { faults: [], errors: [] };
+  const rule = {
+    store: memoryStore(),
+    name: "left",
+    limit: 9,
+    window: "1h",
+    onFault: (error: unknown) => void left.faults.push(String(error)),
+  } as const;
+  const app = new Hono();
+  const plain = withThrottle(() => new Response("plain"), rule);
+  app.onError((error, c) => (left.errors.push(String(error)), c.text("failed", 500)));
+  app.get("/hono", throttle(rule), (c) => c.text("hono"));
+  app.get("/plain", (c) => plain(c.req.raw, c.env as object));
+  const name = "node:net"; // not for the bundler: every runtime of these has it
+  const { connect } = await import(name);
+  for (const path of ["/hono", "/plain"]) {
+    const [came, gone, ended] = [deferred<void>(), deferred<void>(), deferred<void>()];
+    const server = await listen(async (request, env) => {
+      came.resolve();
+      await gone.promise;
+      await systemClock.sleep(200); // until the runtime has seen it
+      const response = await app.fetch(request, env as Record<string, unknown>);
+      ended.resolve();
+      return response;
+    });
+    const socket = connect(server.port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.on("close", () => gone.resolve());
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
+    await came.promise;
+    socket.destroy();
+    await ended.promise;
+    await server.stop();
+  }
+  return left;
+}
+
+async function ask(serve: Serve, store: AtomicStore): Promise<Counted> {
   const server = await listen(serve);
   const statuses: number[] = [];
   for (let i = 0; i < 2; i++) {

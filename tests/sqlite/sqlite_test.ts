@@ -104,6 +104,11 @@ Deno.test("a missing table, a wrong file and a wrong argument are errors that na
   };
   assertEquals((await assertRejects(() => d1Store(binding).get("a"), HoldfastError)).code, "misconfigured");
   assertThrows(() => d1Store({} as D1Binding), TypeError);
+  // A D1 database has the methods of both others, and another meaning for them.
+  const d1 = { ...binding, exec: () => {} } as never;
+  for (const make of [() => libsqlStore(d1), () => nodeSqliteStore(d1)]) {
+    assert(/d1Store\(\)/.test(assertThrows(make, TypeError).message));
+  }
   assertThrows(() => libsqlStore({} as never), TypeError);
   assertThrows(() => nodeSqliteStore({} as never), TypeError);
   assertThrows(() => nodeSqliteStore(database, { tabel: "x" } as never), TypeError);

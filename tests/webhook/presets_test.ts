@@ -264,7 +264,8 @@ Deno.test("webhooks: a secret that is missing or unreadable fails when the app i
     }
     assertThrows(() => make(undefined as unknown as { secret: string }), TypeError);
   }
-  for (const secret of ["whsec_", "whsec_c2hvcnQ=", "whsec_***", "whpk_AAAA"]) {
+  standardWebhooks({ secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n" }); // as a file of secrets ends
+  for (const secret of ["whsec_", "whsec_c2hvcnQ=", "whsec_***", "whsec_***\n", "whpk_AAAA"]) {
     assertThrows(() => standardWebhooks({ secret }), TypeError);
   }
   assertThrows(() => sendgrid({ publicKey: "AAAA" }), TypeError);

@@ -198,6 +198,19 @@ Deno.test("webhook(): an answer of its own is used; one that is not 2xx counts a
   assertEquals((await deliver("evt_1")).status, 200);
 });
 
+Deno.test("webhook(): a handle that returns what is no Response is named, and its work is not repeated", async () => {
+  for (const returned of [7, "id-7", true, { id: 7 }, []]) {
+    let runs = 0;
+    const handle = (() => (runs++, returned)) as unknown as WebhookOptions["handle"];
+    const { deliver, faults } = endpoint({ handle });
+    assertEquals([(await deliver("evt_1")).status, (await deliver("evt_1")).status, runs], [500, 200, 1]);
+    assert(faults.length === 1 && faults[0] instanceof TypeError, String(faults));
+    assert(/'handle' must return a Response or nothing/.test(faults[0].message), faults[0].message);
+    const thrown = endpoint({ handle, onFault: undefined });
+    await assertRejects(() => thrown.deliver("evt_2"), TypeError);
+  }
+});
+
 Deno.test("webhook(): a delivery of many events does each once, and repeats only what failed", async () => {
   const done: string[] = [];
   let live = 0;
