@@ -99,6 +99,10 @@ const ERR_TEXTS: readonly (readonly [RegExp, Meaning])[] = [
     "certain",
   ]],
   [/^(?:invalid password|Client sent AUTH)/, unauthorized],
+  [/^The user executing the script can't/, [
+    "misconfigured",
+    "the user may not run a command of its scripts",
+  ]],
   [/^(?:user_script|Error running script)/, ["corrupt-record", "its script failed on the stored record"]],
 ];
 

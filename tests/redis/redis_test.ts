@@ -3,7 +3,15 @@
  * listings.
  */
 import { Redis as UpstashRedis } from "@upstash/redis";
-import { createIdempotency, createLocks, createThrottle, HoldfastError } from "@holdfast/edge";
+import {
+  createIdempotency,
+  createLocks,
+  createSessions,
+  createThrottle,
+  HoldfastError,
+} from "@holdfast/edge";
+import { createCache } from "@holdfast/edge/cache";
+import { createOutbox } from "@holdfast/edge/outbox";
 import {
   createRedisStore,
   type RedisClient,
@@ -218,6 +226,49 @@ Deno.test({
       } while (cursor !== undefined);
       assertEquals(staying.filter((key) => !seen.includes(key)), [], `lost while it ${change}`);
     }
+    client.disconnect();
+  },
+});
+
+Deno.test({
+  name:
+    "Redis: a user with the commands that docs/engines/redis.md lists may do everything; with fewer it says so",
+  ...options,
+  async fn() {
+    await using server = await startRedis();
+    const page = await Deno.readTextFile("docs/engines/redis.md");
+    const listed = /`(\+eval [+\w ]+)`/.exec(page)![1]!.split(" ");
+    const allowed = ["on", ">secret", "~holdfast:*", ...listed];
+    await server.send("ACL", "SETUSER", "app", ...allowed);
+    const login = { username: "app", password: "secret", enableReadyCheck: false };
+    const client = new Redis(server.port, "127.0.0.1", login);
+    for (const store of [redisStore(client), createRedisStore(client, { scripts: [] })]) {
+      await store.setMany([["a", 1], ["b", 2]], { ttl: "1m" });
+      await store.set("a", 1);
+      await store.touch("b", "1h");
+      assertEquals([await store.exists("a"), await store.getMany(["a", "c"])], [true, [1, undefined]]);
+      await store.increment("n", { ttl: "1m" });
+      await createThrottle(store, { name: "door", limit: 9, window: "1m" }).check("ada");
+      await createIdempotency(store).run("order", () => 1);
+      await (await createLocks(store).acquire("job", { ttl: "30s", fair: true }))!.release();
+      const sessions = createSessions(store);
+      const session = sessions.open(null);
+      session.login("ada");
+      await sessions.commit(session);
+      await sessions.revokeUser("ada");
+      const cache = createCache(store, { name: "pages", whenUnavailable: "throw" });
+      await cache.get("home", () => 1, { ttl: "1m", tags: ["all"] });
+      await cache.invalidateTags(["all"]);
+      const events = createOutbox<number>(store, { name: "events", handle: () => {} });
+      await events.add(1);
+      assertEquals((await events.drain()).done, 1);
+      await store.deleteMany(["a", "b"]);
+      assertEquals((await store.clear()).done, true);
+    }
+    await server.send("ACL", "SETUSER", "app", "-hset", "-set");
+    const error = await assertRejects(() => redisStore(client).set("a", 1), HoldfastError);
+    assertEquals([error.code, error.retryable], ["misconfigured", false]);
+    assert(/user may not/.test(error.message), error.message);
     client.disconnect();
   },
 });
