@@ -37,6 +37,9 @@ const NOT_STORED = new Set([
   "upgrade",
 ]);
 
+/** Fields that tell one client its quota: `RateLimit` and its older forms. */
+const QUOTA = /^(x-)?rate-?limit/;
+
 /**
  * Fields of the body that is stored, which a 304 must not change: it has no body of its own (RFC 9111 §3.2).
  */
@@ -50,7 +53,7 @@ export function storedHeaders(
 ): [name: string, value: string][] {
   const named = listMembers(headers.get("connection") ?? "").map((name) => name.toLowerCase());
   const kept = [...headers].filter(([name]) =>
-    !NOT_STORED.has(name) && !named.includes(name) && (cookies || name !== "set-cookie")
+    !NOT_STORED.has(name) && !QUOTA.test(name) && !named.includes(name) && (cookies || name !== "set-cookie")
   );
   // RFC 9110 §6.6.1: a response without a date gets that of its arrival.
   if (!headers.has("date")) kept.push(["date", new Date(receivedAt).toUTCString()]);

@@ -710,7 +710,7 @@ class Exchanges<Context> {
       // A request that is handed in again is no part of its own fill; a framework's context is.
       const owners = this.#owner === request ? [asked] : [asked, this.#owner];
       noteFilling(owners, this.#identity, this.#settings.given);
-      flight.asked = Promise.resolve(this.#handler(asked, this.#context));
+      flight.asked = Promise.resolve(this.#handler(asked, this.#context)).then(withTextType);
       response = await flight.asked;
     } catch (error) {
       throw new HandlerFailure(error);
@@ -727,7 +727,6 @@ class Exchanges<Context> {
       this.#settings.policy,
     );
     if (kept === undefined || response.bodyUsed || personal()) return pass(response);
-    response = await withTextType(response);
     const bytes = await this.#body(request, response, flight, why, stored);
     if (bytes === undefined || personal()) return pass(response); // a stream may read its session late
     const { whenSetCookie } = this.#settings.policy;

@@ -121,8 +121,7 @@ class JsonOutbox<Item> implements Outbox<Item> {
     }
     const wait = delay === undefined ? 0 : toMilliseconds(delay, "delay");
     const text = encodeValue(item);
-    const due = wait === 0 ? 0 : this.#queue.settings.clock.now() + wait;
-    const entry = { key, fingerprint: await sha256(text), content: { body: text }, due };
+    const entry = { key, fingerprint: await sha256(text), content: { body: text }, due: 0, delay: wait };
     if (this.#queue.isTooLarge(entry)) throw tooLarge(this.#queue.settings.store);
     signal?.throwIfAborted();
     const { id, state } = await this.#queue.queue(entry, { signal }, (_last, step) => step());

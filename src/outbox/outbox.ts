@@ -69,7 +69,7 @@ export interface OutboxQueueOptions {
    */
   readonly remember?: Duration | undefined;
   /**
-   * The clock for heartbeats, for the ends of leases on this side, and for the `delay` of `add()`.
+   * The clock for heartbeats, and for the ends of leases on this side.
    * @default {systemClock}
    */
   readonly clock?: Clock | undefined;
@@ -141,8 +141,7 @@ export interface AddOptions extends CallOptions {
    */
   readonly key?: string | undefined;
   /**
-   * The time for which the item waits first: until then by this caller's clock, which the store compares with its
-   * own. So the wait is longer or shorter by the difference of the two.
+   * The time for which the item waits first, by the store's clock.
    * @default {0}
    */
   readonly delay?: Duration | undefined;

@@ -35,17 +35,18 @@ function bucket(record: Fields): Write {
 }
 
 /**
- * `{ fingerprint, key, due, keep, body, file0… }` → `{ state }`: `queued`, `sent` when it was delivered
- * before, or `mismatch`. The item is kept for `keep` milliseconds after it is due.
+ * `{ fingerprint, key, due, delay?, keep, body, file0… }` → `{ state }`: `queued`, `sent` when it was delivered
+ * before, or `mismatch`. The item is kept for `keep` milliseconds after it is due: at that time, but not before
+ * `delay` milliseconds from now.
  */
 export const putItem: Transition = {
   name: "outbox.put",
-  apply(record, { due, keep, ...message }, now): Step {
+  apply(record, { due, delay = "0", keep, ...message }, now): Step {
     if (record !== undefined) {
       if (record.fingerprint !== message.fingerprint) return { output: { state: "mismatch" } };
       return { output: { state: record.state === "sent" ? "sent" : "queued" } };
     }
-    const expiresAt = Math.max(now, Number(due)) + Number(keep);
+    const expiresAt = Math.max(now + Number(delay), Number(due)) + Number(keep);
     return {
       output: { state: "queued" },
       write: {
@@ -58,12 +59,12 @@ export const putItem: Transition = {
 };
 
 /**
- * `{ id, due, keep, most }` → `{ state }`: `queued`; `d` or `x` when the bucket has the item in doubt or as
+ * `{ id, due, delay?, keep, most }` → `{ state }`: `queued`; `d` or `x` when the bucket has the item in doubt or as
  * dead; `full` when the bucket has `most` entries.
  */
 export const addItem: Transition = {
   name: "outbox.add",
-  apply(record, { id, due, keep, most }, now): Step {
+  apply(record, { id, due, delay = "0", keep, most }, now): Step {
     const next: Record<string, string> = { ...record };
     const known = next[id!];
     if (known !== undefined) {
@@ -73,7 +74,7 @@ export const addItem: Transition = {
     let count = 0;
     for (const _id in next) count++;
     if (count >= Number(most)) return { output: { state: "full" } };
-    const time = Math.max(now, Number(due));
+    const time = Math.max(now + Number(delay), Number(due));
     const until = time + Number(keep);
     next[id!] = writeEntry({ state: "w", time, attempt: 0, known: 0, base: 0, owner: "", until, code: "" });
     return { output: { state: "queued" }, write: bucket(next) };

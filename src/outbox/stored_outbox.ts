@@ -24,6 +24,8 @@ export interface NewItem {
   readonly content: Fields;
   /** The time before which it is not delivered, in milliseconds since the epoch; 0 for at once. */
   readonly due: number;
+  /** The time for which it waits by the engine's clock, in milliseconds. */
+  readonly delay?: number;
 }
 
 /** The result of queueing an item. */
@@ -63,7 +65,7 @@ export class StoredOutbox {
   async queue(item: NewItem, call: CallOptions, run: RunStep): Promise<Queued> {
     const { retention, buckets, store } = this.settings;
     const id = await this.idOf(item.key);
-    const due = { due: String(item.due), keep: String(retention) };
+    const due = { due: String(item.due), delay: String(item.delay ?? 0), keep: String(retention) };
     const input = { ...item.content, ...due, key: item.key, fingerprint: item.fingerprint };
     const put = await run(false, () => store.transact(putItem, itemKey(id), input, call));
     if (put.state === "mismatch" || put.state === "sent") return { id, state: put.state };

@@ -47,6 +47,21 @@ Deno.test("withCache() keeps a response for its max-age and tells its age", asyn
   assertEquals([(await get()).text, requests.length], ["answer 2", 2]);
 });
 
+Deno.test("withCache() tells no client the quota of another one", async () => {
+  const { get } = site({
+    "cache-control": "max-age=60",
+    ratelimit: '"default";r=4;t=30',
+    "ratelimit-policy": '"default";q=5;w=60',
+    "x-ratelimit-remaining": "4",
+    "x-rate-limit-reset": "30",
+    "x-own": "kept",
+  });
+  const quota = ({ headers }: { headers: Headers }) =>
+    [...headers.keys()].filter((name) => name.includes("rate") || name === "x-own");
+  assertEquals(quota(await get()).length, 5); // its own
+  assertEquals(quota(await get()), ["x-own"]);
+});
+
 Deno.test("withCache() asks the handler once for 64 requests at once", async () => {
   const s = site({ "cache-control": "max-age=60" });
   const texts = await Promise.all(Array.from({ length: 64 }, () => s.get()));

@@ -9,6 +9,7 @@ const flag = (random: Random) => random.pick(["0", "1"]);
 const some = (random: Random, most: number) => String(random.below(most));
 const due = (random: Random, now: number) => ({
   due: String(random.pick([0, now, now + random.below(5000)])),
+  ...(random.chance(0.5) && { delay: String(random.below(5000)) }),
   keep: String(1 + random.below(100_000_000)),
 });
 

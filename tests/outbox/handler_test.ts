@@ -56,3 +56,21 @@ Deno.test("an error of the handler is retryIf's to judge, whatever its code", as
   const { retried, dead } = await events.drain({ limit: 1 });
   assertEquals({ retried, dead, asked }, { retried: 1, dead: 0, asked: [error] });
 });
+
+Deno.test("a delay is counted by the store's clock, however far that of the caller is off", async () => {
+  const clock = manualClock();
+  for (const hours of [-5, 5]) {
+    const handled: string[] = [];
+    const events = createOutbox<string>(memoryStore({ clock }), {
+      name: "events",
+      clock: { ...clock, now: () => clock.now() + hours * 3_600_000 },
+      handle: (item) => void handled.push(item),
+    });
+    await events.add("later", { delay: "10s" });
+    await events.drain();
+    assertEquals(handled, []);
+    await clock.advance("10s");
+    await events.drain();
+    assertEquals(handled, ["later"]);
+  }
+});

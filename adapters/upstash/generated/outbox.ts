@@ -28,19 +28,21 @@ function T(a)local b,c,d=a.attempt,a.known,a.base return A(b)..":"..A(c)..":"..A
   ],
   scripts: {
     "outbox.put": {
-      fields: "due keep",
+      fields: "delay due keep",
       lua: `local apply=function(a,b,now)local c
 local d
-local e e=b.due d=b.keep c=M(b,{due=true,keep=true})if a~=nil then if a.fingerprint~=c.fingerprint then return{output={state="mismatch"}}end return{output={state=a.state=="sent"and"sent"or"queued"}}end
-local f=math.max(now,B(e))+B(d)return{output={state="queued"},write={record=G({},c,{state="queued",ends=A(f)}),expiresAt=f}}end`,
+local e
+local f f=b.due e=b.delay if e==nil then e="0"end d=b.keep c=M(b,{due=true,delay=true,keep=true})if a~=nil then if a.fingerprint~=c.fingerprint then return{output={state="mismatch"}}end return{output={state=a.state=="sent"and"sent"or"queued"}}end
+local g=math.max(now+B(e),B(f))+B(d)return{output={state="queued"},write={record=G({},c,{state="queued",ends=A(g)}),expiresAt=g}}end`,
     },
     "outbox.add": {
-      fields: "due id keep most",
-      lua: `local apply=function(a,b,now)local c,d,e,f=b.id,b.due,b.keep,b.most
-local next=G({},a)local g=next[c]if g~=nil then
-local h=R(g)local i=h.state return{output={state=(i=="d"or i=="x")and i or"queued"}}end
-local j=0 for k in pairs(next)do j=j+1 end if j>=B(f)then return{output={state="full"}}end
-local l=math.max(now,B(d))local P=l+B(e)next[c]=S({state="w",time=l,attempt=0,known=0,base=0,owner="",["until"]=P,code=""})return{output={state="queued"},write=Q(next)}end`,
+      fields: "delay due id keep most",
+      lua: `local apply=function(a,b,now)local c,d,e=b.id,b.due,b.delay if e==nil then e="0"end
+local f,g=b.keep,b.most
+local next=G({},a)local h=next[c]if h~=nil then
+local i=R(h)local j=i.state return{output={state=(j=="d"or j=="x")and j or"queued"}}end
+local k=0 for l in pairs(next)do k=k+1 end if k>=B(g)then return{output={state="full"}}end
+local m=math.max(now+B(e),B(d))local P=m+B(f)next[c]=S({state="w",time=m,attempt=0,known=0,base=0,owner="",["until"]=P,code=""})return{output={state="queued"},write=Q(next)}end`,
     },
     "outbox.claim": {
       fields: "lease limit owner",
