@@ -13,6 +13,7 @@ import type { TransactOptions } from "./atomic_store.ts";
 import { systemClock } from "../clock.ts";
 import type { CallOptions, ListPage } from "./key_value_store.ts";
 import { randomToken } from "../secret.ts";
+import { checkInteger, checkOptionNames } from "../validate.ts";
 import { escapeKey, successor, unescapeKey } from "./key_text.ts";
 import { readRecord, readValue } from "./record_text.ts";
 import type { Fields, Transition } from "./transition.ts";
@@ -267,4 +268,14 @@ function stored({ record, version, expires_at, now }: SqlRow): StoredRecord {
 
 function valueRecord(value: string): string {
   return JSON.stringify({ v: value });
+}
+
+/**
+ * The limit of one `purge` of a store on SQL.
+ *
+ * @throws {TypeError | RangeError} when an option is unknown, or the limit is no positive integer
+ */
+export function purgeLimit(options: { readonly limit?: number | undefined } = {}): number {
+  checkOptionNames("purge", options, { limit: true });
+  return checkInteger("purge", "limit", options.limit ?? 1000);
 }
