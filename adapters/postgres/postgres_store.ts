@@ -2,10 +2,16 @@ import { systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { withTimeout } from "../../src/deadline.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
+import {
+  purgeLimit,
+  type SqlBackend,
+  SqlEngine,
+  type SqlOperations,
+  type SqlRow,
+} from "../../src/store/sql_engine.ts";
 import { checkPrefix } from "../../src/store/prefix.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
-import { checkFunction, checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { PostgresChanges, type PostgresListen } from "./postgres_changes.ts";
 import { fault, isConflict, isMadeMeanwhile, postgresFault } from "./postgres_faults.ts";
 import { type PostgresStatements, postgresStatements } from "./postgres_statements.ts";
@@ -116,7 +122,7 @@ export function postgresStore(query: PostgresQuery, options: PostgresStoreOption
     );
   }
   checkOptionNames(task, options, OPTIONS);
-  checkFunction(task, "listen", options.listen);
+  for (const name of ["listen", "virtualTime"] as const) checkFunction(task, name, options[name]);
   const { table = "holdfast", prefix = "" } = options;
   if (typeof table !== "string" || !/^[A-Za-z_]\w{0,50}(\.[A-Za-z_]\w{0,50})?$/.test(table)) {
     throw new TypeError(`Cannot ${task} as 'table' must be a name of letters, digits and underscores`);
@@ -128,8 +134,8 @@ export function postgresStore(query: PostgresQuery, options: PostgresStoreOption
     storeFromEngine(new SqlEngine(backend, { prefix, virtualTime: options.virtualTime, alone }));
   return Object.assign(store(backend, true), {
     migrate: () => backend.migrate(),
-    purge: ({ limit = 1000 }: { readonly limit?: number | undefined } = {}) =>
-      backend.purge(checkInteger("purge", "limit", limit)),
+    purge: async (options?: { readonly limit?: number | undefined }) =>
+      await backend.purge(purgeLimit(options)),
     within: (query: PostgresQuery) => store(new PostgresBackend(query, name, options, false), false),
   });
 }

@@ -4,9 +4,15 @@ import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import { mistakeOf } from "../../src/mistake.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import { type SqlBackend, SqlEngine, type SqlOperations, type SqlRow } from "../../src/store/sql_engine.ts";
+import {
+  purgeLimit,
+  type SqlBackend,
+  SqlEngine,
+  type SqlOperations,
+  type SqlRow,
+} from "../../src/store/sql_engine.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
-import { checkInteger, checkOptionNames, type OptionNames } from "../../src/validate.ts";
+import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { checkPrefix } from "../../src/store/prefix.ts";
 import { type SqliteStatements, sqliteStatements } from "./sqlite_statements.ts";
 
@@ -90,12 +96,13 @@ export function sqliteStore(driver: SqliteDriver, options: SqliteStoreOptions = 
   if (typeof table !== "string" || !/^[A-Za-z_]\w{0,50}$/.test(table)) {
     throw new TypeError(`Cannot ${task} as 'table' must be a name of letters, digits and underscores`);
   }
+  checkFunction(task, "virtualTime", virtualTime);
   checkPrefix(prefix);
   const backend = new SqliteBackend(driver, table, prefix, toMilliseconds(timeout, "timeout"), virtualTime);
   return Object.assign(storeFromEngine(new SqlEngine(backend, { prefix, virtualTime, alone: true })), {
     migrate: () => backend.migrate(),
-    purge: ({ limit = 1000 }: { readonly limit?: number | undefined } = {}) =>
-      backend.purge(checkInteger("purge", "limit", limit)),
+    purge: async (options?: { readonly limit?: number | undefined }) =>
+      await backend.purge(purgeLimit(options)),
   });
 }
 

@@ -14,6 +14,7 @@ import { systemClock } from "../clock.ts";
 import { HoldfastError } from "../errors.ts";
 import type { CallOptions, ListPage } from "./key_value_store.ts";
 import { randomToken } from "../secret.ts";
+import { checkInteger, checkOptionNames } from "../validate.ts";
 import { escapeKey, successor, unescapeKey } from "./key_text.ts";
 import { readRecord, readValue } from "./record_text.ts";
 import type { Fields, Transition } from "./transition.ts";
@@ -289,4 +290,14 @@ function stored(row: SqlRow | undefined): StoredRecord {
 
 function valueRecord(value: string): string {
   return JSON.stringify({ v: value });
+}
+
+/**
+ * The limit of one `purge` of a store on SQL.
+ *
+ * @throws {TypeError | RangeError} when an option is unknown, or the limit is no positive integer
+ */
+export function purgeLimit(options: { readonly limit?: number | undefined } = {}): number {
+  checkOptionNames("purge", options, { limit: true });
+  return checkInteger("purge", "limit", options.limit ?? 1000);
 }

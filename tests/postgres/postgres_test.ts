@@ -275,6 +275,7 @@ Deno.test("postgresStore() refuses invalid arguments before any I/O", async () =
     [query, { table: 'x"; drop table y' }],
     [query, { table: "a.b.c" }],
     [query, { prefix: "\ud800" }],
+    [query, { virtualTime: 7 }],
   ];
   for (const [run, options] of cases) {
     let thrown: unknown;

@@ -113,6 +113,9 @@ Deno.test("a missing table, a wrong file and a wrong argument are errors that na
   assertThrows(() => nodeSqliteStore({} as never), TypeError);
   assertThrows(() => nodeSqliteStore(database, { tabel: "x" } as never), TypeError);
   assertThrows(() => nodeSqliteStore(database, { table: 'x"; drop' }), TypeError);
+  assertThrows(() => nodeSqliteStore(database, { virtualTime: 7 as never }), TypeError);
+  const purging = nodeSqliteStore(database).purge({ limits: 20 } as never); // a promise in any case
+  assert((await assertRejects(() => purging, TypeError)).message.includes("limits"));
 });
 
 Deno.test("a record that was damaged in the table is corrupt-record, and no error quotes it", async () => {
