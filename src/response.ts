@@ -8,16 +8,20 @@ const OWNER = Symbol();
 
 type Marked = Response & { [OWNER]?: object };
 
-/** Fields that are added to an answer for one request: where an application returns it again, they are not its own. */
+/**
+ * Fields that are added to an answer for one request: where an application returns it again, they are not its
+ * own.
+ */
 const OF_ONE_REQUEST = ["set-cookie", "ratelimit", "ratelimit-policy", "cache-status", "cache-tag"];
 
 /**
  * The response with changed header fields. `owner` is an object that the helpers around one request share.
  *
- * Those of a fetched response cannot be changed, so it is copied. So is one without a body: an application may
- * return the same object to everyone, and would hand one visitor's cookie to the next. Others are used as they
- * are, since Bun sets the content type of an original body alone, and a look at a body costs Deno a stream. One
- * that was changed for another request before is copied, without what it got there if it was not made anew.
+ * Those of a fetched response cannot be changed, so it is copied. So is one without a body: an application
+ * may return the same object to everyone, and would hand one visitor's cookie to the next. Others are used as
+ * they are, since Bun sets the content type of an original body alone, and a look at a body costs Deno a
+ * stream. One that was changed for another request before is copied, without what it got there if it was not
+ * made anew.
  *
  * `change` is called again, on a copy, where its first change is refused.
  */
@@ -53,8 +57,8 @@ function firstUse(response: Response): Response {
 }
 
 /**
- * A response that another request had. An inner helper's has a body that was not read, and keeps its fields; one
- * that is returned again and again has none, or none any more (to HEAD).
+ * A response that another request had. An inner helper's has a body that was not read, and keeps its fields;
+ * one that is returned again and again has none, or none any more (to HEAD).
  */
 function nextUse(response: Response): Response {
   const own = response.bodyUsed ? response : copyOf(response);
@@ -66,8 +70,8 @@ function nextUse(response: Response): Response {
 
 /**
  * The response, to be copied, with the type of its text. Bun knows that a body is text only while it is the
- * original, and says so when it sends it: a copy would leave as bytes. There the beginning of a body without a
- * type is looked at, if it is at hand.
+ * original, and says so when it sends it: a copy would leave as bytes. There the beginning of a body without
+ * a type is looked at, if it is at hand.
  */
 export async function withTextType(response: Response): Promise<Response> {
   if (!isBun() || response.body === null || response.headers.has("content-type")) return response;
@@ -101,8 +105,8 @@ function copyOf(response: Response): Response {
 }
 
 /**
- * Whether a response has no body, and may be copied: an upgrade may not. A look at a body makes a stream of it in
- * some runtimes, so the usual answers, which say their type, are known by that.
+ * Whether a response has no body, and may be copied: an upgrade may not. A look at a body makes a stream of
+ * it in some runtimes, so the usual answers, which say their type, are known by that.
  */
 function isWithoutBody(response: Response): boolean {
   const { status, headers } = response;
@@ -120,9 +124,10 @@ let cacheSymbol: symbol | undefined;
 type Parts = readonly [status: number, body: BodyInit, headers: HeadersInit | undefined];
 
 /**
- * The parts of a response of `@hono/node-server` that has not made its real one yet. To make it costs Node more
- * than all helpers do; until then the server writes the parts that it was constructed with. They stand under a
- * symbol of that package: where they are not as they are known here, the response is used as any other.
+ * The parts of a response of `@hono/node-server` that has not made its real one yet. To make it costs Node
+ * more than all helpers do; until then the server writes the parts that it was constructed with. They stand
+ * under a symbol of that package: where they are not as they are known here, the response is used as any
+ * other.
  */
 function partsAtHand(response: Response): Parts | undefined {
   if (Object.getPrototypeOf(Response) === Function.prototype) return undefined; // it replaces the runtime's class
@@ -157,8 +162,8 @@ export interface ProblemOptions {
 }
 
 /**
- * A response with a problem object (RFC 9457). No cache keeps it: it is about one request at one time. The options
- * are our own, so their names are not checked.
+ * A response with a problem object (RFC 9457). No cache keeps it: it is about one request at one time. The
+ * options are our own, so their names are not checked.
  */
 export function problemResponse(status: number, title: string, options: ProblemOptions = {}): Response {
   const { type = "about:blank", detail, extensions, retryAfter } = options;

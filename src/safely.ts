@@ -1,8 +1,8 @@
 /** Callbacks of the application whose result is not used: their errors are their own. */
 
 /**
- * The listener, made harmless: what it throws is dropped, and so is the rejection of an async one, which as an
- * unhandled rejection would end the process. `undefined` stands for a listener that does nothing.
+ * The listener, made harmless: what it throws is dropped, and so is the rejection of an async one, which as
+ * an unhandled rejection would end the process. `undefined` stands for a listener that does nothing.
  */
 export function safely<Arguments extends readonly unknown[]>(
   listener: ((...about: Arguments) => unknown) | undefined,
@@ -12,8 +12,8 @@ export function safely<Arguments extends readonly unknown[]>(
 }
 
 /**
- * Drops the rejection of what a callback returned, and returns the same. For callbacks that an application may
- * write as async functions although nothing waits for them.
+ * Drops the rejection of what a callback returned, and returns the same. For callbacks that an application
+ * may write as async functions although nothing waits for them.
  */
 export function dropRejection<T>(result: T): T {
   Promise.resolve(result).catch(() => {}); // any thenable: it may be a library's own

@@ -15,8 +15,8 @@ type KeysOfUnion<T> = T extends unknown ? keyof T : never;
  * Refuses unknown options: a mistyped name would silently change nothing. A `signal` and a `clock` mean the
  * same in every function, so they are checked here.
  *
- * @throws {TypeError} when `options` is no object, has a name that is not in `known` or a value that is `null`,
- * or a `signal` or `clock` that is none
+ * @throws {TypeError} when `options` is no object, has a name that is not in `known` or a value that is
+ * `null`, or a `signal` or `clock` that is none
  */
 export function checkOptionNames(
   task: string,
@@ -39,7 +39,8 @@ function checkShared(task: string, options: unknown): void {
 /**
  * The same for options that have neither a `signal` nor a `clock`.
  *
- * @throws {TypeError} when `options` is no object, has a name that is not in `known`, or a value that is `null`
+ * @throws {TypeError} when `options` is no object, has a name that is not in `known`, or a value that is
+ * `null`
  */
 export function checkNames(task: string, options: unknown, known: Readonly<Record<string, true>>): void {
   if (options === undefined) return;

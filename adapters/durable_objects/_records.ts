@@ -1,6 +1,6 @@
 /**
- * The work of an object, without Cloudflare's class around it: records in one SQL table, transitions that run on them
- * synchronously, so that no other call comes in between, and one alarm that deletes the expired ones.
+ * The work of an object, without Cloudflare's class around it: records in one SQL table, transitions that run
+ * on them synchronously, so that no other call comes in between, and one alarm that deletes the expired ones.
  */
 import type { ListPage } from "../../src/store/key_value_store.ts";
 import type { Fields, Transition, Write } from "../../src/store/transition.ts";
@@ -39,8 +39,8 @@ const MOST_REPLY_LENGTH = 8_000_000;
 const MOST_WAIT = 20_000;
 
 /**
- * The most waits at a time, of one key and of all keys of an object: each holds a request open and some memory. One more is
- * refused, and its caller asks again about once a second.
+ * The most waits at a time, of one key and of all keys of an object: each holds a request open and some
+ * memory. One more is refused, and its caller asks again about once a second.
  */
 const MOST_WAITING_PER_KEY = 1024;
 const MOST_WAITING = 8192;
@@ -48,7 +48,10 @@ const MOST_WAITING = 8192;
 /** The minimum time between two purges, so that short-lived records do not each cost an alarm. */
 const PURGE_INTERVAL = 60_000;
 
-/** The maximum number of records that one purge deletes; with more it runs again at once, and other calls come in between. */
+/**
+ * The maximum number of records that one purge deletes; with more it runs again at once, and other calls come
+ * in between.
+ */
 const PURGE_SLICE = 1000;
 
 /** The longest record that is kept in memory: objects of many keys share the memory of one isolate. */
@@ -71,8 +74,9 @@ export class ObjectRecords {
   readonly #waiting = new Map<string, Set<(version: number, record: Fields | undefined) => void>>();
   #waits = 0;
   /**
-   * The row that was read or written last, if it is a short one: nothing else writes the table, and a write that does not reach the
-   * disk resets the object. It is kept as text, so that no transition can change it by mistake.
+   * The row that was read or written last, if it is a short one: nothing else writes the table, and a write
+   * that does not reach the disk resets the object. It is kept as text, so that no transition can change it
+   * by mistake.
    */
   #last: Row | undefined;
   #table: boolean | undefined;
@@ -173,8 +177,8 @@ export class ObjectRecords {
   }
 
   /**
-   * The alarm: deletes what has expired, a slice at a time, and sets itself for the next one. Through the index it reads expired
-   * records alone.
+   * The alarm: deletes what has expired, a slice at a time, and sets itself for the next one. Through the
+   * index it reads expired records alone.
    */
   purge(): void {
     this.#alarm = Infinity;
@@ -292,8 +296,9 @@ export class ObjectRecords {
   }
 
   /**
-   * The index of deadlines, made with the second record: an object of one key, the default, would pay a row written with every
-   * write for it and gain nothing. It is partial, so records without a deadline cost nothing either.
+   * The index of deadlines, made with the second record: an object of one key, the default, would pay a row
+   * written with every write for it and gain nothing. It is partial, so records without a deadline cost
+   * nothing either.
    */
   #makeIndex(key: string): void {
     this.#index ??= this.#storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'records_by_deadline'")

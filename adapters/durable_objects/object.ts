@@ -47,9 +47,9 @@ export interface DurableState {
 }
 
 /**
- * Keeps records and runs transitions on them, on its own clock. It holds the last short record in memory, too:
- * a class that extends it leaves the table `records` alone. Transitions of your own run here once the class
- * knows them:
+ * Keeps records and runs transitions on them, on its own clock. It holds the last short record in memory,
+ * too: a class that extends it leaves the table `records` alone. Transitions of your own run here once the
+ * class knows them:
  *
  * ```ts ignore
  * export class MyObject extends HoldfastObject {
@@ -91,7 +91,10 @@ export class HoldfastObject extends DurableObject {
     return this.#known.get(name);
   }
 
-  /** Runs a transition by its name on a key's record; `input` and the answer are JSON, see {@linkcode HoldfastStub}. */
+  /**
+   * Runs a transition by its name on a key's record; `input` and the answer are JSON, see {@linkcode
+   * HoldfastStub}.
+   */
   transact(name: string, key: string, input: string): string {
     const done: Transacted = this.#records.transact(name, key, JSON.parse(input));
     return JSON.stringify(done);

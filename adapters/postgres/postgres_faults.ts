@@ -37,8 +37,8 @@ export function isConflict(error: unknown): boolean {
 }
 
 /**
- * Whether another process made the table or its index in the same moment: `if not exists` looks before the other
- * one has committed. The next attempt finds it.
+ * Whether another process made the table or its index in the same moment: `if not exists` looks before the
+ * other one has committed. The next attempt finds it.
  */
 export function isMadeMeanwhile(error: unknown): boolean {
   return /^(23505|42P07|42710)$/.test(codeOf(error));

@@ -120,8 +120,8 @@ function ofIoRedis(redis: IoRedisClient, cluster: boolean): FittedClient {
 function ofNodeRedis(redis: NodeRedisClient, cluster: boolean, asksPrimary: boolean): FittedClient {
   let opened = false;
   /**
-   * Refuses a client that `connect()` was never called on: no call will ever succeed, so it is no outage, in which
-   * requests may pass. One that was closed later ends with an error of its own.
+   * Refuses a client that `connect()` was never called on: no call will ever succeed, so it is no outage, in
+   * which requests may pass. One that was closed later ends with an error of its own.
    */
   const open = () => {
     opened ||= redis.isOpen !== false;

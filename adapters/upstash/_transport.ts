@@ -110,8 +110,8 @@ export class UpstashTransport implements ScriptRunner {
 
   constructor(connection: UpstashConnection, book: ScriptBook, timeouts: Timeouts) {
     const { url, token, fetch: send } = connection;
-    // Credentials in it are refused by some runtimes' fetch alone, at each call; a query or a hash would swallow the
-    // path of a request of several commands.
+    // Credentials in it are refused by some runtimes' fetch alone, at each call; a query or a hash would
+    // swallow the path of a request of several commands.
     if (typeof url !== "string" || !/^https?:\/\/[^?#@]+$/.test(url) || !URL.canParse(url)) {
       throw new TypeError(
         "Cannot connect to Upstash as it needs an http(s) 'url' of a host and a path alone",

@@ -34,7 +34,9 @@ export interface CachePlan {
 const TASK = "cache the value";
 const BOOLEANS = [true, false];
 
-/** A fill that never ends would keep its key from everyone: a minute is long for an origin, in milliseconds. */
+/**
+ * A fill that never ends would keep its key from everyone: a minute is long for an origin, in milliseconds.
+ */
 const FILL_TIMEOUT = 60_000;
 
 /** Each tag is a key to read beside the value, and part of every record. */
@@ -140,8 +142,8 @@ function milliseconds(duration: Duration, name: string): number {
 }
 
 /**
- * The lifetime that a fill chose by `keep`, over that of the call: `undefined` where it is not to be kept. It is cut to
- * what the cache keeps at most.
+ * The lifetime that a fill chose by `keep`, over that of the call: `undefined` where it is not to be kept. It
+ * is cut to what the cache keeps at most.
  *
  * @throws {TypeError | RangeError} when it is no lifetime, or a duration is none
  */

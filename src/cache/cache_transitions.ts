@@ -17,21 +17,22 @@
  * | `grant`      | the engine's time when that right was granted: with `filler` it names this one grant |
  * | `leaseEnds`  | when that right ends                                                                |
  *
- * The invariant: a value is stored only under the grant that the record names. `invalidate` deletes the record, so a fill
- * that began before it finds another grant, or none, and is refused: it can never come back after an invalidation that
- * was acknowledged. The filler's name alone would not do: a late copy of its read could grant it the key once more, and a
- * late copy of its fill bring the old value back; the two carry different grants. Times are milliseconds since the epoch
- * by the engine's clock.
+ * The invariant: a value is stored only under the grant that the record names. `invalidate` deletes the
+ * record, so a fill that began before it finds another grant, or none, and is refused: it can never come back
+ * after an invalidation that was acknowledged. The filler's name alone would not do: a late copy of its read
+ * could grant it the key once more, and a late copy of its fill bring the old value back; the two carry
+ * different grants. Times are milliseconds since the epoch by the engine's clock.
  *
- * A tag is a plain value, its version: a count and the id of the call that raised it. A late copy of an old invalidation
- * raises it once more, so no version ever comes back, and an engine that lost the count does not repeat a version.
+ * A tag is a plain value, its version: a count and the id of the call that raised it. A late copy of an old
+ * invalidation raises it once more, so no version ever comes back, and an engine that lost the count does not
+ * repeat a version.
  */
 import type { Fields, Step, Transition, Write } from "../store/transition.ts";
 import { figure } from "../store/whole_number.ts";
 
 /**
- * Whether the record has a value, or a known absence, that may be answered at all. One that is `fresh` for more than 0
- * milliseconds may: its later deadline need not be read.
+ * Whether the record has a value, or a known absence, that may be answered at all. One that is `fresh` for
+ * more than 0 milliseconds may: its later deadline need not be read.
  */
 function isFilled(record: Fields, now: number, fresh = 0): boolean {
   return (record.value !== undefined || record.absent !== undefined) &&
@@ -66,13 +67,15 @@ function leased(next: Record<string, string>, input: Fields, grant: string, now:
 }
 
 /**
- * `{ schema, filler?, lease?, early?, refresh?, outdated? }` → what may be answered, with the record's own times:
- * `{ value | absent, tags, filledAt, freshUntil, staleUntil, until, now }`; and where it must be refilled the `grant`, or
- * `busy` with the milliseconds left of another filler's lease, and the `holder`: that filler and its grant. The same filler gets the same grant.
+ * `{ schema, filler?, lease?, early?, refresh?, outdated? }` → what may be answered, with the record's own
+ * times: `{ value | absent, tags, filledAt, freshUntil, staleUntil, until, now }`; and where it must be
+ * refilled the `grant`, or `busy` with the milliseconds left of another filler's lease, and the `holder`:
+ * that filler and its grant. The same filler gets the same grant.
  *
- * `early` is a number of thousandths: a value is refilled before its time when the fill's duration, so many times over,
- * is longer than it stays fresh. `refresh` asks for a refill of a value that is so many milliseconds old. `outdated` is the `tags` text that the
- * caller found to be out of date. The times are copied, not subtracted: a hit needs none of them as a number.
+ * `early` is a number of thousandths: a value is refilled before its time when the fill's duration, so many
+ * times over, is longer than it stays fresh. `refresh` asks for a refill of a value that is so many
+ * milliseconds old. `outdated` is the `tags` text that the caller found to be out of date. The times are
+ * copied, not subtracted: a hit needs none of them as a number.
  */
 export const readCache: Transition = {
   name: "cache.read",
@@ -136,8 +139,8 @@ function filled(input: Fields, filledBy: string, now: number): Fields {
 }
 
 /**
- * `{ filler, grant, value?, ttl, stale, grace, took, tags, schema }` → `{ done }`: stores the value, or the absence, under
- * the grant. Whether its lease has run out does not matter as long as no other grant was made.
+ * `{ filler, grant, value?, ttl, stale, grace, took, tags, schema }` → `{ done }`: stores the value, or the
+ * absence, under the grant. Whether its lease has run out does not matter as long as no other grant was made.
  */
 export const fillCache: Transition = {
   name: "cache.fill",
@@ -169,7 +172,10 @@ export const abandonFill: Transition = {
   },
 };
 
-/** `{ id, value?, ttl, stale, grace, took, tags, schema }` → `{}`: stores a value whatever is there; a fill under way is refused. */
+/**
+ * `{ id, value?, ttl, stale, grace, took, tags, schema }` → `{}`: stores a value whatever is there; a fill
+ * under way is refused.
+ */
 export const putCache: Transition = {
   name: "cache.put",
   apply(record, input, now): Step {
@@ -180,8 +186,8 @@ export const putCache: Transition = {
 };
 
 /**
- * `{}` → `{}`: deletes the record. It writes also where the engine shows none: on an engine that goes by the callers'
- * clocks this caller may see a lease as expired that its holder still counts on.
+ * `{}` → `{}`: deletes the record. It writes also where the engine shows none: on an engine that goes by the
+ * callers' clocks this caller may see a lease as expired that its holder still counts on.
  */
 export const invalidateCache: Transition = {
   name: "cache.invalidate",
@@ -189,10 +195,11 @@ export const invalidateCache: Transition = {
 };
 
 /**
- * `{}` → `{ done }`: the value's `ttl` ends now, and a fill under way is refused. What was left of the `ttl` is taken off
- * the deadlines of `stale` and `grace`, or the old value would be answered for as long as it would have been fresh. On an
- * engine that goes by the callers' clocks another caller's may be behind: so `freshUntil` is long ago, not now. It writes
- * where the engine shows no record, too: this caller may see a lease as expired that its holder still counts on.
+ * `{}` → `{ done }`: the value's `ttl` ends now, and a fill under way is refused. What was left of the `ttl`
+ * is taken off the deadlines of `stale` and `grace`, or the old value would be answered for as long as it
+ * would have been fresh. On an engine that goes by the callers' clocks another caller's may be behind: so
+ * `freshUntil` is long ago, not now. It writes where the engine shows no record, too: this caller may see a
+ * lease as expired that its holder still counts on.
  */
 export const expireCache: Transition = {
   name: "cache.expire",

@@ -203,7 +203,9 @@ class StoreCache implements Cache {
     return { key, fill, plan, filler, number: this.#calls, looked, began, sentAt, changes };
   }
 
-  /** A name that no other call has: what it costs to draw one at random is paid once. Each call is counted. */
+  /**
+   * A name that no other call has: what it costs to draw one at random is paid once. Each call is counted.
+   */
   #nextName(): string {
     const name = this.#unused ?? (this.#names ??= randomToken(12)) + this.#calls;
     this.#unused = undefined;
@@ -548,8 +550,8 @@ class StoreCache implements Cache {
   }
 
   /**
-   * Makes a change that this isolate's memory must not outlast: what is read before its end is not kept there, and what
-   * waits for a fill of the keys looks again. `undefined`: any key may be changed.
+   * Makes a change that this isolate's memory must not outlast: what is read before its end is not kept
+   * there, and what waits for a fill of the keys looks again. `undefined`: any key may be changed.
    */
   async #change<T>(keys: readonly string[] | undefined, work: () => Promise<T>): Promise<T> {
     this.#settings.near?.forget(keys);

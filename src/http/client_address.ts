@@ -77,7 +77,9 @@ function socketOf(env: Any): Any {
   return (env.incoming ?? env.req)?.socket;
 }
 
-/** The answer of a method, where the object has it: an application's own object may use the name otherwise. */
+/**
+ * The answer of a method, where the object has it: an application's own object may use the name otherwise.
+ */
 function called(object: Any, name: string, argument?: Request): Any {
   return typeof object[name] === "function" ? object[name](argument) : undefined;
 }
@@ -167,8 +169,8 @@ function peer(
 }
 
 /**
- * Whether the client has left. Node and Bun tell the address of an open connection alone, and a request's signal
- * may be too late to ask: `@hono/node-server` aborts it only when it was read before.
+ * Whether the client has left. Node and Bun tell the address of an open connection alone, and a request's
+ * signal may be too late to ask: `@hono/node-server` aborts it only when it was read before.
  */
 export function hasLeft(
   { original, connection }: Pick<Exchange<unknown>, "original" | "connection">,

@@ -1,4 +1,7 @@
-/** The reading of attachments by what has no attempt of its own to bound it: an outbox, a key, a mailbox for tests. */
+/**
+ * The reading of attachments by what has no attempt of its own to bound it: an outbox, a key, a mailbox for
+ * tests.
+ */
 import { interruptible, withTimeout } from "../deadline.ts";
 import { toMilliseconds } from "../duration.ts";
 import { readAttachments } from "./attachment.ts";
@@ -8,8 +11,8 @@ import type { PreparedMessage } from "./message.ts";
 import { abortReason } from "./outcome.ts";
 
 /**
- * Reads every file of a message within the time of a call. A file is kept once it was read, so whatever reads it
- * next has it at once. A source that hangs is left alone: another attempt waits for the same reading.
+ * Reads every file of a message within the time of a call. A file is kept once it was read, so whatever reads
+ * it next has it at once. A source that hangs is left alone: another attempt waits for the same reading.
  *
  * @throws {MailError} `attachment-unreadable`, `aborted` or `timeout`; nothing was sent
  */

@@ -35,9 +35,9 @@ function bucket(record: Fields): Write {
 }
 
 /**
- * `{ fingerprint, key, due, delay?, keep, body, file0… }` → `{ state }`: `queued`, `sent` when it was delivered
- * before, or `mismatch`. The item is kept for `keep` milliseconds after it is due: at that time, but not before
- * `delay` milliseconds from now.
+ * `{ fingerprint, key, due, delay?, keep, body, file0… }` → `{ state }`: `queued`, `sent` when it was
+ * delivered before, or `mismatch`. The item is kept for `keep` milliseconds after it is due: at that time,
+ * but not before `delay` milliseconds from now.
  */
 export const putItem: Transition = {
   name: "outbox.put",
@@ -59,8 +59,8 @@ export const putItem: Transition = {
 };
 
 /**
- * `{ id, due, delay?, keep, most }` → `{ state }`: `queued`; `d` or `x` when the bucket has the item in doubt or as
- * dead; `full` when the bucket has `most` entries.
+ * `{ id, due, delay?, keep, most }` → `{ state }`: `queued`; `d` or `x` when the bucket has the item in doubt
+ * or as dead; `full` when the bucket has `most` entries.
  */
 export const addItem: Transition = {
   name: "outbox.add",

@@ -126,7 +126,10 @@ export class SessionNotes<Data> {
   readonly #openedAt: number;
   /** The fields that were set, and those that were unset as `undefined`. */
   #changes: Record<string, string | undefined> = {};
-  /** The functions that computed fields from the values before; made at the first one, which few requests have. */
+  /**
+   * The functions that computed fields from the values before; made at the first one, which few requests
+   * have.
+   */
   #updates: Map<string, Change[]> | undefined;
   /** Fields that were computed, before a login, from the values of the session. */
   #inherited: readonly string[] = [];
@@ -189,8 +192,8 @@ export class SessionNotes<Data> {
   /**
    * The session for a read of the application.
    *
-   * @throws {HoldfastError} `session-committed` for a first read after the response has left, as that response does
-   * not say that it depends on the cookie: a cache would answer it to others
+   * @throws {HoldfastError} `session-committed` for a first read after the response has left, as that
+   * response does not say that it depends on the cookie: a cache would answer it to others
    */
   read(): Awaitable<SessionView> {
     this.#touch();

@@ -218,8 +218,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
 
   /**
    * Nothing was read and nothing needs to be: the merge finds out whether the session lives. It refuses by
-   * itself what a later version of the application wrote. Answers whether all is done: otherwise a new session may
-   * begin.
+   * itself what a later version of the application wrote. Answers whether all is done: otherwise a new
+   * session may begin.
    */
   async #writeUnread(notes: SessionNotes<Data>, changes: SessionChanges): Promise<boolean> {
     const { clock, emit, touchEvery, version } = this.#common;
@@ -251,10 +251,10 @@ export class StoreSessions<Data> implements Sessions<Data> {
   }
 
   /**
-   * Ends a request whose session ended under way, without a cookie: the browser is about to get another token, or
-   * has lost its own, and nothing may overwrite that. What it changed goes to the session that continues its own,
-   * where there is one: it is the same user's. Only a request that began before has that right: otherwise the old
-   * token would write on after the rotation.
+   * Ends a request whose session ended under way, without a cookie: the browser is about to get another
+   * token, or has lost its own, and nothing may overwrite that. What it changed goes to the session that
+   * continues its own, where there is one: it is the same user's. Only a request that began before has that
+   * right: otherwise the old token would write on after the rotation.
    */
   async #late(notes: SessionNotes<Data>, changes: SessionChanges, end: End): Promise<void> {
     const { interpret } = this.#common;
@@ -468,8 +468,8 @@ export class StoreSessions<Data> implements Sessions<Data> {
     const drop = () => this.#store.delete(stored.key, { why: "revoked" }).catch(() => undefined);
     let last: SessionRecord | undefined;
     try {
-      // Another user's login is a session of its own: nothing of the old one reaches it. That of the same user
-      // gets what requests under way write, while a late logout of the old session does not end it.
+      // Another user's login is a session of its own: nothing of the old one reaches it. That of the same
+      // user gets what requests under way write, while a late logout of the old session does not end it.
       const next = `${login === undefined ? "" : LOGIN}${stored.key}`;
       const continued = userId === old.userId ? { next } : {};
       last = await this.#store.delete(key, { why: "rotated", ...continued });

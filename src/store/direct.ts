@@ -3,8 +3,9 @@ import type { Awaitable } from "./engine.ts";
 import type { Fields, Transition } from "./transition.ts";
 
 /**
- * The key under which the `transact` of a store of our own carries its form without a promise. It hangs on the function, not on
- * the store: a store that wraps another one, or whose `transact` was replaced, has another function, and is asked by that.
+ * The key under which the `transact` of a store of our own carries its form without a promise. It hangs on
+ * the function, not on the store: a store that wraps another one, or whose `transact` was replaced, has
+ * another function, and is asked by that.
  */
 export const DIRECT: unique symbol = Symbol("holdfast.direct");
 
@@ -18,8 +19,9 @@ export type DirectTransact = (
 ) => Awaitable<Fields>;
 
 /**
- * Runs a transition, without a promise where the store's engine answers at once, as one in this process does: a promise, and
- * above all the timer that bounds it, cost more there than the call. It rejects rather than throws.
+ * Runs a transition, without a promise where the store's engine answers at once, as one in this process does:
+ * a promise, and above all the timer that bounds it, cost more there than the call. It rejects rather than
+ * throws.
  */
 export function ask(
   store: AtomicStore,
@@ -38,8 +40,8 @@ export function ask(
 }
 
 /**
- * Whether the store's records are in this process, and nothing stands between: then no copy of a call arrives late, as one whose
- * reply was lost may, and a call needs no id.
+ * Whether the store's records are in this process, and nothing stands between: then no copy of a call arrives
+ * late, as one whose reply was lost may, and a call needs no id.
  */
 export function isLocal(store: AtomicStore): boolean {
   const { transact, local } = store as AtomicStore & { readonly local?: unknown };

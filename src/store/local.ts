@@ -1,8 +1,9 @@
 import type { AtomicEngine } from "./engine.ts";
 
 /**
- * The key under which an engine of our own has itself for the keys of one namespace, as their callers know them: an engine in
- * this process keeps a map per namespace, and a key that is put together at each call would cost more than the look.
+ * The key under which an engine of our own has itself for the keys of one namespace, as their callers know
+ * them: an engine in this process keeps a map per namespace, and a key that is put together at each call
+ * would cost more than the look.
  */
 export const LOCAL: unique symbol = Symbol("holdfast.local");
 

@@ -38,8 +38,8 @@ export type SqlRow = Readonly<Record<string, unknown>>;
  * is escaped.
  *
  * A conditional write (`insert`, `update`, `remove`) answers one row: `done`, above 0 when it wrote, and the
- * columns of `load`: `now`, and `record`, `version`, `expires` or null where the key is absent. Every column has a
- * name of one word: clients can be set to rename the others (`expires_at` to `expiresAt`).
+ * columns of `load`: `now`, and `record`, `version`, `expires` or null where the key is absent. Every column
+ * has a name of one word: clients can be set to rename the others (`expires_at` to `expiresAt`).
  */
 export interface SqlOperations {
   /** `prefix, key` → the row, an expired one included. */
@@ -258,8 +258,8 @@ export class SqlEngine implements AtomicEngine {
 }
 
 /**
- * A column of a row. A client that answers rows as arrays, or renames columns, would else make a record that never
- * ends of one that has ended.
+ * A column of a row. A client that answers rows as arrays, or renames columns, would else make a record that
+ * never ends of one that has ended.
  *
  * @throws {HoldfastError} `misconfigured` when the row has no such column
  */

@@ -18,8 +18,8 @@ import { checkThrottle, peekThrottle } from "./throttle_transitions.ts";
 const OUTAGE_RETRY_AFTER = 1000;
 
 /**
- * Takes units, at least 0 and checked, or answers from the deny cache; see `Throttle.check`. Answers without a
- * promise where the store does, and rejects rather than throws.
+ * Takes units, at least 0 and checked, or answers from the deny cache; see `Throttle.check`. Answers without
+ * a promise where the store does, and rejects rather than throws.
  */
 export function takeUnits(
   throttle: BoundThrottle,

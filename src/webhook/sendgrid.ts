@@ -40,7 +40,8 @@ const HALF = 32;
  * has many events, each with an id of its own, `sg_event_id`: `handle` is called for each.
  *
  * @throws {TypeError | RangeError} when the key is missing or unreadable, or an option is unknown
- * @see https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
+ * @see
+ * https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
  * @category Webhooks
  * @example
  * ```ts

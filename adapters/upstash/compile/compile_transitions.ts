@@ -1,6 +1,6 @@
 /**
- * Compiles transitions to the Lua that Redis runs. The compiler itself is `typescript-to-lua`; it is handed in, so that
- * nobody installs it who only runs what it made.
+ * Compiles transitions to the Lua that Redis runs. The compiler itself is `typescript-to-lua`; it is handed
+ * in, so that nobody installs it who only runs what it made.
  */
 import { LUA_LIBRARY, NATIVE_FORMS } from "./lua_library.ts";
 import { minifyLua } from "./minify_lua.ts";
@@ -31,8 +31,8 @@ export interface CompiledTransition {
 }
 
 /**
- * Compiles every `const x: Transition = { name: "…", apply }` of the files, each with just the functions and constants
- * that it uses.
+ * Compiles every `const x: Transition = { name: "…", apply }` of the files, each with just the functions and
+ * constants that it uses.
  *
  * @throws {TypeError} naming the transition and what is outside the subset
  */
@@ -118,8 +118,9 @@ function property(object: Node, name: string): Node {
 }
 
 /**
- * The source of `apply`, after every top-level declaration that it reaches, and their syntax trees. What a declaration uses
- * stands before it, so that each is a statement of its own in Lua, which several transitions can share.
+ * The source of `apply`, after every top-level declaration that it reaches, and their syntax trees. What a
+ * declaration uses stands before it, so that each is a statement of its own in Lua, which several transitions
+ * can share.
  */
 function pruned(ts: Node, checker: Node, apply: Node): { code: string; nodes: Node[] } {
   const entered = new Set<Node>();
@@ -191,9 +192,9 @@ function topLevel(ts: Node, node: Node): Node {
 }
 
 /**
- * The names of the input that the code reads: they travel without their names. A name that is missed here travels beside
- * its value. They are what is read of the second parameter of `apply`, by a dot, in brackets or taken apart, and of every
- * parameter with the same name.
+ * The names of the input that the code reads: they travel without their names. A name that is missed here
+ * travels beside its value. They are what is read of the second parameter of `apply`, by a dot, in brackets
+ * or taken apart, and of every parameter with the same name.
  */
 function inputFields(ts: Node, nodes: readonly Node[], apply: Node): string[] {
   const names = new Set<string>();
