@@ -1,9 +1,6 @@
 import { HoldfastError, type HoldfastErrorCode, type HoldfastErrorOptions } from "../../src/errors.ts";
 import { mistakeOf } from "../../src/mistake.ts";
 
-/** Transactions that Postgres rolled back as they met another: repeated, they may succeed. */
-const CONFLICTS = /^(40001|40P01|55P03)$/;
-
 /** Connection errors that are certain: no statement was sent. */
 const NOT_SENT = /^(53300|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/;
 
@@ -21,7 +18,8 @@ const BY_CODE: readonly [pattern: RegExp, code: HoldfastErrorCode, why: string, 
   [/^25006$/, "read-only", "it takes no writes"],
   [/^53100$/, "quota-exceeded", "its disk is full"],
   [/^(54000|22001)$/, "value-too-large", "it refuses a record so large"],
-  [CONFLICTS, "contention", "another transaction won", true],
+  // Transactions that Postgres rolled back as they met another: repeated, they may succeed.
+  [/^(40001|40P01|55P03)$/, "contention", "another transaction won", true],
   [/^57014$/, "timeout", "it cancelled the statement", true],
   [NOT_SENT, "backend-unavailable", "no connection could be made", true],
   // A statement of ours is right: its client sends it in another way, or the table is not ours.
@@ -31,17 +29,12 @@ const BY_CODE: readonly [pattern: RegExp, code: HoldfastErrorCode, why: string, 
   [/CERT|TLS|SSL|_ISSUER/, "misconfigured", "no encrypted connection could be made"],
 ];
 
-/** Whether the statement certainly had no effect and may be sent again at once. */
-export function isConflict(error: unknown): boolean {
-  return CONFLICTS.test(codeOf(error));
-}
-
 /**
- * Whether another process made the table or its index in the same moment: `if not exists` looks before the
- * other one has committed. The next attempt finds it.
+ * Whether the statement certainly had no effect and may be sent again at once: a conflict, or another process
+ * made the table or its index in the same moment, as `if not exists` looks before that one has committed.
  */
-export function isMadeMeanwhile(error: unknown): boolean {
-  return /^(23505|42P07|42710)$/.test(codeOf(error));
+export function isConflict(error: unknown): boolean {
+  return /^(40001|40P01|55P03|23505|42P07|42710)$/.test(codeOf(error));
 }
 
 /** Turns an error of a client into a fault; its message may quote values and is not passed on. */

@@ -2,18 +2,13 @@ import { systemClock } from "../../src/clock.ts";
 import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { withTimeout } from "../../src/deadline.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import {
-  purgeLimit,
-  type SqlBackend,
-  SqlEngine,
-  type SqlOperations,
-  type SqlRow,
-} from "../../src/store/sql_engine.ts";
+import type { SqlBackend, SqlOperations, SqlRow } from "../../src/store/sql_engine.ts";
+import { purging, SqlEngine } from "../../src/store/sql_engine.ts";
 import { checkPrefix } from "../../src/store/prefix.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
 import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { PostgresChanges, type PostgresListen } from "./postgres_changes.ts";
-import { fault, isConflict, isMadeMeanwhile, postgresFault } from "./postgres_faults.ts";
+import { fault, isConflict, postgresFault } from "./postgres_faults.ts";
 import { type PostgresStatements, postgresStatements } from "./postgres_statements.ts";
 
 /**
@@ -134,8 +129,7 @@ export function postgresStore(query: PostgresQuery, options: PostgresStoreOption
     storeFromEngine(new SqlEngine(backend, { prefix, virtualTime: options.virtualTime, alone }));
   return Object.assign(store(backend, true), {
     migrate: () => backend.migrate(),
-    purge: async (options?: { readonly limit?: number | undefined }) =>
-      await backend.purge(purgeLimit(options)),
+    purge: purging(backend),
     within: (query: PostgresQuery) => store(new PostgresBackend(query, name, options, false), false),
   });
 }
@@ -181,26 +175,19 @@ class PostgresBackend implements SqlBackend {
   }
 
   async migrate(): Promise<void> {
-    const passes = (error: unknown) => isConflict(error) || isMadeMeanwhile(error);
-    for (const statement of this.#statements().migrate) {
-      await this.#send(statement, [], true, undefined, passes);
-    }
+    for (const statement of this.#statements().migrate) await this.#send(statement, [], true, undefined);
   }
 
   async purge(limit: number): Promise<number> {
     return (await this.#send(this.#statements().purge, [limit], true, undefined)).length;
   }
 
-  /**
-   * Sends one statement; an error that `passes`, after which it certainly had no effect, is met with another
-   * attempt.
-   */
+  /** Sends one statement; a conflict, after which it certainly had no effect, is met with another attempt. */
   async #send(
     text: string,
     values: unknown[],
     writes: boolean,
     signal: AbortSignal | undefined,
-    passes: (error: unknown) => boolean = isConflict,
   ): Promise<readonly SqlRow[]> {
     const late = () => fault("timeout", "it did not answer in time", { retryable: true, ambiguous: writes });
     const ends = systemClock.monotonic() + this.#timeout;
@@ -212,7 +199,7 @@ class PostgresBackend implements SqlBackend {
         if (signal?.aborted) throw signal.reason;
         const delay = Math.random() * Math.min(2 ** attempt, 100);
         left = ends - systemClock.monotonic() - delay;
-        if (!this.#alone || !passes(error) || attempt === CONFLICT_ATTEMPTS || left <= 0) {
+        if (!this.#alone || !isConflict(error) || attempt === CONFLICT_ATTEMPTS || left <= 0) {
           throw postgresFault(error, writes);
         }
         await systemClock.sleep(delay, signal);

@@ -4,13 +4,8 @@ import { type Duration, toMilliseconds } from "../../src/duration.ts";
 import { HoldfastError } from "../../src/errors.ts";
 import { mistakeOf } from "../../src/mistake.ts";
 import type { AtomicStore } from "../../src/store/atomic_store.ts";
-import {
-  purgeLimit,
-  type SqlBackend,
-  SqlEngine,
-  type SqlOperations,
-  type SqlRow,
-} from "../../src/store/sql_engine.ts";
+import type { SqlBackend, SqlOperations, SqlRow } from "../../src/store/sql_engine.ts";
+import { purging, SqlEngine } from "../../src/store/sql_engine.ts";
 import { storeFromEngine } from "../../src/store/store.ts";
 import { checkFunction, checkOptionNames, type OptionNames } from "../../src/validate.ts";
 import { checkPrefix } from "../../src/store/prefix.ts";
@@ -101,8 +96,7 @@ export function sqliteStore(driver: SqliteDriver, options: SqliteStoreOptions = 
   const backend = new SqliteBackend(driver, table, prefix, toMilliseconds(timeout, "timeout"), virtualTime);
   return Object.assign(storeFromEngine(new SqlEngine(backend, { prefix, virtualTime, alone: true })), {
     migrate: () => backend.migrate(),
-    purge: async (options?: { readonly limit?: number | undefined }) =>
-      await backend.purge(purgeLimit(options)),
+    purge: purging(backend),
   });
 }
 

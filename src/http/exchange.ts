@@ -168,7 +168,7 @@ class View {}
  * where there is none. Objects of a runtime (Workers' `ctx`, Bun's server) have methods and getters that
  * refuse another `this`, so those are reached through a view.
  */
-export function extendContext<Context, More extends object>(context: Context, more: More): Context & More {
+function extendContext<Context, More extends object>(context: Context, more: More): Context & More {
   if (typeof context !== "object" || context === null) return { ...more } as Context & More;
   const prototype = Object.getPrototypeOf(context);
   if (prototype === Object.prototype || prototype === null) {

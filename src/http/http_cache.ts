@@ -325,10 +325,9 @@ interface Settings<Context> extends Pick<HttpCacheBaseOptions<Context>, "key" | 
 }
 
 function settingsOf<Context>(options: HttpCacheOptions<Context>): Settings<Context> {
-  const task = TASK;
-  checkOptionNames(task, options ?? null, OPTIONS);
+  checkOptionNames(TASK, options ?? null, OPTIONS);
   for (const name of ["key", "tags", "waitUntil", "onFault"] as const) {
-    checkFunction(task, name, options[name]);
+    checkFunction(TASK, name, options[name]);
   }
   const { key, tags, waitUntil, whenSetCookie = "pass", whenUnavailable = "fill", clock = systemClock } =
     options;
@@ -345,17 +344,17 @@ function settingsOf<Context>(options: HttpCacheOptions<Context>): Settings<Conte
       ttl: optional("ttl"),
       heuristics: optional("heuristics"),
       retention: toMilliseconds(options.retention ?? "1h", "retention"),
-      whenSetCookie: checkOneOf(task, "whenSetCookie", whenSetCookie, ["pass", "strip", "store"] as const),
+      whenSetCookie: checkOneOf(TASK, "whenSetCookie", whenSetCookie, ["pass", "strip", "store"] as const),
     },
-    maxBody: checkInteger(task, "maxBody", options.maxBody ?? 1_048_576),
+    maxBody: checkInteger(TASK, "maxBody", options.maxBody ?? 1_048_576),
     bodyTimeout: toMilliseconds(options.bodyTimeout ?? "30s", "bodyTimeout"),
     fillTimeout: toMilliseconds(options.fillTimeout ?? "1m", "fillTimeout"),
-    clientDirectives: checkOneOf(task, "clientDirectives", options.clientDirectives ?? true, [true, false]),
-    staleWhileRevalidate: checkOneOf(task, "staleWhileRevalidate", options.staleWhileRevalidate ?? true, [
+    clientDirectives: checkOneOf(TASK, "clientDirectives", options.clientDirectives ?? true, [true, false]),
+    staleWhileRevalidate: checkOneOf(TASK, "staleWhileRevalidate", options.staleWhileRevalidate ?? true, [
       true,
       false,
     ]),
-    whenUnavailable: checkOneOf(task, "whenUnavailable", whenUnavailable, ["fill", "throw"] as const),
+    whenUnavailable: checkOneOf(TASK, "whenUnavailable", whenUnavailable, ["fill", "throw"] as const),
     report: safely(options.onFault),
   };
 }
@@ -393,7 +392,7 @@ function cacheSource<Context>(options: HttpCacheOptions<Context>): (context: Con
     identity: identities.get(store.namespace(name), () => ({})),
   });
   if (typeof store === "function") {
-    const known = /* @__PURE__ */ new PerBinding<NamedCache>();
+    const known = new PerBinding<NamedCache>();
     return (context) => {
       const made = storeOf(store, context);
       return known.get(made, () => named(made));

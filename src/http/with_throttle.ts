@@ -127,7 +127,7 @@ export function throttleHelper<Context>(
     const { response, error } = await serve(decision);
     let last = decision;
     if (costAfter && error === undefined && !decision.degraded) {
-      const after = costAfter(response, exchange.request, context);
+      const after = () => costAfter(response, exchange.request, context);
       // The answer is made: it goes out, whatever fails here.
       last = await settle(mine, key, after, units, decision).catch((error) => (report(error), decision));
     }
@@ -141,11 +141,11 @@ export function throttleHelper<Context>(
 async function settle(
   throttle: BoundThrottle,
   key: string,
-  after: unknown,
+  after: () => unknown,
   before: number,
   decision: ThrottleDecision,
 ): Promise<ThrottleDecision> {
-  const more = checkInteger(TASK, "costAfter", after, 0) - before;
+  const more = checkInteger(TASK, "costAfter", after(), 0) - before;
   if (more < 0) return await giveBack(throttle, key, -more);
   if (more === 0) return decision;
   const taken = await takeUnits(throttle, key, more);

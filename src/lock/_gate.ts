@@ -5,7 +5,7 @@ import { callAfter } from "../call_after.ts";
 import { PerBinding } from "../store/binding.ts";
 
 /** The interval at which a waiting acquisition shows that it is alive, in milliseconds. */
-export const BEAT = 1000;
+const BEAT = 1000;
 
 /**
  * After how long without a sign an acquisition counts as dead, in milliseconds: on Workers a cancelled

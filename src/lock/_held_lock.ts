@@ -76,7 +76,7 @@ export interface ReleaseRetryOptions {
  * failure is retried after a delay, until then. Without it the acquisition is orphaned, and a failure is
  * retried at once.
  */
-export function releaseWithRetry(
+function releaseWithRetry(
   place: Place,
   fence: string | undefined,
   options: ReleaseRetryOptions = {},

@@ -292,12 +292,12 @@ function valueRecord(value: string): string {
   return JSON.stringify({ v: value });
 }
 
-/**
- * The limit of one `purge` of a store on SQL.
- *
- * @throws {TypeError | RangeError} when an option is unknown, or the limit is no positive integer
- */
-export function purgeLimit(options: { readonly limit?: number | undefined } = {}): number {
-  checkOptionNames("purge", options, { limit: true });
-  return checkInteger("purge", "limit", options.limit ?? 1000);
+/** The `purge` of a store on SQL; it rejects for an unknown option, and a limit that is no positive integer. */
+export function purging(
+  backend: { purge(limit: number): Promise<number> },
+): (options?: { readonly limit?: number | undefined }) => Promise<number> {
+  return async (options = {}) => {
+    checkOptionNames("purge", options, { limit: true });
+    return await backend.purge(checkInteger("purge", "limit", options.limit ?? 1000));
+  };
 }

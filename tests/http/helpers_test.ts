@@ -310,6 +310,13 @@ Deno.test("throttles count after the answer: by weight, as far as units are left
   weight = NaN;
   const other = both({ costAfter: () => weight }, () => 200);
   assertEquals([await other.ask(), other.faults.length, faults.length], ['200 "api";r=2', 2, 0]);
+  const failure = new Error("the application's own");
+  const failing = both({
+    costAfter: () => {
+      throw failure;
+    },
+  }, () => 200);
+  assertEquals([await failing.ask(), failing.faults], ['200 "api";r=2', [failure, failure]]);
 });
 
 Deno.test("throttles let skipped requests pass, without a request to the store", async () => {
