@@ -75,12 +75,20 @@ function nextUse(response: Response): Response {
  */
 export async function withTextType(response: Response): Promise<Response> {
   if (!isBun() || response.body === null || response.headers.has("content-type")) return response;
-  const [beginning, whole] = response.body.tee();
-  const reader = beginning.getReader();
+  const reader = response.body.getReader();
+  let first: ReturnType<typeof reader.read> | undefined = reader.read();
   const turn = new Promise<void>((resolve) => setTimeout(resolve, 0));
-  const read = reader.read().then(({ value }) => value, () => undefined);
-  const bytes = await Promise.race([read, turn]);
-  reader.cancel().catch(() => {});
+  const bytes = await Promise.race([first.then(({ value }) => value, () => undefined), turn]);
+  // No `tee()`: it makes an array of the reason for which a body is cancelled.
+  const whole = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await (first ?? reader.read());
+      first = undefined;
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }, { highWaterMark: 0 });
   const copy = new Response(whole, response);
   if (bytes && isText(bytes)) copy.headers.set("content-type", "text/plain;charset=utf-8");
   return copy;

@@ -457,6 +457,7 @@ function refuseTooLarge(record: Fields): void {
   }
 }
 
+/** `expireIn`, in milliseconds; Deno refuses one of some 260,000 years. The record has its own deadline. */
 function expireIn(ttl: number | undefined): { expireIn?: number } {
-  return ttl === undefined ? {} : { expireIn: Math.max(1, Math.ceil(ttl)) };
+  return ttl === undefined ? {} : { expireIn: Math.min(Math.max(1, Math.ceil(ttl)), 1e15) };
 }

@@ -33,7 +33,8 @@ set record = excluded.record, version = excluded.version, expires_at = excluded.
       `create index if not exists ${table.replace(/"$/, '_expires_at"')} on ${table} (expires_at)
 where expires_at is not null`,
     ],
-    load: `select ${now} as now, r.record, r.version, r.expires_at as expires
+    // At most the largest safe integer: clients refuse to read a larger one.
+    load: `select ${now} as now, r.record, r.version, min(r.expires_at, 9007199254740991) as expires
 from (select 1) one left join ${table} r on r.prefix = ?1 and r.key = ?2`,
     insert: `${columns} values (?1, ?2, ?3, ?4, ?5) on conflict (prefix, key) do nothing returning 1`,
     update: `update ${table} set record = ?3, version = ?4, expires_at = ?5

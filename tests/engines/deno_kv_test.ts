@@ -119,6 +119,15 @@ Deno.test("Deno KV: a value beyond 64 KiB is a typed error before any I/O, and o
   }
 });
 
+Deno.test("Deno KV: the longest ttl is taken", async () => {
+  const ttl = Number.MAX_SAFE_INTEGER;
+  using kv = await Deno.openKv(":memory:");
+  const store = denoKvStore(kv);
+  await store.set("a", 1, { ttl });
+  assertEquals(await store.setIfAbsent("b", 2, { ttl }), { set: true });
+  assertEquals(await store.getMany(["a", "b"]), [1, 2]);
+});
+
 Deno.test("Deno KV: clear goes beyond the limit of one atomic operation", async () => {
   using kv = await Deno.openKv(":memory:");
   const store = denoKvStore(kv);

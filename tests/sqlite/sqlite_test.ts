@@ -92,6 +92,24 @@ Deno.test("purge() deletes expired records in slices and leaves live ones", asyn
   assertEquals(await store.get("live"), 1);
 });
 
+Deno.test("a record with the longest ttl is read again, on node:sqlite and libSQL", async () => {
+  const ttl = Number.MAX_SAFE_INTEGER; // its deadline is a number that a client refuses to read
+  const client = createClient({ url: ":memory:" });
+  const database = new DatabaseSync(":memory:");
+  for (const store of [nodeSqliteStore(database), libsqlStore(client)]) {
+    await store.migrate();
+    assertEquals(await store.setIfAbsent("a", 1, { ttl }), { set: true });
+    assertEquals(await store.setIfAbsent("a", 2, { ttl }), { set: false, current: 1 });
+    await store.set("b", 1, { ttl });
+    assertEquals(await store.compareAndSet("b", 1, 2, { ttl }), { set: true });
+    assertEquals(await store.getMany(["a", "b"]), [1, 2]);
+    assertEquals((await store.increment("n", { ttl })).value, 1);
+    assertEquals((await store.increment("n")).value, 2);
+  }
+  client.close();
+  database.close();
+});
+
 Deno.test("a missing table, a wrong file and a wrong argument are errors that name the remedy", async () => {
   using database = new DatabaseSync(":memory:");
   const missing = await assertRejects(() => nodeSqliteStore(database).set("a", 1), HoldfastError);
