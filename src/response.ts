@@ -74,8 +74,9 @@ function nextUse(response: Response): Response {
  * a type is looked at, if it is at hand.
  */
 export async function withTextType(response: Response): Promise<Response> {
-  if (!isBun() || response.body === null || response.headers.has("content-type")) return response;
-  const reader = response.body.getReader();
+  const { body, bodyUsed, headers } = response;
+  if (!isBun() || bodyUsed || body === null || headers.has("content-type")) return response;
+  const reader = body.getReader();
   let first: ReturnType<typeof reader.read> | undefined = reader.read();
   const turn = new Promise<void>((resolve) => setTimeout(resolve, 0));
   const bytes = await Promise.race([first.then(({ value }) => value, () => undefined), turn]);

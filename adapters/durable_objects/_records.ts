@@ -49,6 +49,12 @@ const MOST_WAITING = 8192;
 const PURGE_INTERVAL = 60_000;
 
 /**
+ * The longest time until an alarm, in milliseconds: the runtime refuses one after the year 2189. What ends
+ * later is looked at again then.
+ */
+const LONGEST_ALARM = 365 * 86_400_000;
+
+/**
  * The maximum number of records that one purge deletes; with more it runs again at once, and other calls come
  * in between.
  */
@@ -266,7 +272,7 @@ export class ObjectRecords {
   #wakeAt(time: number): void {
     // After a restart an alarm may be set for an earlier one: it must not be put off.
     const first = this.#alarm === undefined ? this.#firstExpiry()! : time;
-    const due = Math.max(first, this.#purged + PURGE_INTERVAL);
+    const due = Math.min(Math.max(first, this.#purged + PURGE_INTERVAL), this.#now() + LONGEST_ALARM);
     if (due >= (this.#alarm ?? Infinity)) return;
     this.#alarm = due;
     this.#storage.setAlarm(Date.now() + due - this.#now()); // the runtime's clock rings it

@@ -17,7 +17,7 @@ const careless: Transition = {
 /** A storage of SQLite: `reads` are its statements that look for a record, `fail` makes its next write fail. */
 function objectStorage() {
   const database = new DatabaseSync(":memory:");
-  const state = { reads: 0, fail: false };
+  const state = { reads: 0, fail: false, alarm: 0 };
   const storage: DurableStorage = {
     sql: {
       exec(query, ...bindings) {
@@ -30,7 +30,10 @@ function objectStorage() {
         return { toArray: () => rows };
       },
     },
-    setAlarm: () => Promise.resolve(),
+    setAlarm(time) {
+      state.alarm = time;
+      return Promise.resolve();
+    },
     deleteAlarm: () => Promise.resolve(),
     deleteAll() {
       database.exec("DROP TABLE IF EXISTS records");
@@ -87,6 +90,19 @@ Deno.test("ObjectRecords: a kept record ends at its deadline, and with its purge
   assertEquals(transact("value.get", "a"), {});
   transact("value.set", "a", { v: "2" });
   assertEquals(transact("value.get", "a"), { v: "2" });
+});
+
+Deno.test("ObjectRecords: the alarm of a record that ends in a thousand years is one that the runtime takes", () => {
+  const { transact, records, clock, state } = objectRecords();
+  const year = 365 * 86_400_000;
+  transact("value.set", "a", { v: "1", ttl: String(1000 * year) });
+  for (let i = 0; i < 3; i++) {
+    assert(state.alarm > Date.now() && state.alarm <= Date.now() + year, "within a year");
+    clock.now += year;
+    state.alarm = 0;
+    records.purge();
+    assertEquals(transact("value.get", "a"), { v: "1" });
+  }
 });
 
 Deno.test("ObjectRecords: a transition that changes the record it was handed changes nothing that is stored", () => {
