@@ -146,6 +146,11 @@ export function base64ToBytes(text: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+/** The bytes of base64 in the URL alphabet, or in the other one; throws where the text is neither. */
+export function base64UrlToBytes(text: string): Uint8Array<ArrayBuffer> {
+  return base64ToBytes(text.replaceAll("-", "+").replaceAll("_", "/"));
+}
+
 /** Base64 in the URL alphabet, without padding. */
 export function bytesToBase64Url(bytes: Uint8Array): string {
   return bytesToBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");

@@ -3,7 +3,7 @@
  * lists. Names become HMACs. Values are sealed with AES-256-GCM with their name as associated data, so a
  * value copied under another name does not open.
  */
-import { base64ToBytes, bytesToBase64Url } from "../../src/codec.ts";
+import { base64UrlToBytes, bytesToBase64Url } from "../../src/codec.ts";
 
 const encoder = new TextEncoder();
 const IV_BYTES = 12;
@@ -51,7 +51,7 @@ export class Vault {
   async open(name: string, sealed: string): Promise<string | undefined> {
     const { values } = await this.#derived();
     try {
-      const bytes = base64ToBytes(sealed.replaceAll("-", "+").replaceAll("_", "/"));
+      const bytes = base64UrlToBytes(sealed);
       if (bytes.length < IV_BYTES + TAG_BYTES) return undefined;
       const text = await crypto.subtle.decrypt(
         algorithm(name, bytes.slice(0, IV_BYTES)),

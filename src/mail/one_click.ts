@@ -1,5 +1,5 @@
 /** One-click unsubscription (RFC 8058): links that cannot be forged, and the handler behind them. */
-import { base64ToBytes, bytesToBase64Url } from "../codec.ts";
+import { base64UrlToBytes, bytesToBase64Url } from "../codec.ts";
 import { readStream } from "../read_stream.ts";
 import { checkFunction, checkNeededOptions, type OptionNames } from "../validate.ts";
 import { parseAddress } from "./address.ts";
@@ -141,7 +141,7 @@ async function formOf(request: Request): Promise<FormData | undefined> {
 /** The bytes of base64 in the URL alphabet; none where the text is none. */
 function base64UrlBytes(text: string): Uint8Array<ArrayBuffer> {
   try {
-    return base64ToBytes(text.replaceAll("-", "+").replaceAll("_", "/"));
+    return base64UrlToBytes(text);
   } catch {
     return new Uint8Array();
   }

@@ -5,7 +5,7 @@
  * random mask (`mask || mask XOR token`): a compressed page whose size an attacker can measure (BREACH) shows
  * another text every time.
  */
-import { base64ToBytes, bytesToBase64Url } from "../codec.ts";
+import { base64UrlToBytes, bytesToBase64Url } from "../codec.ts";
 import { sha256 } from "../sha256.ts";
 
 const BYTES = 32;
@@ -26,7 +26,7 @@ export function csrfToken(secret: string): string {
  */
 export function isCsrfToken(text: unknown, secret: string): boolean {
   if (typeof text !== "string" || !SHAPE.test(text)) return false;
-  const masked = fromBase64Url(text);
+  const masked = base64UrlToBytes(text);
   const token = unmaskedToken(secret);
   let different = 0;
   for (let i = 0; i < BYTES; i++) different |= masked[i]! ^ masked[BYTES + i]! ^ token[i]!;
@@ -34,9 +34,5 @@ export function isCsrfToken(text: unknown, secret: string): boolean {
 }
 
 function unmaskedToken(secret: string): Uint8Array {
-  return fromBase64Url(sha256(`csrf:${secret}`));
-}
-
-function fromBase64Url(text: string): Uint8Array {
-  return base64ToBytes(text.replaceAll("-", "+").replaceAll("_", "/"));
+  return base64UrlToBytes(sha256(`csrf:${secret}`));
 }

@@ -1,5 +1,5 @@
 /** AES-256-GCM under a ring of named keys. */
-import { base64ToBytes, bytesToBase64Url } from "../codec.ts";
+import { base64UrlToBytes, bytesToBase64Url } from "../codec.ts";
 
 /**
  * A key of the ring.
@@ -100,7 +100,7 @@ export class KeyRing {
 
 function fromBase64Url(text: string): Uint8Array<ArrayBuffer> | undefined {
   try {
-    const bytes = base64ToBytes(text.replaceAll("-", "+").replaceAll("_", "/"));
+    const bytes = base64UrlToBytes(text);
     return bytesToBase64Url(bytes) === text ? bytes : undefined; // one text per value
   } catch {
     return undefined;
