@@ -69,9 +69,9 @@ function nextUse(response: Response): Response {
 }
 
 /**
- * The response, to be copied, with the type of its text. Bun knows that a body is text only while it is the
- * original, and says so when it sends it: a copy would leave as bytes. There the beginning of a body without
- * a type is looked at, if it is at hand.
+ * Gives a text its content type before the response is copied. Bun adds the type only when it sends the
+ * original response, and would send a copy as bytes. So on Bun the beginning of a body without a type is
+ * read, if it is available at once.
  */
 export async function withTextType(response: Response): Promise<Response> {
   const { body, bodyUsed, headers } = response;

@@ -137,8 +137,8 @@ export class BoundedEntries {
   }
 
   /**
-   * Creates or replaces a record. `known` is the key's slot in its namespace, and `now` the time, where the
-   * caller has read it.
+   * Creates or replaces a record. `known` is the key's slot in its namespace, if it has one; `now` is the time,
+   * if the caller has read it.
    *
    * @throws {HoldfastError} `store-full`; nothing was changed
    */

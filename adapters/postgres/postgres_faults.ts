@@ -31,10 +31,10 @@ const BY_CODE: readonly [pattern: RegExp, code: HoldfastErrorCode, why: string, 
 
 /**
  * Whether the statement certainly had no effect and may be sent again at once: a conflict, or another process
- * made the table or its index in the same moment, as `if not exists` looks before that one has committed.
+ * made the table or its index at the same time, which `if not exists` does not see before it is committed.
  */
 export function isConflict(error: unknown): boolean {
-  return /^(40001|40P01|55P03|23505|42P07|42710)$/.test(codeOf(error));
+  return /^(23505|42P07|42710)$/.test(codeOf(error)) || postgresFault(error, true).code === "contention";
 }
 
 /** Turns an error of a client into a fault; its message may quote values and is not passed on. */

@@ -1,4 +1,4 @@
-/** The line of AUTH: what every mechanism sends goes by it. */
+/** The line of the AUTH command, which every mechanism sends. */
 import { bytesToBase64 } from "../../src/codec.ts";
 
 /**

@@ -72,8 +72,8 @@ export function libsqlStore(client: LibsqlClient, options: SqliteStoreOptions = 
       };
       const name = BY_CODE[code === "SERVER_ERROR" ? `SERVER_ERROR_${cause?.status}` : code];
       if (name) return new HoldfastError(name, `Cannot use libSQL as it answered ${code}`);
-      // "SQLITE_BUSY: database is locked"; of a batch the client writes the code twice, and Turso puts words
-      // of its own behind it: "SQL_INPUT_ERROR: SQLite input error: no such table: holdfast (at offset 14)".
+      // "SQLITE_BUSY: database is locked". In a batch the client writes the code twice, and Turso adds words of
+      // its own: "SQL_INPUT_ERROR: SQLite input error: no such table: holdfast (at offset 14)".
       const words = message.replace(/^(SQL\w*_\w+: )*(SQL(ite)? (input )?error: )?/, "");
       return sqliteFault("libSQL", code === "SQLITE_BUSY" ? code : words, writes);
     },

@@ -169,8 +169,8 @@ function peer(
 }
 
 /**
- * Whether the client has left. Node and Bun tell the address of an open connection alone, and a request's
- * signal may be too late to ask: `@hono/node-server` aborts it only when it was read before.
+ * Whether the client has left. Node and Bun know the address only while the connection is open. The signal
+ * of the request alone does not tell: `@hono/node-server` aborts it only if it was read before.
  */
 export function hasLeft(
   { original, connection }: Pick<Exchange<unknown>, "original" | "connection">,

@@ -115,16 +115,17 @@ export function createIdempotency(store: AtomicStore, options: IdempotencyOption
   return new StoreIdempotency(store.namespace(options.name ?? "idempotency"), options);
 }
 
-/** 36 to the power of 5. */
-const HALF = 60_466_176;
+/** 36 to the power of 5: the number of texts that five characters can have. */
+const FIVE_CHARACTERS = 60_466_176;
 
 /**
  * The time in nine characters, in order. In two parts, as `toString(36)` of a number beyond 2^30 costs as much
  * as the random characters after it.
  */
 function timeId(time: number): string {
-  const high = Math.floor(time / HALF);
-  return high.toString(36).padStart(4, "0") + (time - high * HALF).toString(36).padStart(5, "0");
+  const high = Math.floor(time / FIVE_CHARACTERS);
+  const low = time - high * FIVE_CHARACTERS;
+  return high.toString(36).padStart(4, "0") + low.toString(36).padStart(5, "0");
 }
 
 /** The claim that a call of `begin` asks for. */

@@ -106,7 +106,7 @@ async function bounded(
     const receipt: unknown = await Promise.race([send(), over.promise]);
     if (isReceipt(receipt)) return receipt;
   } catch (cause) {
-    // A TypeError too, but none about the message: its request may have arrived.
+    // Also a TypeError, but not about the message: the request may have arrived.
     if (!isNetworkError(cause)) throw cause;
     throw mailError(mailer.name, "backend-unavailable", "its request got no reply", {
       delivery: "unknown",

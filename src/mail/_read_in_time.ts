@@ -1,6 +1,6 @@
 /**
- * The reading of attachments by what has no attempt of its own to bound it: an outbox, a key, a mailbox for
- * tests.
+ * Reads attachments within the time of a call, for callers that make no attempt of their own: the outbox,
+ * `idempotent()` and the memory mailer.
  */
 import { interruptible, withTimeout } from "../deadline.ts";
 import { toMilliseconds } from "../duration.ts";

@@ -36,8 +36,8 @@ function bucket(record: Fields): Write {
 
 /**
  * `{ fingerprint, key, due, delay?, keep, body, file0… }` → `{ state }`: `queued`, `sent` when it was
- * delivered before, or `mismatch`. The item is kept for `keep` milliseconds after it is due: at that time,
- * but not before `delay` milliseconds from now.
+ * delivered before, or `mismatch`. `due` is a time, `delay` a number of milliseconds from now: the later of
+ * the two counts. The item is kept for `keep` milliseconds after that.
  */
 export const putItem: Transition = {
   name: "outbox.put",

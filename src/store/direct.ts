@@ -40,8 +40,8 @@ export function ask(
 }
 
 /**
- * Whether the store's records are in this process, and nothing stands between: then no copy of a call arrives
- * late, as one whose reply was lost may, and a call needs no id.
+ * Whether the store keeps its records in this process and is called without a wrapper. Then no copy of a call
+ * can arrive late, and a call needs no id.
  */
 export function isLocal(store: AtomicStore): boolean {
   const { transact, local } = store as AtomicStore & { readonly local?: unknown };

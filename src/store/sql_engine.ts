@@ -258,8 +258,8 @@ export class SqlEngine implements AtomicEngine {
 }
 
 /**
- * A column of a row. A client that answers rows as arrays, or renames columns, would else make a record that
- * never ends of one that has ended.
+ * A column of a row. Without this check a client that returns rows as arrays, or renames columns, would turn
+ * an expired record into one that never expires.
  *
  * @throws {HoldfastError} `misconfigured` when the row has no such column
  */

@@ -311,7 +311,7 @@ class Receiving<S extends Schema, Context> {
     let outcome: Outcome;
     try {
       const response = await this.#options.handle(event, delivery) ?? undefined;
-      // What returned did its work: an answer that is none is told, and must not make the sender repeat the work.
+      // The handler has returned, so the work is done: a wrong answer is an error, but must not repeat the work.
       if (response !== undefined && typeof response.clone !== "function") {
         pinned = true;
         throw new TypeError(
